@@ -1,0 +1,3 @@
+module github.com/difftest/difftest
+
+go 1.26
