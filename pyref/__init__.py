@@ -1,0 +1,8 @@
+"""Makes the fixtures of difftest with a pinned PyTorch.
+
+    table.py -> draw tensors -> PyTorch in float32 and float64 -> files -> NumPy cross-check -> fixtures/
+
+`pyref/regenerate` runs all of it in an environment of its own. Dimension letters are PyTorch's:
+
+    B batch   H heads   L queries   S keys   D width of the model   E, Ev width of a head's keys, values
+"""

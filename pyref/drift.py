@@ -1,0 +1,83 @@
+"""What a regeneration changed: file by file, identical bytes or how far the numbers moved."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One file's outcome: `kind` is identical, drift, new or gone; `detail` says more about drift."""
+
+    kind: str
+    file: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind:<9}  {self.file}" + (f": {self.detail}" if self.detail else "")
+
+
+def compare(old: Path, new: Path, groups: Iterable[str]) -> Iterator[Drift]:
+    """Compare every file below the group folders of two suites, in order of their names."""
+    olds, news = files(old, groups), files(new, groups)
+    for file in sorted(olds | news):
+        if file not in olds:
+            yield Drift("new", file)
+        elif file not in news:
+            yield Drift("gone", file)
+        elif (old / file).read_bytes() == (new / file).read_bytes():
+            yield Drift("identical", file)
+        else:
+            yield Drift("drift", file, detail(old / file, new / file))
+
+
+def files(suite: Path, groups: Iterable[str]) -> set[str]:
+    """Return the paths of all files below the group folders, relative to the suite."""
+    paths = (path for group in groups for path in (suite / group).rglob("*") if not path.is_dir())
+    return {path.relative_to(suite).as_posix() for path in paths}
+
+
+def detail(old: Path, new: Path) -> str:
+    """Say how two files that differ do so."""
+    if old.suffix != ".npy":
+        return "different text"
+    try:
+        before = np.load(old, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        return f"unreadable before: {error}"
+    return describe(before, np.load(new, allow_pickle=False))
+
+
+def describe(before: np.ndarray, after: np.ndarray) -> str:
+    """Say how far apart two arrays are, over the elements whose bits differ."""
+    if (before.shape, before.dtype) != (after.shape, after.dtype):
+        return f"{before.dtype} {before.shape} became {after.dtype} {after.shape}"
+    moved = bits(before) != bits(after)
+    share = f"{np.count_nonzero(moved)} of {moved.size} elements"
+    if before.dtype.kind != "f":
+        return share
+    difference = np.where(moved, after.astype(np.float64) - before, 0.0)
+    rms = np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(np.float64(before) ** 2))
+    return (
+        f"{share}, largest absolute {np.abs(difference).max():.2e}, relative rms {rms:.2e},"
+        f" largest ulp {ulps(before, after)}"
+    )
+
+
+def ulps(before: np.ndarray, after: np.ndarray) -> int:
+    """Return the largest number of representable values between corresponding elements."""
+    pairs = zip(ranks(before), ranks(after), strict=True)
+    return max(abs(a - b) for a, b in pairs)
+
+
+def ranks(array: np.ndarray) -> list[int]:
+    """Return the place of each float among all floats: neighbours differ by one and both zeros are 0."""
+    magnitudes = bits(array) & np.iinfo(bits(array).dtype).max // 2
+    return [-int(m) if s else int(m) for m, s in zip(magnitudes.flat, np.signbit(array).flat, strict=True)]
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    """Return the bit patterns of an array as unsigned integers."""
+    return np.ascontiguousarray(array).view(f"u{array.itemsize}")

@@ -1,0 +1,114 @@
+"""torch.nn.MultiheadAttention, the layer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyref import parameters as params
+from pyref.case import Arrays
+from pyref.convert import from_torch, to_torch
+from pyref.padding import Padding
+from pyref.pinned import torch
+from pyref.stream import Stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiheadAttention:
+    """query (B, L, D), key (B, S, kdim), value (B, S, vdim) -> output (B, L, D).
+
+    Without `S` it is self-attention: key and value are the query. With it, key and value are one memory
+    where their widths agree, and two tensors where they do not.
+    """
+
+    B: int
+    L: int
+    D: int
+    H: int
+    S: int | None = None
+    kdim: int | None = None
+    vdim: int | None = None
+    bias: bool = True
+    causal: bool = False
+    padding: Padding | None = None
+    weight_std: float | None = None
+
+    name = "multi_head_attention"
+    function = "torch.nn.MultiheadAttention"
+
+    @property
+    def call(self) -> str:
+        """How the layer is called, and what an empty row gives because of it."""
+        masks = []
+        if self.causal:
+            masks.append("attn_mask is a bool triangle, true above the diagonal")
+        if self.padding:
+            masks.append("key_padding_mask is bool")
+        polarity = " and ".join(masks) + " (true is ignored)" if masks else "no mask"
+        return (
+            f"train mode, dropout=0, batch_first=True, need_weights=False under no_grad; {polarity}; it goes through"
+            " scaled_dot_product_attention, so a query that sees no key gives the output bias, not NaN"
+        )
+
+    @property
+    def config(self) -> dict:
+        """Widths, heads and names of the state dict; causality is said here, no file holds the triangle."""
+        return {
+            "embed_dim": self.D,
+            "num_heads": self.H,
+            "kdim": self.kdim or self.D,
+            "vdim": self.vdim or self.D,
+            "bias": self.bias,
+            "keys": "torch",
+            "causality": "top-left" if self.causal else "none",
+            "empty_row": "zero",
+        }
+
+    def draw_inputs(self, stream: Stream) -> Arrays:
+        """Return query, key and value of unit variance, and the padding if there is some."""
+        inputs = {"query": stream.normal("query", (self.B, self.L, self.D))}
+        inputs["key"] = inputs["value"] = inputs["query"]
+        if self.S:
+            inputs["key"] = stream.normal("key", (self.B, self.S, self.kdim or self.D))
+            inputs["value"] = inputs["key"]
+        if self.kdim != self.vdim:
+            inputs["value"] = stream.normal("value", (self.B, self.S, self.vdim or self.D))
+        if self.padding:
+            inputs["padding"] = self.padding.mask(self.S or self.L)
+        return inputs
+
+    def draw_parameters(self, stream: Stream) -> Arrays:
+        """Return weights and, unless `bias` is off, non-zero biases."""
+        return params.draw(self.layer(), stream, self.weight_std)
+
+    @torch.no_grad()
+    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
+        """Return PyTorch's output (B, L, D).
+
+        Train mode without weights is the one path through SDPA for every mask: in eval mode, or with
+        need_weights=True, a query that sees no key gives NaN. Both masks must be bool: a bool beside a float
+        one is deprecated.
+        """
+        layer = self.layer().train()
+        params.load(layer, parameters, dtype)
+        tensors = to_torch(inputs, dtype)
+        output, _ = layer(
+            tensors["query"],
+            tensors["key"],
+            tensors["value"],
+            key_padding_mask=tensors.get("padding"),
+            attn_mask=self.triangle(),
+            need_weights=False,
+        )
+        return from_torch(output)
+
+    def layer(self) -> torch.nn.MultiheadAttention:
+        """Return the layer with parameters that are still to be loaded."""
+        return torch.nn.MultiheadAttention(
+            self.D, self.H, dropout=0, bias=self.bias, kdim=self.kdim, vdim=self.vdim, batch_first=True
+        )
+
+    def triangle(self) -> torch.Tensor | None:
+        """Return bool (L, S), true where a key comes after the query and is ignored; None if not causal."""
+        if not self.causal:
+            return None
+        return torch.ones(self.L, self.S or self.L, dtype=torch.bool).triu(diagonal=1)

@@ -1,0 +1,84 @@
+"""torch.nn.functional.scaled_dot_product_attention, the function alone."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pyref.case import Arrays
+from pyref.convert import from_torch, to_torch
+from pyref.pinned import torch
+from pyref.stream import Stream
+
+VISIBLE = 0.60  # share of true elements in a bool mask
+HIDDEN = 0.15  # share of -inf elements in a float mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledDotProductAttention:
+    """query (B, H, L, E), key (B, H, S, E), value (B, H, S, Ev) -> output (B, H, L, Ev).
+
+    `mask` is the role of the mask: "allow" is bool (B, 1, L, S), true takes part; "bias" is float32
+    (H, L, S), added to the scaled scores, -inf hides a key.
+    """
+
+    B: int
+    H: int
+    L: int
+    S: int
+    E: int
+    Ev: int
+    causal: bool = False
+    mask: Literal["allow", "bias"] | None = None
+
+    name = "scaled_dot_product_attention"
+    function = "torch.nn.functional.scaled_dot_product_attention"
+
+    @property
+    def call(self) -> str:
+        """How SDPA is called."""
+        arguments = ["dropout_p=0", f"is_causal={self.causal}", "scale=None"]
+        if self.mask == "allow":
+            arguments.append("attn_mask is bool and true takes part")
+        if self.mask == "bias":
+            arguments.append("attn_mask is float and is added to the scaled scores")
+        if self.causal:
+            arguments.append("query i sees keys 0 to i (top-left), whatever L and S are")
+        return ", ".join(arguments) + "; every query sees a key"
+
+    @property
+    def config(self) -> dict:
+        """Causality and scale; null is PyTorch's default scale, 1/sqrt(E)."""
+        return {"causality": "top-left" if self.causal else "none", "scale": None, "empty_row": "zero"}
+
+    def draw_inputs(self, stream: Stream) -> Arrays:
+        """Return query, key and value of unit variance, and the mask if there is one."""
+        inputs = {
+            "query": stream.normal("query", (self.B, self.H, self.L, self.E)),
+            "key": stream.normal("key", (self.B, self.H, self.S, self.E)),
+            "value": stream.normal("value", (self.B, self.H, self.S, self.Ev)),
+        }
+        if self.mask == "allow":
+            inputs["allow"] = stream.chance("allow", (self.B, 1, self.L, self.S), VISIBLE)
+        if self.mask == "bias":
+            shape = (self.H, self.L, self.S)
+            hidden = stream.chance("bias hidden", shape, HIDDEN)
+            inputs["bias"] = np.where(hidden, np.float32("-inf"), stream.normal("bias", shape))
+        return inputs
+
+    def draw_parameters(self, stream: Stream) -> Arrays:
+        """Return nothing: a function has no parameters."""
+        return {}
+
+    @torch.no_grad()
+    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
+        """Return PyTorch's output (B, H, L, Ev)."""
+        tensors = to_torch(inputs, dtype)
+        output = torch.nn.functional.scaled_dot_product_attention(
+            tensors["query"],
+            tensors["key"],
+            tensors["value"],
+            attn_mask=tensors.get(self.mask),
+            is_causal=self.causal,
+        )
+        return from_torch(output)

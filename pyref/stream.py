@@ -1,0 +1,47 @@
+"""Random tensors whose bits depend on nothing but a seed and a name.
+
+The counter-based generator is numpy's Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+2011). Everything after it is exact integer arithmetic and one rounding, because numpy's own `normal` calls
+the C library in its tails.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+UNIFORMS = 12  # uniforms of variance 1/12 in one sum, so that the sum has variance 1
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The source of one case's tensors; each tensor has its own key, so drawing one moves no other."""
+
+    seed: int
+
+    def normal(self, name: str, shape: tuple[int, ...], std: float = 1.0) -> np.ndarray:
+        """Return float32 values of mean 0 and the given standard deviation, none beyond 6 of them.
+
+        The sum of 12 uniforms (Irwin-Hall) is centred and divided by 2^32 without rounding. The product
+        with `std` is rounded to float64 and that to float32.
+        """
+        sums = self.words(name, (*shape, UNIFORMS)).astype(np.int64).sum(axis=-1)
+        doubled = 2 * sums - UNIFORMS * (2**32 - 1)
+        return (doubled / 2**33 * std).astype(np.float32)
+
+    def chance(self, name: str, shape: tuple[int, ...], probability: float) -> np.ndarray:
+        """Return bools that are true with the given probability."""
+        return self.words(name, shape) < int(probability * 2**32)
+
+    def words(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return uniform unsigned 32-bit integers: the low, then the high half of each word of Philox."""
+        key = np.array([self.seed, digest(name, 8)], dtype=np.uint64)
+        count = math.prod(shape)
+        raw = np.random.Philox(key=key).random_raw((count + 1) // 2)
+        return raw.astype("<u8").view("<u4")[:count].reshape(shape)
+
+
+def digest(name: str, size: int) -> int:
+    """Return the first `size` bytes of the sha256 of a name as an unsigned integer."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:size], "big")
