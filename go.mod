@@ -1,3 +1,19 @@
 module github.com/difftest/difftest
 
 go 1.26
+
+require (
+	github.com/go-json-experiment/json v1.27.2
+	github.com/sbinet/npyio v0.9.0
+	github.com/stretchr/testify v1.12.1
+	github.com/x448/float16 v0.8.4
+)
+
+require (
+	github.com/campoy/embedmd v1.0.0 // indirect
+	github.com/nlpodyssey/gopickle v0.3.0 // indirect
+	github.com/pmezard/go-difflib v1.0.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/text v0.14.0 // indirect
+	gonum.org/v1/gonum v0.14.0 // indirect
+)

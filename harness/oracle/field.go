@@ -1,0 +1,46 @@
+package oracle
+
+import (
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+)
+
+// Field is an array of values, each with the variance of its rounding, in row-major order.
+type Field struct {
+	Shape    []int
+	Value    []float64
+	Variance []float64
+}
+
+func newField(shape ...int) Field {
+	n := size(shape)
+	return Field{Shape: slices.Clone(shape), Value: make([]float64, n), Variance: make([]float64, n)}
+}
+
+// exact is a tensor that was given, not computed: its variance is zero.
+func exact(t *attention.Tensor) Field {
+	f := newField(t.Shape...)
+	for i, v := range t.Data {
+		f.Value[i] = float64(v)
+	}
+	return f
+}
+
+// as views the same elements in another shape.
+func (f Field) as(shape ...int) Field {
+	return Field{Shape: shape, Value: f.Value, Variance: f.Variance}
+}
+
+// row gives values and variances n*width .. (n+1)*width.
+func (f Field) row(n, width int) (value, variance []float64) {
+	return f.Value[n*width:][:width], f.Variance[n*width:][:width]
+}
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}

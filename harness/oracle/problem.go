@@ -1,0 +1,136 @@
+package oracle
+
+import (
+	"math"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/fixture"
+)
+
+// Problem is one attention computation, everything that decides its result laid open. A mistake
+// is a change to a [Problem.Clone] of it.
+type Problem struct {
+	Query, Key, Value *attention.Tensor // SDPA: (..., T, E), a layer: (B, T, width)
+
+	Layer *Layer  // nil: scaled dot-product attention alone
+	Scale float64 // of the scores
+
+	Causal   bool              // query i sees keys 0..i
+	Allow    *attention.Mask   // broadcastable to the scores, true takes part
+	Block    *attention.Mask   // (L, S), true is ignored
+	Padding  *attention.Mask   // (B, S), true is ignored
+	Bias     *attention.Tensor // broadcastable to the scores, added to them
+	EmptyRow attention.EmptyRow
+}
+
+// Layer is what multi-head attention has around its core.
+type Layer struct {
+	Heads                     int
+	Query, Key, Value, Output Linear
+}
+
+// Linear is y = x Weight^T + Bias.
+type Linear struct {
+	Weight  []float64 // (Out, In)
+	Bias    []float64 // (Out), nil for none
+	In, Out int
+}
+
+// FromCase lays a validated case open.
+func FromCase(c *fixture.Case) *Problem {
+	p := &Problem{Query: c.Inputs.Query, Key: c.Inputs.Key, Value: c.Inputs.Value, EmptyRow: c.EmptyRow()}
+	if c.Op == fixture.SDPA {
+		p.Causal = c.Options.Causality == attention.TopLeft
+		p.Allow, p.Bias, p.Scale = c.Options.Allow, c.Options.Bias, c.Options.Scale
+		if p.Scale == 0 {
+			p.Scale = 1 / math.Sqrt(float64(last(p.Query.Shape)))
+		}
+		return p
+	}
+	p.Causal = !c.Layer.Bidirectional
+	p.Block, p.Padding = c.Inputs.Block, c.Inputs.Padding
+	p.Layer = layer(c.Layer, c.State)
+	p.Scale = 1 / math.Sqrt(float64(p.Layer.Query.Out/p.Layer.Heads))
+	return p
+}
+
+func last(shape []int) int { return shape[len(shape)-1] }
+
+// layer finds the four linear maps in a state dict.
+func layer(c attention.Config, state attention.StateDict) *Layer {
+	weight := func(key string, part, parts int) Linear {
+		t := state[key]
+		out := t.Shape[0] / parts
+		return Linear{Weight: rows(t, part, parts), Out: out, In: t.Shape[1]}
+	}
+	var l Layer
+	switch _, packed := state["in_proj_weight"]; {
+	case c.Keys == attention.SeedKeys:
+		l = Layer{Query: weight("W_Q", 0, 1), Key: weight("W_K", 0, 1), Value: weight("W_V", 0, 1), Output: weight("W_O", 0, 1)}
+	case packed:
+		l = Layer{Query: weight("in_proj_weight", 0, 3), Key: weight("in_proj_weight", 1, 3),
+			Value: weight("in_proj_weight", 2, 3), Output: weight("out_proj.weight", 0, 1)}
+	default:
+		l = Layer{Query: weight("q_proj_weight", 0, 1), Key: weight("k_proj_weight", 0, 1),
+			Value: weight("v_proj_weight", 0, 1), Output: weight("out_proj.weight", 0, 1)}
+	}
+	if bias := state["in_proj_bias"]; bias != nil {
+		l.Query.Bias, l.Key.Bias, l.Value.Bias = rows(bias, 0, 3), rows(bias, 1, 3), rows(bias, 2, 3)
+		l.Output.Bias = rows(state["out_proj.bias"], 0, 1)
+	}
+	l.Heads = c.NumHeads
+	return &l
+}
+
+// rows gives one of equal parts of a stacked parameter.
+func rows(t *attention.Tensor, part, parts int) []float64 {
+	n := len(t.Data) / parts
+	out := make([]float64, n)
+	for i, v := range t.Data[part*n:][:n] {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// Clone copies what a mistake may change: the masks' presence, the scale, the parameters.
+func (p *Problem) Clone() *Problem {
+	q := *p
+	if p.Layer != nil {
+		l := *p.Layer
+		for _, m := range l.Linears() {
+			m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+		}
+		q.Layer = &l
+	}
+	return &q
+}
+
+// Linears are the four maps, query, key, value, output.
+func (l *Layer) Linears() []*Linear {
+	return []*Linear{&l.Query, &l.Key, &l.Value, &l.Output}
+}
+
+// heads is how many heads one batch element has, as masks count them.
+func (p *Problem) heads() int {
+	if p.Layer != nil {
+		return p.Layer.Heads
+	}
+	return 1
+}
+
+// sizes gives the number of heads over all batch elements, of queries and of keys.
+func (p *Problem) sizes() (n, queries, keys int) {
+	q, k := p.Query.Shape, p.Key.Shape
+	return size(q[:len(q)-2]) * p.heads(), q[len(q)-2], k[len(k)-2]
+}
+
+// scores is the shape that masks are broadcast to.
+func (p *Problem) scores() []int {
+	_, queries, keys := p.sizes()
+	lead := p.Query.Shape[:len(p.Query.Shape)-2]
+	if p.Layer != nil {
+		lead = append(slices.Clone(lead), p.Layer.Heads)
+	}
+	return append(slices.Clone(lead), queries, keys)
+}
