@@ -1,5 +1,6 @@
 """What a regeneration changed: file by file, identical bytes or how far the numbers moved."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +41,33 @@ def files(suite: Path, groups: Iterable[str]) -> set[str]:
 
 
 def detail(old: Path, new: Path) -> str:
-    """Say how two files that differ do so."""
-    if old.suffix != ".npy":
-        return "different text"
+    """Say how two files that differ do so; the old one may hold anything."""
     try:
-        before = np.load(old, allow_pickle=False)
+        if old.suffix == ".npy":
+            return numbers(np.load(old, allow_pickle=False), np.load(new, allow_pickle=False))
+        return fields(json.loads(old.read_bytes()), json.loads(new.read_bytes()))
     except (ValueError, EOFError) as error:
-        return f"unreadable before: {error}"
-    return describe(before, np.load(new, allow_pickle=False))
+        return f"cannot be read: {error}"
 
 
-def describe(before: np.ndarray, after: np.ndarray) -> str:
+def fields(before: dict, after: dict) -> str:
+    """Name the fields of case.json that changed."""
+    olds, news = flatten(before), flatten(after)
+    changed = [name for name in {**olds, **news} if olds.get(name) != news.get(name)]
+    return ", ".join(changed) or "only the layout of the text"
+
+
+def flatten(value: object, name: str = "") -> dict[str, object]:
+    """Return the leaves of nested objects by dotted name."""
+    if not isinstance(value, dict):
+        return {name: value}
+    leaves: dict[str, object] = {}
+    for key, field in value.items():
+        leaves |= flatten(field, f"{name}.{key}" if name else key)
+    return leaves
+
+
+def numbers(before: np.ndarray, after: np.ndarray) -> str:
     """Say how far apart two arrays are, over the elements whose bits differ."""
     if (before.shape, before.dtype) != (after.shape, after.dtype):
         return f"{before.dtype} {before.shape} became {after.dtype} {after.shape}"

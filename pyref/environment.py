@@ -3,6 +3,8 @@
 Standard library only: `pyref/regenerate` reads it before there is anything to import.
 """
 
+from __future__ import annotations  # so that an older Python gets as far as being told so
+
 import os
 import platform
 from importlib import metadata

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyref import parameters as params
 from pyref.case import Arrays
 from pyref.convert import from_torch, to_torch
 from pyref.padding import Padding
+from pyref.parameters import draw
 from pyref.pinned import torch
 from pyref.stream import Stream
 
@@ -37,17 +37,16 @@ class MultiheadAttention:
 
     @property
     def call(self) -> str:
-        """How the layer is called, and what an empty row gives because of it."""
-        masks = []
+        """How the layer is called, and what a query that sees no key gives because of it."""
+        clauses = ["train mode, dropout=0, batch_first=True, need_weights=False under no_grad"]
         if self.causal:
-            masks.append("attn_mask is a bool triangle, true above the diagonal")
+            clauses.append("attn_mask is bool, true above the diagonal (true is ignored)")
         if self.padding:
-            masks.append("key_padding_mask is bool")
-        polarity = " and ".join(masks) + " (true is ignored)" if masks else "no mask"
-        return (
-            f"train mode, dropout=0, batch_first=True, need_weights=False under no_grad; {polarity}; it goes through"
-            " scaled_dot_product_attention, so a query that sees no key gives the output bias, not NaN"
-        )
+            clauses.append("key_padding_mask is bool (true is ignored)")
+        clauses.append("so it goes through scaled_dot_product_attention")
+        if self.padding:
+            clauses.append("where a query that sees no key has a context of zero: the output bias, not NaN")
+        return ", ".join(clauses)
 
     @property
     def config(self) -> dict:
@@ -78,7 +77,7 @@ class MultiheadAttention:
 
     def draw_parameters(self, stream: Stream) -> Arrays:
         """Return weights and, unless `bias` is off, non-zero biases."""
-        return params.draw(self.layer(), stream, self.weight_std)
+        return draw(self.layer(), stream, self.weight_std)
 
     @torch.no_grad()
     def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
@@ -89,7 +88,7 @@ class MultiheadAttention:
         one is deprecated.
         """
         layer = self.layer().train()
-        params.load(layer, parameters, dtype)
+        layer.load_state_dict(to_torch(parameters, dtype), assign=True)  # takes over dtype, too
         tensors = to_torch(inputs, dtype)
         output, _ = layer(
             tensors["query"],

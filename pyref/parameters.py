@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from pyref.case import Arrays
 from pyref.pinned import torch
 from pyref.stream import Stream
@@ -28,9 +26,3 @@ def std(parameter: torch.Tensor, weight_std: float | None) -> float:
     if parameter.ndim == 1:
         return BIAS_STD
     return weight_std or 1 / math.sqrt(parameter.shape[1])
-
-
-def load(layer: torch.nn.Module, parameters: Arrays, dtype: type[np.floating]) -> None:
-    """Load every parameter into the layer, which is converted to `dtype` first."""
-    layer.to(torch.float64 if dtype is np.float64 else torch.float32)
-    layer.load_state_dict({name: torch.from_numpy(array.astype(dtype)) for name, array in parameters.items()})

@@ -48,17 +48,12 @@ def describe(case: Case, folder: Path, files: dict[str, dict[str, str]]) -> dict
         "config": case.operation.config,
         **files,
         "detects": list(case.detects),
-        "files": {file: describe_file(folder / file) for file in sorted(set(flatten(files)))},
+        "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
         "provenance": provenance(case),
     }
 
 
-def flatten(files: dict[str, dict[str, str]]) -> list[str]:
-    """Return the files of all sections."""
-    return [file for section in files.values() for file in section.values()]
-
-
-def describe_file(path: Path) -> dict:
+def about(path: Path) -> dict:
     """Return dtype, shape and sha256 of a .npy file as it lies on disk."""
     array = np.load(path, allow_pickle=False)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -37,14 +37,14 @@ class ScaledDotProductAttention:
     @property
     def call(self) -> str:
         """How SDPA is called."""
-        arguments = ["dropout_p=0", f"is_causal={self.causal}", "scale=None"]
+        clauses = ["dropout_p=0", f"is_causal={self.causal}", "scale=None"]
         if self.mask == "allow":
-            arguments.append("attn_mask is bool and true takes part")
+            clauses.append("attn_mask is bool (true takes part)")
         if self.mask == "bias":
-            arguments.append("attn_mask is float and is added to the scaled scores")
+            clauses.append("attn_mask is float (added to the scaled scores)")
         if self.causal:
-            arguments.append("query i sees keys 0 to i (top-left), whatever L and S are")
-        return ", ".join(arguments) + "; every query sees a key"
+            clauses.append("query i sees keys 0 to i, whatever L and S are (aligned top-left)")
+        return ", ".join([*clauses, "every query sees a key"])
 
     @property
     def config(self) -> dict:

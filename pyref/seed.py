@@ -5,9 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from pyref import parameters as params
 from pyref.case import Arrays
 from pyref.convert import from_torch, to_torch
+from pyref.parameters import draw
 from pyref.pinned import torch
 from pyref.stream import Stream
 
@@ -86,13 +86,13 @@ class SeedLayer:
 
     def draw_parameters(self, stream: Stream) -> Arrays:
         """Return W_Q, W_K, W_V and W_O."""
-        return params.draw(self.layer(), stream, weight_std=None)
+        return draw(self.layer(), stream, weight_std=None)
 
     @torch.no_grad()
     def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
         """Return the layer's output (B, T, D)."""
         layer = self.layer()
-        params.load(layer, parameters, dtype)
+        layer.load_state_dict(to_torch(parameters, dtype), assign=True)  # takes over dtype, too
         return from_torch(layer(to_torch(inputs, dtype)["query"]))
 
     def layer(self) -> SeedAttention:

@@ -70,9 +70,15 @@ def lock(folder: Path) -> Iterator[None]:
     """Hold a folder's advisory lock, which ends with the process; BlockingIOError if another holds it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        acquire(descriptor, folder)
         yield
-    except BlockingIOError:
-        raise BlockingIOError(f"{folder}: another regeneration is running") from None
     finally:
         os.close(descriptor)
+
+
+def acquire(descriptor: int, folder: Path) -> None:
+    """Take the lock without waiting."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise BlockingIOError(f"{folder}: another regeneration is running") from None
