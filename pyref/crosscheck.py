@@ -28,7 +28,8 @@ def deviation(folder: Path) -> float:
     case = json.loads((folder / "case.json").read_text(encoding="ascii"))
     truth = np.load(folder / case["expected"]["truth"])
     output = compute(case["config"], read(folder, case["inputs"]), read(folder, case.get("state_dict", {})))
-    return float(np.abs(output - truth).max() / np.abs(truth).max())
+    largest = np.abs(truth).max()
+    return float(np.abs(output - truth).max() / largest) if np.isfinite(largest) else np.inf
 
 
 def read(folder: Path, files: dict[str, str]) -> dict[str, np.ndarray]:

@@ -68,25 +68,18 @@ def flatten(value: object, name: str = "") -> dict[str, object]:
 
 
 def numbers(before: np.ndarray, after: np.ndarray) -> str:
-    """Say how far apart two arrays are, over the elements whose bits differ."""
+    """Say how far apart two arrays are; elements that are infinite in both do not count."""
     if (before.shape, before.dtype) != (after.shape, after.dtype):
         return f"{before.dtype} {before.shape} became {after.dtype} {after.shape}"
     moved = bits(before) != bits(after)
     share = f"{np.count_nonzero(moved)} of {moved.size} elements"
     if before.dtype.kind != "f":
         return share
-    difference = np.where(moved, after.astype(np.float64) - before, 0.0)
-    rms = np.sqrt(np.mean(difference**2)) / np.sqrt(np.mean(np.float64(before) ** 2))
-    return (
-        f"{share}, largest absolute {np.abs(difference).max():.2e}, relative rms {rms:.2e},"
-        f" largest ulp {ulps(before, after)}"
-    )
-
-
-def ulps(before: np.ndarray, after: np.ndarray) -> int:
-    """Return the largest number of representable values between corresponding elements."""
-    pairs = zip(ranks(before), ranks(after), strict=True)
-    return max(abs(a - b) for a, b in pairs)
+    a, b = before[moved].astype(np.float64), after[moved].astype(np.float64)
+    size = np.sum(before[np.isfinite(before)].astype(np.float64) ** 2)
+    largest, rms = np.abs(b - a).max(), np.sqrt(np.sum((b - a) ** 2) / size)
+    ulps = max(abs(i - j) for i, j in zip(ranks(before[moved]), ranks(after[moved]), strict=True))
+    return f"{share}: largest absolute {largest:.2e}, relative rms {rms:.2e}, largest ulp {ulps}"
 
 
 def ranks(array: np.ndarray) -> list[int]:

@@ -43,7 +43,7 @@ class MultiheadAttention:
             clauses.append("attn_mask is bool, true above the diagonal (true is ignored)")
         if self.padding:
             clauses.append("key_padding_mask is bool (true is ignored)")
-        clauses.append("so it goes through scaled_dot_product_attention")
+        clauses.append("so it goes through scaled_dot_product_attention (math kernel)")
         if self.padding:
             clauses.append("where a query that sees no key has a context of zero: the output bias, not NaN")
         return ", ".join(clauses)

@@ -37,7 +37,7 @@ class ScaledDotProductAttention:
     @property
     def call(self) -> str:
         """How SDPA is called."""
-        clauses = ["dropout_p=0", f"is_causal={self.causal}", "scale=None"]
+        clauses = ["math kernel", "dropout_p=0", f"is_causal={self.causal}", "scale=None"]
         if self.mask == "allow":
             clauses.append("attn_mask is bool (true takes part)")
         if self.mask == "bias":

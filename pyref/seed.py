@@ -62,7 +62,7 @@ class SeedLayer:
         """How the layer is called."""
         return (
             f"flag_mask={self.flag_mask}; each W is used as in nn.Linear (x @ W.T), and torch.nn.functional."
-            f"scaled_dot_product_attention runs head by head with is_causal={self.flag_mask}"
+            f"scaled_dot_product_attention (math kernel) runs head by head with is_causal={self.flag_mask}"
         )
 
     @property

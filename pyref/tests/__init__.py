@@ -1,0 +1,1 @@
+"""Tests of pyref: the cases say what they claim, the bytes are the same everywhere, nothing is lost."""

@@ -1,0 +1,46 @@
+"""Nothing runs on another torch or without the variables that make it deterministic."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pyref import environment
+from pyref.pinned import torch
+from pyref.tests.support import ROOT, python
+
+
+def test_torch_is_single_threaded_and_without_onednn():
+    assert torch.get_num_threads() == 1
+    assert not torch.backends.mkldnn.enabled
+    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def test_torch_is_not_imported_without_the_variables():
+    result = python("-c", "import pyref.pinned", ATEN_CPU_CAPABILITY="", MKL_CBWR="AVX2")
+    assert result.returncode == 1
+    assert result.stderr.endswith(
+        "RuntimeError: pyref runs through pyref/regenerate only: ATEN_CPU_CAPABILITY is , want avx2;"
+        " MKL_CBWR is AVX2, want COMPATIBLE\n"
+    )
+
+
+def test_every_wrong_version_is_named(monkeypatch):
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "0.1")
+    monkeypatch.setattr(environment.platform, "python_version", lambda: "3.12.0")
+    with pytest.raises(RuntimeError) as caught:
+        environment.require()
+    for problem in ("python is 3.12, want 3.11", "torch is 0.1, want 2.15.0", "numpy is 0.1, want 2.4.6"):
+        assert problem in str(caught.value)
+
+
+def test_one_file_imports_torch():
+    sources = [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    assert [path for path in sources if "torch" in imported(path)] == [ROOT / "pyref" / "pinned.py"]
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a source file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.split(".")[0] for name in plain | {n.module for n in nodes if isinstance(n, ast.ImportFrom)}}

@@ -1,0 +1,150 @@
+"""A regeneration replaces the suite whole or not at all, and keeps what is not its own."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from pyref import crosscheck, record, suite
+from pyref.case import Case
+from pyref.table import CASES
+from pyref.tests.support import contents, python
+
+
+@pytest.fixture
+def old(made, tmp_path) -> Path:
+    """Return a suite that a regeneration would change, with files in it that are someone else's."""
+    folder = shutil.copytree(made, tmp_path / "fixtures")
+    (folder / "mha/causal/expected/output.npy").write_bytes(b"old")
+    (folder / "mha/removed-case").mkdir()
+    (folder / "mha/removed-case/case.json").write_text("{}")
+    (folder / "fixtures.go").write_text("package fixtures\n")
+    (folder / "other").mkdir()
+    (folder / "other/data.txt").write_text("kept")
+    return folder
+
+
+def test_old_cases_go_and_other_peoples_files_stay(old, made):
+    suite.generate(CASES, old)
+    assert contents(old) == {
+        **contents(made),
+        "fixtures.go": b"package fixtures\n",
+        "other/data.txt": b"kept",
+    }
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_suite_is_made_where_there_was_none(made, tmp_path):
+    suite.generate(CASES, tmp_path / "deep/er/fixtures")
+    assert contents(tmp_path / "deep/er/fixtures") == contents(made)
+
+
+# A run that kills itself at a given moment: after some cases, just before the new suite is put in place,
+# and just after, with the old suite not yet deleted.
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from pyref import crosscheck, exchange, suite
+from pyref.table import CASES
+
+moment, target = sys.argv[1], Path(sys.argv[2])
+
+def after(count, function):
+    calls = []
+    def counted(*arguments, **keywords):
+        calls.append(arguments)
+        if len(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **keywords)
+    return counted
+
+match moment:
+    case "half way":
+        crosscheck.verify = after(8, crosscheck.verify)
+    case "before":
+        suite.put_in_place = after(1, suite.put_in_place)
+    case "between":
+        exchange.exchange = lambda first, second: False
+        Path.rename = after(2, Path.rename)
+    case "after":
+        exchange.shutil.rmtree = after(3, shutil.rmtree)  # the first two clear what older runs left
+suite.generate(CASES, target)
+"""
+
+
+def killed(moment: str, target: Path) -> None:
+    """Regenerate `target` in a process that is killed at `moment`."""
+    result = python("-c", KILLED, moment, str(target))
+    assert result.returncode == -signal.SIGKILL, result.stderr
+
+
+@pytest.mark.parametrize(("moment", "cases"), [("half way", 8), ("before", 15)])
+def test_a_killed_run_leaves_the_suite_as_it_was(moment, cases, old, made):
+    before = contents(old)
+    killed(moment, old)
+    assert contents(old) == before
+    assert len(list((old.parent / ".fixtures-new").glob("*/*/case.json"))) == cases
+    suite.generate(CASES, old)
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_run_killed_while_it_deletes_the_old_suite_leaves_the_new_one(old, made):
+    killed("after", old)
+    assert contents(old).items() >= contents(made).items()
+    assert (old.parent / ".fixtures-new/mha/removed-case").exists()
+    suite.generate(CASES, old)
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_run_killed_between_two_renames_is_undone_by_the_next(old):
+    before = contents(old)
+    killed("between", old)
+    assert not old.exists()
+    with suite.scratch(old):
+        assert contents(old) == before
+
+
+def test_a_failing_run_leaves_the_suite_as_it_was(old, monkeypatch):
+    before = contents(old)
+    monkeypatch.setattr(record, "dump", failing_on("seed/causal", record.dump))
+    with pytest.raises(OSError, match="disk full"):
+        suite.generate(CASES, old)
+    assert contents(old) == before
+    assert list(old.parent.iterdir()) == [old]
+
+
+def failing_on(name: str, dump):
+    """Return `record.dump` with a failure at one case."""
+
+    def wrapped(value: dict, *rest: str) -> str:
+        if isinstance(value, dict) and value.get("name") == name:
+            raise OSError("disk full")
+        return dump(value, *rest)
+
+    return wrapped
+
+
+def test_a_cross_check_that_disagrees_stops_the_run(old, monkeypatch):
+    before, attend = contents(old), crosscheck.attend
+    monkeypatch.setattr(crosscheck, "attend", lambda *arguments: attend(*arguments) * (1 + 2e-12))
+    with pytest.raises(ValueError, match=f"^{CASES[0].name}: pytorch's float64 result is 2.0e-12 away"):
+        suite.generate(CASES, old)
+    assert contents(old) == before
+
+
+def test_two_runs_at_once_are_refused(tmp_path):
+    with (
+        suite.scratch(tmp_path / "fixtures"),
+        pytest.raises(BlockingIOError, match="another regeneration is running"),
+        suite.scratch(tmp_path / "fixtures"),
+    ):
+        pass
+
+
+def test_a_case_moves_no_other(made, tmp_path):
+    last = CASES[-1]
+    added = Case("seed/added", "One row more.", last.operation, last.detects)
+    suite.build((added, last), tmp_path)
+    assert contents(tmp_path / last.name) == contents(made / last.name)
+    assert contents(tmp_path / added.name) != contents(made / last.name)

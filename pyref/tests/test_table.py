@@ -1,0 +1,80 @@
+"""The table as a whole: names, seeds, and numbers that let mistakes show."""
+
+import hashlib
+import re
+
+import numpy as np
+
+from pyref import crosscheck
+from pyref.table import CASES
+from pyref.tests.support import FIXTURES, contents, each_case, named, record
+
+
+def test_names_are_a_group_and_a_case_and_unique():
+    names = [case.name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not re.fullmatch(r"[a-z]+/[a-z]+(-[a-z]+)*", name)] == []
+
+
+def test_purposes_are_one_plain_sentence_each():
+    purposes = [case.purpose for case in CASES]
+    assert len(set(purposes)) == len(purposes)
+    assert [purpose for purpose in purposes if not re.fullmatch(r"[ -~]+\.", purpose)] == []
+
+
+def test_seeds_differ():
+    assert len({case.seed for case in CASES}) == len(CASES)
+
+
+def test_no_two_files_of_the_suite_hold_the_same_tensor(made):
+    digests = [
+        hashlib.sha256(data).digest() for file, data in contents(made).items() if file.endswith(".npy")
+    ]
+    assert len(set(digests)) == len(digests)
+
+
+@each_case
+def test_nothing_is_all_zero_or_constant(case, made):
+    for path in (made / case.name).rglob("*.npy"):
+        array = np.load(path)
+        assert array.min() != array.max(), path
+
+
+@each_case
+def test_outputs_are_finite_and_float32_is_near_the_truth(case, made):
+    output, truth = (np.load(made / case.name / "expected" / f"{name}.npy") for name in ("output", "truth"))
+    assert np.isfinite(output).all() and np.isfinite(truth).all()
+    rel = np.sqrt(np.mean((output - truth) ** 2) / np.mean(truth**2))
+    assert 1e-9 < rel < 5e-6, rel
+
+
+def scores(case, made):
+    """Return the scaled scores (B, H, L, S) of a written case and bool of the same shape, true where seen."""
+    fields = record(made, case.name)
+    inputs = crosscheck.read(made / case.name, fields["inputs"])
+    parameters = crosscheck.read(made / case.name, fields.get("state_dict", {}))
+    q, k, _ = crosscheck.project(fields["config"], inputs, parameters)
+    return q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]), crosscheck.visible(fields["config"], inputs, q, k)
+
+
+@each_case
+def test_scores_are_of_standard_deviation_near_one(case, made):
+    std = scores(case, made)[0].std()
+    print(f"{case.name}: score std {std:.2f}")
+    assert (0.5 < std < 2) == (case.name != "mha/hot"), std
+
+
+def test_the_hot_case_has_visible_scores_that_overflow_exp(made):
+    values, seen = scores(named("mha/hot"), made)
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.exp(values[seen].astype(np.float32))).any()
+
+
+def test_one_case_has_the_rows_for_least_squares_and_the_width_to_recover_probabilities():
+    layer = named("mha/unmasked").operation
+    assert layer.B * layer.L > layer.H * (layer.D + 1) + 1
+    assert layer.D / layer.H > layer.L
+
+
+def test_the_committed_suite_is_below_4_mib():
+    assert sum(len(data) for data in contents(FIXTURES).values()) < 4 * 2**20
