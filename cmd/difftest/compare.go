@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
+)
+
+func compareCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "compare GOT.npy WANT.npy",
+		Short: "Compare any two files of numbers",
+		Long: `compare says how far two arrays are apart. Without a case there is no noise to judge the
+difference by, so the exit status says only whether all values are equal: 0 equal, 1 different.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return compareFiles(cmd.OutOrStdout(), args[0], args[1])
+		},
+		ValidArgsFunction: cobra.FixedCompletions([]cobra.Completion{"npy"}, cobra.ShellCompDirectiveFilterFileExt),
+	}
+}
+
+func compareFiles(w io.Writer, gotFile, wantFile string) error {
+	a, got, err := readOutput(gotFile)
+	if err != nil {
+		return err
+	}
+	b, want, err := readOutput(wantFile)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "got   %s %s  %s\nwant  %s %s  %s\n",
+		a.DType, attention.FormatShape(a.Shape), gotFile, b.DType, attention.FormatShape(b.Shape), wantFile)
+	if !slices.Equal(a.Shape, b.Shape) {
+		fmt.Fprintln(w, "the shapes differ")
+		return &exitError{status: exitFailed}
+	}
+	d := compare.Values(a.Shape, got, want)
+	fmt.Fprintf(w, "%d of %d elements are equal\n", d.Equal, d.Elements)
+	if d.Equal == d.Elements {
+		return nil
+	}
+	fmt.Fprintf(w, "rel %.3g, gain %.3g, cosine %.6f (rounding alone: float32 1e-7, float16 5e-4, bfloat16 4e-3)\n", d.Rel, d.Gain, d.Cosine)
+	fmt.Fprintf(w, "largest difference at %v: got %.9g, want %.9g\n", d.Largest.Index, d.Largest.Got, d.Largest.Want)
+	return &exitError{status: exitFailed}
+}

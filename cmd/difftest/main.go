@@ -1,0 +1,64 @@
+// Command difftest tells whether an attention implementation computes what PyTorch computes,
+// and when it does not, what is wrong with it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses. Silence is never success: a selection of nothing has its own.
+const (
+	exitFailed  = 1 // a case failed, or two files differ
+	exitUsage   = 2 // a flag or an argument is wrong
+	exitBroken  = 3 // a fixture, an output file or the harness is broken
+	exitNothing = 4 // no case was selected, or all were skipped
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out a command line and gives its exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	var e *exitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &e):
+		e = &exitError{exitUsage, err} // cobra's own: flags, commands, numbers of arguments
+	}
+	if e.err != nil {
+		fmt.Fprintln(stderr, "difftest:", e.err)
+	}
+	return e.status
+}
+
+// exitError ends the command with a status. err is printed unless it is nil.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string { return fmt.Sprint(e.err) }
+func (e *exitError) Unwrap() error { return e.err }
+
+func exit(status int, format string, args ...any) error {
+	return &exitError{status, fmt.Errorf(format, args...)}
+}
+
+func newRoot() *cobra.Command {
+	root := testCommand()
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.AddCommand(listCommand(), showCommand(), checkCommand(), compareCommand(), versionCommand())
+	return root
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/fixture"
+)
+
+// suiteFlag is the suite that a command works on: the embedded one, or a folder.
+type suiteFlag struct{ dir string }
+
+func (s *suiteFlag) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.dir, "fixtures", "", "folder of cases to use instead of the embedded ones")
+	_ = cmd.MarkFlagDirname("fixtures")
+}
+
+// open gives the suite. A link in it that leads out of the folder cannot be followed.
+func (s *suiteFlag) open() (fs.FS, error) {
+	if s.dir == "" {
+		return fixtures.FS, nil
+	}
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, exit(exitBroken, "--fixtures: %w", err)
+	}
+	return root.FS(), nil
+}
+
+// flag is what a command line needs to name this suite again.
+func (s *suiteFlag) flag() string {
+	if s.dir == "" {
+		return ""
+	}
+	return fmt.Sprintf(" --fixtures %q", s.dir)
+}
+
+// read gives the one case of that name.
+func (s *suiteFlag) read(name string) (*fixture.Case, error) {
+	suite, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	names, err := fixture.Names(suite)
+	if err != nil && len(names) == 0 {
+		return nil, exit(exitBroken, "%w", err)
+	}
+	if _, err := selectCases(names, []string{name}, nil); err != nil {
+		return nil, err
+	}
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		return nil, exit(exitBroken, "%w", err)
+	}
+	return c, nil
+}
+
+// complete offers the names of the cases.
+func (s *suiteFlag) complete(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	suite, err := s.open()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, _ := fixture.Names(suite)
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// selectCases gives the names that some pattern selects (all without a pattern) and that no skip
+// pattern does. A pattern that selects nothing is an error: it is a typing mistake.
+func selectCases(names, patterns, skip []string) ([]string, error) {
+	for _, p := range append(append([]string{}, patterns...), skip...) {
+		if !doublestar.ValidatePattern(p) {
+			return nil, exit(exitUsage, "pattern %q is malformed", p)
+		}
+		if !anyMatches(names, p) {
+			return nil, exit(exitNothing, "%q selects no case; difftest list names them", p)
+		}
+	}
+	var selected []string
+	for _, name := range names {
+		if (len(patterns) == 0 || matchesAny(name, patterns)) && !matchesAny(name, skip) {
+			selected = append(selected, name)
+		}
+	}
+	if len(selected) == 0 {
+		return nil, exit(exitNothing, "no case is selected: --skip takes every one")
+	}
+	return selected, nil
+}
+
+func anyMatches(names []string, pattern string) bool {
+	for _, name := range names {
+		if matches(name, pattern) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchesAny(name string, patterns []string) bool {
+	for _, p := range patterns {
+		if matches(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches says whether a pattern selects a case: a glob of its path, in which ** crosses slashes,
+// or a plain word that is an element of the path or a hyphenated part of one.
+func matches(name, pattern string) bool {
+	if strings.ContainsAny(pattern, `*?[{\/`) {
+		return doublestar.MatchUnvalidated(pattern, name)
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if strings.Contains("-"+element+"-", "-"+pattern+"-") {
+			return true
+		}
+	}
+	return false
+}

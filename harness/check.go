@@ -1,0 +1,120 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/subject"
+)
+
+// Check runs a subject on the cases of a suite, or on the named ones only, and returns what it
+// found. The error says that the check could not be carried out in full: a case is broken (the
+// report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
+func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
+	names, err := fixture.Names(suite)
+	if err != nil && len(names) == 0 {
+		return nil, err
+	}
+	r := &Report{Subject: s.Name, Suite: "PyTorch"}
+	if err != nil {
+		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: err.Error()})
+	}
+	if err := checkNames("known", keys(s.Known), names); err != nil {
+		return nil, err
+	}
+	if err := checkNames("case", cases, names); err != nil {
+		return nil, err
+	}
+	if len(cases) > 0 {
+		names = cases
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		c, err := fixture.Read(suite, name)
+		if err != nil {
+			r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
+			continue
+		}
+		r.Suite = "PyTorch " + strings.SplitN(c.Provenance.Torch, "+", 2)[0]
+		result, err := runCase(s, c)
+		if err != nil {
+			r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
+			continue
+		}
+		r.Results = append(r.Results, result)
+	}
+	return r, brokenError(r.Broken)
+}
+
+func keys(m map[string]string) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// checkNames refuses names that no case has: a typing mistake must not select nothing.
+func checkNames(what string, names, cases []string) error {
+	var errs []error
+	for _, name := range names {
+		if !slices.Contains(cases, name) {
+			errs = append(errs, fmt.Errorf("%s %q: the suite has no such case", what, name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func brokenError(broken []report.Broken) error {
+	var errs []error
+	for _, b := range broken {
+		errs = append(errs, errors.New(b.Err))
+	}
+	return errors.Join(errs...)
+}
+
+// runCase gives the verdict on one case.
+func runCase(s Subject, c *fixture.Case) (report.Result, error) {
+	ran := s.Run(c)
+	if ran.Err != nil {
+		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
+		if errors.Is(ran.Err, subject.ErrNotOffered) {
+			r.Verdict = report.Skip
+		}
+		return known(s, r), nil
+	}
+	r, err := Judge(c, ran.Output.Shape, widen(ran.Output))
+	if err != nil {
+		return report.Result{}, err
+	}
+	if len(ran.Findings) > 0 {
+		r.Findings, r.Verdict = ran.Findings, report.Fail
+	}
+	return known(s, r), nil
+}
+
+// known turns a listed failure into the verdict known, and a listed case that passes into a failure.
+func known(s Subject, r report.Result) report.Result {
+	reason, listed := s.Known[r.Case]
+	if !listed {
+		return r
+	}
+	r.Known = reason
+	switch r.Verdict {
+	case report.Fail, report.Error:
+		r.Verdict = report.Known
+	case report.Pass:
+		r.Verdict = report.Fail
+		r.Findings = append(r.Findings, fmt.Sprintf("it passes, but is listed as known to fail (%s): take it off the list", reason))
+	}
+	return r
+}

@@ -1,0 +1,329 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
+)
+
+// Class is what sort of failure an output is.
+type Class string
+
+// The classes of an output.
+const (
+	Right          Class = "match"           // within the noise: nothing is wrong
+	Rounding       Class = "rounding"        // errors as of a lower precision: of its size, in every row, without direction
+	MissingFeature Class = "missing-feature" // the weights are right, a mask or the scale is missing or wrong
+	WrongWeights   Class = "wrong-weights"   // the output has nothing in common with the expected one
+	Dead           Class = "dead"            // zero or constant
+	NonFinite      Class = "non-finite"      // NaN or infinite where a number was expected, or the reverse
+	Unclear        Class = "unclear"         // none of these for sure
+)
+
+// finding is a class and the numbers that decided it.
+type finding struct {
+	class   Class
+	reasons []string
+}
+
+func found(c Class, format string, args ...any) *finding {
+	return &finding{c, []string{fmt.Sprintf(format, args...)}}
+}
+
+func (f *finding) because(format string, args ...any) *finding {
+	f.reasons = append(f.reasons, fmt.Sprintf(format, args...))
+	return f
+}
+
+// checklist is asked from top to bottom; the first that answers decides. Proofs come before
+// comparisons of size, so that a size never overrules one.
+var checklist = []func(*evidence) *finding{
+	otherShape,
+	nonFinite,
+	dead,
+	replayed,
+	rounding,
+	reordered,
+	rowsOfAMask,
+	rowsOfTheScores,
+	unrelated,
+	nothingFits,
+}
+
+func otherShape(e *evidence) *finding {
+	if e.c.SameShape() {
+		return nil
+	}
+	return found(Unclear, "the output has shape %s, want %s: no number was compared",
+		attention.FormatShape(e.c.GotShape), attention.FormatShape(e.c.WantShape))
+}
+
+func nonFinite(e *evidence) *finding {
+	if e.c.NonFinite == 0 {
+		return nil
+	}
+	f := found(NonFinite, "%d of %d elements are NaN or infinite where the case expects a number, or the reverse", e.c.NonFinite, e.c.Elements)
+	elsewhere, width := 0, last(e.c.WantShape)
+	for i, z := range e.c.Z {
+		if math.IsInf(z, 1) && e.visible[i/width] > 0 {
+			elsewhere++
+		}
+	}
+	if elsewhere == 0 {
+		f.because("all of them in rows that see no key: PyTorch gives a context of zeros there in scaled_dot_product_attention and NaN in nn.MultiheadAttention's eval mode; this case says which in empty_row")
+	}
+	return f
+}
+
+// dead: an output that is one number, or one row over and over, where the truth is not.
+func dead(e *evidence) *finding {
+	width := last(e.c.WantShape)
+	switch {
+	case constant(e.got, 1) && !constant(e.truth.Value, 1):
+		return found(Dead, "every element is %g", e.got[0])
+	case constant(e.got, width) && !constant(e.truth.Value, width):
+		return found(Dead, "every row is the same: the output does not depend on the input")
+	}
+	return nil
+}
+
+// constant says whether blocks of the given width all repeat the first.
+func constant(values []float64, width int) bool {
+	for i := width; i < len(values); i++ {
+		if values[i] != values[i-width] {
+			return false
+		}
+	}
+	return true
+}
+
+// replayed: the output is that of a mistake made on this case.
+func replayed(e *evidence) *finding {
+	if len(e.matches) == 0 {
+		return nil
+	}
+	class := WrongWeights
+	if e.matches[0].Mistake.Kind == Feature {
+		class = MissingFeature
+	}
+	var titles []string
+	for _, m := range e.matches {
+		titles = append(titles, m.Mistake.Title)
+		if m.Mistake.Kind != e.matches[0].Mistake.Kind {
+			class = Unclear
+		}
+	}
+	m := e.matches[0]
+	f := found(class, "the output is this case computed with %s", strings.Join(titles, ", or with "))
+	f.because("residual %.2g (max z %.2g); the next mistake leaves %.2g", m.Residual, m.MaxZ, m.Residual*m.Margin)
+	if len(e.matches) > 1 {
+		f.because("this case cannot tell these mistakes apart")
+	}
+	return f
+}
+
+// Unit roundoffs of lower precisions, in units of float32's 2^-24.
+var precisions = []struct {
+	name  string
+	ratio float64
+}{
+	{"float16 or TensorFloat-32 (11 bits)", 0x1p13},
+	{"bfloat16 (8 bits)", 0x1p16},
+}
+
+// rounding: the errors fit the noise model of a lower precision; no row stands out, as rows do
+// that a mask leaves alone; and they do not point to where any known mistake would lead.
+func rounding(e *evidence) *finding {
+	const (
+		rowSpread = 100 // rows of one bfloat16 output differ by less than 10
+		direction = 0.3 // the errors of a lower precision are below 0.1
+	)
+	least, most := e.rowNoise()
+	if !(most <= rowSpread*least) {
+		return nil
+	}
+	for _, r := range e.replays {
+		for _, out := range r.outputs {
+			if math.Abs(e.towards(out)) > direction {
+				return nil
+			}
+		}
+	}
+	for _, p := range precisions {
+		if e.c.MaxZ <= compare.MaxZ*p.ratio && e.c.RMSZ <= compare.MaxRMSZ*p.ratio {
+			return found(Rounding, "max z %.3g and rms z %.3g are within the noise of %s, in every row and in no known mistake's direction",
+				e.c.MaxZ, e.c.RMSZ, p.name)
+		}
+	}
+	return nil
+}
+
+// rowNoise gives the least and the greatest root mean square z of the rows that mix values,
+// those that see two keys or more.
+func (e *evidence) rowNoise() (least, most float64) {
+	width := last(e.c.WantShape)
+	least = math.Inf(1)
+	for row, visible := range e.visible {
+		if visible >= 2 {
+			z := rms(e.c.Z[row*width:][:width])
+			least, most = math.Min(least, z), math.Max(most, z)
+		}
+	}
+	return least, most
+}
+
+// towards is the cosine between the output's error and a mistake's, both in sigma.
+func (e *evidence) towards(wrong compare.Expected) float64 {
+	var ab, aa, bb float64
+	for i, w := range e.truth.Value {
+		if s := e.truth.Sigma[i]; s > 0 {
+			a, b := (e.got[i]-w)/s, (wrong.Value[i]-w)/s
+			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
+		}
+	}
+	if aa == 0 || bb == 0 {
+		return 0
+	}
+	return ab / math.Sqrt(aa*bb)
+}
+
+// reordered: the expected values, at other places.
+func reordered(e *evidence) *finding {
+	got, want := slices.Sorted(slices.Values(e.got)), slices.Sorted(slices.Values(e.truth.Value))
+	noise := compare.MaxZ * slices.Max(e.truth.Sigma)
+	for i := range got {
+		if !(math.Abs(got[i]-want[i]) <= noise) {
+			return nil
+		}
+	}
+	return found(Unclear, "the output holds the expected values in another order: a layout or the order of reading is wrong, not the weights")
+}
+
+// rowsOfAMask: the wrong rows are exactly those that a mask or the scale touches, and a row that
+// depends on every weight is right.
+func rowsOfAMask(e *evidence) *finding {
+	witness := e.sensitiveRow()
+	if witness == "" {
+		return nil
+	}
+	for _, r := range e.replays {
+		if r.mistake.Kind != Feature {
+			continue
+		}
+		if slices.Equal(e.wrongRows(e.c), e.wrongRows(r.against[0])) {
+			return found(MissingFeature, "%s depends on every weight and is right, so the weights are loaded", witness).
+				because("the wrong rows are those that change with %s, but the output is not that", r.mistake.Title)
+		}
+	}
+	return nil
+}
+
+// sensitiveRow names a right row that sees two keys or more and is not saturated: leaving out
+// the scale changes it. Every weight has a part in such a row.
+func (e *evidence) sensitiveRow() string {
+	i := slices.IndexFunc(e.replays, func(r replay) bool { return r.mistake.ID == "scale-missing" })
+	if i < 0 {
+		return ""
+	}
+	unscaled := e.wrongRows(e.replays[i].against[0])
+	rows := e.c.WantShape[len(e.c.WantShape)-2]
+	for row, wrong := range e.wrongRows(e.c) {
+		if !wrong && unscaled[row] && e.visible[row] >= 2 {
+			return fmt.Sprintf("row %d of %s", row%rows, e.structure.label(row/rows))
+		}
+	}
+	return ""
+}
+
+// wrongRows says for every row whether it is outside the noise.
+func (e *evidence) wrongRows(c compare.Comparison) []bool {
+	width := last(c.WantShape)
+	wrong := make([]bool, len(c.Z)/width)
+	for row := range wrong {
+		wrong[row] = slices.Max(c.Z[row*width:][:width]) > compare.MaxZ
+	}
+	return wrong
+}
+
+// rowsOfTheScores: a row that sees one key has softmax 1 whatever its score, so it shows value
+// and output projection alone.
+func rowsOfTheScores(e *evidence) *finding {
+	single, right := 0, 0
+	for row, wrong := range e.wrongRows(e.c) {
+		switch {
+		case e.visible[row] == 1 && wrong:
+			return nil
+		case e.visible[row] == 1:
+			single++
+		case e.visible[row] > 1 && !wrong:
+			right++
+		}
+	}
+	if single == 0 || right > 0 {
+		return nil
+	}
+	return found(Unclear, "the %d rows that see one key are right, so value and output projection are: the fault is in query, key, scale, mask or softmax", single)
+}
+
+// unrelated: as far from the truth in direction as random weights lead on this case, in every
+// row that sees a key, where no mask and no scale leads as far.
+func unrelated(e *evidence) *finding {
+	limit, random := 0.0, false
+	for _, r := range e.replays {
+		if b := r.band(); r.mistake.Random {
+			random = true
+			limit = math.Max(limit, 1.5*math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max)))
+		}
+	}
+	if !random || !(math.Abs(e.c.Cosine) <= limit) || e.rightRows() > 0 {
+		return nil
+	}
+	for _, r := range e.replays {
+		if r.mistake.Kind == Feature && !(r.band().Cosine.Min > limit) {
+			return found(Unclear, "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)",
+				e.c.Cosine, limit, r.mistake.Title, r.band().Cosine.Min)
+		}
+	}
+	f := found(WrongWeights, "cosine %.3f with the expected output: none, as with random weights on this case (up to %.3f)", e.c.Cosine, limit)
+	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, e.nearestGain())
+	if e.masked() {
+		f.because("masks cannot be judged until the weights load")
+	}
+	return f
+}
+
+// rightRows counts the rows that see a key and are within the noise.
+func (e *evidence) rightRows() int {
+	n := 0
+	for row, wrong := range e.wrongRows(e.c) {
+		if !wrong && e.visible[row] > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// nearestGain says which random weights give a gain like the output's.
+func (e *evidence) nearestGain() string {
+	var words []string
+	for _, r := range e.replays {
+		if b := r.band(); r.mistake.Random {
+			words = append(words, fmt.Sprintf("%s give %.3g to %.3g here", r.mistake.Title, b.Gain.Min, b.Gain.Max))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func (e *evidence) masked() bool {
+	p := e.problem
+	return p.Causal || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Bias != nil
+}
+
+func nothingFits(e *evidence) *finding {
+	return found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case, and it is not as far off as random weights",
+		e.c.Rel, e.c.Gain, e.c.Cosine)
+}

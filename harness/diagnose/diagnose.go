@@ -1,0 +1,57 @@
+package diagnose
+
+import (
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// Diagnosis is what can be said of an output.
+type Diagnosis struct {
+	Class       Class
+	Reasons     []string  // the numbers and facts that decided the class
+	Structure   Structure // where it is wrong; empty when the shapes differ
+	Matches     []Match   // the mistakes that give this output; several cannot be told apart here
+	Bands       []Band    // what every mistake looks like on this case
+	Unexplained bool      // it fails, and neither a mistake nor the class says why
+}
+
+// evidence is everything that the checklist looks at.
+type evidence struct {
+	problem   *oracle.Problem
+	truth     compare.Expected
+	got       []float64
+	c         compare.Comparison
+	visible   []int // keys that each row sees
+	structure Structure
+	replays   []replay
+	matches   []Match
+}
+
+// Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
+// are run only when the output fails.
+func Diagnose(p *oracle.Problem, truth compare.Expected, got []float64, c compare.Comparison) Diagnosis {
+	if c.OK() {
+		return Diagnosis{Class: Right}
+	}
+	e := &evidence{problem: p, truth: truth, got: got, c: c}
+	if c.SameShape() {
+		e.visible = p.Visible()
+		e.structure = structure(c, e.visible)
+		e.replays = replays(p, truth)
+		e.matches = matches(e.replays, c.GotShape, got)
+	}
+	d := Diagnosis{Structure: e.structure, Matches: e.matches}
+	for _, r := range e.replays {
+		d.Bands = append(d.Bands, r.band())
+	}
+	for _, check := range checklist {
+		if f := check(e); f != nil {
+			d.Class, d.Reasons = f.class, f.reasons
+			break
+		}
+	}
+	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature)
+	return d
+}
+
+func last(shape []int) int { return shape[len(shape)-1] }

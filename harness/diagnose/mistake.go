@@ -1,0 +1,154 @@
+package diagnose
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// Kind says what part of an implementation a mistake is in.
+type Kind int
+
+const (
+	// Weights: the parameters are not those of the state dict.
+	Weights Kind = iota
+	// Feature: the parameters are right and a mask or the scale is not.
+	Feature
+)
+
+// Mistake is one known way to get attention wrong, as a change to the oracle's problem.
+type Mistake struct {
+	ID    string
+	Title string // follows "computed with"
+	Kind  Kind
+
+	// Random mistakes draw parameters, so that their outputs cannot be replayed: only their
+	// size and direction say something.
+	Random bool
+
+	// Plant makes the mistake. It says false when the problem has nothing to get wrong so.
+	Plant func(p *oracle.Problem, r *rand.Rand) bool
+}
+
+// Mistakes are those that every failing case is held against.
+var Mistakes = []Mistake{
+	{"weights-unit-normal", "weights left at N(0,1), never loaded", Weights, true, unitNormal},
+	{"weights-random", "other random weights of the case's own scale", Weights, true, ownScale},
+	{"weights-zero", "all weights zero", Weights, false, zeroWeights},
+	{"causal-missing", "the causal mask missing", Feature, false, causalMissing},
+	{"causal-inverted", "the causal mask inverted: only later keys are seen", Feature, false, causalInverted},
+	{"padding-ignored", "the padding mask ignored", Feature, false, paddingIgnored},
+	{"padding-inverted", "the padding mask inverted: only padding is seen", Feature, false, paddingInverted},
+	{"mask-ignored", "the boolean mask ignored", Feature, false, maskIgnored},
+	{"mask-inverted", "the boolean mask inverted: true taken for false", Feature, false, maskInverted},
+	{"bias-ignored", "the additive mask ignored", Feature, false, biasIgnored},
+	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Feature, false, scaleMissing},
+}
+
+func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { draw(values, 1, r) })
+}
+
+func ownScale(p *oracle.Problem, r *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { draw(values, rms(values), r) })
+}
+
+func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { clear(values) })
+}
+
+func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	was := p.Causal
+	p.Causal = false
+	return was
+}
+
+func causalInverted(p *oracle.Problem, _ *rand.Rand) bool {
+	if !causalMissing(p, nil) {
+		return false
+	}
+	queries, keys := p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]
+	p.Allow = attention.NewMask(queries, keys)
+	for i := range queries {
+		for j := i + 1; j < keys; j++ {
+			p.Allow.Data[i*keys+j] = true
+		}
+	}
+	return true
+}
+
+func paddingIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Padding != nil
+	p.Padding = nil
+	return had
+}
+
+func paddingInverted(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Padding = inverted(p.Padding)
+	return p.Padding != nil
+}
+
+func maskIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Allow != nil || p.Block != nil
+	p.Allow, p.Block = nil, nil
+	return had
+}
+
+func maskInverted(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Allow, p.Block = inverted(p.Allow), inverted(p.Block)
+	return p.Allow != nil || p.Block != nil
+}
+
+func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Bias != nil
+	p.Bias = nil
+	return had
+}
+
+func scaleMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Scale = 1
+	return true
+}
+
+// eachParameter changes every weight and bias of a layer. Without a layer there is none.
+func eachParameter(p *oracle.Problem, change func([]float64)) bool {
+	if p.Layer == nil {
+		return false
+	}
+	for _, l := range p.Layer.Linears() {
+		change(l.Weight)
+		change(l.Bias)
+	}
+	return true
+}
+
+func draw(values []float64, scale float64, r *rand.Rand) {
+	for i := range values {
+		values[i] = scale * r.NormFloat64()
+	}
+}
+
+func rms(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, v := range values {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(len(values)))
+}
+
+func inverted(m *attention.Mask) *attention.Mask {
+	if m == nil {
+		return nil
+	}
+	n := &attention.Mask{Shape: m.Shape, Data: slices.Clone(m.Data)}
+	for i, v := range n.Data {
+		n.Data[i] = !v
+	}
+	return n
+}

@@ -1,0 +1,136 @@
+package diagnose
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// draws is how often a random mistake is made on a case, to see how much its outputs vary.
+const draws = 8
+
+// Band is what one mistake looks like on this case, against the truth: least and greatest over
+// its draws.
+type Band struct {
+	Mistake Mistake
+	Rel     Range
+	Gain    Range
+	Cosine  Range
+}
+
+// Range is from the least to the greatest of some values.
+type Range struct{ Min, Max float64 }
+
+func (r *Range) add(v float64) {
+	r.Min, r.Max = math.Min(r.Min, v), math.Max(r.Max, v)
+}
+
+// Match is a mistake whose output is the subject's, to rounding.
+type Match struct {
+	Mistake  Mistake
+	Residual float64 // RMS(got - replay) / RMS(replay)
+	MaxZ     float64 // the same in sigma of the replay, largest
+	Margin   float64 // residual of the next mistake that gives another output, over Residual
+}
+
+// replay is one mistake made on the case.
+type replay struct {
+	mistake Mistake
+	outputs []compare.Expected   // one, or one for each draw
+	against []compare.Comparison // each output against the truth
+}
+
+// visible says whether the case can see the mistake: its output is outside the noise.
+func (r replay) visible() bool {
+	return slices.ContainsFunc(r.against, func(c compare.Comparison) bool { return !c.OK() })
+}
+
+func (r replay) band() Band {
+	first := r.against[0]
+	b := Band{r.mistake, Range{first.Rel, first.Rel}, Range{first.Gain, first.Gain}, Range{first.Cosine, first.Cosine}}
+	for _, c := range r.against[1:] {
+		b.Rel.add(c.Rel)
+		b.Gain.add(c.Gain)
+		b.Cosine.add(c.Cosine)
+	}
+	return b
+}
+
+// replays makes every mistake that applies to the case and that the case can see.
+func replays(p *oracle.Problem, truth compare.Expected) []replay {
+	var all []replay
+	for _, m := range Mistakes {
+		r := replay{mistake: m}
+		n := 1
+		if m.Random {
+			n = draws
+		}
+		for i := range n {
+			wrong := p.Clone()
+			if !m.Plant(wrong, rand.New(rand.NewPCG(1, uint64(i)))) {
+				break
+			}
+			out := Expected(wrong.Run())
+			r.outputs = append(r.outputs, out)
+			r.against = append(r.against, compare.Outputs(out.Shape, out.Value, truth))
+		}
+		if len(r.outputs) > 0 && r.visible() {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Expected turns the oracle's variances into standard deviations.
+func Expected(f oracle.Field) compare.Expected {
+	sigma := make([]float64, len(f.Variance))
+	for i, v := range f.Variance {
+		sigma[i] = math.Sqrt(v)
+	}
+	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: sigma}
+}
+
+// matches finds the mistakes whose output the subject's is, judged by the same measure as a
+// right output: within the noise of that mistaken computation.
+func matches(all []replay, shape []int, got []float64) []Match {
+	var found []Match
+	next := math.Inf(1)
+	for _, r := range all {
+		if r.mistake.Random {
+			continue
+		}
+		c := compare.Outputs(shape, got, r.outputs[0])
+		if c.OK() {
+			found = append(found, Match{Mistake: r.mistake, Residual: c.Rel, MaxZ: c.MaxZ})
+		} else {
+			next = math.Min(next, c.Rel)
+		}
+	}
+	for i := range found {
+		found[i].Margin = next / found[i].Residual
+	}
+	return found
+}
+
+// Sees sorts the mistakes by what a case can say of them: those whose output it tells from a
+// right one, those that leave its output within the noise, and those it has nothing of.
+func Sees(p *oracle.Problem, truth compare.Expected) (seen, blind, absent []Mistake) {
+	visible := map[string]bool{}
+	for _, r := range replays(p, truth) {
+		visible[r.mistake.ID] = true
+	}
+	for _, m := range Mistakes {
+		switch {
+		case visible[m.ID]:
+			seen = append(seen, m)
+		case m.Plant(p.Clone(), rand.New(rand.NewPCG(1, 0))):
+			blind = append(blind, m)
+		default:
+			absent = append(absent, m)
+		}
+	}
+	return seen, blind, absent
+}

@@ -1,0 +1,103 @@
+package diagnose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/harness/compare"
+)
+
+// Structure says where an output is outside the noise. A row is the output of one query: all
+// elements of the last dimension.
+type Structure struct {
+	Lead    []int    // the dimensions before the rows: (B) or (B, H)
+	Wrong   [][]bool // for each place in Lead, for each row
+	Visible [][]int  // how many keys each row sees
+
+	Batches  int // elements of the first dimension with a wrong row
+	Rows     int // wrong rows, over all batches
+	Features int // places in the last dimension that are wrong in some row
+
+	FirstRowExact, LastRowExact bool // in every batch and head
+}
+
+// structure sorts the distances of a comparison into rows. visible counts the keys of each row.
+func structure(c compare.Comparison, visible []int) Structure {
+	shape := c.WantShape
+	n := len(shape)
+	s := Structure{Lead: shape[:n-2], FirstRowExact: true, LastRowExact: true}
+	rows, width := shape[n-2], shape[n-1]
+	features := make([]bool, width)
+	batches := map[int]bool{}
+	groups := len(c.Z) / (rows * width)
+	for g := range groups {
+		wrong := make([]bool, rows)
+		for i := range rows {
+			z := c.Z[(g*rows+i)*width:][:width]
+			for f, v := range z {
+				features[f] = features[f] || v > compare.MaxZ
+			}
+			wrong[i] = slices.Max(z) > compare.MaxZ
+			if wrong[i] {
+				s.Rows++
+				batches[g*shape[0]/groups] = true
+			}
+		}
+		s.FirstRowExact = s.FirstRowExact && !wrong[0]
+		s.LastRowExact = s.LastRowExact && !wrong[rows-1]
+		s.Wrong = append(s.Wrong, wrong)
+		s.Visible = append(s.Visible, visible[g*rows:][:rows])
+	}
+	s.Batches = len(batches)
+	for _, wrong := range features {
+		if wrong {
+			s.Features++
+		}
+	}
+	return s
+}
+
+// Row draws one batch element (and head), a character a row: x outside the noise, . within it,
+// - within it and seeing no key.
+func (s Structure) Row(g int) string {
+	var line strings.Builder
+	for i, wrong := range s.Wrong[g] {
+		switch {
+		case wrong:
+			line.WriteByte('x')
+		case s.Visible[g][i] == 0:
+			line.WriteByte('-')
+		default:
+			line.WriteByte('.')
+		}
+	}
+	return line.String()
+}
+
+// Picture draws every batch element (and head), a line each; neighbours that look the same share
+// a line.
+func (s Structure) Picture() []string {
+	var lines []string
+	for g := 0; g < len(s.Wrong); {
+		row, end := s.Row(g), g+1
+		for end < len(s.Wrong) && s.Row(end) == row {
+			end++
+		}
+		label := s.label(g)
+		if end-g > 1 {
+			label += " to " + s.label(end-1)
+		}
+		lines = append(lines, row+"  "+label)
+		g = end
+	}
+	return lines
+}
+
+func (s Structure) label(g int) string {
+	if len(s.Lead) == 1 {
+		return fmt.Sprintf("batch %d", g)
+	}
+	heads := s.Lead[len(s.Lead)-1]
+	return fmt.Sprintf("batch %d head %d", g/heads, g%heads)
+}

@@ -1,0 +1,196 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"strconv"
+
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/diagnose"
+)
+
+// JSON writes a report for programs: "version" 1, no field of which changes its meaning. NaN and
+// infinities are the strings "NaN", "+Inf" and "-Inf".
+func JSON(w io.Writer, r *Report) error {
+	out := jsonReport{
+		Version: 1, Subject: r.Subject, Suite: r.Suite,
+		Results: make([]jsonResult, 0, len(r.Results)),
+		Broken:  make([]jsonBroken, 0, len(r.Broken)),
+		Summary: jsonSummary{
+			Pass: r.Count(Pass), Fail: r.Count(Fail), Error: r.Count(Error),
+			Skip: r.Count(Skip), Known: r.Count(Known), Broken: len(r.Broken),
+		},
+	}
+	for _, result := range r.Results {
+		out.Results = append(out.Results, toJSON(result))
+	}
+	for _, b := range r.Broken {
+		out.Broken = append(out.Broken, jsonBroken{b.Case, b.Err})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+type jsonReport struct {
+	Version int          `json:"version"`
+	Subject string       `json:"subject"`
+	Suite   string       `json:"suite"`
+	Results []jsonResult `json:"results"`
+	Broken  []jsonBroken `json:"broken"`
+	Summary jsonSummary  `json:"summary"`
+}
+
+type jsonBroken struct {
+	Case  string `json:"case"`
+	Error string `json:"error"`
+}
+
+type jsonSummary struct {
+	Pass   int `json:"pass"`
+	Fail   int `json:"fail"`
+	Error  int `json:"error"`
+	Skip   int `json:"skip"`
+	Known  int `json:"known"`
+	Broken int `json:"broken"`
+}
+
+type jsonResult struct {
+	Case        string          `json:"case"`
+	Verdict     Verdict         `json:"verdict"`
+	Class       diagnose.Class  `json:"class,omitempty"`
+	Reasons     []string        `json:"reasons"`
+	Comparison  *jsonComparison `json:"comparison,omitempty"`
+	PyTorch     *jsonNoise      `json:"pytorch,omitempty"`
+	Structure   *jsonStructure  `json:"structure,omitempty"`
+	Matches     []jsonMatch     `json:"matches"`
+	Bands       []jsonBand      `json:"bands"`
+	Unexplained bool            `json:"unexplained"`
+	Findings    []string        `json:"findings"`
+	Error       string          `json:"error,omitempty"`
+	Known       string          `json:"known,omitempty"`
+}
+
+type jsonNoise struct {
+	MaxZ number `json:"max_z"`
+	RMSZ number `json:"rms_z"`
+}
+
+type jsonComparison struct {
+	GotShape  []int         `json:"got_shape"`
+	WantShape []int         `json:"want_shape"`
+	Elements  int           `json:"elements"`
+	Outside   int           `json:"outside"`
+	NonFinite int           `json:"non_finite"`
+	MaxZ      number        `json:"max_z"`
+	RMSZ      number        `json:"rms_z"`
+	Rel       number        `json:"rel"`
+	Gain      number        `json:"gain"`
+	Cosine    number        `json:"cosine"`
+	Worst     *jsonElement  `json:"worst,omitempty"`
+	First     []jsonElement `json:"first"`
+}
+
+type jsonElement struct {
+	Index   []int  `json:"index"`
+	Got     number `json:"got"`
+	Want    number `json:"want"`
+	Allowed number `json:"allowed"`
+	Z       number `json:"z"`
+}
+
+type jsonStructure struct {
+	Rows          []string `json:"rows"`
+	WrongBatches  int      `json:"wrong_batches"`
+	WrongRows     int      `json:"wrong_rows"`
+	WrongFeatures int      `json:"wrong_features"`
+	FirstRowExact bool     `json:"first_row_exact"`
+	LastRowExact  bool     `json:"last_row_exact"`
+}
+
+type jsonMatch struct {
+	ID       string `json:"id"`
+	Title    string `json:"title"`
+	Residual number `json:"residual"`
+	Margin   number `json:"margin"`
+}
+
+type jsonBand struct {
+	ID     string    `json:"id"`
+	Rel    [2]number `json:"rel"`
+	Gain   [2]number `json:"gain"`
+	Cosine [2]number `json:"cosine"`
+}
+
+// number writes what JSON has no word for as a string.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if v := float64(n); math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte(strconv.Quote(strconv.FormatFloat(v, 'g', -1, 64))), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+func toJSON(r Result) jsonResult {
+	d := r.Diagnosis
+	out := jsonResult{
+		Case: r.Case, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
+		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
+		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known,
+	}
+	if r.Comparison.WantShape != nil {
+		out.Comparison = comparisonJSON(r.Comparison)
+		out.PyTorch = &jsonNoise{number(r.PyTorch.MaxZ), number(r.PyTorch.RMSZ)}
+	}
+	if s := d.Structure; s.Wrong != nil {
+		out.Structure = &jsonStructure{rowsOf(s), s.Batches, s.Rows, s.Features, s.FirstRowExact, s.LastRowExact}
+	}
+	for _, m := range d.Matches {
+		out.Matches = append(out.Matches, jsonMatch{m.Mistake.ID, m.Mistake.Title, number(m.Residual), number(m.Margin)})
+	}
+	for _, b := range d.Bands {
+		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
+	}
+	return out
+}
+
+func comparisonJSON(c compare.Comparison) *jsonComparison {
+	out := &jsonComparison{
+		GotShape: orEmpty(c.GotShape), WantShape: orEmpty(c.WantShape), Elements: c.Elements,
+		Outside: c.Outside, NonFinite: c.NonFinite, MaxZ: number(c.MaxZ), RMSZ: number(c.RMSZ),
+		Rel: number(c.Rel), Gain: number(c.Gain), Cosine: number(c.Cosine), First: []jsonElement{},
+	}
+	if c.SameShape() {
+		worst := elementJSON(c.Worst)
+		out.Worst = &worst
+	}
+	for _, e := range c.First {
+		out.First = append(out.First, elementJSON(e))
+	}
+	return out
+}
+
+func elementJSON(e compare.Element) jsonElement {
+	return jsonElement{e.Index, number(e.Got), number(e.Want), number(e.Allowed), number(e.Z)}
+}
+
+func rowsOf(s diagnose.Structure) []string {
+	rows := make([]string, len(s.Wrong))
+	for g := range s.Wrong {
+		rows[g] = s.Row(g)
+	}
+	return rows
+}
+
+func pair(r diagnose.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
+
+// orEmpty keeps a missing list from becoming null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,221 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/diagnose"
+)
+
+// TextOptions say how [Text] writes. The zero value is what a terminal without colour gets.
+type TextOptions struct {
+	Verbose bool // the numbers of passing cases too, and what every mistake looks like
+	Quiet   bool // only what is wrong, and the last line
+	Color   bool // ANSI colours
+}
+
+// Text writes a report for people. It may change from version to version.
+func Text(o TextOptions) Format {
+	return func(w io.Writer, r *Report) error {
+		t := &text{TextOptions: o}
+		if !o.Quiet {
+			t.line("%s against %s", r.Subject, r.Suite)
+			t.line("")
+		}
+		for _, result := range r.Results {
+			t.result(result)
+		}
+		for _, b := range r.Broken {
+			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
+			t.block("fixture", strings.Split(b.Err, "\n"))
+			t.line("")
+		}
+		t.summary(r)
+		_, err := io.WriteString(w, t.String())
+		return err
+	}
+}
+
+type text struct {
+	TextOptions
+	strings.Builder
+}
+
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (t *text) paint(color, s string) string {
+	if !t.Color {
+		return s
+	}
+	return "\x1b[" + color + "m" + s + "\x1b[0m"
+}
+
+func (t *text) line(format string, args ...any) {
+	fmt.Fprintf(t, format+"\n", args...)
+}
+
+// block writes lines behind a label, the label before the first.
+func (t *text) block(label string, lines []string) {
+	for i, line := range lines {
+		if i > 0 {
+			label = ""
+		}
+		t.line("  %-9s %s", label, line)
+	}
+}
+
+func (t *text) result(r Result) {
+	switch r.Verdict {
+	case Pass:
+		if !t.Quiet {
+			t.line("%s   %-28s max z %-6.2g (PyTorch %.2g)  rms z %-6.2g (PyTorch %.2g)",
+				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ)
+		}
+		if t.Verbose {
+			t.block("case", []string{r.Purpose})
+		}
+	case Skip:
+		if !t.Quiet {
+			t.line("%s %s", t.paint(yellow, "skip"), r.Case)
+		}
+	case Known:
+		if !t.Quiet {
+			t.line("%s %s: %s", t.paint(yellow, "known"), r.Case, r.Known)
+		}
+	case Error:
+		t.line("%s %s", t.paint(red, "ERROR"), r.Case)
+		t.block("case", []string{r.Purpose})
+		t.block("subject", strings.Split(strings.TrimSpace(r.Err), "\n"))
+		t.rerun(r)
+	case Fail:
+		t.failure(r)
+	}
+}
+
+func (t *text) failure(r Result) {
+	d, c := r.Diagnosis, r.Comparison
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, string(d.Class)))
+	t.block("case", []string{r.Purpose})
+	t.block("finding", r.Findings)
+	if d.Class != diagnose.Right {
+		t.block("why", d.Reasons)
+		t.numbers(c, r.PyTorch)
+		t.elements(c)
+		t.structure(d.Structure)
+		if t.Verbose || len(d.Matches) == 0 {
+			t.bands(d.Bands)
+		}
+	}
+	t.rerun(r)
+}
+
+func (t *text) numbers(c, torch compare.Comparison) {
+	if !c.SameShape() {
+		t.block("shape", []string{"got " + attention.FormatShape(c.GotShape) + ", want " + attention.FormatShape(c.WantShape)})
+		return
+	}
+	t.block("numbers", []string{
+		fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
+			c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements),
+		fmt.Sprintf("max z %.3g (at most %d; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)",
+			c.MaxZ, compare.MaxZ, torch.MaxZ, c.RMSZ, compare.MaxRMSZ, torch.RMSZ),
+	})
+}
+
+func (t *text) elements(c compare.Comparison) {
+	if !c.SameShape() {
+		return
+	}
+	t.block("worst", []string{elementText(c.Worst)})
+	var lines []string
+	for _, e := range c.First {
+		lines = append(lines, elementText(e))
+	}
+	t.block("first", lines)
+}
+
+func elementText(e compare.Element) string {
+	index := strings.ReplaceAll(fmt.Sprint(e.Index), " ", ", ")
+	return fmt.Sprintf("%-12s got %-13s want %-13s allowed ±%.2g", index, decimal(e.Got), decimal(e.Want), e.Allowed)
+}
+
+// decimal writes a number with as many digits as a float32 has.
+func decimal(v float64) string {
+	if math.Abs(v) >= 1e-4 && math.Abs(v) < 1e6 {
+		return fmt.Sprintf("%.7f", v)
+	}
+	return fmt.Sprintf("%.7g", v)
+}
+
+func (t *text) structure(s diagnose.Structure) {
+	if s.Wrong == nil {
+		return
+	}
+	t.block("rows", s.Picture())
+	facts := []string{"x outside the noise, . within it, - within it and sees no key"}
+	switch {
+	case s.FirstRowExact && s.LastRowExact:
+		facts = append(facts, "first and last row exact in every batch")
+	case s.FirstRowExact:
+		facts = append(facts, "first row exact in every batch")
+	case s.LastRowExact:
+		facts = append(facts, "last row exact in every batch")
+	}
+	t.block("", facts)
+	t.block("where", []string{fmt.Sprintf("%d rows, in %d batch elements, in %d of the last dimension's features", s.Rows, s.Batches, s.Features)})
+}
+
+func (t *text) bands(bands []diagnose.Band) {
+	var lines []string
+	for _, b := range bands {
+		lines = append(lines, fmt.Sprintf("%-50s rel %-14s gain %-14s cosine %s",
+			b.Mistake.Title, rangeText(b.Rel), rangeText(b.Gain), rangeText(b.Cosine)))
+	}
+	t.block("mistakes", lines)
+}
+
+func rangeText(r diagnose.Range) string {
+	if r.Min == r.Max {
+		return fmt.Sprintf("%.3g", r.Min)
+	}
+	return fmt.Sprintf("%.3g..%.3g", r.Min, r.Max)
+}
+
+func (t *text) rerun(r Result) {
+	if r.Rerun != "" {
+		t.block("rerun", []string{r.Rerun})
+	}
+	t.line("")
+}
+
+// summary is the last line: every verdict that occurred.
+func (t *text) summary(r *Report) {
+	if !t.Quiet && len(r.Results) > 0 && r.Results[len(r.Results)-1].Verdict != Fail {
+		t.line("")
+	}
+	words := []string{
+		fmt.Sprintf("%d passed", r.Count(Pass)),
+		fmt.Sprintf("%d failed", r.Count(Fail)+r.Count(Error)),
+	}
+	for _, more := range []struct {
+		n    int
+		word string
+	}{{r.Count(Known), "known"}, {r.Count(Skip), "skipped"}, {len(r.Broken), "broken"}} {
+		if more.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", more.n, more.word))
+		}
+	}
+	color := green
+	if !r.OK() || len(r.Broken) > 0 {
+		color = red
+	}
+	t.line("%s", t.paint(color, strings.Join(words, ", ")))
+}
