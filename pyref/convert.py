@@ -1,4 +1,4 @@
-"""Between NumPy arrays and torch tensors."""
+"""NumPy arrays as torch tensors of the dtype to compute in."""
 
 import numpy as np
 
@@ -18,8 +18,3 @@ def to_torch(arrays: Arrays, dtype: type[np.floating]) -> dict[str, torch.Tensor
 def convert(array: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
     """Return a copy in `dtype`, unless the array is bool."""
     return array.copy() if array.dtype == np.bool_ else array.astype(dtype)
-
-
-def from_torch(tensor: torch.Tensor) -> np.ndarray:
-    """Return a tensor as a C-ordered array."""
-    return np.ascontiguousarray(tensor.numpy())

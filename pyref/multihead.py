@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyref.case import Arrays
-from pyref.convert import from_torch, to_torch
+from pyref.convert import to_torch
 from pyref.padding import Padding
 from pyref.parameters import draw
 from pyref.pinned import torch
@@ -98,7 +98,7 @@ class MultiheadAttention:
             attn_mask=self.triangle(),
             need_weights=False,
         )
-        return from_torch(output)
+        return output.numpy()
 
     def layer(self) -> torch.nn.MultiheadAttention:
         """Return the layer with parameters that are still to be loaded."""

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from pyref.case import Arrays
-from pyref.convert import from_torch, to_torch
+from pyref.convert import to_torch
 from pyref.pinned import torch
 from pyref.stream import Stream
 
@@ -81,4 +81,4 @@ class ScaledDotProductAttention:
             attn_mask=tensors.get(self.mask),
             is_causal=self.causal,
         )
-        return from_torch(output)
+        return output.numpy()

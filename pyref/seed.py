@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from pyref.case import Arrays
-from pyref.convert import from_torch, to_torch
+from pyref.convert import to_torch
 from pyref.parameters import draw
 from pyref.pinned import torch
 from pyref.stream import Stream
@@ -93,7 +93,7 @@ class SeedLayer:
         """Return the layer's output (B, T, D)."""
         layer = self.layer()
         layer.load_state_dict(to_torch(parameters, dtype), assign=True)  # takes over dtype, too
-        return from_torch(layer(to_torch(inputs, dtype)["query"]))
+        return layer(to_torch(inputs, dtype)["query"]).numpy()
 
     def layer(self) -> SeedAttention:
         """Return the layer with parameters that are still to be loaded."""

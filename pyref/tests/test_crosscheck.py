@@ -26,6 +26,15 @@ def test_a_truth_with_one_wrong_element_is_refused(element, made, tmp_path):
         crosscheck.verify(folder)
 
 
+def test_a_computation_that_gives_nan_agrees_with_nothing(made, tmp_path):
+    folder = shutil.copytree(made / "mha/causal", tmp_path / "mha/causal")
+    query = np.load(folder / "inputs/query.npy")
+    query[1, 2, 3] = np.nan
+    np.save(folder / "inputs/query.npy", query)
+    with pytest.raises(ValueError, match="is nan away"):
+        crosscheck.verify(folder)
+
+
 def test_it_imports_neither_torch_nor_anything_else_of_pyref():
     code = (
         "import sys, pyref.crosscheck; print(*sorted(m for m in sys.modules if m[:5] in ('torch', 'pyref')))"

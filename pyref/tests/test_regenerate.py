@@ -2,7 +2,6 @@
 
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -28,19 +27,22 @@ def test_an_install_counts_once_its_stamp_is_of_these_requirements(tmp_path):
     assert installed()
 
 
-def test_an_install_that_fails_leaves_no_stamp(tmp_path):
-    install = runpy.run_path(str(REGENERATE))["install"]
-    (tmp_path / "requirements.txt").write_text("numpy==2.4.6\n")  # no hash, so pip refuses it
-    install.__globals__.update(
+def test_an_install_is_stamped_once_it_is_whole(tmp_path):
+    script = runpy.run_path(str(REGENERATE))
+    script["install"].__globals__.update(
         VENV=tmp_path / "venv",
         PYTHON=tmp_path / "venv/bin/python",
         STAMP=tmp_path / "venv/stamp",
         REQUIREMENTS=tmp_path / "requirements.txt",
     )
+    (tmp_path / "requirements.txt").write_text("numpy==2.4.6\n")  # no hash, so pip refuses it
     with pytest.raises(SystemExit, match="the install failed"):
-        install()
-    assert Path(tmp_path / "venv/bin/python").exists()
-    assert not Path(tmp_path / "venv/stamp").exists()
+        script["install"]()
+    assert (tmp_path / "venv/bin/python").exists()
+    assert not script["installed"]()
+    (tmp_path / "requirements.txt").write_text("# nothing, which is soon installed\n")
+    script["install"]()
+    assert script["installed"]()
 
 
 def test_run_is_given_the_variables_and_the_arguments():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pyref import seed
 from pyref.pinned import torch
 from pyref.seed import SeedAttention
 from pyref.stream import Stream
@@ -18,6 +19,16 @@ def run(heads: str, flag_mask: bool, dtype: torch.dtype) -> np.ndarray:
     layer.load_state_dict(weights, assign=True)
     with torch.no_grad():
         return layer(torch.from_numpy(stream.normal("x", (4, 12, 64))).to(dtype)).numpy()
+
+
+@pytest.mark.parametrize(("heads", "shapes"), [("looped", [(4, 12, 16)] * 4), ("batched", [(4, 4, 12, 16)])])
+def test_looped_calls_sdpa_once_a_head_and_batched_once(heads, shapes, monkeypatch):
+    calls, sdpa = [], seed.sdpa
+    monkeypatch.setattr(
+        seed, "sdpa", lambda q, *rest, **named: calls.append(q.shape) or sdpa(q, *rest, **named)
+    )
+    run(heads, flag_mask=True, dtype=torch.float32)
+    assert [tuple(shape) for shape in calls] == shapes
 
 
 @pytest.mark.parametrize("flag_mask", [False, True])

@@ -1,0 +1,24 @@
+"""Tensors are converted copies, and sharing one survives."""
+
+import numpy as np
+
+from pyref.convert import to_torch
+from pyref.pinned import torch
+
+
+def test_floats_take_the_dtype_and_masks_stay_bool():
+    tensors = to_torch({"x": np.zeros(2, np.float32), "mask": np.zeros(2, bool)}, np.float64)
+    assert (tensors["x"].dtype, tensors["mask"].dtype) == (torch.float64, torch.bool)
+
+
+def test_names_that_share_an_array_share_the_tensor():
+    x, equal = np.zeros(2, np.float32), np.zeros(2, np.float32)
+    tensors = to_torch({"query": x, "key": x, "value": equal}, np.float32)
+    assert tensors["query"] is tensors["key"]
+    assert tensors["query"] is not tensors["value"]
+
+
+def test_tensors_are_copies():
+    x = np.zeros(2, np.float32)
+    to_torch({"x": x}, np.float32)["x"].add_(1)
+    assert x.tolist() == [0, 0]
