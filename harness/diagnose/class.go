@@ -101,29 +101,39 @@ func constant(values []float64, width int) bool {
 	return true
 }
 
-// replayed: the output is that of a mistake made on this case.
+// replayed: the output is that of a mistake made on this case. Its size says nothing more, so a
+// mistake of layout, which no class is about, leaves the class unclear and the cause named.
 func replayed(e *evidence) *finding {
 	if len(e.matches) == 0 {
 		return nil
 	}
-	class := WrongWeights
-	if e.matches[0].Mistake.Kind == Feature {
-		class = MissingFeature
-	}
 	var titles []string
+	classes := map[Class]bool{}
 	for _, m := range e.matches {
 		titles = append(titles, m.Mistake.Title)
-		if m.Mistake.Kind != e.matches[0].Mistake.Kind {
-			class = Unclear
-		}
+		classes[classOf(m.Mistake.Kind)] = true
 	}
 	m := e.matches[0]
+	class := classOf(m.Mistake.Kind)
+	if len(classes) > 1 {
+		class = Unclear
+	}
 	f := found(class, "the output is this case computed with %s", strings.Join(titles, ", or with "))
 	f.because("residual %.2g (max z %.2g); the next mistake leaves %.2g", m.Residual, m.MaxZ, m.Residual*m.Margin)
 	if len(e.matches) > 1 {
 		f.because("this case cannot tell these mistakes apart")
 	}
 	return f
+}
+
+func classOf(k Kind) Class {
+	switch k {
+	case Weights:
+		return WrongWeights
+	case Missing, Altered:
+		return MissingFeature
+	}
+	return Unclear
 }
 
 // Unit roundoffs of lower precisions, in units of float32's 2^-24.
@@ -203,15 +213,15 @@ func reordered(e *evidence) *finding {
 	return found(Unclear, "the output holds the expected values in another order: a layout or the order of reading is wrong, not the weights")
 }
 
-// rowsOfAMask: the wrong rows are exactly those that a mask or the scale touches, and a row that
-// depends on every weight is right.
+// rowsOfAMask: the wrong rows are exactly those that a missing mask touches, and a row that depends
+// on every weight is right.
 func rowsOfAMask(e *evidence) *finding {
 	witness := e.sensitiveRow()
 	if witness == "" {
 		return nil
 	}
 	for _, r := range e.replays {
-		if r.mistake.Kind != Feature {
+		if r.mistake.Kind != Missing {
 			continue
 		}
 		if slices.Equal(e.wrongRows(e.c), e.wrongRows(r.against[0])) {
@@ -270,7 +280,8 @@ func rowsOfTheScores(e *evidence) *finding {
 }
 
 // unrelated: as far from the truth in direction as random weights lead on this case, in every
-// row that sees a key, where no mask and no scale leads as far.
+// row that sees a key, where no missing mask or scale leads as far. Inverted masks and mixed up
+// heads may lead as far, but have been replayed by now and are not what happened.
 func unrelated(e *evidence) *finding {
 	limit, random := 0.0, false
 	for _, r := range e.replays {
@@ -283,13 +294,13 @@ func unrelated(e *evidence) *finding {
 		return nil
 	}
 	for _, r := range e.replays {
-		if r.mistake.Kind == Feature && !(r.band().Cosine.Min > limit) {
+		if r.mistake.Kind == Missing && !(r.band().Cosine.Min > limit) {
 			return found(Unclear, "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)",
 				e.c.Cosine, limit, r.mistake.Title, r.band().Cosine.Min)
 		}
 	}
-	f := found(WrongWeights, "cosine %.3f with the expected output: none, as with random weights on this case (up to %.3f)", e.c.Cosine, limit)
-	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, e.nearestGain())
+	f := found(WrongWeights, "cosine %.3f: nothing in common with the expected output, as random weights give on this case (up to %.3f)", e.c.Cosine, limit)
+	f.because("rel %.3g, gain %.3g; %s", e.c.Rel, e.c.Gain, e.gains())
 	if e.masked() {
 		f.because("masks cannot be judged until the weights load")
 	}
@@ -307,15 +318,16 @@ func (e *evidence) rightRows() int {
 	return n
 }
 
-// nearestGain says which random weights give a gain like the output's.
-func (e *evidence) nearestGain() string {
+// gains says how large the outputs of random weights are, the size that tells parameters that were
+// never loaded from others of the right scale.
+func (e *evidence) gains() string {
 	var words []string
 	for _, r := range e.replays {
 		if b := r.band(); r.mistake.Random {
-			words = append(words, fmt.Sprintf("%s give %.3g to %.3g here", r.mistake.Title, b.Gain.Min, b.Gain.Max))
+			words = append(words, fmt.Sprintf("%s: gain %.3g to %.3g here", r.mistake.Title, b.Gain.Min, b.Gain.Max))
 		}
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(words, "; ")
 }
 
 func (e *evidence) masked() bool {

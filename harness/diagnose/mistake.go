@@ -15,8 +15,12 @@ type Kind int
 const (
 	// Weights: the parameters are not those of the state dict.
 	Weights Kind = iota
-	// Feature: the parameters are right and a mask or the scale is not.
-	Feature
+	// Missing: the parameters are right and a mask or the scale is missing.
+	Missing
+	// Altered: the parameters are right and a mask hides the wrong keys.
+	Altered
+	// Layout: the parameters are right and features stand in the wrong places.
+	Layout
 )
 
 // Mistake is one known way to get attention wrong, as a change to the oracle's problem.
@@ -38,14 +42,24 @@ var Mistakes = []Mistake{
 	{"weights-unit-normal", "weights left at N(0,1), never loaded", Weights, true, unitNormal},
 	{"weights-random", "other random weights of the case's own scale", Weights, true, ownScale},
 	{"weights-zero", "all weights zero", Weights, false, zeroWeights},
-	{"causal-missing", "the causal mask missing", Feature, false, causalMissing},
-	{"causal-inverted", "the causal mask inverted: only later keys are seen", Feature, false, causalInverted},
-	{"padding-ignored", "the padding mask ignored", Feature, false, paddingIgnored},
-	{"padding-inverted", "the padding mask inverted: only padding is seen", Feature, false, paddingInverted},
-	{"mask-ignored", "the boolean mask ignored", Feature, false, maskIgnored},
-	{"mask-inverted", "the boolean mask inverted: true taken for false", Feature, false, maskInverted},
-	{"bias-ignored", "the additive mask ignored", Feature, false, biasIgnored},
-	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Feature, false, scaleMissing},
+	{"causal-missing", "the causal mask missing", Missing, false, causalMissing},
+	{"causal-inverted", "the causal mask inverted: only later keys are seen", Altered, false, causal(func(i, j int) bool { return j > i })},
+	{"causal-transposed", "the causal mask transposed: a query sees itself and later keys", Altered, false, causal(func(i, j int) bool { return j >= i })},
+	{"causal-self-hidden", "the causal mask off by one: a query does not see itself", Altered, false, causal(func(i, j int) bool { return j < i })},
+	{"causal-next-seen", "the causal mask off by one: a query sees the next key", Altered, false, causal(func(i, j int) bool { return j <= i+1 })},
+	{"causal-added", "a causal mask that does not belong", Altered, false, causalAdded},
+	{"padding-ignored", "the padding mask ignored", Missing, false, paddingIgnored},
+	{"padding-inverted", "the padding mask inverted: only padding is seen", Altered, false, paddingInverted},
+	{"mask-ignored", "the boolean mask ignored", Missing, false, maskIgnored},
+	{"mask-inverted", "the boolean mask inverted: true taken for false", Altered, false, maskInverted},
+	{"bias-ignored", "the additive mask ignored", Missing, false, biasIgnored},
+	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
+	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, places(untransposed, nil)},
+	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, places(nil, untransposed)},
+	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, places(untransposed, untransposed)},
+	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, false, places(strided, nil)},
+	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, false, places(nil, strided)},
+	{"heads-strided", "features dealt out in turn and taken in turn", Layout, false, places(strided, strided)},
 }
 
 func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
@@ -66,18 +80,27 @@ func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	return was
 }
 
-func causalInverted(p *oracle.Problem, _ *rand.Rand) bool {
-	if !causalMissing(p, nil) {
-		return false
-	}
-	queries, keys := p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]
-	p.Allow = attention.NewMask(queries, keys)
-	for i := range queries {
-		for j := i + 1; j < keys; j++ {
-			p.Allow.Data[i*keys+j] = true
+// causal puts another mask in the place of the causal one.
+func causal(sees func(i, j int) bool) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if !causalMissing(p, nil) {
+			return false
 		}
+		queries, keys := p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]
+		p.Allow = attention.NewMask(queries, keys)
+		for i := range queries {
+			for j := range keys {
+				p.Allow.Data[i*keys+j] = sees(i, j)
+			}
+		}
+		return true
 	}
-	return true
+}
+
+func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Causal
+	p.Causal = true
+	return !had
 }
 
 func paddingIgnored(p *oracle.Problem, _ *rand.Rand) bool {
@@ -111,6 +134,27 @@ func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 func scaleMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	p.Scale = 1
 	return true
+}
+
+// places makes a mistake of the places of the heads' features. One head has no other places.
+func places(split, merge func(s oracle.Sizes, head, t, feature int) int) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Layer == nil || p.Layer.Heads == 1 {
+			return false
+		}
+		p.Layer.Split, p.Layer.Merge = split, merge
+		return true
+	}
+}
+
+// untransposed reads (T, H*E) as (H, T, E).
+func untransposed(s oracle.Sizes, head, t, feature int) int {
+	return (head*s.Length+t)*s.Width + feature
+}
+
+// strided reads (T, H*E) as (T, E, H).
+func strided(s oracle.Sizes, head, t, feature int) int {
+	return (t*s.Width+feature)*s.Heads + head
 }
 
 // eachParameter changes every weight and bias of a layer. Without a layer there is none.

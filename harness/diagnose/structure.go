@@ -15,9 +15,9 @@ type Structure struct {
 	Wrong   [][]bool // for each place in Lead, for each row
 	Visible [][]int  // how many keys each row sees
 
-	Batches  int // elements of the first dimension with a wrong row
-	Rows     int // wrong rows, over all batches
-	Features int // places in the last dimension that are wrong in some row
+	Rows, WrongRows         int // over all of Lead
+	Features, WrongFeatures int // of the last dimension; wrong when they are in some row
+	WrongBatches            int // places in the first dimension that have a wrong row
 
 	FirstRowExact, LastRowExact bool // in every batch and head
 }
@@ -26,21 +26,22 @@ type Structure struct {
 func structure(c compare.Comparison, visible []int) Structure {
 	shape := c.WantShape
 	n := len(shape)
-	s := Structure{Lead: shape[:n-2], FirstRowExact: true, LastRowExact: true}
 	rows, width := shape[n-2], shape[n-1]
-	features := make([]bool, width)
-	batches := map[int]bool{}
 	groups := len(c.Z) / (rows * width)
+	s := Structure{Lead: shape[:n-2], Rows: groups * rows, Features: width, FirstRowExact: true, LastRowExact: true}
+	features, batches := map[int]bool{}, map[int]bool{}
 	for g := range groups {
 		wrong := make([]bool, rows)
 		for i := range rows {
 			z := c.Z[(g*rows+i)*width:][:width]
 			for f, v := range z {
-				features[f] = features[f] || v > compare.MaxZ
+				if v > compare.MaxZ {
+					features[f] = true
+				}
 			}
 			wrong[i] = slices.Max(z) > compare.MaxZ
 			if wrong[i] {
-				s.Rows++
+				s.WrongRows++
 				batches[g*shape[0]/groups] = true
 			}
 		}
@@ -49,12 +50,7 @@ func structure(c compare.Comparison, visible []int) Structure {
 		s.Wrong = append(s.Wrong, wrong)
 		s.Visible = append(s.Visible, visible[g*rows:][:rows])
 	}
-	s.Batches = len(batches)
-	for _, wrong := range features {
-		if wrong {
-			s.Features++
-		}
-	}
+	s.WrongBatches, s.WrongFeatures = len(batches), len(features)
 	return s
 }
 

@@ -28,6 +28,18 @@ type Problem struct {
 type Layer struct {
 	Heads                     int
 	Query, Key, Value, Output Linear
+
+	// Split and Merge say where the features of a head stand before the heads are taken apart
+	// and after they are put together again; nil: where they belong, see [Sizes.Concatenated].
+	Split, Merge func(s Sizes, head, t, feature int) int
+}
+
+// Sizes are those of one batch element: T positions, H heads, E features a head.
+type Sizes struct{ Length, Heads, Width int }
+
+// Concatenated is the place of a feature in (T, H*E): the heads of a position side by side.
+func (s Sizes) Concatenated(head, t, feature int) int {
+	return (t*s.Heads+head)*s.Width + feature
 }
 
 // Linear is y = x Weight^T + Bias.

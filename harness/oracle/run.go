@@ -51,32 +51,38 @@ func (m Linear) apply(x Field) Field {
 
 // split moves the heads before the sequence: (B, T, D) -> (B*H, T, E).
 func (l *Layer) split(x Field) Field {
-	batch, length, e := x.Shape[0], x.Shape[1], x.Shape[2]/l.Heads
-	y := newField(batch*l.Heads, length, e)
-	l.eachHead(batch, length, func(concatenated, apart int) {
-		copy(y.Value[apart*e:][:e], x.Value[concatenated*e:])
-		copy(y.Variance[apart*e:][:e], x.Variance[concatenated*e:])
+	s := Sizes{x.Shape[1], l.Heads, x.Shape[2] / l.Heads}
+	y := newField(x.Shape[0]*l.Heads, s.Length, s.Width)
+	s.eachFeature(x.Shape[0], l.Split, func(together, apart int) {
+		y.Value[apart], y.Variance[apart] = x.Value[together], x.Variance[together]
 	})
 	return y
 }
 
 // merge undoes split: (B*H, T, E) -> (B, T, D).
 func (l *Layer) merge(x Field) Field {
-	batch, length, e := x.Shape[0]/l.Heads, x.Shape[1], x.Shape[2]
-	y := newField(batch, length, l.Heads*e)
-	l.eachHead(batch, length, func(concatenated, apart int) {
-		copy(y.Value[concatenated*e:][:e], x.Value[apart*e:])
-		copy(y.Variance[concatenated*e:][:e], x.Variance[apart*e:])
+	s := Sizes{x.Shape[1], l.Heads, x.Shape[2]}
+	y := newField(x.Shape[0]/l.Heads, s.Length, l.Heads*s.Width)
+	s.eachFeature(x.Shape[0]/l.Heads, l.Merge, func(together, apart int) {
+		y.Value[together], y.Variance[together] = x.Value[apart], x.Variance[apart]
 	})
 	return y
 }
 
-// eachHead calls f with the place of each head's features in (B, T, H) and in (B, H, T).
-func (l *Layer) eachHead(batch, length int, f func(concatenated, apart int)) {
+// eachFeature calls f with the place of each feature where the heads are together, (B, T, H*E),
+// and where they are apart, (B, H, T, E).
+func (s Sizes) eachFeature(batch int, place func(Sizes, int, int, int) int, f func(together, apart int)) {
+	if place == nil {
+		place = Sizes.Concatenated
+	}
 	for b := range batch {
-		for t := range length {
-			for h := range l.Heads {
-				f((b*length+t)*l.Heads+h, (b*l.Heads+h)*length+t)
+		for h := range s.Heads {
+			for t := range s.Length {
+				for e := range s.Width {
+					together := b*s.Length*s.Heads*s.Width + place(s, h, t, e)
+					apart := ((b*s.Heads+h)*s.Length+t)*s.Width + e
+					f(together, apart)
+				}
 			}
 		}
 	}

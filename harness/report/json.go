@@ -146,7 +146,7 @@ func toJSON(r Result) jsonResult {
 		out.PyTorch = &jsonNoise{number(r.PyTorch.MaxZ), number(r.PyTorch.RMSZ)}
 	}
 	if s := d.Structure; s.Wrong != nil {
-		out.Structure = &jsonStructure{rowsOf(s), s.Batches, s.Rows, s.Features, s.FirstRowExact, s.LastRowExact}
+		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
 	}
 	for _, m := range d.Matches {
 		out.Matches = append(out.Matches, jsonMatch{m.Mistake.ID, m.Mistake.Title, number(m.Residual), number(m.Margin)})

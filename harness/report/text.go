@@ -102,7 +102,7 @@ func (t *text) result(r Result) {
 
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
-	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, string(d.Class)))
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(d)))
 	t.block("case", []string{r.Purpose})
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
@@ -115,6 +115,18 @@ func (t *text) failure(r Result) {
 		}
 	}
 	t.rerun(r)
+}
+
+// headline is the class and the mistakes that explain the output.
+func headline(d diagnose.Diagnosis) string {
+	var ids []string
+	for _, m := range d.Matches {
+		ids = append(ids, m.Mistake.ID)
+	}
+	if len(ids) == 0 {
+		return string(d.Class)
+	}
+	return string(d.Class) + ": " + strings.Join(ids, " or ")
 }
 
 func (t *text) numbers(c, torch compare.Comparison) {
@@ -170,20 +182,24 @@ func (t *text) structure(s diagnose.Structure) {
 		facts = append(facts, "last row exact in every batch")
 	}
 	t.block("", facts)
-	t.block("where", []string{fmt.Sprintf("%d rows, in %d batch elements, in %d of the last dimension's features", s.Rows, s.Batches, s.Features)})
+	t.block("where", []string{fmt.Sprintf("wrong: %d of %d rows, %d of %d batch elements, %d of %d features",
+		s.WrongRows, s.Rows, s.WrongBatches, s.Lead[0], s.WrongFeatures, s.Features)})
 }
 
 func (t *text) bands(bands []diagnose.Band) {
 	var lines []string
 	for _, b := range bands {
-		lines = append(lines, fmt.Sprintf("%-50s rel %-14s gain %-14s cosine %s",
-			b.Mistake.Title, rangeText(b.Rel), rangeText(b.Gain), rangeText(b.Cosine)))
+		lines = append(lines, fmt.Sprintf("%-24s rel %-14s gain %-14s cosine %s",
+			b.Mistake.ID, rangeText(b.Rel), rangeText(b.Gain), rangeText(b.Cosine)))
 	}
 	t.block("mistakes", lines)
 }
 
 func rangeText(r diagnose.Range) string {
-	if r.Min == r.Max {
+	switch {
+	case math.IsNaN(r.Min):
+		return "none"
+	case r.Min == r.Max:
 		return fmt.Sprintf("%.3g", r.Min)
 	}
 	return fmt.Sprintf("%.3g..%.3g", r.Min, r.Max)

@@ -1,0 +1,128 @@
+package oracle_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/internal/variant"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// correct are implementations that differ from one another by rounding alone.
+var correct = []variant.Variant{
+	{Name: "sequential"},
+	{Name: "reversed", Dot: variant.Reversed},
+	{Name: "pairwise", Dot: variant.Pairwise},
+	{Name: "fused multiply-add in eight lanes", Dot: variant.Lanes},
+	{Name: "online softmax in tiles of 5", Tile: 5},
+	{Name: "fused scale", FusedScale: true},
+	{Name: "online, pairwise, fused scale", Dot: variant.Pairwise, Tile: 8, FusedScale: true},
+}
+
+// The noise model is calibrated: over random shapes, weights, inputs and masks no correct
+// float32 implementation is refused, and the root mean square of z over all of them stays near
+// one: a model that allows too much would show as a small one.
+func TestCalibration(t *testing.T) {
+	const cases, seed = 2000, 20260101
+	t.Logf("%d cases, %d variants, seed %d", cases, len(correct), seed)
+	type extremes struct{ maxZ, least, most float64 }
+	results := make([]extremes, cases)
+	var wg sync.WaitGroup
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		wg.Go(func() {
+			for n := w; n < cases; n += workers {
+				p := randomProblem(rand.New(rand.NewPCG(seed, uint64(n))))
+				truth := diagnose.Expected(p.Run())
+				e := extremes{least: math.Inf(1)}
+				for _, v := range correct {
+					c := compare.Outputs(truth.Shape, v.Run(p), truth)
+					if !c.OK() {
+						t.Errorf("case %d, %s: max z %.3g, rms z %.3g: false alarm", n, v.Name, c.MaxZ, c.RMSZ)
+					}
+					e.maxZ = math.Max(e.maxZ, c.MaxZ)
+					e.least, e.most = math.Min(e.least, c.RMSZ), math.Max(e.most, c.RMSZ)
+				}
+				results[n] = e
+			}
+		})
+	}
+	wg.Wait()
+	all := extremes{least: math.Inf(1)}
+	for _, e := range results {
+		all.maxZ = math.Max(all.maxZ, e.maxZ)
+		all.least, all.most = math.Min(all.least, e.least), math.Max(all.most, e.most)
+	}
+	t.Logf("largest z %.2f, rms z of a case from %.3f to %.3f", all.maxZ, all.least, all.most)
+	if !(all.least >= 0.2 && all.most <= 1.2) {
+		t.Errorf("rms z from %.3f to %.3f, want within 0.2 to 1.2", all.least, all.most)
+	}
+}
+
+// randomProblem draws a layer, self or cross attention, with or without biases, causal, padded.
+// It is never so small that its rms z is that of a few roundings alone.
+func randomProblem(r *rand.Rand) *oracle.Problem {
+	heads := 1 + r.IntN(6)
+	d := heads * (4 + r.IntN(13))
+	if d < 16 {
+		d = 16 * heads
+	}
+	batch, queries := 2+r.IntN(2), 8+r.IntN(25)
+	weight := math.Pow(10, -1.7+1.7*r.Float64())        // 0.02 to 1
+	scale := []float64{0.1, 0.5, 1, 2, 4, 8}[r.IntN(6)] // of the inputs
+	mean := []float64{0, 0, 0, 0.5, 1, 3}[r.IntN(6)]    // of the inputs
+	p := &oracle.Problem{Query: tensor(r, scale, mean, batch, queries, d)}
+	p.Key, p.Value = p.Query, p.Query
+	keys, kdim := queries, d
+	if r.IntN(3) == 0 {
+		keys, kdim = 8+r.IntN(25), 8+r.IntN(40)
+		p.Key, p.Value = tensor(r, scale, mean, batch, keys, kdim), tensor(r, scale, mean, batch, keys, kdim)
+	}
+	p.Causal = r.IntN(2) == 0
+	if r.IntN(2) == 0 {
+		p.Padding = attention.NewMask(batch, keys)
+		for b := range batch {
+			for j := 1 + r.IntN(keys); j < keys; j++ {
+				p.Padding.Data[b*keys+j] = true
+			}
+		}
+	}
+	biased := r.IntN(2) == 0
+	p.Layer = &oracle.Layer{
+		Heads: heads, Query: linear(r, weight, biased, d, d), Key: linear(r, weight, biased, d, kdim),
+		Value: linear(r, weight, biased, d, kdim), Output: linear(r, weight, biased, d, d),
+	}
+	p.Scale = 1 / math.Sqrt(float64(d/heads))
+	return p
+}
+
+func tensor(r *rand.Rand, scale, mean float64, shape ...int) *attention.Tensor {
+	t := attention.NewTensor(shape...)
+	for i := range t.Data {
+		t.Data[i] = float32(mean + scale*r.NormFloat64())
+	}
+	return t
+}
+
+func linear(r *rand.Rand, scale float64, biased bool, out, in int) oracle.Linear {
+	m := oracle.Linear{Weight: drawn(r, scale, out*in), In: in, Out: out}
+	if biased {
+		m.Bias = drawn(r, scale, out)
+	}
+	return m
+}
+
+// drawn gives values that a float32 holds exactly.
+func drawn(r *rand.Rand, scale float64, n int) []float64 {
+	values := make([]float64, n)
+	for i := range values {
+		values[i] = float64(float32(scale * r.NormFloat64()))
+	}
+	return values
+}

@@ -1,0 +1,139 @@
+package harness
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/wrong"
+	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/report"
+)
+
+// The debugging story that difftest began with, each of its turns as a subject that is wrong on
+// purpose.
+func TestStory(t *testing.T) {
+	for _, turn := range []struct {
+		subject Subject
+		class   diagnose.Class
+		match   string // the mistake that explains the output
+		check   func(t *testing.T, r report.Result)
+	}{
+		{wrong.NeverLoaded(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+			require.Greater(t, r.Comparison.Gain, 100.0)
+		}},
+		{wrong.Unmasked(), diagnose.MissingFeature, "causal-missing", func(t *testing.T, r report.Result) {
+			require.True(t, r.Diagnosis.Structure.LastRowExact)
+			for _, rows := range r.Diagnosis.Structure.Wrong {
+				require.False(t, rows[len(rows)-1])
+				require.True(t, rows[len(rows)-2])
+			}
+		}},
+		{wrong.Both(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+			require.Contains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged until the weights load")
+		}},
+		{wrong.OtherWeights(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+			require.InDelta(t, 1, r.Comparison.Gain, 0.3)
+		}},
+	} {
+		t.Run(turn.subject.Name, func(t *testing.T) {
+			for _, name := range []string{"seed/causal", "mha/causal-left-padding"} {
+				r := judged(t, turn.subject, readCase(t, name))
+				require.Equal(t, report.Fail, r.Verdict)
+				require.Equal(t, turn.class, r.Diagnosis.Class, r.Diagnosis.Reasons)
+				require.Equal(t, turn.match, matchedIDs(r.Diagnosis))
+				turn.check(t, r)
+			}
+		})
+	}
+}
+
+// All correct, also when the inputs are larger: a fixed tolerance would raise false alarms there.
+func TestStoryAllCorrect(t *testing.T) {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	for _, scale := range []float32{1, 4, 8} {
+		passed := 0
+		for _, name := range names {
+			c := scaled(readCase(t, name), scale)
+			r := judged(t, builtIn, c)
+			if r.Verdict != report.Pass {
+				t.Errorf("%s, inputs x%g: %s", name, scale, r.Diagnosis.Reasons)
+				continue
+			}
+			passed++
+		}
+		require.Equal(t, len(names), passed)
+		require.GreaterOrEqual(t, passed, 15)
+	}
+}
+
+var builtIn = Subject{
+	Name: "attention",
+	SDPA: attention.SDPA,
+	MHA:  func(c attention.Config) (Module, error) { return attention.New(c) },
+}
+
+func readCase(t *testing.T, name string) *fixture.Case {
+	t.Helper()
+	c, err := fixture.Read(fixtures.FS, name)
+	require.NoError(t, err)
+	return c
+}
+
+func judged(t *testing.T, s Subject, c *fixture.Case) report.Result {
+	t.Helper()
+	r, err := runCase(s, c)
+	require.NoError(t, err)
+	return r
+}
+
+func matchedIDs(d diagnose.Diagnosis) string {
+	var ids []string
+	for _, m := range d.Matches {
+		ids = append(ids, m.Mistake.ID)
+	}
+	return strings.Join(ids, " ")
+}
+
+// scaled multiplies the inputs of a case and computes the truth anew.
+func scaled(c *fixture.Case, by float32) *fixture.Case {
+	if by == 1 {
+		return c
+	}
+	out := *c
+	larger := map[*attention.Tensor]*attention.Tensor{}
+	scale := func(t *attention.Tensor) *attention.Tensor {
+		if larger[t] == nil {
+			larger[t] = t.Clone()
+			for i := range larger[t].Data {
+				larger[t].Data[i] *= by
+			}
+		}
+		return larger[t]
+	}
+	out.Inputs.Query, out.Inputs.Key, out.Inputs.Value = scale(c.Inputs.Query), scale(c.Inputs.Key), scale(c.Inputs.Value)
+	out.Truth = oracle.FromCase(&out).Run().Value
+	out.Output = c.Output.Clone()
+	for i, v := range out.Truth {
+		out.Output.Data[i] = float32(v)
+	}
+	return &out
+}
+
+func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
+	c := *readCase(t, "mha/causal")
+	c.Truth = append([]float64{}, c.Truth...)
+	c.Truth[7] += 1e-9
+	_, err := Judge(&c, c.Output.Shape, c.Truth)
+	require.ErrorContains(t, err, "mha/causal: the oracle differs from PyTorch's float64 result")
+	c.Truth[7] = math.NaN()
+	_, err = Judge(&c, c.Output.Shape, c.Truth)
+	require.Error(t, err)
+}
