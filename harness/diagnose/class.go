@@ -148,19 +148,17 @@ var precisions = []struct {
 // rounding: the errors fit the noise model of a lower precision; no row stands out, as rows do
 // that a mask leaves alone; and they do not point to where any known mistake would lead.
 func rounding(e *evidence) *finding {
-	const (
-		rowSpread = 100 // rows of one bfloat16 output differ by less than 10
-		direction = 0.3 // the errors of a lower precision are below 0.1
-	)
+	// Measured on the committed cases in bfloat16 and TensorFloat-32: rows differ by a factor of up
+	// to 7 (31 where the softmax is saturated), the cosine with a mistake is at most 0.25. A scale
+	// that is 0.1 % off has a cosine of 0.82 and more.
+	const rowSpread, direction = 100, 0.5
 	least, most := e.rowNoise()
 	if !(most <= rowSpread*least) {
 		return nil
 	}
 	for _, r := range e.replays {
-		for _, out := range r.outputs {
-			if math.Abs(e.towards(out)) > direction {
-				return nil
-			}
+		if !r.mistake.Random && math.Abs(e.towards(r.outputs[0])) > direction {
+			return nil
 		}
 	}
 	for _, p := range precisions {

@@ -1,0 +1,235 @@
+package harness
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/variant"
+	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/report"
+)
+
+// plant is a wrong implementation: a float32 variant, of a changed problem, with a changed output.
+type plant struct {
+	name    string
+	variant variant.Variant
+	change  func(p *oracle.Problem) bool // false: the case has nothing to get wrong so
+	output  func(shape []int, y []float64)
+
+	classes []diagnose.Class // that may be said of it
+	match   string           // the mistake that must be named, "" for none
+}
+
+var (
+	unclear  = []diagnose.Class{diagnose.Unclear}
+	rounding = []diagnose.Class{diagnose.Rounding}
+	missing  = []diagnose.Class{diagnose.MissingFeature}
+	dead     = []diagnose.Class{diagnose.Dead}
+
+	// Some scrambled weights leave the output as far off as random ones do, some do not.
+	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
+	// A mask that is not in the catalogue may give itself away by its rows.
+	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
+)
+
+// Every plant, on every case that it applies to, is named by what it is or not at all.
+func TestClassesOfPlants(t *testing.T) {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	for _, p := range plants() {
+		t.Run(p.name, func(t *testing.T) {
+			planted := 0
+			for _, name := range names {
+				c := readCase(t, name)
+				r, applies := p.judge(t, c)
+				if !applies {
+					continue
+				}
+				planted++
+				require.Equal(t, report.Fail, r.Verdict, name)
+				require.Contains(t, p.classes, r.Diagnosis.Class, "%s: %s", name, r.Diagnosis.Reasons)
+				require.Equal(t, p.match, matchedIDs(r.Diagnosis), name)
+				unexplained := p.match == "" && (r.Diagnosis.Class == diagnose.Unclear || r.Diagnosis.Class == diagnose.MissingFeature)
+				require.Equal(t, unexplained, r.Diagnosis.Unexplained, name)
+			}
+			require.Positive(t, planted, "no case has anything to get wrong so")
+		})
+	}
+}
+
+func (p plant) judge(t *testing.T, c *fixture.Case) (r report.Result, applies bool) {
+	t.Helper()
+	problem := oracle.FromCase(c).Clone()
+	if p.change != nil && !p.change(problem) {
+		return r, false
+	}
+	y := p.variant.Run(problem)
+	if p.output != nil {
+		p.output(c.Output.Shape, y)
+	}
+	r, err := Judge(c, c.Output.Shape, y)
+	require.NoError(t, err)
+	return r, true
+}
+
+func plants() []plant {
+	untransposed := func(s variant.Sizes, h, t, e int) int { return (h*s.Length+t)*s.Width + e }
+	strided := func(s variant.Sizes, h, t, e int) int { return (t*s.Width+e)*s.Heads + h }
+	return []plant{
+		{name: "causal mask missing", change: causalMask(nil), classes: missing, match: "causal-missing"},
+		{name: "only later keys", change: causalMask(func(i, j int) bool { return j > i }), classes: missing, match: "causal-inverted"},
+		{name: "triu", change: causalMask(func(i, j int) bool { return j >= i }), classes: missing, match: "causal-transposed"},
+		{name: "diagonal hidden", change: causalMask(func(i, j int) bool { return j < i }), classes: missing, match: "causal-self-hidden"},
+		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }), classes: missing, match: "causal-next-seen"},
+		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
+		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: mask},
+		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool { p.Causal = !p.Causal; return p.Causal }, classes: missing, match: "causal-added"},
+		{name: "padding ignored", change: func(p *oracle.Problem) bool { had := p.Padding != nil; p.Padding = nil; return had }, classes: missing, match: "padding-ignored"},
+		{name: "boolean mask ignored", change: func(p *oracle.Problem) bool { had := p.Allow != nil; p.Allow = nil; return had }, classes: missing, match: "mask-ignored"},
+		{name: "additive mask ignored", change: func(p *oracle.Problem) bool { had := p.Bias != nil; p.Bias = nil; return had }, classes: missing, match: "bias-ignored"},
+		{name: "scale missing", change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing"},
+		{name: "padding and causal mask missing", change: func(p *oracle.Problem) bool {
+			had := p.Padding != nil && p.Causal
+			p.Padding, p.Causal = nil, false
+			return had
+		}, classes: mask},
+
+		{name: "scale applied twice", change: func(p *oracle.Problem) bool { p.Scale *= p.Scale; return true }, classes: unclear},
+		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: unclear},
+		{name: "half as many heads", change: layer(func(l *oracle.Layer) { l.Heads /= 2 }), classes: unclear},
+		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
+		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
+		{name: "heads untransposed", variant: variant.Variant{Split: untransposed, Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
+		{name: "heads split strided", variant: variant.Variant{Split: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
+		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
+		{name: "heads strided", variant: variant.Variant{Split: strided, Merge: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
+
+		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: unclear},
+		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
+		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
+		{name: "all weights random", change: layer(func(l *oracle.Layer) {
+			for _, m := range l.Linears() {
+				redraw(m)
+			}
+		}), classes: weights},
+		{name: "query and value swapped", change: layer(func(l *oracle.Layer) {
+			l.Query.Weight, l.Value.Weight = l.Value.Weight, l.Query.Weight
+		}), classes: weights},
+		{name: "value and output swapped", change: layer(func(l *oracle.Layer) {
+			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
+		}), classes: weights},
+		{name: "biases missing", change: func(p *oracle.Problem) bool {
+			had := p.Layer != nil && p.Layer.Query.Bias != nil
+			if had {
+				for _, m := range p.Layer.Linears() {
+					m.Bias = nil
+				}
+			}
+			return had
+		}, classes: unclear},
+
+		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: rounding},
+		{name: "TensorFloat-32", variant: variant.Variant{Store: variant.TensorFloat32}, classes: rounding},
+
+		{name: "zeros from a layer", change: layer(nil), output: func(_ []int, y []float64) { clear(y) }, classes: dead, match: "weights-zero"},
+		{name: "zeros without a layer", change: func(p *oracle.Problem) bool { return p.Layer == nil }, output: func(_ []int, y []float64) { clear(y) }, classes: dead},
+		{name: "a constant", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] = 0.25
+			}
+		}, classes: dead},
+		{name: "one row again and again", output: func(shape []int, y []float64) {
+			width := shape[len(shape)-1]
+			for at := width; at < len(y); at += width {
+				copy(y[at:], y[:width])
+			}
+		}, classes: dead},
+		{name: "NaN", output: func(_ []int, y []float64) { y[len(y)/2] = math.NaN() }, classes: []diagnose.Class{diagnose.NonFinite}},
+		{name: "first batch element alone", output: func(shape []int, y []float64) { clear(y[len(y)/shape[0]:]) }, classes: unclear},
+		{name: "half as large again", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1.5
+			}
+		}, classes: unclear},
+		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: unclear},
+		{name: "Fortran order", output: func(shape []int, y []float64) {
+			width := shape[len(shape)-1]
+			rows := len(y) / width
+			was := slices.Clone(y)
+			for i := range y {
+				y[i] = was[i%width*rows+i/width]
+			}
+		}, classes: unclear},
+	}
+}
+
+// causalMask replaces the causal mask by another, or by none.
+func causalMask(sees func(i, j int) bool) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		if !p.Causal {
+			return false
+		}
+		p.Causal = false
+		if sees == nil {
+			return true
+		}
+		dims := len(p.Query.Shape)
+		p.Allow = attention.NewMask(p.Query.Shape[dims-2], p.Key.Shape[dims-2])
+		for at := range p.Allow.Data {
+			p.Allow.Data[at] = sees(at/p.Allow.Shape[1], at%p.Allow.Shape[1])
+		}
+		return true
+	}
+}
+
+// layer changes the layer of a case that has one.
+func layer(change func(*oracle.Layer)) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		if p.Layer == nil {
+			return false
+		}
+		if change != nil {
+			l := p.Layer
+			before := []int{l.Query.In, l.Value.In}
+			change(l)
+			return l.Value.In == len(l.Value.Weight)/l.Value.Out && l.Query.In == len(l.Query.Weight)/l.Query.Out &&
+				slices.Equal(before, []int{l.Query.In, l.Value.In})
+		}
+		return true
+	}
+}
+
+// redraw draws weights of the same size anew.
+func redraw(m *oracle.Linear) {
+	r := rand.New(rand.NewPCG(3, uint64(len(m.Weight))))
+	var squares float64
+	for _, w := range m.Weight {
+		squares += w * w
+	}
+	std := math.Sqrt(squares / float64(len(m.Weight)))
+	for i := range m.Weight {
+		m.Weight[i] = float64(float32(std * r.NormFloat64()))
+	}
+}
+
+// What a case.json claims to detect is detected.
+func TestCasesSeeWhatTheyClaim(t *testing.T) {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	for _, name := range names {
+		c := readCase(t, name)
+		var seen []string
+		for _, m := range Sees(c).Seen {
+			seen = append(seen, m.ID)
+		}
+		require.Subset(t, seen, c.Detects, name)
+	}
+}
