@@ -60,9 +60,6 @@ const (
 	TopLeft
 )
 
-// headDim is E, the width of one head.
-func (c Config) headDim() int { return c.EmbedDim / c.NumHeads }
-
 // withDefaults fills in the key and value widths.
 func (c Config) withDefaults() Config {
 	if c.KDim == 0 {

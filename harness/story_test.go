@@ -11,7 +11,7 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/internal/wrong"
+	"github.com/difftest/difftest/harness/harnesstest"
 	"github.com/difftest/difftest/harness/oracle"
 	"github.com/difftest/difftest/harness/report"
 )
@@ -25,20 +25,20 @@ func TestStory(t *testing.T) {
 		match   string // the mistake that explains the output
 		check   func(t *testing.T, r report.Result)
 	}{
-		{wrong.NeverLoaded(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+		{harnesstest.NeverLoaded(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.Greater(t, r.Comparison.Gain, 100.0)
 		}},
-		{wrong.Unmasked(), diagnose.MissingFeature, "causal-missing", func(t *testing.T, r report.Result) {
+		{harnesstest.Unmasked(), diagnose.MissingFeature, "causal-missing", func(t *testing.T, r report.Result) {
 			require.True(t, r.Diagnosis.Structure.LastRowExact)
 			for _, rows := range r.Diagnosis.Structure.Wrong {
 				require.False(t, rows[len(rows)-1])
 				require.True(t, rows[len(rows)-2])
 			}
 		}},
-		{wrong.Both(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+		{harnesstest.Both(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.Contains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged until the weights load")
 		}},
-		{wrong.OtherWeights(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+		{harnesstest.OtherWeights(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.InDelta(t, 1, r.Comparison.Gain, 0.3)
 		}},
 	} {

@@ -1,5 +1,4 @@
-// Package npytest writes .npy files for tests, right and wrong ones.
-package npytest
+package harnesstest
 
 import (
 	"bytes"
@@ -9,13 +8,13 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// Float32 is the file of a tensor, version 1.0, little endian, C order.
-func Float32(t *attention.Tensor) []byte {
-	return File(1, Header("<f4", false, t.Shape), t.Data)
+// NPY is the .npy file of a tensor, version 1.0, little endian, C order.
+func NPY(t *attention.Tensor) []byte {
+	return NPYFile(1, NPYHeader("<f4", false, t.Shape), t.Data)
 }
 
-// Header is the text of a header, as NumPy writes it.
-func Header(descr string, fortran bool, shape []int) string {
+// NPYHeader is the text of a header, as NumPy writes it.
+func NPYHeader(descr string, fortran bool, shape []int) string {
 	order := "False"
 	if fortran {
 		order = "True"
@@ -23,9 +22,9 @@ func Header(descr string, fortran bool, shape []int) string {
 	return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", descr, order, attention.FormatShape(shape))
 }
 
-// File puts a header's text before data, which is bytes or anything that encoding/binary writes
+// NPYFile puts a header's text before data, which is bytes or anything that encoding/binary writes
 // in little endian.
-func File(major byte, header string, data any) []byte {
+func NPYFile(major byte, header string, data any) []byte {
 	var b bytes.Buffer
 	b.WriteString("\x93NUMPY")
 	b.Write([]byte{major, 0})

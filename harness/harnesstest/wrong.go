@@ -1,6 +1,7 @@
-// Package wrong holds implementations that are wrong on purpose, for tests: those of the
-// debugging story that difftest began with.
-package wrong
+// Package harnesstest holds what tests of the harness and of the command share: implementations
+// that are wrong on purpose, those of the debugging story that difftest began with, and a writer
+// of .npy files, right and wrong ones.
+package harnesstest
 
 import (
 	"maps"

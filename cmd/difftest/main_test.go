@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/harnesstest"
+	"github.com/difftest/difftest/harness/subject"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"difftest": main})
+}
+
+// The scripts run the command as a process of its own, as a person does.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":  exits,
+			"output": output,
+			"suite":  suite,
+		},
+	})
+}
+
+// exits STATUS ARG...: runs difftest and wants that exit status.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("difftest", args[1:]...)
+	got := "0"
+	if err != nil {
+		got = err.Error()
+	}
+	if want := map[string]string{"0": "0"}[args[0]]; got != want && got != "exit status "+args[0] {
+		ts.Fatalf("difftest %q: %s, want exit status %s", args[1:], got, args[0])
+	}
+}
+
+// output SUBJECT CASE FILE: saves what a subject that is right or wrong on purpose gives for a case.
+func output(ts *testscript.TestScript, _ bool, args []string) {
+	subjects := map[string]subject.Subject{
+		"right":         builtIn(),
+		"never-loaded":  harnesstest.NeverLoaded(),
+		"unmasked":      harnesstest.Unmasked(),
+		"both":          harnesstest.Both(),
+		"other-weights": harnesstest.OtherWeights(),
+	}
+	c, err := fixture.Read(fixtures.FS, args[1])
+	ts.Check(err)
+	result := subjects[args[0]].Run(c)
+	ts.Check(result.Err)
+	write(ts, args[2], harnesstest.NPY(result.Output))
+}
+
+// suite DIR: writes a copy of the embedded cases.
+func suite(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
+	write(ts, "scalar.npy", harnesstest.NPY(attention.NewTensor()))
+}
+
+func write(ts *testscript.TestScript, name string, data []byte) {
+	ts.Check(os.WriteFile(filepath.Clean(ts.MkAbs(name)), data, 0o644))
+}
