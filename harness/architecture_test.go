@@ -1,0 +1,84 @@
+package harness
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/difftest/difftest/"
+
+// What each package may import of this module. Data walks fixture -> subject -> oracle and
+// compare -> diagnose -> report, with no step back.
+var mayImport = map[string][]string{
+	"attention":                {},
+	"fixtures":                 {},
+	"harness/fixture":          {"attention"},
+	"harness/subject":          {"attention", "harness/fixture"},
+	"harness/oracle":           {"attention", "harness/fixture"},
+	"harness/compare":          {},
+	"harness/diagnose":         {"attention", "harness/compare", "harness/oracle"},
+	"harness/report":           {"attention", "harness/compare", "harness/diagnose"},
+	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/compare", "harness/diagnose", "harness/report"},
+	"harness/harnesstest":      {"attention", "harness/subject"},
+	"harness/internal/variant": {"attention", "harness/oracle"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report"},
+}
+
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, module+"...").Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		name := strings.TrimPrefix(words[0], module)
+		allowed, known := mayImport[name]
+		require.True(t, known, "%s: say here what it may import", name)
+		for _, imported := range words[1:] {
+			if ours, ok := strings.CutPrefix(imported, module); ok {
+				require.Contains(t, allowed, ours, "%s imports it", name)
+			}
+		}
+	}
+}
+
+// What the oracle and the catalogue may take from attention: types, their constants and empty
+// values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
+var typesOfAttention = []string{
+	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
+	"TopLeft", "SeedKeys", "NewMask", "FormatShape",
+}
+
+func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {
+	used := map[string]bool{}
+	for _, dir := range []string{"oracle", "diagnose"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		require.NoError(t, err)
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+			require.NoError(t, err)
+			ast.Inspect(parsed, func(n ast.Node) bool {
+				s, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if p, ok := s.X.(*ast.Ident); ok && p.Name == "attention" {
+					used[s.Sel.Name] = true
+					require.Contains(t, typesOfAttention, s.Sel.Name, "%s uses attention.%s", file, s.Sel.Name)
+				}
+				return true
+			})
+		}
+	}
+	for _, name := range typesOfAttention {
+		require.True(t, used[name], "attention.%s is allowed and not used: take it off the list", name)
+	}
+}
