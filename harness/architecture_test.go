@@ -50,7 +50,7 @@ func TestImports(t *testing.T) {
 // What the oracle and the catalogue may take from attention: types, their constants and empty
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
-	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
+	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyNaN",
 	"TopLeft", "SeedKeys", "NewMask", "FormatShape",
 }
 

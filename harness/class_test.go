@@ -134,7 +134,22 @@ func plants() []plant {
 				}
 			}
 			return had
+		}, classes: missing, match: "biases-missing"},
+		{name: "output 0.1 % too large", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1.001
+			}
 		}, classes: unclear},
+		{name: "output bias slightly off", change: layer(func(l *oracle.Layer) {
+			bias := slices.Clone(l.Output.Bias)
+			if bias == nil {
+				bias = make([]float64, l.Output.Out)
+			}
+			for i := range bias {
+				bias[i] += 1e-4 * float64(i%5-2)
+			}
+			l.Output.Bias = bias
+		}), classes: unclear},
 
 		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: rounding},
 		{name: "TensorFloat-32", variant: variant.Variant{Store: variant.TensorFloat32}, classes: rounding},

@@ -20,7 +20,7 @@ class Stream:
 
     seed: int
 
-    def normal(self, name: str, shape: tuple[int, ...], std: float = 1.0) -> np.ndarray:
+    def normal(self, name: str, shape: tuple[int, ...], std: float | np.ndarray = 1.0) -> np.ndarray:
         """Return float32 values of mean 0 and the given standard deviation, none beyond 6 of them.
 
         The sum of 12 uniforms (Irwin-Hall) is centred and divided by 2^32 without rounding. The product

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,7 @@ func compareFiles(w io.Writer, gotFile, wantFile string) error {
 		return nil
 	}
 	fmt.Fprintf(w, "rel %.3g, gain %.3g, cosine %.6f (rounding alone: float32 1e-7, float16 5e-4, bfloat16 4e-3)\n", d.Rel, d.Gain, d.Cosine)
-	fmt.Fprintf(w, "largest difference at %v: got %.9g, want %.9g\n", d.Largest.Index, d.Largest.Got, d.Largest.Want)
+	fmt.Fprintf(w, "largest difference at %s: got %.9g, want %.9g\n",
+		strings.ReplaceAll(fmt.Sprint(d.Largest.Index), " ", ", "), d.Largest.Got, d.Largest.Want)
 	return &exitError{status: exitFailed}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -61,13 +62,14 @@ func (s *suiteFlag) read(name string) (*fixture.Case, error) {
 	return c, nil
 }
 
-// complete offers the names of the cases.
-func (s *suiteFlag) complete(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// complete offers the names of the cases that begin with a word.
+func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	suite, err := s.open()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	names, _ := fixture.Names(suite)
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, word) })
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -17,7 +17,7 @@ type Class string
 const (
 	Right          Class = "match"           // within the noise: nothing is wrong
 	Rounding       Class = "rounding"        // errors as of a lower precision: of its size, in every row, without direction
-	MissingFeature Class = "missing-feature" // the weights are right, a mask or the scale is missing or wrong
+	MissingFeature Class = "missing-feature" // the weights are right; a mask, the scale or the biases are missing or wrong
 	WrongWeights   Class = "wrong-weights"   // the output has nothing in common with the expected one
 	Dead           Class = "dead"            // zero or constant
 	NonFinite      Class = "non-finite"      // NaN or infinite where a number was expected, or the reverse
@@ -146,14 +146,15 @@ var precisions = []struct {
 }
 
 // rounding: the errors fit the noise model of a lower precision; no row stands out, as rows do
-// that a mask leaves alone; and they do not point to where any known mistake would lead.
+// that a mask leaves alone; and they have no direction: not that of a known mistake, not that of
+// the output itself (a gain), not the same in every row (a shift).
 func rounding(e *evidence) *finding {
 	// Measured on the committed cases in bfloat16 and TensorFloat-32: rows differ by a factor of up
 	// to 7 (31 where the softmax is saturated), the cosine with a mistake is at most 0.25. A scale
 	// that is 0.1 % off has a cosine of 0.82 and more.
 	const rowSpread, direction = 100, 0.5
 	least, most := e.rowNoise()
-	if !(most <= rowSpread*least) {
+	if !(most <= rowSpread*least) || e.gained() > direction || e.shifted() > direction {
 		return nil
 	}
 	for _, r := range e.replays {
@@ -163,7 +164,7 @@ func rounding(e *evidence) *finding {
 	}
 	for _, p := range precisions {
 		if e.c.MaxZ <= compare.MaxZ*p.ratio && e.c.RMSZ <= compare.MaxRMSZ*p.ratio {
-			return found(Rounding, "max z %.3g and rms z %.3g are within the noise of %s, in every row and in no known mistake's direction",
+			return found(Rounding, "max z %.3g and rms z %.3g are within the noise of %s, in every row and without direction",
 				e.c.MaxZ, e.c.RMSZ, p.name)
 		}
 	}
@@ -197,6 +198,31 @@ func (e *evidence) towards(wrong compare.Expected) float64 {
 		return 0
 	}
 	return ab / math.Sqrt(aa*bb)
+}
+
+// gained is how far the error points along the truth itself, from 0 to 1.
+func (e *evidence) gained() float64 {
+	var ab, aa, bb float64
+	for i, w := range e.truth.Value {
+		if d := e.got[i] - w; !math.IsNaN(d) {
+			ab, aa, bb = ab+d*w, aa+d*d, bb+w*w
+		}
+	}
+	return math.Abs(ab) / math.Sqrt(aa*bb)
+}
+
+// shifted is how much of the error is the same in every row, from 0 to 1.
+func (e *evidence) shifted() float64 {
+	width := last(e.c.WantShape)
+	mean, all := make([]float64, width), 0.0
+	rows := float64(len(e.got) / width)
+	for i, w := range e.truth.Value {
+		if d := e.got[i] - w; !math.IsNaN(d) {
+			mean[i%width] += d / rows
+			all += d * d / rows
+		}
+	}
+	return rms(mean) * math.Sqrt(float64(width)/all)
 }
 
 // reordered: the expected values, at other places.

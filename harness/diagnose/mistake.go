@@ -15,7 +15,7 @@ type Kind int
 const (
 	// Weights: the parameters are not those of the state dict.
 	Weights Kind = iota
-	// Missing: the parameters are right and a mask or the scale is missing.
+	// Missing: the weights are right and a mask, the scale or the biases are missing.
 	Missing
 	// Altered: the parameters are right and a mask hides the wrong keys.
 	Altered
@@ -54,6 +54,7 @@ var Mistakes = []Mistake{
 	{"mask-inverted", "the boolean mask inverted: true taken for false", Altered, false, maskInverted},
 	{"bias-ignored", "the additive mask ignored", Missing, false, biasIgnored},
 	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
+	{"biases-missing", "all biases missing", Missing, false, biasesMissing},
 	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, places(untransposed, nil)},
 	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, places(nil, untransposed)},
 	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, places(untransposed, untransposed)},
@@ -133,6 +134,16 @@ func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 
 func scaleMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	p.Scale = 1
+	return true
+}
+
+func biasesMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || p.Layer.Query.Bias == nil {
+		return false
+	}
+	for _, l := range p.Layer.Linears() {
+		l.Bias = nil
+	}
 	return true
 }
 
