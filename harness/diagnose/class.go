@@ -314,6 +314,7 @@ func unrelated(e *evidence) *finding {
 			limit = math.Max(limit, 1.5*math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max)))
 		}
 	}
+	limit = math.Min(limit, 1)
 	if !random || !(math.Abs(e.c.Cosine) <= limit) || e.rightRows() > 0 {
 		return nil
 	}
@@ -324,7 +325,7 @@ func unrelated(e *evidence) *finding {
 		}
 	}
 	f := found(WrongWeights, "cosine %.3f: nothing in common with the expected output, as random weights give on this case (up to %.3f)", e.c.Cosine, limit)
-	f.because("rel %.3g, gain %.3g; %s", e.c.Rel, e.c.Gain, e.gains())
+	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, e.gains())
 	if e.masked() {
 		f.because("masks cannot be judged until the weights load")
 	}
@@ -342,16 +343,22 @@ func (e *evidence) rightRows() int {
 	return n
 }
 
-// gains says how large the outputs of random weights are, the size that tells parameters that were
-// never loaded from others of the right scale.
+// gains holds the size of the output against that of outputs of random weights: it tells
+// parameters that were never loaded from others of the right scale.
 func (e *evidence) gains() string {
+	const spread = 1.5 // beyond the draws that were made
 	var words []string
 	for _, r := range e.replays {
-		if b := r.band(); r.mistake.Random {
-			words = append(words, fmt.Sprintf("%s: gain %.3g to %.3g here", r.mistake.Title, b.Gain.Min, b.Gain.Max))
+		if !r.mistake.Random {
+			continue
 		}
+		b, fits := r.band(), "does not fit"
+		if e.c.Gain >= b.Gain.Min/spread && e.c.Gain <= b.Gain.Max*spread {
+			fits = "fits"
+		}
+		words = append(words, fmt.Sprintf("%s %s (%.3g to %.3g here)", fits, r.mistake.Title, b.Gain.Min, b.Gain.Max))
 	}
-	return strings.Join(words, "; ")
+	return strings.Join(words, ", ")
 }
 
 func (e *evidence) masked() bool {

@@ -55,12 +55,12 @@ var Mistakes = []Mistake{
 	{"bias-ignored", "the additive mask ignored", Missing, false, biasIgnored},
 	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
 	{"biases-missing", "all biases missing", Missing, false, biasesMissing},
-	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, places(untransposed, nil)},
-	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, places(nil, untransposed)},
-	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, places(untransposed, untransposed)},
-	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, false, places(strided, nil)},
-	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, false, places(nil, strided)},
-	{"heads-strided", "features dealt out in turn and taken in turn", Layout, false, places(strided, strided)},
+	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, rearranged(untransposed, nil)},
+	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, rearranged(nil, untransposed)},
+	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, rearranged(untransposed, untransposed)},
+	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, false, rearranged(strided, nil)},
+	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, false, rearranged(nil, strided)},
+	{"heads-strided", "features dealt out in turn and taken in turn", Layout, false, rearranged(strided, strided)},
 }
 
 func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
@@ -147,8 +147,8 @@ func biasesMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// places makes a mistake of the places of the heads' features. One head has no other places.
-func places(split, merge func(s oracle.Sizes, head, t, feature int) int) func(*oracle.Problem, *rand.Rand) bool {
+// rearranged makes a mistake of the places of the heads' features. One head has no other places.
+func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil || p.Layer.Heads == 1 {
 			return false

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/harness/compare"
@@ -15,9 +14,11 @@ type Structure struct {
 	Wrong   [][]bool // for each place in Lead, for each row
 	Visible [][]int  // how many keys each row sees
 
-	Rows, WrongRows         int // over all of Lead
-	Features, WrongFeatures int // of the last dimension; wrong when they are in some row
-	WrongBatches            int // places in the first dimension that have a wrong row
+	Batches, Rows, Features int // sizes of the first, the last but one and the last dimension
+
+	WrongBatches  []int // places in the first dimension that have a wrong row
+	WrongRows     []int // places in the last but one that are wrong in some batch or head
+	WrongFeatures []int // places in the last that are wrong in some row
 
 	FirstRowExact, LastRowExact bool // in every batch and head
 }
@@ -28,30 +29,33 @@ func structure(c compare.Comparison, visible []int) Structure {
 	n := len(shape)
 	rows, width := shape[n-2], shape[n-1]
 	groups := len(c.Z) / (rows * width)
-	s := Structure{Lead: shape[:n-2], Rows: groups * rows, Features: width, FirstRowExact: true, LastRowExact: true}
-	features, batches := map[int]bool{}, map[int]bool{}
+	s := Structure{Lead: shape[:n-2], Batches: shape[0], Rows: rows, Features: width}
+	wrongBatches, wrongRows, wrongFeatures := make([]bool, s.Batches), make([]bool, rows), make([]bool, width)
 	for g := range groups {
 		wrong := make([]bool, rows)
-		for i := range rows {
-			z := c.Z[(g*rows+i)*width:][:width]
-			for f, v := range z {
-				if v > compare.MaxZ {
-					features[f] = true
-				}
-			}
-			wrong[i] = slices.Max(z) > compare.MaxZ
-			if wrong[i] {
-				s.WrongRows++
-				batches[g*shape[0]/groups] = true
+		for i := range c.Z[g*rows*width:][:rows*width] {
+			if row, feature := i/width, i%width; c.Z[g*rows*width+i] > compare.MaxZ {
+				wrong[row], wrongRows[row], wrongFeatures[feature] = true, true, true
+				wrongBatches[g*s.Batches/groups] = true
 			}
 		}
-		s.FirstRowExact = s.FirstRowExact && !wrong[0]
-		s.LastRowExact = s.LastRowExact && !wrong[rows-1]
 		s.Wrong = append(s.Wrong, wrong)
 		s.Visible = append(s.Visible, visible[g*rows:][:rows])
 	}
-	s.WrongBatches, s.WrongFeatures = len(batches), len(features)
+	s.FirstRowExact, s.LastRowExact = !wrongRows[0], !wrongRows[rows-1]
+	s.WrongBatches, s.WrongRows, s.WrongFeatures = places(wrongBatches), places(wrongRows), places(wrongFeatures)
 	return s
+}
+
+// places lists where a flag is set.
+func places(flags []bool) []int {
+	list := []int{}
+	for i, set := range flags {
+		if set {
+			list = append(list, i)
+		}
+	}
+	return list
 }
 
 // Row draws one batch element (and head), a character a row: x outside the noise, . within it,

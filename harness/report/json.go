@@ -103,9 +103,9 @@ type jsonElement struct {
 
 type jsonStructure struct {
 	Rows          []string `json:"rows"`
-	WrongBatches  int      `json:"wrong_batches"`
-	WrongRows     int      `json:"wrong_rows"`
-	WrongFeatures int      `json:"wrong_features"`
+	WrongBatches  []int    `json:"wrong_batches"`
+	WrongRows     []int    `json:"wrong_rows"`
+	WrongFeatures []int    `json:"wrong_features"`
 	FirstRowExact bool     `json:"first_row_exact"`
 	LastRowExact  bool     `json:"last_row_exact"`
 }

@@ -172,7 +172,11 @@ func (t *text) structure(s diagnose.Structure) {
 		return
 	}
 	t.block("rows", s.Picture())
-	facts := []string{"x outside the noise, . within it, - within it and sees no key"}
+	legend := "x outside the noise, . within it"
+	if strings.Contains(strings.Join(rowsOf(s), ""), "-") {
+		legend += ", - within it and sees no key"
+	}
+	facts := []string{legend}
 	switch {
 	case s.FirstRowExact && s.LastRowExact:
 		facts = append(facts, "first and last row exact in every batch")
@@ -182,8 +186,29 @@ func (t *text) structure(s diagnose.Structure) {
 		facts = append(facts, "last row exact in every batch")
 	}
 	t.block("", facts)
-	t.block("where", []string{fmt.Sprintf("wrong: %d of %d rows, %d of %d batch elements, %d of %d features",
-		s.WrongRows, s.Rows, s.WrongBatches, s.Lead[0], s.WrongFeatures, s.Features)})
+	t.block("where", []string{fmt.Sprintf("rows %s (of %d), batch elements %s (of %d), features %s (of %d)",
+		ranges(s.WrongRows), s.Rows, ranges(s.WrongBatches), s.Batches, ranges(s.WrongFeatures), s.Features)})
+}
+
+// ranges writes a sorted list of places: 0-3, 5, 7-9.
+func ranges(places []int) string {
+	var words []string
+	for i := 0; i < len(places); {
+		end := i
+		for end+1 < len(places) && places[end+1] == places[end]+1 {
+			end++
+		}
+		word := fmt.Sprint(places[i])
+		if end > i {
+			word += fmt.Sprintf("-%d", places[end])
+		}
+		words = append(words, word)
+		i = end + 1
+	}
+	if len(words) == 0 {
+		return "none"
+	}
+	return strings.Join(words, ", ")
 }
 
 func (t *text) bands(bands []diagnose.Band) {

@@ -1,0 +1,192 @@
+package diagnose_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// problem is causal self-attention of two heads over three positions, two batch elements, the
+// first of them padded on the left, so that its query 0 sees no key and its query 1 sees one.
+func problem() *oracle.Problem {
+	tensor := func(shift float64, shape ...int) *attention.Tensor {
+		t := attention.NewTensor(shape...)
+		for i := range t.Data {
+			t.Data[i] = float32(math.Sin(float64(i)*1.7 + shift))
+		}
+		return t
+	}
+	linear := func(shift float64) oracle.Linear {
+		l := oracle.Linear{In: 4, Out: 4, Bias: []float64{0.5, -0.25, 0.125, 1}}
+		for _, v := range tensor(shift, 4, 4).Data {
+			l.Weight = append(l.Weight, float64(v))
+		}
+		return l
+	}
+	p := &oracle.Problem{Query: tensor(0, 2, 3, 4), Causal: true, Scale: math.Sqrt(0.5), Padding: attention.NewMask(2, 3)}
+	p.Key, p.Value = p.Query, p.Query
+	p.Padding.Data[0] = true
+	p.Layer = &oracle.Layer{Heads: 2, Query: linear(1), Key: linear(2), Value: linear(3), Output: linear(4)}
+	return p
+}
+
+// diagnosed changes the right output and diagnoses it.
+func diagnosed(p *oracle.Problem, change func(y []float64)) diagnose.Diagnosis {
+	truth := diagnose.Expected(p.Run())
+	got := append([]float64{}, truth.Value...)
+	change(got)
+	return diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+}
+
+func TestRightOutputNeedsNoDiagnosis(t *testing.T) {
+	require.Empty(t, cmp.Diff(diagnosed(problem(), func([]float64) {}), diagnose.Diagnosis{Class: diagnose.Right}))
+}
+
+func TestStructure(t *testing.T) {
+	d := diagnosed(problem(), func(y []float64) {
+		y[4]++  // batch 0, row 1, feature 0
+		y[11]++ // batch 0, row 2, feature 3
+		y[23]++ // batch 1, row 2, feature 3
+	})
+	s := d.Structure
+	require.Equal(t, [][]bool{{false, true, true}, {false, false, true}}, s.Wrong)
+	require.Equal(t, [][]int{{0, 1, 2}, {1, 2, 3}}, s.Visible)
+	require.Equal(t, []int{0, 1}, s.WrongBatches)
+	require.Equal(t, []int{1, 2}, s.WrongRows)
+	require.Equal(t, []int{0, 3}, s.WrongFeatures)
+	require.True(t, s.FirstRowExact)
+	require.False(t, s.LastRowExact)
+	require.Equal(t, []string{"-xx  batch 0", "..x  batch 1"}, s.Picture())
+}
+
+func TestPictureJoinsNeighbours(t *testing.T) {
+	s := diagnose.Structure{
+		Lead:    []int{2, 2},
+		Wrong:   [][]bool{{true, false}, {true, false}, {true, false}, {false, false}},
+		Visible: [][]int{{1, 2}, {1, 2}, {1, 2}, {0, 2}},
+	}
+	require.Equal(t, []string{"x.  batch 0 head 0 to batch 1 head 0", "-.  batch 1 head 1"}, s.Picture())
+}
+
+func TestClasses(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(y []float64)
+		class  diagnose.Class
+		reason string
+	}{
+		{"NaN in a row that sees keys", func(y []float64) { y[8] = math.NaN() }, diagnose.NonFinite, "1 of 24 elements are NaN or infinite"},
+		{"NaN where no key is seen", func(y []float64) { y[0], y[1] = math.NaN(), math.NaN() }, diagnose.NonFinite, "all of them in rows that see no key"},
+		{"NaN in both", func(y []float64) { y[0], y[8] = math.NaN(), math.Inf(1) }, diagnose.NonFinite, "2 of 24 elements"},
+		{"zero", func(y []float64) { clear(y) }, diagnose.Dead, "every element is 0"},
+		{"one row", func(y []float64) {
+			for i := range y {
+				y[i] = float64(i % 4)
+			}
+		}, diagnose.Dead, "every row is the same"},
+		{"rows in another order", func(y []float64) { y[0], y[20] = y[20], y[0] }, diagnose.Unclear, "the expected values in another order"},
+		{"rows that see one key are right", func(y []float64) {
+			for _, row := range []int{2, 4, 5} {
+				for c := range 4 {
+					y[row*4+c] += 0.1 * float64(c+1)
+				}
+			}
+		}, diagnose.Unclear, "the 2 rows that see one key are right, so value and output projection are"},
+		{"all wrong", func(y []float64) {
+			for i := range y {
+				y[i] = 0.9*y[i] + 0.3*math.Cos(float64(i))
+			}
+		}, diagnose.Unclear, "is as with random weights (up to 1.000), but the causal mask missing leads as far on this case"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			d := diagnosed(problem(), tc.change)
+			require.Equal(t, tc.class, d.Class, d.Reasons)
+			require.Contains(t, strings.Join(d.Reasons, "\n"), tc.reason)
+			require.Equal(t, tc.class == diagnose.Unclear, d.Unexplained)
+			if tc.name == "NaN in both" {
+				require.NotContains(t, strings.Join(d.Reasons, "\n"), "all of them")
+			}
+		})
+	}
+}
+
+func TestOtherShape(t *testing.T) {
+	p := problem()
+	truth := diagnose.Expected(p.Run())
+	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
+	d := diagnose.Diagnose(p, truth, truth.Value, c)
+	require.Equal(t, diagnose.Unclear, d.Class)
+	require.Equal(t, []string{"the output has shape (3, 2, 4), want (2, 3, 4): no number was compared"}, d.Reasons)
+	require.Nil(t, d.Structure.Wrong)
+	require.Empty(t, d.Bands)
+}
+
+// Each mistake is found again from its own output, together with the mistakes that give the same.
+func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
+	p := problem()
+	truth := diagnose.Expected(p.Run())
+	seen, _, _ := diagnose.Sees(p, truth)
+	named := 0
+	for _, m := range seen {
+		if m.Random {
+			continue
+		}
+		wrong := p.Clone()
+		require.True(t, m.Plant(wrong, nil))
+		got := wrong.Run().Value
+		d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+		var ids []string
+		for _, match := range d.Matches {
+			ids = append(ids, match.Mistake.ID)
+			require.Greater(t, match.Margin, 5.0)
+		}
+		require.Contains(t, ids, m.ID)
+		named++
+	}
+	require.Greater(t, named, 10)
+}
+
+// A plant changes a copy: the problem stays as it was.
+func TestPlantsLeaveTheProblemAlone(t *testing.T) {
+	p := problem()
+	before := p.Run().Value
+	for _, m := range diagnose.Mistakes {
+		if !m.Random {
+			m.Plant(p.Clone(), nil)
+		}
+	}
+	require.Equal(t, before, p.Run().Value)
+}
+
+func TestMistakesHaveDistinctNames(t *testing.T) {
+	ids, titles := map[string]bool{}, map[string]bool{}
+	for _, m := range diagnose.Mistakes {
+		require.Regexp(t, `^[a-z]+(-[a-z]+)+$`, m.ID)
+		require.False(t, ids[m.ID] || titles[m.Title], m.ID)
+		ids[m.ID], titles[m.Title] = true, true
+	}
+}
+
+func TestSeesSortsTheMistakes(t *testing.T) {
+	p := problem()
+	p.Padding = attention.NewMask(2, 3) // nothing is padded
+	seen, blind, absent := diagnose.Sees(p, diagnose.Expected(p.Run()))
+	ids := func(list []diagnose.Mistake) (words []string) {
+		for _, m := range list {
+			words = append(words, m.ID)
+		}
+		return words
+	}
+	require.Contains(t, ids(seen), "causal-missing")
+	require.Equal(t, []string{"padding-ignored"}, ids(blind))
+	require.Equal(t, []string{"causal-added", "mask-ignored", "mask-inverted", "bias-ignored"}, ids(absent))
+	require.Len(t, diagnose.Mistakes, len(seen)+len(blind)+len(absent))
+}

@@ -1,0 +1,128 @@
+package report_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/report"
+)
+
+func written(t *testing.T, o report.TextOptions, r *report.Report) string {
+	t.Helper()
+	var b strings.Builder
+	require.NoError(t, report.Text(o)(&b, r))
+	return b.String()
+}
+
+// sample has a case of every verdict.
+func sample() *report.Report {
+	shape := []int{1, 2, 1}
+	want := compare.Expected{Shape: shape, Value: []float64{1, 2}, Sigma: []float64{0.125, 0.125}}
+	right := compare.Outputs(shape, []float64{1.125, 2}, want)
+	return &report.Report{
+		Subject: "mine",
+		Suite:   "PyTorch 2.15.0",
+		Results: []report.Result{
+			{Case: "a/right", Purpose: "Right.", Verdict: report.Pass, Comparison: right, PyTorch: right},
+			{Case: "a/skipped", Verdict: report.Skip},
+			{Case: "a/known", Verdict: report.Known, Known: "not ported yet"},
+			{Case: "a/crash", Purpose: "Crashes.", Verdict: report.Error, Err: "panic: boom\nstack", Rerun: "difftest --case a/crash"},
+			{
+				Case: "a/wrong", Purpose: "Wrong.", Verdict: report.Fail, Rerun: "difftest --case a/wrong",
+				Comparison: compare.Outputs(shape, []float64{1, 12345678}, want), PyTorch: right,
+				Findings: []string{"the subject changes its input query"},
+				Diagnosis: diagnose.Diagnosis{
+					Class: diagnose.Unclear, Reasons: []string{"no known mistake"},
+					Structure: diagnose.Structure{
+						Lead: []int{1}, Wrong: [][]bool{{false, true}}, Visible: [][]int{{0, 1}}, Batches: 1, Rows: 2, Features: 1,
+						WrongBatches: []int{0}, WrongRows: []int{1}, WrongFeatures: []int{0}, FirstRowExact: true,
+					},
+					Bands: []diagnose.Band{{Mistake: diagnose.Mistakes[0], Rel: diagnose.Range{Min: 1, Max: 2}, Gain: diagnose.Range{Min: 3, Max: 3}, Cosine: diagnose.Range{Min: math.NaN(), Max: math.NaN()}}},
+				},
+			},
+		},
+		Broken: []report.Broken{{Case: "a/broken", Err: "a/broken/case.json: one\na/broken/case.json: two"}},
+	}
+}
+
+func TestText(t *testing.T) {
+	require.Equal(t, `mine against PyTorch 2.15.0
+
+ok   a/right                      max z 1      (PyTorch 1)  rms z 0.71   (PyTorch 0.71)
+skip a/skipped
+known a/known: not ported yet
+ERROR a/crash
+  case      Crashes.
+  subject   panic: boom
+            stack
+  rerun     difftest --case a/crash
+
+FAIL a/wrong  unclear
+  case      Wrong.
+  finding   the subject changes its input query
+  why       no known mistake
+  numbers   rel 5.52e+06, gain 5.52e+06, cosine 0.894; 50.0 % of 2 elements outside the noise
+            max z 9.88e+07 (at most 16; PyTorch 1), rms z 6.98e+07 (at most 1.5; PyTorch 0.71)
+  worst     [0, 1, 0]    got 1.234568e+07  want 2.0000000     allowed ±2
+  first     [0, 1, 0]    got 1.234568e+07  want 2.0000000     allowed ±2
+  rows      -x  batch 0
+            x outside the noise, . within it, - within it and sees no key
+            first row exact in every batch
+  where     rows 1 (of 2), batch elements 0 (of 1), features 0 (of 1)
+  mistakes  weights-unit-normal      rel 1..2           gain 3              cosine none
+  rerun     difftest --case a/wrong
+
+BROKEN a/broken
+  fixture   a/broken/case.json: one
+            a/broken/case.json: two
+
+1 passed, 2 failed, 1 known, 1 skipped, 1 broken
+`, written(t, report.TextOptions{}, sample()))
+}
+
+func TestQuietTextHoldsWhatIsWrong(t *testing.T) {
+	text := written(t, report.TextOptions{Quiet: true}, sample())
+	for _, want := range []string{"FAIL a/wrong", "ERROR a/crash", "BROKEN a/broken", "1 passed, 2 failed"} {
+		require.Contains(t, text, want)
+	}
+	for _, reject := range []string{"against", "ok ", "skip a", "known a"} {
+		require.NotContains(t, text, reject)
+	}
+}
+
+func TestVerboseTextSaysWhatCasesAreFor(t *testing.T) {
+	require.Contains(t, written(t, report.TextOptions{Verbose: true}, sample()), "  case      Right.\n")
+}
+
+func TestColor(t *testing.T) {
+	text := written(t, report.TextOptions{Color: true}, sample())
+	require.Contains(t, text, "\x1b[32mok\x1b[0m   a/right")
+	require.Contains(t, text, "\x1b[31mFAIL\x1b[0m a/wrong")
+	require.Contains(t, text, "\x1b[31m1 passed, 2 failed")
+}
+
+func TestBadBehaviourOfARightOutput(t *testing.T) {
+	r := sample()
+	r.Results = r.Results[:1]
+	r.Broken = nil
+	r.Results[0].Verdict, r.Results[0].Findings = report.Fail, []string{"answers differently"}
+	r.Results[0].Diagnosis.Class = diagnose.Right
+	text := written(t, report.TextOptions{Quiet: true}, r)
+	require.Equal(t, "FAIL a/right  match\n  case      Right.\n  finding   answers differently\n\n0 passed, 1 failed\n", text)
+}
+
+func TestOKNeedsAJudgedCase(t *testing.T) {
+	r := &report.Report{}
+	require.False(t, r.OK())
+	r.Results = []report.Result{{Verdict: report.Skip}}
+	require.False(t, r.OK())
+	r.Results = append(r.Results, report.Result{Verdict: report.Known})
+	require.True(t, r.OK())
+	r.Results = append(r.Results, report.Result{Verdict: report.Error})
+	require.False(t, r.OK())
+}
