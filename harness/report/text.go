@@ -76,7 +76,7 @@ func (t *text) result(r Result) {
 	switch r.Verdict {
 	case Pass:
 		if !t.Quiet {
-			t.line("%s   %-28s max z %-6.2g (PyTorch %.2g)  rms z %-6.2g (PyTorch %.2g)",
+			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)",
 				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ)
 		}
 		if t.Verbose {

@@ -53,7 +53,7 @@ func sample() *report.Report {
 func TestText(t *testing.T) {
 	require.Equal(t, `mine against PyTorch 2.15.0
 
-ok   a/right                      max z 1      (PyTorch 1)  rms z 0.71   (PyTorch 0.71)
+ok   a/right                      max z  1.00 (PyTorch  1.00)  rms z 0.71 (PyTorch 0.71)
 skip a/skipped
 known a/known: not ported yet
 ERROR a/crash
