@@ -51,7 +51,7 @@ func TestImports(t *testing.T) {
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyNaN",
-	"TopLeft", "SeedKeys", "NewMask", "FormatShape",
+	"TopLeft", "SeedKeys", "NewMask", "NewTensor", "FormatShape",
 }
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {

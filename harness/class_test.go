@@ -126,6 +126,41 @@ func plants() []plant {
 		{name: "value and output swapped", change: layer(func(l *oracle.Layer) {
 			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
 		}), classes: weights},
+		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
+			if p.Layer == nil || p.Layer.Key.In != p.Layer.Key.Out {
+				return false
+			}
+			for _, m := range p.Layer.Linears() {
+				for i := range m.Out {
+					for j := range i {
+						a, b := &m.Weight[i*m.In+j], &m.Weight[j*m.In+i]
+						*a, *b = *b, *a
+					}
+				}
+			}
+			return true
+		}, classes: []diagnose.Class{diagnose.WrongWeights}, match: "weights-transposed"},
+		{name: "inputs in column-major order", change: func(p *oracle.Problem) bool {
+			reread := func(t *attention.Tensor) *attention.Tensor {
+				out := attention.NewTensor(t.Shape...)
+				at := 0
+				var walk func(dim, place, stride int)
+				walk = func(dim, place, stride int) { // the last index is walked fastest, and is slowest in memory
+					if dim == len(t.Shape) {
+						out.Data[at] = t.Data[place]
+						at++
+						return
+					}
+					for i := range t.Shape[dim] {
+						walk(dim+1, place+i*stride, stride*t.Shape[dim])
+					}
+				}
+				walk(0, 0, 1)
+				return out
+			}
+			p.Query, p.Key, p.Value = reread(p.Query), reread(p.Key), reread(p.Value)
+			return true
+		}, classes: unclear, match: "inputs-column-major"},
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
 			had := p.Layer != nil && p.Layer.Query.Bias != nil
 			if had {

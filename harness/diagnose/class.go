@@ -154,7 +154,7 @@ func rounding(e *evidence) *finding {
 	// that is 0.1 % off has a cosine of 0.82 and more.
 	const rowSpread, direction = 100, 0.5
 	least, most := e.rowNoise()
-	if !(most <= rowSpread*least) || e.gained() > direction || e.shifted() > direction {
+	if most == 0 || !(most <= rowSpread*least) || e.gained() > direction || e.shifted() > direction {
 		return nil
 	}
 	for _, r := range e.replays {
@@ -238,7 +238,7 @@ func reordered(e *evidence) *finding {
 }
 
 // rowsOfAMask: the wrong rows are exactly those that a missing mask touches, and a row that depends
-// on every weight is right.
+// on all of query, key, value and every weight is right.
 func rowsOfAMask(e *evidence) *finding {
 	witness := e.sensitiveRow()
 	if witness == "" {
@@ -249,7 +249,7 @@ func rowsOfAMask(e *evidence) *finding {
 			continue
 		}
 		if slices.Equal(e.wrongRows(e.c), e.wrongRows(r.against[0])) {
-			return found(MissingFeature, "%s depends on every weight and is right, so the weights are loaded", witness).
+			return found(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness).
 				because("the wrong rows are those that change with %s, but the output is not that", r.mistake.Title)
 		}
 	}
@@ -283,8 +283,8 @@ func (e *evidence) wrongRows(c compare.Comparison) []bool {
 	return wrong
 }
 
-// rowsOfTheScores: a row that sees one key has softmax 1 whatever its score, so it shows value
-// and output projection alone.
+// rowsOfTheScores: a row that sees one key has softmax 1 whatever its score, so it shows what
+// becomes of the values alone.
 func rowsOfTheScores(e *evidence) *finding {
 	single, right := 0, 0
 	for row, wrong := range e.wrongRows(e.c) {
@@ -300,7 +300,7 @@ func rowsOfTheScores(e *evidence) *finding {
 	if single == 0 || right > 0 {
 		return nil
 	}
-	return found(Unclear, "the %d rows that see one key are right, so value and output projection are: the fault is in query, key, scale, mask or softmax", single)
+	return found(Unclear, "the %d rows that see one key are right and all others are wrong: the values and what becomes of them are right, how they are weighed is not (query, key, scale, mask, softmax, number of heads)", single)
 }
 
 // unrelated: as far from the truth in direction as random weights lead on this case, in every
@@ -367,6 +367,9 @@ func (e *evidence) masked() bool {
 }
 
 func nothingFits(e *evidence) *finding {
-	return found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case, and it is not as far off as random weights",
-		e.c.Rel, e.c.Gain, e.c.Cosine)
+	f := found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case", e.c.Rel, e.c.Gain, e.c.Cosine)
+	if e.problem.Layer != nil {
+		f.because("it has more in common with the expected output than one of random weights")
+	}
+	return f
 }

@@ -99,7 +99,7 @@ func TestClasses(t *testing.T) {
 					y[row*4+c] += 0.1 * float64(c+1)
 				}
 			}
-		}, diagnose.Unclear, "the 2 rows that see one key are right, so value and output projection are"},
+		}, diagnose.Unclear, "the 2 rows that see one key are right and all others are wrong"},
 		{"all wrong", func(y []float64) {
 			for i := range y {
 				y[i] = 0.9*y[i] + 0.3*math.Cos(float64(i))

@@ -42,6 +42,7 @@ var Mistakes = []Mistake{
 	{"weights-unit-normal", "weights left at N(0,1), never loaded", Weights, true, unitNormal},
 	{"weights-random", "other random weights of the case's own scale", Weights, true, ownScale},
 	{"weights-zero", "all weights zero", Weights, false, zeroWeights},
+	{"weights-transposed", "every weight transposed: x W in place of x W^T", Weights, false, transposedWeights},
 	{"causal-missing", "the causal mask missing", Missing, false, causalMissing},
 	{"causal-inverted", "the causal mask inverted: only later keys are seen", Altered, false, causal(func(i, j int) bool { return j > i })},
 	{"causal-transposed", "the causal mask transposed: a query sees itself and later keys", Altered, false, causal(func(i, j int) bool { return j >= i })},
@@ -55,6 +56,7 @@ var Mistakes = []Mistake{
 	{"bias-ignored", "the additive mask ignored", Missing, false, biasIgnored},
 	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
 	{"biases-missing", "all biases missing", Missing, false, biasesMissing},
+	{"inputs-column-major", "the inputs read in column-major (Fortran) order", Layout, false, columnMajorInputs},
 	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, rearranged(untransposed, nil)},
 	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, rearranged(nil, untransposed)},
 	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, rearranged(untransposed, untransposed)},
@@ -73,6 +75,23 @@ func ownScale(p *oracle.Problem, r *rand.Rand) bool {
 
 func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
 	return eachParameter(p, func(values []float64) { clear(values) })
+}
+
+// transposedWeights can be made only where every weight is square; elsewhere it crashes.
+func transposedWeights(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil {
+		return false
+	}
+	for _, l := range p.Layer.Linears() {
+		if l.In != l.Out {
+			return false
+		}
+		was := slices.Clone(l.Weight)
+		for i := range l.Weight {
+			l.Weight[i] = was[i%l.In*l.In+i/l.In]
+		}
+	}
+	return true
 }
 
 func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
@@ -145,6 +164,26 @@ func biasesMissing(p *oracle.Problem, _ *rand.Rand) bool {
 		l.Bias = nil
 	}
 	return true
+}
+
+func columnMajorInputs(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Query, p.Key, p.Value = columnMajor(p.Query), columnMajor(p.Key), columnMajor(p.Value)
+	return true
+}
+
+// columnMajor reads the memory of a tensor as if its first index were the fastest.
+func columnMajor(t *attention.Tensor) *attention.Tensor {
+	out := attention.NewTensor(t.Shape...)
+	for i := range out.Data {
+		from, rest, stride := 0, i, len(t.Data)
+		for d := len(t.Shape) - 1; d >= 0; d-- {
+			stride /= t.Shape[d]
+			from += rest % t.Shape[d] * stride
+			rest /= t.Shape[d]
+		}
+		out.Data[i] = t.Data[from]
+	}
+	return out
 }
 
 // rearranged makes a mistake of the places of the heads' features. One head has no other places.
