@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
@@ -17,19 +17,16 @@ import (
 // found. The error says that the check could not be carried out in full: a case is broken (the
 // report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
 func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
-	names, err := fixture.Names(suite)
-	if err != nil && len(names) == 0 {
+	names, suiteErr := fixture.Names(suite)
+	if suiteErr != nil && len(names) == 0 {
+		return nil, suiteErr
+	}
+	if err := errors.Join(checkKnown(s, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
-	r := &Report{Subject: s.Name, Suite: "PyTorch"}
-	if err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: err.Error()})
-	}
-	if err := checkNames("known", keys(s.Known), names); err != nil {
-		return nil, err
-	}
-	if err := checkNames("case", cases, names); err != nil {
-		return nil, err
+	r := &Report{Subject: s.Name}
+	if suiteErr != nil {
+		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
 	if len(cases) > 0 {
 		names = cases
@@ -38,29 +35,28 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		c, err := fixture.Read(suite, name)
-		if err != nil {
-			r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
-			continue
-		}
-		r.Suite = "PyTorch " + strings.SplitN(c.Provenance.Torch, "+", 2)[0]
-		result, err := runCase(s, c)
-		if err != nil {
-			r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
-			continue
-		}
-		r.Results = append(r.Results, result)
+		checkCase(r, suite, s, name)
 	}
 	return r, brokenError(r.Broken)
 }
 
-func keys(m map[string]string) []string {
-	var names []string
-	for name := range m {
-		names = append(names, name)
+// checkCase adds one case to a report.
+func checkCase(r *Report, suite fs.FS, s Subject, name string) {
+	c, err := fixture.Read(suite, name)
+	if err == nil {
+		var result report.Result
+		if result, err = runCase(s, c); err == nil {
+			r.Results = append(r.Results, result)
+			r.AddSource(c.Provenance.Source())
+		}
 	}
-	slices.Sort(names)
-	return names
+	if err != nil {
+		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
+	}
+}
+
+func checkKnown(s Subject, cases []string) error {
+	return checkNames("known", slices.Sorted(maps.Keys(s.Known)), cases)
 }
 
 // checkNames refuses names that no case has: a typing mistake must not select nothing.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,12 +34,12 @@ PyTorch's result, as if the built-in implementation had given it.`,
 	return cmd
 }
 
-func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, name, file string) error {
+func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, pattern, file string) error {
 	format, err := output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
-	c, err := suite.read(name)
+	c, err := suite.read(pattern)
 	if err != nil {
 		return err
 	}
@@ -52,10 +51,10 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, name, file
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}
-	result.Rerun = "difftest check " + name + " " + file + suite.flag()
+	result.Rerun = "difftest check " + c.Name + " " + shellWord(file) + suite.flag()
 	return finish(cmd.OutOrStdout(), format, &report.Report{
 		Subject: file,
-		Suite:   "PyTorch " + strings.SplitN(c.Provenance.Torch, "+", 2)[0],
+		Suite:   c.Provenance.Source(),
 		Results: []report.Result{result},
 	})
 }

@@ -44,3 +44,15 @@ func TestSelectCases(t *testing.T) {
 		})
 	}
 }
+
+func TestShellWord(t *testing.T) {
+	for word, want := range map[string]string{
+		"out/a-1.npy": "out/a-1.npy",
+		"my out.npy":  "'my out.npy'",
+		"it's":        `'it'\''s'`,
+		"":            "''",
+		"$HOME":       "'$HOME'",
+	} {
+		require.Equal(t, want, shellWord(word))
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -39,11 +38,22 @@ func (s *suiteFlag) flag() string {
 	if s.dir == "" {
 		return ""
 	}
-	return fmt.Sprintf(" --fixtures %q", s.dir)
+	return " --fixtures " + shellWord(s.dir)
 }
 
-// read gives the one case of that name.
-func (s *suiteFlag) read(name string) (*fixture.Case, error) {
+// shellWord quotes a word for a POSIX shell where it must be.
+func shellWord(s string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-/+=:@%,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// read gives the case of that name, or the one case that a pattern selects.
+func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
 	suite, err := s.open()
 	if err != nil {
 		return nil, err
@@ -52,10 +62,17 @@ func (s *suiteFlag) read(name string) (*fixture.Case, error) {
 	if err != nil && len(names) == 0 {
 		return nil, exit(exitBroken, "%w", err)
 	}
-	if _, err := selectCases(names, []string{name}, nil); err != nil {
+	selected, err := selectCases(names, []string{pattern}, nil)
+	if err != nil {
 		return nil, err
 	}
-	c, err := fixture.Read(suite, name)
+	if slices.Contains(names, pattern) {
+		selected = []string{pattern}
+	}
+	if len(selected) > 1 {
+		return nil, exit(exitUsage, "%q selects %d cases, want one of %s", pattern, len(selected), strings.Join(selected, ", "))
+	}
+	c, err := fixture.Read(suite, selected[0])
 	if err != nil {
 		return nil, exit(exitBroken, "%w", err)
 	}

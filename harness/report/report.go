@@ -4,6 +4,8 @@ package report
 
 import (
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
@@ -12,7 +14,7 @@ import (
 // Report is the result of a run over cases.
 type Report struct {
 	Subject string
-	Suite   string // where the cases come from
+	Suite   string // what made the cases: "PyTorch 2.15.0"
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
@@ -49,6 +51,16 @@ type Result struct {
 type Broken struct {
 	Case string
 	Err  string // names file and field, one problem a line
+}
+
+// AddSource adds what made a case to Suite, once.
+func (r *Report) AddSource(source string) {
+	switch {
+	case r.Suite == "":
+		r.Suite = source
+	case !slices.Contains(strings.Split(r.Suite, ", "), source):
+		r.Suite += ", " + source
+	}
 }
 
 // Count says how many cases ended with a verdict.

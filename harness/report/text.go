@@ -22,7 +22,7 @@ type TextOptions struct {
 func Text(o TextOptions) Format {
 	return func(w io.Writer, r *Report) error {
 		t := &text{TextOptions: o}
-		if !o.Quiet {
+		if !o.Quiet && len(r.Results) > 0 {
 			t.line("%s against %s", r.Subject, r.Suite)
 			t.line("")
 		}

@@ -126,3 +126,11 @@ func TestOKNeedsAJudgedCase(t *testing.T) {
 	r.Results = append(r.Results, report.Result{Verdict: report.Error})
 	require.False(t, r.OK())
 }
+
+func TestSuiteNamesEverySourceOnce(t *testing.T) {
+	var r report.Report
+	for _, source := range []string{"PyTorch 2.15.0", "PyTorch 2.14.1", "PyTorch 2.15.0"} {
+		r.AddSource(source)
+	}
+	require.Equal(t, "PyTorch 2.15.0, PyTorch 2.14.1", r.Suite)
+}
