@@ -46,6 +46,7 @@ func TestClassesOfPlants(t *testing.T) {
 	require.NoError(t, err)
 	for _, p := range plants() {
 		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
 			planted := 0
 			for _, name := range names {
 				c := readCase(t, name)
@@ -100,7 +101,11 @@ func plants() []plant {
 			had := p.Padding != nil && p.Causal
 			p.Padding, p.Causal = nil, false
 			return had
-		}, classes: mask},
+		}, classes: missing, match: "causal-missing+padding-ignored"},
+		{name: "heads split strided without the scale", variant: variant.Variant{Split: strided}, change: func(p *oracle.Problem) bool {
+			p.Scale = 1
+			return p.Layer != nil
+		}, classes: unclear, match: "scale-missing+heads-split-strided"},
 
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { p.Scale *= p.Scale; return true }, classes: unclear},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: unclear},

@@ -25,7 +25,7 @@ func ExampleCheck() {
 	}
 	fmt.Println(r.Count(report.Pass), "passed,", r.Count(report.Fail), "failed")
 	wrong := r.Results[1].Diagnosis
-	fmt.Println(wrong.Class, wrong.Matches[0].Mistake.ID)
+	fmt.Println(wrong.Class, wrong.Matches[0].ID())
 	fmt.Println(wrong.Structure.Picture())
 	// Output:
 	// 1 passed, 1 failed

@@ -98,7 +98,7 @@ func judged(t *testing.T, s Subject, c *fixture.Case) report.Result {
 func matchedIDs(d diagnose.Diagnosis) string {
 	var ids []string
 	for _, m := range d.Matches {
-		ids = append(ids, m.Mistake.ID)
+		ids = append(ids, m.ID())
 	}
 	return strings.Join(ids, " ")
 }

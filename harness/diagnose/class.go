@@ -48,6 +48,7 @@ var checklist = []func(*evidence) *finding{
 	replayed,
 	rounding,
 	reordered,
+	replayedPair,
 	rowsOfAMask,
 	rowsOfTheScores,
 	unrelated,
@@ -101,27 +102,41 @@ func constant(values []float64, width int) bool {
 	return true
 }
 
-// replayed: the output is that of a mistake made on this case. Its size says nothing more, so a
-// mistake of layout, which no class is about, leaves the class unclear and the cause named.
-func replayed(e *evidence) *finding {
-	if len(e.matches) == 0 {
+// replayed: the output is that of a mistake made on this case.
+func replayed(e *evidence) *finding { return explained(e.matches) }
+
+// replayedPair: it is that of two mistakes made at once.
+func replayedPair(e *evidence) *finding {
+	if !affordable(e.problem) {
+		return nil
+	}
+	e.matches = e.pairs()
+	return explained(e.matches)
+}
+
+// explained names what the output is. A mistake of layout, which no class is about, leaves the
+// class unclear and the cause named.
+func explained(matches []Match) *finding {
+	if len(matches) == 0 {
 		return nil
 	}
 	var titles []string
 	classes := map[Class]bool{}
-	for _, m := range e.matches {
-		titles = append(titles, m.Mistake.Title)
-		classes[classOf(m.Mistake.Kind)] = true
+	for _, m := range matches {
+		titles = append(titles, m.Title())
+		for _, mistake := range m.Mistakes {
+			classes[classOf(mistake.Kind)] = true
+		}
 	}
-	m := e.matches[0]
-	class := classOf(m.Mistake.Kind)
+	m := matches[0]
+	class := classOf(m.Mistakes[0].Kind)
 	if len(classes) > 1 {
 		class = Unclear
 	}
 	f := found(class, "the output is this case computed with %s", strings.Join(titles, ", or with "))
 	f.because("residual %.2g (max z %.2g); the next mistake leaves %.2g", m.Residual, m.MaxZ, m.Residual*m.Margin)
-	if len(e.matches) > 1 {
-		f.because("this case cannot tell these mistakes apart")
+	if len(matches) > 1 {
+		f.because("this case cannot tell these apart")
 	}
 	return f
 }
@@ -326,6 +341,9 @@ func unrelated(e *evidence) *finding {
 	}
 	f := found(WrongWeights, "cosine %.3f: nothing in common with the expected output, as random weights give on this case (up to %.3f)", e.c.Cosine, limit)
 	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, e.gains())
+	if !affordable(e.problem) {
+		f.because("two mistakes at once, which can lead as far, were not tried: the case is large")
+	}
 	if e.masked() {
 		f.because("masks cannot be judged until the weights load")
 	}

@@ -10,7 +10,7 @@ type Diagnosis struct {
 	Class       Class
 	Reasons     []string  // the numbers and facts that decided the class
 	Structure   Structure // where it is wrong; empty when the shapes differ
-	Matches     []Match   // the mistakes that give this output; several cannot be told apart here
+	Matches     []Match   // the mistakes, or pairs of them, that give this output; several cannot be told apart here
 	Bands       []Band    // what every mistake looks like on this case
 	Unexplained bool      // it fails, and neither a mistake nor the class says why
 }
@@ -24,7 +24,7 @@ type evidence struct {
 	visible   []int // keys that each row sees
 	structure Structure
 	replays   []replay
-	matches   []Match
+	matches   []Match // single mistakes at first, pairs where there is none
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
@@ -38,9 +38,9 @@ func Diagnose(p *oracle.Problem, truth compare.Expected, got []float64, c compar
 		e.visible = p.Visible()
 		e.structure = structure(c, e.visible)
 		e.replays = replays(p, truth)
-		e.matches = matches(e.replays, c.GotShape, got)
+		e.matches = e.singles()
 	}
-	d := Diagnosis{Structure: e.structure, Matches: e.matches}
+	d := Diagnosis{Structure: e.structure}
 	for _, r := range e.replays {
 		d.Bands = append(d.Bands, r.band())
 	}
@@ -50,6 +50,7 @@ func Diagnose(p *oracle.Problem, truth compare.Expected, got []float64, c compar
 			break
 		}
 	}
+	d.Matches = e.matches
 	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature)
 	return d
 }

@@ -145,13 +145,42 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 		d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
 		var ids []string
 		for _, match := range d.Matches {
-			ids = append(ids, match.Mistake.ID)
+			ids = append(ids, match.ID())
 			require.Greater(t, match.Margin, 5.0)
 		}
 		require.Contains(t, ids, m.ID)
 		named++
 	}
 	require.Greater(t, named, 10)
+}
+
+// Two mistakes at once are found where none alone explains the output.
+func TestPairs(t *testing.T) {
+	p := problem()
+	wrong := p.Clone()
+	wrong.Causal, wrong.Padding, wrong.Scale = false, nil, p.Scale
+	truth, got := diagnose.Expected(p.Run()), wrong.Run().Value
+	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+	require.Len(t, d.Matches, 1)
+	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
+	require.Equal(t, diagnose.MissingFeature, d.Class)
+	require.Contains(t, d.Reasons[0], "computed with the causal mask missing, and the padding mask ignored")
+	require.False(t, d.Unexplained)
+}
+
+// Noise beyond the limit that is nowhere beyond it by itself: no element is wrong, and nothing
+// explains the output.
+func TestTooMuchNoise(t *testing.T) {
+	p := problem()
+	truth := diagnose.Expected(p.Run())
+	got := append([]float64{}, truth.Value...)
+	for i := range got {
+		got[i] += 3 * truth.Sigma[i] * float64(1-2*(i%2))
+	}
+	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+	require.NotEqual(t, diagnose.Right, d.Class)
+	require.Empty(t, d.Matches)
+	require.Empty(t, d.Structure.WrongBatches)
 }
 
 // A plant changes a copy: the problem stays as it was.

@@ -28,14 +28,6 @@ func (r *Range) add(v float64) {
 	r.Min, r.Max = math.Min(r.Min, v), math.Max(r.Max, v)
 }
 
-// Match is a mistake whose output is the subject's, to rounding.
-type Match struct {
-	Mistake  Mistake
-	Residual float64 // RMS(got - replay) / RMS(replay)
-	MaxZ     float64 // the same in sigma of the replay, largest
-	Margin   float64 // residual of the next mistake that gives another output, over Residual
-}
-
 // replay is one mistake made on the case.
 type replay struct {
 	mistake Mistake
@@ -91,28 +83,6 @@ func Expected(f oracle.Field) compare.Expected {
 		sigma[i] = math.Sqrt(v)
 	}
 	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: sigma}
-}
-
-// matches finds the mistakes whose output the subject's is, judged by the same measure as a
-// right output: within the noise of that mistaken computation.
-func matches(all []replay, shape []int, got []float64) []Match {
-	var found []Match
-	next := math.Inf(1)
-	for _, r := range all {
-		if r.mistake.Random {
-			continue
-		}
-		c := compare.Outputs(shape, got, r.outputs[0])
-		if c.OK() {
-			found = append(found, Match{Mistake: r.mistake, Residual: c.Rel, MaxZ: c.MaxZ})
-		} else {
-			next = math.Min(next, c.Rel)
-		}
-	}
-	for i := range found {
-		found[i].Margin = next / found[i].Residual
-	}
-	return found
 }
 
 // Sees sorts the mistakes by what a case can say of them: those whose output it tells from a

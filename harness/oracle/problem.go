@@ -118,6 +118,37 @@ func (p *Problem) Clone() *Problem {
 	return &q
 }
 
+// Only is the problem of one place in the first dimension of the inputs, a batch element: its
+// result is that part of the whole result, because nothing crosses from one to another.
+func (p *Problem) Only(b int) *Problem {
+	q := *p
+	part := func(t *attention.Tensor) *attention.Tensor {
+		n := len(t.Data) / t.Shape[0]
+		return &attention.Tensor{Shape: one(t.Shape), Data: t.Data[b*n:][:n]}
+	}
+	mask := func(m *attention.Mask) *attention.Mask {
+		n := len(m.Data) / m.Shape[0]
+		return &attention.Mask{Shape: one(m.Shape), Data: m.Data[b*n:][:n]}
+	}
+	q.Query, q.Key, q.Value = part(p.Query), part(p.Key), part(p.Value)
+	if p.Padding != nil {
+		q.Padding = mask(p.Padding)
+	}
+	whole := len(p.scores()) // a mask of fewer dimensions, or of 1 in the first, is the same for all
+	if p.Allow != nil && len(p.Allow.Shape) == whole && p.Allow.Shape[0] > 1 {
+		q.Allow = mask(p.Allow)
+	}
+	if p.Bias != nil && len(p.Bias.Shape) == whole && p.Bias.Shape[0] > 1 {
+		q.Bias = part(p.Bias)
+	}
+	return &q
+}
+
+// one is a shape with a first dimension of 1.
+func one(shape []int) []int {
+	return append([]int{1}, shape[1:]...)
+}
+
 // Linears are the four maps, query, key, value, output.
 func (l *Layer) Linears() []*Linear {
 	return []*Linear{&l.Query, &l.Key, &l.Value, &l.Output}

@@ -35,3 +35,20 @@ func TestReproducesPyTorchsFloat64(t *testing.T) {
 		})
 	}
 }
+
+// One batch element by itself gives that part of the whole result.
+func TestOnlyIsPartOfTheWhole(t *testing.T) {
+	for _, name := range []string{"mha/causal-left-padding", "mha/cross-kdim", "sdpa/bool-mask", "sdpa/float-mask", "seed/causal"} {
+		c, err := fixture.Read(fixtures.FS, name)
+		require.NoError(t, err)
+		p := oracle.FromCase(c)
+		whole := p.Run()
+		size := len(whole.Value) / whole.Shape[0]
+		for b := range whole.Shape[0] {
+			part := p.Only(b).Run()
+			require.Equal(t, append([]int{1}, whole.Shape[1:]...), part.Shape)
+			require.Equal(t, whole.Value[b*size:][:size], part.Value, "%s, element %d", name, b)
+			require.Equal(t, whole.Variance[b*size:][:size], part.Variance, "%s, element %d", name, b)
+		}
+	}
+}

@@ -149,7 +149,7 @@ func toJSON(r Result) jsonResult {
 		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{m.Mistake.ID, m.Mistake.Title, number(m.Residual), number(m.Margin)})
+		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), number(m.Residual), number(m.Margin)})
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})

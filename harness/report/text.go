@@ -121,7 +121,7 @@ func (t *text) failure(r Result) {
 func headline(d diagnose.Diagnosis) string {
 	var ids []string
 	for _, m := range d.Matches {
-		ids = append(ids, m.Mistake.ID)
+		ids = append(ids, m.ID())
 	}
 	if len(ids) == 0 {
 		return string(d.Class)
