@@ -85,7 +85,7 @@ func configuration(c *fixture.Case) []string {
 	l := c.Layer
 	return []string{
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
-		fmt.Sprintf("heads\t%d of %d", l.NumHeads, l.EmbedDim/l.NumHeads),
+		fmt.Sprintf("heads\t%d of width %d", l.NumHeads, l.EmbedDim/l.NumHeads),
 		"biases\t" + yesNo(!l.WithoutBias),
 		"causal\t" + yesNo(!l.Bidirectional),
 		"row without keys\tcontext of " + empty,

@@ -110,7 +110,7 @@ func (t *text) failure(r Result) {
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
-		if t.Verbose || len(d.Matches) == 0 {
+		if t.Verbose {
 			t.bands(d.Bands)
 		}
 	}
