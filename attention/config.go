@@ -3,6 +3,7 @@ package attention
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Config says what a [MultiHead] layer computes. The zero value of every option is stated;
@@ -85,8 +86,98 @@ func (c Config) Check() error {
 		"num heads %d does not divide embed dim %d", c.NumHeads, c.EmbedDim)
 	refuse(c.KDim < 0, "kdim %d, want 0 (embed dim) or more", c.KDim)
 	refuse(c.VDim < 0, "vdim %d, want 0 (embed dim) or more", c.VDim)
+	for _, p := range c.withDefaults().parameters() {
+		_, err := Size(p.shape)
+		refuse(err != nil, "%s: %w", p.name, err)
+	}
 	refuse(c.Keys < TorchKeys || c.Keys > SeedKeys, "unknown keys %d", c.Keys)
 	refuse(c.Keys == SeedKeys && !c.WithoutBias, "the keys W_Q W_K W_V W_O name no biases: set WithoutBias")
 	refuse(c.EmptyRow < EmptyZero || c.EmptyRow > EmptyNaN, "unknown empty row %d", c.EmptyRow)
+	return errors.Join(errs...)
+}
+
+// parameters gives names and shapes in the order in which PyTorch registers them. The key and
+// value widths must be filled in.
+func (c Config) parameters() []parameter {
+	d := c.EmbedDim
+	var list []parameter
+	add := func(name string, shape ...int) { list = append(list, parameter{name: name, shape: shape}) }
+	switch {
+	case c.Keys == SeedKeys:
+		add("W_Q", d, d)
+		add("W_K", d, c.KDim)
+		add("W_V", d, c.VDim)
+		add("W_O", d, d)
+		return list
+	case c.KDim == d && c.VDim == d:
+		add("in_proj_weight", 3*d, d)
+	default:
+		add("q_proj_weight", d, d)
+		add("k_proj_weight", d, c.KDim)
+		add("v_proj_weight", d, c.VDim)
+	}
+	if !c.WithoutBias {
+		add("in_proj_bias", 3*d)
+	}
+	add("out_proj.weight", d, d)
+	if !c.WithoutBias {
+		add("out_proj.bias", d)
+	}
+	return list
+}
+
+// CheckStateDict says what a strict [MultiHead.LoadStateDict] of a layer with this configuration
+// would refuse, without making the layer.
+func (c Config) CheckStateDict(dict StateDict) error {
+	_, err := checkLoad("MultiHead", c.withDefaults().parameters(), dict, Strict)
+	return err
+}
+
+// CheckInputs says what [MultiHead.Forward] would refuse: every shape that does not fit the
+// configuration or another input.
+func (c Config) CheckInputs(in Inputs) error {
+	c = c.withDefaults()
+	var errs []error
+	width := func(name string, t *Tensor, want int, letters string) {
+		if err := t.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		} else if len(t.Shape) != 3 || t.Shape[2] != want || t.Shape[0] < 1 || t.Shape[1] < 1 {
+			errs = append(errs, fmt.Errorf("%s: shape %s, want (%s, %d) with no dimension 0",
+				name, FormatShape(t.Shape), letters, want))
+		}
+	}
+	width("query", in.Query, c.EmbedDim, "B, L")
+	width("key", in.Key, c.KDim, "B, S")
+	width("value", in.Value, c.VDim, "B, S")
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+
+	batch, queries, keys := in.Query.Shape[0], in.Query.Shape[1], in.Key.Shape[1]
+	equal := func(name string, shape, want []int, letters string) {
+		if !slices.Equal(shape, want) {
+			errs = append(errs, fmt.Errorf("%s: shape %s, want %s %s",
+				name, FormatShape(shape), letters, FormatShape(want)))
+		}
+	}
+	equal("key", in.Key.Shape, []int{batch, keys, c.KDim}, "(B, S, kdim)")
+	equal("value", in.Value.Shape, []int{batch, keys, c.VDim}, "(B, S, vdim)")
+	for _, m := range []struct {
+		name    string
+		mask    *Mask
+		want    []int
+		letters string
+	}{
+		{"block", in.Block, []int{queries, keys}, "(L, S)"},
+		{"padding", in.Padding, []int{batch, keys}, "(B, S)"},
+	} {
+		if m.mask == nil {
+			continue
+		}
+		if err := m.mask.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
+		}
+		equal(m.name, m.mask.Shape, m.want, m.letters)
+	}
 	return errors.Join(errs...)
 }

@@ -1,10 +1,6 @@
 package attention
 
-import (
-	"errors"
-	"fmt"
-	"slices"
-)
+import "errors"
 
 // MultiHead is multi-head attention: torch.nn.MultiheadAttention with batch_first=True and no
 // dropout (PyTorch 2.15.0), or, with [SeedKeys], four bias-free projections around
@@ -53,45 +49,35 @@ func New(c Config) (*MultiHead, error) {
 // Config is the layer's configuration, with the widths of key and value filled in.
 func (m *MultiHead) Config() Config { return m.config }
 
-// register allocates the parameters in PyTorch's order and sets the four projections to look
-// at them.
+// register allocates the parameters and sets the four projections to look at them.
 func (m *MultiHead) register() {
 	c := m.config
-	d := c.EmbedDim
-	add := func(name string, shape ...int) []float32 {
-		t := NewTensor(shape...)
-		m.parameters = append(m.parameters, parameter{name, t})
-		return t.Data
-	}
-	third := func(packed []float32, i int) []float32 { // rows i*D..(i+1)*D of a stacked parameter
+	m.query, m.key = projection{in: c.EmbedDim, out: c.EmbedDim}, projection{in: c.KDim, out: c.EmbedDim}
+	m.value, m.out = projection{in: c.VDim, out: c.EmbedDim}, projection{in: c.EmbedDim, out: c.EmbedDim}
+	third := func(packed []float32, i int) []float32 { // part i of a parameter that stacks three
 		n := len(packed) / 3
 		return packed[i*n : (i+1)*n]
 	}
-
-	m.query, m.key, m.value, m.out = projection{in: d, out: d}, projection{in: c.KDim, out: d},
-		projection{in: c.VDim, out: d}, projection{in: d, out: d}
-	if c.Keys == SeedKeys {
-		m.query.weight = add("W_Q", d, d)
-		m.key.weight = add("W_K", d, c.KDim)
-		m.value.weight = add("W_V", d, c.VDim)
-		m.out.weight = add("W_O", d, d)
-		return
-	}
-	if c.KDim == d && c.VDim == d {
-		packed := add("in_proj_weight", 3*d, d)
-		m.query.weight, m.key.weight, m.value.weight = third(packed, 0), third(packed, 1), third(packed, 2)
-	} else {
-		m.query.weight = add("q_proj_weight", d, d)
-		m.key.weight = add("k_proj_weight", d, c.KDim)
-		m.value.weight = add("v_proj_weight", d, c.VDim)
-	}
-	if !c.WithoutBias {
-		packed := add("in_proj_bias", 3*d)
-		m.query.bias, m.key.bias, m.value.bias = third(packed, 0), third(packed, 1), third(packed, 2)
-	}
-	m.out.weight = add("out_proj.weight", d, d)
-	if !c.WithoutBias {
-		m.out.bias = add("out_proj.bias", d)
+	for _, p := range c.parameters() {
+		p.value = NewTensor(p.shape...)
+		m.parameters = append(m.parameters, p)
+		data := p.value.Data
+		switch p.name {
+		case "W_Q", "q_proj_weight":
+			m.query.weight = data
+		case "W_K", "k_proj_weight":
+			m.key.weight = data
+		case "W_V", "v_proj_weight":
+			m.value.weight = data
+		case "in_proj_weight":
+			m.query.weight, m.key.weight, m.value.weight = third(data, 0), third(data, 1), third(data, 2)
+		case "in_proj_bias":
+			m.query.bias, m.key.bias, m.value.bias = third(data, 0), third(data, 1), third(data, 2)
+		case "W_O", "out_proj.weight":
+			m.out.weight = data
+		case "out_proj.bias":
+			m.out.bias = data
+		}
 	}
 }
 
@@ -118,7 +104,10 @@ func (m *MultiHead) LoadStateDict(dict StateDict, strictness Strictness) (Incomp
 // Forward computes the layer. It fails when a shape does not fit the configuration or another
 // input, and names every input that is wrong.
 func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
-	if err := m.CheckInputs(in); err != nil {
+	if m.parameters == nil {
+		return Outputs{}, errors.New("the layer was not made by New")
+	}
+	if err := m.config.CheckInputs(in); err != nil {
 		return Outputs{}, err
 	}
 
@@ -142,55 +131,6 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 
 	// 5. project the output: (B, L, D)
 	return Outputs{Output: m.out.apply(merged)}, nil
-}
-
-// CheckInputs says what [MultiHead.Forward] would refuse: every shape that does not fit the
-// configuration or another input.
-func (m *MultiHead) CheckInputs(in Inputs) error {
-	c := m.config
-	var errs []error
-	width := func(name string, t *Tensor, want int, letters string) {
-		if err := t.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		} else if len(t.Shape) != 3 || t.Shape[2] != want || t.Shape[0] < 1 || t.Shape[1] < 1 {
-			errs = append(errs, fmt.Errorf("%s: shape %s, want (%s, %d) with no dimension 0",
-				name, FormatShape(t.Shape), letters, want))
-		}
-	}
-	width("query", in.Query, c.EmbedDim, "B, L")
-	width("key", in.Key, c.KDim, "B, S")
-	width("value", in.Value, c.VDim, "B, S")
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-
-	batch, queries, keys := in.Query.Shape[0], in.Query.Shape[1], in.Key.Shape[1]
-	equal := func(name string, shape, want []int, letters string) {
-		if !slices.Equal(shape, want) {
-			errs = append(errs, fmt.Errorf("%s: shape %s, want %s %s",
-				name, FormatShape(shape), letters, FormatShape(want)))
-		}
-	}
-	equal("key", in.Key.Shape, []int{batch, keys, c.KDim}, "(B, S, kdim)")
-	equal("value", in.Value.Shape, []int{batch, keys, c.VDim}, "(B, S, vdim)")
-	for _, m := range []struct {
-		name    string
-		mask    *Mask
-		want    []int
-		letters string
-	}{
-		{"block", in.Block, []int{queries, keys}, "(L, S)"},
-		{"padding", in.Padding, []int{batch, keys}, "(B, S)"},
-	} {
-		if m.mask == nil {
-			continue
-		}
-		if err := m.mask.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
-		}
-		equal(m.name, m.mask.Shape, m.want, m.letters)
-	}
-	return errors.Join(errs...)
 }
 
 // allow merges causality, Block and Padding into one mask of keys that take part,

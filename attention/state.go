@@ -74,12 +74,27 @@ func quoted(keys []string) string {
 // parameter is one named value of a layer.
 type parameter struct {
 	name  string
+	shape []int
 	value *Tensor
 }
 
 // load copies the values of dict into params, which stand in the model's order, or changes
 // nothing and returns a *LoadError.
 func load(module string, params []parameter, dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
+	keys, err := checkLoad(module, params, dict, strictness)
+	if err != nil {
+		return keys, err
+	}
+	for _, p := range params {
+		if t, ok := dict[p.name]; ok {
+			copy(p.value.Data, t.Data)
+		}
+	}
+	return keys, nil
+}
+
+// checkLoad compares a state dict with the parameters of a model.
+func checkLoad(module string, params []parameter, dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
 	if strictness != Strict && strictness != Lenient {
 		return IncompatibleKeys{}, fmt.Errorf("load state dict: unknown strictness %d", strictness)
 	}
@@ -90,11 +105,6 @@ func load(module string, params []parameter, dict StateDict, strictness Strictne
 	}
 	if len(failure.Invalid)+len(failure.Keys.Missing)+len(failure.Keys.Unexpected)+len(failure.Mismatched) > 0 {
 		return keys, &failure
-	}
-	for _, p := range params {
-		if t, ok := dict[p.name]; ok {
-			copy(p.value.Data, t.Data)
-		}
 	}
 	return keys, nil
 }
@@ -129,8 +139,8 @@ func invalid(dict StateDict) []error {
 func mismatched(params []parameter, dict StateDict) []SizeMismatch {
 	var wrong []SizeMismatch
 	for _, p := range params {
-		if t := dict[p.name]; t != nil && !slices.Equal(t.Shape, p.value.Shape) {
-			wrong = append(wrong, SizeMismatch{p.name, slices.Clone(t.Shape), slices.Clone(p.value.Shape)})
+		if t := dict[p.name]; t != nil && !slices.Equal(t.Shape, p.shape) {
+			wrong = append(wrong, SizeMismatch{p.name, slices.Clone(t.Shape), slices.Clone(p.shape)})
 		}
 	}
 	return wrong

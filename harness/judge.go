@@ -17,11 +17,14 @@ import (
 const reproduction = 1e-12
 
 // Judge compares an output of a case, wherever it was made, with PyTorch's float64 result and
-// diagnoses it when it is outside the noise. The error says that the case cannot be judged: the
-// oracle does not reproduce PyTorch's result.
+// diagnoses it when it is outside the noise. The error says that it cannot be judged: got does not
+// hold as many elements as its shape says, or the oracle does not reproduce PyTorch's result.
 func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
+	if n, err := attention.Size(shape); err != nil || n != len(got) {
+		return report.Result{}, fmt.Errorf("%s: an output of shape %s and %d elements", c.Name, attention.FormatShape(shape), len(got))
+	}
 	problem := oracle.FromCase(c)
-	truth := diagnose.Expected(problem.Run())
+	truth := expected(problem)
 	if err := reproduces(truth.Value, c.Truth); err != nil {
 		return report.Result{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
@@ -37,6 +40,11 @@ func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
 		r.Verdict = report.Fail
 	}
 	return r, nil
+}
+
+func expected(p *oracle.Problem) compare.Expected {
+	f := p.Run()
+	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }
 
 // reproduces compares the oracle's values with PyTorch's float64 result.
@@ -74,6 +82,6 @@ type Sight struct {
 func Sees(c *fixture.Case) Sight {
 	problem := oracle.FromCase(c)
 	var s Sight
-	s.Seen, s.Blind, s.Absent = diagnose.Sees(problem, diagnose.Expected(problem.Run()))
+	s.Seen, s.Blind, s.Absent = diagnose.Sees(problem, expected(problem))
 	return s
 }

@@ -38,9 +38,14 @@ func problem() *oracle.Problem {
 	return p
 }
 
+func expected(p *oracle.Problem) compare.Expected {
+	f := p.Run()
+	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
+}
+
 // diagnosed changes the right output and diagnoses it.
 func diagnosed(p *oracle.Problem, change func(y []float64)) diagnose.Diagnosis {
-	truth := diagnose.Expected(p.Run())
+	truth := expected(p)
 	got := append([]float64{}, truth.Value...)
 	change(got)
 	return diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
@@ -120,7 +125,7 @@ func TestClasses(t *testing.T) {
 
 func TestOtherShape(t *testing.T) {
 	p := problem()
-	truth := diagnose.Expected(p.Run())
+	truth := expected(p)
 	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
 	d := diagnose.Diagnose(p, truth, truth.Value, c)
 	require.Equal(t, diagnose.Unclear, d.Class)
@@ -132,7 +137,7 @@ func TestOtherShape(t *testing.T) {
 // Each mistake is found again from its own output, together with the mistakes that give the same.
 func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 	p := problem()
-	truth := diagnose.Expected(p.Run())
+	truth := expected(p)
 	seen, _, _ := diagnose.Sees(p, truth)
 	named := 0
 	for _, m := range seen {
@@ -159,7 +164,7 @@ func TestPairs(t *testing.T) {
 	p := problem()
 	wrong := p.Clone()
 	wrong.Causal, wrong.Padding, wrong.Scale = false, nil, p.Scale
-	truth, got := diagnose.Expected(p.Run()), wrong.Run().Value
+	truth, got := expected(p), wrong.Run().Value
 	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
 	require.Len(t, d.Matches, 1)
 	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
@@ -172,7 +177,7 @@ func TestPairs(t *testing.T) {
 // explains the output.
 func TestTooMuchNoise(t *testing.T) {
 	p := problem()
-	truth := diagnose.Expected(p.Run())
+	truth := expected(p)
 	got := append([]float64{}, truth.Value...)
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * float64(1-2*(i%2))
@@ -207,7 +212,7 @@ func TestMistakesHaveDistinctNames(t *testing.T) {
 func TestSeesSortsTheMistakes(t *testing.T) {
 	p := problem()
 	p.Padding = attention.NewMask(2, 3) // nothing is padded
-	seen, blind, absent := diagnose.Sees(p, diagnose.Expected(p.Run()))
+	seen, blind, absent := diagnose.Sees(p, expected(p))
 	ids := func(list []diagnose.Mistake) (words []string) {
 		for _, m := range list {
 			words = append(words, m.ID)

@@ -88,7 +88,7 @@ func (e *evidence) pairs() []Match {
 	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
 	part := &search{shape: one(e.c.GotShape), got: e.got[b*size:][:size], next: math.Inf(1)}
 	e.eachPair(func(wrong *oracle.Problem, mistakes ...Mistake) {
-		part.try(Expected(wrong.Only(b).Run()), mistakes...)
+		part.try(expected(wrong.Only(b).Run()), mistakes...)
 	})
 	whole := &search{shape: e.c.GotShape, got: e.got, next: part.next}
 	for _, m := range part.found {
@@ -96,7 +96,7 @@ func (e *evidence) pairs() []Match {
 		for _, mistake := range m.Mistakes {
 			mistake.Plant(wrong, nil)
 		}
-		whole.try(Expected(wrong.Run()), m.Mistakes...)
+		whole.try(expected(wrong.Run()), m.Mistakes...)
 	}
 	return whole.matches()
 }

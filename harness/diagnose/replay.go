@@ -65,7 +65,7 @@ func replays(p *oracle.Problem, truth compare.Expected) []replay {
 			if !m.Plant(wrong, rand.New(rand.NewPCG(1, uint64(i)))) {
 				break
 			}
-			out := Expected(wrong.Run())
+			out := expected(wrong.Run())
 			r.outputs = append(r.outputs, out)
 			r.against = append(r.against, compare.Outputs(out.Shape, out.Value, truth))
 		}
@@ -76,13 +76,8 @@ func replays(p *oracle.Problem, truth compare.Expected) []replay {
 	return all
 }
 
-// Expected turns the oracle's variances into standard deviations.
-func Expected(f oracle.Field) compare.Expected {
-	sigma := make([]float64, len(f.Variance))
-	for i, v := range f.Variance {
-		sigma[i] = math.Sqrt(v)
-	}
-	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: sigma}
+func expected(f oracle.Field) compare.Expected {
+	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }
 
 // Sees sorts the mistakes by what a case can say of them: those whose output it tells from a

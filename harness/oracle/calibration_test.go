@@ -9,7 +9,6 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/compare"
-	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -39,7 +38,8 @@ func TestCalibration(t *testing.T) {
 		wg.Go(func() {
 			for n := w; n < cases; n += workers {
 				p := randomProblem(rand.New(rand.NewPCG(seed, uint64(n))))
-				truth := diagnose.Expected(p.Run())
+				f := p.Run()
+				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 				e := extremes{least: math.Inf(1)}
 				for _, v := range correct {
 					c := compare.Outputs(truth.Shape, v.Run(p), truth)

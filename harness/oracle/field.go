@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"math"
 	"slices"
 
 	"github.com/difftest/difftest/attention"
@@ -25,6 +26,15 @@ func exact(t *attention.Tensor) Field {
 		f.Value[i] = float64(v)
 	}
 	return f
+}
+
+// Sigma is the standard deviation of each element's rounding.
+func (f Field) Sigma() []float64 {
+	sigma := make([]float64, len(f.Variance))
+	for i, v := range f.Variance {
+		sigma[i] = math.Sqrt(v)
+	}
+	return sigma
 }
 
 // as views the same elements in another shape.
