@@ -19,10 +19,11 @@ import (
 
 // plant is a wrong implementation: a float32 variant, of a changed problem, with a changed output.
 type plant struct {
-	name    string
-	variant variant.Variant
-	change  func(p *oracle.Problem) bool // false: the case has nothing to get wrong so
-	output  func(shape []int, y []float64)
+	name             string
+	variant          variant.Variant
+	change           func(p *oracle.Problem) bool // false: the case has nothing to get wrong so
+	output           func(shape []int, y []float64)
+	residual, bypass bool // the query is added to the output, or stands in its place
 
 	classes []diagnose.Class // that may be said of it
 	match   string           // the mistake that must be named, "" for none
@@ -55,7 +56,7 @@ func TestClassesOfPlants(t *testing.T) {
 					continue
 				}
 				planted++
-				require.Equal(t, report.Fail, r.Verdict, name)
+				require.Equal(t, r.Diagnosis.Class != diagnose.Right, r.Verdict == report.Fail, name)
 				require.Contains(t, p.classes, r.Diagnosis.Class, "%s: %s", name, r.Diagnosis.Reasons)
 				require.Equal(t, p.match, matchedIDs(r.Diagnosis), name)
 				unexplained := p.match == "" && (r.Diagnosis.Class == diagnose.Unclear || r.Diagnosis.Class == diagnose.MissingFeature)
@@ -75,6 +76,18 @@ func (p plant) judge(t *testing.T, c *fixture.Case) (r report.Result, applies bo
 	y := p.variant.Run(problem)
 	if p.output != nil {
 		p.output(c.Output.Shape, y)
+	}
+	if p.residual || p.bypass {
+		query := c.Inputs.Query.Data
+		if len(query) != len(y) {
+			return r, false
+		}
+		for i, v := range query {
+			if p.bypass {
+				y[i] = 0
+			}
+			y[i] += float64(v)
+		}
 	}
 	r, err := Judge(c, c.Output.Shape, y)
 	require.NoError(t, err)
@@ -194,8 +207,7 @@ func plants() []plant {
 		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: rounding},
 		{name: "TensorFloat-32", variant: variant.Variant{Store: variant.TensorFloat32}, classes: rounding},
 
-		{name: "zeros from a layer", change: layer(nil), output: func(_ []int, y []float64) { clear(y) }, classes: dead, match: "weights-zero"},
-		{name: "zeros without a layer", change: func(p *oracle.Problem) bool { return p.Layer == nil }, output: func(_ []int, y []float64) { clear(y) }, classes: dead},
+		{name: "zeros", output: func(_ []int, y []float64) { clear(y) }, classes: dead},
 		{name: "a constant", output: func(_ []int, y []float64) {
 			for i := range y {
 				y[i] = 0.25
@@ -214,6 +226,57 @@ func plants() []plant {
 				y[i] *= 1.5
 			}
 		}, classes: unclear},
+		{name: "a gain of two millionths", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1 + 2e-6
+			}
+		}, classes: []diagnose.Class{diagnose.Unclear, diagnose.Right}},
+		{name: "one element off", output: func(_ []int, y []float64) { y[len(y)/2] += 1e-3 * slices.Max(y) }, classes: unclear},
+		{name: "one feature a little too large", output: func(shape []int, y []float64) {
+			for i := 3; i < len(y); i += shape[len(shape)-1] {
+				y[i] *= 1.005
+			}
+		}, classes: unclear},
+		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: unclear},
+		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: unclear},
+		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: unclear},
+		{name: "query bias a little too large", change: func(p *oracle.Problem) bool {
+			has := p.Layer != nil && p.Layer.Query.Bias != nil
+			if has {
+				enlarge(p.Layer.Query.Bias, 1.02)
+			}
+			return has
+		}, classes: unclear},
+		{name: "residual added", residual: true, classes: unclear},
+		{name: "the query itself", bypass: true, classes: unclear},
+		{name: "the last token alone", output: func(shape []int, y []float64) {
+			rows, width := shape[len(shape)-2], shape[len(shape)-1]
+			for i := range y {
+				if i/width%rows != rows-1 {
+					y[i] = 0
+				}
+			}
+		}, classes: unclear},
+		{name: "the last row everywhere", output: func(shape []int, y []float64) {
+			rows, width := shape[len(shape)-2], shape[len(shape)-1]
+			for at := 0; at < len(y); at += width {
+				last := at/(rows*width)*rows*width + (rows-1)*width
+				copy(y[at:at+width], y[last:last+width])
+			}
+		}, classes: unclear},
+		{name: "sequences backwards", change: func(p *oracle.Problem) bool {
+			moveRows(p, func(batch, length, row int) int { return row/length*length + length - 1 - row%length })
+			return true
+		}, classes: unclear, match: "inputs-time-reversed"},
+		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
+			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
+		}), classes: unclear, match: "inputs-sequence-first"},
+		{name: "heads merged in reverse", variant: variant.Variant{Merge: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
+			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
+		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
+			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
+			return true
+		}, classes: weights},
 		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: unclear},
 		{name: "Fortran order", output: func(shape []int, y []float64) {
 			width := shape[len(shape)-1]
@@ -259,6 +322,40 @@ func layer(change func(*oracle.Layer)) func(*oracle.Problem) bool {
 				slices.Equal(before, []int{l.Query.In, l.Value.In})
 		}
 		return true
+	}
+}
+
+// layerProblem changes the problem of a case that has a layer.
+func layerProblem(change func(*oracle.Problem)) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		if p.Layer != nil {
+			change(p)
+		}
+		return p.Layer != nil
+	}
+}
+
+// moveRows fills each row of the inputs from another.
+func moveRows(p *oracle.Problem, from func(batch, length, row int) int) {
+	move := func(t *attention.Tensor) *attention.Tensor {
+		out := t.Clone()
+		n := len(t.Shape)
+		length, width := t.Shape[n-2], t.Shape[n-1]
+		rows := len(t.Data) / width
+		for row := range rows {
+			source := from(rows/length, length, row)
+			for i := range width {
+				out.Data[row*width+i] = t.Data[source*width+i]
+			}
+		}
+		return out
+	}
+	p.Query, p.Key, p.Value = move(p.Query), move(p.Key), move(p.Value)
+}
+
+func enlarge(values []float64, by float64) {
+	for i := range values {
+		values[i] *= by
 	}
 }
 

@@ -61,9 +61,14 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, pattern, f
 
 // readOutput reads a .npy file of floating-point numbers.
 func readOutput(file string) (*fixture.Array, []float64, error) {
-	data, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
+	}
+	defer f.Close()
+	data, err := fixture.ReadAll(f)
+	if err != nil {
+		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}
 	a, err := fixture.ParseNPY(data)
 	if err != nil {

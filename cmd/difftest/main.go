@@ -35,7 +35,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case !errors.As(err, &e):
-		e = &exitError{exitUsage, err} // cobra's own: flags, commands, numbers of arguments
+		// cobra's own: flags, commands, numbers of arguments
+		e = &exitError{exitUsage, fmt.Errorf("%w; difftest --help says what there is", err)}
 	}
 	if e.err != nil {
 		fmt.Fprintln(stderr, "difftest:", e.err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 
@@ -20,7 +19,7 @@ type outputFlags struct {
 func (o *outputFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "write the report as JSON")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "what each case is for, and what every mistake looks like on it")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "what each case is for; of a failure, what every mistake looks like there")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "only what is wrong, and the last line")
 	f.StringVar(&o.color, "color", "auto", "colours: auto, always or never")
 	cmd.MarkFlagsMutuallyExclusive("json", "verbose")
@@ -71,7 +70,7 @@ func finish(w io.Writer, format report.Format, r *report.Report) error {
 	}
 	switch {
 	case len(r.Broken) > 0:
-		return &exitError{exitBroken, fmt.Errorf("%d cases are broken", len(r.Broken))}
+		return exit(exitBroken, "broken fixtures: %d", len(r.Broken))
 	case r.OK():
 		return nil
 	case r.Count(report.Fail)+r.Count(report.Error) > 0:

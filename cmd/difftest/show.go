@@ -48,9 +48,9 @@ func show(out io.Writer, c *fixture.Case) error {
 		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintln(w)
-	for _, file := range slices.Sorted(maps.Keys(c.Files)) {
-		f := c.Files[file]
-		fmt.Fprintf(w, "%s\t%s\t%s\n", file, f.DType, attention.FormatShape(f.Shape))
+	for _, role := range slices.Sorted(maps.Keys(c.Roles)) {
+		f := c.Files[c.Roles[role]]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n", role, c.Roles[role], f.DType, attention.FormatShape(f.Shape), meaning[role])
 	}
 	p := c.Provenance
 	fmt.Fprintf(w, "\nmade by\t%s, PyTorch %s (%.10s), NumPy %s, Python %s\n", p.Function, p.Torch, p.TorchGit, p.NumPy, p.Python)
@@ -67,6 +67,14 @@ func show(out io.Writer, c *fixture.Case) error {
 		return exit(exitBroken, "%w", err)
 	}
 	return nil
+}
+
+// meaning says what the values of a mask do.
+var meaning = map[string]string{
+	"inputs.allow":   "  true takes part",
+	"inputs.block":   "  true is ignored",
+	"inputs.padding": "  true is ignored",
+	"inputs.bias":    "  added to the scores",
 }
 
 func configuration(c *fixture.Case) []string {

@@ -94,7 +94,7 @@ func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra
 // pattern does. A pattern that selects nothing is an error: it is a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
 	for _, p := range append(append([]string{}, patterns...), skip...) {
-		if !doublestar.ValidatePattern(p) {
+		if !slices.Contains(names, p) && !doublestar.ValidatePattern(p) {
 			return nil, exit(exitUsage, "pattern %q is malformed", p)
 		}
 		if !anyMatches(names, p) {
@@ -131,9 +131,12 @@ func matchesAny(name string, patterns []string) bool {
 	return false
 }
 
-// matches says whether a pattern selects a case: a glob of its path, in which ** crosses slashes,
+// matches says whether a pattern selects a case: its name, a glob of its path, in which ** crosses slashes,
 // or a plain word that is an element of the path or a hyphenated part of one.
 func matches(name, pattern string) bool {
+	if pattern == name {
+		return true
+	}
 	if strings.ContainsAny(pattern, `*?[{\/`) {
 		return doublestar.MatchUnvalidated(pattern, name)
 	}

@@ -3,8 +3,10 @@
 package compare
 
 import (
+	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // A float32 output is accepted when no element is further than MaxZ sigma from the truth and the
@@ -30,13 +32,14 @@ type Comparison struct {
 
 	Elements  int // of the expected output
 	Outside   int // elements further than MaxZ sigma from the truth
-	NonFinite int // of those, elements that are NaN or infinite where the truth is finite, or finite where it is NaN
+	NonFinite int // of those, elements that are not finite, or finite where the truth is NaN
 
 	MaxZ, RMSZ float64 // of |got - want| / sigma
 
+	// Of the elements that are finite in both; NaN when there is none.
 	Rel    float64 // RMS(got - want) / RMS(want)
 	Gain   float64 // RMS(got) / RMS(want)
-	Cosine float64 // of the angle between got and want; NaN when either is zero
+	Cosine float64 // of the angle between got and want; NaN also when either is zero
 
 	Worst Element   // the largest z
 	First []Element // the first elements outside the noise, at most five
@@ -52,8 +55,13 @@ type Element struct {
 	Z         float64
 }
 
-// Outputs compares an output with what was expected. When the shapes differ nothing else is
-// compared. NaN where the truth is NaN is right; any other NaN or infinity is infinitely wrong
+// Place writes the index: [2, 0, 31].
+func (e Element) Place() string {
+	return strings.ReplaceAll(fmt.Sprint(e.Index), " ", ", ")
+}
+
+// Outputs compares an output, as many elements as its shape says, with what was expected. When the
+// shapes differ nothing else is compared. NaN where the truth is NaN is right; any other NaN or infinity is infinitely wrong
 // and stays out of Rel, Gain and Cosine.
 func Outputs(shape []int, got []float64, want Expected) Comparison {
 	c := Comparison{GotShape: shape, WantShape: want.Shape, Elements: len(want.Value)}
@@ -65,7 +73,7 @@ func Outputs(shape []int, got []float64, want Expected) Comparison {
 		c.Z[i] = z(g, want.Value[i], want.Sigma[i])
 		if c.Z[i] > MaxZ {
 			c.Outside++
-			if isFinite(g) != isFinite(want.Value[i]) {
+			if !isFinite(g) || !isFinite(want.Value[i]) {
 				c.NonFinite++
 			}
 		}
@@ -99,7 +107,7 @@ func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 // summarize fills in what is said of the output as a whole. RMSZ is over the elements that have
 // noise, so that exact ones (rows that see no key) do not dilute it.
 func (c *Comparison) summarize(got []float64, want Expected) {
-	var zz, noisy, gg, ww, gw, dd float64
+	var zz, noisy, gg, ww, gw, dd, finite float64
 	for i, g := range got {
 		w := want.Value[i]
 		c.MaxZ = math.Max(c.MaxZ, c.Z[i])
@@ -108,6 +116,7 @@ func (c *Comparison) summarize(got []float64, want Expected) {
 			noisy++
 		}
 		if isFinite(g) && isFinite(w) {
+			finite++
 			gg += g * g
 			ww += w * w
 			gw += g * w
@@ -117,8 +126,10 @@ func (c *Comparison) summarize(got []float64, want Expected) {
 	if noisy > 0 {
 		c.RMSZ = math.Sqrt(zz / noisy)
 	}
-	c.Rel = ratio(dd, ww)
-	c.Gain = ratio(gg, ww)
+	c.Rel, c.Gain = math.NaN(), math.NaN()
+	if finite > 0 {
+		c.Rel, c.Gain = ratio(dd, ww), ratio(gg, ww)
+	}
 	c.Cosine = gw / math.Sqrt(gg) / math.Sqrt(ww)
 }
 

@@ -29,6 +29,10 @@ func TestOutputs(t *testing.T) {
 		{"infinity is wrong", []float64{inf, 1}, []float64{1, 1}, []float64{1, 1}, false, 1, 1, inf, inf, 0, 1, 1},
 		{"NaN where it is expected", []float64{nan, 1}, []float64{nan, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
 		{"a number where NaN is expected", []float64{0, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"infinity where NaN is expected", []float64{inf, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"nothing finite", []float64{nan, nan}, []float64{1, 1}, []float64{1, 1}, false, 2, 2, inf, inf, nan, nan, nan},
+		{"at the limit of rms z", []float64{1.5, -1.5}, []float64{0, 0}, []float64{1, 1}, true, 0, 0, 1.5, 1.5, inf, inf, nan},
+		{"just beyond the limit of rms z", []float64{1.501, -1.501}, []float64{0, 0}, []float64{1, 1}, false, 0, 0, 1.501, 1.501, inf, inf, nan},
 		{"exact where there is no noise", []float64{5, 1}, []float64{5, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
 		{"not exact where there is no noise", []float64{5 + 1e-12, 0}, []float64{5, 0}, []float64{0, 1}, false, 1, 0, inf, inf, 2e-13, 1, 1},
 		{"NaN sigma allows nothing", []float64{2, 1}, []float64{1, 1}, []float64{nan, 1}, false, 1, 0, inf, inf, math.Sqrt(0.5), math.Sqrt(2.5), 3 / math.Sqrt(10)},
@@ -98,5 +102,8 @@ func TestValues(t *testing.T) {
 
 	d = compare.Values([]int{3}, []float64{9, nan, 3}, []float64{1, 2, 3})
 	require.Equal(t, 1, d.Equal)
-	require.True(t, math.IsInf(d.Largest.Z, 1))
+	require.Equal(t, []int{1}, d.Largest.Index)
+
+	d = compare.Values([]int{4}, []float64{nan, 1, 2, 4}, []float64{nan, 1, 2, 3})
+	require.Equal(t, []int{3}, d.Largest.Index, "NaN that is equal is no difference")
 }

@@ -24,7 +24,7 @@ type evidence struct {
 	visible   []int // keys that each row sees
 	structure Structure
 	replays   []replay
-	matches   []Match // single mistakes at first, pairs where there is none
+	matches   []Match // what a check found that looks for them
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
@@ -38,7 +38,6 @@ func Diagnose(p *oracle.Problem, truth compare.Expected, got []float64, c compar
 		e.visible = p.Visible()
 		e.structure = structure(c, e.visible)
 		e.replays = replays(p, truth)
-		e.matches = e.singles()
 	}
 	d := Diagnosis{Structure: e.structure}
 	for _, r := range e.replays {

@@ -57,11 +57,14 @@ var Mistakes = []Mistake{
 	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
 	{"biases-missing", "all biases missing", Missing, false, biasesMissing},
 	{"inputs-column-major", "the inputs read in column-major (Fortran) order", Layout, false, columnMajorInputs},
+	{"inputs-sequence-first", "the inputs laid out (T, B, D) and read as (B, T, D)", Layout, false, sequenceFirstInputs},
+	{"inputs-time-reversed", "the sequences of the inputs read backwards", Layout, false, timeReversedInputs},
 	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, rearranged(untransposed, nil)},
 	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, rearranged(nil, untransposed)},
 	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, rearranged(untransposed, untransposed)},
 	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, false, rearranged(strided, nil)},
 	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, false, rearranged(nil, strided)},
+	{"heads-merge-reversed", "the heads merged in reverse order", Layout, false, rearranged(nil, reversed)},
 	{"heads-strided", "features dealt out in turn and taken in turn", Layout, false, rearranged(strided, strided)},
 }
 
@@ -152,8 +155,9 @@ func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func scaleMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	was := p.Scale
 	p.Scale = 1
-	return true
+	return was != 1
 }
 
 func biasesMissing(p *oracle.Problem, _ *rand.Rand) bool {
@@ -162,6 +166,37 @@ func biasesMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	}
 	for _, l := range p.Layer.Linears() {
 		l.Bias = nil
+	}
+	return true
+}
+
+func sequenceFirstInputs(p *oracle.Problem, _ *rand.Rand) bool {
+	if len(p.Query.Shape) != 3 {
+		return false
+	}
+	return rows(p, func(batch, length, b, t int) (fromB, fromT int) {
+		place := b*length + t // in memory that holds t before b
+		return place % batch, place / batch
+	})
+}
+
+func timeReversedInputs(p *oracle.Problem, _ *rand.Rand) bool {
+	return rows(p, func(_, length, b, t int) (fromB, fromT int) { return b, length - 1 - t })
+}
+
+// rows moves whole rows of the inputs. Whatever stands before the last two dimensions counts as
+// the batch.
+func rows(p *oracle.Problem, from func(batch, length, b, t int) (fromB, fromT int)) bool {
+	for _, t := range []**attention.Tensor{&p.Query, &p.Key, &p.Value} {
+		old := *t
+		length, width := old.Shape[len(old.Shape)-2], last(old.Shape)
+		batch := len(old.Data) / (length * width)
+		moved := attention.NewTensor(old.Shape...)
+		for row := range batch * length {
+			b, i := from(batch, length, row/length, row%length)
+			copy(moved.Data[row*width:][:width], old.Data[(b*length+i)*width:])
+		}
+		*t = moved
 	}
 	return true
 }
@@ -200,6 +235,11 @@ func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) fun
 // untransposed reads (T, H*E) as (H, T, E).
 func untransposed(s oracle.Sizes, head, t, feature int) int {
 	return (head*s.Length+t)*s.Width + feature
+}
+
+// reversed is the place of each head's features when the last head comes first.
+func reversed(s oracle.Sizes, head, t, feature int) int {
+	return s.Concatenated(s.Heads-1-head, t, feature)
 }
 
 // strided reads (T, H*E) as (T, E, H).

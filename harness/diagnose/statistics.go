@@ -17,18 +17,53 @@ func constant(values []float64, width int) bool {
 	return true
 }
 
-// rowNoise gives the least and the greatest root mean square z of the rows that mix values,
-// those that see two keys or more.
-func (e *evidence) rowNoise() (least, most float64) {
+// noiseOfRows is the root mean square z of each row that sees a key.
+func (e *evidence) noiseOfRows() []float64 {
 	width := last(e.c.WantShape)
-	least = math.Inf(1)
+	var noise []float64
 	for row, visible := range e.visible {
-		if visible >= 2 {
-			z := rms(e.c.Z[row*width:][:width])
-			least, most = math.Min(least, z), math.Max(most, z)
+		if visible > 0 {
+			noise = append(noise, rms(e.c.Z[row*width:][:width]))
 		}
 	}
-	return least, most
+	return noise
+}
+
+// noiseOfFeatures is the root mean square z of each place in the last dimension, over the rows
+// that see a key.
+func (e *evidence) noiseOfFeatures() []float64 {
+	width := last(e.c.WantShape)
+	noise := make([]float64, width)
+	for f := range noise {
+		var column []float64
+		for row, visible := range e.visible {
+			if visible > 0 {
+				column = append(column, e.c.Z[row*width+f])
+			}
+		}
+		noise[f] = rms(column)
+	}
+	return noise
+}
+
+// spread is the ratio of the greatest to the least value; infinite where some are 0.
+func spread(values []float64) float64 {
+	if len(values) == 0 {
+		return math.Inf(1)
+	}
+	return slices.Max(values) / slices.Min(values)
+}
+
+// copied says whether a row of the output is equal to an earlier or later one.
+func (e *evidence) copied(row int) bool {
+	width := last(e.c.WantShape)
+	values := e.got[row*width:][:width]
+	for other := range len(e.got) / width {
+		if other != row && slices.Equal(values, e.got[other*width:][:width]) {
+			return true
+		}
+	}
+	return false
 }
 
 // towards is the cosine between the output's error and a mistake's, both in sigma.
@@ -46,15 +81,30 @@ func (e *evidence) towards(wrong compare.Expected) float64 {
 	return ab / math.Sqrt(aa*bb)
 }
 
-// gained is how far the error points along the truth itself, from 0 to 1.
-func (e *evidence) gained() float64 {
+// along is how far the error points in a direction of as many values, from 0 to 1.
+func (e *evidence) along(direction []float64) float64 {
+	if len(direction) != len(e.got) {
+		return 0
+	}
 	var ab, aa, bb float64
-	for i, w := range e.truth.Value {
-		if d := e.got[i] - w; !math.IsNaN(d) {
-			ab, aa, bb = ab+d*w, aa+d*d, bb+w*w
+	for i, v := range direction {
+		if d := e.got[i] - e.truth.Value[i]; !math.IsNaN(d) {
+			ab, aa, bb = ab+d*v, aa+d*d, bb+v*v
 		}
 	}
+	if aa == 0 || bb == 0 {
+		return 0
+	}
 	return math.Abs(ab) / math.Sqrt(aa*bb)
+}
+
+// queries are the values of the query.
+func (e *evidence) queries() []float64 {
+	values := make([]float64, len(e.problem.Query.Data))
+	for i, v := range e.problem.Query.Data {
+		values[i] = float64(v)
+	}
+	return values
 }
 
 // shifted is how much of the error is the same in every row, from 0 to 1.

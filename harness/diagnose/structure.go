@@ -94,10 +94,18 @@ func (s Structure) Picture() []string {
 	return lines
 }
 
+// label names a place in Lead: "batch 2", "batch 2 head 1", and "[2 0 1]" for more dimensions.
 func (s Structure) label(g int) string {
-	if len(s.Lead) == 1 {
-		return fmt.Sprintf("batch %d", g)
+	index := make([]int, len(s.Lead))
+	for d := len(s.Lead) - 1; d >= 0; d-- {
+		index[d] = g % s.Lead[d]
+		g /= s.Lead[d]
 	}
-	heads := s.Lead[len(s.Lead)-1]
-	return fmt.Sprintf("batch %d head %d", g/heads, g%heads)
+	switch len(index) {
+	case 1:
+		return fmt.Sprintf("batch %d", index[0])
+	case 2:
+		return fmt.Sprintf("batch %d head %d", index[0], index[1])
+	}
+	return fmt.Sprint(index)
 }

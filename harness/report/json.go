@@ -59,6 +59,7 @@ type jsonSummary struct {
 
 type jsonResult struct {
 	Case        string          `json:"case"`
+	Purpose     string          `json:"purpose"`
 	Verdict     Verdict         `json:"verdict"`
 	Class       diagnose.Class  `json:"class,omitempty"`
 	Reasons     []string        `json:"reasons"`
@@ -71,6 +72,7 @@ type jsonResult struct {
 	Findings    []string        `json:"findings"`
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
+	Rerun       string          `json:"rerun,omitempty"`
 }
 
 type jsonNoise struct {
@@ -114,6 +116,7 @@ type jsonMatch struct {
 	ID       string `json:"id"`
 	Title    string `json:"title"`
 	Residual number `json:"residual"`
+	MaxZ     number `json:"max_z"`
 	Margin   number `json:"margin"`
 }
 
@@ -137,9 +140,9 @@ func (n number) MarshalJSON() ([]byte, error) {
 func toJSON(r Result) jsonResult {
 	d := r.Diagnosis
 	out := jsonResult{
-		Case: r.Case, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
+		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
 		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known,
+		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)
@@ -149,7 +152,7 @@ func toJSON(r Result) jsonResult {
 		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), number(m.Residual), number(m.Margin)})
+		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})

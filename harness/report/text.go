@@ -13,7 +13,7 @@ import (
 
 // TextOptions say how [Text] writes. The zero value is what a terminal without colour gets.
 type TextOptions struct {
-	Verbose bool // the numbers of passing cases too, and what every mistake looks like
+	Verbose bool // what each case is for; of a failure, what every mistake looks like there
 	Quiet   bool // only what is wrong, and the last line
 	Color   bool // ANSI colours
 }
@@ -24,15 +24,16 @@ func Text(o TextOptions) Format {
 		t := &text{TextOptions: o}
 		if !o.Quiet && len(r.Results) > 0 {
 			t.line("%s against %s", r.Subject, r.Suite)
-			t.line("")
+			t.gap()
 		}
 		for _, result := range r.Results {
 			t.result(result)
 		}
 		for _, b := range r.Broken {
+			t.gap()
 			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
 			t.block("fixture", strings.Split(b.Err, "\n"))
-			t.line("")
+			t.gap()
 		}
 		t.summary(r)
 		_, err := io.WriteString(w, t.String())
@@ -43,6 +44,13 @@ func Text(o TextOptions) Format {
 type text struct {
 	TextOptions
 	strings.Builder
+}
+
+// gap leaves one blank line, where something stands above it.
+func (t *text) gap() {
+	if t.Len() > 0 && !strings.HasSuffix(t.String(), "\n\n") {
+		t.line("")
+	}
 }
 
 const (
@@ -91,6 +99,7 @@ func (t *text) result(r Result) {
 			t.line("%s %s: %s", t.paint(yellow, "known"), r.Case, r.Known)
 		}
 	case Error:
+		t.gap()
 		t.line("%s %s", t.paint(red, "ERROR"), r.Case)
 		t.block("case", []string{r.Purpose})
 		t.block("subject", strings.Split(strings.TrimSpace(r.Err), "\n"))
@@ -102,6 +111,7 @@ func (t *text) result(r Result) {
 
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
+	t.gap()
 	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(d)))
 	t.block("case", []string{r.Purpose})
 	t.block("finding", r.Findings)
@@ -155,21 +165,15 @@ func (t *text) elements(c compare.Comparison) {
 }
 
 func elementText(e compare.Element) string {
-	index := strings.ReplaceAll(fmt.Sprint(e.Index), " ", ", ")
-	return fmt.Sprintf("%-12s got %-13s want %-13s allowed ±%.2g", index, decimal(e.Got), decimal(e.Want), e.Allowed)
+	return fmt.Sprintf("%-12s got %-14s want %-14s allowed ±%.2g", e.Place(), decimal(e.Got), decimal(e.Want), e.Allowed)
 }
 
-// decimal writes a number with as many digits as a float32 has.
-func decimal(v float64) string {
-	if math.Abs(v) >= 1e-4 && math.Abs(v) < 1e6 {
-		return fmt.Sprintf("%.7f", v)
-	}
-	return fmt.Sprintf("%.7g", v)
-}
+// decimal writes a number with the eight digits that tell most float32 values apart.
+func decimal(v float64) string { return fmt.Sprintf("%.8g", v) }
 
 func (t *text) structure(s diagnose.Structure) {
-	if s.Wrong == nil {
-		return
+	if len(s.WrongRows) == 0 {
+		return // no shape, or nothing outside the noise by itself
 	}
 	t.block("rows", s.Picture())
 	legend := "x outside the noise, . within it"
@@ -234,14 +238,12 @@ func (t *text) rerun(r Result) {
 	if r.Rerun != "" {
 		t.block("rerun", []string{r.Rerun})
 	}
-	t.line("")
+	t.gap()
 }
 
 // summary is the last line: every verdict that occurred.
 func (t *text) summary(r *Report) {
-	if !t.Quiet && len(r.Results) > 0 && r.Results[len(r.Results)-1].Verdict != Fail {
-		t.line("")
-	}
+	t.gap()
 	words := []string{
 		fmt.Sprintf("%d passed", r.Count(Pass)),
 		fmt.Sprintf("%d failed", r.Count(Fail)+r.Count(Error)),

@@ -41,11 +41,11 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 		return Result{Err: err}
 	}
 	r.Output = first.Clone() // a subject may give the same memory again
-	r.Findings = original.changes(given)
 	second, err := forward()
 	if err != nil {
 		return Result{Err: fmt.Errorf("second forward: %w", err)}
 	}
+	r.Findings = original.changes(given)
 	if len(r.Findings) == 0 && !sameTensor(r.Output, second) {
 		r.Findings = append(r.Findings, "a second forward on the same inputs gives another output")
 	}
