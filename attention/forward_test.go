@@ -214,6 +214,27 @@ func TestForwardIsDeterministic(t *testing.T) {
 	}
 }
 
+func TestScale(t *testing.T) {
+	q := &attention.Tensor{Shape: []int{1, 1, 1}, Data: []float32{2}}
+	k := &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{3, 1}}
+	v := &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{1, 0}}
+	for _, scale := range []float64{0, 1, 0.25} {
+		out, err := attention.SDPA(q, k, v, attention.SDPAOptions{Scale: scale})
+		require.NoError(t, err)
+		if scale == 0 {
+			scale = 1 // the default, 1/sqrt(E)
+		}
+		require.InEpsilon(t, 1/(1+math.Exp(-4*scale)), out.Data[0], 1e-6)
+	}
+}
+
+func TestZeroMultiHeadIsRefused(t *testing.T) {
+	var m attention.MultiHead
+	x := attention.NewTensor(1, 1, 0)
+	_, err := m.Forward(attention.Inputs{Query: x, Key: x, Value: x})
+	require.ErrorContains(t, err, "the layer was not made by New")
+}
+
 func ExampleMultiHead() {
 	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, Keys: attention.SeedKeys, WithoutBias: true})
 	if err != nil {

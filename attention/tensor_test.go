@@ -65,6 +65,12 @@ func TestConversions(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []float32{1, -2, 0x1.fep127, 0x1p-133, float32(math.Inf(1))}, brain.Data)
 
+	shape := []int{1}
+	own, err := attention.FromFloat64(shape, []float64{1})
+	require.NoError(t, err)
+	shape[0] = 7
+	require.Equal(t, []int{1}, own.Shape, "the tensor shares its shape with the caller")
+
 	_, err = attention.FromFloat16([]int{2, 3}, make([]uint16, 5))
 	require.ErrorContains(t, err, "shape (2, 3) needs 6 elements, the data has 5")
 }

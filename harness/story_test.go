@@ -131,10 +131,26 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
 	c := *readCase(t, "mha/causal")
 	c.Truth = append([]float64{}, c.Truth...)
-	c.Truth[7] += 1e-9
+	c.Truth[7] += 1e-11
 	_, err := Judge(&c, c.Output.Shape, c.Truth)
 	require.ErrorContains(t, err, "mha/causal: the oracle differs from PyTorch's float64 result")
 	c.Truth[7] = math.NaN()
 	_, err = Judge(&c, c.Output.Shape, c.Truth)
 	require.Error(t, err)
+}
+
+func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
+	c := readCase(t, "mha/causal")
+	for _, got := range [][]float64{c.Truth[:5], append([]float64{0}, c.Truth...), nil} {
+		_, err := Judge(c, c.Output.Shape, got)
+		require.ErrorContains(t, err, "mha/causal: an output of shape (5, 9, 40) and")
+	}
+}
+
+// The judge is PyTorch's float64 result, not the oracle's.
+func TestJudgeHoldsAgainstPyTorchsTruth(t *testing.T) {
+	c := readCase(t, "mha/causal")
+	r, err := Judge(c, c.Output.Shape, c.Truth)
+	require.NoError(t, err)
+	require.Zero(t, r.Comparison.MaxZ)
 }

@@ -136,3 +136,22 @@ func TestSuiteNamesEverySourceOnce(t *testing.T) {
 	}
 	require.Equal(t, "PyTorch 2.15.0, PyTorch 2.14.1", r.Suite)
 }
+
+// Noise that is nowhere beyond the limit by itself has no place: no picture says that rows are exact.
+func TestNoPictureWithoutAWrongElement(t *testing.T) {
+	r := sample()
+	r.Results, r.Broken = r.Results[4:], nil
+	s := &r.Results[0].Diagnosis.Structure
+	s.Wrong, s.WrongBatches, s.WrongRows, s.WrongFeatures = [][]bool{{false, false}}, nil, nil, nil
+	text := written(t, report.TextOptions{Quiet: true}, r)
+	require.NotContains(t, text, "exact")
+	require.NotContains(t, text, "where")
+}
+
+func TestFirstAndLastRowExact(t *testing.T) {
+	r := sample()
+	r.Results[4].Diagnosis.Structure.LastRowExact = true
+	require.Contains(t, written(t, report.TextOptions{}, r), "first and last row exact in every batch")
+	r.Results[4].Diagnosis.Structure.FirstRowExact = false
+	require.Contains(t, written(t, report.TextOptions{}, r), "            last row exact in every batch")
+}

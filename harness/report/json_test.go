@@ -1,0 +1,155 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/report"
+)
+
+// The format of version 1, to the letter: programs read it.
+func TestJSON(t *testing.T) {
+	r := sample()
+	d := &r.Results[4].Diagnosis
+	d.Unexplained = true
+	d.Bands[0].Rel, d.Bands[0].Gain = diagnose.Range{Min: 1, Max: 2}, diagnose.Range{Min: 3, Max: 4}
+	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
+	d.Matches = []diagnose.Match{{Mistakes: diagnose.Mistakes[4:6], Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
+	r.Results = r.Results[3:]
+	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
+	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
+	r.Results[1].Comparison.Rel, r.Results[1].Comparison.Gain, r.Results[1].Comparison.Cosine = 5, 6, 0.75
+	r.Results[1].Comparison.Worst.Z = 20
+	r.Results[1].Comparison.First = nil
+	var b strings.Builder
+	require.NoError(t, report.JSON(&b, r))
+	require.Equal(t, `{
+  "version": 1,
+  "subject": "mine",
+  "suite": "PyTorch 2.15.0",
+  "results": [
+    {
+      "case": "a/crash",
+      "purpose": "Crashes.",
+      "verdict": "error",
+      "reasons": [],
+      "matches": [],
+      "bands": [],
+      "unexplained": false,
+      "findings": [],
+      "error": "panic: boom\nstack",
+      "rerun": "difftest --case a/crash"
+    },
+    {
+      "case": "a/wrong",
+      "purpose": "Wrong.",
+      "verdict": "fail",
+      "class": "unclear",
+      "reasons": [
+        "no known mistake"
+      ],
+      "comparison": {
+        "got_shape": [
+          1,
+          2,
+          1
+        ],
+        "want_shape": [
+          1,
+          2,
+          1
+        ],
+        "elements": 2,
+        "outside": 1,
+        "non_finite": 0,
+        "max_z": 20,
+        "rms_z": 10,
+        "rel": 5,
+        "gain": 6,
+        "cosine": 0.75,
+        "worst": {
+          "index": [
+            0,
+            1,
+            0
+          ],
+          "got": 12345678,
+          "want": 2,
+          "allowed": 2,
+          "z": 20
+        },
+        "first": []
+      },
+      "pytorch": {
+        "max_z": 2,
+        "rms_z": 0.5
+      },
+      "structure": {
+        "rows": [
+          "-x"
+        ],
+        "wrong_batches": [
+          0
+        ],
+        "wrong_rows": [
+          1
+        ],
+        "wrong_features": [
+          2
+        ],
+        "first_row_exact": true,
+        "last_row_exact": false
+      },
+      "matches": [
+        {
+          "id": "causal-missing+causal-inverted",
+          "title": "the causal mask missing, and the causal mask inverted: only later keys are seen",
+          "residual": 1e-7,
+          "max_z": 2,
+          "margin": 1000000
+        }
+      ],
+      "bands": [
+        {
+          "id": "weights-unit-normal",
+          "rel": [
+            1,
+            2
+          ],
+          "gain": [
+            3,
+            4
+          ],
+          "cosine": [
+            "NaN",
+            "NaN"
+          ]
+        }
+      ],
+      "unexplained": true,
+      "findings": [
+        "the subject changes its input query"
+      ],
+      "rerun": "difftest --case a/wrong"
+    }
+  ],
+  "broken": [
+    {
+      "case": "a/broken",
+      "error": "a/broken/case.json: one\na/broken/case.json: two"
+    }
+  ],
+  "summary": {
+    "pass": 0,
+    "fail": 1,
+    "error": 1,
+    "skip": 0,
+    "known": 0,
+    "broken": 1
+  }
+}
+`, b.String())
+}
