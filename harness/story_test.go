@@ -55,6 +55,13 @@ func TestStory(t *testing.T) {
 	}
 }
 
+// Where there is no mask, none is spoken of.
+func TestStoryWithoutAMask(t *testing.T) {
+	r := judged(t, harnesstest.NeverLoaded(), readCase(t, "seed/unmasked"))
+	require.Equal(t, diagnose.WrongWeights, r.Diagnosis.Class)
+	require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged")
+}
+
 // All correct, also when the inputs are larger: a fixed tolerance would raise false alarms there.
 func TestStoryAllCorrect(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)

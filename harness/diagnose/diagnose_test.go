@@ -91,6 +91,11 @@ func TestClasses(t *testing.T) {
 		{"NaN in a row that sees keys", func(y []float64) { y[8] = math.NaN() }, diagnose.NonFinite, "1 of 24 elements are NaN or infinite"},
 		{"NaN where no key is seen", func(y []float64) { y[0], y[1] = math.NaN(), math.NaN() }, diagnose.NonFinite, "all of them in rows that see no key"},
 		{"NaN in both", func(y []float64) { y[0], y[8] = math.NaN(), math.Inf(1) }, diagnose.NonFinite, "2 of 24 elements"},
+		{"infinity everywhere", func(y []float64) {
+			for i := range y {
+				y[i] = math.Inf(1)
+			}
+		}, diagnose.NonFinite, "24 of 24 elements"},
 		{"zero", func(y []float64) { clear(y) }, diagnose.Dead, "every element is 0"},
 		{"one row", func(y []float64) {
 			for i := range y {
