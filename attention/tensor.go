@@ -56,6 +56,15 @@ func (m *Mask) Clone() *Mask {
 	return &Mask{Shape: slices.Clone(m.Shape), Data: slices.Clone(m.Data)}
 }
 
+// Float64s returns the values as float64, each of them exact.
+func (t *Tensor) Float64s() []float64 {
+	wide := make([]float64, len(t.Data))
+	for i, v := range t.Data {
+		wide[i] = float64(v)
+	}
+	return wide
+}
+
 // Check says whether the tensor holds as many elements as its shape claims.
 func (t *Tensor) Check() error {
 	if t == nil {

@@ -88,7 +88,7 @@ func runCase(s Subject, c *fixture.Case) (report.Result, error) {
 		}
 		return known(s, r), nil
 	}
-	r, err := Judge(c, ran.Output.Shape, widen(ran.Output))
+	r, err := Judge(c, ran.Output.Shape, ran.Output.Float64s())
 	if err != nil {
 		return report.Result{}, err
 	}

@@ -33,7 +33,7 @@ func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
 	r := report.Result{
 		Case: c.Name, Purpose: c.Purpose, Verdict: report.Pass,
 		Comparison: comparison,
-		PyTorch:    compare.Outputs(c.Output.Shape, widen(c.Output), truth),
+		PyTorch:    compare.Outputs(c.Output.Shape, c.Output.Float64s(), truth),
 		Diagnosis:  diagnose.Diagnose(problem, truth, got, comparison),
 	}
 	if !comparison.OK() {
@@ -61,14 +61,6 @@ func reproduces(got, want []float64) error {
 		return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, want at most %.0e", worst/largest, reproduction)
 	}
 	return nil
-}
-
-func widen(t *attention.Tensor) []float64 {
-	out := make([]float64, len(t.Data))
-	for i, v := range t.Data {
-		out[i] = float64(v)
-	}
-	return out
 }
 
 // Sight is what a case can say of the known mistakes.

@@ -76,7 +76,7 @@ func agree(t *testing.T, c *fixture.Case) {
 	truth := expected(problem)
 	ran := builtIn.Run(c)
 	require.NoError(t, ran.Err)
-	for name, got := range map[string][]float64{"attention": widen(ran.Output), "variant": variant.Variant{}.Run(problem)} {
+	for name, got := range map[string][]float64{"attention": ran.Output.Float64s(), "variant": variant.Variant{}.Run(problem)} {
 		if cmp := compare.Outputs(truth.Shape, got, truth); !cmp.OK() {
 			t.Errorf("%s: max z %.3g, rms z %.3g, worst %+v", name, cmp.MaxZ, cmp.RMSZ, cmp.Worst)
 		}

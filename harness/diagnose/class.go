@@ -192,7 +192,7 @@ func (e *evidence) standsOut() bool {
 // limit of 0.45 let through weights of one head that were half a percent off.
 func (e *evidence) directed() bool {
 	const cosine = 0.35
-	if e.along(e.truth.Value) > cosine || e.along(e.queries()) > cosine || e.shifted() > cosine {
+	if e.along(e.truth.Value) > cosine || e.along(e.problem.Query.Float64s()) > cosine || e.shifted() > cosine {
 		return true
 	}
 	for _, r := range e.replays {

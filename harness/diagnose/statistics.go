@@ -98,15 +98,6 @@ func (e *evidence) along(direction []float64) float64 {
 	return math.Abs(ab) / math.Sqrt(aa*bb)
 }
 
-// queries are the values of the query.
-func (e *evidence) queries() []float64 {
-	values := make([]float64, len(e.problem.Query.Data))
-	for i, v := range e.problem.Query.Data {
-		values[i] = float64(v)
-	}
-	return values
-}
-
 // shifted is how much of the error is the same in every row, from 0 to 1.
 func (e *evidence) shifted() float64 {
 	width := last(e.c.WantShape)
