@@ -161,3 +161,18 @@ func TestJudgeHoldsAgainstPyTorchsTruth(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, r.Comparison.MaxZ)
 }
+
+// Values that are a little off stand in no other order.
+func TestSmallErrorsAreNotReordered(t *testing.T) {
+	c := readCase(t, "seed/causal")
+	for _, gain := range []float64{1 + 3e-6, 1 + 1e-5} {
+		got := append([]float64{}, c.Truth...)
+		for i := range got {
+			got[i] *= gain
+		}
+		r, err := Judge(c, c.Output.Shape, got)
+		require.NoError(t, err)
+		require.Equal(t, diagnose.Unclear, r.Diagnosis.Class)
+		require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "order")
+	}
+}

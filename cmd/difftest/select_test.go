@@ -45,6 +45,13 @@ func TestSelectCases(t *testing.T) {
 	}
 }
 
+// A name is itself, also where it would be a pattern.
+func TestSelectByName(t *testing.T) {
+	got, err := selectCases([]string{"a[1]", "a1"}, []string{"a[1]"}, nil)
+	require.NoError(t, err)
+	require.Contains(t, got, "a[1]")
+}
+
 func TestShellWord(t *testing.T) {
 	for word, want := range map[string]string{
 		"out/a-1.npy": "out/a-1.npy",

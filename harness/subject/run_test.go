@@ -161,3 +161,23 @@ func TestRunProtectsTheCase(t *testing.T) {
 	require.Equal(t, []string{"the subject changes its input query", "the subject changes its mask bias"}, r.Findings)
 	require.True(t, before.Data[0] == c.Options.Bias.Data[0] && c.Inputs.Query.Data[0] != 0)
 }
+
+func TestRunProtectsTheMasksOfALayer(t *testing.T) {
+	c := *readCase(t, "mha/padding")
+	c.Inputs.Block = attention.NewMask(9, 9)
+	r := subjectOf(layer{after: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(&c)
+	require.NoError(t, r.Err)
+	require.Equal(t, []string{"the subject changes its mask block"}, r.Findings)
+	require.False(t, c.Inputs.Block.Data[3])
+}
+
+func TestRunProtectsTheMaskOfSDPA(t *testing.T) {
+	c := readCase(t, "sdpa/bool-mask")
+	r := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := attention.SDPA(q, k, v, o)
+		o.Allow.Data[0] = !o.Allow.Data[0]
+		return out, err
+	}}.Run(c)
+	require.NoError(t, r.Err)
+	require.Len(t, r.Findings, 1) // changed twice is as it was, but the second output is another
+}
