@@ -164,15 +164,21 @@ func TestJudgeHoldsAgainstPyTorchsTruth(t *testing.T) {
 
 // Values that are a little off stand in no other order.
 func TestSmallErrorsAreNotReordered(t *testing.T) {
-	c := readCase(t, "seed/causal")
-	for _, gain := range []float64{1 + 3e-6, 1 + 1e-5} {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	failed := 0
+	for _, name := range names {
+		c := readCase(t, name)
 		got := append([]float64{}, c.Truth...)
 		for i := range got {
-			got[i] *= gain
+			got[i] *= 1 + 2e-6
 		}
 		r, err := Judge(c, c.Output.Shape, got)
 		require.NoError(t, err)
-		require.Equal(t, diagnose.Unclear, r.Diagnosis.Class)
-		require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "order")
+		if r.Verdict == report.Fail {
+			failed++
+			require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "order", name)
+		}
 	}
+	require.Positive(t, failed)
 }
