@@ -1,7 +1,8 @@
 package attention_test
 
 import (
-	"math/rand/v2"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,14 +21,8 @@ func newLayer(t *testing.T, c attention.Config) *attention.MultiHead {
 }
 
 func filled(dict attention.StateDict, seed uint64) attention.StateDict {
-	r := rand.New(rand.NewPCG(seed, 0))
-	for _, name := range []string{"in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight",
-		"out_proj.weight", "out_proj.bias", "W_Q", "W_K", "W_V", "W_O"} {
-		if t := dict[name]; t != nil {
-			for i := range t.Data {
-				t.Data[i] = float32(r.NormFloat64())
-			}
-		}
+	for i, name := range slices.Sorted(maps.Keys(dict)) {
+		dict[name] = randomTensor(seed+100*uint64(i), dict[name].Shape...)
 	}
 	return dict
 }

@@ -33,6 +33,20 @@ func (s *suiteFlag) open() (fs.FS, error) {
 	return root.FS(), nil
 }
 
+// cases opens the suite and names its cases. A suite that has some and is broken besides is for
+// whoever reads them to report.
+func (s *suiteFlag) cases() (fs.FS, []string, error) {
+	suite, err := s.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := fixture.Names(suite)
+	if err != nil && len(names) == 0 {
+		return nil, nil, exit(exitBroken, "%w", err)
+	}
+	return suite, names, nil
+}
+
 // flag is what a command line needs to name this suite again.
 func (s *suiteFlag) flag() string {
 	if s.dir == "" {
@@ -54,13 +68,9 @@ func shellWord(s string) string {
 
 // read gives the case of that name, or the one case that a pattern selects.
 func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
-	suite, err := s.open()
+	suite, names, err := s.cases()
 	if err != nil {
 		return nil, err
-	}
-	names, err := fixture.Names(suite)
-	if err != nil && len(names) == 0 {
-		return nil, exit(exitBroken, "%w", err)
 	}
 	selected, err := selectCases(names, []string{pattern}, nil)
 	if err != nil {
@@ -81,11 +91,10 @@ func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
 
 // complete offers the names of the cases that begin with a word.
 func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	suite, err := s.open()
+	_, names, err := s.cases()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names, _ := fixture.Names(suite)
 	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, word) })
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -93,17 +102,18 @@ func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra
 // selectCases gives the names that some pattern selects (all without a pattern) and that no skip
 // pattern does. A pattern that selects nothing is an error: it is a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
-	for _, p := range append(append([]string{}, patterns...), skip...) {
+	for _, p := range slices.Concat(patterns, skip) {
 		if !slices.Contains(names, p) && !doublestar.ValidatePattern(p) {
 			return nil, exit(exitUsage, "pattern %q is malformed", p)
 		}
-		if !anyMatches(names, p) {
+		if !slices.ContainsFunc(names, func(name string) bool { return matches(name, p) }) {
 			return nil, exit(exitNothing, "%q selects no case; difftest list names them", p)
 		}
 	}
 	var selected []string
 	for _, name := range names {
-		if (len(patterns) == 0 || matchesAny(name, patterns)) && !matchesAny(name, skip) {
+		selects := func(pattern string) bool { return matches(name, pattern) }
+		if (len(patterns) == 0 || slices.ContainsFunc(patterns, selects)) && !slices.ContainsFunc(skip, selects) {
 			selected = append(selected, name)
 		}
 	}
@@ -111,24 +121,6 @@ func selectCases(names, patterns, skip []string) ([]string, error) {
 		return nil, exit(exitNothing, "no case is selected: --skip takes every one")
 	}
 	return selected, nil
-}
-
-func anyMatches(names []string, pattern string) bool {
-	for _, name := range names {
-		if matches(name, pattern) {
-			return true
-		}
-	}
-	return false
-}
-
-func matchesAny(name string, patterns []string) bool {
-	for _, p := range patterns {
-		if matches(name, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // matches says whether a pattern selects a case: its name, a glob of its path, in which ** crosses slashes,

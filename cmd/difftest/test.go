@@ -5,7 +5,6 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
-	"github.com/difftest/difftest/harness/fixture"
 )
 
 // testCommand is difftest itself: it runs the cases.
@@ -45,13 +44,9 @@ func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, pattern
 	if err != nil {
 		return err
 	}
-	fsys, err := suite.open()
+	fsys, names, err := suite.cases()
 	if err != nil {
 		return err
-	}
-	names, err := fixture.Names(fsys)
-	if err != nil && len(names) == 0 {
-		return exit(exitBroken, "%w", err)
 	}
 	selected, err := selectCases(names, patterns, skip)
 	if err != nil {

@@ -225,7 +225,7 @@ func reordered(e *evidence) *finding {
 // unwritten: the wrong rows hold no result of their own.
 func unwritten(e *evidence) *finding {
 	width := last(e.c.WantShape)
-	for row, wrong := range e.wrongRows(e.c) {
+	for row, wrong := range wrongRows(e.c) {
 		if wrong && !constant(e.got[row*width:][:width], 1) && !e.copied(row) {
 			return nil
 		}
@@ -243,11 +243,9 @@ func rowsOfAMask(e *evidence) *finding {
 	if witness == "" {
 		return nil
 	}
+	wrong := wrongRows(e.c)
 	for _, r := range e.replays {
-		if r.mistake.Kind != Missing {
-			continue
-		}
-		if slices.Equal(e.wrongRows(e.c), e.wrongRows(r.against[0])) {
+		if r.mistake.Kind == Missing && slices.Equal(wrong, wrongRows(r.against[0])) {
 			return found(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness).
 				because("the wrong rows are those that change with %s, but the output is not that", r.mistake.Title)
 		}
@@ -262,9 +260,9 @@ func (e *evidence) sensitiveRow() string {
 	if i < 0 {
 		return ""
 	}
-	unscaled := e.wrongRows(e.replays[i].against[0])
+	unscaled := wrongRows(e.replays[i].against[0])
 	rows := e.c.WantShape[len(e.c.WantShape)-2]
-	for row, wrong := range e.wrongRows(e.c) {
+	for row, wrong := range wrongRows(e.c) {
 		if !wrong && unscaled[row] && e.visible[row] >= 2 {
 			return fmt.Sprintf("row %d of %s", row%rows, e.structure.label(row/rows))
 		}
@@ -276,7 +274,7 @@ func (e *evidence) sensitiveRow() string {
 // becomes of the values alone.
 func rowsOfTheScores(e *evidence) *finding {
 	single, right := 0, 0
-	for row, wrong := range e.wrongRows(e.c) {
+	for row, wrong := range wrongRows(e.c) {
 		switch {
 		case e.visible[row] == 1 && wrong:
 			return nil

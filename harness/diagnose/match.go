@@ -39,20 +39,24 @@ func (m Match) Title() string {
 
 // search collects the explanations of an output.
 type search struct {
-	shape []int
-	got   []float64
 	found []Match
 	next  float64 // residual of the nearest explanation that is none
 }
 
-// try holds the output against that of mistakes, by the same measure as against a right one:
-// within the noise of the mistaken computation.
-func (s *search) try(wrong compare.Expected, mistakes ...Mistake) {
-	c := compare.Outputs(s.shape, s.got, wrong)
-	if c.OK() {
-		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
-	} else {
+// holds compares an output, or a part of it, with that of mistakes, by the same measure as with a
+// right one: within the noise of the mistaken computation.
+func (s *search) holds(got []float64, wrong compare.Expected) (compare.Comparison, bool) {
+	c := compare.Outputs(wrong.Shape, got, wrong)
+	if !c.OK() {
 		s.next = math.Min(s.next, c.Rel)
+	}
+	return c, c.OK()
+}
+
+// try takes the mistakes for an explanation if their output is the subject's.
+func (s *search) try(got []float64, wrong compare.Expected, mistakes ...Mistake) {
+	if c, ok := s.holds(got, wrong); ok {
+		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
 	}
 }
 
@@ -69,36 +73,30 @@ func (s *search) matches() []Match {
 
 // singles looks for one mistake that explains the output.
 func (e *evidence) singles() []Match {
-	s := &search{shape: e.c.GotShape, got: e.got, next: math.Inf(1)}
+	s := &search{next: math.Inf(1)}
 	for _, r := range e.replays {
 		if !r.mistake.Random {
-			s.try(r.outputs[0], r.mistake)
+			s.try(e.got, r.outputs[0], r.mistake)
 		}
 	}
 	return s.matches()
 }
 
 // pairs looks for two mistakes that explain it together, first in one batch element that is wrong
-// and then, of those that do so there, in all. Mistakes of the weights are left out: random ones
-// cannot be replayed, and beside them nothing else shows.
+// and, where they do so there, in all. Mistakes of the weights are left out: random ones cannot be
+// replayed, and beside them nothing else shows.
 func (e *evidence) pairs() []Match {
 	if len(e.structure.WrongBatches) == 0 {
 		return nil // too much noise everywhere, and nowhere a mistake
 	}
 	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
-	part := &search{shape: one(e.c.GotShape), got: e.got[b*size:][:size], next: math.Inf(1)}
+	s := &search{next: math.Inf(1)}
 	e.eachPair(func(wrong *oracle.Problem, mistakes ...Mistake) {
-		part.try(expected(wrong.Only(b).Run()), mistakes...)
-	})
-	whole := &search{shape: e.c.GotShape, got: e.got, next: part.next}
-	for _, m := range part.found {
-		wrong := e.problem.Clone()
-		for _, mistake := range m.Mistakes {
-			mistake.Plant(wrong, nil)
+		if _, ok := s.holds(e.got[b*size:][:size], expected(wrong.Only(b).Run())); ok {
+			s.try(e.got, expected(wrong.Run()), mistakes...)
 		}
-		whole.try(expected(wrong.Run()), m.Mistakes...)
-	}
-	return whole.matches()
+	})
+	return s.matches()
 }
 
 // eachPair makes every two mistakes that can be made together and do not concern the weights.
@@ -113,8 +111,6 @@ func (e *evidence) eachPair(f func(wrong *oracle.Problem, mistakes ...Mistake)) 
 		}
 	}
 }
-
-func one(shape []int) []int { return append([]int{1}, shape[1:]...) }
 
 // affordable says whether some two hundred pairs can be made in about a second: whether one batch
 // element takes at most this many multiplications.

@@ -113,7 +113,7 @@ func (e *evidence) shifted() float64 {
 }
 
 // wrongRows says for every row whether it is outside the noise.
-func (e *evidence) wrongRows(c compare.Comparison) []bool {
+func wrongRows(c compare.Comparison) []bool {
 	width := last(c.WantShape)
 	wrong := make([]bool, len(c.Z)/width)
 	for row := range wrong {
@@ -125,7 +125,7 @@ func (e *evidence) wrongRows(c compare.Comparison) []bool {
 // rightRows counts the rows that see a key and are within the noise.
 func (e *evidence) rightRows() int {
 	n := 0
-	for row, wrong := range e.wrongRows(e.c) {
+	for row, wrong := range wrongRows(e.c) {
 		if !wrong && e.visible[row] > 0 {
 			n++
 		}

@@ -21,11 +21,7 @@ func newField(shape ...int) Field {
 
 // exact is a tensor that was given, not computed: its variance is zero.
 func exact(t *attention.Tensor) Field {
-	f := newField(t.Shape...)
-	for i, v := range t.Data {
-		f.Value[i] = float64(v)
-	}
-	return f
+	return Field{Shape: t.Shape, Value: t.Float64s(), Variance: make([]float64, len(t.Data))}
 }
 
 // Sigma is the standard deviation of each element's rounding.

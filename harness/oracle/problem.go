@@ -98,11 +98,7 @@ func layer(c attention.Config, state attention.StateDict) *Layer {
 // rows gives one of equal parts of a stacked parameter.
 func rows(t *attention.Tensor, part, parts int) []float64 {
 	n := len(t.Data) / parts
-	out := make([]float64, n)
-	for i, v := range t.Data[part*n:][:n] {
-		out[i] = float64(v)
-	}
-	return out
+	return t.Float64s()[part*n:][:n]
 }
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.

@@ -25,11 +25,7 @@ func (p *Problem) view() view {
 		v.allow = spread(ones, p.Allow.Shape, p.scores())
 	}
 	if p.Bias != nil {
-		wide := make([]float64, len(p.Bias.Data))
-		for i, b := range p.Bias.Data {
-			wide[i] = float64(b)
-		}
-		v.bias = spread(wide, p.Bias.Shape, p.scores())
+		v.bias = spread(p.Bias.Float64s(), p.Bias.Shape, p.scores())
 	}
 	return v
 }
