@@ -29,10 +29,15 @@ def require() -> None:
 
 def wrong_versions() -> list[str]:
     """Say which of Python and the pinned packages differ from `requirements.in`."""
-    found = {"python": platform.python_version().rpartition(".")[0]}
+    found = {"python": python()}
     found |= {name: metadata.version(name) for name in pins()}
     wanted = {"python": PYTHON} | pins()
     return [f"{name} is {found[name]}, want {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+
+
+def python() -> str:
+    """Return the version of this Python without its last number, as `PYTHON` is."""
+    return platform.python_version().rpartition(".")[0]
 
 
 def wrong_variables() -> list[str]:
@@ -42,6 +47,11 @@ def wrong_variables() -> list[str]:
         for name, value in VARIABLES.items()
         if os.environ.get(name) != value
     ]
+
+
+def variables() -> dict[str, str]:
+    """Return those of `VARIABLES` that are set, as they are."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def pins() -> dict[str, str]:

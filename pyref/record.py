@@ -2,29 +2,53 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from pyref import environment
 from pyref.case import Arrays, Case
-from pyref.pinned import torch
 from pyref.stream import Stream
 
 VERSION = 1
 
 
-def write(case: Case, folder: Path) -> None:
-    """Draw the case's tensors, let PyTorch compute on them, and write everything into a new folder."""
+def write(case: Case, folder: Path, torch: ModuleType) -> None:
+    """Draw the case's tensors, let PyTorch compute on them, and write everything into a new folder.
+
+    `torch` is the one that computes, for the provenance.
+    """
     stream, operation = Stream(case.seed), case.operation
     inputs, parameters = operation.draw_inputs(stream), operation.draw_parameters(stream)
     expected = {
         "output": operation.forward(inputs, parameters, np.float32),
         "truth": operation.forward(inputs, parameters, np.float64),
     }
-    sections = {"inputs": inputs, "state_dict": parameters, "expected": expected}
+    store(
+        folder,
+        {"name": case.name, "purpose": case.purpose, "op": operation.name, "config": operation.config},
+        {"inputs": inputs, "state_dict": parameters, "expected": expected},
+        case.detects,
+        provenance(operation.function, operation.call, case.seed, torch),
+    )
+
+
+def store(
+    folder: Path, fields: dict, sections: Mapping[str, Arrays], detects: Sequence[str], provenance: dict
+) -> None:
+    """Write a case's arrays, section by section, and the case.json that begins with `fields`."""
     files = {section: save(folder, section, arrays) for section, arrays in sections.items() if arrays}
-    (folder / "case.json").write_text(dump(describe(case, folder, files)) + "\n", encoding="ascii")
+    case = {
+        "version": VERSION,
+        **fields,
+        **files,
+        "detects": list(detects),
+        "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
+        "provenance": provenance,
+    }
+    (folder / "case.json").write_text(dump(case) + "\n", encoding="ascii")
 
 
 def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
@@ -38,21 +62,6 @@ def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
     return {name: files[id(array)] for name, array in arrays.items()}
 
 
-def describe(case: Case, folder: Path, files: dict[str, dict[str, str]]) -> dict:
-    """Return what case.json holds; `files` gives each section's file by name."""
-    return {
-        "version": VERSION,
-        "name": case.name,
-        "purpose": case.purpose,
-        "op": case.operation.name,
-        "config": case.operation.config,
-        **files,
-        "detects": list(case.detects),
-        "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
-        "provenance": provenance(case),
-    }
-
-
 def about(path: Path) -> dict:
     """Return dtype, shape and sha256 of a .npy file as it lies on disk."""
     array = np.load(path, allow_pickle=False)
@@ -60,19 +69,19 @@ def about(path: Path) -> dict:
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": sha256}
 
 
-def provenance(case: Case) -> dict:
+def provenance(function: str, call: str, seed: int, torch: ModuleType) -> dict:
     """Return what made the expected output, in enough detail to make the same bytes again."""
     return {
-        "function": case.operation.function,
-        "call": case.operation.call,
+        "function": function,
+        "call": call,
         "torch": torch.__version__,
         "torch_git": torch.version.git_version,
         "numpy": np.__version__,
-        "python": environment.PYTHON,
-        "seed": case.seed,
+        "python": environment.python(),
+        "seed": seed,
         "threads": torch.get_num_threads(),
         "mkldnn": torch.backends.mkldnn.enabled,
-        "environment": environment.VARIABLES,
+        "environment": environment.variables(),
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pyref import crosscheck, record
 from pyref.case import Case
 from pyref.exchange import put_in_place, recover
+from pyref.pinned import torch
 
 
 def generate(cases: Iterable[Case], target: Path) -> None:
@@ -26,7 +27,7 @@ def generate(cases: Iterable[Case], target: Path) -> None:
 def build(cases: Iterable[Case], folder: Path) -> None:
     """Write every case into a folder, and check each against NumPy as soon as it is written."""
     for case in cases:
-        record.write(case, folder / case.name)
+        record.write(case, folder / case.name, torch)
         crosscheck.verify(folder / case.name)
 
 
