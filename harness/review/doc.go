@@ -1,0 +1,20 @@
+// Package review holds one suite against another, as a regeneration with another PyTorch gives
+// it, and says of every file how far it moved and whether that is more than rounding.
+//
+// Another PyTorch may add in another order, so what it computes may move, and what is drawn or
+// written by hand may not. More than rounding is:
+//
+//   - an input, a mask or a parameter that moved at all, as a value: no PyTorch has a part in them;
+//   - a float64 truth that moved by more than 1e-12 of its largest value: some thousand roundings
+//     of a float64, and what the harness demands of its own oracle;
+//   - an expected output that harness.Judge, with the noise of the old case, finds wrong: it is
+//     within it when a correct implementation could have given it, whatever the dtype;
+//   - expected attention weights that are more than 4 times as far from the float64 ones as the
+//     old ones, in root mean square or at most: another correct float32 implementation was seen to
+//     be 2.9 times as far as PyTorch;
+//   - an expected sigma whose root mean square moved by more than a factor of 2: it is an estimate
+//     from nine runs, not a result;
+//   - a number that became NaN or infinite, or the reverse, and another shape or dtype;
+//   - a field of case.json other than provenance and sha256, which say who made what was compared;
+//   - a file that is new or gone, and any other file of a case that has other bytes.
+package review
