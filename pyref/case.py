@@ -1,35 +1,32 @@
-"""What a case is: one row of the table, its operation, and the mistakes it can see."""
+"""What a case is: one row of the table, and the operation that it records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from pyref.stream import Stream, digest
 
-# The mistakes a case can say it detects. The diagnosis plants each of them under the same name.
-MISTAKES = {
-    "weights-unit-normal": "the weights were never loaded and are still N(0,1)",
-    "weights-random": "the weights were never loaded and are random at their own scale",
-    "weights-zero": "the weights are all zero",
-    "causal-missing": "queries see keys that come after them",
-    "padding-ignored": "queries see filler keys",
-    "mask-ignored": "queries see keys that the bool mask hides",
-    "bias-ignored": "the float mask is not added to the scores",
-    "scale-missing": "the scores are not multiplied by 1/sqrt(E)",
-}
+Precision = Literal["float16", "bfloat16", "float32", "float64"]
 
 # Tensors by role or by parameter name. Two roles that share a tensor hold the same object, which PyTorch
-# can tell from an equal one: nn.MultiheadAttention projects `key is value` in one product.
+# can tell from an equal one: nn.MultiheadAttention projects `key is value` in one product. NumPy has no
+# bfloat16, so an array of uint16 is the bits of one.
 Arrays = Mapping[str, np.ndarray]
 
 
 class Operation(Protocol):
-    """One call of PyTorch: what to draw for it, how to make it, and how to say so in case.json."""
+    """One call of PyTorch: what to draw for it, how to make it, and how to say so in case.json.
+
+    An operation is a frozen dataclass. `causal` is the field that `pyref.mistakes` switches off; masks are
+    inputs, and `forward` goes without those that it is not given.
+    """
 
     name: str
     function: str
+    causal: bool
+    precision: Precision  # what its tensors are stored in
 
     @property
     def call(self) -> str:
@@ -45,18 +42,32 @@ class Operation(Protocol):
     def draw_parameters(self, stream: Stream) -> Arrays:
         """Return the parameters by their name in PyTorch's state dict, in its order; none for a function."""
 
-    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
-        """Return PyTorch's output, computed in `dtype` from tensors that were converted to it."""
+    def forward(self, inputs: Arrays, parameters: Arrays, precision: Precision) -> Arrays:
+        """Return "output", and "weights" if the operation asks for them, as PyTorch computes them.
+
+        It computes in `precision`, from tensors that were converted to it.
+        """
+
+    def unscaled(self, parameters: Arrays) -> "tuple[Operation, Arrays] | None":
+        """Return an operation and parameters that compute the same from scores that are not scaled.
+
+        None if the operation does not scale them.
+        """
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: `name` is group/case, `detects` are keys of `MISTAKES`."""
+    """One row of the table: `name` is group/case, `blind` are the mistakes that it has and cannot see.
+
+    A case claims every other mistake that can be made in its operation: `mistakes.claims`. `twin` names the
+    case whose tensors this one's are drawn like, where the two show that one thing is the same in two forms.
+    """
 
     name: str
     purpose: str
     operation: Operation
-    detects: tuple[str, ...]
+    blind: tuple[str, ...] = ()
+    twin: str | None = None
 
     @property
     def group(self) -> str:
@@ -66,4 +77,4 @@ class Case:
     @property
     def seed(self) -> int:
         """32 bits of the name's sha256: adding or moving a row changes no other row's tensors."""
-        return digest(self.name, 4)
+        return digest(self.twin or self.name, 4)

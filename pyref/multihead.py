@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyref.case import Arrays
-from pyref.convert import to_torch
+from pyref.case import Arrays, Precision
+from pyref.convert import to_numpy, to_torch
 from pyref.padding import Padding
 from pyref.parameters import draw
 from pyref.pinned import torch
@@ -34,6 +34,7 @@ class MultiheadAttention:
 
     name = "multi_head_attention"
     function = "torch.nn.MultiheadAttention"
+    precision = "float32"
 
     @property
     def call(self) -> str:
@@ -80,7 +81,7 @@ class MultiheadAttention:
         return draw(self.layer(), stream, self.weight_std)
 
     @torch.no_grad()
-    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
+    def forward(self, inputs: Arrays, parameters: Arrays, precision: Precision) -> Arrays:
         """Return PyTorch's output (B, L, D).
 
         Train mode without weights is the one path through SDPA for every mask: in eval mode, or with
@@ -88,8 +89,8 @@ class MultiheadAttention:
         one is deprecated.
         """
         layer = self.layer().train()
-        layer.load_state_dict(to_torch(parameters, dtype), assign=True)  # takes over dtype, too
-        tensors = to_torch(inputs, dtype)
+        layer.load_state_dict(to_torch(parameters, precision), assign=True)  # takes over dtype, too
+        tensors = to_torch(inputs, precision)
         output, _ = layer(
             tensors["query"],
             tensors["key"],
@@ -98,7 +99,14 @@ class MultiheadAttention:
             attn_mask=self.triangle(),
             need_weights=False,
         )
-        return output.numpy()
+        return {"output": to_numpy(output)}
+
+    def unscaled(self, parameters: Arrays) -> tuple["MultiheadAttention", Arrays]:
+        """Project to queries that are sqrt(E) times as large, for the layer to scale back."""
+        larger = {name: array.astype(np.float64) for name, array in parameters.items()}
+        for name in larger.keys() & {"in_proj_weight", "in_proj_bias", "q_proj_weight"}:
+            larger[name][: self.D] *= np.sqrt(self.D / self.H)
+        return self, larger
 
     def layer(self) -> torch.nn.MultiheadAttention:
         """Return the layer with parameters that are still to be loaded."""

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from pyref import environment
-from pyref.case import Arrays, Case
+from pyref import environment, mistakes
+from pyref.case import Arrays, Case, Operation
 from pyref.stream import Stream
 
 VERSION = 1
@@ -22,17 +22,27 @@ def write(case: Case, folder: Path, torch: ModuleType) -> None:
     """
     stream, operation = Stream(case.seed), case.operation
     inputs, parameters = operation.draw_inputs(stream), operation.draw_parameters(stream)
-    expected = {
-        "output": operation.forward(inputs, parameters, np.float32),
-        "truth": operation.forward(inputs, parameters, np.float64),
-    }
     store(
         folder,
         {"name": case.name, "purpose": case.purpose, "op": operation.name, "config": operation.config},
-        {"inputs": inputs, "state_dict": parameters, "expected": expected},
-        case.detects,
+        {"inputs": inputs, "state_dict": parameters, "expected": expect(operation, inputs, parameters)},
+        mistakes.claims(case),
         provenance(operation.function, operation.call, case.seed, torch),
     )
+
+
+def expect(operation: Operation, inputs: Arrays, parameters: Arrays) -> Arrays:
+    """Return what PyTorch computes, in the operation's precision and in float64.
+
+    Tensors stored as float64 are computed on in float32: that they are rounded first is what is tested.
+    """
+    precision = "float32" if operation.precision == "float64" else operation.precision
+    expected: dict[str, np.ndarray] = {}
+    truths = operation.forward(inputs, parameters, "float64")
+    for name, array in operation.forward(inputs, parameters, precision).items():
+        expected[name] = array
+        expected["truth" if name == "output" else f"{name}_truth"] = truths[name]
+    return expected
 
 
 def store(
@@ -66,7 +76,8 @@ def about(path: Path) -> dict:
     """Return dtype, shape and sha256 of a .npy file as it lies on disk."""
     array = np.load(path, allow_pickle=False)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": sha256}
+    dtype = "bfloat16" if array.dtype == np.uint16 else array.dtype.name  # NumPy has its bits only
+    return {"dtype": dtype, "shape": list(array.shape), "sha256": sha256}
 
 
 def provenance(function: str, call: str, seed: int, torch: ModuleType) -> dict:

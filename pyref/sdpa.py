@@ -1,12 +1,12 @@
 """torch.nn.functional.scaled_dot_product_attention, the function alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from pyref.case import Arrays
-from pyref.convert import to_torch
+from pyref.case import Arrays, Precision
+from pyref.convert import to_numpy, to_torch
 from pyref.pinned import torch
 from pyref.stream import Stream
 
@@ -30,14 +30,16 @@ class ScaledDotProductAttention:
     Ev: int
     causal: bool = False
     mask: Literal["allow", "bias"] | None = None
+    scale: float | None = None
 
     name = "scaled_dot_product_attention"
     function = "torch.nn.functional.scaled_dot_product_attention"
+    precision = "float32"
 
     @property
     def call(self) -> str:
         """How SDPA is called."""
-        clauses = ["math kernel", "dropout_p=0", f"is_causal={self.causal}", "scale=None"]
+        clauses = ["math kernel", "dropout_p=0", f"is_causal={self.causal}", f"scale={self.scale}"]
         if self.mask == "allow":
             clauses.append("attn_mask is bool (true takes part)")
         if self.mask == "bias":
@@ -49,7 +51,7 @@ class ScaledDotProductAttention:
     @property
     def config(self) -> dict:
         """Causality and scale; null is PyTorch's default scale, 1/sqrt(E)."""
-        return {"causality": "top-left" if self.causal else "none", "scale": None, "empty_row": "zero"}
+        return {"causality": "top-left" if self.causal else "none", "scale": self.scale, "empty_row": "zero"}
 
     def draw_inputs(self, stream: Stream) -> Arrays:
         """Return query, key and value of unit variance, and the mask if there is one."""
@@ -71,14 +73,19 @@ class ScaledDotProductAttention:
         return {}
 
     @torch.no_grad()
-    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
+    def forward(self, inputs: Arrays, parameters: Arrays, precision: Precision) -> Arrays:
         """Return PyTorch's output (B, H, L, Ev)."""
-        tensors = to_torch(inputs, dtype)
+        tensors = to_torch(inputs, precision)
         output = torch.nn.functional.scaled_dot_product_attention(
             tensors["query"],
             tensors["key"],
             tensors["value"],
-            attn_mask=tensors.get(self.mask),
+            attn_mask=tensors.get("allow", tensors.get("bias")),
             is_causal=self.causal,
+            scale=self.scale,
         )
-        return output.numpy()
+        return {"output": to_numpy(output)}
+
+    def unscaled(self, parameters: Arrays) -> tuple["ScaledDotProductAttention", Arrays]:
+        """Leave the scores as they are."""
+        return replace(self, scale=1.0), parameters

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from pyref.case import Arrays
-from pyref.convert import to_torch
+from pyref.case import Arrays, Precision
+from pyref.convert import to_numpy, to_torch
 from pyref.parameters import draw
 from pyref.pinned import torch
 from pyref.stream import Stream
@@ -52,17 +52,18 @@ class SeedLayer:
     T: int
     D: int
     H: int
-    flag_mask: bool
+    causal: bool
 
     name = "multi_head_attention"
     function = "pyref.seed.SeedAttention"
+    precision = "float32"
 
     @property
     def call(self) -> str:
         """How the layer is called."""
         return (
-            f"flag_mask={self.flag_mask}; each W is used as in nn.Linear (x @ W.T), and torch.nn.functional."
-            f"scaled_dot_product_attention (math kernel) runs head by head with is_causal={self.flag_mask}"
+            f"flag_mask={self.causal}; each W is used as in nn.Linear (x @ W.T), and torch.nn.functional."
+            f"scaled_dot_product_attention (math kernel) runs head by head with is_causal={self.causal}"
         )
 
     @property
@@ -75,7 +76,7 @@ class SeedLayer:
             "vdim": self.D,
             "bias": False,
             "keys": "seed",
-            "causality": "top-left" if self.flag_mask else "none",
+            "causality": "top-left" if self.causal else "none",
             "empty_row": "zero",
         }
 
@@ -89,12 +90,17 @@ class SeedLayer:
         return draw(self.layer(), stream, weight_std=None)
 
     @torch.no_grad()
-    def forward(self, inputs: Arrays, parameters: Arrays, dtype: type[np.floating]) -> np.ndarray:
+    def forward(self, inputs: Arrays, parameters: Arrays, precision: Precision) -> Arrays:
         """Return the layer's output (B, T, D)."""
         layer = self.layer()
-        layer.load_state_dict(to_torch(parameters, dtype), assign=True)  # takes over dtype, too
-        return layer(to_torch(inputs, dtype)["query"]).numpy()
+        layer.load_state_dict(to_torch(parameters, precision), assign=True)  # takes over dtype, too
+        return {"output": to_numpy(layer(to_torch(inputs, precision)["query"]))}
+
+    def unscaled(self, parameters: Arrays) -> tuple["SeedLayer", Arrays]:
+        """Project to queries that are sqrt(E) times as large, for SDPA to scale back."""
+        larger = parameters["W_Q"] * np.float64(self.D / self.H) ** 0.5
+        return self, {**parameters, "W_Q": larger}
 
     def layer(self) -> SeedAttention:
         """Return the layer with parameters that are still to be loaded."""
-        return SeedAttention(self.D, self.H, self.flag_mask, heads="looped")
+        return SeedAttention(self.D, self.H, self.causal, heads="looped")

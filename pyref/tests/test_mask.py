@@ -55,10 +55,10 @@ def observed(case: Case, inputs: Arrays) -> np.ndarray:
         operation = replace(operation, weight_std=None)
     parameters = operation.draw_parameters(Stream(case.seed))
     apart = {role: array.copy() for role, array in inputs.items()}
-    before = operation.forward(apart, parameters, np.float32)
+    before = operation.forward(apart, parameters, "float32")["output"]
     columns = []
     for j in range(inputs["key"].shape[-2]):
-        after = operation.forward(changed(operation, apart, j), parameters, np.float32)
+        after = operation.forward(changed(operation, apart, j), parameters, "float32")["output"]
         columns.append((before != after).any(axis=-1))
     return np.stack(columns, axis=-1)
 
@@ -94,7 +94,7 @@ def test_a_query_that_sees_nothing_gives_the_output_bias():
     case = named("mha/causal-left-padding")
     stream = Stream(case.seed)
     parameters = case.operation.draw_parameters(stream)
-    output = case.operation.forward(case.operation.draw_inputs(stream), parameters, np.float32)
+    output = case.operation.forward(case.operation.draw_inputs(stream), parameters, "float32")["output"]
     for b, filler in enumerate((2, 0, 5, 3, 7)):
         assert (output[b, :filler] == parameters["out_proj.bias"]).all()
         assert (output[b, filler:] != parameters["out_proj.bias"]).all()

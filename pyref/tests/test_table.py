@@ -53,8 +53,11 @@ def scores(case, made):
     fields = record(made, case.name)
     inputs = crosscheck.read(made / case.name, fields["inputs"])
     parameters = crosscheck.read(made / case.name, fields.get("state_dict", {}))
-    q, k, _ = crosscheck.project(fields["config"], inputs, parameters)
-    return q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]), crosscheck.visible(fields["config"], inputs, q, k)
+    if parameters:
+        found = crosscheck.multihead.layer(fields["config"], inputs, parameters)
+    else:
+        found = crosscheck.attention.function(fields["config"], inputs)
+    return found.q @ found.k.swapaxes(-1, -2) * found.scale, found.sees
 
 
 @each_case

@@ -1,0 +1,69 @@
+"""An independent computation of a case, in NumPy and float64: PyTorch can be wrong, or misused.
+
+It shares nothing with the PyTorch side. It reads the files of a written case as any reader would, splits
+heads with einsum, and attends query by query over the keys that the query may see, so that no mask is ever
+added to a score and no empty row is ever divided.
+"""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pyref.crosscheck import attention, multihead
+
+TOLERANCE = 1e-12  # of the largest element: some thousand float64 roundings, and any mistake is far above
+TRUTHS = {"output": "truth", "weights": "weights_truth"}  # the file of what is computed under either name
+
+
+def verify(folder: Path) -> None:
+    """Raise ValueError unless the truth in a case's folder agrees with this computation."""
+    difference = deviation(folder)
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"{folder.parent.name}/{folder.name}: pytorch's float64 result is {difference:.1e} away from"
+            f" the numpy cross-check, relative to its largest element; at most {TOLERANCE:.0e} is allowed"
+        )
+
+
+def deviation(folder: Path) -> float:
+    """Return the largest difference from a truth, relative to the largest element of that truth."""
+    case = json.loads((folder / "case.json").read_text(encoding="ascii"))
+    got = compute(case["config"], read(folder, case["inputs"]), read(folder, case.get("state_dict", {})))
+    wanted = {name: case["expected"][file] for name, file in TRUTHS.items() if file in case["expected"]}
+    return max(distance(got[name], np.load(folder / file)) for name, file in wanted.items())
+
+
+def distance(got: np.ndarray, want: np.ndarray) -> float:
+    """Return the largest difference relative to the largest element; infinite if NaN is elsewhere."""
+    finite = np.isfinite(want)
+    if got.shape != want.shape or np.isinf(want).any() or (np.isfinite(got) != finite).any():
+        return np.inf
+    return float(np.abs(got - want)[finite].max() / np.abs(want[finite]).max())
+
+
+def read(folder: Path, files: dict[str, str]) -> dict[str, np.ndarray]:
+    """Return arrays by name, floats as float64."""
+    return {name: widen(np.load(folder / file)) for name, file in files.items()}
+
+
+def widen(array: np.ndarray) -> np.ndarray:
+    """Return floats as float64. An array of uint16 is the bits of bfloat16, the upper half of a float32."""
+    if array.dtype == np.uint16:
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array if array.dtype == np.bool_ else array.astype(np.float64)
+
+
+def compute(
+    config: dict, inputs: dict[str, np.ndarray], parameters: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and perhaps "weights"."""
+    match config.get("keys"):
+        case None:
+            return attention.compute(config, inputs)
+        case "torch" | "seed":
+            return multihead.compute(config, inputs, parameters)
+        case _:
+            decoder = importlib.import_module("pyref.crosscheck.decoder")
+            return decoder.compute(config, inputs, parameters)

@@ -1,0 +1,115 @@
+"""Attention itself, query by query, and the function alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """One attention. The leading dimensions (...) are the same everywhere, and the last of them is the heads."""
+
+    q: np.ndarray  # (..., L, E)
+    k: np.ndarray  # (..., S, E)
+    v: np.ndarray  # (..., S, Ev)
+    sees: np.ndarray  # (..., L, S), true where a query may see a key
+    added: np.ndarray  # (..., L, S), what is added to the scaled and capped scores
+    scale: float
+    softcap: float | None = None
+    sinks: np.ndarray | None = None  # (H), one more logit for each head, which has no value
+    empty: float = 0.0  # what a query gives that sees no key
+
+    def attend(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the context (..., L, Ev) and the weights (..., L, S)."""
+        context = np.full((*self.sees.shape[:-1], self.v.shape[-1]), self.empty)
+        weights = np.full(self.sees.shape, self.empty)
+        for index in np.ndindex(self.sees.shape[:-1]):
+            keys = np.flatnonzero(self.sees[index])
+            if len(keys) == 0:
+                continue
+            weights[index] = 0
+            weights[index][keys] = softmax(self.logits(index, keys), self.sink(index))
+            context[index] = weights[index][keys] @ self.v[index[:-1]][keys]
+        return context, weights
+
+    def logits(self, index: tuple[int, ...], keys: np.ndarray) -> np.ndarray:
+        """Return one query's logits of the keys that it sees; the index is (..., query)."""
+        scores = self.k[index[:-1]][keys] @ self.q[index] * self.scale
+        if self.softcap is not None:
+            scores = self.softcap * np.tanh(scores / self.softcap)
+        return scores + self.added[index][keys]
+
+    def sink(self, index: tuple[int, ...]) -> float:
+        """Return the logit of a query's sink: minus infinity, which weighs nothing, where there are none."""
+        return -np.inf if self.sinks is None else self.sinks[index[-2]]
+
+
+def softmax(logits: np.ndarray, sink: float) -> np.ndarray:
+    """Return the weights of the logits beside one more, whose weight is dropped."""
+    largest = max(logits.max(), sink)
+    exps = np.exp(logits - largest)
+    return exps / (exps.sum() + np.exp(sink - largest))
+
+
+def compute(config: dict, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the output (..., L, Ev) of the function."""
+    return {"output": function(config, inputs).attend()[0]}
+
+
+def function(config: dict, inputs: dict[str, np.ndarray]) -> Attention:
+    """Return the attention of a case of scaled_dot_product_attention."""
+    q, k, v = inputs["query"], inputs["key"], inputs["value"]
+    if config.get("enable_gqa"):
+        H, Hk = q.shape[-3], k.shape[-3]
+        group = np.arange(H) // (H // Hk)
+        k, v = k[..., group, :, :], v[..., group, :, :]
+    leading = np.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)))
+    L, S = q.shape[-2], k.shape[-2]
+    bias = np.broadcast_to(inputs.get("bias", 0.0), (*leading, L, S))
+    sees = causal(config, L, S) & near(config, L, S) & inputs.get("allow", True) & (bias > -np.inf)
+    return Attention(
+        q=np.broadcast_to(q, (*leading, *q.shape[-2:])),
+        k=np.broadcast_to(k, (*leading, *k.shape[-2:])),
+        v=np.broadcast_to(v, (*leading, *v.shape[-2:])),
+        sees=sees,
+        added=bias + alibi(config, leading, L, S),
+        scale=1 / np.sqrt(q.shape[-1]) if config["scale"] is None else config["scale"],
+        softcap=config.get("softcap"),
+        sinks=inputs.get("sinks"),
+        empty=np.nan if config["empty_row"] == "nan" else 0.0,
+    )
+
+
+def ahead(config: dict, L: int, S: int) -> np.ndarray:
+    """Return (L, S), how far each key stands after each query; under lower-right the last two meet."""
+    first = S - L if config["causality"] == "lower-right" else 0
+    return np.arange(S)[None, :] - (first + np.arange(L))[:, None]
+
+
+def causal(config: dict, L: int, S: int) -> np.ndarray:
+    """Return bool (L, S), true where causality lets a query see a key."""
+    return (ahead(config, L, S) <= 0) | (config["causality"] == "none")
+
+
+def near(config: dict, L: int, S: int) -> np.ndarray:
+    """Return bool (L, S), true where a key is in a query's window."""
+    return np.abs(ahead(config, L, S)) < config.get("window", np.inf)
+
+
+def alibi(config: dict, leading: tuple[int, ...], L: int, S: int) -> np.ndarray | float:
+    """Return (H, L, S), what ALiBi adds to the logits."""
+    if not config.get("alibi"):
+        return 0.0
+    return -slopes(leading[-1])[:, None, None] * np.abs(ahead(config, L, S))
+
+
+def slopes(H: int) -> np.ndarray:
+    """Return ALiBi's slope of each head (Press, Smith and Lewis, 2022).
+
+    The published rule, by halves of the exponent: 8 heads have 1/2, 1/4, ..., 1/256. Between powers of two,
+    the heads that are too many take every other slope of twice as many.
+    """
+    power = 2 ** (H.bit_length() - 1)
+    own = np.exp2(-8 / power * np.arange(1, power + 1))
+    between = np.exp2(-4 / power * np.arange(1, 2 * (H - power), 2))
+    return np.concatenate([own, between])
