@@ -32,13 +32,17 @@ def generate(target: Path) -> int:
 
 
 def check(committed: Path) -> int:
-    """Regenerate into a scratch folder and print, for each file, whether its bytes are the same."""
+    """Regenerate into a scratch folder, name every file whose bytes are not the same, and count them all."""
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
-        outcomes = list(drift.compare(committed, Path(folder), suite.groups(CASES)))
-    kinds = Counter(outcome.kind for outcome in outcomes)
-    print(*outcomes, sep="\n")
+        outcomes = drift.compare(committed, Path(folder), suite.groups(CASES))
+    for file, outcome in outcomes.items():
+        if outcome != "identical":
+            print(f"{outcome:<7}  {file}")
+    kinds = Counter(outcomes.values())
     print(f"{committed}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    if kinds["differs"]:
+        print(f"by how much: pyref/regenerate --into DIR, then difftest review {committed} DIR")
     return 0 if set(kinds) == {"identical"} else 1
 
 

@@ -17,6 +17,9 @@ PYTHON = "3.11"
 # differs between CPUs.
 VARIABLES = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE"}
 
+# Set by `regenerate --torch VERSION` alone: the version to accept in place of the pinned one.
+OTHER_TORCH = "PYREF_TORCH"
+
 REQUIREMENTS = Path(__file__).with_name("requirements.in")
 
 
@@ -28,10 +31,10 @@ def require() -> None:
 
 
 def wrong_versions() -> list[str]:
-    """Say which of Python and the pinned packages differ from `requirements.in`."""
+    """Say which of Python and the pinned packages are not as `requirements.in` has them, or as asked for."""
     found = {"python": python()}
     found |= {name: metadata.version(name) for name in pins()}
-    wanted = {"python": PYTHON} | pins()
+    wanted = {"python": PYTHON} | pins(os.environ.get(OTHER_TORCH))
     return [f"{name} is {found[name]}, want {wanted[name]}" for name in wanted if found[name] != wanted[name]]
 
 
@@ -54,7 +57,8 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def pins() -> dict[str, str]:
-    """Return the version of each package that `requirements.in` asks for."""
+def pins(torch: str | None = None) -> dict[str, str]:
+    """Return the version of each package that `requirements.in` asks for, PyTorch's replaced by `torch`."""
     lines = REQUIREMENTS.read_text(encoding="ascii").splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    return pinned | ({"torch": torch} if torch else {})

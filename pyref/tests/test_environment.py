@@ -34,8 +34,20 @@ def test_every_wrong_version_is_named(monkeypatch):
         assert problem in str(caught.value)
 
 
+def test_another_torch_is_accepted_only_where_it_was_asked_for(monkeypatch):
+    versions = environment.pins("2.14.1")
+    monkeypatch.setattr(environment.metadata, "version", versions.get)
+    with pytest.raises(RuntimeError, match=r"only: torch is 2\.14\.1, want 2\.15\.0$"):
+        environment.require()
+    monkeypatch.setenv(environment.OTHER_TORCH, "2.14.1")
+    environment.require()
+    versions["torch"], versions["numpy"] = environment.pins()["torch"], "0.1"
+    with pytest.raises(RuntimeError, match=r"only: torch is 2\.15\.0, want 2\.14\.1; numpy is 0\.1, want"):
+        environment.require()
+
+
 def test_one_file_imports_torch():
-    sources = [path for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    sources = [path for path in ROOT.rglob("*.py") if "/.venv" not in str(path)]
     assert [path for path in sources if "torch" in imported(path)] == [ROOT / "pyref" / "pinned.py"]
 
 
