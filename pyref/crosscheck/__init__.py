@@ -59,6 +59,8 @@ def compute(
     config: dict, inputs: dict[str, np.ndarray], parameters: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and perhaps "weights"."""
+    prefix = config.get("prefix", "")
+    parameters = {name.removeprefix(prefix): array for name, array in parameters.items()}
     match config.get("keys"):
         case None:
             return attention.compute(config, inputs)
