@@ -12,10 +12,8 @@ from pyref.pinned import torch
 
 Score = Callable[..., torch.Tensor]  # (score, batch, head, query, key) -> score, as flex_attention has it
 
-# `import torch` does not bring this module along. Its eager mode warns that it is slow, and at these sizes
-# nothing is.
+# `import torch` does not bring this module along.
 flex_attention = import_module("torch.nn.attention.flex_attention").flex_attention
-warnings.filterwarnings("ignore", "flex_attention called without torch.compile")
 
 
 def sdpa(
@@ -43,7 +41,9 @@ def flex(
             return value
         return torch.where(allow[b % len(allow), 0, i, j], value, -torch.inf)
 
-    return flex_attention(q, k, v, score_mod=modify, scale=scale, enable_gqa=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "flex_attention called without torch.compile")  # that it is slow
+        return flex_attention(q, k, v, score_mod=modify, scale=scale, enable_gqa=True)
 
 
 def with_sinks(

@@ -59,8 +59,7 @@ def compute(
     config: dict, inputs: dict[str, np.ndarray], parameters: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and perhaps "weights"."""
-    prefix = config.get("prefix", "")
-    parameters = {name.removeprefix(prefix): array for name, array in parameters.items()}
+    parameters = bare(config, parameters)
     match config.get("keys"):
         case None:
             return attention.compute(config, inputs)
@@ -69,3 +68,8 @@ def compute(
         case _:
             decoder = importlib.import_module("pyref.crosscheck.decoder")
             return decoder.compute(config, inputs, parameters)
+
+
+def bare(config: dict, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return parameters by the layer's own names, without what a model around it puts before them."""
+    return {name.removeprefix(config.get("prefix", "")): array for name, array in parameters.items()}

@@ -127,7 +127,7 @@ CASES = (
             scale=0.5,
             softcap=2.0,
             window=4,
-            padding=left(7, 9, 4, 2),
+            padding=left(6, 9, 4, 2),
         ),
     ),
     Case(
@@ -148,7 +148,7 @@ CASES = (
     Case(
         "decoder/alibi-left-padding",
         "ALiBi for six heads, with the slopes of four and two of those of eight; padded on the left.",
-        DecoderAttention(B=4, L=9, D=44, H=6, Hk=2, E=10, alibi=True, padding=left(7, 9, 4, 2)),
+        DecoderAttention(B=4, L=9, D=44, H=6, Hk=2, E=10, alibi=True, padding=left(5, 9, 8, 3)),
     ),
     Case(
         "decoder/alibi-cache",
