@@ -20,15 +20,21 @@ class Stream:
 
     seed: int
 
-    def normal(self, name: str, shape: tuple[int, ...], std: float | np.ndarray = 1.0) -> np.ndarray:
-        """Return float32 values of mean 0 and the given standard deviation, none beyond 6 of them.
+    def normal(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        std: float | np.ndarray = 1.0,
+        dtype: type[np.floating] = np.float32,
+    ) -> np.ndarray:
+        """Return values of mean 0 and the given standard deviation, none beyond 6 of them.
 
         The sum of 12 uniforms (Irwin-Hall) is centred and divided by 2^32 without rounding. The product
-        with `std` is rounded to float64 and that to float32.
+        with `std` is rounded to float64 and that to `dtype`.
         """
         sums = self.words(name, (*shape, UNIFORMS)).astype(np.int64).sum(axis=-1)
         doubled = 2 * sums - UNIFORMS * (2**32 - 1)
-        return (doubled / 2**33 * std).astype(np.float32)
+        return (doubled / 2**33 * std).astype(dtype)
 
     def chance(self, name: str, shape: tuple[int, ...], probability: float) -> np.ndarray:
         """Return bools that are true with the given probability."""

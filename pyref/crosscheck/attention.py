@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """One attention. The leading dimensions (...) are the same everywhere, and the last of them is the heads."""
+    """One attention. The leading dimensions (...) are the same everywhere; the last of them is the heads."""
 
     q: np.ndarray  # (..., L, E)
     k: np.ndarray  # (..., S, E)

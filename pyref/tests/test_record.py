@@ -23,12 +23,16 @@ FIELDS = [
     "files",
 ]
 
+ON_DISK = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8", "bool": "|b1"}
+
 
 @each_case
 def test_fields_come_in_order_and_a_function_has_no_state_dict(case, made):
     fields = list(support.record(made, case.name))
     assert fields == [
-        name for name in [*FIELDS, "provenance"] if name != "state_dict" or case.group != "sdpa"
+        name
+        for name in [*FIELDS, "provenance"]
+        if name != "state_dict" or case.operation.name != "scaled_dot_product_attention"
     ]
 
 
@@ -47,16 +51,19 @@ def test_every_file_has_the_recorded_bytes_dtype_and_shape(case, made):
         array = np.load(path)
         assert about["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert about["shape"] == list(array.shape)
-        assert {"float32": "<f4", "float64": "<f8", "bool": "|b1"}[about["dtype"]] == array.dtype.str
+        assert ON_DISK[about["dtype"]] == array.dtype.str
         assert array.flags.c_contiguous
 
 
 @each_case
-def test_only_the_truth_is_float64_and_only_masks_are_bool(case, made):
+def test_truths_are_float64_masks_are_bool_and_the_rest_is_as_precise_as_the_case(case, made):
+    precision = case.operation.precision
+    special = dict.fromkeys(["truth", "weights_truth"], "float64")
+    special |= dict.fromkeys(["allow", "block", "padding"], "bool")
+    special["output"] = "float32" if precision == "float64" else precision
     for file, about in support.record(made, case.name)["files"].items():
         name = file.rpartition("/")[2].removesuffix(".npy")
-        want = {"truth": "float64", "allow": "bool", "padding": "bool"}.get(name, "float32")
-        assert about["dtype"] == want, file
+        assert about["dtype"] == special.get(name, precision), file
 
 
 @each_case
