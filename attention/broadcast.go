@@ -1,6 +1,9 @@
 package attention
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // strides says where the elements of a mask lie that is broadcast to the scores (..., L, S).
 type strides struct {
@@ -40,4 +43,22 @@ func (s strides) rowOf(n, i int) (at, step int) {
 		n /= s.dims[d]
 	}
 	return at + i*s.row, s.step
+}
+
+// broadcastShapes gives the shape that two broadcast to.
+func broadcastShapes(a, b []int) ([]int, bool) {
+	if len(a) < len(b) {
+		a, b = b, a
+	}
+	out := slices.Clone(a)
+	for back := 1; back <= len(b); back++ {
+		have, other := &out[len(out)-back], b[len(b)-back]
+		switch {
+		case *have == 1:
+			*have = other
+		case other != 1 && other != *have:
+			return nil, false
+		}
+	}
+	return out, true
 }

@@ -3,40 +3,68 @@ package attention
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // Config says what a [MultiHead] layer computes. The zero value of every option is stated;
 // EmbedDim and NumHeads have no default.
 type Config struct {
-	EmbedDim int // D, the width of the query and of the output; embed_dim in PyTorch
-	NumHeads int // H, divides EmbedDim
-	KDim     int // width of the key input; 0 is EmbedDim
-	VDim     int // width of the value input; 0 is EmbedDim
+	EmbedDim   int // D, the width of the query and of the output; embed_dim in PyTorch
+	NumHeads   int // H
+	NumKVHeads int // Hk, divides NumHeads; 0 is NumHeads. Query head h uses key and value head h / (H/Hk)
+	HeadDim    int // E, the width of a head; 0 is EmbedDim / NumHeads, which must then be whole
+	KDim       int // width of the key input; 0 is EmbedDim
+	VDim       int // width of the value input; 0 is EmbedDim
 
-	// Bidirectional lets every query see every key. The zero value is causal: query i sees
-	// the keys 0..i (top-left, as is_causal in PyTorch). Most layers that people port are
-	// decoders, and a causal mask that is missing by default is a mistake nobody sees.
+	// Bidirectional lets every query see every key. The zero value is causal: query i sees the
+	// whole cache and the keys 0..i (top-left, as is_causal in PyTorch). Most layers that people
+	// port are decoders, and a causal mask that is missing by default is a mistake nobody sees.
 	Bidirectional bool
 
-	// WithoutBias leaves out all four biases, as bias=False. The zero value has them, as in
-	// PyTorch.
+	// WithoutBias leaves out all biases, as bias=False. The zero value has them, as in PyTorch.
 	WithoutBias bool
+	// WithoutOutputBias leaves out that of the output projection alone, as Qwen2 does.
+	WithoutOutputBias bool
+
+	Scale    float64 // of the scores; 0 is 1/sqrt(HeadDim)
+	Softcap  float64 // c: scores become c tanh(score / c); 0 is none
+	Window   int     // a query sees keys at a distance below it; 0 is no limit
+	ALiBi    bool    // scores lose a slope of the head times the distance, see [Slopes]
+	Sinks    bool    // a learned logit for each head takes part in the softmax, without a value
+	Relative int     // R: a learned bias for each distance, clipped at R, and head; 0 is none
+	RoPE     *RoPE   // rotary positions of query and key; nil is none
+	QKNorm   *QKNorm // a norm of each head's query and key, before RoPE; nil is none
+	BiasKV   bool    // one more learned key and value, bias_k and bias_v; add_bias_kv in PyTorch
+	ZeroAttn bool    // one more key and value of zeros; add_zero_attn in PyTorch
 
 	Keys     Keys     // names of the parameters; the zero value is TorchKeys
+	Prefix   string   // stands before every name: "module.", "model.layers.0.self_attn."
+	Order    Order    // of the dimensions of the inputs; the zero value is BatchFirst
+	Weights  Weights  // attention weights to return; the zero value is NoWeights
 	EmptyRow EmptyRow // what a query that may see no key gives; the zero value is EmptyZero
 }
 
-// Keys is a set of state dict keys.
-type Keys int
+// Order is that of the dimensions of query, key, value and output.
+type Order int
 
 const (
-	// TorchKeys are those of torch.nn.MultiheadAttention: in_proj_weight (query, key and value
-	// stacked), in_proj_bias, out_proj.weight, out_proj.bias; and q_proj_weight, k_proj_weight,
-	// v_proj_weight in place of in_proj_weight when KDim or VDim differ from EmbedDim.
-	TorchKeys Keys = iota
-	// SeedKeys are W_Q, W_K, W_V, W_O, each (out, in) as in torch.nn.Linear, without biases.
-	SeedKeys
+	// BatchFirst is (B, T, width): batch_first=True.
+	BatchFirst Order = iota
+	// SequenceFirst is (T, B, width): PyTorch's default for nn.MultiheadAttention.
+	SequenceFirst
+	// Unbatched is (T, width). A padding mask has no batch dimension either.
+	Unbatched
+)
+
+// Weights says which attention weights a layer returns beside its output.
+type Weights int
+
+const (
+	// NoWeights: none, need_weights=False.
+	NoWeights Weights = iota
+	// AveragedWeights: their mean over the heads, (B, L, S); need_weights=True.
+	AveragedWeights
+	// WeightsPerHead: (B, H, L, S); need_weights=True, average_attn_weights=False.
+	WeightsPerHead
 )
 
 // EmptyRow is what attention gives for a query that may see no key at all.
@@ -59,15 +87,23 @@ const (
 	NotCausal Causality = iota
 	// TopLeft: query i sees keys 0..i, also when there are more keys than queries; is_causal=True.
 	TopLeft
+	// LowerRight: query i sees keys 0..i+S-L, so that the last query sees every key;
+	// torch.nn.attention.bias.causal_lower_right. A query that would see no key sees none.
+	LowerRight
 )
 
-// withDefaults fills in the key and value widths.
+// withDefaults fills in every width that is 0. HeadDim stays 0 where NumHeads is.
 func (c Config) withDefaults() Config {
-	if c.KDim == 0 {
-		c.KDim = c.EmbedDim
+	fill := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
 	}
-	if c.VDim == 0 {
-		c.VDim = c.EmbedDim
+	fill(&c.KDim, c.EmbedDim)
+	fill(&c.VDim, c.EmbedDim)
+	fill(&c.NumKVHeads, c.NumHeads)
+	if c.NumHeads > 0 {
+		fill(&c.HeadDim, c.EmbedDim/c.NumHeads)
 	}
 	return c
 }
@@ -80,104 +116,80 @@ func (c Config) Check() error {
 			errs = append(errs, fmt.Errorf("config: "+format, args...))
 		}
 	}
-	refuse(c.EmbedDim <= 0, "embed dim %d, want at least 1", c.EmbedDim)
-	refuse(c.NumHeads <= 0, "num heads %d, want at least 1", c.NumHeads)
-	refuse(c.EmbedDim > 0 && c.NumHeads > 0 && c.EmbedDim%c.NumHeads != 0,
-		"num heads %d does not divide embed dim %d", c.NumHeads, c.EmbedDim)
-	refuse(c.KDim < 0, "kdim %d, want 0 (embed dim) or more", c.KDim)
-	refuse(c.VDim < 0, "vdim %d, want 0 (embed dim) or more", c.VDim)
+	c.checkWidths(refuse)
+	c.checkScores(refuse)
+	c.checkKeys(refuse)
+	refuse(c.Order < BatchFirst || c.Order > Unbatched, "unknown order %d", c.Order)
+	refuse(c.Weights < NoWeights || c.Weights > WeightsPerHead, "unknown weights %d", c.Weights)
+	refuse(c.EmptyRow < EmptyZero || c.EmptyRow > EmptyNaN, "unknown empty row %d", c.EmptyRow)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
 	for _, p := range c.withDefaults().parameters() {
 		_, err := Size(p.shape)
 		refuse(err != nil, "%s: %w", p.name, err)
 	}
-	refuse(c.Keys < TorchKeys || c.Keys > SeedKeys, "unknown keys %d", c.Keys)
-	refuse(c.Keys == SeedKeys && !c.WithoutBias, "the keys W_Q W_K W_V W_O name no biases: set WithoutBias")
-	refuse(c.EmptyRow < EmptyZero || c.EmptyRow > EmptyNaN, "unknown empty row %d", c.EmptyRow)
 	return errors.Join(errs...)
 }
 
-// parameters gives names and shapes in the order in which PyTorch registers them. The key and
-// value widths must be filled in.
-func (c Config) parameters() []parameter {
-	d := c.EmbedDim
-	var list []parameter
-	add := func(name string, shape ...int) { list = append(list, parameter{name: name, shape: shape}) }
-	switch {
-	case c.Keys == SeedKeys:
-		add("W_Q", d, d)
-		add("W_K", d, c.KDim)
-		add("W_V", d, c.VDim)
-		add("W_O", d, d)
-		return list
-	case c.KDim == d && c.VDim == d:
-		add("in_proj_weight", 3*d, d)
-	default:
-		add("q_proj_weight", d, d)
-		add("k_proj_weight", d, c.KDim)
-		add("v_proj_weight", d, c.VDim)
-	}
-	if !c.WithoutBias {
-		add("in_proj_bias", 3*d)
-	}
-	add("out_proj.weight", d, d)
-	if !c.WithoutBias {
-		add("out_proj.bias", d)
-	}
-	return list
-}
+type refusal func(wrong bool, format string, args ...any)
 
-// CheckStateDict says what a strict [MultiHead.LoadStateDict] of a layer with this configuration
-// would refuse, without making the layer.
-func (c Config) CheckStateDict(dict StateDict) error {
-	_, err := checkLoad("MultiHead", c.withDefaults().parameters(), dict, Strict)
-	return err
-}
+// maxWidth bounds every width and number, so that no product of three of them overflows.
+const maxWidth = 1 << 20
 
-// CheckInputs says what [MultiHead.Forward] would refuse: every shape that does not fit the
-// configuration or another input.
-func (c Config) CheckInputs(in Inputs) error {
-	c = c.withDefaults()
-	var errs []error
-	width := func(name string, t *Tensor, want int, letters string) {
-		if err := t.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		} else if len(t.Shape) != 3 || t.Shape[2] != want || t.Shape[0] < 1 || t.Shape[1] < 1 {
-			errs = append(errs, fmt.Errorf("%s: shape %s, want (%s, %d) with no dimension 0",
-				name, FormatShape(t.Shape), letters, want))
-		}
-	}
-	width("query", in.Query, c.EmbedDim, "B, L")
-	width("key", in.Key, c.KDim, "B, S")
-	width("value", in.Value, c.VDim, "B, S")
-	if len(errs) > 0 {
-		return errors.Join(errs...)
-	}
-
-	batch, queries, keys := in.Query.Shape[0], in.Query.Shape[1], in.Key.Shape[1]
-	equal := func(name string, shape, want []int, letters string) {
-		if !slices.Equal(shape, want) {
-			errs = append(errs, fmt.Errorf("%s: shape %s, want %s %s",
-				name, FormatShape(shape), letters, FormatShape(want)))
-		}
-	}
-	equal("key", in.Key.Shape, []int{batch, keys, c.KDim}, "(B, S, kdim)")
-	equal("value", in.Value.Shape, []int{batch, keys, c.VDim}, "(B, S, vdim)")
-	for _, m := range []struct {
-		name    string
-		mask    *Mask
-		want    []int
-		letters string
+func (c Config) checkWidths(refuse refusal) {
+	for _, width := range []struct {
+		name         string
+		value, least int
+		otherwise    string
 	}{
-		{"block", in.Block, []int{queries, keys}, "(L, S)"},
-		{"padding", in.Padding, []int{batch, keys}, "(B, S)"},
+		{"embed dim", c.EmbedDim, 1, ""},
+		{"num heads", c.NumHeads, 1, ""},
+		{"num kv heads", c.NumKVHeads, 0, "0 (num heads) or "},
+		{"head dim", c.HeadDim, 0, "0 (embed dim / num heads) or "},
+		{"kdim", c.KDim, 0, "0 (embed dim) or "},
+		{"vdim", c.VDim, 0, "0 (embed dim) or "},
 	} {
-		if m.mask == nil {
-			continue
-		}
-		if err := m.mask.Check(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", m.name, err))
-		}
-		equal(m.name, m.mask.Shape, m.want, m.letters)
+		refuse(width.value < width.least || width.value > maxWidth, "%s %d, want %sat least 1 and at most %d",
+			width.name, width.value, width.otherwise, maxWidth)
 	}
-	return errors.Join(errs...)
+	if c.NumHeads <= 0 || c.EmbedDim <= 0 {
+		return
+	}
+	refuse(c.HeadDim == 0 && c.EmbedDim%c.NumHeads != 0,
+		"num heads %d does not divide embed dim %d", c.NumHeads, c.EmbedDim)
+	refuse(c.NumKVHeads > 0 && c.NumHeads%c.NumKVHeads != 0,
+		"num kv heads %d does not divide num heads %d", c.NumKVHeads, c.NumHeads)
+}
+
+func (c Config) checkScores(refuse refusal) {
+	refuse(!finite(c.Scale), "scale %v is not finite", c.Scale)
+	refuse(!finite(c.Softcap) || c.Softcap < 0, "softcap %v, want 0 (none) or a positive number", c.Softcap)
+	refuse(c.Window < 0, "window %d, want 0 (none) or at least 1", c.Window)
+	refuse(c.Relative < 0 || c.Relative > maxWidth, "relative bias %d, want 0 (none) or a distance up to %d", c.Relative, maxWidth)
+	if c.RoPE != nil {
+		c.RoPE.check(c.withDefaults().HeadDim, refuse)
+	}
+	refuse(c.QKNorm != nil && !(finite(c.QKNorm.Epsilon) && c.QKNorm.Epsilon >= 0),
+		"qk norm epsilon: want a finite number, 0 or more")
+	appended := c.BiasKV || c.ZeroAttn
+	positioned := c.RoPE != nil || c.ALiBi || c.Relative > 0 || c.Window > 0
+	refuse(appended && positioned, "keys appended by bias kv or zero attn have no position: not together with RoPE, ALiBi, relative bias or a window")
+}
+
+// Check, with the parameters' names: what a layout cannot hold is refused.
+func (c Config) checkKeys(refuse refusal) {
+	l, known := layouts[c.Keys]
+	refuse(!known, "unknown keys %d", c.Keys)
+	if !known {
+		return
+	}
+	filled := c.withDefaults()
+	plain := filled.NumKVHeads == c.NumHeads && filled.HeadDim*c.NumHeads == c.EmbedDim
+	refuse(l.withoutBias && !c.WithoutBias, "the keys %s name no biases: set WithoutBias", l.name)
+	refuse(l.plain && !plain, "the keys %s have as many key heads as heads, together as wide as the model", l.name)
+	refuse(l.fused && (filled.KDim != c.EmbedDim || filled.VDim != c.EmbedDim),
+		"the keys %s hold query, key and value in one parameter: kdim and vdim must be embed dim", l.name)
+	refuse(c.BiasKV && c.Keys != TorchKeys, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
+	refuse(l.oneBias && c.WithoutOutputBias && !c.WithoutBias, "the keys %s have all biases or none", l.name)
 }

@@ -96,7 +96,7 @@ func TestSDPARefuses(t *testing.T) {
 		{"two dimensions", randomTensor(1, 3, 4), k, v, attention.SDPAOptions{}, "query: shape (3, 4), want 3 or more dimensions"},
 		{"no query", attention.NewTensor(2, 0, 4), k, v, attention.SDPAOptions{}, "query: shape (2, 0, 4)"},
 		{"key width", q, randomTensor(2, 2, 5, 3), v, attention.SDPAOptions{}, "key: shape (2, 5, 3) does not fit query (2, 3, 4)"},
-		{"key batch", q, randomTensor(2, 1, 5, 4), v, attention.SDPAOptions{}, "key: shape (1, 5, 4) does not fit"},
+		{"key batch", q, randomTensor(3, 3, 5, 4), v, attention.SDPAOptions{}, "key: shape (3, 5, 4) does not fit query (2, 3, 4)"},
 		{"value length", q, k, randomTensor(3, 2, 4, 6), attention.SDPAOptions{}, "value: shape (2, 4, 6) does not fit key (2, 5, 4)"},
 		{"mask shape", q, k, v, attention.SDPAOptions{Allow: attention.NewMask(5, 3)}, "allow: shape (5, 3) does not broadcast to the scores' (2, 3, 5)"},
 		{"mask rank", q, k, v, attention.SDPAOptions{Bias: attention.NewTensor(1, 1, 3, 5)}, "bias: shape (1, 1, 3, 5) does not broadcast"},

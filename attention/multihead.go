@@ -2,37 +2,23 @@ package attention
 
 import "errors"
 
-// MultiHead is multi-head attention: torch.nn.MultiheadAttention with batch_first=True and no
-// dropout (PyTorch 2.15.0), or, with [SeedKeys], four bias-free projections around
-// scaled_dot_product_attention. It is causal unless its configuration says otherwise.
+// MultiHead is multi-head attention: torch.nn.MultiheadAttention without dropout (PyTorch
+// 2.15.0), and the layers that decoders have in its place, with grouped heads, rotary positions,
+// a cache, and the parameters under other names. It is causal unless its configuration says
+// otherwise.
 //
 // Forward may be called from several goroutines at once, but not during LoadStateDict.
 type MultiHead struct {
 	config                 Config
 	parameters             []parameter // in the order PyTorch registers them
-	query, key, value, out projection
+	query, key, value, out projection  // copies, arranged by [MultiHead.arrange]
 }
 
-// projection is a view of the parameters of one linear map, y = x weight^T + bias.
+// projection is one linear map, y = x weight^T + bias.
 type projection struct {
 	weight  []float32 // (out, in)
 	bias    []float32 // (out) or nil
 	in, out int
-}
-
-// Inputs are the arguments of [MultiHead.Forward].
-type Inputs struct {
-	Query *Tensor // (B, L, D)
-	Key   *Tensor // (B, S, KDim); the query itself in self-attention
-	Value *Tensor // (B, S, VDim); the query itself in self-attention
-
-	Block   *Mask // (L, S), true is ignored: attn_mask. nil blocks nothing.
-	Padding *Mask // (B, S), true is ignored: key_padding_mask. nil ignores nothing.
-}
-
-// Outputs are the results of [MultiHead.Forward].
-type Outputs struct {
-	Output *Tensor // (B, L, D)
 }
 
 // New makes a layer whose parameters are all zero until [MultiHead.LoadStateDict] fills them.
@@ -42,43 +28,75 @@ func New(c Config) (*MultiHead, error) {
 		return nil, err
 	}
 	m := &MultiHead{config: c.withDefaults()}
-	m.register()
+	for _, p := range m.config.parameters() {
+		p.value = NewTensor(p.shape...)
+		m.parameters = append(m.parameters, p)
+	}
+	m.arrange()
 	return m, nil
 }
 
-// Config is the layer's configuration, with the widths of key and value filled in.
+// Config is the layer's configuration, with all widths filled in.
 func (m *MultiHead) Config() Config { return m.config }
 
-// register allocates the parameters and sets the four projections to look at them.
-func (m *MultiHead) register() {
+// arrange takes the four projections out of the parameters.
+func (m *MultiHead) arrange() {
 	c := m.config
-	m.query, m.key = projection{in: c.EmbedDim, out: c.EmbedDim}, projection{in: c.KDim, out: c.EmbedDim}
-	m.value, m.out = projection{in: c.VDim, out: c.EmbedDim}, projection{in: c.EmbedDim, out: c.EmbedDim}
-	third := func(packed []float32, i int) []float32 { // part i of a parameter that stacks three
-		n := len(packed) / 3
-		return packed[i*n : (i+1)*n]
+	query, key := c.projectionWidths()
+	widths := [4][2]int{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
+	for i, s := range layouts[c.Keys].sources(c) {
+		p := projection{in: widths[i][0], out: widths[i][1]}
+		p.weight = m.rows(s, p.in, p.out)
+		p.bias = m.biases(s, p.out)
+		*[]*projection{&m.query, &m.key, &m.value, &m.out}[i] = p
 	}
-	for _, p := range c.parameters() {
-		p.value = NewTensor(p.shape...)
-		m.parameters = append(m.parameters, p)
-		data := p.value.Data
-		switch p.name {
-		case "W_Q", "q_proj_weight":
-			m.query.weight = data
-		case "W_K", "k_proj_weight":
-			m.key.weight = data
-		case "W_V", "v_proj_weight":
-			m.value.weight = data
-		case "in_proj_weight":
-			m.query.weight, m.key.weight, m.value.weight = third(data, 0), third(data, 1), third(data, 2)
-		case "in_proj_bias":
-			m.query.bias, m.key.bias, m.value.bias = third(data, 0), third(data, 1), third(data, 2)
-		case "W_O", "out_proj.weight":
-			m.out.weight = data
-		case "out_proj.bias":
-			m.out.bias = data
+}
+
+// rows gathers a projection's weight, (out, in).
+func (m *MultiHead) rows(s source, in, out int) []float32 {
+	stored := m.parameter(s.weight)
+	weight := make([]float32, 0, in*out)
+	for o := range out {
+		row := o
+		if s.row != nil && !s.ownWeight {
+			row = s.row(o)
+		}
+		if !s.inOut {
+			weight = append(weight, stored.Data[row*in:][:in]...)
+			continue
+		}
+		for i := range in {
+			weight = append(weight, stored.Data[i*stored.Shape[1]+row])
 		}
 	}
+	return weight
+}
+
+// biases gathers a projection's bias, (out); nil where the layer has none.
+func (m *MultiHead) biases(s source, out int) []float32 {
+	stored := m.parameter(s.bias)
+	if stored == nil {
+		return nil
+	}
+	bias := make([]float32, out)
+	for o := range bias {
+		row := o
+		if s.row != nil {
+			row = s.row(o)
+		}
+		bias[o] = stored.Data[row]
+	}
+	return bias
+}
+
+// parameter finds a parameter by its name without the prefix; nil where the layer has none.
+func (m *MultiHead) parameter(name string) *Tensor {
+	for _, p := range m.parameters {
+		if p.name == m.config.Prefix+name {
+			return p.value
+		}
+	}
+	return nil
 }
 
 // StateDict returns copies of the parameters.
@@ -98,7 +116,18 @@ func (m *MultiHead) StateDict() StateDict {
 // A load that fails changes nothing. PyTorch differs: it has overwritten every parameter that
 // matched before it raises.
 func (m *MultiHead) LoadStateDict(dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
-	return load("MultiHead", m.parameters, dict, strictness)
+	keys, err := load("MultiHead", m.parameters, dict, strictness)
+	if err == nil && m.parameters != nil {
+		m.arrange()
+	}
+	return keys, err
+}
+
+// CheckStateDict says what a strict [MultiHead.LoadStateDict] of a layer with this configuration
+// would refuse, without making the layer.
+func (c Config) CheckStateDict(dict StateDict) error {
+	_, err := checkLoad("MultiHead", c.withDefaults().parameters(), dict, Strict)
+	return err
 }
 
 // Forward computes the layer. It fails when a shape does not fit the configuration or another
@@ -110,48 +139,162 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	if err := m.config.CheckInputs(in); err != nil {
 		return Outputs{}, err
 	}
+	c, s := m.config, m.config.sizes(in)
 
-	// 1. project: (B, T, width) -> (B, T, D)
-	q := m.query.apply(in.Query)
-	k := m.key.apply(in.Key)
-	v := m.value.apply(in.Value)
+	// 1. project: (B, T, width) -> (B, T, H*E) and (B, T, Hk*E)
+	q := m.query.apply(c.Order.batchFirst(in.Query))
+	k := m.key.apply(c.Order.batchFirst(in.Key))
+	v := m.value.apply(c.Order.batchFirst(in.Value))
 
-	// 2. split into heads: (B, T, D) -> (B, H, T, E)
-	heads := m.config.NumHeads
-	q, k, v = splitHeads(q, heads), splitHeads(k, heads), splitHeads(v, heads)
+	// 2. split into heads: (B, T, Hk*E) -> (B, Hk, T, E)
+	q, k, v = splitHeads(q, c.NumHeads), splitHeads(k, c.NumKVHeads), splitHeads(v, c.NumKVHeads)
 
-	// 3. attend, each head by itself: (B, H, L, E)
-	context, err := SDPA(q, k, v, SDPAOptions{Allow: m.allow(in), EmptyRow: m.config.EmptyRow})
-	if err != nil {
-		return Outputs{}, err
-	}
+	// 3. norm and rotate, each head by itself
+	m.norm(q, k)
+	c.RoPE.rotate(q, s.past)
+	c.RoPE.rotate(k, s.past)
 
-	// 4. concatenate the heads: (B, L, D)
+	// 4. put the cache before the new keys and values, and learned and zero ones behind
+	k = m.extend(in.PastKey, k, "bias_k")
+	v = m.extend(in.PastValue, v, "bias_v")
+
+	// 5. attend: (B, H, L, E), weights (B, H, L, S)
+	context, weights := m.core(q, k, v, in).attend(q, k, v, c.Weights != NoWeights)
+
+	// 6. concatenate the heads: (B, L, H*E)
 	merged := mergeHeads(context)
 
-	// 5. project the output: (B, L, D)
-	return Outputs{Output: m.out.apply(merged)}, nil
+	// 7. project the output: (B, L, D)
+	output := m.out.apply(merged)
+
+	return Outputs{Output: c.Order.restore(output), Weights: c.shown(weights)}, nil
 }
 
-// allow merges causality, Block and Padding into one mask of keys that take part,
-// (B, 1, L, S), or nil when every key does.
-func (m *MultiHead) allow(in Inputs) *Mask {
-	if m.config.Bidirectional && in.Block == nil && in.Padding == nil {
+func (m *MultiHead) norm(q, k *Tensor) {
+	if m.config.QKNorm != nil {
+		m.config.QKNorm.apply(q, m.parameter("q_norm.weight").Data)
+		m.config.QKNorm.apply(k, m.parameter("k_norm.weight").Data)
+	}
+}
+
+// extend puts a cache before x (B, Hk, T, E), and behind it the parameter of that name, where the
+// layer has it, and zeros, where the layer appends them.
+func (m *MultiHead) extend(past, x *Tensor, name string) *Tensor {
+	learned := m.parameter(name)
+	before, after := 0, m.appended()
+	if past != nil {
+		before = past.Shape[2]
+	}
+	if before+after == 0 {
+		return x
+	}
+	length, e := x.Shape[2], x.Shape[3]
+	y := NewTensor(x.Shape[0], x.Shape[1], before+length+after, e)
+	for n := range x.Shape[0] * x.Shape[1] {
+		to := block(y, n)
+		if past != nil {
+			copy(to, block(past, n))
+		}
+		copy(to[before*e:], block(x, n))
+		if learned != nil {
+			copy(to[(before+length)*e:][:e], learned.Data[n%x.Shape[1]*e:])
+		}
+	}
+	return y
+}
+
+// appended counts the keys that stand behind all others.
+func (m *MultiHead) appended() int {
+	n := 0
+	for _, on := range []bool{m.config.BiasKV, m.config.ZeroAttn} {
+		if on {
+			n++
+		}
+	}
+	return n
+}
+
+// core sets up the attention of one call.
+func (m *MultiHead) core(q, k, v *Tensor, in Inputs) *core {
+	c, s := m.config, m.config.sizes(in)
+	lead := []int{s.batch, c.NumHeads}
+	a := newCore(q, k, v, lead)
+	a.causal, a.offset, a.window, a.softcap = !c.Bidirectional, s.past, c.Window, c.Softcap
+	a.appended, a.emptyRow = m.appended(), c.EmptyRow
+	if c.Scale != 0 {
+		a.scale = c.Scale
+	}
+	if c.ALiBi {
+		a.slopes = Slopes(c.NumHeads)
+	}
+	if c.Sinks {
+		a.sinks = m.parameter("sinks").Data
+	}
+	if c.Relative > 0 {
+		a.relative, a.reach = m.parameter("relative_bias.weight").Data, c.Relative
+	}
+	a.setMasks(c.allow(in, s, a.appended), c.widened(in.Bias, s, a.appended))
+	return a
+}
+
+// allow merges Block and Padding into one mask of keys that take part, (B, H, L, S), or nil when
+// every key does. Appended keys always do.
+func (c Config) allow(in Inputs, s sizes, appended int) *Mask {
+	if in.Block == nil && in.Padding == nil {
 		return nil
 	}
-	batch, queries, keys := in.Query.Shape[0], in.Query.Shape[1], in.Key.Shape[1]
-	allow := NewMask(batch, 1, queries, keys)
-	for b := range batch {
-		for i := range queries {
-			row := allow.Data[(b*queries+i)*keys:][:keys]
-			for j := range row {
-				row[j] = (m.config.Bidirectional || j <= i) &&
-					(in.Block == nil || !in.Block.Data[i*keys+j]) &&
-					(in.Padding == nil || !in.Padding.Data[b*keys+j])
-			}
+	allow := NewMask(s.batch, c.NumHeads, s.queries, s.keys()+appended)
+	for row := range s.batch * c.NumHeads * s.queries {
+		batch := row / (c.NumHeads * s.queries)
+		to := allow.Data[row*(s.keys()+appended):][:s.keys()+appended]
+		for j := range to {
+			to[j] = j >= s.keys() ||
+				(in.Block == nil || !in.Block.Data[row*s.keys()%len(in.Block.Data)+j]) &&
+					(in.Padding == nil || !in.Padding.Data[batch*s.keys()+j])
 		}
 	}
 	return allow
+}
+
+// widened is an additive mask with zeros for appended keys: (L, S) or (B, H, L, S).
+func (c Config) widened(bias *Tensor, s sizes, appended int) *Tensor {
+	if bias == nil {
+		return nil
+	}
+	shape := []int{s.queries, s.keys() + appended}
+	if len(bias.Shape) == 3 {
+		shape = append([]int{s.batch, c.NumHeads}, shape...)
+	}
+	wide := NewTensor(shape...)
+	for row := range len(bias.Data) / s.keys() {
+		copy(wide.Data[row*(s.keys()+appended):], bias.Data[row*s.keys():][:s.keys()])
+	}
+	return wide
+}
+
+// shown are the weights as the configuration asks for them.
+func (c Config) shown(weights *Tensor) *Tensor {
+	if c.Weights == AveragedWeights {
+		weights = averageHeads(weights)
+	}
+	if weights != nil && c.Order == Unbatched {
+		weights.Shape = weights.Shape[1:]
+	}
+	return weights
+}
+
+// averageHeads is the mean over the heads, (B, H, L, S) -> (B, L, S).
+func averageHeads(w *Tensor) *Tensor {
+	heads, size := w.Shape[1], w.Shape[2]*w.Shape[3]
+	mean := NewTensor(w.Shape[0], w.Shape[2], w.Shape[3])
+	for i := range mean.Data {
+		sum := 0.0
+		for h := range heads {
+			sum += float64(w.Data[(i/size*heads+h)*size+i%size])
+		}
+		mean.Data[i] = float32(sum / float64(heads))
+	}
+	return mean
 }
 
 // apply computes y = x weight^T + bias over the last dimension: (B, T, in) -> (B, T, out).
@@ -167,34 +310,5 @@ func (p projection) apply(x *Tensor) *Tensor {
 			out[o] = float32(sum)
 		}
 	})
-	return y
-}
-
-// splitHeads views the last dimension as H heads and moves them forward:
-// (B, T, H*E) -> (B, H, T, E). Head h is features h*E..(h+1)*E.
-func splitHeads(x *Tensor, heads int) *Tensor {
-	batch, length, e := x.Shape[0], x.Shape[1], x.Shape[2]/heads
-	y := NewTensor(batch, heads, length, e)
-	for b := range batch {
-		for h := range heads {
-			for t := range length {
-				copy(y.Data[((b*heads+h)*length+t)*e:][:e], x.Data[((b*length+t)*heads+h)*e:][:e])
-			}
-		}
-	}
-	return y
-}
-
-// mergeHeads undoes splitHeads: (B, H, T, E) -> (B, T, H*E).
-func mergeHeads(x *Tensor) *Tensor {
-	batch, heads, length, e := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
-	y := NewTensor(batch, length, heads*e)
-	for b := range batch {
-		for h := range heads {
-			for t := range length {
-				copy(y.Data[((b*length+t)*heads+h)*e:][:e], x.Data[((b*heads+h)*length+t)*e:][:e])
-			}
-		}
-	}
 	return y
 }

@@ -52,7 +52,8 @@ func TestImports(t *testing.T) {
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyNaN",
-	"TopLeft", "SeedKeys", "NewMask", "NewTensor", "FormatShape",
+	"NotCausal", "LowerRight", "Order", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "Keys",
+	"TorchKeys", "SeedKeys", "LlamaKeys", "GPT2Keys", "NeoXKeys", "FusedKeys", "FormatShape",
 }
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {

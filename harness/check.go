@@ -92,6 +92,13 @@ func runCase(s Subject, c *fixture.Case) (report.Result, error) {
 	if err != nil {
 		return report.Result{}, err
 	}
+	if c.Weights != nil {
+		findings, err := JudgeWeights(c, ran.Weights.Shape, ran.Weights.Float64s())
+		if err != nil {
+			return report.Result{}, err
+		}
+		ran.Findings = append(ran.Findings, findings...)
+	}
 	if len(ran.Findings) > 0 {
 		r.Findings, r.Verdict = ran.Findings, report.Fail
 	}

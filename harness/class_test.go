@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
@@ -105,14 +104,14 @@ func plants() []plant {
 		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }), classes: missing, match: "causal-next-seen"},
 		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
 		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: mask},
-		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool { p.Causal = !p.Causal; return p.Causal }, classes: missing, match: "causal-added"},
+		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool { had := p.Causal != nil; p.Causal = past; return !had }, classes: missing, match: "causal-added"},
 		{name: "padding ignored", change: func(p *oracle.Problem) bool { had := p.Padding != nil; p.Padding = nil; return had }, classes: missing, match: "padding-ignored"},
 		{name: "boolean mask ignored", change: func(p *oracle.Problem) bool { had := p.Allow != nil; p.Allow = nil; return had }, classes: missing, match: "mask-ignored"},
 		{name: "additive mask ignored", change: func(p *oracle.Problem) bool { had := p.Bias != nil; p.Bias = nil; return had }, classes: missing, match: "bias-ignored"},
 		{name: "scale missing", change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing"},
 		{name: "padding and causal mask missing", change: func(p *oracle.Problem) bool {
-			had := p.Padding != nil && p.Causal
-			p.Padding, p.Causal = nil, false
+			had := p.Padding != nil && p.Causal != nil
+			p.Padding, p.Causal = nil, nil
 			return had
 		}, classes: missing, match: "causal-missing+padding-ignored"},
 		{name: "heads split strided without the scale", variant: variant.Variant{Split: strided}, change: func(p *oracle.Problem) bool {
@@ -122,7 +121,7 @@ func plants() []plant {
 
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { p.Scale *= p.Scale; return true }, classes: unclear},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: unclear},
-		{name: "half as many heads", change: layer(func(l *oracle.Layer) { l.Heads /= 2 }), classes: unclear},
+		{name: "half as many heads", change: layer(func(l *oracle.Layer) { l.Heads, l.KVHeads = l.Heads/2, l.KVHeads/2 }), classes: unclear},
 		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
 		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
 		{name: "heads untransposed", variant: variant.Variant{Split: untransposed, Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
@@ -159,13 +158,13 @@ func plants() []plant {
 			return true
 		}, classes: []diagnose.Class{diagnose.WrongWeights}, match: "weights-transposed"},
 		{name: "inputs in column-major order", change: func(p *oracle.Problem) bool {
-			reread := func(t *attention.Tensor) *attention.Tensor {
-				out := attention.NewTensor(t.Shape...)
+			reread := func(t oracle.Array) oracle.Array {
+				out := oracle.Array{Shape: t.Shape, Value: make([]float64, len(t.Value))}
 				at := 0
 				var walk func(dim, place, stride int)
 				walk = func(dim, place, stride int) { // the last index is walked fastest, and is slowest in memory
 					if dim == len(t.Shape) {
-						out.Data[at] = t.Data[place]
+						out.Value[at] = t.Value[place]
 						at++
 						return
 					}
@@ -289,22 +288,15 @@ func plants() []plant {
 	}
 }
 
+// past is the causal mask.
+func past(i, j int) bool { return j < i+1 }
+
 // causalMask replaces the causal mask by another, or by none.
 func causalMask(sees func(i, j int) bool) func(*oracle.Problem) bool {
 	return func(p *oracle.Problem) bool {
-		if !p.Causal {
-			return false
-		}
-		p.Causal = false
-		if sees == nil {
-			return true
-		}
-		dims := len(p.Query.Shape)
-		p.Allow = attention.NewMask(p.Query.Shape[dims-2], p.Key.Shape[dims-2])
-		for at := range p.Allow.Data {
-			p.Allow.Data[at] = sees(at/p.Allow.Shape[1], at%p.Allow.Shape[1])
-		}
-		return true
+		had := p.Causal != nil
+		p.Causal = sees
+		return had
 	}
 }
 
@@ -337,15 +329,15 @@ func layerProblem(change func(*oracle.Problem)) func(*oracle.Problem) bool {
 
 // moveRows fills each row of the inputs from another.
 func moveRows(p *oracle.Problem, from func(batch, length, row int) int) {
-	move := func(t *attention.Tensor) *attention.Tensor {
-		out := t.Clone()
+	move := func(t oracle.Array) oracle.Array {
+		out := oracle.Array{Shape: t.Shape, Value: slices.Clone(t.Value)}
 		n := len(t.Shape)
 		length, width := t.Shape[n-2], t.Shape[n-1]
-		rows := len(t.Data) / width
+		rows := len(t.Value) / width
 		for row := range rows {
 			source := from(rows/length, length, row)
 			for i := range width {
-				out.Data[row*width+i] = t.Data[source*width+i]
+				out.Value[row*width+i] = t.Value[source*width+i]
 			}
 		}
 		return out

@@ -19,27 +19,108 @@ const reproduction = 1e-12
 // Judge compares an output of a case, wherever it was made, with PyTorch's float64 result and
 // diagnoses it when it is outside the noise. The error says that it cannot be judged: got does not
 // hold as many elements as its shape says, or the oracle does not reproduce PyTorch's result.
+//
+// The noise is computed by the oracle. That of a module, which the oracle does not know, was
+// measured by PyTorch and stands in the case.
 func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	if n, err := attention.Size(shape); err != nil || n != len(got) {
-		return report.Result{}, fmt.Errorf("%s: an output of shape %s and %d elements", c.Name, attention.FormatShape(shape), len(got))
+	if err := whole(c, shape, got); err != nil {
+		return report.Result{}, err
+	}
+	if c.Op == fixture.Module {
+		return judgeModule(c, shape, got), nil
 	}
 	problem := oracle.FromCase(c)
 	truth := expected(problem)
-	if err := reproduces(truth.Value, c.Truth); err != nil {
+	exact := inBatchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
+	if err := reproduces(truth.Value, exact.Value); err != nil {
 		return report.Result{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	truth.Value = c.Truth
-	comparison := compare.Outputs(shape, got, truth)
-	r := report.Result{
-		Case: c.Name, Purpose: c.Purpose, Verdict: report.Pass,
-		Comparison: comparison,
-		PyTorch:    compare.Outputs(c.Output.Shape, c.Output.Float64s(), truth),
-		Diagnosis:  diagnose.Diagnose(problem, truth, got, comparison),
+	truth.Value = exact.Value
+	shown := inOrder(c, truth)
+	comparison := compare.Outputs(shape, got, shown)
+	r := newResult(c, comparison, compare.Outputs(c.Output.Shape, c.Output.Float64s(), shown))
+	if comparison.SameShape() { // places are those of the layer's order, rows those of (B, L, D)
+		own := inBatchFirst(c, oracle.Array{Shape: shape, Value: got})
+		r.Diagnosis = diagnose.Diagnose(problem, truth, own.Value, compare.Outputs(own.Shape, own.Value, truth))
+	} else {
+		r.Diagnosis = diagnose.Diagnose(problem, shown, got, comparison)
 	}
+	return r, nil
+}
+
+// whole wants as many elements as a shape says.
+func whole(c *fixture.Case, shape []int, got []float64) error {
+	if n, err := attention.Size(shape); err != nil || n != len(got) {
+		return fmt.Errorf("%s: an output of shape %s and %d elements", c.Name, attention.FormatShape(shape), len(got))
+	}
+	return nil
+}
+
+func newResult(c *fixture.Case, comparison, torch compare.Comparison) report.Result {
+	r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Pass, Comparison: comparison, PyTorch: torch}
 	if !comparison.OK() {
 		r.Verdict = report.Fail
 	}
-	return r, nil
+	return r
+}
+
+// judgeModule has nothing but the case's own noise.
+func judgeModule(c *fixture.Case, shape []int, got []float64) report.Result {
+	truth := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
+	comparison := compare.Outputs(shape, got, truth)
+	r := newResult(c, comparison, compare.Outputs(c.Output.Shape, c.Output.Float64s(), truth))
+	r.Diagnosis = diagnose.DiagnoseUnknown(truth, got, comparison)
+	return r
+}
+
+// JudgeWeights compares attention weights of a case that has them with PyTorch's float64 ones, and
+// finds fault with those outside the noise. The error is as that of [Judge].
+func JudgeWeights(c *fixture.Case, shape []int, got []float64) (findings []string, err error) {
+	if err := whole(c, shape, got); err != nil {
+		return nil, err
+	}
+	weights := expectedWeights(c, oracle.FromCase(c).Weights())
+	if err := reproduces(weights.Value, c.WeightsTruth); err != nil {
+		return nil, fmt.Errorf("%s: weights: %w", c.Name, err)
+	}
+	weights.Value = c.WeightsTruth
+	compared := compare.Outputs(shape, got, weights)
+	switch {
+	case !compared.SameShape():
+		return []string{fmt.Sprintf("the attention weights have shape %s, want %s",
+			attention.FormatShape(shape), attention.FormatShape(weights.Shape))}, nil
+	case !compared.OK():
+		w := compared.Worst
+		return []string{fmt.Sprintf("the attention weights are outside the noise: max z %.3g (at most %g), rms z %.3g (at most %.1f), rel %.3g, gain %.3g; worst %s got %.8g want %.8g",
+			compared.MaxZ, compared.Limits.Z, compared.RMSZ, compared.Limits.RMS, compared.Rel, compared.Gain, w.Place(), w.Got, w.Want)}, nil
+	}
+	return nil, nil
+}
+
+// expectedWeights are those of every head, (B, H, L, S), as the layer shows them.
+func expectedWeights(c *fixture.Case, perHead oracle.Field) compare.Expected {
+	if c.Layer.Weights == attention.AveragedWeights {
+		perHead = perHead.MeanOfHeads()
+	}
+	return compare.Expected{Shape: c.Weights.Shape, Value: perHead.Value, Sigma: perHead.Sigma()}
+}
+
+// inBatchFirst brings a result of a case into the order in which the oracle computes.
+func inBatchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
+	if c.Op == fixture.SDPA {
+		return a
+	}
+	return oracle.BatchFirst(c.Layer.Order, a)
+}
+
+// inOrder brings what the oracle computed into the order of the case.
+func inOrder(c *fixture.Case, e compare.Expected) compare.Expected {
+	if c.Op == fixture.SDPA {
+		return e
+	}
+	value := oracle.InOrder(c.Layer.Order, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.InOrder(c.Layer.Order, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 
 func expected(p *oracle.Problem) compare.Expected {
@@ -70,8 +151,12 @@ type Sight struct {
 	Absent []diagnose.Mistake // the case has nothing to get wrong so
 }
 
-// Sees makes every known mistake on a case.
+// Sees makes every known mistake on a case. Of a module, which the oracle does not know, it sees
+// none: all are absent.
 func Sees(c *fixture.Case) Sight {
+	if c.Op == fixture.Module {
+		return Sight{Absent: diagnose.Mistakes}
+	}
 	problem := oracle.FromCase(c)
 	var s Sight
 	s.Seen, s.Blind, s.Absent = diagnose.Sees(problem, expected(problem))

@@ -18,20 +18,41 @@ const (
 	MaxRMSZ = 1.5
 )
 
+// Where sigma is not computed but measured, from PyTorch's own results on jittered inputs, it is
+// itself uncertain: over 56,560 correct outputs the largest z was 10.8 and rms z 1.01.
+const (
+	MeasuredMaxZ    = 20
+	MeasuredMaxRMSZ = 2
+)
+
+// Limits are the greatest z, and root mean square of z, that are accepted.
+type Limits struct{ Z, RMS float64 }
+
 // Expected is what an output is held against: the truth, and for each element the standard
 // deviation that rounding gives a correct implementation.
 type Expected struct {
 	Shape []int
 	Value []float64
 	Sigma []float64
+
+	Measured bool // sigma was measured, not computed
+}
+
+func (e Expected) limits() Limits {
+	if e.Measured {
+		return Limits{MeasuredMaxZ, MeasuredMaxRMSZ}
+	}
+	return Limits{MaxZ, MaxRMSZ}
 }
 
 // Comparison is an output against what was expected.
 type Comparison struct {
 	GotShape, WantShape []int
 
+	Limits Limits // by which it is accepted
+
 	Elements  int // of the expected output
-	Outside   int // elements further than MaxZ sigma from the truth
+	Outside   int // elements further than Limits.Z sigma from the truth
 	NonFinite int // of those, elements that are not finite, or finite where the truth is NaN
 
 	MaxZ, RMSZ float64 // of |got - want| / sigma
@@ -51,7 +72,7 @@ type Comparison struct {
 type Element struct {
 	Index     []int
 	Got, Want float64
-	Allowed   float64 // MaxZ sigma
+	Allowed   float64 // Limits.Z sigma
 	Z         float64
 }
 
@@ -64,14 +85,14 @@ func (e Element) Place() string {
 // shapes differ nothing else is compared. NaN where the truth is NaN is right; any other NaN or infinity is infinitely wrong
 // and stays out of Rel, Gain and Cosine.
 func Outputs(shape []int, got []float64, want Expected) Comparison {
-	c := Comparison{GotShape: shape, WantShape: want.Shape, Elements: len(want.Value)}
+	c := Comparison{GotShape: shape, WantShape: want.Shape, Limits: want.limits(), Elements: len(want.Value)}
 	if !c.SameShape() {
 		return c
 	}
 	c.Z = make([]float64, len(got))
 	for i, g := range got {
 		c.Z[i] = z(g, want.Value[i], want.Sigma[i])
-		if c.Z[i] > MaxZ {
+		if c.Z[i] > c.Limits.Z {
 			c.Outside++
 			if !isFinite(g) || !isFinite(want.Value[i]) {
 				c.NonFinite++
@@ -88,7 +109,7 @@ func (c Comparison) SameShape() bool { return slices.Equal(c.GotShape, c.WantSha
 
 // OK says whether the output is what a correct implementation may give.
 func (c Comparison) OK() bool {
-	return c.SameShape() && c.Elements > 0 && c.MaxZ <= MaxZ && c.RMSZ <= MaxRMSZ
+	return c.SameShape() && c.Elements > 0 && c.MaxZ <= c.Limits.Z && c.RMSZ <= c.Limits.RMS
 }
 
 // z is the distance in sigma. An element without noise must be exact.
@@ -149,7 +170,7 @@ func (c *Comparison) locate(got []float64, want Expected) {
 		if z > c.Z[worst] {
 			worst = i
 		}
-		if z > MaxZ && len(c.First) < listed {
+		if z > c.Limits.Z && len(c.First) < listed {
 			c.First = append(c.First, element(i, got, want, z))
 		}
 	}
@@ -161,7 +182,7 @@ func (c *Comparison) locate(got []float64, want Expected) {
 func element(i int, got []float64, want Expected, z float64) Element {
 	return Element{
 		Index: unravel(i, want.Shape), Got: got[i], Want: want.Value[i],
-		Allowed: MaxZ * want.Sigma[i], Z: z,
+		Allowed: want.limits().Z * want.Sigma[i], Z: z,
 	}
 }
 

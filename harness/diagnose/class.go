@@ -56,6 +56,17 @@ var checklist = []func(*evidence) *finding{
 	nothingFits,
 }
 
+// structural is what is left of the checklist where the oracle does not know the computation, so
+// that no mistake can be made in it.
+var structural = []func(*evidence) *finding{
+	otherShape,
+	nonFinite,
+	dead,
+	reordered,
+	unwritten,
+	notKnown,
+}
+
 func otherShape(e *evidence) *finding {
 	if e.c.SameShape() {
 		return nil
@@ -164,7 +175,7 @@ func rounding(e *evidence) *finding {
 	}
 	if e.c.MaxZ <= compare.MaxZ {
 		return found(Rounding, "no element is outside the noise by itself, but all together are %.2g times as noisy as sigma, at most %.1f is allowed",
-			e.c.RMSZ, compare.MaxRMSZ)
+			e.c.RMSZ, e.c.Limits.RMS)
 	}
 	for _, p := range precisions {
 		if e.c.MaxZ <= compare.MaxZ*p.ratio && e.c.RMSZ <= compare.MaxRMSZ*p.ratio {
@@ -192,7 +203,7 @@ func (e *evidence) standsOut() bool {
 // limit of 0.45 let through weights of one head that were half a percent off.
 func (e *evidence) directed() bool {
 	const cosine = 0.35
-	if e.along(e.truth.Value) > cosine || e.along(e.problem.Query.Float64s()) > cosine || e.shifted() > cosine {
+	if e.along(e.truth.Value) > cosine || e.along(e.problem.Query.Value) > cosine || e.shifted() > cosine {
 		return true
 	}
 	for _, r := range e.replays {
@@ -208,7 +219,7 @@ func (e *evidence) directed() bool {
 func reordered(e *evidence) *finding {
 	const far = 1000 // times the noise
 	got, want := slices.Sorted(slices.Values(e.got)), slices.Sorted(slices.Values(e.truth.Value))
-	noise := compare.MaxZ * slices.Max(e.truth.Sigma)
+	noise := e.c.Limits.Z * slices.Max(e.truth.Sigma)
 	moved := 0.0
 	for i := range got {
 		if !(math.Abs(got[i]-want[i]) <= noise) {
@@ -351,9 +362,14 @@ func (e *evidence) gains() (fits bool, text string) {
 
 func (e *evidence) masked() bool {
 	p := e.problem
-	return p.Causal || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Bias != nil
+	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Bias != nil
 }
 
 func nothingFits(e *evidence) *finding {
 	return found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case", e.c.Rel, e.c.Gain, e.c.Cosine)
+}
+
+// notKnown: nothing but numbers is known of the computation.
+func notKnown(e *evidence) *finding {
+	return found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: the oracle does not know this module, so no mistake was tried on it", e.c.Rel, e.c.Gain, e.c.Cosine)
 }

@@ -17,26 +17,24 @@ import (
 // problem is causal self-attention of two heads over three positions, two batch elements, the
 // first of them padded on the left, so that its query 0 sees no key and its query 1 sees one.
 func problem() *oracle.Problem {
-	tensor := func(shift float64, shape ...int) *attention.Tensor {
+	array := func(shift float64, shape ...int) oracle.Array {
 		t := attention.NewTensor(shape...)
 		for i := range t.Data {
 			t.Data[i] = float32(math.Sin(float64(i)*1.7 + shift))
 		}
-		return t
+		return oracle.Array{Shape: shape, Value: t.Float64s()}
 	}
 	linear := func(shift float64) oracle.Linear {
-		l := oracle.Linear{In: 4, Out: 4, Bias: []float64{0.5, -0.25, 0.125, 1}}
-		for _, v := range tensor(shift, 4, 4).Data {
-			l.Weight = append(l.Weight, float64(v))
-		}
-		return l
+		return oracle.Linear{In: 4, Out: 4, Bias: []float64{0.5, -0.25, 0.125, 1}, Weight: array(shift, 4, 4).Value}
 	}
-	p := &oracle.Problem{Query: tensor(0, 2, 3, 4), Causal: true, Scale: math.Sqrt(0.5), Padding: attention.NewMask(2, 3)}
+	p := &oracle.Problem{Query: array(0, 2, 3, 4), Causal: past, Scale: math.Sqrt(0.5), Padding: attention.NewMask(2, 3)}
 	p.Key, p.Value = p.Query, p.Query
 	p.Padding.Data[0] = true
-	p.Layer = &oracle.Layer{Heads: 2, Query: linear(1), Key: linear(2), Value: linear(3), Output: linear(4)}
+	p.Layer = &oracle.Layer{Heads: 2, KVHeads: 2, Query: linear(1), Key: linear(2), Value: linear(3), Output: linear(4)}
 	return p
 }
+
+func past(query, key int) bool { return key <= query }
 
 func expected(p *oracle.Problem) compare.Expected {
 	f := p.Run()
@@ -168,7 +166,7 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 func TestPairs(t *testing.T) {
 	p := problem()
 	wrong := p.Clone()
-	wrong.Causal, wrong.Padding, wrong.Scale = false, nil, p.Scale
+	wrong.Causal, wrong.Padding, wrong.Scale = nil, nil, p.Scale
 	truth, got := expected(p), wrong.Run().Value
 	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
 	require.Len(t, d.Matches, 1)

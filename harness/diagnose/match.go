@@ -118,7 +118,10 @@ func affordable(p *oracle.Problem) bool {
 	const multiplications = 1e6
 	query, key := p.Query.Shape, p.Key.Shape
 	width, queries, keys := float64(last(query)), float64(query[len(query)-2]), float64(key[len(key)-2])
-	heads := float64(len(p.Query.Data)/query[0]) / (width * queries)
+	if p.Past != nil {
+		keys += float64(p.Past.Key.Shape[2])
+	}
+	heads := float64(len(p.Query.Value)/query[0]) / (width * queries)
 	work := heads * 2 * queries * keys * width
 	if p.Layer != nil {
 		work += 2 * (queries + keys) * width * width

@@ -98,31 +98,23 @@ func transposedWeights(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
-	was := p.Causal
-	p.Causal = false
-	return was
+	had := p.Causal != nil
+	p.Causal = nil
+	return had
 }
 
 // causal puts another mask in the place of the causal one.
-func causal(sees func(i, j int) bool) func(*oracle.Problem, *rand.Rand) bool {
+func causal(sees func(query, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if !causalMissing(p, nil) {
-			return false
-		}
-		queries, keys := p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]
-		p.Allow = attention.NewMask(queries, keys)
-		for i := range queries {
-			for j := range keys {
-				p.Allow.Data[i*keys+j] = sees(i, j)
-			}
-		}
-		return true
+		had := p.Causal != nil
+		p.Causal = sees
+		return had
 	}
 }
 
 func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
-	had := p.Causal
-	p.Causal = true
+	had := p.Causal != nil
+	p.Causal = func(query, key int) bool { return key <= query }
 	return !had
 }
 
@@ -187,16 +179,15 @@ func timeReversedInputs(p *oracle.Problem, _ *rand.Rand) bool {
 // rows moves whole rows of the inputs. Whatever stands before the last two dimensions counts as
 // the batch.
 func rows(p *oracle.Problem, from func(batch, length, b, t int) (fromB, fromT int)) bool {
-	for _, t := range []**attention.Tensor{&p.Query, &p.Key, &p.Value} {
-		old := *t
-		length, width := old.Shape[len(old.Shape)-2], last(old.Shape)
-		batch := len(old.Data) / (length * width)
-		moved := attention.NewTensor(old.Shape...)
+	for _, in := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
+		length, width := in.Shape[len(in.Shape)-2], last(in.Shape)
+		batch := len(in.Value) / (length * width)
+		moved := make([]float64, len(in.Value))
 		for row := range batch * length {
 			b, i := from(batch, length, row/length, row%length)
-			copy(moved.Data[row*width:][:width], old.Data[(b*length+i)*width:])
+			copy(moved[row*width:][:width], in.Value[(b*length+i)*width:])
 		}
-		*t = moved
+		in.Value = moved
 	}
 	return true
 }
@@ -206,19 +197,19 @@ func columnMajorInputs(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// columnMajor reads the memory of a tensor as if its first index were the fastest.
-func columnMajor(t *attention.Tensor) *attention.Tensor {
-	out := attention.NewTensor(t.Shape...)
-	for i := range out.Data {
-		from, rest, stride := 0, i, len(t.Data)
-		for d := len(t.Shape) - 1; d >= 0; d-- {
-			stride /= t.Shape[d]
-			from += rest % t.Shape[d] * stride
-			rest /= t.Shape[d]
+// columnMajor reads the memory of an array as if its first index were the fastest.
+func columnMajor(a oracle.Array) oracle.Array {
+	out := make([]float64, len(a.Value))
+	for i := range out {
+		from, rest, stride := 0, i, len(out)
+		for d := len(a.Shape) - 1; d >= 0; d-- {
+			stride /= a.Shape[d]
+			from += rest % a.Shape[d] * stride
+			rest /= a.Shape[d]
 		}
-		out.Data[i] = t.Data[from]
+		out[i] = a.Value[from]
 	}
-	return out
+	return oracle.Array{Shape: a.Shape, Value: out}
 }
 
 // rearranged makes a mistake of the places of the heads' features. One head has no other places.
@@ -247,16 +238,12 @@ func strided(s oracle.Sizes, head, t, feature int) int {
 	return (t*s.Width+feature)*s.Heads + head
 }
 
-// eachParameter changes every weight and bias of a layer. Without a layer there is none.
+// eachParameter changes all that a layer has learned. Without a layer there is nothing.
 func eachParameter(p *oracle.Problem, change func([]float64)) bool {
-	if p.Layer == nil {
-		return false
+	for _, values := range p.Parameters() {
+		change(*values)
 	}
-	for _, l := range p.Layer.Linears() {
-		change(l.Weight)
-		change(l.Bias)
-	}
-	return true
+	return p.Layer != nil
 }
 
 func draw(values []float64, scale float64, r *rand.Rand) {

@@ -117,7 +117,7 @@ func wrongRows(c compare.Comparison) []bool {
 	width := last(c.WantShape)
 	wrong := make([]bool, len(c.Z)/width)
 	for row := range wrong {
-		wrong[row] = slices.Max(c.Z[row*width:][:width]) > compare.MaxZ
+		wrong[row] = slices.Max(c.Z[row*width:][:width]) > c.Limits.Z
 	}
 	return wrong
 }

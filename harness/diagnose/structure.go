@@ -34,7 +34,7 @@ func structure(c compare.Comparison, visible []int) Structure {
 	for g := range groups {
 		wrong := make([]bool, rows)
 		for i := range c.Z[g*rows*width:][:rows*width] {
-			if row, feature := i/width, i%width; c.Z[g*rows*width+i] > compare.MaxZ {
+			if row, feature := i/width, i%width; c.Z[g*rows*width+i] > c.Limits.Z {
 				wrong[row], wrongRows[row], wrongFeatures[feature] = true, true, true
 				wrongBatches[g*s.Batches/groups] = true
 			}

@@ -84,7 +84,9 @@ func randomProblem(r *rand.Rand) *oracle.Problem {
 		keys, kdim = 8+r.IntN(25), 8+r.IntN(40)
 		p.Key, p.Value = tensor(r, scale, mean, batch, keys, kdim), tensor(r, scale, mean, batch, keys, kdim)
 	}
-	p.Causal = r.IntN(2) == 0
+	if r.IntN(2) == 0 {
+		p.Causal = func(query, key int) bool { return key <= query }
+	}
 	if r.IntN(2) == 0 {
 		p.Padding = attention.NewMask(batch, keys)
 		for b := range batch {
@@ -95,19 +97,24 @@ func randomProblem(r *rand.Rand) *oracle.Problem {
 	}
 	biased := r.IntN(2) == 0
 	p.Layer = &oracle.Layer{
-		Heads: heads, Query: linear(r, weight, biased, d, d), Key: linear(r, weight, biased, d, kdim),
+		Heads: heads, KVHeads: heads, Query: linear(r, weight, biased, d, d), Key: linear(r, weight, biased, d, kdim),
 		Value: linear(r, weight, biased, d, kdim), Output: linear(r, weight, biased, d, d),
 	}
 	p.Scale = 1 / math.Sqrt(float64(d/heads))
 	return p
 }
 
-func tensor(r *rand.Rand, scale, mean float64, shape ...int) *attention.Tensor {
-	t := attention.NewTensor(shape...)
-	for i := range t.Data {
-		t.Data[i] = float32(mean + scale*r.NormFloat64())
+// tensor draws values that a float32 holds exactly.
+func tensor(r *rand.Rand, scale, mean float64, shape ...int) oracle.Array {
+	n := 1
+	for _, d := range shape {
+		n *= d
 	}
-	return t
+	a := oracle.Array{Shape: shape, Value: drawn(r, scale, n)}
+	for i := range a.Value {
+		a.Value[i] = float64(float32(a.Value[i] + mean))
+	}
+	return a
 }
 
 func linear(r *rand.Rand, scale float64, biased bool, out, in int) oracle.Linear {

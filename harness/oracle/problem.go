@@ -1,38 +1,65 @@
 package oracle
 
 import (
-	"math"
 	"slices"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/fixture"
 )
 
 // Problem is one attention computation, everything that decides its result laid open. A mistake
 // is a change to a [Problem.Clone] of it.
 type Problem struct {
-	Query, Key, Value *attention.Tensor // SDPA: (..., T, E), a layer: (B, T, width)
+	// SDPA: (..., H, T, E), where key and value may have a divisor of the heads; a layer:
+	// (B, T, width), whatever the order of the case's files.
+	Query, Key, Value Array
 
-	Layer *Layer  // nil: scaled dot-product attention alone
-	Scale float64 // of the scores
+	Layer *Layer // nil: scaled dot-product attention alone
+	Past  *Past  // of a layer; nil: no cache
 
-	Causal   bool              // query i sees keys 0..i
-	Allow    *attention.Mask   // broadcastable to the scores, true takes part
-	Block    *attention.Mask   // (L, S), true is ignored
-	Padding  *attention.Mask   // (B, S), true is ignored
-	Bias     *attention.Tensor // broadcastable to the scores, added to them
+	Scale   float64 // of the scores
+	Softcap float64 // c: scores become c tanh(score / c); 0 is none
+
+	// Causal says whether a query sees a key, by the positions where they stand; nil: every query
+	// sees every key.
+	Causal         func(query, key int) bool
+	Offset         int             // query i stands at the position of key i + Offset
+	Window         int             // a query sees keys at a distance below it; 0 is no limit
+	Allow          *attention.Mask // broadcastable to the scores, true takes part
+	Block, Padding *attention.Mask // broadcastable to the scores, and (B, S): true is ignored
+
+	Bias     *Array    // broadcastable to the scores, added to them
+	Slopes   []float64 // (H): scores lose it times the distance; nil: none
+	Relative []float64 // (2R+1, H), added by distance, clipped at R; nil: none
+	Sinks    []float64 // (H), logits without a value; nil: none
 	EmptyRow attention.EmptyRow
+
+	Precision Precision
+}
+
+// Array is a dense array in row-major order.
+type Array struct {
+	Shape []int
+	Value []float64
 }
 
 // Layer is what multi-head attention has around its core.
 type Layer struct {
-	Heads                     int
+	Heads, KVHeads            int
 	Query, Key, Value, Output Linear
 
 	// Split and Merge say where the features of a head stand before the heads are taken apart
 	// and after they are put together again; nil: where they belong, see [Sizes.Concatenated].
 	Split, Merge func(s Sizes, head, t, feature int) int
+
+	QueryNorm, KeyNorm *Norm     // nil: none
+	QueryTurn, KeyTurn *Turn     // rotary positions of the new queries and keys; nil: none
+	LearnedKey         []float64 // (Hk*E), a key behind the others; nil: none
+	LearnedValue       []float64
+	ZeroKey            bool // one more key and value of zeros behind all
 }
+
+// Past is a cache, (B, Hk, P, E): keys as they were normed and rotated.
+type Past struct{ Key, Value Array }
 
 // Sizes are those of one batch element: T positions, H heads, E features a head.
 type Sizes struct{ Length, Heads, Width int }
@@ -49,95 +76,90 @@ type Linear struct {
 	In, Out int
 }
 
-// FromCase lays a validated case open.
-func FromCase(c *fixture.Case) *Problem {
-	p := &Problem{Query: c.Inputs.Query, Key: c.Inputs.Key, Value: c.Inputs.Value, EmptyRow: c.EmptyRow()}
-	if c.Op == fixture.SDPA {
-		p.Causal = c.Options.Causality == attention.TopLeft
-		p.Allow, p.Bias, p.Scale = c.Options.Allow, c.Options.Bias, c.Options.Scale
-		if p.Scale == 0 {
-			p.Scale = 1 / math.Sqrt(float64(last(p.Query.Shape)))
-		}
-		return p
-	}
-	p.Causal = !c.Layer.Bidirectional
-	p.Block, p.Padding = c.Inputs.Block, c.Inputs.Padding
-	p.Layer = layer(c.Layer, c.State)
-	p.Scale = 1 / math.Sqrt(float64(p.Layer.Query.Out/p.Layer.Heads))
-	return p
+// Norm is x / sqrt(mean(x²) + Epsilon) times a weight for each feature.
+type Norm struct {
+	Weight  []float64 // (E)
+	Epsilon float64
 }
 
-func last(shape []int) int { return shape[len(shape)-1] }
-
-// layer finds the four linear maps in a state dict.
-func layer(c attention.Config, state attention.StateDict) *Layer {
-	weight := func(key string, part, parts int) Linear {
-		t := state[key]
-		out := t.Shape[0] / parts
-		return Linear{Weight: rows(t, part, parts), Out: out, In: t.Shape[1]}
-	}
-	var l Layer
-	switch _, packed := state["in_proj_weight"]; {
-	case c.Keys == attention.SeedKeys:
-		l = Layer{Query: weight("W_Q", 0, 1), Key: weight("W_K", 0, 1), Value: weight("W_V", 0, 1), Output: weight("W_O", 0, 1)}
-	case packed:
-		l = Layer{Query: weight("in_proj_weight", 0, 3), Key: weight("in_proj_weight", 1, 3),
-			Value: weight("in_proj_weight", 2, 3), Output: weight("out_proj.weight", 0, 1)}
-	default:
-		l = Layer{Query: weight("q_proj_weight", 0, 1), Key: weight("k_proj_weight", 0, 1),
-			Value: weight("v_proj_weight", 0, 1), Output: weight("out_proj.weight", 0, 1)}
-	}
-	if bias := state["in_proj_bias"]; bias != nil {
-		l.Query.Bias, l.Key.Bias, l.Value.Bias = rows(bias, 0, 3), rows(bias, 1, 3), rows(bias, 2, 3)
-		l.Output.Bias = rows(state["out_proj.bias"], 0, 1)
-	}
-	l.Heads = c.NumHeads
-	return &l
-}
-
-// rows gives one of equal parts of a stacked parameter.
-func rows(t *attention.Tensor, part, parts int) []float64 {
-	n := len(t.Data) / parts
-	return t.Float64s()[part*n:][:n]
+// Turn rotates pairs of features by their position: pair i of Dim/2 by
+// position / Factor * Base^(-2i/Dim).
+type Turn struct {
+	Interleaved  bool // pairs 2i and 2i+1; else i and i + Dim/2
+	Dim          int
+	Base, Factor float64
+	First        int // position of the first row
 }
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.
 func (p *Problem) Clone() *Problem {
 	q := *p
-	if p.Layer != nil {
-		l := *p.Layer
-		for _, m := range l.Linears() {
-			m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+	if p.Layer == nil {
+		return &q
+	}
+	l := *p.Layer
+	q.Layer = &l
+	for _, n := range []**Norm{&l.QueryNorm, &l.KeyNorm} {
+		if *n != nil {
+			*n = &Norm{(*n).Weight, (*n).Epsilon}
 		}
-		q.Layer = &l
+	}
+	for _, values := range q.Parameters() {
+		*values = slices.Clone(*values)
 	}
 	return &q
+}
+
+// Parameters are all that a layer has learned; a function has none.
+func (p *Problem) Parameters() []*[]float64 {
+	l := p.Layer
+	if l == nil {
+		return nil
+	}
+	var all []*[]float64
+	for _, m := range l.Linears() {
+		all = append(all, &m.Weight, &m.Bias)
+	}
+	for _, n := range []*Norm{l.QueryNorm, l.KeyNorm} {
+		if n != nil {
+			all = append(all, &n.Weight)
+		}
+	}
+	return append(all, &l.LearnedKey, &l.LearnedValue, &p.Sinks, &p.Relative)
 }
 
 // Only is the problem of one place in the first dimension of the inputs, a batch element: its
 // result is that part of the whole result, because nothing crosses from one to another.
 func (p *Problem) Only(b int) *Problem {
 	q := *p
-	part := func(t *attention.Tensor) *attention.Tensor {
-		n := len(t.Data) / t.Shape[0]
-		return &attention.Tensor{Shape: one(t.Shape), Data: t.Data[b*n:][:n]}
+	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(b), p.Value.only(b)
+	if p.Past != nil {
+		q.Past = &Past{p.Past.Key.only(b), p.Past.Value.only(b)}
 	}
-	mask := func(m *attention.Mask) *attention.Mask {
-		n := len(m.Data) / m.Shape[0]
-		return &attention.Mask{Shape: one(m.Shape), Data: m.Data[b*n:][:n]}
-	}
-	q.Query, q.Key, q.Value = part(p.Query), part(p.Key), part(p.Value)
 	if p.Padding != nil {
-		q.Padding = mask(p.Padding)
+		q.Padding = onlyMask(p.Padding, b)
 	}
 	whole := len(p.scores()) // a mask of fewer dimensions, or of 1 in the first, is the same for all
-	if p.Allow != nil && len(p.Allow.Shape) == whole && p.Allow.Shape[0] > 1 {
-		q.Allow = mask(p.Allow)
+	for _, m := range []**attention.Mask{&q.Allow, &q.Block} {
+		if *m != nil && len((*m).Shape) == whole && (*m).Shape[0] > 1 {
+			*m = onlyMask(*m, b)
+		}
 	}
 	if p.Bias != nil && len(p.Bias.Shape) == whole && p.Bias.Shape[0] > 1 {
-		q.Bias = part(p.Bias)
+		bias := p.Bias.only(b)
+		q.Bias = &bias
 	}
 	return &q
+}
+
+func (a Array) only(b int) Array {
+	n := len(a.Value) / a.Shape[0]
+	return Array{Shape: one(a.Shape), Value: a.Value[b*n:][:n]}
+}
+
+func onlyMask(m *attention.Mask, b int) *attention.Mask {
+	n := len(m.Data) / m.Shape[0]
+	return &attention.Mask{Shape: one(m.Shape), Data: m.Data[b*n:][:n]}
 }
 
 // one is a shape with a first dimension of 1.
@@ -150,26 +172,31 @@ func (l *Layer) Linears() []*Linear {
 	return []*Linear{&l.Query, &l.Key, &l.Value, &l.Output}
 }
 
-// heads is how many heads one batch element has, as masks count them.
-func (p *Problem) heads() int {
-	if p.Layer != nil {
-		return p.Layer.Heads
-	}
-	return 1
-}
-
-// sizes gives the number of heads over all batch elements, of queries and of keys.
-func (p *Problem) sizes() (n, queries, keys int) {
-	q, k := p.Query.Shape, p.Key.Shape
-	return size(q[:len(q)-2]) * p.heads(), q[len(q)-2], k[len(k)-2]
-}
-
-// scores is the shape that masks are broadcast to.
+// scores is the shape that masks are broadcast to: (..., H, L, S), S without appended keys.
 func (p *Problem) scores() []int {
-	_, queries, keys := p.sizes()
-	lead := p.Query.Shape[:len(p.Query.Shape)-2]
+	q, k := p.Query.Shape, p.Key.Shape
+	lead, keys := slices.Clone(q[:len(q)-2]), k[len(k)-2]
 	if p.Layer != nil {
-		lead = append(slices.Clone(lead), p.Layer.Heads)
+		lead = append(lead, p.Layer.Heads)
 	}
-	return append(slices.Clone(lead), queries, keys)
+	if p.Past != nil {
+		keys += p.Past.Key.Shape[2]
+	}
+	return append(lead, q[len(q)-2], keys)
+}
+
+// heads is how many heads share a batch element, the last dimension before the scores' last two.
+func (p *Problem) heads() int {
+	s := p.scores()
+	return s[len(s)-3]
+}
+
+func last(shape []int) int { return shape[len(shape)-1] }
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }

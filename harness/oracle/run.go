@@ -1,26 +1,34 @@
 package oracle
 
-import (
-	"math"
-	"slices"
-
-	"github.com/difftest/difftest/attention"
-)
+import "math"
 
 // Run computes the result and its rounding: (..., L, Ev), for a layer (B, L, D).
 func (p *Problem) Run() Field {
-	n, queries, keys := p.sizes()
-	q, k, v := exact(p.Query), exact(p.Key), exact(p.Value)
+	output, _ := p.run(false)
+	return output
+}
+
+// Weights computes the attention weights of a layer, (B, H, L, S), S with appended keys.
+func (p *Problem) Weights() Field {
+	_, weights := p.run(true)
+	return weights
+}
+
+func (p *Problem) run(keep bool) (output, weights Field) {
+	q, k, v := p.Precision.exact(p.Query), p.Precision.exact(p.Key), p.Precision.exact(p.Value)
 	if p.Layer == nil {
-		e, ev := last(p.Query.Shape), last(p.Value.Shape)
-		out := p.attend(q.as(n, queries, e), k.as(n, keys, e), v.as(n, keys, ev))
-		return out.as(append(slices.Clone(p.Query.Shape[:len(p.Query.Shape)-1]), ev)...)
+		return p.attend(q, k, v, keep)
 	}
 	l := p.Layer
-	q = l.split(l.Query.apply(q))
-	k = l.split(l.Key.apply(k))
-	v = l.split(l.Value.apply(v))
-	return l.Output.apply(l.merge(p.attend(q, k, v)))
+	q = l.QueryTurn.rotate(l.QueryNorm.apply(l.split(l.Query.apply(q), l.Heads)))
+	k = l.KeyTurn.rotate(l.KeyNorm.apply(l.split(l.Key.apply(k), l.KVHeads)))
+	v = l.split(l.Value.apply(v), l.KVHeads)
+	if p.Past != nil {
+		k, v = joined(p.Precision.exact(p.Past.Key), k), joined(p.Precision.exact(p.Past.Value), v)
+	}
+	k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
+	context, weights := p.attend(q, k, v, keep)
+	return p.Precision.store(l.Output.apply(l.merge(context))), weights
 }
 
 // apply is y = x W^T + b: x (B, T, In) -> (B, T, Out).
@@ -49,21 +57,21 @@ func (m Linear) apply(x Field) Field {
 	return y
 }
 
-// split moves the heads before the sequence: (B, T, D) -> (B*H, T, E).
-func (l *Layer) split(x Field) Field {
-	s := Sizes{x.Shape[1], l.Heads, x.Shape[2] / l.Heads}
-	y := newField(x.Shape[0]*l.Heads, s.Length, s.Width)
+// split moves the heads before the sequence: (B, T, H*E) -> (B, H, T, E).
+func (l *Layer) split(x Field, heads int) Field {
+	s := Sizes{x.Shape[1], heads, x.Shape[2] / heads}
+	y := newField(x.Shape[0], heads, s.Length, s.Width)
 	s.eachFeature(x.Shape[0], l.Split, func(together, apart int) {
 		y.Value[apart], y.Variance[apart] = x.Value[together], x.Variance[together]
 	})
 	return y
 }
 
-// merge undoes split: (B*H, T, E) -> (B, T, D).
+// merge undoes split: (B, H, T, E) -> (B, T, H*E).
 func (l *Layer) merge(x Field) Field {
-	s := Sizes{x.Shape[1], l.Heads, x.Shape[2]}
-	y := newField(x.Shape[0]/l.Heads, s.Length, l.Heads*s.Width)
-	s.eachFeature(x.Shape[0]/l.Heads, l.Merge, func(together, apart int) {
+	s := Sizes{x.Shape[2], x.Shape[1], x.Shape[3]}
+	y := newField(x.Shape[0], s.Length, s.Heads*s.Width)
+	s.eachFeature(x.Shape[0], l.Merge, func(together, apart int) {
 		y.Value[together], y.Variance[together] = x.Value[apart], x.Variance[apart]
 	})
 	return y
@@ -88,116 +96,110 @@ func (s Sizes) eachFeature(batch int, place func(Sizes, int, int, int) int, f fu
 	}
 }
 
-// attend is softmax(scale q k^T + bias) v, head by head and query by query:
-// q (N, L, E), k (N, S, E), v (N, S, Ev) -> (N, L, Ev).
-func (p *Problem) attend(q, k, v Field) Field {
-	n, queries, keys := q.Shape[0], q.Shape[1], k.Shape[1]
-	out := newField(n, queries, v.Shape[2])
-	view := p.view()
-	for head := range n {
-		for i := range queries {
-			seen := view.visible(head, i)
-			value, variance := out.row(head*queries+i, v.Shape[2])
-			if len(seen) == 0 {
-				fillEmpty(value, p.EmptyRow)
-				continue
-			}
-			at := make([]int, len(seen)) // rows of k and v
-			added := make([]float64, len(seen))
-			for s, j := range seen {
-				at[s], added[s] = head*keys+j, view.added(head, i, j)
-			}
-			scores, scoreVar := p.scoresOf(q, head*queries+i, k, at, added)
-			context(softmax(scores), scoreVar, v, at, value, variance)
-		}
+// apply norms each row of x (B, H, T, E): y = x r w, r = 1/sqrt(mean(x²) + eps).
+//
+//	Var y = w² r² (Var x (1 - 2 x² r²/E) + x² r⁴/E² Σ x² Var x)    x and r carry on their errors
+//	      + y² (rounding of the sum / 4 S², of r, and of two products)
+func (n *Norm) apply(x Field) Field {
+	if n == nil {
+		return x
 	}
-	return out
-}
-
-// scoresOf gives the scores of one query against the keys it sees, and their variance:
-//
-//	s = c q.k + bias
-//	Var s = c² (rounding of q.k + Σ k² Var q + Σ q² Var k) + rounding of c and of the product
-//	        + rounding of the addition of the bias + rounding of s - max s + (2u)² for exp
-//
-// The last two belong to the softmax, where they act as errors of the score.
-func (p *Problem) scoresOf(q Field, row int, k Field, at []int, added []float64) (s, variance []float64) {
-	e := q.Shape[2]
-	query, queryVar := q.row(row, e)
-	s, variance = make([]float64, len(at)), make([]float64, len(at))
-	c := p.Scale
-	for n, j := range at {
-		key, keyVar := k.row(j, e)
+	width := last(x.Shape)
+	y := newField(x.Shape...)
+	for row := range len(x.Value) / width {
+		in, inVar := x.row(row, width)
+		out, outVar := y.row(row, width)
 		var sum, squares, carried float64
-		for i := range query {
-			t := query[i] * key[i]
-			sum += t
-			squares += t * t
-			carried += key[i]*key[i]*queryVar[i] + query[i]*query[i]*keyVar[i]
+		for i, v := range in {
+			sum += v * v
+			squares += v * v * v * v
+			carried += v * v * inVar[i]
 		}
-		s[n] = c*sum + added[n]
-		variance[n] = c * c * (sumOfProducts(e, sum, squares) + carried + 2*roundoff*sum*sum)
-		if p.Bias != nil {
-			variance[n] += roundoff * s[n] * s[n]
+		e := float64(width)
+		r := 1 / math.Sqrt(sum/e+n.Epsilon)
+		own := 3 * roundoff
+		if sum > 0 {
+			own += sumOfProducts(width, sum, squares) / (4 * sum * sum)
+		}
+		for i, v := range in {
+			w := n.Weight[i]
+			out[i] = v * r * w
+			outVar[i] = w*w*r*r*(inVar[i]*math.Max(0, 1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + out[i]*out[i]*own
 		}
 	}
-	top := slices.Max(s)
-	for n := range s {
-		variance[n] += roundoff*(s[n]-top)*(s[n]-top) + 4*u*u
-	}
-	return s, variance
+	return y
 }
 
-// softmax gives exp(s - max s) / sum.
-func softmax(s []float64) []float64 {
-	top := slices.Max(s)
-	p := make([]float64, len(s))
-	total := 0.0
-	for j := range s {
-		p[j] = math.Exp(s[j] - top)
-		total += p[j]
-	}
-	for j := range p {
-		p[j] /= total
-	}
-	return p
-}
-
-// context gives O = Σ p v over the visible keys, T of them, and its variance:
+// rotate turns each row of x (B, H, T, E) by its position t: (a, b) -> (a cos - b sin, b cos + a sin).
 //
-//	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values
-//	      + rounding of Σ p v            T products
-//	      + Σ p² Var v
-//	      + O² rounding of Σ p           the softmax's denominator
-//	      + rounding of p and of its division
-func context(p, scoreVar []float64, v Field, at []int, out, variance []float64) {
-	var squareSum float64
-	for _, w := range p {
-		squareSum += w * w
+//	Var a' = cos² Var a + sin² Var b + rounding of two products and of cos and sin
+//	       + (a sin + b cos)² Var angle
+//
+// The angle is a product of the position and a power, each rounded, and the power carries on the
+// rounding of its exponent.
+func (t *Turn) rotate(x Field) Field {
+	if t == nil {
+		return x
 	}
-	ev := len(out)
-	for c := range out {
-		var sum, squares float64
-		for j, w := range p {
-			t := w * v.Value[at[j]*ev+c]
-			sum += t
-			squares += t * t
+	width, length := last(x.Shape), x.Shape[len(x.Shape)-2]
+	y := x.clone()
+	for row := range len(x.Value) / width {
+		in, inVar := x.row(row, width)
+		out, outVar := y.row(row, width)
+		position := float64(t.First+row%length) / t.Factor
+		for i := range t.Dim / 2 {
+			a, b := i, i+t.Dim/2
+			if t.Interleaved {
+				a, b = 2*i, 2*i+1
+			}
+			exponent := -2 * float64(i) / float64(t.Dim) * math.Log(t.Base)
+			angle := position * math.Exp(exponent)
+			r := rotation{math.Cos(angle), math.Sin(angle), roundoff * angle * angle * (3 + exponent*exponent)}
+			out[a], outVar[a] = r.first(in[a], in[b], inVar[a], inVar[b])
+			out[b], outVar[b] = r.reversed().first(in[b], in[a], inVar[b], inVar[a])
 		}
-		var carried float64
-		for j, w := range p {
-			off := v.Value[at[j]*ev+c] - sum
-			carried += w * w * (off*off*scoreVar[j] + v.Variance[at[j]*ev+c])
-		}
-		out[c] = sum
-		variance[c] = carried + sumOfProducts(len(p), sum, squares) +
-			sum*sum*(sumOfProducts(len(p), 1, squareSum)+2*roundoff)
 	}
+	return y
 }
 
-func fillEmpty(context []float64, e attention.EmptyRow) {
-	if e == attention.EmptyNaN {
-		for c := range context {
-			context[c] = math.NaN()
-		}
+// rotation is by one angle, which has a variance.
+type rotation struct{ cos, sin, variance float64 }
+
+func (r rotation) reversed() rotation { return rotation{r.cos, -r.sin, r.variance} }
+
+// first is a cos - b sin and its variance.
+func (r rotation) first(a, b, aVar, bVar float64) (value, variance float64) {
+	one, two := a*r.cos, b*r.sin
+	squares, slope := one*one+two*two, a*r.sin+b*r.cos
+	value = one - two
+	variance = r.cos*r.cos*aVar + r.sin*r.sin*bVar + 2*roundoff*squares +
+		sumOfProducts(2, value, squares) + slope*slope*r.variance
+	return value, variance
+}
+
+// joined puts a cache before the new rows, both (B, Hk, T, E).
+func joined(past, x Field) Field {
+	before, length, width := past.Shape[2], x.Shape[2], x.Shape[3]
+	y := newField(x.Shape[0], x.Shape[1], before+length, width)
+	for n := range x.Shape[0] * x.Shape[1] {
+		to := y.part(n)
+		to.put(0, past.part(n))
+		to.put(before*width, x.part(n))
 	}
+	return y
+}
+
+// extend puts learned rows and zeros behind x (B, Hk, T, E).
+func (l *Layer) extend(x Field, learned []float64) Field {
+	if learned != nil {
+		behind := newField(x.Shape[0], x.Shape[1], 1, x.Shape[3])
+		for i := range behind.Value {
+			behind.Value[i] = learned[i%len(learned)]
+		}
+		x = joined(x, behind)
+	}
+	if l.ZeroKey {
+		x = joined(x, newField(x.Shape[0], x.Shape[1], 1, x.Shape[3]))
+	}
+	return x
 }

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/oracle"
 )
 
@@ -24,8 +23,12 @@ func sum(products ...float64) float64 {
 	return r * (n*s*s/3 + n*q/6 + q + s*s)
 }
 
-func row(values ...float32) *attention.Tensor {
-	return &attention.Tensor{Shape: []int{1, 1, len(values)}, Data: values}
+func row(values ...float64) oracle.Array {
+	return oracle.Array{Shape: []int{1, 1, len(values)}, Value: values}
+}
+
+func column(values ...float64) oracle.Array {
+	return oracle.Array{Shape: []int{1, len(values), 1}, Value: values}
 }
 
 func requireVariance(t *testing.T, p *oracle.Problem, want ...float64) {
@@ -49,11 +52,11 @@ func TestVarianceOfOneKey(t *testing.T) {
 func TestVarianceOfTwoKeys(t *testing.T) {
 	const c, q = 0.5, 2.0
 	keys, values := []float64{3, -1}, []float64{5, -7}
-	for _, bias := range [][]float32{nil, {0.25, -1.5}} {
+	for _, bias := range [][]float64{nil, {0.25, -1.5}} {
 		p := &oracle.Problem{
 			Query: row(q), Scale: c,
-			Key:   &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{3, -1}},
-			Value: &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{5, -7}},
+			Key:   column(3, -1),
+			Value: column(5, -7),
 		}
 		var s, variance [2]float64
 		for j, k := range keys {
@@ -61,8 +64,8 @@ func TestVarianceOfTwoKeys(t *testing.T) {
 			variance[j] = c*c*(sum(q*k)+2*r*q*k*q*k) + // the product, the scale and its rounding
 				4*0x1p-48 // exp, (2u)²
 			if bias != nil {
-				p.Bias = &attention.Tensor{Shape: []int{1, 2}, Data: bias}
-				s[j] += float64(bias[j])
+				p.Bias = &oracle.Array{Shape: []int{1, 2}, Value: bias}
+				s[j] += bias[j]
 				variance[j] += r * s[j] * s[j]
 			}
 		}
@@ -85,7 +88,7 @@ func TestVarianceOfALayer(t *testing.T) {
 		return oracle.Linear{Weight: []float64{weight}, Bias: []float64{bias}, In: 1, Out: 1}
 	}
 	p := &oracle.Problem{Query: row(2), Key: row(3), Value: row(5), Scale: 1, Layer: &oracle.Layer{
-		Heads: 1, Query: linear(1, 1), Key: linear(1, 1), Value: linear(0.5, 0.25), Output: linear(-3, 4),
+		Heads: 1, KVHeads: 1, Query: linear(1, 1), Key: linear(1, 1), Value: linear(0.5, 0.25), Output: linear(-3, 4),
 	}}
 	const v = 5*0.5 + 0.25
 	value := sum(5*0.5) + r*v*v
@@ -99,9 +102,9 @@ func TestVarianceOfQueryAndKeyReachesTheScores(t *testing.T) {
 	linear := func(weight float64) oracle.Linear { return oracle.Linear{Weight: []float64{weight}, In: 1, Out: 1} }
 	p := &oracle.Problem{
 		Query: row(2), Scale: 1,
-		Key:   &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{0.5, 0.5}}, // equal scores
-		Value: &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{1, -1}},    // a context of 0
-		Layer: &oracle.Layer{Heads: 1, Query: linear(0.75), Key: linear(3), Value: linear(1), Output: linear(1)},
+		Key:   column(0.5, 0.5), // equal scores
+		Value: column(1, -1),    // a context of 0
+		Layer: &oracle.Layer{Heads: 1, KVHeads: 1, Query: linear(0.75), Key: linear(3), Value: linear(1), Output: linear(1)},
 	}
 	const q, k = 1.5, 1.5
 	score := sum(q*k) + k*k*sum(q) + q*q*sum(k) + 2*r*q*k*q*k + 4*0x1p-48

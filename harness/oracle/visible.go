@@ -1,43 +1,63 @@
 package oracle
 
-import "math"
+import (
+	"math"
+
+	"github.com/difftest/difftest/attention"
+)
 
 // view says which keys a query sees and what is added to its scores. Masks are spread out to
 // one element for every score, (N, L, S), so that looking one up needs no arithmetic that
 // could be wrong in the same way as that of an implementation.
 type view struct {
 	p                    *Problem
-	queries, keys, heads int
-	allow                []float64 // 1 or 0; nil: everything
+	queries, keys, heads int       // keys without appended ones
+	all                  int       // with them
+	hidden               []float64 // 1 where a mask hides a key; nil: nowhere
 	bias                 []float64 // nil: nothing
 }
 
-func (p *Problem) view() view {
-	_, queries, keys := p.sizes()
-	v := view{p: p, queries: queries, keys: keys, heads: p.heads()}
-	if p.Allow != nil {
-		ones := make([]float64, len(p.Allow.Data))
-		for i, on := range p.Allow.Data {
-			if on {
-				ones[i] = 1
-			}
-		}
-		v.allow = spread(ones, p.Allow.Shape, p.scores())
-	}
+// view is given the number of keys, appended ones with them.
+func (p *Problem) view(all int) view {
+	scores := p.scores()
+	v := view{p: p, queries: scores[len(scores)-2], keys: last(scores), heads: p.heads(), all: all}
+	v.hide(p.Allow, 0)
+	v.hide(p.Block, 1)
 	if p.Bias != nil {
-		v.bias = spread(p.Bias.Float64s(), p.Bias.Shape, p.scores())
+		v.bias = spread(p.Bias.Value, p.Bias.Shape, scores)
 	}
 	return v
 }
 
-// sees says whether query i of head n sees key j.
+// hide spreads a mask in which the given value hides a key.
+func (v *view) hide(m *attention.Mask, hides float64) {
+	if m == nil {
+		return
+	}
+	flags := make([]float64, len(m.Data))
+	for i, on := range m.Data {
+		if on == (hides == 1) {
+			flags[i] = 1
+		}
+	}
+	wide := spread(flags, m.Shape, v.p.scores())
+	for i := range v.hidden {
+		wide[i] = math.Max(wide[i], v.hidden[i])
+	}
+	v.hidden = wide
+}
+
+// sees says whether query i of head n sees key j. An appended key is seen by all.
 func (v view) sees(n, i, j int) bool {
-	at := (n*v.queries+i)*v.keys + j
+	if j >= v.keys {
+		return true
+	}
+	at, position := (n*v.queries+i)*v.keys+j, i+v.p.Offset
 	switch {
-	case v.p.Causal && j > i,
-		v.p.Block != nil && v.p.Block.Data[i*v.keys+j],
+	case v.p.Causal != nil && !v.p.Causal(position, j),
+		v.p.Window > 0 && (position-j >= v.p.Window || j-position >= v.p.Window),
 		v.p.Padding != nil && v.p.Padding.Data[n/v.heads*v.keys+j],
-		v.allow != nil && v.allow[at] == 0,
+		v.hidden != nil && v.hidden[at] == 1,
 		v.bias != nil && math.IsInf(v.bias[at], -1):
 		return false
 	}
@@ -47,7 +67,7 @@ func (v view) sees(n, i, j int) bool {
 // visible lists the keys that query i of head n sees.
 func (v view) visible(n, i int) []int {
 	var seen []int
-	for j := range v.keys {
+	for j := range v.all {
 		if v.sees(n, i, j) {
 			seen = append(seen, j)
 		}
@@ -55,12 +75,28 @@ func (v view) visible(n, i int) []int {
 	return seen
 }
 
-// added is what the additive mask adds to a score.
-func (v view) added(n, i, j int) float64 {
-	if v.bias == nil {
-		return 0
+// term is something added to a score, with its own variance.
+type term struct{ value, variance float64 }
+
+// terms are what is added to a score: the additive mask, and what depends on the distance.
+func (v view) terms(n, i, j int) []term {
+	var all []term
+	if j >= v.keys {
+		return nil
 	}
-	return v.bias[(n*v.queries+i)*v.keys+j]
+	if v.bias != nil {
+		all = append(all, term{value: v.bias[(n*v.queries+i)*v.keys+j]})
+	}
+	distance, head := j-(i+v.p.Offset), n%v.heads
+	if v.p.Slopes != nil {
+		lost := -v.p.Slopes[head] * math.Abs(float64(distance))
+		all = append(all, term{lost, 2 * roundoff * lost * lost})
+	}
+	if table := v.p.Relative; table != nil {
+		reach := len(table) / v.heads / 2
+		all = append(all, term{value: table[(min(max(distance, -reach), reach)+reach)*v.heads+head]})
+	}
+	return all
 }
 
 // spread repeats data along the dimensions in which shape is 1 or absent, aligned from the
@@ -93,16 +129,42 @@ func repeat(data []float64, block, times int) []float64 {
 	return out
 }
 
-// Visible counts the keys that each query sees, in the rows of the result: (..., L). In a layer
-// the heads of a row see the same keys.
+// Visible counts what takes part in the softmax of each query, in the rows of the result,
+// (..., L): the keys that it sees, and a sink. It is 0 where a query sees no key. A row of a layer
+// whose heads see different numbers of keys counts as seeing two or more.
 func (p *Problem) Visible() []int {
-	v := p.view()
-	n, queries, _ := p.sizes()
+	appended := 0
+	if l := p.Layer; l != nil && l.LearnedKey != nil {
+		appended++
+	}
+	if l := p.Layer; l != nil && l.ZeroKey {
+		appended++
+	}
+	scores := p.scores()
+	v := p.view(last(scores) + appended)
+	together := 1
+	if p.Layer != nil {
+		together = v.heads
+	}
 	var counts []int
-	for head := 0; head < n; head += v.heads {
-		for i := range queries {
-			counts = append(counts, len(v.visible(head, i)))
+	for first := 0; first < size(scores[:len(scores)-2]); first += together {
+		for i := range v.queries {
+			counts = append(counts, v.count(first, together, i))
 		}
 	}
 	return counts
+}
+
+// count is what [Problem.Visible] says of one row.
+func (v view) count(first, heads, i int) int {
+	count := len(v.visible(first, i))
+	for n := first + 1; n < first+heads; n++ {
+		if other := len(v.visible(n, i)); other != count {
+			return max(2, count, other)
+		}
+	}
+	if count > 0 && v.p.Sinks != nil {
+		count++
+	}
+	return count
 }

@@ -147,8 +147,8 @@ func (t *text) numbers(c, torch compare.Comparison) {
 	t.block("numbers", []string{
 		fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
 			c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements),
-		fmt.Sprintf("max z %.3g (at most %d; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)",
-			c.MaxZ, compare.MaxZ, torch.MaxZ, c.RMSZ, compare.MaxRMSZ, torch.RMSZ),
+		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)",
+			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ),
 	})
 }
 

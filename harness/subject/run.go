@@ -15,6 +15,7 @@ import (
 // Result is what a subject did on a case.
 type Result struct {
 	Output   *attention.Tensor // nil when Err is set
+	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
 	Err      error             // it panicked, refused the case, or gave no usable output
 }
@@ -30,7 +31,7 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original := data{Inputs: c.Inputs, Allow: c.Options.Allow, Bias: c.Options.Bias, State: c.State}
+	original := data{Inputs: c.Inputs, Options: c.Options, State: c.State}
 	given := original.clone()
 	forward, err := s.prepare(c, given)
 	if err != nil {
@@ -40,32 +41,28 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 	if err != nil {
 		return Result{Err: err}
 	}
-	r.Output = first.Clone() // a subject may give the same memory again
+	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone() // a subject may give the same memory again
 	second, err := forward()
 	if err != nil {
 		return Result{Err: fmt.Errorf("second forward: %w", err)}
 	}
 	r.Findings = original.changes(given)
-	if len(r.Findings) == 0 && !sameTensor(r.Output, second) {
+	if len(r.Findings) == 0 && !(sameTensor(r.Output, second.Output) && sameTensor(r.Weights, second.Weights)) {
 		r.Findings = append(r.Findings, "a second forward on the same inputs gives another output")
 	}
 	return r
 }
 
 // prepare makes the function that runs the case once, on the data given.
-func (s Subject) prepare(c *fixture.Case, given data) (func() (*attention.Tensor, error), error) {
+func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), error) {
 	in := given.Inputs
-	if c.Op == fixture.SDPA {
-		if s.SDPA == nil {
-			return nil, ErrNotOffered
-		}
-		options := c.Options
-		options.Allow, options.Bias = given.Allow, given.Bias
-		return func() (*attention.Tensor, error) {
-			return checked(s.SDPA(in.Query, in.Key, in.Value, options))
+	switch {
+	case c.Op == fixture.SDPA && s.SDPA != nil:
+		return func() (attention.Outputs, error) {
+			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
+			return checked(c, attention.Outputs{Output: out}, err)
 		}, nil
-	}
-	if s.MHA == nil {
+	case c.Op != fixture.MultiHead || s.MHA == nil:
 		return nil, ErrNotOffered
 	}
 	m, err := s.MHA(c.Layer)
@@ -75,51 +72,69 @@ func (s Subject) prepare(c *fixture.Case, given data) (func() (*attention.Tensor
 	if _, err := m.LoadStateDict(given.State, attention.Strict); err != nil {
 		return nil, fmt.Errorf("load the state dict: %w", err)
 	}
-	return func() (*attention.Tensor, error) {
+	return func() (attention.Outputs, error) {
 		out, err := m.Forward(in)
-		return checked(out.Output, err)
+		return checked(c, out, err)
 	}, nil
 }
 
-// checked refuses an output that is missing or does not hold what its shape claims.
-func checked(out *attention.Tensor, err error) (*attention.Tensor, error) {
+// checked refuses outputs that are missing or do not hold what their shape claims. Weights that the
+// case does not ask for are dropped.
+func checked(c *fixture.Case, out attention.Outputs, err error) (attention.Outputs, error) {
 	if err != nil {
-		return nil, fmt.Errorf("forward: %w", err)
+		return out, fmt.Errorf("forward: %w", err)
 	}
-	if err := out.Check(); err != nil {
-		return nil, fmt.Errorf("output: %w", err)
+	if err := out.Output.Check(); err != nil {
+		return out, fmt.Errorf("output: %w", err)
+	}
+	if c.Weights == nil {
+		out.Weights = nil
+	} else if err := out.Weights.Check(); err != nil {
+		return out, fmt.Errorf("attention weights: %w", err)
 	}
 	return out, nil
 }
 
 // data is everything that a subject is given and must leave alone.
 type data struct {
-	Inputs attention.Inputs
-	Allow  *attention.Mask
-	Bias   *attention.Tensor
-	State  attention.StateDict
+	Inputs  attention.Inputs
+	Options attention.SDPAOptions
+	State   attention.StateDict
+}
+
+// tensors and masks are those of the data, by what they are called.
+func (d *data) tensors() map[string]**attention.Tensor {
+	return map[string]**attention.Tensor{
+		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
+		"input past_key": &d.Inputs.PastKey, "input past_value": &d.Inputs.PastValue,
+		"mask bias": &d.Inputs.Bias, "option bias": &d.Options.Bias, "option sinks": &d.Options.Sinks,
+	}
+}
+
+func (d *data) masks() map[string]**attention.Mask {
+	return map[string]**attention.Mask{
+		"mask block": &d.Inputs.Block, "mask padding": &d.Inputs.Padding, "option allow": &d.Options.Allow,
+	}
 }
 
 // clone copies data; tensors that are one, as query and key in self-attention, stay one.
 func (d data) clone() data {
 	copies := map[*attention.Tensor]*attention.Tensor{}
-	tensor := func(t *attention.Tensor) *attention.Tensor {
-		if copies[t] == nil {
-			copies[t] = t.Clone()
+	c := d
+	for _, t := range c.tensors() {
+		if copies[*t] == nil {
+			copies[*t] = (*t).Clone()
 		}
-		return copies[t]
+		*t = copies[*t]
 	}
-	state := attention.StateDict{}
+	for _, m := range c.masks() {
+		*m = (*m).Clone()
+	}
+	c.State = attention.StateDict{}
 	for key, t := range d.State {
-		state[key] = t.Clone()
+		c.State[key] = t.Clone()
 	}
-	return data{
-		Inputs: attention.Inputs{
-			Query: tensor(d.Inputs.Query), Key: tensor(d.Inputs.Key), Value: tensor(d.Inputs.Value),
-			Block: d.Inputs.Block.Clone(), Padding: d.Inputs.Padding.Clone(),
-		},
-		Allow: d.Allow.Clone(), Bias: tensor(d.Bias), State: state,
-	}
+	return c
 }
 
 // changes names what of the given data is no longer as it was.
@@ -130,13 +145,14 @@ func (d data) changes(now data) []string {
 			findings = append(findings, "the subject changes "+what)
 		}
 	}
-	note(sameTensor(d.Inputs.Query, now.Inputs.Query), "its input query")
-	note(sameTensor(d.Inputs.Key, now.Inputs.Key), "its input key")
-	note(sameTensor(d.Inputs.Value, now.Inputs.Value), "its input value")
-	note(sameMask(d.Inputs.Block, now.Inputs.Block), "its mask block")
-	note(sameMask(d.Inputs.Padding, now.Inputs.Padding), "its mask padding")
-	note(sameMask(d.Allow, now.Allow), "its mask allow")
-	note(sameTensor(d.Bias, now.Bias), "its mask bias")
+	is, was := now.tensors(), d.tensors()
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		note(sameTensor(*was[name], *is[name]), "its "+name)
+	}
+	isMask, wasMask := now.masks(), d.masks()
+	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
+		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
+	}
 	note(slices.Equal(slices.Sorted(maps.Keys(d.State)), slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range slices.Sorted(maps.Keys(d.State)) {
 		note(sameTensor(d.State[key], now.State[key]), "the state dict it loads: "+key)

@@ -75,7 +75,7 @@ func TestRunFindsBadBehaviour(t *testing.T) {
 		want  []string
 	}{
 		{"changes the query", func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Query.Data[3]++ },
-			[]string{"the subject changes its input query", "the subject changes its input key", "the subject changes its input value"}},
+			[]string{"the subject changes its input key", "the subject changes its input query", "the subject changes its input value"}},
 		{"changes the mask", func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Padding.Data[0] = true },
 			[]string{"the subject changes its mask padding"}},
 		{"changes the state dict", func(_ attention.Inputs, d attention.StateDict, _ *attention.Tensor) { d["out_proj.bias"].Shape[0] = 7 },
@@ -158,7 +158,7 @@ func TestRunProtectsTheCase(t *testing.T) {
 		return out, err
 	}}.Run(c)
 	require.NoError(t, r.Err)
-	require.Equal(t, []string{"the subject changes its input query", "the subject changes its mask bias"}, r.Findings)
+	require.Equal(t, []string{"the subject changes its input query", "the subject changes its option bias"}, r.Findings)
 	require.True(t, before.Data[0] == c.Options.Bias.Data[0] && c.Inputs.Query.Data[0] != 0)
 }
 

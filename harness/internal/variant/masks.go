@@ -14,33 +14,54 @@ type masks struct {
 	queries, keys int
 }
 
-func newMasks(p *oracle.Problem, n, perBatch, queries, keys int) masks {
-	lead := p.Query.Shape[:len(p.Query.Shape)-2]
-	if p.Layer != nil {
-		lead = []int{n / perBatch, perBatch}
-	}
+func newMasks(p *oracle.Problem, lead []int, queries, keys int) masks {
+	perBatch := lead[len(lead)-1]
 	scores := append(append([]int{}, lead...), queries, keys)
 	return masks{p, scores, perBatch, queries, keys}
 }
 
 func (m masks) hidden(head, i, j int) bool {
-	p := m.p
-	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] {
+	if j >= m.keys {
+		return false
+	}
+	p, distance := m.p, j-i-m.p.Offset
+	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
+		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
+		p.Padding != nil && p.Padding.Data[head/m.perBatch*m.keys+j] {
 		return true
 	}
-	if p.Bias != nil && math.IsInf(float64(m.added(head, i, j)), -1) {
+	if p.Bias != nil && math.IsInf(p.Bias.Value[m.at(p.Bias.Shape, head, i, j)], -1) {
 		return true
 	}
-	return p.Causal && j > i ||
-		p.Block != nil && p.Block.Data[i*m.keys+j] ||
-		p.Padding != nil && p.Padding.Data[head/m.perBatch*m.keys+j]
+	return p.Causal != nil && !p.Causal(i+p.Offset, j) || p.Window > 0 && (distance >= p.Window || -distance >= p.Window)
 }
 
+// added is the sum of what a score gets beside its product.
 func (m masks) added(head, i, j int) float32 {
-	if m.p.Bias == nil {
-		return 0
+	var sum float32
+	if j >= m.keys {
+		return sum
 	}
-	return m.p.Bias.Data[m.at(m.p.Bias.Shape, head, i, j)]
+	if m.p.Bias != nil {
+		sum += float32(m.p.Bias.Value[m.at(m.p.Bias.Shape, head, i, j)])
+	}
+	distance := j - i - m.p.Offset
+	if m.p.Slopes != nil {
+		away := float32(max(distance, -distance))
+		sum -= float32(m.p.Slopes[head%m.perBatch]) * away
+	}
+	if m.p.Relative != nil {
+		middle := len(m.p.Relative) / m.perBatch / 2
+		clipped := middle + distance
+		if clipped < 0 {
+			clipped = 0
+		}
+		if clipped > 2*middle {
+			clipped = 2 * middle
+		}
+		sum += float32(m.p.Relative[clipped*m.perBatch+head%m.perBatch])
+	}
+	return sum
 }
 
 // at finds a score in a mask of the given shape.

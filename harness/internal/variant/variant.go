@@ -31,23 +31,37 @@ func concatenated(s Sizes, h, t, e int) int { return (t*s.Heads+h)*s.Width + e }
 // Run computes a problem and widens the result.
 func (v Variant) Run(p *oracle.Problem) []float64 {
 	v = v.withDefaults()
-	q, k, val := p.Query, p.Key, p.Value
-	batch, heads := product(q.Shape[:len(q.Shape)-2]), 1
+	q, k, val := narrow(p.Query), narrow(p.Key), narrow(p.Value)
+	lead := q.Shape[:len(q.Shape)-2]
+	keys := k.Shape[len(k.Shape)-2]
 	if l := p.Layer; l != nil {
-		heads = l.Heads
-		q = v.split(v.linear(q, l.Query), heads)
-		k = v.split(v.linear(k, l.Key), heads)
-		val = v.split(v.linear(val, l.Value), heads)
+		lead = []int{q.Shape[0], l.Heads}
+		q = v.rotate(v.norm(v.split(v.linear(q, l.Query), l.Heads), l.QueryNorm), l.QueryTurn)
+		k = v.rotate(v.norm(v.split(v.linear(k, l.Key), l.KVHeads), l.KeyNorm), l.KeyTurn)
+		val = v.split(v.linear(val, l.Value), l.KVHeads)
+		if p.Past != nil {
+			keys += p.Past.Key.Shape[2]
+			k, val = glued(narrow(p.Past.Key), k), glued(narrow(p.Past.Value), val)
+		}
+		k, val = extended(k, l.LearnedKey, l.ZeroKey), extended(val, l.LearnedValue, l.ZeroKey)
 	}
-	out := v.attend(p, q, k, val, batch*heads, heads)
+	out := v.attend(p, q, k, val, lead, keys)
 	if l := p.Layer; l != nil {
-		out = v.linear(v.merge(out, batch, heads), l.Output)
+		out = v.linear(v.merge(out, lead[0], l.Heads), l.Output)
 	}
 	wide := make([]float64, len(out.Data))
 	for i, x := range out.Data {
 		wide[i] = float64(x)
 	}
 	return wide
+}
+
+func narrow(a oracle.Array) *attention.Tensor {
+	t := attention.NewTensor(a.Shape...)
+	for i, x := range a.Value {
+		t.Data[i] = float32(x)
+	}
+	return t
 }
 
 func (v Variant) withDefaults() Variant {
@@ -64,14 +78,6 @@ func (v Variant) withDefaults() Variant {
 		v.Merge = concatenated
 	}
 	return v
-}
-
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }
 
 // linear is y = x W^T + b.
@@ -133,24 +139,36 @@ func (s Sizes) each(batch int, f func(base, apart, h, t, e int)) {
 	}
 }
 
-// attend computes n heads, of which perBatch share a batch element: -> (n, L, Ev).
-func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, n, perBatch int) *attention.Tensor {
-	dims := len(q.Shape)
-	queries, keys, e, ev := q.Shape[dims-2], k.Shape[dims-2], q.Shape[dims-1], val.Shape[dims-1]
+// attend computes all heads: -> (N, L, Ev). keys is without those that stand behind all others.
+func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, lead []int, keys int) *attention.Tensor {
+	dims, n := len(q.Shape), 1
+	for _, d := range lead {
+		n *= d
+	}
+	queries, all, e, ev := q.Shape[dims-2], k.Shape[dims-2], q.Shape[dims-1], val.Shape[dims-1]
+	shared := n / (len(k.Data) / (all * e)) // heads that use one key head
 	out := attention.NewTensor(n, queries, ev)
-	m := newMasks(p, n, perBatch, queries, keys)
+	m := newMasks(p, lead, queries, keys)
 	for head := range n {
 		for i := range queries {
 			query := q.Data[(head*queries+i)*e:][:e]
 			var scores []float32
 			var values [][]float32
-			for j := range keys {
+			for j := range all {
 				if m.hidden(head, i, j) {
 					continue
 				}
-				s := v.score(query, k.Data[(head*keys+j)*e:][:e], float32(p.Scale))
+				row := head/shared*all + j
+				s := v.score(query, k.Data[row*e:][:e], float32(p.Scale))
+				if p.Softcap > 0 {
+					s = float32(p.Softcap) * float32(math.Tanh(float64(s/float32(p.Softcap))))
+				}
 				scores = append(scores, v.Store(s+m.added(head, i, j)))
-				values = append(values, val.Data[(head*keys+j)*ev:][:ev])
+				values = append(values, val.Data[row*ev:][:ev])
+			}
+			if p.Sinks != nil && len(scores) > 0 { // a key whose value is zero
+				scores = append(scores, float32(p.Sinks[head%m.perBatch]))
+				values = append(values, make([]float32, ev))
 			}
 			v.context(scores, values, out.Data[(head*queries+i)*ev:][:ev])
 		}

@@ -1,0 +1,78 @@
+package variant
+
+import (
+	"math"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/oracle"
+)
+
+// norm divides each head's features by their root mean square: (B, H, T, E).
+func (v Variant) norm(x *attention.Tensor, n *oracle.Norm) *attention.Tensor {
+	if n == nil {
+		return x
+	}
+	e := x.Shape[3]
+	for at := 0; at < len(x.Data); at += e {
+		features := x.Data[at:][:e]
+		mean := v.Dot(features, features) / float32(e)
+		root := float32(math.Sqrt(float64(mean + float32(n.Epsilon))))
+		for i := range features {
+			features[i] = v.Store(features[i] / root * float32(n.Weight[i]))
+		}
+	}
+	return x
+}
+
+// rotate multiplies pairs of features, as complex numbers, by e^(i angle), all in float32.
+func (v Variant) rotate(x *attention.Tensor, t *oracle.Turn) *attention.Tensor {
+	if t == nil {
+		return x
+	}
+	length, e := x.Shape[2], x.Shape[3]
+	for row := range len(x.Data) / e {
+		features := x.Data[row*e:][:e]
+		position := float32(t.First+row%length) / float32(t.Factor)
+		for i := range t.Dim / 2 {
+			exponent := float32(2*i) / float32(t.Dim)
+			frequency := 1 / float32(math.Pow(t.Base, float64(exponent)))
+			sin, cos := math.Sincos(float64(position * frequency))
+			turn := complex(float32(cos), float32(sin))
+			a, b := i, i+t.Dim/2
+			if t.Interleaved {
+				a, b = 2*i, 2*i+1
+			}
+			z := complex(features[a], features[b]) * turn
+			features[a], features[b] = v.Store(real(z)), v.Store(imag(z))
+		}
+	}
+	return x
+}
+
+// glued puts one tensor (B, H, T, E) behind another along T.
+func glued(first, second *attention.Tensor) *attention.Tensor {
+	e, heads := first.Shape[3], first.Shape[0]*first.Shape[1]
+	a, b := first.Shape[2]*e, second.Shape[2]*e
+	out := &attention.Tensor{Shape: []int{first.Shape[0], first.Shape[1], first.Shape[2] + second.Shape[2], e}}
+	for n := range heads {
+		out.Data = append(out.Data, first.Data[n*a:][:a]...)
+		out.Data = append(out.Data, second.Data[n*b:][:b]...)
+	}
+	return out
+}
+
+// extended puts a learned row and a row of zeros behind each head.
+func extended(x *attention.Tensor, learned []float64, zero bool) *attention.Tensor {
+	behind := attention.NewTensor(x.Shape[0], x.Shape[1], 1, x.Shape[3])
+	if learned != nil {
+		row := behind.Clone()
+		for i := range row.Data {
+			row.Data[i] = float32(learned[i%len(learned)])
+		}
+		x = glued(x, row)
+	}
+	if zero {
+		x = glued(x, behind)
+	}
+	return x
+}
