@@ -1,13 +1,14 @@
 """The attention layer of decoder models (Llama, Qwen, Gemma, GPT-NeoX, gpt-oss, Bloom) and of T5."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pyref import core
 from pyref.alibi import slopes
 from pyref.case import Arrays, Precision
 from pyref.convert import to_numpy, to_torch
-from pyref.layouts import LAYOUTS, ROLES, Widths, stds
+from pyref.layouts import LAYOUTS, ROLES, Projection, State, Widths, stds
 from pyref.padding import Padding
 from pyref.pinned import torch
 from pyref.rope import Rope
@@ -81,7 +82,8 @@ class DecoderAttention:
         elif self.bends_scores:
             clauses.append("flex_attention in eager mode with a score_mod, which makes hidden scores -inf")
         else:
-            clauses.append("scaled_dot_product_attention (math kernel) with enable_gqa and a bool attn_mask")
+            clauses.append("scaled_dot_product_attention (math kernel) with enable_gqa")
+            clauses.append("attn_mask is bool (true takes part), None where every key is seen")
         return ", ".join([*clauses, "a query that sees no key has a context of zero"])
 
     @property
@@ -168,12 +170,7 @@ class DecoderAttention:
         """Return the output (B, L, D)."""
         tensors, state = to_torch(inputs, precision), to_torch(parameters, precision)
         projections = LAYOUTS[self.layout].split(self.widths, state)
-        q, k, v = (
-            projections[role](tensors[role]).unflatten(-1, (-1, self.E)).transpose(1, 2) for role in ROLES
-        )
-        q, k = self.norm(q, state, "q_norm.weight"), self.norm(k, state, "k_norm.weight")
-        if self.rope:
-            q, k = self.rope.rotate(q, first=self.P), self.rope.rotate(k, first=self.P)
+        q, k, v = self.project(tensors, state, projections)
         if self.P:
             k = torch.cat([tensors["past_key"], k], dim=2)
             v = torch.cat([tensors["past_value"], v], dim=2)
@@ -184,9 +181,19 @@ class DecoderAttention:
         """Scale by one."""
         return None if self.scale == 1 else (replace(self, scale=1.0), parameters)
 
-    def norm(self, x: torch.Tensor, state: dict[str, torch.Tensor], name: str) -> torch.Tensor:
-        """Return x (B, H, T, E) with each head's vectors normed, if the layer does that."""
-        return torch.nn.functional.rms_norm(x, (self.E,), state[name], self.qk_norm) if self.qk_norm else x
+    def project(
+        self, tensors: State, state: State, projections: Mapping[str, Projection]
+    ) -> tuple[torch.Tensor, ...]:
+        """Return queries (B, H, L, E), keys and values (B, Hk, S, E) of the new tokens, as they attend."""
+        q, k, v = (
+            projections[role](tensors[role]).unflatten(-1, (-1, self.E)).transpose(1, 2) for role in ROLES
+        )
+        if self.qk_norm:
+            q = torch.nn.functional.rms_norm(q, (self.E,), state["q_norm.weight"], self.qk_norm)
+            k = torch.nn.functional.rms_norm(k, (self.E,), state["k_norm.weight"], self.qk_norm)
+        if self.rope:
+            q, k = self.rope.rotate(q, first=self.P), self.rope.rotate(k, first=self.P)
+        return q, k, v
 
     def attend(
         self,
@@ -194,7 +201,7 @@ class DecoderAttention:
         k: torch.Tensor,
         v: torch.Tensor,
         allow: torch.Tensor | None,
-        state: dict[str, torch.Tensor],
+        state: State,
     ) -> torch.Tensor:
         """Return the context (B, H, L, E)."""
         scale = 1 / math.sqrt(self.E) if self.scale is None else self.scale
@@ -220,7 +227,7 @@ class DecoderAttention:
         """Return (L, keys): by how many positions a key comes after a query."""
         return torch.arange(self.keys) - torch.arange(self.P, self.P + self.L)[:, None]
 
-    def score(self, state: dict[str, torch.Tensor], dtype: torch.dtype) -> core.Score:
+    def score(self, state: State, dtype: torch.dtype) -> core.Score:
         """Return what flex_attention does to a scaled score, in the order of the fields."""
         distance = self.distance()
         added = torch.zeros(self.H, self.L, self.keys, dtype=dtype)

@@ -13,6 +13,8 @@ from pyref.stream import Stream
 
 ROLES = ("query", "key", "value")
 
+State = Mapping[str, torch.Tensor]  # a state dict
+
 
 @dataclass(frozen=True, kw_only=True)
 class Widths:
@@ -51,8 +53,8 @@ class Layout:
     grouped: bool = False
     transposed: bool = False
 
-    def draw(self, widths: Widths, stream: Stream, stds: Mapping[str, float], bias: set[str]) -> Arrays:
-        """Return parameters: each row of a weight with its role's `stds`, biases for the roles in `bias`."""
+    def draw(self, widths: Widths, stream: Stream, stds: Mapping[str, float], biased: set[str]) -> Arrays:
+        """Return parameters: each row of a weight with its role's `stds`, biases for the roles `biased`."""
         arrays: dict[str, np.ndarray] = {}
         for name, rows in self.rows(widths).items():
             fan_in = {"query": widths.D, "output": widths.H * widths.E}.get(rows[0], widths.kdim)
@@ -61,11 +63,11 @@ class Layout:
                 arrays[f"{name}.weight"] = stream.normal(f"{name}.weight", (fan_in, len(rows)), std.T)
             else:
                 arrays[f"{name}.weight"] = stream.normal(f"{name}.weight", (len(rows), fan_in), std)
-            if rows[0] in bias:
+            if rows[0] in biased:
                 arrays[f"{name}.bias"] = stream.normal(f"{name}.bias", (len(rows),), BIAS_STD)
         return arrays
 
-    def split(self, widths: Widths, state: Mapping[str, torch.Tensor]) -> dict[str, Projection]:
+    def split(self, widths: Widths, state: State) -> dict[str, Projection]:
         """Return the projections of query, key, value and output by role."""
         projections = {}
         for name, rows in self.rows(widths).items():

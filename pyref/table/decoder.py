@@ -23,7 +23,7 @@ CASES = (
     ),
     Case(
         "decoder/rope-half-left-padding",
-        "Padded on the left as in batched generation: padding hides keys and moves no position.",
+        "Padded on the left as in batched generation; positions count the filler, and only distances matter.",
         DecoderAttention(B=4, L=9, D=44, H=6, Hk=2, E=10, rope=Rope(dim=10), padding=left(7, 9, 4, 2)),
     ),
     Case(

@@ -1,0 +1,333 @@
+"""Decoder layers agree with what is known about them otherwise: identities, limits, formulas of others."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from pyref import core
+from pyref.alibi import slopes
+from pyref.case import Arrays
+from pyref.convert import to_torch
+from pyref.decoder import DecoderAttention
+from pyref.layouts import LAYOUTS
+from pyref.padding import left
+from pyref.pinned import torch
+from pyref.rope import Rope
+from pyref.stream import Stream
+from pyref.table import CASES
+from pyref.tests.support import named
+
+LAYERS = [case for case in CASES if isinstance(case.operation, DecoderAttention)]
+each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+
+# Whether query i of batch element b sees key j, the first of the cache being 0. All others are causal.
+SEES = {
+    "decoder/rope-half-left-padding": lambda b, i, j: (2, 0, 5, 7)[b] <= j <= i,
+    "decoder/cache": lambda b, i, j: j <= 6 + i,
+    "decoder/cache-chunk": lambda b, i, j: j <= 6 + i,
+    "decoder/cache-left-padding": lambda b, i, j: (3, 0, 5, 8)[b] <= j <= 6 + i,
+    "decoder/decode": lambda b, i, j: True,
+    "decoder/window": lambda b, i, j: i - 3 <= j <= i,
+    "decoder/window-cache": lambda b, i, j: i + 3 <= j <= i + 6,
+    "decoder/gemma": lambda b, i, j: max((3, 0, 5, 7)[b], i + 2) <= j <= i + 5,
+    "decoder/sinks-window": lambda b, i, j: i - 3 <= j <= i,
+    "decoder/alibi-left-padding": lambda b, i, j: (4, 0, 1, 6)[b] <= j <= i,
+    "decoder/alibi-cache": lambda b, i, j: j <= 6 + i,
+    "decoder/alibi-decode": lambda b, i, j: True,
+    "decoder/relative-bias": lambda b, i, j: True,
+    "decoder/relative-bias-cache": lambda b, i, j: j <= 6 + i,
+    "decoder/relative-bias-cross": lambda b, i, j: True,
+}
+
+
+def drawn(operation: DecoderAttention) -> tuple[Arrays, Arrays]:
+    """Return inputs and parameters for a layer."""
+    return operation.draw_inputs(Stream(1)), operation.draw_parameters(Stream(1))
+
+
+def output(operation: DecoderAttention, inputs: Arrays, parameters: Arrays) -> np.ndarray:
+    """Return the layer's output in float64."""
+    return operation.forward(inputs, parameters, "float64")["output"]
+
+
+def projected(operation: DecoderAttention, inputs: Arrays, parameters: Arrays) -> tuple[torch.Tensor, ...]:
+    """Return queries, keys and values of the new tokens in float64."""
+    state = to_torch(parameters, "float64")
+    projections = LAYOUTS[operation.layout].split(operation.widths, state)
+    return operation.project(to_torch(inputs, "float64"), state, projections)
+
+
+def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-13) -> bool:
+    """Report whether the largest difference is within a tolerance of the largest element."""
+    return bool(np.abs(got - want).max() <= tolerance * np.abs(want).max())
+
+
+# Masks
+
+
+@each_layer
+def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
+    operation, (inputs, parameters) = case.operation, drawn(case.operation)
+    sees = SEES.get(case.name, lambda b, i, j: j <= i)
+    apart = {role: array.copy() for role, array in inputs.items()}
+    before = output(operation, apart, parameters)
+    for j in range(operation.keys):
+        rows = (output(operation, changed(operation, apart, j), parameters) != before).any(axis=-1)
+        assert rows.tolist() == [[sees(b, i, j) for i in range(operation.L)] for b in range(operation.B)], j
+
+
+def changed(operation: DecoderAttention, inputs: Arrays, j: int) -> Arrays:
+    """Return inputs whose key j and value j are others, in the cache or among the new tokens."""
+    roles, place = (("past_key", "past_value"), j) if j < operation.P else (("key", "value"), j - operation.P)
+    copies = {role: inputs[role].copy() for role in roles}
+    for copy in copies.values():
+        copy[..., place, :] += 1
+    return {**inputs, **copies}
+
+
+@pytest.mark.parametrize(
+    "name", ["rope-half-left-padding", "cache-left-padding", "gemma", "alibi-left-padding"]
+)
+def test_a_query_that_sees_nothing_gives_zero(name):
+    operation = named(f"decoder/{name}").operation
+    rows = output(operation, *drawn(operation))
+    sees = SEES[f"decoder/{name}"]
+    blind = [
+        [not any(sees(b, i, j) for j in range(operation.keys)) for i in range(operation.L)]
+        for b in range(operation.B)
+    ]
+    assert np.any(blind) and ((rows == 0).all(axis=-1) == blind).all()
+
+
+def test_sinks_and_softcap_too_give_the_output_bias_where_a_query_sees_nothing():
+    for field in ({"sinks": True}, {"softcap": 2.0}, {}):
+        operation = DecoderAttention(B=2, L=3, D=12, H=2, Hk=1, E=6, bias=True, padding=left(2, 1), **field)
+        inputs, parameters = drawn(operation)
+        rows = output(operation, inputs, parameters)
+        assert (rows[0, 0] == parameters["o_proj.bias"]).all() and (
+            rows[1, :2] == parameters["o_proj.bias"]
+        ).all()
+        assert (rows[0, 1:] != parameters["o_proj.bias"]).all()
+
+
+# One layer in two forms
+
+
+def test_metas_weights_and_hugging_faces_are_one_layer():
+    meta, converted = named("decoder/rope-meta"), named("decoder/rope-converted")
+    (inputs, weights), (same, reordered) = drawn(meta.operation), drawn(converted.operation)
+    assert all((inputs[role] == same[role]).all() for role in inputs)
+    assert {name for name in weights if (weights[name] != reordered[name]).any()} == {
+        "q_proj.weight",
+        "k_proj.weight",
+    }
+    want = output(meta.operation, inputs, weights)
+    assert close(output(converted.operation, inputs, reordered), want)
+    assert not close(output(converted.operation, inputs, weights), want, 0.1)
+
+
+def test_the_twins_on_disk_share_their_inputs_and_their_output(made):
+    folders = [made / "decoder" / name for name in ("rope-meta", "rope-converted")]
+    assert len({(folder / "inputs/query.npy").read_bytes() for folder in folders}) == 1
+    truths = [np.load(folder / "expected/truth.npy") for folder in folders]
+    assert close(truths[1], truths[0])
+
+
+# Cache
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"rope": Rope(dim=6, base=100)},
+        {"rope": Rope(style="interleaved", dim=10), "qk_norm": 1e-6, "softcap": 2.0},
+        {"alibi": True},
+        {"relative_bias": 4},
+        {"window": 4},
+        {"sinks": True, "window": 4, "rope": Rope(dim=10)},
+        {"padding": left(7, 10, 4), "rope": Rope(dim=10)},
+    ],
+    ids=lambda field: "-".join(field),
+)
+@pytest.mark.parametrize("P", [6, 9])
+def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
+    full = DecoderAttention(B=3, L=10, D=44, H=6, Hk=2, E=10, **field)
+    inputs, parameters = drawn(full)
+    _, k, v = projected(full, inputs, parameters)
+    x = inputs["query"][:, P:]
+    chunk = {role: array for role, array in inputs.items() if role == "padding"}
+    chunk |= {
+        "query": x,
+        "key": x,
+        "value": x,
+        "past_key": k[:, :, :P].numpy(),
+        "past_value": v[:, :, :P].numpy(),
+    }
+    got = output(replace(full, L=10 - P, P=P), chunk, parameters)
+    assert close(got, output(full, inputs, parameters)[:, P:])
+
+
+# Limits in which a feature is none
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"window": 9}, {"softcap": 1e9}, {"scale": 10**-0.5}, {"Hk": 6}],
+    ids=lambda field: next(iter(field)),
+)
+def test_a_feature_at_its_limit_is_none(field):
+    plain = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, rope=Rope(dim=10))
+    inputs, parameters = drawn(plain)
+    assert close(output(replace(plain, **field), inputs, parameters), output(plain, inputs, parameters))
+
+
+@pytest.mark.parametrize("field", [{"window": 8}, {"softcap": 20.0}, {"scale": 0.32}])
+def test_a_feature_short_of_its_limit_is_not_none(field):
+    plain = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, rope=Rope(dim=10))
+    inputs, parameters = drawn(plain)
+    assert not close(
+        output(replace(plain, **field), inputs, parameters), output(plain, inputs, parameters), 1e-6
+    )
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_sinks_of_minus_infinity_are_none(window):
+    operation = DecoderAttention(B=3, L=9, D=44, H=6, Hk=2, E=10, sinks=True, window=window)
+    inputs, parameters = drawn(operation)
+    none = {**parameters, "sinks": np.full(6, -np.inf)}
+    want = output(replace(operation, sinks=False), inputs, parameters)
+    assert close(output(operation, inputs, none), want)
+    assert not close(output(operation, inputs, parameters), want, 0.01)
+
+
+def test_a_sink_takes_its_share():
+    """Five keys of score zero weigh 1 / (5 + e^sink) each."""
+    q, sinks = torch.zeros(1, 2, 1, 4, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    ones = torch.ones(1, 1, 5, 4, dtype=torch.float64)
+    context = core.with_sinks(q, ones, ones, None, 0.5, sinks)
+    assert np.allclose(context[0, :, 0, 0].numpy(), [5 / 6, 5 / (5 + np.e)], rtol=1e-15)
+
+
+# Heads
+
+
+def test_a_plain_layer_is_nn_multihead_attention():
+    operation = DecoderAttention(B=3, L=9, D=40, H=4, Hk=4, E=10, bias=True)
+    inputs, parameters = drawn(operation)
+    tensors, state = to_torch(inputs, "float64"), to_torch(parameters, "float64")
+    layer = torch.nn.MultiheadAttention(40, 4, batch_first=True)
+    names = ("q_proj", "k_proj", "v_proj")
+    stacked = {
+        f"in_proj_{kind}": torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in ("weight", "bias")
+    }
+    stacked |= {f"out_proj.{kind}": state[f"o_proj.{kind}"] for kind in ("weight", "bias")}
+    layer.load_state_dict(stacked, assign=True)
+    block = torch.ones(9, 9, dtype=torch.bool).triu(diagonal=1)
+    x = tensors["query"]
+    with torch.no_grad():
+        want, _ = layer(x, x, x, attn_mask=block, need_weights=False)
+    assert close(output(operation, inputs, parameters), want.numpy())
+
+
+@pytest.mark.parametrize("field", [{}, {"softcap": 2.0}, {"sinks": True}], ids=["sdpa", "flex", "sinks"])
+@pytest.mark.parametrize("Hk", [1, 2])
+def test_grouped_heads_are_repeated_ones(Hk, field):
+    grouped = DecoderAttention(B=3, L=9, D=44, H=6, Hk=Hk, E=10, **field)
+    inputs, parameters = drawn(grouped)
+    repeated = {
+        name: array.reshape(Hk, 10, -1).repeat(6 // Hk, axis=0).reshape(60, -1)
+        for name, array in parameters.items()
+        if name in ("k_proj.weight", "v_proj.weight")
+    }
+    want = output(replace(grouped, Hk=6), inputs, {**parameters, **repeated})
+    assert close(output(grouped, inputs, parameters), want)
+
+
+def test_a_norm_makes_the_size_of_queries_and_keys_irrelevant():
+    normed = DecoderAttention(B=3, L=9, D=44, H=6, Hk=2, E=10, qk_norm=1e-6)
+    inputs, parameters = drawn(normed)
+    larger = {**parameters, "q_proj.weight": 3 * parameters["q_proj.weight"]}
+    assert close(output(normed, inputs, larger), output(normed, inputs, parameters), 1e-5)
+    plain = replace(normed, qk_norm=None)
+    assert not close(output(plain, inputs, larger), output(plain, inputs, parameters), 0.1)
+
+
+# Biases by distance
+
+
+@pytest.mark.parametrize(
+    ("H", "exponents"),
+    [
+        (4, [2, 4, 6, 8]),
+        (6, [2, 4, 6, 8, 1, 3]),
+        (8, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (12, [1, 2, 3, 4, 5, 6, 7, 8, 0.5, 1.5, 2.5, 3.5]),
+        (16, [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8]),
+    ],
+)
+def test_slopes_are_the_papers(H, exponents):
+    assert slopes(H) == [2**-exponent for exponent in exponents]
+
+
+def test_alibi_on_distances_is_blooms_bias_on_key_positions():
+    """Each row differs by a constant, which softmax does not see."""
+    operation = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, alibi=True)
+    inputs, parameters = drawn(operation)
+    q, k, v = projected(operation, inputs, parameters)
+    bias = torch.tensor(slopes(6), dtype=torch.float64)[:, None, None] * torch.arange(9)
+    bias = bias.masked_fill(torch.ones(9, 9, dtype=torch.bool).triu(diagonal=1), -torch.inf)
+    context = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    want = context.transpose(1, 2).flatten(-2).numpy() @ parameters["o_proj.weight"].T.astype(np.float64)
+    assert close(output(operation, inputs, parameters), want)
+
+
+@pytest.mark.parametrize("P", [0, 4])
+def test_a_relative_bias_that_falls_with_distance_is_alibi(P):
+    alibi = DecoderAttention(B=3, L=5, P=P, D=44, H=6, Hk=2, E=10, causal=False, alibi=True)
+    inputs, parameters = drawn(alibi)
+    table = -np.abs(np.arange(-9, 10))[:, None] * np.array(slopes(6))
+    got = output(
+        replace(alibi, alibi=False, relative_bias=9), inputs, {**parameters, "relative_bias.weight": table}
+    )
+    assert close(got, output(alibi, inputs, parameters))
+
+
+def test_a_relative_bias_is_the_same_beyond_its_farthest_and_has_a_direction():
+    operation = DecoderAttention(B=1, L=4, D=12, H=1, Hk=1, E=6, causal=False, relative_bias=2)
+    state = {"relative_bias.weight": torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])}
+    modify = operation.score(state, torch.float32)
+    index = torch.arange(4)
+    added = modify(torch.zeros(4, 4), 0, 0, index[:, None], index[None, :])
+    assert added.tolist() == [[3, 4, 5, 5], [2, 3, 4, 5], [1, 2, 3, 4], [1, 1, 2, 3]]
+
+
+# What makes a case tell mistakes apart
+
+
+@each_layer
+def test_factors_that_may_stand_for_one_another_are_apart(case):
+    layer = case.operation
+    factors = sorted([layer.E**-0.5, layer.D**-0.5, 1 / layer.E, layer.H**-0.5, 1 / 8])
+    assert all(b / a >= 1.1 for a, b in pairwise(factors)), factors
+
+
+@each_layer
+def test_shapes_let_mistakes_show(case):
+    layer = case.operation
+    assert layer.B >= 3
+    assert layer.keys % 8 not in (0, 6, 7)
+    assert layer.rope is None or 6 <= layer.rope.dim <= layer.E
+    assert layer.window is None or layer.window < layer.keys
+    if layer.padding:
+        assert layer.padding.valid[0] < layer.keys
+        assert len(set(layer.padding.valid)) == layer.B
+
+
+@pytest.mark.parametrize("case", [case for case in LAYERS if case.operation.P], ids=lambda case: case.name)
+def test_a_cache_is_as_large_as_what_the_layer_projects(case):
+    layer, (inputs, parameters) = case.operation, drawn(case.operation)
+    _, k, v = projected(layer, inputs, parameters)
+    assert 0.75 < inputs["past_key"].std() / k.std() < 1.33
+    assert 0.75 < inputs["past_value"].std() / v.std() < 1.33
