@@ -98,7 +98,7 @@ def provenance(function: str, call: str, seed: int, torch: ModuleType) -> dict:
 
 def dump(value: object, indent: str = "") -> str:
     """Return JSON with an object's fields on lines of their own and a list on one line."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not value:
         return json.dumps(value)
     inner = indent + "  "
     fields = [f"{inner}{json.dumps(name)}: {dump(field, inner)}" for name, field in value.items()]
