@@ -9,7 +9,7 @@ from pyref.pinned import torch
 from pyref.stream import Stream
 
 BIAS_STD = 0.1  # PyTorch starts the multi-head biases at zero, which would hide every mistake with a bias
-SCORING = ("q_proj_weight", "k_proj_weight", "W_Q", "W_K")  # weights of query and key
+SCORING = ("q_proj_weight", "k_proj_weight", "bias_k", "W_Q", "W_K")  # weights of query and key, and keys
 
 
 def draw(layer: torch.nn.Module, stream: Stream, weight_std: float | None) -> Arrays:
@@ -27,7 +27,10 @@ def draw(layer: torch.nn.Module, stream: Stream, weight_std: float | None) -> Ar
 
 
 def std(name: str, parameter: torch.Tensor, weight_std: float | None) -> float | np.ndarray:
-    """Return the standard deviation to draw a weight (out, in) or a bias (out,) with, or one for each row."""
+    """Return the standard deviation to draw a weight (out, in) or a bias (out,) with, or one for each row.
+
+    The learned key and value bias_k and bias_v (1, 1, D) are as large as projected ones: their fan in is 1.
+    """
     if weight_std:
         return weight_std
     if parameter.ndim == 1:
