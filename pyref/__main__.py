@@ -1,4 +1,8 @@
-"""Regenerate the suite, or check that regenerating would change nothing. `pyref/regenerate` is the way in."""
+"""Regenerate the suite, check that regenerating would change nothing, or capture a module of one's own.
+
+`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture runs in the
+user's environment, which is not the pinned one.
+"""
 
 import argparse
 import sys
@@ -6,44 +10,82 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from pyref import drift, suite
-from pyref.table import CASES
-
 
 def main() -> int:
     """Run one command and return its exit code: 1 if a check found a difference, or on any error."""
-    parser = argparse.ArgumentParser(prog="python -m pyref")
-    parser.add_argument("command", choices=["generate", "check"])
-    parser.add_argument("suite", type=Path)
-    arguments = parser.parse_args()
-    command = {"generate": generate, "check": check}[arguments.command]
+    arguments = parse()
     try:
-        return command(arguments.suite)
+        return arguments.run(arguments)
     except (OSError, ValueError) as error:
         print(f"pyref: {error}", file=sys.stderr)
         return 1
 
 
-def generate(target: Path) -> int:
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m pyref")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run in (("generate", generate), ("check", check)):
+        command = commands.add_parser(name, help=run.__doc__)
+        command.set_defaults(run=run)
+        command.add_argument("suite", type=Path)
+    command = commands.add_parser("capture", help=capture.__doc__)
+    command.set_defaults(run=capture)
+    command.add_argument(
+        "target",
+        metavar="FILE.py:FACTORY",
+        help="a function without arguments that returns the module and a dict of its forward's arguments",
+    )
+    command.add_argument("--name", required=True, metavar="GROUP/NAME", help="the case's name")
+    command.add_argument("--into", required=True, type=Path, metavar="DIR", help="the suite to add it to")
+    command.add_argument(
+        "--submodules",
+        metavar="PATTERN",
+        help="run the module once, and capture each submodule whose name matches, such as 'layers.*'",
+    )
+    return parser.parse_args()
+
+
+def generate(arguments: argparse.Namespace) -> int:
     """Regenerate the suite in place."""
-    suite.generate(CASES, target)
-    print(f"{target}: {len(CASES)} cases")
+    from pyref import suite
+    from pyref.table import CASES
+
+    suite.generate(CASES, arguments.suite)
+    print(f"{arguments.suite}: {len(CASES)} cases")
     return 0
 
 
-def check(committed: Path) -> int:
+def check(arguments: argparse.Namespace) -> int:
     """Regenerate into a scratch folder, name every file whose bytes are not the same, and count them all."""
+    from pyref import drift, suite
+    from pyref.table import CASES
+
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
-        outcomes = drift.compare(committed, Path(folder), suite.groups(CASES))
+        outcomes = drift.compare(arguments.suite, Path(folder), suite.groups(CASES))
     for file, outcome in outcomes.items():
         if outcome != "identical":
             print(f"{outcome:<7}  {file}")
     kinds = Counter(outcomes.values())
-    print(f"{committed}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    print(f"{arguments.suite}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
     if kinds["differs"]:
-        print(f"by how much: pyref/regenerate --into DIR, then difftest review {committed} DIR")
+        print(f"by how much: pyref/regenerate --into DIR, then difftest review {arguments.suite} DIR")
     return 0 if set(kinds) == {"identical"} else 1
+
+
+def capture(arguments: argparse.Namespace) -> int:
+    """Write a case of a module, or of each of its submodules that match."""
+    from pyref.capture import capture, submodules, target
+
+    module, inputs = target.load(arguments.target)
+    if arguments.submodules is None:
+        folders = [capture(module, inputs, arguments.name, arguments.into)]
+    else:
+        where = (arguments.submodules, arguments.name, arguments.into)
+        folders = submodules.capture_submodules(module, inputs, *where)
+    print(*folders, sep="\n")
+    return 0
 
 
 sys.exit(main())

@@ -1,0 +1,84 @@
+"""What cannot be captured, each with one error that says so."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyref.capture.call import Call
+
+KINDS = tuple(f"{dtype}, torch.strided, on cpu" for dtype in (torch.float32, torch.int64, torch.bool))
+SAME = 1e-3  # of the largest element: rounding is far less, anything else more
+PLAIN = (type(None), bool, int, float, str)
+
+
+def case_folder(name: str, folder: Path) -> Path:
+    """Return a case's folder: its name is safe as a path, and nothing but a case is there already."""
+    word = "[a-z0-9][a-z0-9._-]*"
+    if not re.fullmatch(f"{word}(/{word})+", name):
+        raise ValueError(
+            f"name {name!r}: want group/name of lower-case letters, digits, dots, hyphens and underscores"
+        )
+    target = Path(folder) / name
+    if target.exists() and not (target / "case.json").is_file():
+        raise ValueError(f"{name}: {target} exists and is no case")
+    return target
+
+
+def dropout(name: str, module: torch.nn.Module) -> None:
+    """Refuse a module whose output is drawn: one in train mode with some dropout."""
+    for path, inner in module.named_modules():
+        rate = (
+            inner.p if isinstance(inner, torch.nn.modules.dropout._DropoutNd) else vars(inner).get("dropout")
+        )
+        if inner.training and isinstance(rate, (int, float)) and rate > 0:
+            raise ValueError(f"{name}: dropout {rate} is active in {path or 'the module'}: call eval() first")
+
+
+def tensors(name: str, module: torch.nn.Module, call: Call) -> None:
+    """Refuse arguments, parameters and buffers that a case has no place for."""
+    for what, value in stored(module, call):
+        if isinstance(value, torch.Tensor):
+            kind = f"{value.dtype}, {'nested' if value.is_nested else value.layout}, on {value.device.type}"
+            if kind not in KINDS:
+                raise ValueError(f"{name}: {what} is {kind}; want one of: {'; '.join(KINDS)}")
+        elif not isinstance(value, PLAIN):
+            raise ValueError(
+                f"{name}: {what} is a {type(value).__qualname__}, want a tensor, a number, a word or None"
+            )
+
+
+def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
+    """Yield what is called with and what is loaded, with a name for an error."""
+    for name, value in call.arguments.items():
+        yield f"input {name}", torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    for name, value in module.state_dict().items():
+        yield f"parameter {name}", value
+
+
+def output(name: str, result: object) -> torch.Tensor:
+    """Return the output in what a module returned: the tensor, or a tuple's first."""
+    first = result[0] if isinstance(result, (tuple, list)) and result else result
+    if not isinstance(first, torch.Tensor):
+        kind = type(result).__qualname__
+        raise ValueError(f"{name}: the output is a {kind}, want a tensor or a tuple that begins with one")
+    return first
+
+
+def same(name: str, where: str, a: np.ndarray, b: np.ndarray) -> None:
+    """Refuse two outputs of one module that differ by more than any rounding."""
+    finite = np.isfinite(b)
+    distance = np.abs(a.astype(np.float64) - b)[finite].max(initial=0)
+    if (np.isfinite(a) != finite).any() or not distance <= SAME * np.abs(b[finite]).max(initial=0):
+        raise ValueError(
+            f"{name}: it computes something else {where}: the largest difference is {distance:.1e}"
+        )
+
+
+def finite(name: str, what: str, array: np.ndarray) -> None:
+    """Refuse NaN and infinities, which no two implementations need to agree on."""
+    count = np.count_nonzero(~np.isfinite(array))
+    if count:
+        raise ValueError(f"{name}: {what} has {count} elements that are not finite, of {array.size}")

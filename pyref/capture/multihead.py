@@ -1,0 +1,102 @@
+"""torch.nn.MultiheadAttention, captured as the layer that difftest computes itself."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyref import crosscheck
+from pyref.capture import check, run
+from pyref.capture.call import Call
+
+
+def describes(module: torch.nn.Module) -> bool:
+    """Report whether a module is the layer; a subclass may compute anything."""
+    return type(module) is torch.nn.MultiheadAttention
+
+
+def describe(
+    name: str, module: torch.nn.Module, call: Call, seed: int
+) -> tuple[str, dict, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return op, config, inputs and expected. Nothing is drawn: difftest knows the layer's rounding."""
+    inputs, empty = roles(name, call), empty_row(name, module, call)
+    output = run.single(name, module, call)
+    if empty == "zero" or not np.isfinite(output[0]).any():
+        check.finite(name, "the output", output[0])
+    # Without weights the float64 layer may go another way than the float32 one, on which a query that sees
+    # no key gives zero and not NaN. With weights it is NaN on either.
+    truth = run.double(name, module, call.with_arguments(need_weights=True) if empty == "nan" else call)
+    check.same(name, "in float32 and in float64", output[0], truth[0])
+    expected = {"output": output[0], "truth": truth[0]}
+    if len(output) > 1:
+        expected |= {"weights": output[1], "weights_truth": truth[1]}
+    return (
+        "multi_head_attention",
+        config(module, call, len(output) > 1) | {"empty_row": empty},
+        inputs,
+        expected,
+    )
+
+
+def verify(name: str, folder: Path) -> None:
+    """Raise ValueError unless NumPy, given masks alone, gives the truth: a hint may have told PyTorch more."""
+    difference = crosscheck.deviation(folder)
+    if not difference <= crosscheck.TOLERANCE:
+        raise ValueError(
+            f"{name}: the float64 output is {difference:.1e} away from what the masks give, relative to its"
+            " largest element; is_causal must agree with attn_mask"
+        )
+
+
+def roles(name: str, call: Call) -> dict[str, np.ndarray]:
+    """Return the inputs by role. A padding of 0 and -inf, as encoder layers pass it on, is a bool one."""
+    inputs = {role: call.arrays[role] for role in ("query", "key", "value")}
+    padding, mask = (call.arrays.get(argument) for argument in ("key_padding_mask", "attn_mask"))
+    if mask is not None:
+        inputs["block" if mask.dtype == np.bool_ else "bias"] = mask
+    if padding is not None:
+        if not np.isin(padding, (0, 1) if padding.dtype == np.bool_ else (0, -np.inf)).all():
+            raise ValueError(f"{name}: key_padding_mask holds more than 0 and -inf: add it to attn_mask")
+        inputs["padding"] = padding if padding.dtype == np.bool_ else padding == -np.inf
+    return inputs
+
+
+def config(module: torch.nn.MultiheadAttention, call: Call, weights: bool) -> dict:
+    """Return what the module and the call say, without what is as it is by default."""
+    averaged = "averaged" if call.plain.get("average_attn_weights", True) else "per-head"
+    optional = {
+        "input_layout": layout(module, call),
+        "need_weights": averaged if weights else None,
+        "bias_kv": module.bias_k is not None,
+        "add_zero_attn": module.add_zero_attn,
+    }
+    return {
+        "embed_dim": module.embed_dim,
+        "num_heads": module.num_heads,
+        "kdim": module.kdim,
+        "vdim": module.vdim,
+        "bias": module.in_proj_bias is not None,
+        "keys": "torch",
+        "causality": "none",  # whatever is hidden, a mask hides it
+    } | {name: value for name, value in optional.items() if value}
+
+
+def layout(module: torch.nn.MultiheadAttention, call: Call) -> str | None:
+    """Return the layout of the inputs, None for (B, T, D)."""
+    if call.arrays["query"].ndim == 2:
+        return "unbatched"
+    return None if module.batch_first else "sequence-first"
+
+
+def empty_row(name: str, module: torch.nn.MultiheadAttention, call: Call) -> str:
+    """Return what a query that sees no key gives, "nan" or "zero": it depends on mode, weights and layout.
+
+    So the layer is asked: the same call, with all keys hidden.
+    """
+    shape = call.arrays["key"].shape[:-1]
+    hidden = np.ones(shape[::-1] if layout(module, call) == "sequence-first" else shape, dtype=bool)
+    mask = call.arrays.get("attn_mask")
+    if mask is not None and mask.dtype != np.bool_:
+        hidden = np.where(hidden, np.float32("-inf"), np.float32(0))  # both masks are of one kind
+    output = run.single(name, module, call.with_arguments(key_padding_mask=hidden))[0]
+    return "nan" if np.isnan(output).any() else "zero"

@@ -1,0 +1,84 @@
+"""A module's output, in float32 and in float64."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from pyref.capture import check
+from pyref.capture.call import Call
+
+
+def class_name(module: torch.nn.Module) -> str:
+    """Return package.Class."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
+    """Return the float32 output, and whatever tensors follow it, of a module that gives the same twice."""
+    first, second = (outputs(name, call(module, np.float32), torch.float32) for _ in range(2))
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
+        raise ValueError(f"{name}: two forward passes on the same inputs differ")
+    return first
+
+
+def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
+    """Return the same from a float64 copy of the module."""
+    with in_float64():
+        return outputs(name, call(copy.deepcopy(module).double(), np.float64), torch.float64)
+
+
+def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
+    """Return the tensors that a module's result begins with, the first of which is its output."""
+    output = check.output(name, result)
+    if output.dtype != dtype:
+        raise ValueError(f"{name}: the output of a {dtype} module is {output.dtype}")
+    rest = result[1:] if isinstance(result, (tuple, list)) else ()
+    tensors = [output, *(value for value in rest if isinstance(value, torch.Tensor))]
+    return [tensor.detach().numpy().copy() for tensor in tensors]
+
+
+@contextmanager
+def unfused(model: torch.nn.Module) -> Iterator[None]:
+    """Make PyTorch's own encoder layers call their submodules, which in eval mode they otherwise do not."""
+    switch = getattr(torch.backends, "mha", None)  # not in PyTorch 2.0
+    if switch is None or not any(isinstance(m, torch.nn.TransformerEncoderLayer) for m in model.modules()):
+        yield
+        return
+    before = switch.get_fastpath_enabled()
+    switch.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        switch.set_fastpath_enabled(before)
+
+
+@contextmanager
+def in_float64() -> Iterator[None]:
+    """Make float64 of everything that a module makes by itself, by default or because it asks for float32."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with Widened():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+class Widened(TorchFunctionMode):
+    """Gives float64 where a module asks for float32, as a norm does that guards itself against float16."""
+
+    def __torch_function__(self, function, types, values=(), keywords=None):
+        """Replace the dtype in a call of PyTorch."""
+        if function is torch.Tensor.float:
+            function = torch.Tensor.double
+        widened = {name: widen(value) for name, value in (keywords or {}).items()}
+        return function(*map(widen, values), **widened)
+
+
+def widen(value: object) -> object:
+    """Return float64 for float32, and anything else as it is."""
+    return torch.float64 if value is torch.float32 else value

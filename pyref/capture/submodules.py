@@ -1,0 +1,87 @@
+"""A case for every layer of a model, each with its own inputs: no layer is judged by another's errors."""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyref.capture import check, run, write
+from pyref.capture.call import Call, to_array
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A call inside a model: of the module at `path`, for the `number`th time, and what it gave."""
+
+    path: str
+    number: int
+    call: Call
+    output: np.ndarray
+
+    @property
+    def suffix(self) -> str:
+        """What the case's name ends in."""
+        word = re.sub("[^a-z0-9]+", "-", self.path.lower()).strip("-")
+        return word if self.number == 1 else f"{word}-call-{self.number}"
+
+
+def capture_submodules(
+    model: torch.nn.Module, inputs: Mapping[str, object], pattern: str, name: str, folder: Path
+) -> list[Path]:
+    """Run `model(**inputs)` once, and write a case `name`-path for each call of a module that matches.
+
+    `pattern` is a glob over the names of `model.named_modules()`; its `*` crosses dots. Modules that the run
+    does not call have no case; ValueError if that is all of them.
+    """
+    call = Call.by_keyword(model, inputs)
+    check.dropout(name, model)
+    check.tensors(name, model, call)
+    model = copy.deepcopy(model)
+    matching = {path: inner for path, inner in model.named_modules() if path and fnmatchcase(path, pattern)}
+    with run.unfused(model):
+        with hooks(matching) as calls:
+            call(model, np.float32)
+        if not calls:
+            raise ValueError(f"{name}: no call of a submodule that matches {pattern!r}")
+        return [capture_call(model, matching[recorded.path], recorded, name, folder) for recorded in calls]
+
+
+@contextmanager
+def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
+    """Record the calls of modules, in the order in which they end, with the inputs that they began with."""
+    calls: list[Recorded] = []
+    pending: list[Call] = []
+
+    def before(module: torch.nn.Module, values: tuple, keywords: dict) -> None:
+        pending.append(Call.recorded(module, values, keywords))
+
+    def after(path: str, result: object) -> None:
+        number = 1 + sum(recorded.path == path for recorded in calls)
+        calls.append(Recorded(path, number, pending.pop(), to_array(check.output(path, result))))
+
+    handles = []
+    for path, module in matching.items():
+        handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(module.register_forward_hook(lambda _, __, result, path=path: after(path, result)))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def capture_call(
+    model: torch.nn.Module, module: torch.nn.Module, recorded: Recorded, name: str, folder: Path
+) -> Path:
+    """Write the case of one call, after a look whether the module gives the same by itself."""
+    case = f"{name}-{recorded.suffix}"
+    alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
+    check.same(case, "by itself and in the model, which must hide an input from it", alone, recorded.output)
+    purpose = f"{recorded.path} of {run.class_name(model)}, captured with its own inputs."
+    return write(module, recorded.call, case, folder, purpose)

@@ -1,0 +1,35 @@
+"""What the command is told to capture: FILE.py:FACTORY or package.module:FACTORY."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+
+def load(target: str) -> tuple[torch.nn.Module, Mapping[str, object]]:
+    """Call the factory, and return the module and the inputs that it makes."""
+    source, separator, factory = target.rpartition(":")
+    if not separator or not source or not factory:
+        raise ValueError(f"{target!r}: want FILE.py:FACTORY or package.module:FACTORY")
+    made = getattr(imported(source), factory, None)
+    if not callable(made):
+        raise ValueError(f"{source} has no function {factory}")
+    match made():
+        case (torch.nn.Module() as module, dict() as inputs):
+            return module, inputs
+    raise ValueError(f"{target} returns something else than a module and a dict of forward's arguments")
+
+
+def imported(source: str) -> ModuleType:
+    """Import a file, with its neighbours in reach, or a module by its name."""
+    if not source.endswith(".py"):
+        return importlib.import_module(source)
+    path = Path(source).resolve()
+    if not path.is_file():
+        raise ValueError(f"{source}: no such file")
+    sys.path.insert(0, str(path.parent))
+    return importlib.import_module(path.stem)
