@@ -39,7 +39,7 @@ def describe(
 
 
 def verify(name: str, folder: Path) -> None:
-    """Raise ValueError unless NumPy, given masks alone, gives the truth: a hint may have told PyTorch more."""
+    """Raise ValueError unless NumPy, given masks alone, gives the truth: PyTorch may have had a hint."""
     difference = crosscheck.deviation(folder)
     if not difference <= crosscheck.TOLERANCE:
         raise ValueError(
