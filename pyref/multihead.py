@@ -1,6 +1,8 @@
 """torch.nn.MultiheadAttention, the layer."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -181,19 +183,19 @@ class MultiheadAttention:
         Train mode without weights is the one path through SDPA for every mask. Both masks must be bool or
         both float: a bool beside a float one is deprecated.
         """
-        torch.backends.mha.set_fastpath_enabled(self.mode == "fast")
         layer = self.layer().train(self.mode == "train")
         layer.load_state_dict(to_torch(parameters, precision), assign=True)  # takes over dtype, too
         tensors = to_torch(inputs, precision)
-        output, weights = layer(
-            tensors["query"],
-            tensors["key"],
-            tensors["value"],
-            key_padding_mask=self.padding_mask(tensors),
-            attn_mask=self.attention_mask(tensors),
-            need_weights=self.need_weights is not None,
-            average_attn_weights=self.need_weights == "averaged",
-        )
+        with fast_path(self.mode == "fast"):
+            output, weights = layer(
+                tensors["query"],
+                tensors["key"],
+                tensors["value"],
+                key_padding_mask=self.padding_mask(tensors),
+                attn_mask=self.attention_mask(tensors),
+                need_weights=self.need_weights is not None,
+                average_attn_weights=self.need_weights == "averaged",
+            )
         computed = {"output": output} | ({"weights": weights} if self.need_weights else {})
         return {name: to_numpy(tensor) for name, tensor in computed.items()}
 
@@ -213,8 +215,10 @@ class MultiheadAttention:
         padding = tensors["padding"]
         return torch.zeros(padding.shape, dtype=tensors["bias"].dtype).masked_fill(padding, -math.inf)
 
-    def unscaled(self, parameters: Arrays) -> tuple["MultiheadAttention", Arrays]:
+    def unscaled(self, parameters: Arrays) -> tuple["MultiheadAttention", Arrays] | None:
         """Project to queries that are sqrt(E) times as large, for the layer to scale back."""
+        if self.D == self.H:  # E is 1, and so is the scale
+            return None
         larger = {name: array.astype(np.float64) for name, array in parameters.items()}
         for name in larger.keys() & {"in_proj_weight", "in_proj_bias", "q_proj_weight"}:
             larger[name][: self.D] *= np.sqrt(self.D / self.H)
@@ -237,3 +241,14 @@ class MultiheadAttention:
     def triangle(self) -> torch.Tensor:
         """Return bool (L, S), true where a key comes after the query and is ignored."""
         return torch.ones(self.L, self.keys, dtype=torch.bool).triu(diagonal=1)
+
+
+@contextmanager
+def fast_path(enabled: bool) -> Iterator[None]:
+    """Let nn.MultiheadAttention take its fast path, or keep it from that; PyTorch's switch is global."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(enabled)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

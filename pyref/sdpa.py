@@ -31,8 +31,8 @@ class ScaledDotProductAttention:
 
     Without `B` no tensor has the batch dimension, with `shared_query` the query alone has none. `Hk` switches
     on enable_gqa. `allow` and `bias` are the shapes of a bool mask, true takes part, and of a float mask,
-    which is added to the scaled scores and has `hides` where a key is to weigh nothing. A mask with
-    `blank_rows` hides every key from some queries.
+    which is added to the scaled scores and in which a share of `hidden` is `hides`: those keys are to weigh
+    nothing. A mask with `blank_rows` hides every key from some queries.
 
     The last query stands at the last key if the alignment is "lower-right", the first at the first if it is
     "top-left". `window` hides keys at a distance of that many positions or more, `softcap` c bends scores to
@@ -53,6 +53,7 @@ class ScaledDotProductAttention:
     allow: tuple[int, ...] | None = None
     bias: tuple[int, ...] | None = None
     hides: float = -math.inf
+    hidden: float = HIDDEN
     blank_rows: bool = False
     scale: float | None = None
     window: int | None = None
@@ -162,7 +163,7 @@ class ScaledDotProductAttention:
 
     def draw_bias(self, stream: Stream) -> np.ndarray:
         """Return a float mask of unit variance in which some elements hide a key."""
-        hidden = stream.chance("bias hidden", self.bias, HIDDEN) | self.draw_blank(stream, self.bias)
+        hidden = stream.chance("bias hidden", self.bias, self.hidden) | self.draw_blank(stream, self.bias)
         return np.where(hidden, np.float32(self.hides), stream.normal("bias", self.bias))
 
     def draw_blank(self, stream: Stream, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,6 +7,6 @@ deviation near 1; and once per family more rows than H (D + 1) + 1, so that leas
 parameter that is wrong.
 """
 
-from pyref.table import decoder, layouts, mha, sdpa, seed
+from pyref.table import decoder, layouts, mha, samples, sdpa, seed
 
-CASES = (*sdpa.CASES, *mha.CASES, *seed.CASES, *decoder.CASES, *layouts.CASES)
+CASES = (*sdpa.CASES, *mha.CASES, *seed.CASES, *decoder.CASES, *layouts.CASES, *samples.CASES)

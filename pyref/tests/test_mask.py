@@ -59,6 +59,9 @@ CAUSAL = {
     "seed/causal",
     "layouts/torch-parallel",
     "layouts/seed-parallel",
+    "samples/sdpa-no-batch-causal",
+    "samples/sdpa-batch-causal",
+    "samples/sdpa-shared-query-causal",
 }
 BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
     "sdpa/causal-lower-right": lambda i, j: j <= i + 6,
@@ -103,7 +106,8 @@ def heads(operation: MultiheadAttention, mask: np.ndarray) -> np.ndarray:
 
 def rows(operation: object, tensor: np.ndarray) -> np.ndarray:
     """Return an input or output with its tokens in the dimension before the last."""
-    return tensor.swapaxes(0, 1) if getattr(operation, "layout", None) == "sequence-first" else tensor
+    swapped = getattr(operation, "layout", None) == "sequence-first" and operation.B is not None
+    return tensor.swapaxes(0, 1) if swapped else tensor
 
 
 def observed(case: Case, inputs: Arrays) -> np.ndarray:
