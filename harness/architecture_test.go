@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"harness/diagnose":         {"attention", "harness/compare", "harness/oracle"},
 	"harness/report":           {"attention", "harness/compare", "harness/diagnose"},
 	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/compare", "harness/diagnose", "harness/report"},
-	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare", "harness/report"},
+	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
 	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},

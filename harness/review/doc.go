@@ -7,11 +7,9 @@
 //   - an input, a mask or a parameter that moved at all, as a value: no PyTorch has a part in them;
 //   - a float64 truth that moved by more than 1e-12 of its largest value: some thousand roundings
 //     of a float64, and what the harness demands of its own oracle;
-//   - an expected output that harness.Judge, with the noise of the old case, finds wrong: it is
-//     within it when a correct implementation could have given it, whatever the dtype;
-//   - expected attention weights that are more than 4 times as far from the float64 ones as the
-//     old ones, in root mean square or at most: another correct float32 implementation was seen to
-//     be 2.9 times as far as PyTorch;
+//   - an expected output that harness.Judge finds wrong on the old case, or expected attention
+//     weights that harness.JudgeWeights does: within the noise is what a correct implementation in
+//     the precision of the case could have given;
 //   - an expected sigma whose root mean square moved by more than a factor of 2: it is an estimate
 //     from nine runs, not a result;
 //   - a number that became NaN or infinite, or the reverse, and another shape or dtype;

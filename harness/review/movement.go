@@ -69,9 +69,10 @@ func largest(values []float64) float64 {
 
 // formats are the stored bits of the significand and the smallest exponent of each type.
 var formats = map[fixture.DType]struct{ bits, least int }{
-	fixture.Float16: {10, -14},
-	fixture.Float32: {23, -126},
-	fixture.Float64: {52, -1022},
+	fixture.Float16:  {10, -14},
+	fixture.BFloat16: {7, -126},
+	fixture.Float32:  {23, -126},
+	fixture.Float64:  {52, -1022},
 }
 
 // ulp is the unit in the last place of a magnitude: the distance to the next number of its type.

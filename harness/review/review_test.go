@@ -17,19 +17,21 @@ import (
 	"github.com/difftest/difftest/harness/review"
 )
 
-// suite is the embedded cases of one group, to be changed.
-func suite(t *testing.T) fstest.MapFS {
+// suite is the embedded cases below some folders, to be changed.
+func suite(t *testing.T, folders ...string) fstest.MapFS {
 	t.Helper()
 	copied := fstest.MapFS{}
-	err := fs.WalkDir(fixtures.FS, "seed", func(file string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	for _, folder := range folders {
+		err := fs.WalkDir(fixtures.FS, folder, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := fs.ReadFile(fixtures.FS, file)
+			copied[file] = &fstest.MapFile{Data: data}
 			return err
-		}
-		data, err := fs.ReadFile(fixtures.FS, file)
-		copied[file] = &fstest.MapFile{Data: data}
-		return err
-	})
-	require.NoError(t, err)
+		})
+		require.NoError(t, err)
+	}
 	return copied
 }
 
@@ -70,9 +72,9 @@ const (
 )
 
 func TestIdentical(t *testing.T) {
-	s := suite(t)
+	s := suite(t, "seed")
 	s["notes.txt"] = &fstest.MapFile{Data: []byte("beside the cases")}
-	r := compare(t, s, suite(t))
+	r := compare(t, s, suite(t, "seed"))
 	require.True(t, r.OK())
 	require.Equal(t, len(s)-1, r.Count(review.Identical))
 	require.Len(t, r.Files, len(s)-1)
@@ -129,9 +131,9 @@ func TestOneChange(t *testing.T) {
 		{"case gone", func(_ *testing.T, s fstest.MapFS) { delete(s, manifest) }, review.Gone, manifest, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			changed := suite(t)
+			changed := suite(t, "seed")
 			tc.change(t, changed)
-			r := compare(t, suite(t), changed)
+			r := compare(t, suite(t, "seed"), changed)
 			f := r.Files[0]
 			require.Equal(t, tc.file, f.Path)
 			require.Equal(t, tc.kind, f.Kind)
@@ -148,7 +150,7 @@ func trimHeader(s fstest.MapFS, file string) {
 }
 
 func TestWorstFirst(t *testing.T) {
-	s := suite(t)
+	s := suite(t, "seed")
 	scale(s, truth, 1+1e-13)
 	scale(s, output, 1+1e-4)
 	scale(s, "seed/unmasked/expected/output.npy", 2)
@@ -157,7 +159,7 @@ func TestWorstFirst(t *testing.T) {
 	s["seed/unmasked/a.npy"] = &fstest.MapFile{}
 	replace(t, s, manifest, `"version": 1`, `"version": 2`)
 	var got []string
-	for _, f := range compare(t, suite(t), s).Files {
+	for _, f := range compare(t, suite(t, "seed"), s).Files {
 		if f.Kind != review.Identical {
 			got = append(got, string(f.Kind)+" "+f.Path)
 		}
@@ -173,41 +175,36 @@ func TestWorstFirst(t *testing.T) {
 	}, got)
 }
 
-// weights is a suite with a case that states attention weights, a mask, a sigma and integers. Its
-// fields are those that a review reads.
-func weights() fstest.MapFS {
-	const fields = `{"inputs": {"padding": "padding.npy", "tokens": "tokens.npy"}, "expected":
-		{"weights": "weights.npy", "weights_truth": "weights_truth.npy", "sigma": "sigma.npy"}}`
-	float64s := func(values ...float64) *fstest.MapFile {
-		return &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{len(values)}), values)}
-	}
+// odd is a suite with a case of what the group seed has not: a sigma, a mask, integers. Its fields are
+// those that a review reads.
+func odd() fstest.MapFS {
+	const fields = `{"inputs": {"padding": "padding.npy", "tokens": "tokens.npy"}, "expected": {"sigma": "sigma.npy"}}`
 	return fstest.MapFS{
-		"a/b/case.json":         {Data: []byte(fields)},
-		"a/b/weights.npy":       {Data: harnesstest.NPY(&attention.Tensor{Shape: []int{2}, Data: []float32{0.25, 0.75}})},
-		"a/b/weights_truth.npy": float64s(0.25+1e-8, 0.75),
-		"a/b/sigma.npy":         float64s(1e-8, 2e-8),
-		"a/b/padding.npy":       {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", false, []int{2}), []byte{0, 1})},
+		"a/b/case.json":   {Data: []byte(fields)},
+		"a/b/sigma.npy":   {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{2}), []float64{1e-8, 2e-8})},
+		"a/b/padding.npy": {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", false, []int{2}), []byte{0, 1})},
+		"a/b/tokens.npy":  {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<i8", false, []int{2}), []int64{3, 1 << 60})},
 	}
 }
 
-func TestWeightsSigmaAndMasks(t *testing.T) {
+func TestSigmaMasksAndIntegers(t *testing.T) {
 	for _, tc := range []struct {
-		name, file string
-		data       []byte
-		kind       review.Kind
-		detail     string
+		name, file, descr string
+		fortran           bool
+		values            any
+		kind              review.Kind
+		detail            string
 	}{
-		{"weights as near", "weights.npy", harnesstest.NPY(&attention.Tensor{Shape: []int{2}, Data: []float32{0.25 + 0x1p-25, 0.75}}), review.Rounding, "1.98 times as far from the float64 ones (at most 4)"},
-		{"weights further", "weights.npy", harnesstest.NPY(&attention.Tensor{Shape: []int{2}, Data: []float32{0.25, 0.75 + 0x1p-24}}), review.Moved, "times as far from the float64 ones (at most 4)"},
-		{"sigma estimated again", "sigma.npy", harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{2}), []float64{2e-8, 1e-8}), review.Rounding, "1.00 times as large (at most 2)"},
-		{"sigma smaller", "sigma.npy", harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{2}), []float64{1e-9, 2e-9}), review.Moved, "0.10 times as large (at most 2)"},
-		{"mask", "padding.npy", harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", false, []int{2}), []byte{1, 1}), review.Moved, "1 of 2 elements; it may not move"},
-		{"mask in another order", "padding.npy", harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", true, []int{2}), []byte{0, 1}), review.Rounding, "the same values in other bytes"},
+		{"sigma estimated again", "sigma.npy", "<f8", false, []float64{2e-8, 1e-8}, review.Rounding, "1.00 times as large (at most 2)"},
+		{"sigma smaller", "sigma.npy", "<f8", false, []float64{1e-9, 2e-9}, review.Moved, "0.10 times as large (at most 2)"},
+		{"mask", "padding.npy", "|b1", false, []byte{1, 1}, review.Moved, "1 of 2 elements; it may not move"},
+		{"mask in another order", "padding.npy", "|b1", true, []byte{0, 1}, review.Rounding, "the same values in other bytes"},
+		{"integers", "tokens.npy", "<i8", false, []int64{3, 1<<60 + 1}, review.Moved, "other bytes; it may not move"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			changed := weights()
-			changed["a/b/"+tc.file] = &fstest.MapFile{Data: tc.data}
-			f := compare(t, weights(), changed).Files[0]
+			changed := odd()
+			changed["a/b/"+tc.file] = &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader(tc.descr, tc.fortran, []int{2}), tc.values)}
+			f := compare(t, odd(), changed).Files[0]
 			require.Equal(t, "a/b/"+tc.file, f.Path)
 			require.Equal(t, tc.kind, f.Kind)
 			require.Contains(t, f.Detail, tc.detail)
@@ -215,9 +212,42 @@ func TestWeightsSigmaAndMasks(t *testing.T) {
 	}
 }
 
+// Attention weights and an output in bfloat16 are judged by the noise of their case, too.
+func TestWeightsAndLowerPrecision(t *testing.T) {
+	const weights, bfloat16 = "mha/weights-bias-kv-zero-attn/expected/weights.npy", "sdpa/bfloat16/expected/output.npy"
+	for _, tc := range []struct {
+		name, file string
+		change     func(fstest.MapFS)
+		kind       review.Kind
+		detail     string
+	}{
+		{"weights by rounding", weights, func(s fstest.MapFS) { scale(s, weights, 1+0x1p-22) }, review.Rounding, "; within the noise"},
+		{"weights by more", weights, func(s fstest.MapFS) { scale(s, weights, 1+1e-3) }, review.Moved, "; the attention weights are outside the noise: max z "},
+		{"bfloat16 by its last bit", bfloat16, func(s fstest.MapFS) { invert(s, bfloat16, 1) }, review.Rounding, " elements, by at most 1 ULP, 0.0"},
+		{"bfloat16 by its sign", bfloat16, func(s fstest.MapFS) { invert(s, bfloat16, 0x80<<8) }, review.Moved, "1 of "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changed := suite(t, "mha/weights-bias-kv-zero-attn", "sdpa/bfloat16")
+			tc.change(changed)
+			f := compare(t, suite(t, "mha/weights-bias-kv-zero-attn", "sdpa/bfloat16"), changed).Files[0]
+			require.Equal(t, tc.file, f.Path)
+			require.Equal(t, tc.kind, f.Kind)
+			require.Contains(t, f.Detail, tc.detail)
+		})
+	}
+}
+
+// invert turns over bits of the last two bytes of a file.
+func invert(s fstest.MapFS, file string, bits uint16) {
+	data := bytes.Clone(s[file].Data)
+	last := data[len(data)-2:]
+	binary.LittleEndian.PutUint16(last, binary.LittleEndian.Uint16(last)^bits)
+	s[file] = &fstest.MapFile{Data: data}
+}
+
 // What is an input may not move, whatever else it is.
 func TestAnExpectedInputMayNotMove(t *testing.T) {
-	before, after := weights(), weights()
+	before, after := odd(), odd()
 	for _, s := range []fstest.MapFS{before, after} {
 		replace(t, s, "a/b/case.json", `"tokens.npy"`, `"sigma.npy"`)
 	}
@@ -244,7 +274,7 @@ func TestULP(t *testing.T) {
 		{tensor(nan, 1), tensor(nan, 1+0x1p-23), "1 of 2 elements, by at most 1 ULP, "},
 		{tensor(nan, 1), tensor(1, 1), "by at most +Inf ULP, "},
 	} {
-		before, after := weights(), weights()
+		before, after := odd(), odd()
 		before["a/b/tokens.npy"], after["a/b/tokens.npy"] = &fstest.MapFile{Data: tc.before}, &fstest.MapFile{Data: tc.after}
 		require.Contains(t, compare(t, before, after).Files[0].Detail, tc.want)
 	}
@@ -276,7 +306,7 @@ func TestUnreadable(t *testing.T) {
 		}, "old: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			before, after := suite(t), suite(t)
+			before, after := suite(t, "seed"), suite(t, "seed")
 			tc.change(before, after)
 			r, err := review.Suites(review.Suite{Name: "old", FS: before}, review.Suite{Name: "new", FS: after})
 			require.ErrorContains(t, err, tc.err)
@@ -288,7 +318,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestASuiteWithoutCasesIsRefused(t *testing.T) {
 	for _, empty := range []fstest.MapFS{{}, {"a.txt": {}}} {
-		_, err := review.Suites(review.Suite{Name: "old", FS: suite(t)}, review.Suite{Name: "new", FS: empty})
+		_, err := review.Suites(review.Suite{Name: "old", FS: suite(t, "seed")}, review.Suite{Name: "new", FS: empty})
 		require.ErrorContains(t, err, "new: no case found")
 	}
 }

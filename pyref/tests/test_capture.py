@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from pyref import environment
-from pyref.capture import capture
+from pyref.capture import anything, capture
+from pyref.capture.call import Call
 from pyref.capture.submodules import capture_submodules
 from pyref.pinned import torch
+from pyref.stream import Stream
 from pyref.tests.support import ROOT, contents
 
 Tensor = torch.Tensor
@@ -229,6 +231,31 @@ def test_sigma_takes_other_orders_of_adding_and_no_error_of_1e_4(tmp_path):
     assert worst[1] <= 2
 
 
+def test_sigma_is_of_nine_runs_and_of_the_row(monkeypatch):
+    truth, errors = np.ones((2, 3)), np.arange(54.0).reshape(9, 2, 3)
+    runs = iter(truth + errors)
+    monkeypatch.setattr(anything.run, "single", lambda *_: [next(runs)])
+    sigma = anything.sigma("mine/module", torch.nn.Identity(), Call({}), truth, Stream(1))
+    own = np.mean(errors**2, axis=0)
+    assert np.allclose(sigma**2, own + own.mean(axis=-1, keepdims=True), rtol=1e-15)
+
+
+def test_floats_are_moved_by_a_unit_in_the_last_place_in_either_direction():
+    array = Stream(1).normal("x", (3000,))
+    moved = anything.nudge(array, Stream(2), "x")
+    steps = [np.count_nonzero(moved == np.nextafter(array, np.float32(to))) for to in (-np.inf, np.inf)]
+    assert np.allclose([*steps, np.count_nonzero(moved == array)], 1000, atol=100)
+    assert sum(steps) + np.count_nonzero(moved == array) == 3000
+    assert (anything.nudge(array, Stream(3), "x") != moved).any()
+
+
+def test_infinities_and_their_neighbours_are_not_moved_into_each_other():
+    largest = np.finfo(np.float32).max
+    for value in (np.inf, -np.inf):
+        assert (anything.nudge(np.full(100, value, np.float32), Stream(1), "x") == value).all()
+    assert np.isfinite(anything.nudge(np.full(100, largest), Stream(1), "x")).all()
+
+
 def test_a_capture_again_gives_the_same_bytes_in_its_place(tmp_path):
     module, x = Mixer(), torch.randn(3, 5, 24)
     first = contents(capture(module, {"x": x}, "mine/mixer", tmp_path))
@@ -257,6 +284,7 @@ def test_masks_and_indices_are_inputs_too(tmp_path):
         "keep": "bool",
     }
     assert fields(case)["provenance"]["call"] == "train mode, no_grad, shift=0.5"
+    assert (arrays(case, "expected")["sigma"] > 0).all()  # of the table alone: nothing else is a float
 
 
 def test_the_truth_is_float64_where_a_module_asks_for_float32(tmp_path):
