@@ -112,6 +112,11 @@ CASES = (
         DecoderAttention(B=4, L=9, D=44, H=6, Hk=2, E=10, rope=Rope(dim=10), softcap=2.0),
     ),
     Case(
+        "decoder/softcap-alibi",
+        "Scores bent first and biased by distance then, not the other way round.",
+        DecoderAttention(B=4, L=9, D=44, H=6, Hk=2, E=10, softcap=2.0, alibi=True),
+    ),
+    Case(
         "decoder/gemma",
         "All at once: norm, partial rotation, a scale of its own, softcap, window, cache, left padding.",
         DecoderAttention(

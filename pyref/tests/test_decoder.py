@@ -64,6 +64,86 @@ def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-13) -> bool:
     return bool(np.abs(got - want).max() <= tolerance * np.abs(want).max())
 
 
+# What case.json says
+
+PLAIN = {
+    "embed_dim": 40,
+    "num_heads": 4,
+    "kdim": 40,
+    "vdim": 40,
+    "bias": False,
+    "keys": "llama",
+    "causality": "top-left",
+    "empty_row": "zero",
+}
+
+
+def test_a_plain_layer_says_nothing_beyond_what_every_layer_says():
+    assert DecoderAttention(B=3, L=9, D=40, H=4, Hk=4, E=10).config == PLAIN
+
+
+def test_a_layer_says_all_that_it_has():
+    operation = DecoderAttention(
+        B=3,
+        L=5,
+        S=9,
+        D=44,
+        kdim=28,
+        H=6,
+        Hk=2,
+        E=10,
+        bias=True,
+        output_bias=False,
+        causal=False,
+        scale=0.5,
+        rope=Rope(dim=6, base=100, factor=2),
+        qk_norm=1e-6,
+        window=4,
+        softcap=2.0,
+        alibi=True,
+        sinks=True,
+        relative_bias=4,
+    )
+    assert operation.config == PLAIN | {
+        "embed_dim": 44,
+        "num_heads": 6,
+        "kdim": 28,
+        "vdim": 28,
+        "bias": True,
+        "causality": "none",
+        "output_bias": False,
+        "num_kv_heads": 2,
+        "head_dim": 10,
+        "scale": 0.5,
+        "rope": {"style": "half", "dim": 6, "base": 100, "factor": 2},
+        "qk_norm": {"eps": 1e-6},
+        "window": 4,
+        "softcap": 2.0,
+        "alibi": True,
+        "sinks": True,
+        "relative_bias": 4,
+    }
+
+
+@each_layer
+def test_the_state_dict_has_the_biases_that_the_configuration_says(case):
+    config, names = case.operation.config, case.operation.draw_parameters(Stream(1)).keys()
+    output_bias = any(name.endswith(("o_proj.bias", "c_proj.bias", "dense.bias")) for name in names)
+    assert output_bias == config.get("output_bias", config["bias"])
+    assert len([name for name in names if name.endswith(".bias")]) - output_bias == (
+        config["bias"] and (3 if config["keys"] == "llama" else 1)
+    )
+
+
+@each_layer
+def test_a_layer_without_its_scale_has_a_scale_of_one(case):
+    unscaled = case.operation.unscaled(case.operation.draw_parameters(Stream(1)))
+    if case.operation.scale == 1:
+        assert unscaled is None
+    else:
+        assert unscaled[0].config == case.operation.config | {"scale": 1.0}
+
+
 # Masks
 
 
@@ -174,7 +254,7 @@ def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
 
 @pytest.mark.parametrize(
     "field",
-    [{"window": 9}, {"softcap": 1e9}, {"scale": 10**-0.5}, {"Hk": 6}],
+    [{"window": 9}, {"softcap": 1e9}, {"scale": 10**-0.5}],
     ids=lambda field: next(iter(field)),
 )
 def test_a_feature_at_its_limit_is_none(field):
