@@ -190,6 +190,6 @@ func (c Config) checkKeys(refuse refusal) {
 	refuse(l.plain && !plain, "the keys %s have as many key heads as heads, together as wide as the model", l.name)
 	refuse(l.fused && (filled.KDim != c.EmbedDim || filled.VDim != c.EmbedDim),
 		"the keys %s hold query, key and value in one parameter: kdim and vdim must be embed dim", l.name)
-	refuse(c.BiasKV && c.Keys != TorchKeys, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
+	refuse(c.BiasKV && c.Keys != TorchKeys && c.Keys != TorchSeparateKeys, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
 	refuse(l.oneBias && c.WithoutOutputBias && !c.WithoutBias, "the keys %s have all biases or none", l.name)
 }

@@ -9,6 +9,9 @@ const (
 	// stacked), in_proj_bias, out_proj.weight, out_proj.bias; and q_proj_weight, k_proj_weight,
 	// v_proj_weight in place of in_proj_weight when KDim or VDim differ from EmbedDim.
 	TorchKeys Keys = iota
+	// TorchSeparateKeys are those of TorchKeys with q_proj_weight, k_proj_weight and v_proj_weight
+	// whatever the widths are: use_separate_proj_weight of multi_head_attention_forward.
+	TorchSeparateKeys
 	// SeedKeys are W_Q, W_K, W_V, W_O, each (out, in) as in torch.nn.Linear, without biases.
 	SeedKeys
 	// LlamaKeys are q_proj, k_proj, v_proj and o_proj, each with .weight and .bias, as in Hugging
@@ -48,12 +51,13 @@ type source struct {
 }
 
 var layouts = map[Keys]layout{
-	TorchKeys: {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
-	SeedKeys:  {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, sources: seedSources},
-	LlamaKeys: {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, sources: llamaSources},
-	GPT2Keys:  {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, sources: gpt2Sources},
-	NeoXKeys:  {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), sources: neoxSources},
-	FusedKeys: {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), sources: fusedSources},
+	TorchKeys:         {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
+	TorchSeparateKeys: {name: "of torch.nn.MultiheadAttention with separate weights", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
+	SeedKeys:          {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, sources: seedSources},
+	LlamaKeys:         {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, sources: llamaSources},
+	GPT2Keys:          {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, sources: gpt2Sources},
+	NeoXKeys:          {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), sources: neoxSources},
+	FusedKeys:         {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), sources: fusedSources},
 }
 
 // String is the layout as errors name it.
@@ -107,7 +111,9 @@ func (n *named) outputBias(name string, shape ...int) {
 }
 
 // packed says whether nn.MultiheadAttention stacks its three input weights.
-func (c Config) packed() bool { return c.KDim == c.EmbedDim && c.VDim == c.EmbedDim }
+func (c Config) packed() bool {
+	return c.Keys == TorchKeys && c.KDim == c.EmbedDim && c.VDim == c.EmbedDim
+}
 
 func torchParameters(c Config) []parameter {
 	d, n := c.EmbedDim, named{c: c}

@@ -31,7 +31,7 @@ type SDPAOptions struct {
 // SDPA is scaled dot-product attention, softmax(scale q k^T + mask) v, as
 // torch.nn.functional.scaled_dot_product_attention without dropout (PyTorch 2.15.0):
 // q (..., L, E), k (..., S, E), v (..., S, Ev) -> (..., L, Ev). The leading dimensions, one or
-// more, are broadcast; with GroupedQuery the last of them is H for q and a divisor Hk of it for k
+// more, are broadcast; the last of them is H. With GroupedQuery it is H for q and a divisor Hk of it for k
 // and v, and head h uses key head h / (H/Hk). No dimension may be 0.
 //
 // It fails when shapes do not fit, and names every tensor that is wrong; and, as PyTorch
@@ -113,7 +113,7 @@ func leading(q, k, v *Tensor, grouped bool) ([]int, error) {
 		shape := slices.Clone(in.t.Shape[:len(in.t.Shape)-2])
 		if grouped {
 			heads, own := fromEnd(q, 3), fromEnd(in.t, 3)
-			if len(q.Shape) < 4 || heads%own != 0 || own != fromEnd(k, 3) {
+			if heads%own != 0 || own != fromEnd(k, 3) {
 				return nil, fmt.Errorf("%s: shape %s does not fit query %s: grouped query wants (..., Hk, S, width) with Hk a divisor of %d, the same in key and value",
 					in.name, FormatShape(in.t.Shape), FormatShape(q.Shape), heads)
 			}
@@ -150,12 +150,10 @@ func checkOptions(o SDPAOptions, scores []int) error {
 	refuse(!finite(o.Scale), "scale %v is not finite", o.Scale)
 	refuse(o.Window < 0, "window %d, want 0 (none) or at least 1", o.Window)
 	refuse(!finite(o.Softcap) || o.Softcap < 0, "softcap %v, want 0 (none) or a positive number", o.Softcap)
-	headless := len(scores) < 4
-	refuse(o.ALiBi && headless, "ALiBi needs a dimension of heads: 4 dimensions or more")
 	if o.Sinks != nil {
 		err := o.Sinks.Check()
 		refuse(err != nil, "sinks: %w", err)
-		refuse(headless || !slices.Equal(o.Sinks.Shape, scores[len(scores)-3:len(scores)-2]),
+		refuse(!slices.Equal(o.Sinks.Shape, scores[len(scores)-3:len(scores)-2]),
 			"sinks: shape %s, want (H), one for each head of %s scores", FormatShape(o.Sinks.Shape), FormatShape(scores))
 	}
 	return errors.Join(errs...)

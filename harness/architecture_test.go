@@ -53,7 +53,7 @@ func TestImports(t *testing.T) {
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyNaN",
 	"NotCausal", "LowerRight", "Order", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "Keys",
-	"TorchKeys", "SeedKeys", "LlamaKeys", "GPT2Keys", "NeoXKeys", "FusedKeys", "FormatShape",
+	"TorchKeys", "TorchSeparateKeys", "SeedKeys", "LlamaKeys", "GPT2Keys", "NeoXKeys", "FusedKeys", "FormatShape",
 }
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {

@@ -23,29 +23,62 @@ const reproduction = 1e-12
 // The noise is computed by the oracle. That of a module, which the oracle does not know, was
 // measured by PyTorch and stands in the case.
 func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	if err := whole(c, shape, got); err != nil {
+	r, err := newReferee(c)
+	if err != nil {
 		return report.Result{}, err
 	}
+	return r.judge(shape, got)
+}
+
+// referee judges outputs of one case. It may be used from several goroutines.
+type referee struct {
+	c         *fixture.Case
+	shown     compare.Expected    // in the order of the case
+	truth     compare.Expected    // in the order (B, T, width) of the oracle
+	reference *diagnose.Reference // nil for a module
+}
+
+func newReferee(c *fixture.Case) (*referee, error) {
 	if c.Op == fixture.Module {
-		return judgeModule(c, shape, got), nil
+		return &referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
 	}
 	problem := oracle.FromCase(c)
 	truth := expected(problem)
 	exact := inBatchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
 	if err := reproduces(truth.Value, exact.Value); err != nil {
-		return report.Result{}, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
-	shown := inOrder(c, truth)
-	comparison := compare.Outputs(shape, got, shown)
-	r := newResult(c, comparison, compare.Outputs(c.Output.Shape, c.Output.Float64s(), shown))
-	if comparison.SameShape() { // places are those of the layer's order, rows those of (B, L, D)
-		own := inBatchFirst(c, oracle.Array{Shape: shape, Value: got})
-		r.Diagnosis = diagnose.Diagnose(problem, truth, own.Value, compare.Outputs(own.Shape, own.Value, truth))
-	} else {
-		r.Diagnosis = diagnose.Diagnose(problem, shown, got, comparison)
+	return &referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth)}, nil
+}
+
+func (r *referee) judge(shape []int, got []float64) (report.Result, error) {
+	if err := whole(r.c, shape, got); err != nil {
+		return report.Result{}, err
 	}
-	return r, nil
+	result := report.Result{
+		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass,
+		Comparison: compare.Outputs(shape, got, r.shown),
+		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.shown),
+	}
+	if !result.Comparison.OK() {
+		result.Verdict = report.Fail
+	}
+	result.Diagnosis = r.diagnose(shape, got, result.Comparison)
+	return result, nil
+}
+
+// diagnose works in the oracle's order, in which a row is the output of one query. The places of
+// the comparison are in the order of the case.
+func (r *referee) diagnose(shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
+	if r.reference == nil {
+		return diagnose.DiagnoseUnknown(r.shown, got, c)
+	}
+	if !c.SameShape() {
+		return r.reference.Diagnose(got, c)
+	}
+	own := inBatchFirst(r.c, oracle.Array{Shape: shape, Value: got})
+	return r.reference.Diagnose(own.Value, compare.Outputs(own.Shape, own.Value, r.truth))
 }
 
 // whole wants as many elements as a shape says.
@@ -54,23 +87,6 @@ func whole(c *fixture.Case, shape []int, got []float64) error {
 		return fmt.Errorf("%s: an output of shape %s and %d elements", c.Name, attention.FormatShape(shape), len(got))
 	}
 	return nil
-}
-
-func newResult(c *fixture.Case, comparison, torch compare.Comparison) report.Result {
-	r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Pass, Comparison: comparison, PyTorch: torch}
-	if !comparison.OK() {
-		r.Verdict = report.Fail
-	}
-	return r
-}
-
-// judgeModule has nothing but the case's own noise.
-func judgeModule(c *fixture.Case, shape []int, got []float64) report.Result {
-	truth := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
-	comparison := compare.Outputs(shape, got, truth)
-	r := newResult(c, comparison, compare.Outputs(c.Output.Shape, c.Output.Float64s(), truth))
-	r.Diagnosis = diagnose.DiagnoseUnknown(truth, got, comparison)
-	return r
 }
 
 // JudgeWeights compares attention weights of a case that has them with PyTorch's float64 ones, and
@@ -159,6 +175,6 @@ func Sees(c *fixture.Case) Sight {
 	}
 	problem := oracle.FromCase(c)
 	var s Sight
-	s.Seen, s.Blind, s.Absent = diagnose.Sees(problem, expected(problem))
+	s.Seen, s.Blind, s.Absent = diagnose.NewReference(problem, expected(problem)).Sees()
 	return s
 }

@@ -43,13 +43,13 @@ func (f *finding) because(format string, args ...any) *finding {
 // comparisons of size, so that a size never overrules one.
 var checklist = []func(*evidence) *finding{
 	otherShape,
-	nonFinite,
 	dead,
 	replayed,
 	rounding,
 	reordered,
-	unwritten,
 	replayedPair,
+	nonFinite,
+	unwritten,
 	rowsOfAMask,
 	rowsOfTheScores,
 	unrelated,

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
@@ -29,17 +30,30 @@ type evidence struct {
 	matches   []Match // what a check found that looks for them
 }
 
+// Reference is what outputs are held against: a problem, its truth, and what every mistake makes of
+// it, which is worked out once, when it is first asked for. It may be used from several goroutines.
+type Reference struct {
+	problem *oracle.Problem
+	truth   compare.Expected
+	replays func() []replay
+}
+
+// NewReference is that of a problem whose right result is the truth.
+func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
+	return &Reference{p, truth, sync.OnceValue(func() []replay { return replays(p, truth) })}
+}
+
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
 // are run only when the output fails.
-func Diagnose(p *oracle.Problem, truth compare.Expected, got []float64, c compare.Comparison) Diagnosis {
+func (r *Reference) Diagnose(got []float64, c compare.Comparison) Diagnosis {
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	e := &evidence{problem: p, truth: truth, got: got, c: c}
+	e := &evidence{problem: r.problem, truth: r.truth, got: got, c: c}
 	if c.SameShape() {
-		e.visible = p.Visible()
+		e.visible = r.problem.Visible()
 		e.structure = structure(c, e.visible)
-		e.replays = replays(p, truth)
+		e.replays = r.visibleReplays()
 	}
 	return e.conclude(checklist)
 }

@@ -46,7 +46,7 @@ func diagnosed(p *oracle.Problem, change func(y []float64)) diagnose.Diagnosis {
 	truth := expected(p)
 	got := append([]float64{}, truth.Value...)
 	change(got)
-	return diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+	return diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
 }
 
 func TestRightOutputNeedsNoDiagnosis(t *testing.T) {
@@ -130,7 +130,7 @@ func TestOtherShape(t *testing.T) {
 	p := problem()
 	truth := expected(p)
 	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
-	d := diagnose.Diagnose(p, truth, truth.Value, c)
+	d := diagnose.NewReference(p, truth).Diagnose(truth.Value, c)
 	require.Equal(t, diagnose.Unclear, d.Class)
 	require.Equal(t, []string{"the output has shape (3, 2, 4), want (2, 3, 4): no number was compared"}, d.Reasons)
 	require.Nil(t, d.Structure.Wrong)
@@ -141,7 +141,7 @@ func TestOtherShape(t *testing.T) {
 func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 	p := problem()
 	truth := expected(p)
-	seen, _, _ := diagnose.Sees(p, truth)
+	seen, _, _ := diagnose.NewReference(p, truth).Sees()
 	named := 0
 	for _, m := range seen {
 		if m.Random || m.ID == "weights-zero" { // zeros have other causes too
@@ -150,7 +150,7 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 		wrong := p.Clone()
 		require.True(t, m.Plant(wrong, nil))
 		got := wrong.Run().Value
-		d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+		d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
 		var ids []string
 		for _, match := range d.Matches {
 			ids = append(ids, match.ID())
@@ -168,7 +168,7 @@ func TestPairs(t *testing.T) {
 	wrong := p.Clone()
 	wrong.Causal, wrong.Padding, wrong.Scale = nil, nil, p.Scale
 	truth, got := expected(p), wrong.Run().Value
-	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+	d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
 	require.Len(t, d.Matches, 1)
 	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
 	require.Equal(t, diagnose.MissingFeature, d.Class)
@@ -185,7 +185,7 @@ func TestTooMuchNoise(t *testing.T) {
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * float64(1-2*(i%2))
 	}
-	d := diagnose.Diagnose(p, truth, got, compare.Outputs(truth.Shape, got, truth))
+	d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
 	require.NotEqual(t, diagnose.Right, d.Class)
 	require.Empty(t, d.Matches)
 	require.Empty(t, d.Structure.WrongBatches)
@@ -215,7 +215,7 @@ func TestMistakesHaveDistinctNames(t *testing.T) {
 func TestSeesSortsTheMistakes(t *testing.T) {
 	p := problem()
 	p.Padding = attention.NewMask(2, 3) // nothing is padded
-	seen, blind, absent := diagnose.Sees(p, expected(p))
+	seen, blind, absent := diagnose.NewReference(p, expected(p)).Sees()
 	ids := func(list []diagnose.Mistake) (words []string) {
 		for _, m := range list {
 			words = append(words, m.ID)

@@ -51,7 +51,7 @@ func (r replay) band() Band {
 	return b
 }
 
-// replays makes every mistake that applies to the case and that the case can see.
+// replays makes every mistake that applies to the case.
 func replays(p *oracle.Problem, truth compare.Expected) []replay {
 	var all []replay
 	for _, m := range Mistakes {
@@ -69,7 +69,7 @@ func replays(p *oracle.Problem, truth compare.Expected) []replay {
 			r.outputs = append(r.outputs, out)
 			r.against = append(r.against, compare.Outputs(out.Shape, out.Value, truth))
 		}
-		if len(r.outputs) > 0 && r.visible() {
+		if len(r.outputs) > 0 {
 			all = append(all, r)
 		}
 	}
@@ -80,21 +80,32 @@ func expected(f oracle.Field) compare.Expected {
 	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }
 
+// visibleReplays are those that the case can see.
+func (r *Reference) visibleReplays() []replay {
+	var seen []replay
+	for _, made := range r.replays() {
+		if made.visible() {
+			seen = append(seen, made)
+		}
+	}
+	return seen
+}
+
 // Sees sorts the mistakes by what a case can say of them: those whose output it tells from a
 // right one, those that leave its output within the noise, and those it has nothing of.
-func Sees(p *oracle.Problem, truth compare.Expected) (seen, blind, absent []Mistake) {
-	visible := map[string]bool{}
-	for _, r := range replays(p, truth) {
-		visible[r.mistake.ID] = true
+func (r *Reference) Sees() (seen, blind, absent []Mistake) {
+	made := map[string]replay{}
+	for _, replay := range r.replays() {
+		made[replay.mistake.ID] = replay
 	}
 	for _, m := range Mistakes {
-		switch {
-		case visible[m.ID]:
-			seen = append(seen, m)
-		case m.Plant(p.Clone(), rand.New(rand.NewPCG(1, 0))):
-			blind = append(blind, m)
-		default:
+		switch replay, applies := made[m.ID]; {
+		case !applies:
 			absent = append(absent, m)
+		case replay.visible():
+			seen = append(seen, m)
+		default:
+			blind = append(blind, m)
 		}
 	}
 	return seen, blind, absent

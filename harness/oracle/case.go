@@ -35,9 +35,7 @@ func topLeft(query, key int) bool { return key <= query }
 
 func (p *Problem) fromFunction(c *fixture.Case) {
 	o := c.Options
-	if !o.GroupedQuery {
-		p.broadcastInputs()
-	}
+	p.broadcastInputs(o.GroupedQuery)
 	if o.Causality != attention.NotCausal {
 		p.Causal = topLeft
 	}
@@ -60,21 +58,23 @@ func (p *Problem) fromFunction(c *fixture.Case) {
 	}
 }
 
-// broadcastInputs repeats query, key and value until their leading dimensions are the same.
-func (p *Problem) broadcastInputs() {
+// broadcastInputs repeats query, key and value until their leading dimensions are the same, but for
+// the number of heads where query heads share those of key and value.
+func (p *Problem) broadcastInputs(grouped bool) {
 	inputs := []*Array{&p.Query, &p.Key, &p.Value}
-	var lead []int
+	dims := max(len(p.Query.Shape), len(p.Key.Shape), len(p.Value.Shape))
+	lead := slices.Repeat([]int{1}, dims-2)
 	for _, in := range inputs {
-		own := in.Shape[:len(in.Shape)-2]
-		for len(lead) < len(own) {
-			lead = append([]int{1}, lead...)
-		}
-		for back := 1; back <= len(own); back++ {
-			lead[len(lead)-back] = max(lead[len(lead)-back], own[len(own)-back])
+		in.Shape = append(slices.Repeat([]int{1}, dims-len(in.Shape)), in.Shape...)
+		for d := range lead {
+			lead[d] = max(lead[d], in.Shape[d])
 		}
 	}
 	for _, in := range inputs {
-		target := append(slices.Clone(lead), in.Shape[len(in.Shape)-2:]...)
+		target := append(slices.Clone(lead), in.Shape[dims-2:]...)
+		if grouped {
+			target[dims-3] = in.Shape[dims-3]
+		}
 		*in = Array{target, spread(in.Value, in.Shape, target)}
 	}
 }

@@ -73,7 +73,7 @@ func linear(weight, bias matrix) Linear {
 }
 
 var outputNames = map[attention.Keys]string{
-	attention.TorchKeys: "out_proj.weight", attention.SeedKeys: "W_O", attention.LlamaKeys: "o_proj.weight",
+	attention.TorchKeys: "out_proj.weight", attention.TorchSeparateKeys: "out_proj.weight", attention.SeedKeys: "W_O", attention.LlamaKeys: "o_proj.weight",
 	attention.GPT2Keys: "c_proj.weight", attention.NeoXKeys: "dense.weight", attention.FusedKeys: "o_proj.weight",
 }
 

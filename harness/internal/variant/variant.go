@@ -170,7 +170,13 @@ func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, lead []i
 				scores = append(scores, float32(p.Sinks[head%m.perBatch]))
 				values = append(values, make([]float32, ev))
 			}
-			v.context(scores, values, out.Data[(head*queries+i)*ev:][:ev])
+			context := out.Data[(head*queries+i)*ev:][:ev]
+			v.context(scores, values, context)
+			if len(scores) == 0 && p.EmptyRow == attention.EmptyNaN {
+				for c := range context {
+					context[c] = float32(math.NaN())
+				}
+			}
 		}
 	}
 	return out
