@@ -203,6 +203,14 @@ def test_a_module_is_a_case_with_a_sigma_of_its_own(tmp_path):
     assert all((before[name] == tensor).all() for name, tensor in module.float().state_dict().items())
 
 
+def test_a_module_that_changes_itself_is_left_and_stored_as_it_was(tmp_path):
+    norm = torch.nn.BatchNorm1d(24)
+    case = capture(norm, {"input": torch.randn(8, 24) + 3}, "mine/batch-norm", tmp_path)
+    assert norm.num_batches_tracked == 0
+    assert (norm.running_mean == 0).all()
+    assert (arrays(case, "state_dict")["running_mean"] == 0).all()
+
+
 def deviations(case: Path, output: Tensor) -> tuple[float, float]:
     """Return the largest distance from the truth in sigma, and the root mean square."""
     expected = arrays(case, "expected")
@@ -277,13 +285,13 @@ def test_masks_and_indices_are_inputs_too(tmp_path):
         def forward(self, tokens: Tensor, keep: Tensor, shift: float) -> Tensor:
             return self.table(tokens) * keep[..., None] + shift
 
-    inputs = {"tokens": torch.arange(6).view(2, 3), "keep": torch.ones(2, 3, dtype=torch.bool), "shift": 0.5}
+    inputs = {"tokens": torch.arange(6).view(2, 3), "keep": torch.ones(2, 3, dtype=torch.bool), "shift": 0.0}
     case = capture(Lookup(), inputs, "mine/lookup", tmp_path)
     assert {name: array.dtype.name for name, array in arrays(case, "inputs").items()} == {
         "tokens": "int64",
         "keep": "bool",
     }
-    assert fields(case)["provenance"]["call"] == "train mode, no_grad, shift=0.5"
+    assert fields(case)["provenance"]["call"] == "train mode, no_grad, shift=0.0"
     assert (arrays(case, "expected")["sigma"] > 0).all()  # of the table alone: nothing else is a float
 
 
