@@ -80,11 +80,20 @@ class ScaledDotProductAttention:
         return bool(self.window or self.softcap or self.alibi)
 
     @property
+    def lower_right(self) -> bool:
+        """Whether causality is not what is_causal means, so that it takes a mask."""
+        return self.causal and self.alignment == "lower-right"
+
+    @property
     def call(self) -> str:
         """How the function is called."""
-        clauses = self.call_of_flex() if self.needs_flex or self.sinks else self.call_of_sdpa()
+        if self.sinks:
+            clauses = ["torch.softmax over each head's scores and its sink, with -inf for hidden keys"]
+        else:
+            clauses = self.call_of_flex() if self.needs_flex else self.call_of_sdpa()
+            clauses += ["enable_gqa=True"] if self.Hk else []
         if self.Hk:
-            clauses.append(f"enable_gqa=True: query head h takes key and value head h // {self.H // self.Hk}")
+            clauses.append(f"query head h takes key and value head h // {self.H // self.Hk}")
         if self.precision == "float64":
             clauses.append("the output is computed in float32 from the inputs rounded to float32")
         blank = self.blank_rows and self.hides == -math.inf
@@ -94,23 +103,20 @@ class ScaledDotProductAttention:
 
     def call_of_sdpa(self) -> list[str]:
         """Say how scaled_dot_product_attention is called."""
-        lower_right = self.causal and self.alignment == "lower-right"
-        clauses = ["math kernel", "dropout_p=0", f"is_causal={self.causal and not lower_right}"]
+        clauses = ["math kernel", "dropout_p=0", f"is_causal={self.causal and not self.lower_right}"]
         clauses.append(f"scale={self.scale}")
         if self.allow:
             clauses.append("attn_mask is bool (true takes part)")
         if self.bias:
             clauses.append("attn_mask is float (added to the scaled scores)")
-        if lower_right:
+        if self.lower_right:
             clauses.append("attn_mask is torch.nn.attention.bias.causal_lower_right(L, S)")
         elif self.causal:
             clauses.append("query i sees keys 0 to i, whatever L and S are (aligned top-left)")
         return clauses
 
     def call_of_flex(self) -> list[str]:
-        """Say how flex_attention is called, or what stands in for it where there are sinks."""
-        if self.sinks:
-            return ["torch.softmax over the scores and each head's sink, masked scores -inf"]
+        """Say how flex_attention is called."""
         clauses = ["eager mode, not compiled", f"scale={self.scale}"]
         if self.causal or self.window:
             clauses.append("block_mask from a mask_mod for causality and window")
@@ -136,7 +142,7 @@ class ScaledDotProductAttention:
         return always | {name: value for name, (value, default) in extras.items() if value != default}
 
     def draw_inputs(self, stream: Stream) -> Arrays:
-        """Return query, key and value of unit variance, and the masks and sinks if there are any."""
+        """Return query, key and value, of unit variance but for a hot query, and any masks and sinks."""
         dtype = np.float64 if self.precision == "float64" else np.float32
         batch = () if self.B is None else (self.B,)
         query_batch = () if self.shared_query else batch
@@ -145,9 +151,8 @@ class ScaledDotProductAttention:
             "key": (*batch, self.Hk or self.H, self.S, self.E),
             "value": (*batch, self.Hk or self.H, self.S, self.Ev),
         }
-        inputs = {role: stream.normal(role, shape, dtype=dtype) for role, shape in shapes.items()}
-        if self.query_std != 1:
-            inputs["query"] = stream.normal("query", shapes["query"], self.query_std, dtype)
+        stds = {"query": self.query_std, "key": 1.0, "value": 1.0}
+        inputs = {role: stream.normal(role, shape, stds[role], dtype) for role, shape in shapes.items()}
         if self.bias:
             inputs["bias"] = self.draw_bias(stream)
         inputs = {role: store(array, self.precision) for role, array in inputs.items()}
@@ -183,27 +188,26 @@ class ScaledDotProductAttention:
         if self.sinks:
             output = with_sinks(*roles, self.visible(), self.scale or self.E**-0.5, tensors["sinks"])
         elif self.needs_flex:
-            output = self.flex(*roles)
+            output = self.through_flex(*roles)
         else:
-            output = self.sdpa(*roles, tensors.get("allow", tensors.get("bias")))
+            output = self.through_sdpa(*roles, tensors.get("allow", tensors.get("bias")))
         return {"output": to_numpy(output)}
 
-    def sdpa(
+    def through_sdpa(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
     ) -> torch.Tensor:
         """Call scaled_dot_product_attention, which takes a mask or is_causal, never both."""
-        lower_right = self.causal and self.alignment == "lower-right"
         return torch.nn.functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=causal_lower_right(self.L, self.S) if lower_right else mask,
-            is_causal=self.causal and not lower_right,
+            attn_mask=causal_lower_right(self.L, self.S) if self.lower_right else mask,
+            is_causal=self.causal and not self.lower_right,
             scale=self.scale,
             enable_gqa=self.Hk is not None,
         )
 
-    def flex(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def through_flex(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Call flex_attention, which is given what to do with a score and which keys a query sees."""
         steep = torch.tensor(slopes(self.H), dtype=query.dtype)
 
@@ -229,7 +233,7 @@ class ScaledDotProductAttention:
     def sees(self, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
         """Return bool, true where causality and window let query i see key j."""
         ahead = j - (self.first + i)
-        seen = ahead == ahead
+        seen = torch.ones_like(ahead, dtype=torch.bool)
         if self.causal:
             seen = seen & (ahead <= 0)
         if self.window:

@@ -5,13 +5,12 @@ heads with einsum, and attends query by query over the keys that the query may s
 added to a score and no empty row is ever divided.
 """
 
-import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 
-from pyref.crosscheck import attention, multihead
+from pyref.crosscheck import attention, decoder, multihead
 
 TOLERANCE = 1e-12  # of the largest element: some thousand float64 roundings, and any mistake is far above
 TRUTHS = {"output": "truth", "weights": "weights_truth"}  # the file of what is computed under either name
@@ -66,7 +65,6 @@ def compute(
         case "torch" | "seed":
             return multihead.compute(config, inputs, parameters)
         case _:
-            decoder = importlib.import_module("pyref.crosscheck.decoder")
             return decoder.compute(config, inputs, parameters)
 
 

@@ -21,6 +21,12 @@ def test_moments():
     assert np.abs(values).max() <= 18
 
 
+def test_float64_values_are_the_float32_ones_before_they_are_rounded():
+    single, double = (Stream(1).normal("x", (1000,), dtype=dtype) for dtype in (np.float32, np.float64))
+    assert (single == double.astype(np.float32)).all()
+    assert (single != double).mean() > 0.9
+
+
 def test_chance_is_true_as_often_as_asked():
     assert abs(Stream(1).chance("share", (100_000,), 0.6).mean() - 0.6) < 0.006
 
