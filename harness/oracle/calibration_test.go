@@ -28,16 +28,39 @@ var correct = []variant.Variant{
 // float32 implementation is refused, and the root mean square of z over all of them stays near
 // one: a model that allows too much would show as a small one.
 func TestCalibration(t *testing.T) {
-	const cases, seed = 2000, 20260101
-	t.Logf("%d cases, %d variants, seed %d", cases, len(correct), seed)
-	type extremes struct{ maxZ, least, most float64 }
+	const seed = 20260101
+	for _, family := range []struct {
+		name  string
+		cases int
+		draw  func(*rand.Rand) *oracle.Problem
+		least float64 // rms z of a case
+	}{
+		{"layers", 2000, randomProblem, 0.2},
+		{"decoders", 1500, randomDecoder, 0.2},
+	} {
+		t.Run(family.name, func(t *testing.T) {
+			all := calibrate(t, family.cases, func(n int) *oracle.Problem { return family.draw(rand.New(rand.NewPCG(seed, uint64(n)))) })
+			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f",
+				family.cases, len(correct), seed, all.maxZ, all.least, all.most)
+			if !(all.least >= family.least && all.most <= 1.2) {
+				t.Errorf("rms z from %.3f to %.3f, want within %g to 1.2", all.least, all.most, family.least)
+			}
+		})
+	}
+}
+
+type extremes struct{ maxZ, least, most float64 }
+
+// calibrate judges every correct variant of every problem.
+func calibrate(t *testing.T, cases int, problem func(n int) *oracle.Problem) extremes {
+	t.Helper()
 	results := make([]extremes, cases)
 	var wg sync.WaitGroup
 	workers := runtime.GOMAXPROCS(0)
 	for w := range workers {
 		wg.Go(func() {
 			for n := w; n < cases; n += workers {
-				p := randomProblem(rand.New(rand.NewPCG(seed, uint64(n))))
+				p := problem(n)
 				f := p.Run()
 				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 				e := extremes{least: math.Inf(1)}
@@ -59,10 +82,7 @@ func TestCalibration(t *testing.T) {
 		all.maxZ = math.Max(all.maxZ, e.maxZ)
 		all.least, all.most = math.Min(all.least, e.least), math.Max(all.most, e.most)
 	}
-	t.Logf("largest z %.2f, rms z of a case from %.3f to %.3f", all.maxZ, all.least, all.most)
-	if !(all.least >= 0.2 && all.most <= 1.2) {
-		t.Errorf("rms z from %.3f to %.3f, want within 0.2 to 1.2", all.least, all.most)
-	}
+	return all
 }
 
 // randomProblem draws a layer, self or cross attention, with or without biases, causal, padded.
@@ -132,4 +152,54 @@ func drawn(r *rand.Rand, scale float64, n int) []float64 {
 		values[i] = float64(float32(scale * r.NormFloat64()))
 	}
 	return values
+}
+
+// randomDecoder draws a causal layer with grouped heads and a cache, and of norms, rotary positions,
+// windows, softcap, slopes, sinks, relative biases, learned and zero keys some.
+func randomDecoder(r *rand.Rand) *oracle.Problem {
+	some := func() bool { return r.IntN(2) == 0 }
+	kvHeads, group, width := 1+r.IntN(3), 1+r.IntN(3), 2*(3+r.IntN(10))
+	heads, d := kvHeads*group, 16+r.IntN(40)
+	batch, queries, past := 2, 4+r.IntN(20), r.IntN(8)
+	weight := math.Pow(10, -1.5+1.2*r.Float64()) // 0.03 to 0.5
+	p := &oracle.Problem{Query: tensor(r, 1, 0, batch, queries, d), Scale: 1 / math.Sqrt(float64(width))}
+	p.Key, p.Value = p.Query, p.Query
+	p.Causal = func(query, key int) bool { return key <= query }
+	biased := some()
+	p.Layer = &oracle.Layer{
+		Heads: heads, KVHeads: kvHeads, Query: linear(r, weight, biased, heads*width, d), Key: linear(r, weight, biased, kvHeads*width, d),
+		Value: linear(r, weight, biased, kvHeads*width, d), Output: linear(r, weight, biased, d, heads*width),
+	}
+	if past > 0 {
+		size := math.Sqrt(float64(d)) * weight
+		p.Past = &oracle.Past{Key: tensor(r, size, 0, batch, kvHeads, past, width), Value: tensor(r, size, 0, batch, kvHeads, past, width)}
+		p.Offset = past
+	}
+	if some() {
+		p.Layer.QueryNorm, p.Layer.KeyNorm = &oracle.Norm{Weight: drawn(r, 1, width), Epsilon: 1e-6}, &oracle.Norm{Weight: drawn(r, 1, width), Epsilon: 1e-6}
+	}
+	if some() {
+		turn := oracle.Turn{Interleaved: some(), Dim: 2 * (1 + r.IntN(width/2)), Base: []float64{100, 10000, 500000}[r.IntN(3)], Factor: []float64{1, 2, 8}[r.IntN(3)], First: past}
+		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+	}
+	if some() {
+		p.Window = 1 + r.IntN(queries+past)
+	}
+	if some() {
+		p.Softcap = []float64{1, 5, 50}[r.IntN(3)]
+	}
+	if some() {
+		p.Slopes = drawn(r, 0.3, heads)
+	}
+	if some() {
+		p.Sinks = drawn(r, 1, heads)
+	}
+	if some() {
+		p.Relative = drawn(r, 0.5, (2*r.IntN(5)+3)*heads)
+	}
+	if some() {
+		p.Layer.LearnedKey, p.Layer.LearnedValue = drawn(r, 1, kvHeads*width), drawn(r, 1, kvHeads*width)
+	}
+	p.Layer.ZeroKey = some()
+	return p
 }
