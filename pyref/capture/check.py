@@ -27,6 +27,13 @@ def case_folder(name: str, folder: Path) -> Path:
     return target
 
 
+def distinct(name: str, suffixes: list[str]) -> None:
+    """Refuse submodules whose names differ only in what a folder's name leaves out."""
+    twice = sorted({suffix for suffix in suffixes if suffixes.count(suffix) > 1})
+    if twice:
+        raise ValueError(f"{name}: more than one submodule would be {name}-{twice[0]}: narrow the pattern")
+
+
 def dropout(name: str, module: torch.nn.Module) -> None:
     """Refuse a module whose output is drawn: one in train mode with some dropout."""
     for path, inner in module.named_modules():

@@ -49,6 +49,7 @@ def capture_submodules(
             call(model, np.float32)
         if not calls:
             raise ValueError(f"{name}: no call of a submodule that matches {pattern!r}")
+        check.distinct(name, [recorded.suffix for recorded in calls])
         return [capture_call(model, matching[recorded.path], recorded, name, folder) for recorded in calls]
 
 

@@ -439,6 +439,15 @@ def test_a_pattern_that_no_called_submodule_has_is_refused(tmp_path):
             capture_submodules(Model(), {"x": torch.ones(1, 24)}, pattern, "mine/model", tmp_path)
 
 
+def test_submodules_of_one_folder_name_are_refused(tmp_path):
+    model = torch.nn.Sequential()
+    model.add_module("a_b", torch.nn.Identity())
+    model.add_module("a-b", torch.nn.Identity())
+    with pytest.raises(ValueError, match="mine/model: more than one submodule would be mine/model-a-b: narrow"):
+        capture_submodules(model, {"input": torch.ones(2, 3)}, "*", "mine/model", tmp_path)
+    assert contents(tmp_path) == {}
+
+
 def test_a_submodule_with_a_hidden_input_is_refused(tmp_path):
     class Hidden(torch.nn.Module):
         def __init__(self) -> None:
