@@ -61,6 +61,7 @@ def test_truths_are_float64_masks_are_bool_and_the_rest_is_as_precise_as_the_cas
     special = dict.fromkeys(["truth", "weights_truth"], "float64")
     special |= dict.fromkeys(["allow", "block", "padding"], "bool")
     special["output"] = "float32" if precision == "float64" else precision
+    assert support.record(made, case.name)["config"].get("precision", "float32") == precision
     for file, about in support.record(made, case.name)["files"].items():
         name = file.rpartition("/")[2].removesuffix(".npy")
         assert about["dtype"] == special.get(name, precision), file
