@@ -71,6 +71,8 @@ def output(name: str, result: object) -> torch.Tensor:
     if not isinstance(first, torch.Tensor):
         kind = type(result).__qualname__
         raise ValueError(f"{name}: the output is a {kind}, want a tensor or a tuple that begins with one")
+    if first.is_nested:
+        raise ValueError(f"{name}: the output is a nested tensor, which has no shape")
     return first
 
 
