@@ -354,6 +354,11 @@ x = torch.ones(2, 3)
         ),
         (Lambda(lambda x: {"y": x}), {"x": x}, "the output is a dict, want a tensor or a tuple that begins"),
         (
+            Lambda(lambda x: torch.nested.nested_tensor(list(x))),
+            {"x": x},
+            "the output is a nested tensor, which has no shape",
+        ),
+        (
             Lambda(lambda x: (None, x)),
             {"x": x},
             "the output is a tuple, want a tensor or a tuple that begins",
