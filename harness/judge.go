@@ -160,21 +160,12 @@ func reproduces(got, want []float64) error {
 	return nil
 }
 
-// Sight is what a case can say of the known mistakes.
-type Sight struct {
-	Seen   []diagnose.Mistake // their output is outside the noise
-	Blind  []diagnose.Mistake // their output is within it
-	Absent []diagnose.Mistake // the case has nothing to get wrong so
-}
-
 // Sees makes every known mistake on a case. Of a module, which the oracle does not know, it sees
-// none: all are absent.
-func Sees(c *fixture.Case) Sight {
-	if c.Op == fixture.Module {
-		return Sight{Absent: diagnose.Mistakes}
+// none: all are absent. The error is as that of [Judge].
+func Sees(c *fixture.Case) (diagnose.Sight, error) {
+	r, err := newReferee(c)
+	if err != nil || r.reference == nil {
+		return diagnose.Sight{Absent: diagnose.Mistakes}, err
 	}
-	problem := oracle.FromCase(c)
-	var s Sight
-	s.Seen, s.Blind, s.Absent = diagnose.NewReference(problem, expected(problem)).Sees()
-	return s
+	return r.reference.Sight(), nil
 }

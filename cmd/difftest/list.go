@@ -14,11 +14,15 @@ import (
 
 func listCommand() *cobra.Command {
 	var suite suiteFlag
+	var core bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Name the cases",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if core {
+				return listCore(cmd.OutOrStdout(), &suite)
+			}
 			fsys, err := suite.open()
 			if err != nil {
 				return err
@@ -27,6 +31,7 @@ func listCommand() *cobra.Command {
 		},
 	}
 	suite.add(cmd)
+	cmd.Flags().BoolVar(&core, "core", false, "only the fewest cases that see, and tell apart, every mistake that the suite does")
 	return cmd
 }
 
@@ -52,6 +57,20 @@ func list(stdout, stderr io.Writer, suite fs.FS) error {
 	}
 	if broken > 0 {
 		return &exitError{status: exitBroken}
+	}
+	return nil
+}
+
+// listCore writes names alone, which fit behind --case.
+func listCore(stdout io.Writer, suite *suiteFlag) error {
+	l, err := lintSuite(suite, nil, nil)
+	if err != nil {
+		return err
+	}
+	for _, name := range l.Core {
+		if _, err := fmt.Fprintln(stdout, name); err != nil {
+			return exit(exitBroken, "%w", err)
+		}
 	}
 	return nil
 }

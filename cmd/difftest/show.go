@@ -5,14 +5,12 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
-	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 )
 
@@ -59,10 +57,12 @@ func show(out io.Writer, c *fixture.Case) error {
 	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
 		fmt.Fprintf(w, ", %s=%s", name, p.Environment[name])
 	}
-	s := harness.Sees(c)
-	fmt.Fprintf(w, "\n\nsees\t%s\n", ids(s.Seen))
-	fmt.Fprintf(w, "is blind to\t%s\n", ids(s.Blind))
-	fmt.Fprintf(w, "has nothing of\t%s\n", ids(s.Absent))
+	fmt.Fprint(w, "\n\n")
+	sight, err := harness.Sees(c)
+	if err != nil {
+		return exit(exitBroken, "%w", err)
+	}
+	writeSight(w, "", sight)
 	if err := w.Flush(); err != nil {
 		return exit(exitBroken, "%w", err)
 	}
@@ -77,27 +77,105 @@ var meaning = map[string]string{
 	"inputs.bias":    "  added to the scores",
 }
 
+// configuration writes what the case asks of an implementation: what PyTorch's default is not.
 func configuration(c *fixture.Case) []string {
 	empty := map[attention.EmptyRow]string{attention.EmptyZero: "zeros", attention.EmptyNaN: "NaN"}[c.EmptyRow()]
-	if c.Op == fixture.SDPA {
-		scale := "1/sqrt(E), the default"
-		if c.Options.Scale != 0 {
-			scale = fmt.Sprint(c.Options.Scale)
-		}
-		return []string{
-			"causal\t" + yesNo(c.Options.Causality == attention.TopLeft),
-			"scale\t" + scale,
-			"row without keys\t" + empty,
-		}
+	switch c.Op {
+	case fixture.SDPA:
+		return functionLines(c, empty)
+	case fixture.MultiHead:
+		return layerLines(c.Layer, empty)
 	}
-	l := c.Layer
-	return []string{
+	return []string{"module\t" + c.Module}
+}
+
+func functionLines(c *fixture.Case, empty string) []string {
+	o := c.Options
+	causality := map[attention.Causality]string{
+		attention.NotCausal: "no", attention.TopLeft: "yes", attention.LowerRight: "yes, aligned lower right: the last query sees every key",
+	}
+	lines := []string{"causal\t" + causality[o.Causality], "scale\t" + scaleText(o.Scale), "row without keys\t" + empty}
+	if c.Precision != fixture.Float32 {
+		lines = append(lines, fmt.Sprintf("precision\t%s", c.Precision))
+	}
+	if o.GroupedQuery {
+		q, k := c.Inputs.Query.Shape, c.Inputs.Key.Shape
+		lines = append(lines, fmt.Sprintf("heads\t%d, of key and value %d", q[len(q)-3], k[len(k)-3]))
+	}
+	return append(lines, scoreLines(o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)...)
+}
+
+func layerLines(l attention.Config, empty string) []string {
+	heads, width := fmt.Sprint(l.NumHeads), l.HeadDim
+	if l.NumKVHeads > 0 {
+		heads += fmt.Sprintf(", of key and value %d,", l.NumKVHeads)
+	}
+	if width == 0 {
+		width = l.EmbedDim / l.NumHeads
+	}
+	biases := yesNo(!l.WithoutBias)
+	if l.WithoutOutputBias {
+		biases += ", but none of the output"
+	}
+	lines := []string{
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
-		fmt.Sprintf("heads\t%d of width %d", l.NumHeads, l.EmbedDim/l.NumHeads),
-		"biases\t" + yesNo(!l.WithoutBias),
+		fmt.Sprintf("heads\t%s of width %d", heads, width),
+		"biases\t" + biases,
+		"parameters\t" + attention.Recognized{Keys: l.Keys, Prefix: l.Prefix}.String(),
 		"causal\t" + yesNo(!l.Bidirectional),
+		"scale\t" + scaleText(l.Scale),
 		"row without keys\tcontext of " + empty,
 	}
+	if r := l.RoPE; r != nil {
+		style := map[attention.RoPEStyle]string{attention.HalfSplit: "half split", attention.Interleaved: "interleaved"}[r.Style]
+		lines = append(lines, fmt.Sprintf("rope\t%s, %d features, base %g, positions divided by %g", style, r.Dim, r.Base, r.Factor))
+	}
+	if l.QKNorm != nil {
+		lines = append(lines, fmt.Sprintf("qk norm\tepsilon %g", l.QKNorm.Epsilon))
+	}
+	lines = append(lines, scoreLines(l.Window, l.Softcap, l.ALiBi, l.Sinks)...)
+	for _, option := range []struct {
+		on   bool
+		text string
+	}{
+		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
+		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
+		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
+		{l.Order == attention.SequenceFirst, "order\t(T, B, D)"},
+		{l.Order == attention.Unbatched, "order\t(T, D), no batch"},
+		{l.Weights == attention.AveragedWeights, "weights\treturned, averaged over the heads"},
+		{l.Weights == attention.WeightsPerHead, "weights\treturned, of every head"},
+	} {
+		if option.on {
+			lines = append(lines, option.text)
+		}
+	}
+	return lines
+}
+
+func scaleText(scale float64) string {
+	if scale == 0 {
+		return "1/sqrt(E), the default"
+	}
+	return fmt.Sprint(scale)
+}
+
+// scoreLines are about what changes the scores.
+func scoreLines(window int, softcap float64, alibi, sinks bool) []string {
+	var lines []string
+	if window > 0 {
+		lines = append(lines, fmt.Sprintf("window\tkeys at a distance below %d", window))
+	}
+	if softcap > 0 {
+		lines = append(lines, fmt.Sprintf("softcap\t%g", softcap))
+	}
+	if alibi {
+		lines = append(lines, "alibi\tyes")
+	}
+	if sinks {
+		lines = append(lines, "sinks\tone logit a head in the softmax, without a value")
+	}
+	return lines
 }
 
 func yesNo(v bool) string {
@@ -112,15 +190,4 @@ func onOff(v bool) string {
 		return "on"
 	}
 	return "off"
-}
-
-func ids(list []diagnose.Mistake) string {
-	if len(list) == 0 {
-		return "none"
-	}
-	words := make([]string, len(list))
-	for i, m := range list {
-		words[i] = m.ID
-	}
-	return strings.Join(words, ", ")
 }

@@ -2,6 +2,7 @@ package diagnose_test
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,7 +142,7 @@ func TestOtherShape(t *testing.T) {
 func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 	p := problem()
 	truth := expected(p)
-	seen, _, _ := diagnose.NewReference(p, truth).Sees()
+	seen := diagnose.NewReference(p, truth).Sight().Seen
 	named := 0
 	for _, m := range seen {
 		if m.Random || m.ID == "weights-zero" { // zeros have other causes too
@@ -212,18 +213,51 @@ func TestMistakesHaveDistinctNames(t *testing.T) {
 	}
 }
 
-func TestSeesSortsTheMistakes(t *testing.T) {
+func TestSightSortsTheMistakes(t *testing.T) {
 	p := problem()
 	p.Padding = attention.NewMask(2, 3) // nothing is padded
-	seen, blind, absent := diagnose.NewReference(p, expected(p)).Sees()
+	sight := diagnose.NewReference(p, expected(p)).Sight()
 	ids := func(list []diagnose.Mistake) (words []string) {
 		for _, m := range list {
 			words = append(words, m.ID)
 		}
 		return words
 	}
-	require.Contains(t, ids(seen), "causal-missing")
-	require.Equal(t, []string{"padding-ignored"}, ids(blind))
-	require.Equal(t, []string{"causal-added", "mask-ignored", "mask-inverted", "bias-ignored"}, ids(absent))
-	require.Len(t, diagnose.Mistakes, len(seen)+len(blind)+len(absent))
+	require.Contains(t, ids(sight.Seen), "causal-missing")
+	require.Len(t, sight.Blind, 1)
+	require.Equal(t, "padding-ignored", sight.Blind[0].Mistake.ID)
+	require.Equal(t, "the output is the same", sight.Blind[0].Why)
+	require.Equal(t, []string{"causal-added", "mask-ignored", "mask-inverted", "bias-ignored"}, ids(sight.Absent))
+	require.Len(t, diagnose.Mistakes, len(sight.Seen)+len(sight.Blind)+len(sight.Absent))
+	for _, m := range sight.Absent {
+		require.NotEmpty(t, m.Needs, m.ID)
+	}
+}
+
+// With one query after all keys a missing causal mask changes nothing, and heads of one feature are
+// strided as they are.
+func TestSightSaysWhyAndWhatIsAlike(t *testing.T) {
+	p := problem()
+	for _, in := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
+		*in = oracle.Array{Shape: []int{2, 1, 4}, Value: p.Query.Value[:8]}
+	}
+	p.Padding = nil
+	p.Past = &oracle.Past{Key: oracle.Array{Shape: []int{2, 2, 1, 2}, Value: p.Query.Value[:8]}, Value: oracle.Array{Shape: []int{2, 2, 1, 2}, Value: p.Query.Value[:8]}}
+	p.Offset = 1
+	sight := diagnose.NewReference(p, expected(p)).Sight()
+	why := map[string]string{}
+	for _, b := range sight.Blind {
+		why[b.Mistake.ID] = b.Why
+	}
+	require.Equal(t, "the output is the same: one query, and every key is in its past", why["causal-missing"])
+	require.Contains(t, why, "inputs-time-reversed")
+
+	class := sight.Class()
+	require.Len(t, class, len(diagnose.Mistakes))
+	for i, m := range diagnose.Mistakes {
+		require.Equal(t, why[m.ID] != "" || !slices.ContainsFunc(sight.Seen, func(s diagnose.Mistake) bool { return s.ID == m.ID }), class[i] == -1, m.ID)
+	}
+	for _, group := range sight.Alike {
+		require.Greater(t, len(group), 1)
+	}
 }

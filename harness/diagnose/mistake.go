@@ -28,6 +28,7 @@ type Mistake struct {
 	ID    string
 	Title string // follows "computed with"
 	Kind  Kind
+	Needs string // what a case must have for the mistake to be made on it
 
 	// Random mistakes draw parameters, so that their outputs cannot be replayed: only their
 	// size and direction say something.
@@ -39,33 +40,33 @@ type Mistake struct {
 
 // Mistakes are those that every failing case is held against.
 var Mistakes = []Mistake{
-	{"weights-unit-normal", "weights left at N(0,1), never loaded", Weights, true, unitNormal},
-	{"weights-random", "other random weights of the case's own scale", Weights, true, ownScale},
-	{"weights-zero", "all weights zero", Weights, false, zeroWeights},
-	{"weights-transposed", "every weight transposed: x W in place of x W^T", Weights, false, transposedWeights},
-	{"causal-missing", "the causal mask missing", Missing, false, causalMissing},
-	{"causal-inverted", "the causal mask inverted: only later keys are seen", Altered, false, causal(func(i, j int) bool { return j > i })},
-	{"causal-transposed", "the causal mask transposed: a query sees itself and later keys", Altered, false, causal(func(i, j int) bool { return j >= i })},
-	{"causal-self-hidden", "the causal mask off by one: a query does not see itself", Altered, false, causal(func(i, j int) bool { return j < i })},
-	{"causal-next-seen", "the causal mask off by one: a query sees the next key", Altered, false, causal(func(i, j int) bool { return j <= i+1 })},
-	{"causal-added", "a causal mask that does not belong", Altered, false, causalAdded},
-	{"padding-ignored", "the padding mask ignored", Missing, false, paddingIgnored},
-	{"padding-inverted", "the padding mask inverted: only padding is seen", Altered, false, paddingInverted},
-	{"mask-ignored", "the boolean mask ignored", Missing, false, maskIgnored},
-	{"mask-inverted", "the boolean mask inverted: true taken for false", Altered, false, maskInverted},
-	{"bias-ignored", "the additive mask ignored", Missing, false, biasIgnored},
-	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, false, scaleMissing},
-	{"biases-missing", "all biases missing", Missing, false, biasesMissing},
-	{"inputs-column-major", "the inputs read in column-major (Fortran) order", Layout, false, columnMajorInputs},
-	{"inputs-sequence-first", "the inputs laid out (T, B, D) and read as (B, T, D)", Layout, false, sequenceFirstInputs},
-	{"inputs-time-reversed", "the sequences of the inputs read backwards", Layout, false, timeReversedInputs},
-	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, false, rearranged(untransposed, nil)},
-	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, false, rearranged(nil, untransposed)},
-	{"heads-untransposed", "the heads split and merged without transposes", Layout, false, rearranged(untransposed, untransposed)},
-	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, false, rearranged(strided, nil)},
-	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, false, rearranged(nil, strided)},
-	{"heads-merge-reversed", "the heads merged in reverse order", Layout, false, rearranged(nil, reversed)},
-	{"heads-strided", "features dealt out in turn and taken in turn", Layout, false, rearranged(strided, strided)},
+	{"weights-unit-normal", "weights left at N(0,1), never loaded", Weights, "parameters", true, unitNormal},
+	{"weights-random", "other random weights of the case's own scale", Weights, "parameters", true, ownScale},
+	{"weights-zero", "all weights zero", Weights, "parameters", false, zeroWeights},
+	{"weights-transposed", "every weight transposed: x W in place of x W^T", Weights, "weights that are all square: others cannot be used transposed", false, transposedWeights},
+	{"causal-missing", "the causal mask missing", Missing, "a causal mask", false, causalMissing},
+	{"causal-inverted", "the causal mask inverted: only later keys are seen", Altered, "a causal mask", false, causal(func(i, j int) bool { return j > i })},
+	{"causal-transposed", "the causal mask transposed: a query sees itself and later keys", Altered, "a causal mask", false, causal(func(i, j int) bool { return j >= i })},
+	{"causal-self-hidden", "the causal mask off by one: a query does not see itself", Altered, "a causal mask", false, causal(func(i, j int) bool { return j < i })},
+	{"causal-next-seen", "the causal mask off by one: a query sees the next key", Altered, "a causal mask", false, causal(func(i, j int) bool { return j <= i+1 })},
+	{"causal-added", "a causal mask that does not belong", Altered, "no causal mask", false, causalAdded},
+	{"padding-ignored", "the padding mask ignored", Missing, "padding", false, paddingIgnored},
+	{"padding-inverted", "the padding mask inverted: only padding is seen", Altered, "padding", false, paddingInverted},
+	{"mask-ignored", "the boolean mask ignored", Missing, "a boolean mask", false, maskIgnored},
+	{"mask-inverted", "the boolean mask inverted: true taken for false", Altered, "a boolean mask", false, maskInverted},
+	{"bias-ignored", "the additive mask ignored", Missing, "an additive mask", false, biasIgnored},
+	{"scale-missing", "the scores not scaled by 1/sqrt(E)", Missing, "a scale other than 1", false, scaleMissing},
+	{"biases-missing", "all biases missing", Missing, "biases", false, biasesMissing},
+	{"inputs-column-major", "the inputs read in column-major (Fortran) order", Layout, "", false, columnMajorInputs},
+	{"inputs-sequence-first", "the inputs laid out (T, B, D) and read as (B, T, D)", Layout, "inputs of three dimensions", false, sequenceFirstInputs},
+	{"inputs-time-reversed", "the sequences of the inputs read backwards", Layout, "", false, timeReversedInputs},
+	{"heads-split-untransposed", "the heads split by a reshape without the transpose", Layout, "a layer of two heads or more", false, rearranged(untransposed, nil)},
+	{"heads-merge-untransposed", "the heads merged by a reshape without the transpose", Layout, "a layer of two heads or more", false, rearranged(nil, untransposed)},
+	{"heads-untransposed", "the heads split and merged without transposes", Layout, "a layer of two heads or more", false, rearranged(untransposed, untransposed)},
+	{"heads-split-strided", "features dealt out to the heads in turn when they are split", Layout, "a layer of two heads or more", false, rearranged(strided, nil)},
+	{"heads-merge-strided", "features of the heads taken in turn when they are merged", Layout, "a layer of two heads or more", false, rearranged(nil, strided)},
+	{"heads-merge-reversed", "the heads merged in reverse order", Layout, "a layer of two heads or more", false, rearranged(nil, reversed)},
+	{"heads-strided", "features dealt out in turn and taken in turn", Layout, "a layer of two heads or more", false, rearranged(strided, strided)},
 }
 
 func unitNormal(p *oracle.Problem, r *rand.Rand) bool {

@@ -90,23 +90,3 @@ func (r *Reference) visibleReplays() []replay {
 	}
 	return seen
 }
-
-// Sees sorts the mistakes by what a case can say of them: those whose output it tells from a
-// right one, those that leave its output within the noise, and those it has nothing of.
-func (r *Reference) Sees() (seen, blind, absent []Mistake) {
-	made := map[string]replay{}
-	for _, replay := range r.replays() {
-		made[replay.mistake.ID] = replay
-	}
-	for _, m := range Mistakes {
-		switch replay, applies := made[m.ID]; {
-		case !applies:
-			absent = append(absent, m)
-		case replay.visible():
-			seen = append(seen, m)
-		default:
-			blind = append(blind, m)
-		}
-	}
-	return seen, blind, absent
-}
