@@ -73,3 +73,14 @@ def test_weights_sum_to_one_over_all_keys(case):
     assert computed["weights"].shape == (*batch, *heads, layer.L, layer.keys + layer.extra_keys)
     sums = computed["weights"].sum(axis=-1)
     np.testing.assert_allclose(sums[np.isfinite(sums)], 1, rtol=1e-6)
+
+
+def test_the_learned_key_and_value_are_as_large_as_projected_ones():
+    call = Call.of(named("mha/bias-kv-zero-attn-left-padding"))
+    D = call.operation.D
+    weights = np.split(call.parameters["in_proj_weight"], 3)
+    projected = [np.std(call.inputs["key"] @ weight.T) for weight in weights]
+    np.testing.assert_allclose(projected, [1, 1, 3**-0.5], rtol=0.1)
+    for name, size in (("bias_k", 1), ("bias_v", 3**-0.5)):
+        assert call.parameters[name].shape == (1, 1, D)
+        assert abs(np.std(call.parameters[name]) / size - 1) < 3 / np.sqrt(2 * D)
