@@ -38,7 +38,7 @@ def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, str
     rounding would have. The mean square of the errors is that of few runs, so each element shares in its
     row's: the variance is its own mean square plus the mean over the last dimension.
     """
-    squares = [(run.single(name, *moved(module, call, stream, i))[0] - truth) ** 2 for i in range(RUNS)]
+    squares = [(run.once(name, *moved(module, call, stream, i))[0] - truth) ** 2 for i in range(RUNS)]
     variance = np.mean(squares, axis=0)
     return np.sqrt(variance + variance.mean(axis=-1 if variance.ndim else None, keepdims=True))
 

@@ -17,9 +17,14 @@ def class_name(module: torch.nn.Module) -> str:
     return f"{type(module).__module__}.{type(module).__qualname__}"
 
 
+def once(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
+    """Return the float32 output of a module, and whatever tensors follow it."""
+    return outputs(name, call(module, np.float32), torch.float32)
+
+
 def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
-    """Return the float32 output, and whatever tensors follow it, of a module that gives the same twice."""
-    first, second = (outputs(name, call(module, np.float32), torch.float32) for _ in range(2))
+    """Return the same of a module that gives it twice."""
+    first, second = once(name, module, call), once(name, module, call)
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
         raise ValueError(f"{name}: two forward passes on the same inputs differ")
     return first

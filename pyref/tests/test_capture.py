@@ -242,7 +242,7 @@ def test_sigma_takes_other_orders_of_adding_and_no_error_of_1e_4(tmp_path):
 def test_sigma_is_of_nine_runs_and_of_the_row(monkeypatch):
     truth, errors = np.ones((2, 3)), np.arange(54.0).reshape(9, 2, 3)
     runs = iter(truth + errors)
-    monkeypatch.setattr(anything.run, "single", lambda *_: [next(runs)])
+    monkeypatch.setattr(anything.run, "once", lambda *_: [next(runs)])
     sigma = anything.sigma("mine/module", torch.nn.Identity(), Call({}), truth, Stream(1))
     own = np.mean(errors**2, axis=0)
     assert np.allclose(sigma**2, own + own.mean(axis=-1, keepdims=True), rtol=1e-15)
