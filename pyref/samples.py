@@ -38,6 +38,11 @@ class ForwardFunction(SampleLayer):
         clauses = [f"training=False, dropout_p=0, use_separate_proj_weight={self.separate}"]
         return ", ".join([*clauses, *self.call_of_weights(), *self.call_of_masks(), self.call_of_path()])
 
+    @property
+    def config(self) -> dict:
+        """The layer's; separate weights are said, because their widths do not show them."""
+        return {**super().config, **({"keys": "torch-separate"} if self.separate else {})}
+
     def draw_parameters(self, stream: Stream) -> Arrays:
         """Return the parameters of the layer, with the packed weight in three if they are separate."""
         parameters = dict(super().draw_parameters(stream))

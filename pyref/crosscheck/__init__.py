@@ -62,7 +62,7 @@ def compute(
     match config.get("keys"):
         case None:
             return attention.compute(config, inputs)
-        case "torch" | "seed":
+        case "torch" | "torch-separate" | "seed":
             return multihead.compute(config, inputs, parameters)
         case _:
             return decoder.compute(config, inputs, parameters)

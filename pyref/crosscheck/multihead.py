@@ -72,9 +72,9 @@ def input_weights(config: dict, parameters: dict[str, np.ndarray]) -> list[np.nd
     """Return the weights (D, width) of query, key and value under whichever names they have."""
     if "in_proj_weight" in parameters:
         return np.split(parameters["in_proj_weight"], 3)
-    names = ("W_Q", "W_K", "W_V")
-    if config["keys"] == "torch":
-        names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    if config["keys"] == "seed":
+        names = ("W_Q", "W_K", "W_V")
     return [parameters[name] for name in names]
 
 
