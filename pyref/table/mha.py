@@ -3,6 +3,7 @@
 from pyref.case import Case
 from pyref.multihead import MultiheadAttention
 from pyref.padding import left, right
+from pyref.samples import SampleLayer
 
 CASES = (
     Case(
@@ -85,6 +86,16 @@ CASES = (
         "mha/memory-width",
         "One memory of its own width: keys and values are one tensor with two separate weights.",
         MultiheadAttention(B=5, L=7, S=10, D=40, H=4, kdim=28, vdim=28),
+    ),
+    Case(
+        "mha/three-tensors",
+        "Query, key and value are three tensors of the same width.",
+        SampleLayer(B=5, L=7, S=10, D=40, H=4),
+    ),
+    Case(
+        "mha/cross-causal",
+        "Causal cross-attention with fewer queries than keys, aligned top-left: no query sees the last keys.",
+        MultiheadAttention(B=5, L=7, S=10, D=40, H=4, causal=True),
     ),
     Case(
         "mha/bias-kv",

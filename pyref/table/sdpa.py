@@ -175,6 +175,11 @@ CASES = (
         ScaledDotProductAttention(B=3, H=4, L=9, S=9, E=10, Ev=10, causal=True, query_std=60.0),
     ),
     Case(
+        "sdpa/long",
+        "More keys than a tile of 16, 32 or 64 holds, and a chunk of queries that begins inside one.",
+        ScaledDotProductAttention(B=3, H=4, L=35, S=67, E=10, Ev=10, causal=True, alignment="lower-right"),
+    ),
+    Case(
         "sdpa/float16",
         "Tensors and output in float16.",
         ScaledDotProductAttention(B=3, H=4, L=9, S=9, E=10, Ev=10, causal=True, precision="float16"),

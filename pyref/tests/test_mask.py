@@ -45,6 +45,7 @@ CAUSAL = {
     "mha/sequence-first",
     "mha/unbatched",
     "mha/vdim",
+    "mha/cross-causal",
     "mha/bias-kv",
     "mha/zero-attn",
     "mha/bias-kv-zero-attn-left-padding",
@@ -66,6 +67,7 @@ CAUSAL = {
 BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
     "sdpa/causal-lower-right": lambda i, j: j <= i + 6,
     "sdpa/gqa-causal-lower-right": lambda i, j: j <= i + 6,
+    "sdpa/long": lambda i, j: j <= i + 32,
     "sdpa/alibi-lower-right": lambda i, j: j <= i + 6,
     "sdpa/window": lambda i, j: i - 3 <= j <= i,
     "sdpa/window-gqa": lambda i, j: i - 3 <= j <= i,
