@@ -116,6 +116,7 @@ func (r *row) softmax(head int) {
 //	      + Σ p² Var v
 //	      + O² rounding of Σ p           the softmax's denominator
 //	      + rounding of p and of its division
+//	      + underflow² (1 + Σ v²)        of O, and of p
 func (r *row) context(out Field) {
 	var squareSum float64
 	for _, w := range r.weights {
@@ -131,11 +132,11 @@ func (r *row) context(out Field) {
 		}
 		carried := r.sink * r.sink * sum * sum * r.sinkVar
 		for n, j := range r.seen {
-			w, off := r.weights[n], r.values.Value[j*width+c]-sum
-			carried += w * w * (off*off*r.scoreVar[n] + r.values.Variance[j*width+c])
+			w, v := r.weights[n], r.values.Value[j*width+c]
+			carried += w*w*((v-sum)*(v-sum)*r.scoreVar[n]+r.values.Variance[j*width+c]) + underflow*underflow*v*v
 		}
 		out.Value[c] = sum
-		out.Variance[c] = carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
+		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
 			sum*sum*(sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
 	}
 }
@@ -143,6 +144,7 @@ func (r *row) context(out Field) {
 // keep writes the weights of all keys, and their variance:
 //
 //	Var p = p² ((1 - p)² Var s + Σ p'² Var s' over the others + rounding of Σ p, of p and of its division)
+//	      + underflow²
 func (r *row) keep(out Field) {
 	if len(r.seen) == 0 {
 		fillEmpty(out.Value, r.p.EmptyRow)
@@ -157,9 +159,12 @@ func (r *row) keep(out Field) {
 	for n, j := range r.seen {
 		w := r.weights[n]
 		out.Value[j] = w
-		out.Variance[j] = w * w * (all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) + 2*roundoff)
+		out.Variance[j] = underflow*underflow + w*w*(all+(1-2*w)*r.scoreVar[n]+sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
 	}
 }
+
+// underflow is float32's smallest normal number: what is smaller may become zero.
+const underflow = 0x1p-126
 
 func fillEmpty(values []float64, e attention.EmptyRow) {
 	if e == attention.EmptyNaN {
