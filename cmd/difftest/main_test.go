@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -24,9 +25,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":  exits,
-			"output": output,
-			"suite":  suite,
+			"exits":   exits,
+			"output":  output,
+			"replace": replace,
+			"suite":   suite,
 		},
 	})
 }
@@ -59,6 +61,15 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 func suite(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
 	write(ts, "scalar.npy", harnesstest.NPY(attention.NewTensor()))
+}
+
+// replace FILE OLD NEW: puts one text, which must be there, in the place of another.
+func replace(ts *testscript.TestScript, _ bool, args []string) {
+	was := ts.ReadFile(args[0])
+	if !strings.Contains(was, args[1]) {
+		ts.Fatalf("%s holds no %q", args[0], args[1])
+	}
+	write(ts, args[0], []byte(strings.Replace(was, args[1], args[2], 1)))
 }
 
 func write(ts *testscript.TestScript, name string, data []byte) {
