@@ -10,6 +10,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/fixture"
 )
 
 func compareCommand() *cobra.Command {
@@ -27,11 +28,11 @@ difference by, so the exit status says only whether all values are equal: 0 equa
 }
 
 func compareFiles(out io.Writer, gotFile, wantFile string) error {
-	a, got, err := readOutput(gotFile)
+	a, got, err := readOutput(gotFile, fixture.Float32)
 	if err != nil {
 		return err
 	}
-	b, want, err := readOutput(wantFile)
+	b, want, err := readOutput(wantFile, fixture.Float32)
 	if err != nil {
 		return err
 	}
