@@ -84,6 +84,10 @@ func writeLint(out io.Writer, l *harness.Lint) error {
 
 // writeSight says what a case sees.
 func writeSight(w io.Writer, indent string, s diagnose.Sight) {
+	if len(s.Seen)+len(s.Blind)+len(s.Absent) == 0 {
+		fmt.Fprintf(w, "%ssees\tno known mistake: the oracle does not know this module, and judges it by the case's own noise\n", indent)
+		return
+	}
 	fmt.Fprintf(w, "%ssees\t%s\n", indent, harness.IDs(s.Seen))
 	if len(s.Alike) > 0 {
 		fmt.Fprintf(w, "%scannot tell apart\t%s\n", indent, groupsText(s.Alike))
