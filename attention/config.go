@@ -185,7 +185,7 @@ func (c Config) checkKeys(refuse refusal) {
 		return
 	}
 	filled := c.withDefaults()
-	plain := filled.NumKVHeads == c.NumHeads && filled.HeadDim*c.NumHeads == c.EmbedDim
+	plain := filled.NumKVHeads == c.NumHeads && (c.HeadDim == 0 || c.HeadDim*c.NumHeads == c.EmbedDim)
 	refuse(l.withoutBias && !c.WithoutBias, "the keys %s name no biases: set WithoutBias", l.name)
 	refuse(l.plain && !plain, "the keys %s have as many key heads as heads, together as wide as the model", l.name)
 	refuse(l.fused && (filled.KDim != c.EmbedDim || filled.VDim != c.EmbedDim),

@@ -20,27 +20,6 @@ func randomTensor(seed uint64, shape ...int) *attention.Tensor {
 	return t
 }
 
-func TestConfigCheck(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		config attention.Config
-		errs   []string
-	}{
-		{"zero value", attention.Config{}, []string{"embed dim 0", "num heads 0"}},
-		{"heads do not divide", attention.Config{EmbedDim: 10, NumHeads: 4}, []string{"num heads 4 does not divide embed dim 10"}},
-		{"negative widths", attention.Config{EmbedDim: 4, NumHeads: 2, KDim: -1, VDim: -2}, []string{"kdim -1", "vdim -2"}},
-		{"seed keys with biases", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.SeedKeys}, []string{"set WithoutBias"}},
-		{"unknown choices", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: 9, EmptyRow: 9}, []string{"unknown keys 9", "unknown empty row 9"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			_, err := attention.New(tc.config)
-			for _, want := range tc.errs {
-				require.ErrorContains(t, err, want)
-			}
-		})
-	}
-}
-
 func TestForwardNamesEveryWrongInput(t *testing.T) {
 	good := func() attention.Inputs {
 		return attention.Inputs{Query: randomTensor(1, 2, 3, 4), Key: randomTensor(2, 2, 5, 6), Value: randomTensor(3, 2, 5, 7)}
