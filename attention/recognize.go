@@ -28,7 +28,7 @@ var signatures = []struct {
 	weights []string
 }{
 	{TorchKeys, []string{"in_proj_weight", "out_proj.weight"}},
-	{TorchKeys, []string{"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"}},
+	{TorchSeparateKeys, []string{"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"}},
 	{SeedKeys, []string{"W_Q", "W_K", "W_V", "W_O"}},
 	{LlamaKeys, []string{"q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight"}},
 	{GPT2Keys, []string{"c_attn.weight", "c_proj.weight"}},
