@@ -17,41 +17,43 @@ func (p *Problem) attend(q, k, v Field, keep bool) (context, weights Field) {
 	if keep {
 		weights = newField(append(slices.Clone(lead), queries, keys)...)
 	}
-	view := p.view(keys)
+	view, all := p.view(keys), []*row{}
 	heads := size(lead)
 	group := heads / (len(k.Value) / (keys * last(k.Shape)))
 	for n := range heads {
+		partner := n / group
+		if p.Partner != nil {
+			partner = p.Partner(n)
+		}
 		for i := range queries {
-			r := row{p: p, query: q.part(n).line(i), keys: k.part(n / group), values: v.part(n / group)}
-			r.seen = view.visible(n, i)
-			r.terms = func(j int) []term { return view.terms(n, i, j) }
-			if r.attend(n%p.heads(), context.part(n).line(i)); keep {
+			r := &row{p: p, view: &view, head: n, index: i, query: q.part(n).line(i), keys: k.part(partner), values: v.part(partner)}
+			r.out = context.part(n).line(i)
+			r.score()
+			if p.Axis != OverKeys {
+				all = append(all, r)
+				continue
+			}
+			if r.softmax(); keep {
 				r.keep(weights.part(n).line(i))
 			}
 		}
 	}
+	p.softmaxOver(all)
 	return p.Precision.store(context), weights
 }
 
 // row is the attention of one query.
 type row struct {
 	p                   *Problem
+	view                *view
+	head, index         int // which query of which head
 	query, keys, values Field
-	seen                []int              // keys that it sees
-	terms               func(j int) []term // what is added to the score of a key
+	out                 Field
 
-	scores, scoreVar, weights []float64 // of the keys seen
-	sink, sinkVar             float64   // weight of the sink, and its variance as a score
-}
-
-func (r *row) attend(head int, context Field) {
-	if len(r.seen) == 0 {
-		fillEmpty(context.Value, r.p.EmptyRow)
-		return
-	}
-	r.score()
-	r.softmax(head)
-	r.context(context)
+	seen                      []int  // keys that take part
+	hidden                    []bool // and whether a mask hides them
+	scores, scoreVar, weights []float64
+	sink, sinkVar             float64 // weight of the sink, and its variance as a score
 }
 
 // score gives the scores of the keys that the query sees, and their variance:
@@ -62,9 +64,9 @@ func (r *row) attend(head int, context Field) {
 //
 // and what the softmax does to it, as errors of the score: rounding of s - max s + (2u)² for exp.
 func (r *row) score() {
+	r.seen, r.hidden = r.view.visible(r.head, r.index)
 	e := len(r.query.Value)
 	r.scores, r.scoreVar = make([]float64, len(r.seen)), make([]float64, len(r.seen))
-	c := r.p.Scale
 	for n, j := range r.seen {
 		key := r.keys.line(j)
 		var sum, squares, carried float64
@@ -74,24 +76,57 @@ func (r *row) score() {
 			squares += t * t
 			carried += key.Value[i]*key.Value[i]*r.query.Variance[i] + q*q*key.Variance[i]
 		}
-		s, variance := c*sum, c*c*(sumOfProducts(e, sum, squares)+carried+2*roundoff*sum*sum)
-		if limit := r.p.Softcap; limit > 0 {
-			t := math.Tanh(s / limit)
-			variance = (1-t*t)*(1-t*t)*(variance+roundoff*s*s) + 3*roundoff*limit*limit*t*t
-			s = limit * t
-		}
-		for _, term := range r.terms(j) {
+		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried)
+		for _, term := range r.view.terms(r.head, r.index, j) {
 			s, variance = sumWith(s, variance, term.value, term.variance)
 		}
+		s = r.p.masked(s, r.hidden[n])
 		r.scores[n], r.scoreVar[n] = s, variance+r.p.Precision.stored*s*s
 	}
 }
 
-// softmax gives exp(s - top) / sum. A sink is one more score, known exactly, without a value.
-func (r *row) softmax(head int) {
+// score scales a product, of its own variance, and caps it.
+func (p *Problem) score(product, variance float64) (s, scoreVar float64) {
+	if p.Score != nil {
+		s, slope := p.Score(product)
+		return s, slope*slope*variance + 4*roundoff*s*s
+	}
+	c := p.Scale
+	s, scoreVar = c*product, c*c*(variance+2*roundoff*product*product)
+	if limit := p.Softcap; limit > 0 {
+		t := math.Tanh(s / limit)
+		scoreVar = (1-t*t)*(1-t*t)*(scoreVar+roundoff*s*s) + 3*roundoff*limit*limit*t*t
+		s = limit * t
+	}
+	return s, scoreVar
+}
+
+// masked is what a mask makes of a score, where it does not take the key away.
+func (p *Problem) masked(s float64, hidden bool) float64 {
+	if hidden {
+		return p.Hidden(s)
+	}
+	if p.Seen != nil {
+		return p.Seen(s)
+	}
+	return s
+}
+
+// softmax gives exp(s - top) / sum, and the context. A sink is one more score, known exactly,
+// without a value.
+func (r *row) softmax() {
+	if len(r.seen) == 0 {
+		fillEmpty(r.out.Value, r.p.EmptyRow)
+		return
+	}
+	if r.p.Weigh != nil {
+		r.weights = r.p.Weigh(Row{r.index, r.seen, r.scores, r.hidden})
+		r.context()
+		return
+	}
 	top, total, sink := slices.Max(r.scores), 0.0, math.Inf(-1)
 	if r.p.Sinks != nil {
-		sink = r.p.Sinks[head]
+		sink = r.p.Sinks[r.head%r.p.heads()]
 		top = math.Max(top, sink)
 	}
 	r.weights = make([]float64, len(r.scores))
@@ -107,6 +142,7 @@ func (r *row) softmax(head int) {
 	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
 		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u
 	}
+	r.context()
 }
 
 // context gives O = Σ p v over the visible keys, T of them, and its variance:
@@ -117,7 +153,8 @@ func (r *row) softmax(head int) {
 //	      + O² rounding of Σ p           the softmax's denominator
 //	      + rounding of p and of its division
 //	      + underflow² (1 + Σ v²)        of O, and of p
-func (r *row) context(out Field) {
+func (r *row) context() {
+	out := r.out
 	var squareSum float64
 	for _, w := range r.weights {
 		squareSum += w * w
@@ -133,13 +170,21 @@ func (r *row) context(out Field) {
 		carried := r.sink * r.sink * sum * sum * r.sinkVar
 		for n, j := range r.seen {
 			w, v := r.weights[n], r.values.Value[j*width+c]
-			carried += w*w*((v-sum)*(v-sum)*r.scoreVar[n]+r.values.Variance[j*width+c]) + underflow*underflow*v*v
+			off := v - sum
+			if !r.p.addsToOne() {
+				off = v
+			}
+			carried += w*w*(off*off*r.scoreVar[n]+r.values.Variance[j*width+c]) + underflow*underflow*v*v
 		}
 		out.Value[c] = sum
 		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
 			sum*sum*(sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
 	}
 }
+
+// addsToOne says whether the weights of a row do, with a sink's, so that an error of one score moves
+// weight between the values.
+func (p *Problem) addsToOne() bool { return p.Axis == OverKeys && p.Weigh == nil }
 
 // keep writes the weights of all keys, and their variance:
 //

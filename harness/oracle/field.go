@@ -26,11 +26,6 @@ func (f Field) Sigma() []float64 {
 	return sigma
 }
 
-// as views the same elements in another shape.
-func (f Field) as(shape ...int) Field {
-	return Field{Shape: shape, Value: f.Value, Variance: f.Variance}
-}
-
 // row gives values and variances n*width .. (n+1)*width.
 func (f Field) row(n, width int) (value, variance []float64) {
 	return f.Value[n*width:][:width], f.Variance[n*width:][:width]

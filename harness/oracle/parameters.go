@@ -62,8 +62,8 @@ func layer(c attention.Config, state attention.StateDict) *Layer {
 	l.Output = linear(w, d.matrix(biasOf(output)))
 	l.LearnedKey, l.LearnedValue = d.matrix("bias_k").flat(), d.matrix("bias_v").flat()
 	if c.QKNorm != nil {
-		l.QueryNorm = &Norm{d.matrix("q_norm.weight").flat(), c.QKNorm.Epsilon}
-		l.KeyNorm = &Norm{d.matrix("k_norm.weight").flat(), c.QKNorm.Epsilon}
+		l.QueryNorm = &Norm{Weight: d.matrix("q_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
+		l.KeyNorm = &Norm{Weight: d.matrix("k_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
 	}
 	return l
 }

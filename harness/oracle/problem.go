@@ -34,6 +34,52 @@ type Problem struct {
 	EmptyRow attention.EmptyRow
 
 	Precision Precision
+
+	Hooks
+
+	prepared *prepared // shared by problems that differ in what comes later; nil: nobody's
+}
+
+// Hooks are where mistakes take hold that no other field can express. The zero value has none.
+type Hooks struct {
+	// Prepare changes queries, keys and values, (..., H, T, E), just before they meet.
+	Prepare func(q, k, v *Field)
+	// Partner is the head of key and value that serves a query head; both count over the whole batch.
+	Partner func(head int) int
+	// Score makes a score of q.k, and says how steep it is there; nil: the softcap of the scaled product.
+	Score func(product float64) (score, slope float64)
+	// Seen is what becomes of the score of a key that is seen, and Hidden of one that is not; with
+	// Hidden every key takes part in the softmax.
+	Seen, Hidden func(score float64) float64
+	// SlopeDistance and RelativeDistance stand in the place of key minus query.
+	SlopeDistance, RelativeDistance func(query, key int) int
+	// Weigh stands in the place of the softmax of a row.
+	Weigh func(Row) []float64
+	// Axis is what the softmax runs over.
+	Axis Axis
+	// Mix changes the context, (..., H, L, Ev), and Finish the result.
+	Mix, Finish func(Field) Field
+}
+
+// Axis is what a softmax runs over.
+type Axis int
+
+// OverKeys is right. The others are not: over the queries of a head, the heads of a batch element,
+// its heads and keys together, the batch elements.
+const (
+	OverKeys Axis = iota
+	OverQueries
+	OverHeads
+	OverHeadsAndKeys
+	OverBatch
+)
+
+// Row is what one query has to weigh its keys by.
+type Row struct {
+	Query  int       // its index
+	Keys   []int     // that take part
+	Scores []float64 // of them
+	Hidden []bool    // whether a mask hides them
 }
 
 // Array is a dense array in row-major order.
@@ -52,6 +98,8 @@ type Layer struct {
 	Split, Merge func(s Sizes, head, t, feature int) int
 
 	QueryNorm, KeyNorm *Norm     // nil: none
+	ValueNorm          *Norm     // no right layer has it
+	NormLast           bool      // after the rotation, where it does not belong
 	QueryTurn, KeyTurn *Turn     // rotary positions of the new queries and keys; nil: none
 	LearnedKey         []float64 // (Hk*E), a key behind the others; nil: none
 	LearnedValue       []float64
@@ -80,6 +128,9 @@ type Linear struct {
 type Norm struct {
 	Weight  []float64 // (E)
 	Epsilon float64
+
+	Centered bool // the mean is subtracted from what is divided, as in a layer norm
+	Whole    bool // the mean is over all heads of a position
 }
 
 // Turn rotates pairs of features by their position: pair i of Dim/2 by
@@ -89,11 +140,19 @@ type Turn struct {
 	Dim          int
 	Base, Factor float64
 	First        int // position of the first row
+
+	// Exponent stands in the place of that of Base, for feature e of the pair; Position in the place
+	// of a row's, in a head; nil: neither.
+	Exponent func(pair, feature int) float64
+	Position func(head, row int) float64
+	// Round rounds cosines and sines; nil: not.
+	Round func(float64) float64
 }
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.
 func (p *Problem) Clone() *Problem {
 	q := *p
+	q.prepared = nil
 	if p.Layer == nil {
 		return &q
 	}
@@ -101,11 +160,30 @@ func (p *Problem) Clone() *Problem {
 	q.Layer = &l
 	for _, n := range []**Norm{&l.QueryNorm, &l.KeyNorm} {
 		if *n != nil {
-			*n = &Norm{(*n).Weight, (*n).Epsilon}
+			own := **n
+			*n = &own
 		}
 	}
 	for _, values := range q.Parameters() {
 		*values = slices.Clone(*values)
+	}
+	return &q
+}
+
+// Shared is a clone that keeps its queries, keys and values for those who come [Problem.Later].
+func (p *Problem) Shared() *Problem {
+	q := p.Clone()
+	q.prepared = &prepared{}
+	return q
+}
+
+// Later is a clone for changes to what comes after the queries, keys and values alone: it takes
+// those of a problem that is [Problem.Shared].
+func (p *Problem) Later() *Problem {
+	q := *p
+	if p.Layer != nil {
+		l := *p.Layer
+		q.Layer = &l
 	}
 	return &q
 }
@@ -132,6 +210,7 @@ func (p *Problem) Parameters() []*[]float64 {
 // result is that part of the whole result, because nothing crosses from one to another.
 func (p *Problem) Only(b int) *Problem {
 	q := *p
+	q.prepared = nil
 	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(b), p.Value.only(b)
 	if p.Past != nil {
 		q.Past = &Past{p.Past.Key.only(b), p.Past.Value.only(b)}

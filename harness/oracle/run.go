@@ -1,6 +1,9 @@
 package oracle
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // Run computes the result and its rounding: (..., L, Ev), for a layer (B, L, D).
 func (p *Problem) Run() Field {
@@ -15,20 +18,58 @@ func (p *Problem) Weights() Field {
 }
 
 func (p *Problem) run(keep bool) (output, weights Field) {
-	q, k, v := p.Precision.exact(p.Query), p.Precision.exact(p.Key), p.Precision.exact(p.Value)
-	if p.Layer == nil {
-		return p.attend(q, k, v, keep)
+	q, k, v := p.prepare()
+	output, weights = p.attend(q, k, v, keep)
+	if p.Mix != nil {
+		output = p.Mix(output)
 	}
-	l := p.Layer
-	q = l.QueryTurn.rotate(l.QueryNorm.apply(l.split(l.Query.apply(q), l.Heads)))
-	k = l.KeyTurn.rotate(l.KeyNorm.apply(l.split(l.Key.apply(k), l.KVHeads)))
-	v = l.split(l.Value.apply(v), l.KVHeads)
-	if p.Past != nil {
-		k, v = joined(p.Precision.exact(p.Past.Key), k), joined(p.Precision.exact(p.Past.Value), v)
+	if l := p.Layer; l != nil {
+		output = p.Precision.store(l.Output.apply(l.merge(output)))
 	}
-	k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
-	context, weights := p.attend(q, k, v, keep)
-	return p.Precision.store(l.Output.apply(l.merge(context))), weights
+	if p.Finish != nil {
+		output = p.Finish(output)
+	}
+	return output, weights
+}
+
+// prepared are queries, keys and values as they meet.
+type prepared struct {
+	once    sync.Once
+	q, k, v Field
+}
+
+// prepare gives queries (..., H, L, E), keys (..., Hk, S, E) and values (..., Hk, S, Ev).
+func (p *Problem) prepare() (q, k, v Field) {
+	if p.prepared == nil {
+		return p.project()
+	}
+	p.prepared.once.Do(func() { p.prepared.q, p.prepared.k, p.prepared.v = p.project() })
+	return p.prepared.q, p.prepared.k, p.prepared.v
+}
+
+func (p *Problem) project() (q, k, v Field) {
+	q, k, v = p.Precision.exact(p.Query), p.Precision.exact(p.Key), p.Precision.exact(p.Value)
+	if l := p.Layer; l != nil {
+		q = l.place(l.split(l.Query.apply(q), l.Heads), l.QueryNorm, l.QueryTurn)
+		k = l.place(l.split(l.Key.apply(k), l.KVHeads), l.KeyNorm, l.KeyTurn)
+		v = l.ValueNorm.apply(l.split(l.Value.apply(v), l.KVHeads))
+		if p.Past != nil {
+			k, v = joined(p.Precision.exact(p.Past.Key), k), joined(p.Precision.exact(p.Past.Value), v)
+		}
+		k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
+	}
+	if p.Prepare != nil {
+		p.Prepare(&q, &k, &v)
+	}
+	return q, k, v
+}
+
+// place norms and rotates queries or keys.
+func (l *Layer) place(x Field, n *Norm, t *Turn) Field {
+	if l.NormLast {
+		return n.apply(t.rotate(x))
+	}
+	return t.rotate(n.apply(x))
 }
 
 // apply is y = x W^T + b: x (B, T, In) -> (B, T, Out).
@@ -109,25 +150,47 @@ func (n *Norm) apply(x Field) Field {
 	for row := range len(x.Value) / width {
 		in, inVar := x.row(row, width)
 		out, outVar := y.row(row, width)
-		var sum, squares, carried float64
-		for i, v := range in {
-			sum += v * v
-			squares += v * v * v * v
-			carried += v * v * inVar[i]
-		}
-		e := float64(width)
-		r := 1 / math.Sqrt(sum/e+n.Epsilon)
+		sum, squares, carried, mean, e := n.moments(x, row)
+		r := 1 / math.Sqrt(sum/e-mean*mean+n.Epsilon)
 		own := 3 * roundoff
 		if sum > 0 {
-			own += sumOfProducts(width, sum, squares) / (4 * sum * sum)
+			own += sumOfProducts(int(e), sum, squares) / (4 * sum * sum)
 		}
 		for i, v := range in {
 			w := n.Weight[i]
-			out[i] = v * r * w
+			out[i] = (v - mean) * r * w
 			outVar[i] = w*w*r*r*(inVar[i]*math.Max(0, 1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + out[i]*out[i]*own
 		}
 	}
 	return y
+}
+
+// moments are the sums, over what a row is normed by, of squares, of their squares and of what they
+// carry on; the mean that is subtracted, 0 in a root mean square norm; and the number of features.
+func (n *Norm) moments(x Field, row int) (sum, squares, carried, mean, e float64) {
+	width, rows := last(x.Shape), []int{row}
+	if n.Whole {
+		heads, length := x.Shape[1], x.Shape[2]
+		first := row/(heads*length)*heads*length + row%length
+		rows = nil
+		for h := range heads {
+			rows = append(rows, first+h*length)
+		}
+	}
+	for _, row := range rows {
+		in, inVar := x.row(row, width)
+		for i, v := range in {
+			sum += v * v
+			squares += v * v * v * v
+			carried += v * v * inVar[i]
+			mean += v
+		}
+	}
+	e = float64(len(rows) * width)
+	if !n.Centered {
+		return sum, squares, carried, 0, e
+	}
+	return sum, squares, carried, mean / e, e
 }
 
 // rotate turns each row of x (B, H, T, E) by its position t: (a, b) -> (a cos - b sin, b cos + a sin).
@@ -141,25 +204,41 @@ func (t *Turn) rotate(x Field) Field {
 	if t == nil {
 		return x
 	}
-	width, length := last(x.Shape), x.Shape[len(x.Shape)-2]
+	width, length, heads := last(x.Shape), x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
 	y := x.clone()
 	for row := range len(x.Value) / width {
 		in, inVar := x.row(row, width)
 		out, outVar := y.row(row, width)
-		position := float64(t.First+row%length) / t.Factor
 		for i := range t.Dim / 2 {
 			a, b := i, i+t.Dim/2
 			if t.Interleaved {
 				a, b = 2*i, 2*i+1
 			}
-			exponent := -2 * float64(i) / float64(t.Dim) * math.Log(t.Base)
-			angle := position * math.Exp(exponent)
-			r := rotation{math.Cos(angle), math.Sin(angle), roundoff * angle * angle * (3 + exponent*exponent)}
-			out[a], outVar[a] = r.first(in[a], in[b], inVar[a], inVar[b])
-			out[b], outVar[b] = r.reversed().first(in[b], in[a], inVar[b], inVar[a])
+			first, second := t.angle(row/length%heads, row%length, i, a), t.angle(row/length%heads, row%length, i, b)
+			out[a], outVar[a] = first.first(in[a], in[b], inVar[a], inVar[b])
+			out[b], outVar[b] = second.reversed().first(in[b], in[a], inVar[b], inVar[a])
 		}
 	}
 	return y
+}
+
+// angle is that of a feature of a pair, in a row of a head.
+func (t *Turn) angle(head, row, pair, feature int) rotation {
+	position := float64(t.First+row) / t.Factor
+	if t.Position != nil {
+		position = t.Position(head, row)
+	}
+	exponent := -2 * float64(pair) / float64(t.Dim)
+	if t.Exponent != nil {
+		exponent = t.Exponent(pair, feature)
+	}
+	exponent *= math.Log(t.Base)
+	angle := position * math.Exp(exponent)
+	sin, cos := math.Sincos(angle)
+	if t.Round != nil {
+		sin, cos = t.Round(sin), t.Round(cos)
+	}
+	return rotation{cos, sin, roundoff * angle * angle * (3 + exponent*exponent)}
 }
 
 // rotation is by one angle, which has a variance.

@@ -64,15 +64,15 @@ func (v view) sees(n, i, j int) bool {
 	return true
 }
 
-// visible lists the keys that query i of head n sees.
-func (v view) visible(n, i int) []int {
-	var seen []int
+// visible lists the keys that take part in the softmax of query i of head n, and which of them a
+// mask hides: none, unless hidden keys keep a score.
+func (v view) visible(n, i int) (keys []int, hidden []bool) {
 	for j := range v.all {
-		if v.sees(n, i, j) {
-			seen = append(seen, j)
+		if sees := v.sees(n, i, j); sees || v.p.Hidden != nil {
+			keys, hidden = append(keys, j), append(hidden, !sees)
 		}
 	}
-	return seen
+	return keys, hidden
 }
 
 // term is something added to a score, with its own variance.
@@ -85,18 +85,28 @@ func (v view) terms(n, i, j int) []term {
 		return nil
 	}
 	if v.bias != nil {
-		all = append(all, term{value: v.bias[(n*v.queries+i)*v.keys+j]})
+		if b := v.bias[(n*v.queries+i)*v.keys+j]; !math.IsInf(b, -1) { // that hides the key, see sees
+			all = append(all, term{value: b})
+		}
 	}
-	distance, head := j-(i+v.p.Offset), n%v.heads
+	head := n % v.heads
 	if v.p.Slopes != nil {
-		lost := -v.p.Slopes[head] * math.Abs(float64(distance))
+		lost := -v.p.Slopes[head] * math.Abs(float64(v.distance(v.p.SlopeDistance, i, j)))
 		all = append(all, term{lost, 2 * roundoff * lost * lost})
 	}
 	if table := v.p.Relative; table != nil {
-		reach := len(table) / v.heads / 2
+		distance, reach := v.distance(v.p.RelativeDistance, i, j), len(table)/v.heads/2
 		all = append(all, term{value: table[(min(max(distance, -reach), reach)+reach)*v.heads+head]})
 	}
 	return all
+}
+
+// distance is from a query to a key, by the positions where they stand.
+func (v view) distance(other func(query, key int) int, i, j int) int {
+	if other != nil {
+		return other(i+v.p.Offset, j)
+	}
+	return j - i - v.p.Offset
 }
 
 // spread repeats data along the dimensions in which shape is 1 or absent, aligned from the
@@ -157,10 +167,11 @@ func (p *Problem) Visible() []int {
 
 // count is what [Problem.Visible] says of one row.
 func (v view) count(first, heads, i int) int {
-	count := len(v.visible(first, i))
+	keys, _ := v.visible(first, i)
+	count := len(keys)
 	for n := first + 1; n < first+heads; n++ {
-		if other := len(v.visible(n, i)); other != count {
-			return max(2, count, other)
+		if keys, _ := v.visible(n, i); len(keys) != count {
+			return max(2, count, len(keys))
 		}
 	}
 	if count > 0 && v.p.Sinks != nil {
