@@ -22,7 +22,9 @@ func TestConfigCheck(t *testing.T) {
 		{"more heads than features", func(c *attention.Config) { c.NumHeads = 24 }, "config: num heads 24 does not divide embed dim 12"},
 		{"key heads do not divide", func(c *attention.Config) { c.NumKVHeads, c.Keys = 3, attention.LlamaKeys }, "config: num kv heads 3 does not divide num heads 4"},
 		{"more key heads than heads", func(c *attention.Config) { c.NumKVHeads, c.Keys = 8, attention.LlamaKeys }, "config: num kv heads 8 does not divide num heads 4"},
-		{"negative widths", func(c *attention.Config) { c.NumKVHeads, c.HeadDim, c.KDim, c.VDim, c.Keys = -1, -2, -3, -4, attention.LlamaKeys },
+		{"negative widths", func(c *attention.Config) {
+			c.NumKVHeads, c.HeadDim, c.KDim, c.VDim, c.Keys = -1, -2, -3, -4, attention.LlamaKeys
+		},
 			"config: num kv heads -1, want 0 (num heads) or at least 1 and at most 1048576\n" +
 				"config: head dim -2, want 0 (embed dim / num heads) or at least 1 and at most 1048576\n" +
 				"config: kdim -3, want 0 (embed dim) or at least 1 and at most 1048576\n" +
