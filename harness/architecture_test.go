@@ -23,13 +23,14 @@ var mayImport = map[string][]string{
 	"harness/subject":          {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
-	"harness/diagnose":         {"attention", "harness/compare", "harness/oracle"},
+	"harness/catalogue":        {"attention", "harness/oracle"},
+	"harness/diagnose":         {"attention", "harness/catalogue", "harness/compare", "harness/oracle"},
 	"harness/report":           {"attention", "harness/compare", "harness/diagnose"},
-	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/compare", "harness/diagnose", "harness/report"},
+	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
 }
 
 func TestImports(t *testing.T) {
@@ -58,7 +59,7 @@ var typesOfAttention = []string{
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {
 	used := map[string]bool{}
-	for _, dir := range []string{"oracle", "diagnose"} {
+	for _, dir := range []string{"oracle", "catalogue", "diagnose"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {

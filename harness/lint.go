@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 )
@@ -17,10 +18,10 @@ import (
 // Lint is what a suite can see of the known mistakes, and what it cannot.
 type Lint struct {
 	Cases    []LintedCase
-	Unseen   []diagnose.Mistake   // those that no case sees
-	SeenOnce []diagnose.Mistake   // those that one case alone sees
-	Merged   [][]diagnose.Mistake // those that no case tells apart
-	Core     []string             // the fewest cases that see, and tell apart, all that the suite does
+	Unseen   []catalogue.Mistake   // those that no case sees
+	SeenOnce []catalogue.Mistake   // those that one case alone sees
+	Merged   [][]catalogue.Mistake // those that no case tells apart
+	Core     []string              // the fewest cases that see, and tell apart, all that the suite does
 }
 
 // LintedCase is what one case can see.
@@ -69,13 +70,13 @@ func lintCase(suite fs.FS, name string) (LintedCase, error) {
 
 // wrongClaims holds detects against what the case sees.
 func wrongClaims(c *fixture.Case, sight diagnose.Sight) []string {
-	known := func(id string) func(diagnose.Mistake) bool {
-		return func(m diagnose.Mistake) bool { return m.ID == id }
+	known := func(id string) func(catalogue.Mistake) bool {
+		return func(m catalogue.Mistake) bool { return m.ID == id }
 	}
 	var wrong []string
 	for i, id := range c.Detects {
 		switch {
-		case !slices.ContainsFunc(diagnose.Mistakes, known(id)):
+		case !slices.ContainsFunc(catalogue.Mistakes, known(id)):
 			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q is no known mistake", c.Name, id))
 		case slices.Contains(c.Detects[:i], id):
 			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q stands twice", c.Name, id))
@@ -99,7 +100,7 @@ func (l *Lint) Err() error {
 
 // summarize fills in what is said of the suite as a whole.
 func (l *Lint) summarize() {
-	counts := make([]int, len(diagnose.Mistakes))
+	counts := make([]int, len(catalogue.Mistakes))
 	classes := make([][]int, len(l.Cases))
 	for i, c := range l.Cases {
 		classes[i] = c.Sight.Class()
@@ -112,9 +113,9 @@ func (l *Lint) summarize() {
 	for m, n := range counts {
 		switch n {
 		case 0:
-			l.Unseen = append(l.Unseen, diagnose.Mistakes[m])
+			l.Unseen = append(l.Unseen, catalogue.Mistakes[m])
 		case 1:
-			l.SeenOnce = append(l.SeenOnce, diagnose.Mistakes[m])
+			l.SeenOnce = append(l.SeenOnce, catalogue.Mistakes[m])
 		}
 	}
 	sets := separations(classes)
@@ -145,19 +146,19 @@ func separations(classes [][]int) []bitset {
 func pair(a, b int) int { return b*(b-1)/2 + a }
 
 // merged groups the mistakes that are seen and that no case tells apart.
-func merged(sets []bitset) [][]diagnose.Mistake {
+func merged(sets []bitset) [][]catalogue.Mistake {
 	var all bitset
 	for _, s := range sets {
 		all = all.union(s)
 	}
-	var groups [][]diagnose.Mistake
+	var groups [][]catalogue.Mistake
 	grouped := map[int]bool{}
-	right := len(diagnose.Mistakes)
-	for a := range diagnose.Mistakes {
-		group := []diagnose.Mistake{diagnose.Mistakes[a]}
+	right := len(catalogue.Mistakes)
+	for a := range catalogue.Mistakes {
+		group := []catalogue.Mistake{catalogue.Mistakes[a]}
 		for b := a + 1; b < right; b++ {
 			if !grouped[a] && !grouped[b] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
-				group = append(group, diagnose.Mistakes[b])
+				group = append(group, catalogue.Mistakes[b])
 				grouped[b] = true
 			}
 		}
@@ -169,7 +170,7 @@ func merged(sets []bitset) [][]diagnose.Mistake {
 }
 
 // IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" where there is none.
-func IDs(mistakes []diagnose.Mistake) string {
+func IDs(mistakes []catalogue.Mistake) string {
 	if len(mistakes) == 0 {
 		return "none"
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/catalogue"
 )
 
 // The committed suite claims nothing that it does not see, and every mistake is seen by two cases.
@@ -94,12 +94,12 @@ func TestSmallestCover(t *testing.T) {
 
 // Mistakes that no case tells apart are one group, and those that no case sees are in none.
 func TestMerged(t *testing.T) {
-	class := make([]int, len(diagnose.Mistakes))
+	class := make([]int, len(catalogue.Mistakes))
 	for i := range class {
 		class[i] = -1
 	}
 	class[1], class[2], class[4] = 1, 1, 4
 	groups := merged(separations([][]int{class}))
 	require.Len(t, groups, 1)
-	require.Equal(t, IDs(diagnose.Mistakes[1:3]), IDs(groups[0]))
+	require.Equal(t, IDs(catalogue.Mistakes[1:3]), IDs(groups[0]))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/diagnose"
 )
 
@@ -74,7 +75,7 @@ func writeLint(out io.Writer, l *harness.Lint) error {
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d mistakes on %d cases\n", len(diagnose.Mistakes), len(l.Cases))
+	fmt.Fprintf(w, "%d mistakes on %d cases\n", len(catalogue.Mistakes), len(l.Cases))
 	fmt.Fprintf(w, "  seen by no case\t%s\n", harness.IDs(l.Unseen))
 	fmt.Fprintf(w, "  seen by one case\t%s\n", harness.IDs(l.SeenOnce))
 	fmt.Fprintf(w, "  told apart by no case\t%s\n", groupsText(l.Merged))
@@ -106,10 +107,10 @@ func writeSight(w io.Writer, indent string, s diagnose.Sight) {
 // byReason groups mistakes that a case does not see for one reason.
 type byReason struct {
 	reasons  []string
-	mistakes [][]diagnose.Mistake
+	mistakes [][]catalogue.Mistake
 }
 
-func (r *byReason) add(reason string, m diagnose.Mistake) {
+func (r *byReason) add(reason string, m catalogue.Mistake) {
 	i := slices.Index(r.reasons, reason)
 	if i < 0 {
 		i = len(r.reasons)
@@ -124,7 +125,7 @@ func (r *byReason) write(w io.Writer, label string) {
 	}
 }
 
-func groupsText(groups [][]diagnose.Mistake) string {
+func groupsText(groups [][]catalogue.Mistake) string {
 	if len(groups) == 0 {
 		return "none"
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 )
 
@@ -149,11 +150,11 @@ func explained(matches []Match) *finding {
 	return f
 }
 
-func classOf(k Kind) Class {
+func classOf(k catalogue.Kind) Class {
 	switch k {
-	case Weights:
+	case catalogue.Parameters:
 		return WrongWeights
-	case Missing, Altered:
+	case catalogue.Missing, catalogue.Altered:
 		return MissingFeature
 	}
 	return Unclear
@@ -258,7 +259,7 @@ func rowsOfAMask(e *evidence) *finding {
 	}
 	wrong := wrongRows(e.c)
 	for _, r := range e.replays {
-		if r.mistake.Kind == Missing && slices.Equal(wrong, wrongRows(r.against[0])) {
+		if r.mistake.Kind == catalogue.Missing && slices.Equal(wrong, wrongRows(r.against[0])) {
 			return found(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness).
 				because("the wrong rows are those that change with %s, but the output is not that", r.mistake.Title)
 		}
@@ -312,7 +313,7 @@ func unrelated(e *evidence) *finding {
 		return nil
 	}
 	for _, r := range e.replays {
-		if r.mistake.Kind == Missing && !(r.band().Cosine.Min > limit) {
+		if r.mistake.Kind == catalogue.Missing && !(r.band().Cosine.Min > limit) {
 			return found(Unclear, "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)",
 				e.c.Cosine, limit, r.mistake.Title, r.band().Cosine.Min)
 		}

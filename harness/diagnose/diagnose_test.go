@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/oracle"
@@ -196,7 +197,7 @@ func TestTooMuchNoise(t *testing.T) {
 func TestPlantsLeaveTheProblemAlone(t *testing.T) {
 	p := problem()
 	before := p.Run().Value
-	for _, m := range diagnose.Mistakes {
+	for _, m := range catalogue.Mistakes {
 		if !m.Random {
 			m.Plant(p.Clone(), nil)
 		}
@@ -206,7 +207,7 @@ func TestPlantsLeaveTheProblemAlone(t *testing.T) {
 
 func TestMistakesHaveDistinctNames(t *testing.T) {
 	ids, titles := map[string]bool{}, map[string]bool{}
-	for _, m := range diagnose.Mistakes {
+	for _, m := range catalogue.Mistakes {
 		require.Regexp(t, `^[a-z]+(-[a-z]+)+$`, m.ID)
 		require.False(t, ids[m.ID] || titles[m.Title], m.ID)
 		ids[m.ID], titles[m.Title] = true, true
@@ -217,7 +218,7 @@ func TestSightSortsTheMistakes(t *testing.T) {
 	p := problem()
 	p.Padding = attention.NewMask(2, 3) // nothing is padded
 	sight := diagnose.NewReference(p, expected(p)).Sight()
-	ids := func(list []diagnose.Mistake) (words []string) {
+	ids := func(list []catalogue.Mistake) (words []string) {
 		for _, m := range list {
 			words = append(words, m.ID)
 		}
@@ -228,7 +229,7 @@ func TestSightSortsTheMistakes(t *testing.T) {
 	require.Equal(t, "padding-ignored", sight.Blind[0].Mistake.ID)
 	require.Equal(t, "the output is the same", sight.Blind[0].Why)
 	require.Equal(t, []string{"causal-added", "mask-ignored", "mask-inverted", "bias-ignored"}, ids(sight.Absent))
-	require.Len(t, diagnose.Mistakes, len(sight.Seen)+len(sight.Blind)+len(sight.Absent))
+	require.Len(t, catalogue.Mistakes, len(sight.Seen)+len(sight.Blind)+len(sight.Absent))
 	for _, m := range sight.Absent {
 		require.NotEmpty(t, m.Needs, m.ID)
 	}
@@ -253,9 +254,9 @@ func TestSightSaysWhyAndWhatIsAlike(t *testing.T) {
 	require.Contains(t, why, "inputs-time-reversed")
 
 	class := sight.Class()
-	require.Len(t, class, len(diagnose.Mistakes))
-	for i, m := range diagnose.Mistakes {
-		require.Equal(t, why[m.ID] != "" || !slices.ContainsFunc(sight.Seen, func(s diagnose.Mistake) bool { return s.ID == m.ID }), class[i] == -1, m.ID)
+	require.Len(t, class, len(catalogue.Mistakes))
+	for i, m := range catalogue.Mistakes {
+		require.Equal(t, why[m.ID] != "" || !slices.ContainsFunc(sight.Seen, func(s catalogue.Mistake) bool { return s.ID == m.ID }), class[i] == -1, m.ID)
 	}
 	for _, group := range sight.Alike {
 		require.Greater(t, len(group), 1)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -13,7 +14,7 @@ const minMargin = 5
 
 // Match is a mistake, or two made at once, whose output is the subject's, to rounding.
 type Match struct {
-	Mistakes []Mistake
+	Mistakes []catalogue.Mistake
 	Residual float64 // RMS(got - replay) / RMS(replay)
 	MaxZ     float64 // the same in sigma of the replay, largest
 	Margin   float64 // residual of the next mistakes that give another output, over Residual
@@ -54,7 +55,7 @@ func (s *search) holds(got []float64, wrong compare.Expected) (compare.Compariso
 }
 
 // try takes the mistakes for an explanation if their output is the subject's.
-func (s *search) try(got []float64, wrong compare.Expected, mistakes ...Mistake) {
+func (s *search) try(got []float64, wrong compare.Expected, mistakes ...catalogue.Mistake) {
 	if c, ok := s.holds(got, wrong); ok {
 		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
 	}
@@ -91,7 +92,7 @@ func (e *evidence) pairs() []Match {
 	}
 	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
 	s := &search{next: math.Inf(1)}
-	e.eachPair(func(wrong *oracle.Problem, mistakes ...Mistake) {
+	e.eachPair(func(wrong *oracle.Problem, mistakes ...catalogue.Mistake) {
 		if _, ok := s.holds(e.got[b*size:][:size], expected(wrong.Only(b).Run())); ok {
 			s.try(e.got, expected(wrong.Run()), mistakes...)
 		}
@@ -100,11 +101,11 @@ func (e *evidence) pairs() []Match {
 }
 
 // eachPair makes every two mistakes that can be made together and do not concern the weights.
-func (e *evidence) eachPair(f func(wrong *oracle.Problem, mistakes ...Mistake)) {
+func (e *evidence) eachPair(f func(wrong *oracle.Problem, mistakes ...catalogue.Mistake)) {
 	for i, a := range e.replays {
 		for _, b := range e.replays[i+1:] {
 			wrong := e.problem.Clone()
-			if a.mistake.Kind != Weights && b.mistake.Kind != Weights &&
+			if a.mistake.Kind != catalogue.Parameters && b.mistake.Kind != catalogue.Parameters &&
 				a.mistake.Plant(wrong, nil) && b.mistake.Plant(wrong, nil) {
 				f(wrong, a.mistake, b.mistake)
 			}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -15,7 +16,7 @@ const draws = 8
 // Band is what one mistake looks like on this case, against the truth: least and greatest over
 // its draws.
 type Band struct {
-	Mistake Mistake
+	Mistake catalogue.Mistake
 	Rel     Range
 	Gain    Range
 	Cosine  Range
@@ -30,7 +31,7 @@ func (r *Range) add(v float64) {
 
 // replay is one mistake made on the case.
 type replay struct {
-	mistake Mistake
+	mistake catalogue.Mistake
 	outputs []compare.Expected   // one, or one for each draw
 	against []compare.Comparison // each output against the truth
 }
@@ -54,7 +55,7 @@ func (r replay) band() Band {
 // replays makes every mistake that applies to the case.
 func replays(p *oracle.Problem, truth compare.Expected) []replay {
 	var all []replay
-	for _, m := range Mistakes {
+	for _, m := range catalogue.Mistakes {
 		r := replay{mistake: m}
 		n := 1
 		if m.Random {

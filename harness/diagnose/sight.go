@@ -4,33 +4,34 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
 
 // Sight is what a case can say of the known mistakes.
 type Sight struct {
-	Seen   []Mistake   // their output is outside the noise
-	Blind  []Blindness // made here, their output is within it
-	Absent []Mistake   // the case has nothing to get wrong so
-	Alike  [][]Mistake // groups of seen ones that give the same output here
+	Seen   []catalogue.Mistake   // their output is outside the noise
+	Blind  []Blindness           // made here, their output is within it
+	Absent []catalogue.Mistake   // the case has nothing to get wrong so
+	Alike  [][]catalogue.Mistake // groups of seen ones that give the same output here
 }
 
 // Blindness is a mistake that a case cannot see.
 type Blindness struct {
-	Mistake Mistake
+	Mistake catalogue.Mistake
 	Why     string
 }
 
-// Class is which of the known mistakes, by its place in [Mistakes], stands for each of them on this
+// Class is which of the known mistakes, by its place in [catalogue.Mistakes], stands for each of them on this
 // case: those that give the same output share a place, and -1 is the right output.
 func (s Sight) Class() []int {
-	class := make([]int, len(Mistakes))
+	class := make([]int, len(catalogue.Mistakes))
 	for i := range class {
 		class[i] = -1
 	}
-	place := func(m Mistake) int {
-		return slices.IndexFunc(Mistakes, func(other Mistake) bool { return other.ID == m.ID })
+	place := func(m catalogue.Mistake) int {
+		return slices.IndexFunc(catalogue.Mistakes, func(other catalogue.Mistake) bool { return other.ID == m.ID })
 	}
 	for _, m := range s.Seen {
 		class[place(m)] = place(m)
@@ -54,7 +55,7 @@ func (r *Reference) Sight() Sight {
 			groups = grouped(groups, replay)
 		}
 	}
-	for _, m := range Mistakes {
+	for _, m := range catalogue.Mistakes {
 		switch replay, applies := made[m.ID]; {
 		case !applies:
 			s.Absent = append(s.Absent, m)
@@ -65,7 +66,7 @@ func (r *Reference) Sight() Sight {
 		}
 	}
 	for _, group := range groups {
-		var alike []Mistake
+		var alike []catalogue.Mistake
 		for _, replay := range group {
 			alike = append(alike, replay.mistake)
 		}
@@ -109,15 +110,15 @@ func (r *Reference) why(made replay) string {
 
 // poverty is what hides mistakes of some kinds.
 var poverty = []struct {
-	hides []Kind
+	hides []catalogue.Kind
 	text  string
 	holds func(*oracle.Problem) bool
 }{
-	{[]Kind{Missing, Altered}, "one query, and every key is in its past", func(p *oracle.Problem) bool { return length(p) == 1 && p.Offset > 0 }},
-	{[]Kind{Missing, Altered}, "every query sees one key at most", func(p *oracle.Problem) bool { return slices.Max(p.Visible()) <= 1 }},
-	{[]Kind{Altered}, "a window as narrow as this hides the same keys", func(p *oracle.Problem) bool { return p.Window > 0 }},
-	{[]Kind{Layout}, "one position", func(p *oracle.Problem) bool { return length(p) == 1 }},
-	{[]Kind{Layout}, "one batch element", func(p *oracle.Problem) bool { return p.Query.Shape[0] == 1 }},
+	{[]catalogue.Kind{catalogue.Missing, catalogue.Altered}, "one query, and every key is in its past", func(p *oracle.Problem) bool { return length(p) == 1 && p.Offset > 0 }},
+	{[]catalogue.Kind{catalogue.Missing, catalogue.Altered}, "every query sees one key at most", func(p *oracle.Problem) bool { return slices.Max(p.Visible()) <= 1 }},
+	{[]catalogue.Kind{catalogue.Altered}, "a window as narrow as this hides the same keys", func(p *oracle.Problem) bool { return p.Window > 0 }},
+	{[]catalogue.Kind{catalogue.Layout}, "one position", func(p *oracle.Problem) bool { return length(p) == 1 }},
+	{[]catalogue.Kind{catalogue.Layout}, "one batch element", func(p *oracle.Problem) bool { return p.Query.Shape[0] == 1 }},
 }
 
 func length(p *oracle.Problem) int { return p.Query.Shape[len(p.Query.Shape)-2] }

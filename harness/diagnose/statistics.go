@@ -132,3 +132,15 @@ func (e *evidence) rightRows() int {
 	}
 	return n
 }
+
+// rms is the root mean square; 0 of nothing.
+func rms(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, v := range values {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(len(values)))
+}

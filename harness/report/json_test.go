@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/report"
 )
@@ -17,7 +18,7 @@ func TestJSON(t *testing.T) {
 	d.Unexplained = true
 	d.Bands[0].Rel, d.Bands[0].Gain = diagnose.Range{Min: 1, Max: 2}, diagnose.Range{Min: 3, Max: 4}
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
-	d.Matches = []diagnose.Match{{Mistakes: diagnose.Mistakes[4:6], Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
+	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -152,4 +153,13 @@ func TestJSON(t *testing.T) {
   }
 }
 `, b.String())
+}
+
+func mistakes(ids ...string) []catalogue.Mistake {
+	var list []catalogue.Mistake
+	for _, id := range ids {
+		m, _ := catalogue.ByID(id)
+		list = append(list, m)
+	}
+	return list
 }

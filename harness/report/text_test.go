@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/report"
@@ -42,7 +43,7 @@ func sample() *report.Report {
 						Lead: []int{1}, Wrong: [][]bool{{false, true}}, Visible: [][]int{{0, 1}}, Batches: 1, Rows: 2, Features: 1,
 						WrongBatches: []int{0}, WrongRows: []int{1}, WrongFeatures: []int{0}, FirstRowExact: true,
 					},
-					Bands: []diagnose.Band{{Mistake: diagnose.Mistakes[0], Rel: diagnose.Range{Min: 1, Max: 2}, Gain: diagnose.Range{Min: 3, Max: 3}, Cosine: diagnose.Range{Min: math.NaN(), Max: math.NaN()}}},
+					Bands: []diagnose.Band{{Mistake: catalogue.Mistakes[0], Rel: diagnose.Range{Min: 1, Max: 2}, Gain: diagnose.Range{Min: 3, Max: 3}, Cosine: diagnose.Range{Min: math.NaN(), Max: math.NaN()}}},
 				},
 			},
 		},

@@ -1,0 +1,4 @@
+package catalogue
+
+// caches are keys and values of earlier positions.
+var caches = []Mistake{}

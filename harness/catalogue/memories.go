@@ -1,0 +1,4 @@
+package catalogue
+
+// memories are the inputs of cross attention.
+var memories = []Mistake{}

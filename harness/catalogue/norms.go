@@ -1,0 +1,4 @@
+package catalogue
+
+// norms are those of query and key.
+var norms = []Mistake{}

@@ -1,0 +1,4 @@
+package catalogue
+
+// relatives are biases by distance.
+var relatives = []Mistake{}

@@ -1,0 +1,4 @@
+package catalogue
+
+// rotations are those of rotary position embedding.
+var rotations = []Mistake{}

@@ -1,0 +1,4 @@
+package catalogue
+
+// scores are what is done to a score besides scaling and hiding it: softcap, sinks, dropout.
+var scores = []Mistake{}

@@ -1,0 +1,4 @@
+package catalogue
+
+// slopes are those of ALiBi.
+var slopes = []Mistake{}
