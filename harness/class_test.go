@@ -167,7 +167,7 @@ func plants() []plant {
 			was := p.Scale
 			p.Scale = 1
 			return p.Layer != nil && was != 1
-		}, classes: unclear, match: "scale-missing+heads-split-strided"},
+		}, classes: unclear, match: "heads-split-strided+scale-missing"},
 
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { p.Scale *= p.Scale; return true }, classes: unclear},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: unclear},
