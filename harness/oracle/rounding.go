@@ -17,15 +17,15 @@ func sumOfProducts(n int, sum, squares float64) float64 {
 	return roundoff * (terms*sum*sum/3 + terms*squares/6 + squares + sum*sum)
 }
 
-// sumWith adds b, of its own variance, to a. Where a is lost in b even in float64, it is lost in
-// float32, too, with all its noise. Where it is lost in float32 alone, the error is a itself and
-// no more.
+// sumWith adds b, of its own variance, to a. Where one is lost in the other even in float64, it is
+// lost in float32, too, with all its noise. Where a is lost in float32 alone, the error is a itself
+// and no more.
 func sumWith(a, variance, b, ownVariance float64) (sum, sumVariance float64) {
 	sum = a + b
-	if b == 0 {
+	switch {
+	case sum == a:
 		return a, variance
-	}
-	if sum == b && a != 0 {
+	case sum == b && a != 0:
 		return b, ownVariance
 	}
 	return sum, variance + ownVariance + min(roundoff*sum*sum, a*a)
