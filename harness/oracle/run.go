@@ -159,7 +159,7 @@ func (n *Norm) apply(x Field) Field {
 		for i, v := range in {
 			w := n.Weight[i]
 			out[i] = (v - mean) * r * w
-			outVar[i] = w*w*r*r*(inVar[i]*math.Max(0, 1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + out[i]*out[i]*own
+			outVar[i] = w*w*r*r*math.Max(0, inVar[i]*(1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + out[i]*out[i]*own
 		}
 	}
 	return y
