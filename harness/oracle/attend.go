@@ -112,11 +112,11 @@ func (p *Problem) masked(s float64, hidden bool) float64 {
 	return s
 }
 
-// softmax gives exp(s - top) / sum, and the context. A sink is one more score, known exactly,
-// without a value.
+// softmax gives exp(s - top) / sum, and the context. A sink is one more score, known as
+// exactly as it is stored, without a value.
 func (r *row) softmax() {
 	if len(r.seen) == 0 {
-		fillEmpty(r.out.Value, r.p.EmptyRow)
+		r.p.fillEmpty(r.out.Value)
 		return
 	}
 	if r.p.Weigh != nil {
@@ -140,7 +140,7 @@ func (r *row) softmax() {
 		r.weights[j] /= total
 	}
 	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
-		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u
+		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.p.Precision.stored*sink*sink
 	}
 	r.context()
 }
@@ -192,7 +192,7 @@ func (p *Problem) addsToOne() bool { return p.Axis == OverKeys && p.Weigh == nil
 //	      + underflow²
 func (r *row) keep(out Field) {
 	if len(r.seen) == 0 {
-		fillEmpty(out.Value, r.p.EmptyRow)
+		r.p.fillEmpty(out.Value)
 		return
 	}
 	var all, squareSum float64
@@ -211,8 +211,9 @@ func (r *row) keep(out Field) {
 // underflow is float32's smallest normal number: what is smaller may become zero.
 const underflow = 0x1p-126
 
-func fillEmpty(values []float64, e attention.EmptyRow) {
-	if e == attention.EmptyNaN {
+// fillEmpty is what a query gives that sees no key. Beside a sink there is a softmax, and it gives zeros.
+func (p *Problem) fillEmpty(values []float64) {
+	if p.EmptyRow == attention.EmptyNaN && p.Sinks == nil {
 		for i := range values {
 			values[i] = math.NaN()
 		}

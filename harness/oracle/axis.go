@@ -22,7 +22,7 @@ func (p *Problem) softmaxOver(rows []*row) {
 	}
 	for _, r := range rows {
 		if len(r.seen) == 0 {
-			fillEmpty(r.out.Value, p.EmptyRow)
+			p.fillEmpty(r.out.Value)
 			continue
 		}
 		r.context()

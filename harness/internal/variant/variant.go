@@ -172,7 +172,7 @@ func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, lead []i
 			}
 			context := out.Data[(head*queries+i)*ev:][:ev]
 			v.context(scores, values, context)
-			if len(scores) == 0 && p.EmptyRow == attention.EmptyNaN {
+			if len(scores) == 0 && p.Sinks == nil && p.EmptyRow == attention.EmptyNaN {
 				for c := range context {
 					context[c] = float32(math.NaN())
 				}
