@@ -86,7 +86,7 @@ func (v view) terms(n, i, j int) []term {
 	}
 	if v.bias != nil {
 		if b := v.bias[(n*v.queries+i)*v.keys+j]; !math.IsInf(b, -1) { // that hides the key, see sees
-			all = append(all, term{value: b})
+			all = append(all, term{b, v.p.Precision.given * b * b})
 		}
 	}
 	head := n % v.heads
