@@ -93,9 +93,9 @@ func slopes(heads int) []float64 {
 			return list
 		}
 		below := int(math.Pow(2, math.Floor(math.Log2(float64(n)))))
-		list := series(below)
+		list, above := series(below), series(2*below)
 		for i := 0; len(list) < n; i += 2 {
-			list = append(list, series(2 * below)[i])
+			list = append(list, above[i])
 		}
 		return list
 	}
