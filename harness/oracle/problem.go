@@ -206,12 +206,17 @@ func (p *Problem) Parameters() []*[]float64 {
 	return append(all, &l.LearnedKey, &l.LearnedValue, &p.Sinks, &p.Relative)
 }
 
-// Only is the problem of one place in the first dimension of the inputs, a batch element: its
+// Only is the problem of one place in the first dimension of the inputs, a batch element, or a head
+// where there is no batch: its
 // result is that part of the whole result, because nothing crosses from one to another.
 func (p *Problem) Only(b int) *Problem {
 	q := *p
 	q.prepared = nil
-	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(b), p.Value.only(b)
+	serving := b * p.Key.Shape[0] / p.Query.Shape[0] // b itself, but where the first dimension is that of the heads
+	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(serving), p.Value.only(serving)
+	if p.Layer == nil && len(p.Query.Shape) == 3 {
+		q.Slopes, q.Sinks = onlyHead(p.Slopes, b), onlyHead(p.Sinks, b)
+	}
 	if p.Past != nil {
 		q.Past = &Past{p.Past.Key.only(b), p.Past.Value.only(b)}
 	}
@@ -234,6 +239,13 @@ func (p *Problem) Only(b int) *Problem {
 func (a Array) only(b int) Array {
 	n := len(a.Value) / a.Shape[0]
 	return Array{Shape: one(a.Shape), Value: a.Value[b*n:][:n]}
+}
+
+func onlyHead(values []float64, h int) []float64 {
+	if values == nil {
+		return nil
+	}
+	return values[h : h+1]
 }
 
 func onlyMask(m *attention.Mask, b int) *attention.Mask {
