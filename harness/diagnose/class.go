@@ -116,7 +116,7 @@ func replayed(e *evidence) *finding {
 
 // replayedPair: it is that of two mistakes made at once.
 func replayedPair(e *evidence) *finding {
-	if !affordable(e.problem) {
+	if !affordable(e.problem, len(e.replays)) {
 		return nil
 	}
 	e.matches = e.pairs()
@@ -328,7 +328,7 @@ func unrelated(e *evidence) *finding {
 	}
 	f := found(WrongWeights, "cosine %.3f: nothing in common with the expected output, as random weights give on this case (up to %.3f)", e.c.Cosine, limit)
 	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, gains)
-	if !affordable(e.problem) {
+	if !affordable(e.problem, len(e.replays)) {
 		f.because("two mistakes at once, which can lead as far, were not tried: the case is large")
 	}
 	if e.masked() {

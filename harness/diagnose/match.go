@@ -2,7 +2,10 @@ package diagnose
 
 import (
 	"math"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
@@ -84,39 +87,65 @@ func (e *evidence) singles() []Match {
 }
 
 // pairs looks for two mistakes that explain it together, first in one batch element that is wrong
-// and, where they do so there, in all. Mistakes of the weights are left out: random ones cannot be
-// replayed, and beside them nothing else shows.
+// and, where they do so there, in all. Left out are random mistakes, which cannot be replayed, and
+// those that may reach from one batch element to another.
 func (e *evidence) pairs() []Match {
 	if len(e.structure.WrongBatches) == 0 {
 		return nil // too much noise everywhere, and nowhere a mistake
 	}
-	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
-	s := &search{next: math.Inf(1)}
-	e.eachPair(func(wrong *oracle.Problem, mistakes ...catalogue.Mistake) {
-		if _, ok := s.holds(e.got[b*size:][:size], expected(wrong.Only(b).Run())); ok {
-			s.try(e.got, expected(wrong.Run()), mistakes...)
-		}
-	})
-	return s.matches()
-}
-
-// eachPair makes every two mistakes that can be made together and do not concern the weights.
-func (e *evidence) eachPair(f func(wrong *oracle.Problem, mistakes ...catalogue.Mistake)) {
-	for i, a := range e.replays {
-		for _, b := range e.replays[i+1:] {
-			wrong := e.problem.Clone()
-			if a.mistake.Kind != catalogue.Parameters && b.mistake.Kind != catalogue.Parameters &&
-				a.mistake.Plant(wrong, nil) && b.mistake.Plant(wrong, nil) {
-				f(wrong, a.mistake, b.mistake)
-			}
+	var candidates []catalogue.Mistake
+	for _, r := range e.replays {
+		if !r.mistake.Random {
+			candidates = append(candidates, r.mistake)
 		}
 	}
+	searches := make([]search, len(candidates))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range candidates {
+		group.Go(func() error {
+			searches[i] = e.pairsWith(candidates[i], candidates[i+1:])
+			return nil
+		})
+	}
+	_ = group.Wait()
+	all := search{next: math.Inf(1)}
+	for _, s := range searches {
+		all.found, all.next = append(all.found, s.found...), math.Min(all.next, s.next)
+	}
+	return all.matches()
 }
 
-// affordable says whether some two hundred pairs can be made in about a second: whether one batch
-// element takes at most this many multiplications.
-func affordable(p *oracle.Problem) bool {
-	const multiplications = 1e6
+// pairsWith tries a mistake with each of others. What comes before the scores is computed once where
+// the other one changes only what comes later.
+func (e *evidence) pairsWith(a catalogue.Mistake, others []catalogue.Mistake) search {
+	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
+	s := search{next: math.Inf(1)}
+	alone := e.problem.Clone()
+	if !a.Plant(alone, nil) {
+		return s
+	}
+	shared := alone.Only(b).Shared()
+	for _, other := range others {
+		wrong := planting(alone, other)
+		if !other.Plant(wrong, nil) || !wrong.Local() {
+			continue
+		}
+		part := wrong.Only(b)
+		if other.Stage == catalogue.Score {
+			part.Beside(shared)
+		}
+		if _, ok := s.holds(e.got[b*size:][:size], expected(part.Run())); ok {
+			s.try(e.got, expected(wrong.Run()), a, other)
+		}
+	}
+	return s
+}
+
+// affordable says whether all pairs of n mistakes can be made in about a second: whether their
+// multiplications in one batch element are not too many.
+func affordable(p *oracle.Problem, n int) bool {
+	const multiplications = 5e8
 	query, key := p.Query.Shape, p.Key.Shape
 	width, queries, keys := float64(last(query)), float64(query[len(query)-2]), float64(key[len(key)-2])
 	if p.Past != nil {
@@ -127,5 +156,5 @@ func affordable(p *oracle.Problem) bool {
 	if p.Layer != nil {
 		work += 2 * (queries + keys) * width * width
 	}
-	return work <= multiplications
+	return work*float64(n*n)/2 <= multiplications
 }

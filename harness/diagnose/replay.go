@@ -55,6 +55,7 @@ func (r replay) band() Band {
 // replays makes every mistake that applies to the case.
 func replays(p *oracle.Problem, truth compare.Expected) []replay {
 	var all []replay
+	shared := p.Shared()
 	for _, m := range catalogue.Mistakes {
 		r := replay{mistake: m}
 		n := 1
@@ -62,7 +63,7 @@ func replays(p *oracle.Problem, truth compare.Expected) []replay {
 			n = draws
 		}
 		for i := range n {
-			wrong := p.Clone()
+			wrong := planting(shared, m)
 			if !m.Plant(wrong, rand.New(rand.NewPCG(1, uint64(i)))) {
 				break
 			}
@@ -75,6 +76,14 @@ func replays(p *oracle.Problem, truth compare.Expected) []replay {
 		}
 	}
 	return all
+}
+
+// planting is a copy of a problem for a mistake: it shares what comes before the mistake.
+func planting(shared *oracle.Problem, m catalogue.Mistake) *oracle.Problem {
+	if m.Stage == catalogue.Score {
+		return shared.Later()
+	}
+	return shared.Clone()
 }
 
 func expected(f oracle.Field) compare.Expected {

@@ -188,6 +188,19 @@ func (p *Problem) Later() *Problem {
 	return &q
 }
 
+// Beside makes p take the queries, keys and values of a [Problem.Shared] problem, from which it differs
+// in what comes later alone.
+func (p *Problem) Beside(shared *Problem) *Problem {
+	p.prepared = shared.prepared
+	return p
+}
+
+// Local says whether nothing in the problem crosses from one batch element to another, for sure: a
+// hook that sees all of them might.
+func (p *Problem) Local() bool {
+	return p.Prepare == nil && p.Partner == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
+}
+
 // Parameters are all that a layer has learned; a function has none.
 func (p *Problem) Parameters() []*[]float64 {
 	l := p.Layer
