@@ -73,7 +73,7 @@ func runTest(t *testing.T, suite fs.FS, s Subject, name string) report.Verdict {
 	}
 	r.Rerun = "go test -run '" + runPattern(t.Name()) + "'"
 	var text strings.Builder
-	if err := report.Text(report.TextOptions{Quiet: true})(&text, &Report{Results: []report.Result{r}}); err != nil {
+	if err := report.Text(report.TextOptions{Bare: true})(&text, &Report{Results: []report.Result{r}}); err != nil {
 		t.Fatal(err)
 	}
 	switch r.Verdict {

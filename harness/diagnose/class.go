@@ -143,7 +143,11 @@ func explained(matches []Match) *finding {
 		class = Unclear
 	}
 	f := found(class, "the output is this case computed with %s", strings.Join(titles, ", or with "))
-	f.because("residual %.2g (max z %.2g); the next mistake leaves %.2g", m.Residual, m.MaxZ, m.Residual*m.Margin)
+	next := "no other mistake was tried"
+	if !math.IsInf(m.Next, 1) {
+		next = fmt.Sprintf("the next mistake leaves %.2g", m.Next)
+	}
+	f.because("residual %.2g (max z %.2g); %s", m.Residual, m.MaxZ, next)
 	if len(matches) > 1 {
 		f.because("this case cannot tell these apart")
 	}

@@ -20,7 +20,8 @@ type Match struct {
 	Mistakes []catalogue.Mistake
 	Residual float64 // RMS(got - replay) / RMS(replay)
 	MaxZ     float64 // the same in sigma of the replay, largest
-	Margin   float64 // residual of the next mistakes that give another output, over Residual
+	Next     float64 // residual of the next mistakes, which give another output; infinite where there are none
+	Margin   float64 // Next over Residual
 }
 
 // ID joins the ids of the mistakes: "causal-missing+padding-ignored".
@@ -39,6 +40,15 @@ func (m Match) Title() string {
 		titles = append(titles, mistake.Title)
 	}
 	return strings.Join(titles, ", and ")
+}
+
+// Fixes are what to do about the mistakes, a sentence each.
+func (m Match) Fixes() []string {
+	var fixes []string
+	for _, mistake := range m.Mistakes {
+		fixes = append(fixes, mistake.Fix)
+	}
+	return fixes
 }
 
 // search collects the explanations of an output.
@@ -67,7 +77,7 @@ func (s *search) try(got []float64, wrong compare.Expected, mistakes ...catalogu
 // matches gives what was found, unless something else comes as near.
 func (s *search) matches() []Match {
 	for i, m := range s.found {
-		s.found[i].Margin = s.next / m.Residual
+		s.found[i].Next, s.found[i].Margin = s.next, s.next/m.Residual
 		if s.found[i].Margin < minMargin {
 			return nil
 		}

@@ -113,11 +113,12 @@ type jsonStructure struct {
 }
 
 type jsonMatch struct {
-	ID       string `json:"id"`
-	Title    string `json:"title"`
-	Residual number `json:"residual"`
-	MaxZ     number `json:"max_z"`
-	Margin   number `json:"margin"`
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Fixes    []string `json:"fixes"`
+	Residual number   `json:"residual"`
+	MaxZ     number   `json:"max_z"`
+	Margin   number   `json:"margin"`
 }
 
 type jsonBand struct {
@@ -152,7 +153,7 @@ func toJSON(r Result) jsonResult {
 		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
+		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})

@@ -108,6 +108,10 @@ func TestJSON(t *testing.T) {
         {
           "id": "causal-missing+causal-inverted",
           "title": "the causal mask missing, and the causal mask inverted: only later keys are seen",
+          "fixes": [
+            "Hide key j from query i where j > i, before the softmax, also where a padding mask is given.",
+            "True takes part in scaled_dot_product_attention, true is ignored in nn.MultiheadAttention."
+          ],
           "residual": 1e-7,
           "max_z": 2,
           "margin": 1000000

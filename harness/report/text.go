@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/attention"
@@ -15,6 +16,7 @@ import (
 type TextOptions struct {
 	Verbose bool // what each case is for; of a failure, what every mistake looks like there
 	Quiet   bool // only what is wrong, and the last line
+	Bare    bool // results alone, without the first and the last line
 	Color   bool // ANSI colours
 }
 
@@ -22,7 +24,7 @@ type TextOptions struct {
 func Text(o TextOptions) Format {
 	return func(w io.Writer, r *Report) error {
 		t := &text{TextOptions: o}
-		if !o.Quiet && len(r.Results) > 0 {
+		if !o.Quiet && !o.Bare && len(r.Results) > 0 {
 			t.line("%s against %s", r.Subject, r.Suite)
 			t.gap()
 		}
@@ -35,7 +37,9 @@ func Text(o TextOptions) Format {
 			t.block("fixture", strings.Split(b.Err, "\n"))
 			t.gap()
 		}
-		t.summary(r)
+		if !o.Bare {
+			t.summary(r)
+		}
 		_, err := io.WriteString(w, t.String())
 		return err
 	}
@@ -117,6 +121,7 @@ func (t *text) failure(r Result) {
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
+		t.block("fix", fixes(d.Matches))
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
@@ -125,6 +130,19 @@ func (t *text) failure(r Result) {
 		}
 	}
 	t.rerun(r)
+}
+
+// fixes are those of all explanations, each once.
+func fixes(matches []diagnose.Match) []string {
+	var all []string
+	for _, m := range matches {
+		for _, fix := range m.Fixes() {
+			if !slices.Contains(all, fix) {
+				all = append(all, fix)
+			}
+		}
+	}
+	return all
 }
 
 // headline is the class and the mistakes that explain the output.

@@ -1,0 +1,49 @@
+package harness
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+
+	"github.com/difftest/difftest/harness/catalogue"
+	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/report"
+)
+
+// Example makes a mistake on the first case of a suite that sees it, and judges the
+// output. The error is that no case sees it, or that one is broken.
+func Example(suite fs.FS, m catalogue.Mistake) (report.Result, error) {
+	names, err := fixture.Names(suite)
+	if err != nil {
+		return report.Result{}, err
+	}
+	for _, name := range names {
+		c, err := fixture.Read(suite, name)
+		if err != nil {
+			return report.Result{}, err
+		}
+		if result, seen, err := made(c, m); err != nil || seen {
+			return result, err
+		}
+	}
+	return report.Result{}, fmt.Errorf("%s: no case sees it", m.ID)
+}
+
+// made judges the output of a mistake on a case. It says false where the case does not see it.
+func made(c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
+	r, err := newReferee(c)
+	if err != nil || r.reference == nil {
+		return result, false, err
+	}
+	wrong := oracle.FromCase(c).Clone()
+	if !m.Plant(wrong, rand.New(rand.NewPCG(1, 0))) {
+		return result, false, nil
+	}
+	out := inOrder(c, expected(wrong))
+	for i, v := range out.Value {
+		out.Value[i] = float64(float32(v)) // as a subject would give it
+	}
+	result, err = r.judge(out.Shape, out.Value)
+	return result, result.Verdict == report.Fail, err
+}
