@@ -39,6 +39,9 @@ func TestCalibration(t *testing.T) {
 		{"decoders", 1500, randomDecoder, 0.2},
 	} {
 		t.Run(family.name, func(t *testing.T) {
+			if testing.Short() {
+				family.cases /= 20
+			}
 			all := calibrate(t, family.cases, func(n int) *oracle.Problem { return family.draw(rand.New(rand.NewPCG(seed, uint64(n)))) })
 			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f",
 				family.cases, len(correct), seed, all.maxZ, all.least, all.most)
