@@ -50,10 +50,11 @@ type row struct {
 	query, keys, values Field
 	out                 Field
 
-	seen                      []int  // keys that take part
-	hidden                    []bool // and whether a mask hides them
-	scores, scoreVar, weights []float64
-	sink, sinkVar             float64 // weight of the sink, and its variance as a score
+	seen             []int  // keys that take part
+	hidden           []bool // and whether a mask hides them
+	scores, scoreVar []float64
+	weights, slopes  []float64 // and how steep each is in its score, but for what all share
+	sink, sinkVar    float64   // weight of the sink, and its variance as a score
 }
 
 // score gives the scores of the keys that the query sees, and their variance:
@@ -80,8 +81,8 @@ func (r *row) score() {
 		for _, term := range r.view.terms(r.head, r.index, j) {
 			s, variance = sumWith(s, variance, term.value, term.variance)
 		}
-		s = r.p.masked(s, r.hidden[n])
-		r.scores[n], r.scoreVar[n] = s, variance+r.p.Precision.stored*s*s
+		variance += r.p.Precision.stored * s * s
+		r.scores[n], r.scoreVar[n] = r.p.masked(s, variance, r.hidden[n])
 	}
 }
 
@@ -101,15 +102,20 @@ func (p *Problem) score(product, variance float64) (s, scoreVar float64) {
 	return s, scoreVar
 }
 
-// masked is what a mask makes of a score, where it does not take the key away.
-func (p *Problem) masked(s float64, hidden bool) float64 {
+// masked is what a mask makes of a score, where it does not take the key away. A constant has no noise.
+func (p *Problem) masked(score, variance float64, hidden bool) (s, scoreVar float64) {
+	change := p.Seen
 	if hidden {
-		return p.Hidden(s)
+		change = p.Hidden
 	}
-	if p.Seen != nil {
-		return p.Seen(s)
+	if change == nil {
+		return score, variance
 	}
-	return s
+	s, slope := change(score)
+	if s != score && slope != 0 {
+		variance += roundoff * s * s / (slope * slope)
+	}
+	return s, slope * slope * variance
 }
 
 // softmax gives exp(s - top) / sum, and the context. A sink is one more score, known as
@@ -119,16 +125,13 @@ func (r *row) softmax() {
 		r.p.fillEmpty(r.out.Value)
 		return
 	}
+	sink := r.p.sinkOf(r.head)
 	if r.p.Weigh != nil {
-		r.weights = r.p.Weigh(Row{r.index, r.seen, r.scores, r.hidden})
+		r.weights, r.slopes = r.p.Weigh(Row{r.head, r.index, r.seen, r.scores, r.hidden, sink})
 		r.context()
 		return
 	}
-	top, total, sink := slices.Max(r.scores), 0.0, math.Inf(-1)
-	if r.p.Sinks != nil {
-		sink = r.p.Sinks[r.head%r.p.heads()]
-		top = math.Max(top, sink)
-	}
+	top, total := math.Max(slices.Max(r.scores), sink), 0.0
 	r.weights = make([]float64, len(r.scores))
 	for j, s := range r.scores {
 		r.weights[j] = math.Exp(s - top)
@@ -145,16 +148,34 @@ func (r *row) softmax() {
 	r.context()
 }
 
+// sinkOf is the score without a value that the softmaxes of a head have: that of its sink, and of keys
+// of zeros; -Inf where it has none.
+func (p *Problem) sinkOf(head int) float64 {
+	zeros := math.Log(float64(p.ZeroKeys))
+	if p.Sinks == nil {
+		return zeros
+	}
+	sink := p.Sinks[head%p.heads()]
+	if p.ZeroKeys == 0 {
+		return sink
+	}
+	return math.Max(sink, zeros) + math.Log1p(math.Exp(-math.Abs(sink-zeros)))
+}
+
 // context gives O = Σ p v over the visible keys, T of them, and its variance:
 //
-//	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values
+//	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values, or
+//	        Σ p'² v² Var s               where they do not add to one
 //	      + rounding of Σ p v            T products
 //	      + Σ p² Var v
 //	      + O² rounding of Σ p           the softmax's denominator
 //	      + rounding of p and of its division
 //	      + underflow² (1 + Σ v²)        of O, and of p
 func (r *row) context() {
-	out := r.out
+	out, slopes := r.out, r.slopes
+	if slopes == nil {
+		slopes = r.weights
+	}
 	var squareSum float64
 	for _, w := range r.weights {
 		squareSum += w * w
@@ -174,7 +195,7 @@ func (r *row) context() {
 			if !r.p.addsToOne() {
 				off = v
 			}
-			carried += w*w*(off*off*r.scoreVar[n]+r.values.Variance[j*width+c]) + underflow*underflow*v*v
+			carried += slopes[n]*slopes[n]*off*off*r.scoreVar[n] + w*w*r.values.Variance[j*width+c] + underflow*underflow*v*v
 		}
 		out.Value[c] = sum
 		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +

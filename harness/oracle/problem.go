@@ -48,13 +48,17 @@ type Hooks struct {
 	Partner func(head int) int
 	// Score makes a score of q.k, and says how steep it is there; nil: the softcap of the scaled product.
 	Score func(product float64) (score, slope float64)
-	// Seen is what becomes of the score of a key that is seen, and Hidden of one that is not; with
-	// Hidden every key takes part in the softmax.
-	Seen, Hidden func(score float64) float64
+	// Seen is what becomes of the score of a key that is seen, and Hidden of one that is not, and how
+	// steep that is; with Hidden every key takes part in the softmax.
+	Seen, Hidden func(score float64) (s, slope float64)
 	// SlopeDistance and RelativeDistance stand in the place of key minus query.
 	SlopeDistance, RelativeDistance func(query, key int) int
-	// Weigh stands in the place of the softmax of a row.
-	Weigh func(Row) []float64
+	// Weigh stands in the place of the softmax of a row, and says how steep each weight is in its score.
+	Weigh func(Row) (weights, slopes []float64)
+	// ZeroKeys are so many more scores of 0 in each softmax over keys, without a value.
+	ZeroKeys int
+	// Filler stands in the place of the padding: broadcastable to the scores, true is ignored.
+	Filler *attention.Mask
 	// Axis is what the softmax runs over.
 	Axis Axis
 	// Mix changes the context, (..., H, L, Ev), and Finish the result.
@@ -76,10 +80,12 @@ const (
 
 // Row is what one query has to weigh its keys by.
 type Row struct {
+	Head   int       // over the whole batch
 	Query  int       // its index
 	Keys   []int     // that take part
 	Scores []float64 // of them
 	Hidden []bool    // whether a mask hides them
+	Sink   float64   // a score without a value; -Inf: none
 }
 
 // Array is a dense array in row-major order.
@@ -237,7 +243,7 @@ func (p *Problem) Only(b int) *Problem {
 		q.Padding = onlyMask(p.Padding, b)
 	}
 	whole := len(p.scores()) // a mask of fewer dimensions, or of 1 in the first, is the same for all
-	for _, m := range []**attention.Mask{&q.Allow, &q.Block} {
+	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.Filler} {
 		if *m != nil && len((*m).Shape) == whole && (*m).Shape[0] > 1 {
 			*m = onlyMask(*m, b)
 		}

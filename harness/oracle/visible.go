@@ -23,6 +23,7 @@ func (p *Problem) view(all int) view {
 	v := view{p: p, queries: scores[len(scores)-2], keys: last(scores), heads: p.heads(), all: all}
 	v.hide(p.Allow, 0)
 	v.hide(p.Block, 1)
+	v.hide(p.Filler, 1)
 	if p.Bias != nil {
 		v.bias = spread(p.Bias.Value, p.Bias.Shape, scores)
 	}
@@ -163,6 +164,23 @@ func (p *Problem) Visible() []int {
 		}
 	}
 	return counts
+}
+
+// Blank says whether some query of some head sees no key.
+func (p *Problem) Blank() bool {
+	if l := p.Layer; l != nil && (l.LearnedKey != nil || l.ZeroKey) {
+		return false
+	}
+	scores := p.scores()
+	v := p.view(last(scores))
+	for n := range size(scores[:len(scores)-2]) {
+		for i := range v.queries {
+			if keys, _ := v.visible(n, i); len(keys) == 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // count is what [Problem.Visible] says of one row.
