@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"harness/compare":          {},
 	"harness/catalogue":        {"attention", "harness/oracle"},
 	"harness/diagnose":         {"attention", "harness/catalogue", "harness/compare", "harness/oracle"},
-	"harness/report":           {"attention", "harness/compare", "harness/diagnose"},
+	"harness/report":           {"attention", "harness/catalogue", "harness/compare", "harness/diagnose"},
 	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},

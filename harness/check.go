@@ -31,17 +31,19 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 	if len(cases) > 0 {
 		names = cases
 	}
+	read := map[string]*fixture.Case{}
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		checkCase(r, suite, s, name)
+		read[name] = checkCase(r, suite, s, name)
 	}
+	r.Causes = causes(r.Results, read)
 	return r, brokenError(r.Broken)
 }
 
-// checkCase adds one case to a report.
-func checkCase(r *Report, suite fs.FS, s Subject, name string) {
+// checkCase adds one case to a report, and returns it; nil where it is broken.
+func checkCase(r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
 	c, err := fixture.Read(suite, name)
 	if err == nil {
 		var result report.Result
@@ -52,7 +54,9 @@ func checkCase(r *Report, suite fs.FS, s Subject, name string) {
 	}
 	if err != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
+		return nil
 	}
+	return c
 }
 
 func checkKnown(s Subject, cases []string) error {

@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 
 // The scripts run the command as a process of its own, as a person does.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the scripts run the whole suite again and again")
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

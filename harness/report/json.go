@@ -15,12 +15,17 @@ import (
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Subject: r.Subject, Suite: r.Suite,
+		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Results: make([]jsonResult, 0, len(r.Results)),
 		Broken:  make([]jsonBroken, 0, len(r.Broken)),
 		Summary: jsonSummary{
 			Pass: r.Count(Pass), Fail: r.Count(Fail), Error: r.Count(Error),
 			Skip: r.Count(Skip), Known: r.Count(Known), Broken: len(r.Broken),
 		},
+	}
+	for _, c := range r.Causes {
+		m := c.Mistake
+		out.Causes = append(out.Causes, jsonCause{m.ID, m.Title, m.Fix, orEmpty(c.Failures), orEmpty(c.Contradictions)})
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -38,9 +43,18 @@ type jsonReport struct {
 	Version int          `json:"version"`
 	Subject string       `json:"subject"`
 	Suite   string       `json:"suite"`
+	Causes  []jsonCause  `json:"causes"`
 	Results []jsonResult `json:"results"`
 	Broken  []jsonBroken `json:"broken"`
 	Summary jsonSummary  `json:"summary"`
+}
+
+type jsonCause struct {
+	ID             string   `json:"id"`
+	Title          string   `json:"title"`
+	Fix            string   `json:"fix"`
+	Failures       []string `json:"failures"`
+	Contradictions []string `json:"contradictions"`
 }
 
 type jsonBroken struct {

@@ -31,6 +31,7 @@ func TestJSON(t *testing.T) {
   "version": 1,
   "subject": "mine",
   "suite": "PyTorch 2.15.0",
+  "causes": [],
   "results": [
     {
       "case": "a/crash",

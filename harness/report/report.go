@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 )
@@ -14,9 +15,17 @@ import (
 // Report is the result of a run over cases.
 type Report struct {
 	Subject string
-	Suite   string // what made the cases: "PyTorch 2.15.0"
+	Suite   string  // what made the cases: "PyTorch 2.15.0"
+	Causes  []Cause // the fewest mistakes that explain all failures that have an explanation
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
+}
+
+// Cause is a mistake that explains failures of several cases.
+type Cause struct {
+	Mistake        catalogue.Mistake
+	Failures       []string // cases whose failure it has part in
+	Contradictions []string // cases that pass, and would not with this mistake
 }
 
 // Verdict says how a case ended.

@@ -28,6 +28,9 @@ func Text(o TextOptions) Format {
 			t.line("%s against %s", r.Subject, r.Suite)
 			t.gap()
 		}
+		if len(r.Results) > 1 {
+			t.causes(r)
+		}
 		for _, result := range r.Results {
 			t.result(result)
 		}
@@ -82,6 +85,30 @@ func (t *text) block(label string, lines []string) {
 		}
 		t.line("  %-9s %s", label, line)
 	}
+}
+
+// causes stand before the cases: a subject that fails many has few.
+func (t *text) causes(r *Report) {
+	for _, c := range r.Causes {
+		t.line("%s %s: %s", t.paint(red, "CAUSE"), t.paint(yellow, c.Mistake.ID), c.Mistake.Title)
+		t.block("explains", []string{fmt.Sprintf("%d of %d failures: %s", len(c.Failures), r.Count(Fail), someOf(c.Failures))})
+		against := "no case that passes"
+		if len(c.Contradictions) > 0 {
+			against = fmt.Sprintf("%d cases that pass and would not with it: %s", len(c.Contradictions), someOf(c.Contradictions))
+		}
+		t.block("against", []string{against})
+		t.block("fix", []string{c.Mistake.Fix})
+		t.gap()
+	}
+}
+
+// someOf names the first of a list.
+func someOf(names []string) string {
+	const shown = 4
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
 func (t *text) result(r Result) {
