@@ -83,7 +83,8 @@ func TestClassesOfPlants(t *testing.T) {
 // representative cases are one or two of every family: on them every pair of mistakes is tried.
 var representative = []string{
 	"decoder/cache", "decoder/gemma", "decoder/qwen-biases", "layouts/gpt", "mha/causal-left-padding", "mha/cross-kdim", "mha/fast-left-padding",
-	"mha/hot", "mha/sequence-first", "mha/unmasked", "samples/module-add-bias-kv", "sdpa/bool-mask", "sdpa/causal-rectangular", "sdpa/float-mask", "seed/causal",
+	"mha/hot", "mha/sequence-first", "mha/unmasked", "samples/module-add-bias-kv", "sdpa/bool-mask", "sdpa/bool-mask-whole",
+	"sdpa/causal-rectangular", "sdpa/float-mask", "sdpa/float-mask-keys", "seed/causal",
 }
 
 // searched says whether no single mistake explains the plant, so that pairs are tried.

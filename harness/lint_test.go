@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,10 +10,23 @@ import (
 	"github.com/difftest/difftest/harness/catalogue"
 )
 
+// lintedSuite is what the committed suite sees; every mistake is made on every case once.
+var lintedSuite = sync.OnceValues(func() (*Lint, error) { return NewLint(fixtures.FS) })
+
+// wholeLint skips where the race detector would take minutes for it.
+func wholeLint(t *testing.T) *Lint {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("every mistake on every case")
+	}
+	l, err := lintedSuite()
+	require.NoError(t, err)
+	return l
+}
+
 // The committed suite claims nothing that it does not see, and every mistake is seen by two cases.
 func TestTheSuiteSeesEveryMistakeTwice(t *testing.T) {
-	l, err := NewLint(fixtures.FS)
-	require.NoError(t, err)
+	l := wholeLint(t)
 	require.NoError(t, l.Err())
 	require.Equal(t, "none", IDs(l.Unseen))
 	require.Equal(t, "none", IDs(l.SeenOnce))
@@ -22,8 +36,7 @@ func TestTheSuiteSeesEveryMistakeTwice(t *testing.T) {
 
 // The core by itself sees and tells apart what the suite does, and no smaller part of it does.
 func TestTheCoreIsEnoughAndNoLess(t *testing.T) {
-	whole, err := NewLint(fixtures.FS)
-	require.NoError(t, err)
+	whole := wholeLint(t)
 	core, err := NewLint(fixtures.FS, whole.Core...)
 	require.NoError(t, err)
 	require.Equal(t, whole.Merged, core.Merged)
