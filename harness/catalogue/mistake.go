@@ -80,8 +80,6 @@ var Mistakes = slices.Concat(
 	weights, biases, files, heads, masks, scales, softmaxes, scores, rotations, caches, slopes, relatives, norms, memories,
 )
 
-func last(shape []int) int { return shape[len(shape)-1] }
-
 // ByID finds a mistake.
 func ByID(id string) (Mistake, bool) {
 	i := slices.IndexFunc(Mistakes, func(m Mistake) bool { return m.ID == id })
