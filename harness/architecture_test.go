@@ -52,7 +52,7 @@ func TestImports(t *testing.T) {
 // What the oracle and the catalogue may take from attention: types, their constants and empty
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
-	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyNaN",
+	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
 	"NotCausal", "LowerRight", "Order", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "Keys",
 	"TorchKeys", "TorchSeparateKeys", "SeedKeys", "LlamaKeys", "GPT2Keys", "NeoXKeys", "FusedKeys", "FormatShape",
 }
