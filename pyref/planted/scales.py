@@ -1,0 +1,63 @@
+"""Mistakes in the factor of the scores."""
+
+from pyref.planted.plain import PlainAttention
+
+Wrong = PlainAttention | None
+
+
+def scaled_by(plain: PlainAttention, scale: float) -> Wrong:
+    """Scale by another factor; None where it is the same."""
+    return None if abs(scale - plain.scale) < 1e-9 else plain.changed(scale=scale)
+
+
+def scale_missing(plain: PlainAttention) -> Wrong:
+    """Do not scale."""
+    return scaled_by(plain, 1.0)
+
+
+def scale_of_model(plain: PlainAttention) -> Wrong:
+    """Scale by the width of the model."""
+    return scaled_by(plain, plain.query.shape[-1] ** -0.5) if plain.is_layer else None
+
+
+def scale_twice(plain: PlainAttention) -> Wrong:
+    """Scale the queries and the scores."""
+    return scaled_by(plain, plain.scale**2)
+
+
+def scale_inverted(plain: PlainAttention) -> Wrong:
+    """Divide by the scale."""
+    return scaled_by(plain, 1 / plain.scale)
+
+
+def scale_of_heads(plain: PlainAttention) -> Wrong:
+    """Scale by the number of heads."""
+    return scaled_by(plain, plain.H**-0.5)
+
+
+def scale_hard_coded(plain: PlainAttention) -> Wrong:
+    """Scale as for heads of 64 features."""
+    return scaled_by(plain, 1 / 8)
+
+
+def scale_of_model_per_head(plain: PlainAttention) -> Wrong:
+    """Take the width of the model by its heads, or that of a value, for the width of a head."""
+    width = plain.query.shape[-1] / plain.H if plain.is_layer else plain.value.shape[-1]
+    return None if width == plain.E else scaled_by(plain, width**-0.5)
+
+
+def scale_default(plain: PlainAttention) -> Wrong:
+    """Scale by the width of a head where the case has a scale of its own."""
+    return scaled_by(plain, plain.E**-0.5)
+
+
+MISTAKES = {
+    "scale-missing": scale_missing,
+    "scale-of-model": scale_of_model,
+    "scale-twice": scale_twice,
+    "scale-inverted": scale_inverted,
+    "scale-of-heads": scale_of_heads,
+    "scale-hard-coded": scale_hard_coded,
+    "scale-of-model-per-head": scale_of_model_per_head,
+    "scale-default": scale_default,
+}
