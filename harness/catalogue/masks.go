@@ -350,8 +350,8 @@ func paddingInverted(p *oracle.Problem, _ *rand.Rand) bool {
 
 // filler puts a mask in the place of the padding: (B, H, L, S) with dimensions of 1, true is ignored.
 func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) bool) {
-	keys := last(p.Padding.Shape)
-	m := attention.NewMask(p.Padding.Shape[0], heads, queries, keys)
+	batch, keys := p.Padding.Shape[0], last(p.Padding.Shape)
+	m := &attention.Mask{Shape: []int{batch, heads, queries, keys}, Data: make([]bool, batch*heads*queries*keys)}
 	for at := range m.Data {
 		row := at / keys
 		m.Data[at] = hidden(row/queries/heads, row/queries%heads, row%queries, at%keys)
