@@ -17,6 +17,11 @@ func (p *Problem) softmaxOver(rows []*row) {
 			groups[at].add(r, n)
 		}
 	}
+	for _, r := range rows {
+		if g := groups[p.group(r, 0)]; g != nil && p.Axis == OverHeadsAndKeys {
+			g.sinks = append(g.sinks, p.sinkOf(r.head)) // elsewhere a sink shares its softmax with no key
+		}
+	}
 	for _, g := range groups {
 		g.weigh()
 	}
@@ -47,6 +52,7 @@ func (p *Problem) group(r *row, key int) [3]int {
 type group struct {
 	top     float64
 	members []member
+	sinks   []float64
 }
 
 type member struct {
@@ -66,6 +72,12 @@ func (g *group) add(r *row, n int) {
 // takes it where weights do not add to one.
 func (g *group) weigh() {
 	var total float64
+	for _, s := range g.sinks {
+		g.top = math.Max(g.top, s)
+	}
+	for _, s := range g.sinks {
+		total += math.Exp(s - g.top)
+	}
 	for _, m := range g.members {
 		total += math.Exp(m.r.scores[m.n] - g.top)
 	}
