@@ -118,7 +118,7 @@ func weighInFloat32(p *oracle.Problem, rows []*float32Row) {
 		for n, s := range r.scores {
 			add(groupOf(p, r, r.keys[n]), s)
 		}
-		if len(r.scores) > 0 && p.Axis == oracle.OverKeys {
+		if p.Axis == oracle.OverHeadsAndKeys || p.Axis == oracle.OverKeys && len(r.scores) > 0 {
 			for _, s := range withoutValues(p, r.head) {
 				add(groupOf(p, r, 0), s)
 			}

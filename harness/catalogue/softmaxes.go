@@ -31,7 +31,7 @@ var softmaxes = []Mistake{
 		ID: "softmax-over-heads-and-keys", Title: "one softmax over the keys of all heads",
 		Explanation: "One dimension too many was flattened: the weights of all heads together add to 1.",
 		Fix:         "Give the softmax the last dimension, that of the keys: dim=-1.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "two heads or more, and no sinks", Refs: []string{"D10"},
+		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "two heads or more", Refs: []string{"D10"},
 		Evidence: "https://github.com/facebookresearch/detr/issues/247",
 		Plant:    softmaxOverHeadsAndKeys,
 	},
@@ -106,7 +106,7 @@ var softmaxes = []Mistake{
 	},
 }
 
-// over lets the softmax run over another dimension. A sink is a column of its own there.
+// over lets the softmax run over another dimension.
 func over(axis oracle.Axis) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		p.Axis = axis
@@ -115,7 +115,7 @@ func over(axis oracle.Axis) func(*oracle.Problem, *rand.Rand) bool {
 }
 
 func softmaxOverHeadsAndKeys(p *oracle.Problem, r *rand.Rand) bool {
-	return headCount(p) > 1 && p.Sinks == nil && over(oracle.OverHeadsAndKeys)(p, r)
+	return headCount(p) > 1 && over(oracle.OverHeadsAndKeys)(p, r)
 }
 
 func softmaxOverBatch(p *oracle.Problem, r *rand.Rand) bool {
