@@ -1,4 +1,4 @@
-"""Regenerate the suite, check that regenerating would change nothing, or capture a module of one's own.
+"""Regenerate the suite, check that regenerating would change nothing, plant mistakes, or capture a module.
 
 `pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture runs in the
 user's environment, which is not the pinned one.
@@ -29,6 +29,9 @@ def parse() -> argparse.Namespace:
         command = commands.add_parser(name, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("suite", type=Path)
+    command = commands.add_parser("plant", help=plant.__doc__)
+    command.set_defaults(run=plant)
+    command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
     command.add_argument(
@@ -72,6 +75,18 @@ def check(arguments: argparse.Namespace) -> int:
     if kinds["differs"]:
         print(f"by how much: pyref/regenerate --into DIR, then difftest review {arguments.suite} DIR")
     return 0 if set(kinds) == {"identical"} else 1
+
+
+def plant(arguments: argparse.Namespace) -> int:
+    """Write what cases give with each known mistake, and name every mistake that no case shows."""
+    from pyref.planted import store
+
+    shown = store.write(arguments.folder)
+    for name, count in shown.items():
+        if count == 0:
+            print(f"{name}: no case shows it")
+    print(f"{arguments.folder}: {len(+shown)} mistakes")
+    return 0 if len(+shown) == len(shown) else 1
 
 
 def capture(arguments: argparse.Namespace) -> int:

@@ -1,1 +1,40 @@
-"""Known mistakes planted in plain PyTorch, to be held against Go's, which share nothing with them."""
+"""Known mistakes planted in plain PyTorch, to be held against Go's, which share nothing with them.
+
+A mistake is a function of a case's plain attention. It returns one that makes the mistake, or None where
+there is nothing to get wrong so.
+"""
+
+from pyref.planted import (
+    biases,
+    caches,
+    files,
+    heads,
+    masks,
+    memories,
+    norms,
+    relatives,
+    rotations,
+    scales,
+    scores,
+    slopes,
+    softmaxes,
+    weights,
+)
+
+FAMILIES = {
+    "weights": weights.MISTAKES,
+    "biases": biases.MISTAKES,
+    "files": files.MISTAKES,
+    "heads": heads.MISTAKES,
+    "masks": masks.MISTAKES,
+    "scales": scales.MISTAKES,
+    "softmaxes": softmaxes.MISTAKES,
+    "scores": scores.MISTAKES,
+    "rotations": rotations.MISTAKES,
+    "caches": caches.MISTAKES,
+    "slopes": slopes.MISTAKES,
+    "relatives": relatives.MISTAKES,
+    "norms": norms.MISTAKES,
+    "memories": memories.MISTAKES,
+}
+MISTAKES = {name: mistake for family in FAMILIES.values() for name, mistake in family.items()}

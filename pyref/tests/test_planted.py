@@ -1,12 +1,29 @@
-"""The plain attention is right, and every mistake that it can make is made."""
+"""The plain attention is right, and every mistake that it can make is made, shows and is no other's."""
+
+import json
+from itertools import combinations
 
 import numpy as np
+import pytest
 
 from pyref.mistakes import Call
+from pyref.planted import FAMILIES, MISTAKES, store
+from pyref.planted.ids import IDS
 from pyref.planted.plain import as_recorded, plain
-from pyref.tests.support import each_case
+from pyref.tests.support import ROOT, contents, each_case, named, python
 
+PLANTED = ROOT / "harness" / "catalogue" / "testdata" / "planted"
 ROUNDING = 1e-10  # of the largest element, between two ways to compute the same in float64
+SAME = 1e-5  # of the right output's largest element: between two float32 outputs of one mistake
+
+# Mistakes that give the same on some stored case, and why.
+EQUIVALENT = {
+    ("mask-value-near-zero", "mask-multiplied"): "a score of -1e-9 weighs what one of 0 does",
+    ("weights-transposed", "weights-column-major"): "square weights in the wrong order are transposed",
+    ("output-weight-transposed", "output-weight-column-major"): "so is a square output weight",
+    ("key-weight-zero", "weights-uniform"): "keys that are all the same bias give each query equal scores",
+    ("rope-other-style", "rope-weights-permuted-twice"): "pairs move to the other style's places, no cache",
+}
 
 
 @each_case
@@ -18,3 +35,64 @@ def test_plain_attention_computes_the_truth(case):
     assert got.shape == want.shape
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     assert np.nanmax(abs(got - want)) <= ROUNDING * np.nanmax(abs(want))
+
+
+def test_every_mistake_has_a_function_in_its_family():
+    assert {family: set(mistakes) for family, mistakes in FAMILIES.items()} == {
+        family: set(names) for family, names in IDS.items()
+    }
+    assert sum(map(len, IDS.values())) == len(MISTAKES)
+
+
+@each_case
+def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case):
+    right = store.attention(case)
+    truth = right.compute()
+    for name, mistake in MISTAKES.items():
+        wrong = mistake(right)
+        assert wrong is None or wrong.compute().shape == truth.shape, name
+    np.testing.assert_array_equal(right.compute(), truth)
+
+
+def test_planting_again_makes_the_committed_files(tmp_path):
+    done = python("-m", "pyref", "plant", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path}: {len(MISTAKES)} mistakes\n"
+    assert contents(tmp_path) == contents(PLANTED)
+
+
+def stored() -> dict[str, dict[str, np.ndarray]]:
+    """Return by case and mistake what is committed."""
+    index = json.loads((PLANTED / "index.json").read_text())
+    files = {case: np.load(PLANTED / f"{case.replace('/', '-')}.npy") for case in index}
+    return {case: dict(zip(index[case], files[case], strict=True)) for case in index}
+
+
+def same(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> bool:
+    """Report whether two outputs are one to rounding."""
+    if (np.isnan(a) != np.isnan(b)).any():
+        return False
+    return bool(np.nanmax(abs(a.astype(float) - b)) <= SAME * np.nanmax(abs(truth)))
+
+
+def test_every_mistake_is_stored_for_two_cases_but_one():
+    counts = dict.fromkeys(MISTAKES, 0)
+    for outputs in stored().values():
+        for name in outputs:
+            counts[name] += 1
+    assert [name for name, count in counts.items() if count != 2] == ["relative-past-ignored"]
+
+
+def test_what_is_stored_differs_from_the_truth_and_from_each_other():
+    found = set()
+    for case, outputs in stored().items():
+        truth = store.attention(named(case)).compute()[: store.ELEMENTS].numpy()
+        assert [name for name, output in outputs.items() if same(output, truth, truth)] == []
+        pairs = combinations(outputs, 2)
+        found |= {(a, b) for a, b in pairs if same(outputs[a], outputs[b], truth)}
+    assert found == set(EQUIVALENT)
+
+
+def test_a_step_that_does_not_exist_cannot_be_changed():
+    with pytest.raises(AttributeError, match="soft_max, want a field or a step"):
+        store.attention(named("mha/causal")).changed(soft_max=lambda self, scores: scores)
