@@ -16,8 +16,9 @@ def normalised_over(plain: PlainAttention, *axes: int) -> Wrong:
     """Normalise over other axes of (B, H, L, S) than the keys; what is hidden weighs nothing anywhere."""
 
     def softmax(self: PlainAttention, scores: Tensor) -> Tensor:
-        parts = (scores - scores.max()).exp()
-        return (parts / parts.sum(axes, keepdim=True)).nan_to_num()
+        logits = self.with_sink(scores)
+        parts = (logits - logits.max()).exp()
+        return (parts / parts.sum(axes, keepdim=True)).nan_to_num()[..., : scores.shape[-1]]
 
     return plain.changed(softmax=softmax)
 
@@ -107,20 +108,15 @@ def online_softmax_not_rescaled(plain: PlainAttention) -> Wrong:
     """Leave what earlier tiles gave as it was when a later tile raises the maximum."""
 
     def softmax(self: PlainAttention, scores: Tensor) -> Tensor:
+        visible = scores > -math.inf
+        tile = (visible.cumsum(-1) - 1) // TILE
+        largest = scores.max(-1, keepdim=True).values
+        denominator = (self.with_sink(scores) - largest).exp().sum(-1, keepdim=True)
         weights = torch.zeros_like(scores)
-        for b, h, i in torch.cartesian_prod(*(torch.arange(n) for n in scores.shape[:3])).tolist():
-            row = scores[b, h, i]
-            visible = torch.nonzero(row > -math.inf).flatten()
-            if len(visible) == 0:
-                continue
-            seen = row[visible]
-            logits = seen if self.sinks is None else torch.cat([seen, self.sinks[h, None]])
-            denominator = (logits - seen.max()).exp().sum()
-            for start in range(0, len(seen), TILE):
-                running = seen[: start + TILE].max()
-                tile = slice(start, start + TILE)
-                weights[b, h, i, visible[tile]] = (seen[tile] - running).exp() / denominator
-        return weights
+        for last in range(int(tile.max()) + 1):
+            running = scores.masked_fill(tile > last, -math.inf).max(-1, keepdim=True).values
+            weights = torch.where(tile == last, (scores - running).exp() / denominator, weights)
+        return weights.masked_fill(~visible, 0)
 
     return plain.changed(softmax=softmax) if plain.S + plain.extras > TILE else None
 

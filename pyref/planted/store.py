@@ -108,7 +108,7 @@ def outputs(case: Case, mistakes: list[str]) -> dict[str, torch.Tensor]:
 
 
 def shows(got: torch.Tensor, want: torch.Tensor) -> bool:
-    """Report whether an output is clearly another one, has a number, and has none that float32 cannot hold."""
+    """Report whether an output is clearly another one, in numbers that float32 holds, not all of them NaN."""
     held = got.float()
     return not held.isnan().all() and not held.isinf().any() and distance(got, want) > CLEAR
 
