@@ -319,6 +319,8 @@ func TestVarianceOfUnderflow(t *testing.T) {
 	p := &oracle.Problem{Query: row(1), Key: column(0, -1000), Value: column(0, 1e30), Scale: 1}
 	const smallest = 0x1p-126
 	requireVariance(t, p, smallest*smallest*(1+1e60))
+	require.Equal(t, 0.0, p.Weights().Value[1])
+	require.Equal(t, smallest*smallest, p.Weights().Variance[1])
 }
 
 // function is a case of three numbers: a query, and two keys and values.
