@@ -2,7 +2,6 @@ package catalogue
 
 import (
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"slices"
 
@@ -50,20 +49,12 @@ var files = []Mistake{
 		Plant:    weightOf(outputOf, storedColumnMajor),
 	},
 	{
-		ID: "weights-byte-swapped", Title: "the bytes of every parameter reversed",
-		Explanation: "Numbers of four bytes were read with the wrong end first.",
-		Fix:         "Read float32 in the byte order that the file says: little-endian in safetensors, < or > in .npy.",
-		Family:      Files, Kind: Parameters, Stage: Projection, Needs: "parameters", Refs: []string{"A22"},
-		Evidence: "https://github.com/safetensors/safetensors/issues/307",
-		Plant:    eachNumber(byteSwapped),
-	},
-	{
-		ID: "weights-bfloat16-as-float16", Title: "the bits of bfloat16 parameters taken for float16",
+		ID: "weights-bfloat16-as-float16", Title: "the bits of bfloat16 weights taken for float16",
 		Explanation: "Both have two bytes, but float16 has 5 bits of exponent where bfloat16 has 8.",
 		Fix:         "Decode each tensor by the type that the file gives it.",
-		Family:      Files, Kind: Parameters, Stage: Projection, Needs: "parameters", Refs: []string{"A23"},
+		Family:      Files, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A23"},
 		Evidence: "https://github.com/safetensors/safetensors/pull/452",
-		Plant:    eachNumber(bfloat16AsFloat16),
+		Plant:    weightsAsFloat16,
 	},
 	{
 		ID: "weights-shifted-by-a-row", Title: "the rows of every weight shifted by one",
@@ -174,19 +165,15 @@ func placeColumnMajor(shape []int, i int) int {
 	return place
 }
 
-// eachNumber makes a mistake of how every parameter is decoded.
-func eachNumber(decoded func(float64) float64) func(*oracle.Problem, *rand.Rand) bool {
-	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return eachParameter(p, func(values []float64) {
-			for i, v := range values {
-				values[i] = decoded(v)
-			}
-		})
-	}
-}
-
-func byteSwapped(v float64) float64 {
-	return float64(math.Float32frombits(bits.ReverseBytes32(math.Float32bits(float32(v)))))
+// weightsAsFloat16 decodes every weight as the wrong type.
+func weightsAsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
+	return eachWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+		weight := make([]float64, len(m.Weight))
+		for i, v := range m.Weight {
+			weight[i] = bfloat16AsFloat16(v)
+		}
+		return weight
+	})
 }
 
 // bfloat16AsFloat16 rounds to bfloat16, a float32's upper 16 bits, to nearest even, and takes those

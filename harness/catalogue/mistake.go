@@ -55,8 +55,10 @@ const (
 type Kind int
 
 const (
-	// Parameters: the parameters are not those of the state dict.
-	Parameters Kind = iota
+	// Unloaded: no parameter is the state dict's.
+	Unloaded Kind = iota
+	// Parameters: some of them are not.
+	Parameters
 	// Missing: the parameters are right and a mask, the scale or the biases are missing.
 	Missing
 	// Altered: the parameters are right and the scores are computed, hidden or weighed in another way.

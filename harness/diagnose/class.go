@@ -156,7 +156,7 @@ func explained(matches []Match) *finding {
 
 func classOf(k catalogue.Kind) Class {
 	switch k {
-	case catalogue.Parameters:
+	case catalogue.Unloaded, catalogue.Parameters:
 		return WrongWeights
 	case catalogue.Missing, catalogue.Altered:
 		return MissingFeature
@@ -355,7 +355,7 @@ const (
 func (e *evidence) randomCosine() float64 {
 	limit := 0.0
 	for _, r := range e.replays {
-		if b := r.band(); r.mistake.Random {
+		if b := r.band(); r.mistake.Kind == catalogue.Unloaded {
 			limit = math.Max(limit, 1.5*math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max)))
 		}
 	}
@@ -368,7 +368,7 @@ func (e *evidence) gains() (fits bool, text string) {
 	const beyond = 1.5 // the draws that were made
 	var words []string
 	for _, r := range e.replays {
-		if !r.mistake.Random {
+		if r.mistake.Kind != catalogue.Unloaded {
 			continue
 		}
 		b, word := r.band(), "does not fit"

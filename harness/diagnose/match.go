@@ -57,14 +57,20 @@ type search struct {
 	next  float64 // residual of the nearest explanation that is none
 }
 
+// near is the greatest residual of an explanation: what bfloat16 leaves where the softmax is saturated.
+// A computation whose noise is larger than that, as one with scores of -1e9 as weights, explains
+// everything and nothing.
+const near = 0.05
+
 // holds compares an output, or a part of it, with that of mistakes, by the same measure as with a
-// right one: within the noise of the mistaken computation.
+// right one: within the noise of the mistaken computation, and near it.
 func (s *search) holds(got []float64, wrong compare.Expected) (compare.Comparison, bool) {
 	c := compare.Outputs(wrong.Shape, got, wrong)
-	if !c.OK() {
-		s.next = math.Min(s.next, c.Rel)
+	ok := c.OK() && c.Rel <= near
+	if !ok && c.NonFinite == 0 && c.Rel < s.next { // among numbers alone is one nearer than another
+		s.next = c.Rel
 	}
-	return c, c.OK()
+	return c, ok
 }
 
 // try takes the mistakes for an explanation if their output is the subject's.
@@ -132,7 +138,7 @@ func (e *evidence) pairsWith(a catalogue.Mistake, others []catalogue.Mistake) se
 	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
 	s := search{next: math.Inf(1)}
 	alone := e.problem.Clone()
-	if !a.Plant(alone, nil) {
+	if !a.Plant(alone, nil) || !alone.Local() {
 		return s
 	}
 	shared := alone.Only(b).Shared()

@@ -15,18 +15,22 @@ def column_major(x: Tensor) -> Tensor:
 
 
 def inputs_column_major(plain: PlainAttention) -> Wrong:
-    """Read query, key and value in the wrong order."""
-    return plain.changed(read=lambda self, x: column_major(x))
+    """Read query, key and value, which are in C order, in Fortran order."""
+
+    def read(self: PlainAttention, x: Tensor) -> Tensor:
+        backwards = range(x.ndim - 1, -1, -1)
+        return x.reshape([x.shape[d] for d in backwards]).permute(*backwards).contiguous()
+
+    return plain.changed(read=read)
 
 
 def inputs_sequence_first(plain: PlainAttention) -> Wrong:
-    """Take a layer's inputs (B, T, D) for (T, B, D)."""
+    """Lay a layer's inputs out as (T, B, D), and take them for (B, T, D)."""
     if not plain.is_layer or plain.B == 1:
         return None
 
     def read(self: PlainAttention, x: Tensor) -> Tensor:
-        B, T, D = x.shape
-        return x.reshape(T, B, D).transpose(0, 1).contiguous()
+        return x.transpose(0, 1).reshape(x.shape)
 
     return plain.changed(read=read)
 
@@ -53,16 +57,6 @@ def output_weight_column_major(plain: PlainAttention) -> Wrong:
     if not plain.is_layer:
         return None
     return plain.reweighted(output=column_major(plain.weights["output"]))
-
-
-def weights_byte_swapped(plain: PlainAttention) -> Wrong:
-    """Read the bytes of every weight's float32 from the last to the first."""
-
-    def read(weight: Tensor) -> Tensor:
-        octets = weight.float().contiguous().view(torch.uint8).unflatten(-1, (-1, 4))
-        return octets.flip(-1).flatten(-2).contiguous().view(torch.float32).double()
-
-    return reread(plain, read)
 
 
 def weights_bfloat16_as_float16(plain: PlainAttention) -> Wrong:
@@ -119,7 +113,6 @@ MISTAKES = {
     "inputs-time-reversed": inputs_time_reversed,
     "weights-column-major": weights_column_major,
     "output-weight-column-major": output_weight_column_major,
-    "weights-byte-swapped": weights_byte_swapped,
     "weights-bfloat16-as-float16": weights_bfloat16_as_float16,
     "weights-shifted-by-a-row": weights_shifted_by_a_row,
     "output-shifted-by-a-row": output_shifted_by_a_row,

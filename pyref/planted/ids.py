@@ -25,7 +25,7 @@ IDS = {
         "fused-group-read-stacked",
         "second-half-of-heads-zero",
         "value-aliased-to-key",
-        "values-scaled-sqrt2",
+        "values-scaled",
     ),
     "biases": (
         "biases-missing",
@@ -44,7 +44,6 @@ IDS = {
         "inputs-time-reversed",
         "weights-column-major",
         "output-weight-column-major",
-        "weights-byte-swapped",
         "weights-bfloat16-as-float16",
         "weights-shifted-by-a-row",
         "output-shifted-by-a-row",

@@ -184,7 +184,7 @@ def second_half_of_heads_zero(plain: PlainAttention) -> Wrong:
     return plain.changed(weights=weights, biases=biases)
 
 
-def values_scaled_sqrt2(plain: PlainAttention) -> Wrong:
+def values_scaled(plain: PlainAttention) -> Wrong:
     """Lose a factor of the values."""
     if not plain.is_layer:
         return None
@@ -215,5 +215,5 @@ MISTAKES = {
     "fused-group-read-stacked": fused_group_read_stacked,
     "second-half-of-heads-zero": second_half_of_heads_zero,
     "value-aliased-to-key": value_aliased_to_key,
-    "values-scaled-sqrt2": values_scaled_sqrt2,
+    "values-scaled": values_scaled,
 }
