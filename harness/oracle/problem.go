@@ -107,6 +107,8 @@ type Layer struct {
 	ValueNorm          *Norm     // no right layer has it
 	NormLast           bool      // after the rotation, where it does not belong
 	QueryTurn, KeyTurn *Turn     // rotary positions of the new queries and keys; nil: none
+	ValueTurn          *Turn     // of the new values: no right layer has it
+	PastTurn           *Turn     // of the cached keys, which are rotated already: no right layer has it
 	LearnedKey         []float64 // (Hk*E), a key behind the others; nil: none
 	LearnedValue       []float64
 	ZeroKey            bool // one more key and value of zeros behind all
@@ -153,6 +155,8 @@ type Turn struct {
 	Position func(head, row int) float64
 	// Round rounds cosines and sines; nil: not.
 	Round func(float64) float64
+	// Together makes one head of all heads of a position, side by side.
+	Together bool
 }
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.

@@ -52,9 +52,9 @@ func (p *Problem) project() (q, k, v Field) {
 	if l := p.Layer; l != nil {
 		q = l.place(l.split(l.Query.apply(q), l.Heads), l.QueryNorm, l.QueryTurn)
 		k = l.place(l.split(l.Key.apply(k), l.KVHeads), l.KeyNorm, l.KeyTurn)
-		v = l.ValueNorm.apply(l.split(l.Value.apply(v), l.KVHeads))
+		v = l.place(l.split(l.Value.apply(v), l.KVHeads), l.ValueNorm, l.ValueTurn)
 		if p.Past != nil {
-			k, v = joined(p.Precision.exact(p.Past.Key), k), joined(p.Precision.exact(p.Past.Value), v)
+			k, v = joined(l.PastTurn.rotate(p.Precision.exact(p.Past.Key)), k), joined(p.Precision.exact(p.Past.Value), v)
 		}
 		k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
 	}
@@ -64,7 +64,7 @@ func (p *Problem) project() (q, k, v Field) {
 	return q, k, v
 }
 
-// place norms and rotates queries or keys.
+// place norms and rotates queries or keys, or values where a mistake does.
 func (l *Layer) place(x Field, n *Norm, t *Turn) Field {
 	if l.NormLast {
 		return n.apply(t.rotate(x))
@@ -204,6 +204,9 @@ func (t *Turn) rotate(x Field) Field {
 	if t == nil {
 		return x
 	}
+	if t.Together {
+		return t.rotateTogether(x)
+	}
 	width, length, heads := last(x.Shape), x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
 	y := x.clone()
 	for row := range len(x.Value) / width {
@@ -220,6 +223,17 @@ func (t *Turn) rotate(x Field) Field {
 		}
 	}
 	return y
+}
+
+// rotateTogether turns the heads of a position, (B, H, T, E), as one of (B, 1, T, H*E).
+func (t *Turn) rotateTogether(x Field) Field {
+	one, plain := *t, Layer{}
+	one.Together = false
+	y := plain.merge(x)
+	y.Shape = []int{y.Shape[0], 1, y.Shape[1], y.Shape[2]}
+	y = one.rotate(y)
+	y.Shape = []int{y.Shape[0], y.Shape[2], y.Shape[3]}
+	return plain.split(y, x.Shape[1])
 }
 
 // angle is that of a feature of a pair, in a row of a head.
