@@ -39,8 +39,8 @@ func TestTheCoreIsEnoughAndNoLess(t *testing.T) {
 	whole := wholeLint(t)
 	core, err := NewLint(fixtures.FS, whole.Core...)
 	require.NoError(t, err)
-	require.Equal(t, whole.Merged, core.Merged)
-	require.Equal(t, whole.Unseen, core.Unseen)
+	require.Equal(t, groupIDs(whole.Merged), groupIDs(core.Merged))
+	require.Equal(t, IDs(whole.Unseen), IDs(core.Unseen))
 	require.Len(t, core.Core, len(whole.Core))
 	for i := range whole.Core {
 		rest := append(append([]string{}, whole.Core[:i]...), whole.Core[i+1:]...)
@@ -48,6 +48,14 @@ func TestTheCoreIsEnoughAndNoLess(t *testing.T) {
 		require.NoError(t, err)
 		require.Less(t, pairs(less), pairs(whole), "without %s", whole.Core[i])
 	}
+}
+
+func groupIDs(groups [][]catalogue.Mistake) []string {
+	var ids []string
+	for _, g := range groups {
+		ids = append(ids, IDs(g))
+	}
+	return ids
 }
 
 // pairs counts what the cases tell apart.

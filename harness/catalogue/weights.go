@@ -101,7 +101,7 @@ var weights = []Mistake{
 		ID: "output-projection-skipped", Title: "the output projection skipped",
 		Explanation: "The heads side by side are given as the result, without out_proj and its bias.",
 		Fix:         "Multiply the joined heads by out_proj.weight and add out_proj.bias.",
-		Family:      Weights, Kind: Missing, Stage: Score, Needs: "heads that are together as wide as the output", Refs: []string{"A12"},
+		Family:      Weights, Kind: Altered, Stage: Score, Needs: "heads that are together as wide as the output", Refs: []string{"A12"},
 		Evidence: "https://github.com/Kyubyong/transformer/issues/117",
 		Plant:    outputSkipped,
 	},

@@ -317,9 +317,11 @@ func unrelated(e *evidence) *finding {
 		return nil
 	}
 	for _, r := range e.replays {
-		if r.mistake.Kind == catalogue.Missing && !(r.band().Cosine.Min > limit) {
+		b := r.band()
+		asLarge := e.c.Gain >= b.Gain.Min/beyond && e.c.Gain <= b.Gain.Max*beyond
+		if r.mistake.Kind == catalogue.Missing && asLarge && !(b.Cosine.Min > limit) {
 			return found(Unclear, "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)",
-				e.c.Cosine, limit, r.mistake.Title, r.band().Cosine.Min)
+				e.c.Cosine, limit, r.mistake.Title, b.Cosine.Min)
 		}
 	}
 	if limit > telling || e.c.Elements < few {
@@ -350,6 +352,9 @@ const (
 	few     = 36
 )
 
+// beyond is how far from what a mistake gives on this case a gain may be, and still be called its.
+const beyond = 1.5
+
 // randomCosine is how much outputs of random weights have in common with the truth: the most of
 // all draws, and half as much again; 0 where there are no weights.
 func (e *evidence) randomCosine() float64 {
@@ -365,7 +370,6 @@ func (e *evidence) randomCosine() float64 {
 // gains holds the size of the output against that of outputs of random weights: it tells
 // parameters that were never loaded from others of the right scale. It fits when some give it.
 func (e *evidence) gains() (fits bool, text string) {
-	const beyond = 1.5 // the draws that were made
 	var words []string
 	for _, r := range e.replays {
 		if r.mistake.Kind != catalogue.Unloaded {

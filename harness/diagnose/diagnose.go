@@ -64,8 +64,12 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 		return Diagnosis{Class: Right}
 	}
 	e := &evidence{truth: truth, got: got, c: c}
-	if rows := len(truth.Value) / max(1, last(truth.Shape)); c.SameShape() && len(truth.Shape) > 1 {
-		e.visible = slices.Repeat([]int{1}, rows)
+	if c.SameShape() {
+		shape := slices.Concat([]int{1, 1}, truth.Shape)[min(2, len(truth.Shape)):] // a vector is one row, a number one of one
+		e.c.GotShape, e.c.WantShape = shape, shape
+		e.visible = slices.Repeat([]int{1}, len(truth.Value)/max(1, last(shape)))
+	}
+	if c.SameShape() && len(truth.Shape) > 1 {
 		e.structure = structure(c, e.visible)
 	}
 	return e.conclude(structural)

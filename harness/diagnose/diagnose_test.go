@@ -114,7 +114,7 @@ func TestClasses(t *testing.T) {
 			for i := range y {
 				y[i] = 0.9*y[i] + 0.3*math.Cos(float64(i))
 			}
-		}, diagnose.Unclear, "is as with random weights (up to 1.000), but the output projection skipped leads as far on this case"},
+		}, diagnose.Unclear, "is as with random weights (up to 1.000), but all biases missing leads as far on this case"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := diagnosed(problem(), tc.change)
