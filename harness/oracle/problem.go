@@ -155,7 +155,7 @@ type Turn struct {
 	Position func(head, row int) float64
 	// Round rounds cosines and sines; nil: not.
 	Round func(float64) float64
-	// Together makes one head of all heads of a position, side by side.
+	// Together rotates all heads of a position as one, from its first feature to its last.
 	Together bool
 }
 

@@ -227,9 +227,9 @@ func (t *Turn) rotate(x Field) Field {
 
 // rotateTogether turns the heads of a position, (B, H, T, E), as one of (B, 1, T, H*E).
 func (t *Turn) rotateTogether(x Field) Field {
-	one, plain := *t, Layer{}
-	one.Together = false
+	plain, one := Layer{}, *t
 	y := plain.merge(x)
+	one.Together, one.Dim = false, last(y.Shape)
 	y.Shape = []int{y.Shape[0], 1, y.Shape[1], y.Shape[2]}
 	y = one.rotate(y)
 	y.Shape = []int{y.Shape[0], y.Shape[2], y.Shape[3]}
