@@ -177,6 +177,12 @@ CASES = (
         DecoderAttention(B=3, L=4, P=6, D=44, H=6, Hk=2, E=10, relative_bias=4),
     ),
     Case(
+        "decoder/relative-bias-decode",
+        "One token after a cache: its learned bias counts from its own position, not from the first.",
+        DecoderAttention(B=4, L=1, P=10, D=44, H=6, Hk=2, E=10, relative_bias=4),
+        blind=("causal-missing",),
+    ),
+    Case(
         "decoder/relative-bias-cross",
         "A memory of its own width, scores that are not scaled, a learned bias: key j against query i.",
         DecoderAttention(
