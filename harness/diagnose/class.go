@@ -334,9 +334,7 @@ func unrelated(e *evidence) *finding {
 	}
 	f := found(WrongWeights, "cosine %.3f: nothing in common with the expected output, as random weights give on this case (up to %.3f)", e.c.Cosine, limit)
 	f.because("rel %.3g, gain %.3g: %s", e.c.Rel, e.c.Gain, gains)
-	if !affordable(e.problem, len(e.replays)) {
-		f.because("two mistakes at once, which can lead as far, were not tried: the case is large")
-	}
+	e.untried(f)
 	if e.masked() {
 		f.because("masks cannot be judged until the weights load")
 	}
@@ -390,7 +388,16 @@ func (e *evidence) masked() bool {
 }
 
 func nothingFits(e *evidence) *finding {
-	return found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case", e.c.Rel, e.c.Gain, e.c.Cosine)
+	f := found(Unclear, "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output on this case", e.c.Rel, e.c.Gain, e.c.Cosine)
+	return e.untried(f)
+}
+
+// untried says so where two mistakes at once were not looked for.
+func (e *evidence) untried(f *finding) *finding {
+	if !affordable(e.problem, len(e.replays)) {
+		f.because("two mistakes at once, which can lead as far, were not tried: the case is large")
+	}
+	return f
 }
 
 // notKnown: nothing but numbers is known of the computation.

@@ -161,7 +161,7 @@ func (e *evidence) pairsWith(a catalogue.Mistake, others []catalogue.Mistake) se
 // affordable says whether all pairs of n mistakes can be made in about a second: whether their
 // multiplications in one batch element are not too many.
 func affordable(p *oracle.Problem, n int) bool {
-	const multiplications = 5e8
+	const multiplications = 1e9
 	query, key := p.Query.Shape, p.Key.Shape
 	width, queries, keys := float64(last(query)), float64(query[len(query)-2]), float64(key[len(key)-2])
 	if p.Past != nil {
