@@ -92,6 +92,55 @@ func TestPositionMistakesAreNotAlike(t *testing.T) {
 	}
 }
 
+// A mistake is made where the case has what it gets wrong, and not elsewhere.
+func TestPositionMistakesApply(t *testing.T) {
+	for _, tc := range []struct{ id, to, not string }{
+		{"rope-missing", "decoder/cache", "decoder/alibi"},
+		{"rope-base-default", "decoder/rope-partial", "decoder/multi-head"},
+		{"rope-whole-head", "decoder/rope-partial", "decoder/multi-head"},
+		{"rope-frequencies-of-head", "layouts/neox", "decoder/multi-head"},
+		{"rope-factor-ignored", "decoder/rope-factor", "decoder/rope-partial"},
+		{"rope-biases-unpermuted", "decoder/qwen-biases", "decoder/multi-head"},
+		{"rope-offset-lost", "decoder/decode", "decoder/multi-head"},
+		{"cache-rotated-twice", "decoder/cache", "decoder/alibi-cache"},
+		{"cache-ignored", "decoder/alibi-cache", "decoder/alibi"},
+		{"alibi-slopes-not-power-of-two", "sdpa/alibi", "sdpa/alibi-eight"},
+		{"alibi-past-ignored", "sdpa/alibi-lower-right", "sdpa/alibi"},
+		{"alibi-missing-at-decode", "sdpa/alibi-decode", "sdpa/alibi-lower-right"},
+		{"relative-past-ignored", "decoder/relative-bias-cache", "decoder/relative-bias-cross"},
+	} {
+		m, known := catalogue.ByID(tc.id)
+		require.True(t, known, tc.id)
+		require.True(t, m.Plant(problemOf(t, tc.to), nil), "%s on %s", tc.id, tc.to)
+		require.False(t, m.Plant(problemOf(t, tc.not), nil), "%s on %s", tc.id, tc.not)
+	}
+}
+
+// Where new keys and values are written, of two after three in the cache and of three after two, with one
+// appended key behind them.
+func TestCacheSlots(t *testing.T) {
+	for _, tc := range []struct {
+		id          string
+		past, fresh int
+		want        []float64
+	}{
+		{"cache-overwritten", 3, 2, []float64{4, 5, 3, 0, 0, 6}},
+		{"cache-overwritten", 2, 3, []float64{3, 4, 5, 0, 0, 6}},
+		{"cache-one-slot-late", 3, 2, []float64{1, 2, 3, 0, 4, 6}},
+		{"cache-one-slot-late", 2, 3, []float64{1, 2, 0, 3, 4, 6}},
+	} {
+		cache := oracle.Array{Shape: []int{1, 1, tc.past, 1}}
+		p := &oracle.Problem{Key: oracle.Array{Shape: []int{1, tc.fresh, 1}}, Past: &oracle.Past{Key: cache, Value: cache}}
+		m, known := catalogue.ByID(tc.id)
+		require.True(t, known && m.Plant(p, nil), tc.id)
+		k := oracle.Field{Shape: []int{1, 1, 6, 1}, Value: []float64{1, 2, 3, 4, 5, 6}, Variance: make([]float64, 6)}
+		v := k
+		p.Prepare(nil, &k, &v)
+		require.Equal(t, tc.want, k.Value, "keys of %s", tc.id)
+		require.Equal(t, tc.want, v.Value, "values of %s", tc.id)
+	}
+}
+
 // requireIdentity: a change that gives the right output is no mistake, whatever is said of it. It is
 // one: the last bits differ.
 func requireIdentity(t *testing.T, right, changed *oracle.Problem, name string) {
