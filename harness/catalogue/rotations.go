@@ -51,7 +51,7 @@ var rotations = []Mistake{
 		Plant:    reordered(otherOrder, biasAlone, queryOf, keyOf),
 	},
 	{
-		ID: "rope-query-permuted-alone", Title: "the rows of the key in the order of the other style of rotation",
+		ID: "rope-query-permuted-alone", Title: "only the rows of the key in the order of the other style of rotation",
 		Explanation: "The query's rows were permuted when they were converted, and the key's were not.",
 		Fix:         "Permute the rows of the key with those of the query.",
 		Family:      RoPE, Kind: Parameters, Stage: Projection, Needs: "RoPE of two pairs or more", Refs: []string{"E23"},
@@ -137,7 +137,7 @@ var rotations = []Mistake{
 		Plant:    turned(exponent(-2, -1), queryTurn, keyTurn),
 	},
 	{
-		ID: "rope-tables-interleaved", Title: "cosines and sines repeated one by one, and features rotated by halves",
+		ID: "rope-tables-interleaved", Title: "cosines and sines repeated element by element, and features rotated by halves",
 		Explanation: "The tables are those of interleaved pairs, and rotate_half pairs features i and i + r/2, which have other angles then.",
 		Fix:         "Write the tables twice side by side for halves, cat([angles, angles]), and repeat_interleave them for interleaved pairs.",
 		Family:      RoPE, Kind: Altered, Stage: Projection, Needs: "RoPE of two pairs or more", Refs: []string{"E14"},
