@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
@@ -46,6 +47,8 @@ func TestJudgeModule(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tc.verdict, r.Verdict)
 			require.Equal(t, tc.class, r.Diagnosis.Class)
+			require.True(t, r.Comparison.Measured)
+			require.Equal(t, compare.Limits{Z: compare.MeasuredMaxZ, RMS: compare.MeasuredMaxRMSZ}, r.Comparison.Limits)
 		})
 	}
 }

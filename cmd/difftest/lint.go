@@ -76,10 +76,10 @@ func writeLint(out io.Writer, l *harness.Lint) error {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "%d mistakes on %d cases\n", len(catalogue.Mistakes), len(l.Cases))
-	fmt.Fprintf(w, "  seen by no case\t%s\n", harness.IDs(l.Unseen))
-	fmt.Fprintf(w, "  seen by one case\t%s\n", harness.IDs(l.SeenOnce))
-	fmt.Fprintf(w, "  told apart by no case\t%s\n", groupsText(l.Merged))
-	fmt.Fprintf(w, "  core, %d cases\t%s\n", len(l.Core), strings.Join(l.Core, ", "))
+	writeWrapped(w, "  seen by no case", harness.IDs(l.Unseen))
+	writeWrapped(w, "  seen by one case", harness.IDs(l.SeenOnce))
+	writeWrapped(w, "  told apart by no case", groupsText(l.Merged))
+	writeWrapped(w, fmt.Sprintf("  core, %d cases", len(l.Core)), strings.Join(l.Core, ", "))
 	return w.Flush()
 }
 
@@ -89,9 +89,9 @@ func writeSight(w io.Writer, indent string, s diagnose.Sight) {
 		fmt.Fprintf(w, "%ssees\tno known mistake: the oracle does not know this module, and judges it by the case's own noise\n", indent)
 		return
 	}
-	fmt.Fprintf(w, "%ssees\t%s\n", indent, harness.IDs(s.Seen))
+	writeWrapped(w, indent+"sees", harness.IDs(s.Seen))
 	if len(s.Alike) > 0 {
-		fmt.Fprintf(w, "%scannot tell apart\t%s\n", indent, groupsText(s.Alike))
+		writeWrapped(w, indent+"cannot tell apart", groupsText(s.Alike))
 	}
 	blind, absent := byReason{}, byReason{}
 	for _, b := range s.Blind {
@@ -121,8 +121,22 @@ func (r *byReason) add(reason string, m catalogue.Mistake) {
 
 func (r *byReason) write(w io.Writer, label string) {
 	for i, reason := range r.reasons {
-		fmt.Fprintf(w, "%s\t%s: %s\n", label, harness.IDs(r.mistakes[i]), reason)
+		writeWrapped(w, label, harness.IDs(r.mistakes[i])+": "+reason)
 	}
+}
+
+// writeWrapped writes a label and a long text beside it, in lines that fit a terminal.
+func writeWrapped(w io.Writer, label, text string) {
+	const width = 100
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			fmt.Fprintf(w, "%s\t%s\n", label, line)
+			label, line = "", ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	fmt.Fprintf(w, "%s\t%s\n", label, line)
 }
 
 func groupsText(groups [][]catalogue.Mistake) string {

@@ -49,7 +49,8 @@ func (e Expected) limits() Limits {
 type Comparison struct {
 	GotShape, WantShape []int
 
-	Limits Limits // by which it is accepted
+	Limits   Limits // by which it is accepted
+	Measured bool   // sigma was measured, not computed
 
 	Elements  int // of the expected output
 	Outside   int // elements further than Limits.Z sigma from the truth
@@ -85,7 +86,7 @@ func (e Element) Place() string {
 // shapes differ nothing else is compared. NaN where the truth is NaN is right; any other NaN or infinity is infinitely wrong
 // and stays out of Rel, Gain and Cosine.
 func Outputs(shape []int, got []float64, want Expected) Comparison {
-	c := Comparison{GotShape: shape, WantShape: want.Shape, Limits: want.limits(), Elements: len(want.Value)}
+	c := Comparison{GotShape: shape, WantShape: want.Shape, Limits: want.limits(), Measured: want.Measured, Elements: len(want.Value)}
 	if !c.SameShape() {
 		return c
 	}

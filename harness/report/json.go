@@ -105,6 +105,7 @@ type jsonComparison struct {
 	Rel       number        `json:"rel"`
 	Gain      number        `json:"gain"`
 	Cosine    number        `json:"cosine"`
+	Noise     string        `json:"noise"` // computed by the oracle, or measured by PyTorch
 	Worst     *jsonElement  `json:"worst,omitempty"`
 	First     []jsonElement `json:"first"`
 }
@@ -179,7 +180,10 @@ func comparisonJSON(c compare.Comparison) *jsonComparison {
 	out := &jsonComparison{
 		GotShape: orEmpty(c.GotShape), WantShape: orEmpty(c.WantShape), Elements: c.Elements,
 		Outside: c.Outside, NonFinite: c.NonFinite, MaxZ: number(c.MaxZ), RMSZ: number(c.RMSZ),
-		Rel: number(c.Rel), Gain: number(c.Gain), Cosine: number(c.Cosine), First: []jsonElement{},
+		Rel: number(c.Rel), Gain: number(c.Gain), Cosine: number(c.Cosine), Noise: "computed", First: []jsonElement{},
+	}
+	if c.Measured {
+		out.Noise = "measured"
 	}
 	if c.SameShape() {
 		worst := elementJSON(c.Worst)

@@ -72,6 +72,7 @@ func TestJSON(t *testing.T) {
         "rel": 5,
         "gain": 6,
         "cosine": 0.75,
+        "noise": "computed",
         "worst": {
           "index": [
             0,

@@ -115,8 +115,8 @@ func (t *text) result(r Result) {
 	switch r.Verdict {
 	case Pass:
 		if !t.Quiet {
-			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)",
-				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ)
+			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)%s",
+				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ, measured(r.Comparison))
 		}
 		if t.Verbose {
 			t.block("case", []string{r.Purpose})
@@ -192,9 +192,17 @@ func (t *text) numbers(c, torch compare.Comparison) {
 	t.block("numbers", []string{
 		fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
 			c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements),
-		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)",
-			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ),
+		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)%s",
+			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ, measured(c)),
 	})
+}
+
+// measured says where the noise comes from, unless the oracle computed it.
+func measured(c compare.Comparison) string {
+	if c.Measured {
+		return "  noise as PyTorch shows it on jittered inputs"
+	}
+	return ""
 }
 
 func (t *text) elements(c compare.Comparison) {
