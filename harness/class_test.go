@@ -62,6 +62,9 @@ func TestClassesOfPlants(t *testing.T) {
 	require.Len(t, few, len(representative))
 	for _, p := range plants() {
 		t.Run(p.name, func(t *testing.T) {
+			if p.searched() && testing.Short() {
+				t.Skip("pairs take minutes with the race detector")
+			}
 			t.Parallel()
 			seen, referees := 0, all
 			if p.searched() || testing.Short() {
