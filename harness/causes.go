@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"slices"
 
 	"github.com/difftest/difftest/harness/catalogue"
@@ -12,7 +13,7 @@ import (
 // causes looks for the fewest mistakes that explain all failures together: a failure is explained by
 // them when one of its matches consists of them alone. A passing case that would see a mistake speaks
 // against it.
-func causes(results []report.Result, cases map[string]*fixture.Case) []report.Cause {
+func causes(ctx context.Context, results []report.Result, cases map[string]*fixture.Case) []report.Cause {
 	var failures []report.Result
 	for _, r := range results {
 		if len(r.Diagnosis.Matches) > 0 {
@@ -29,7 +30,7 @@ func causes(results []report.Result, cases map[string]*fixture.Case) []report.Ca
 		}
 		for _, r := range results {
 			if c := cases[r.Case]; r.Verdict == report.Pass && c != nil {
-				if _, seen, err := made(c, m); err == nil && seen {
+				if _, seen, err := made(ctx, c, m); err == nil && seen {
 					cause.Contradictions = append(cause.Contradictions, r.Case)
 				}
 			}

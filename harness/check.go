@@ -36,18 +36,18 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		read[name] = checkCase(r, suite, s, name)
+		read[name] = checkCase(ctx, r, suite, s, name)
 	}
-	r.Causes = causes(r.Results, read)
+	r.Causes = causes(ctx, r.Results, read)
 	return r, brokenError(r.Broken)
 }
 
 // checkCase adds one case to a report, and returns it; nil where it is broken.
-func checkCase(r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
+func checkCase(ctx context.Context, r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
 	c, err := fixture.Read(suite, name)
 	if err == nil {
 		var result report.Result
-		if result, err = runCase(s, c); err == nil {
+		if result, err = runCase(ctx, s, c); err == nil {
 			r.Results = append(r.Results, result)
 			r.AddSource(c.Provenance.Source())
 		}
@@ -83,7 +83,7 @@ func brokenError(broken []report.Broken) error {
 }
 
 // runCase gives the verdict on one case.
-func runCase(s Subject, c *fixture.Case) (report.Result, error) {
+func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
 	ran := s.Run(c)
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
@@ -92,7 +92,7 @@ func runCase(s Subject, c *fixture.Case) (report.Result, error) {
 		}
 		return known(s, r), nil
 	}
-	r, err := Judge(c, ran.Output.Shape, ran.Output.Float64s())
+	r, err := Judge(ctx, c, ran.Output.Shape, ran.Output.Float64s())
 	if err != nil {
 		return report.Result{}, err
 	}

@@ -157,7 +157,7 @@ func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) 
 		}
 	}
 	arranged := inOrder(c, compare.Expected{Shape: shape, Value: y, Sigma: y})
-	r, err := by.judge(arranged.Shape, arranged.Value)
+	r, err := by.judge(t.Context(), arranged.Shape, arranged.Value)
 	require.NoError(t, err)
 	return r, true
 }

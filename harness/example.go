@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -13,7 +14,7 @@ import (
 
 // Example makes a mistake on the first case of a suite that sees it, and judges the
 // output. The error is that no case sees it, or that one is broken.
-func Example(suite fs.FS, m catalogue.Mistake) (report.Result, error) {
+func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Result, error) {
 	names, err := fixture.Names(suite)
 	if err != nil {
 		return report.Result{}, err
@@ -23,7 +24,7 @@ func Example(suite fs.FS, m catalogue.Mistake) (report.Result, error) {
 		if err != nil {
 			return report.Result{}, err
 		}
-		if result, seen, err := made(c, m); err != nil || seen {
+		if result, seen, err := made(ctx, c, m); err != nil || seen {
 			return result, err
 		}
 	}
@@ -31,7 +32,7 @@ func Example(suite fs.FS, m catalogue.Mistake) (report.Result, error) {
 }
 
 // made judges the output of a mistake on a case. It says false where the case does not see it.
-func made(c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
+func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
 	r, err := newReferee(c)
 	if err != nil || r.reference == nil {
 		return result, false, err
@@ -44,6 +45,6 @@ func made(c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v)) // as a subject would give it
 	}
-	result, err = r.judge(out.Shape, out.Value)
+	result, err = r.judge(ctx, out.Shape, out.Value)
 	return result, result.Verdict == report.Fail, err
 }

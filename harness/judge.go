@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -22,12 +23,21 @@ const reproduction = 1e-12
 //
 // The noise is computed by the oracle. That of a module, which the oracle does not know, was
 // measured by PyTorch and stands in the case.
-func Judge(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
+func Judge(ctx context.Context, c *fixture.Case, shape []int, got []float64) (report.Result, error) {
 	r, err := newReferee(c)
 	if err != nil {
 		return report.Result{}, err
 	}
-	return r.judge(shape, got)
+	return r.judge(ctx, shape, got)
+}
+
+// Compare gives the verdict of [Judge] without the diagnosis.
+func Compare(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
+	r, err := newReferee(c)
+	if err != nil {
+		return report.Result{}, err
+	}
+	return r.compare(shape, got)
 }
 
 // referee judges outputs of one case. It may be used from several goroutines.
@@ -52,7 +62,17 @@ func newReferee(c *fixture.Case) (*referee, error) {
 	return &referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth)}, nil
 }
 
-func (r *referee) judge(shape []int, got []float64) (report.Result, error) {
+func (r *referee) judge(ctx context.Context, shape []int, got []float64) (report.Result, error) {
+	result, err := r.compare(shape, got)
+	if err != nil {
+		return report.Result{}, err
+	}
+	result.Diagnosis = r.diagnose(ctx, shape, got, result.Comparison)
+	return result, nil
+}
+
+// compare gives the verdict without its cause.
+func (r *referee) compare(shape []int, got []float64) (report.Result, error) {
 	if err := whole(r.c, shape, got); err != nil {
 		return report.Result{}, err
 	}
@@ -64,21 +84,20 @@ func (r *referee) judge(shape []int, got []float64) (report.Result, error) {
 	if !result.Comparison.OK() {
 		result.Verdict = report.Fail
 	}
-	result.Diagnosis = r.diagnose(shape, got, result.Comparison)
 	return result, nil
 }
 
 // diagnose works in the oracle's order, in which a row is the output of one query. The places of
 // the comparison are in the order of the case.
-func (r *referee) diagnose(shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
+func (r *referee) diagnose(ctx context.Context, shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
 	if r.reference == nil {
 		return diagnose.DiagnoseUnknown(r.shown, got, c)
 	}
 	if !c.SameShape() {
-		return r.reference.Diagnose(got, c)
+		return r.reference.Diagnose(ctx, got, c)
 	}
 	own := inBatchFirst(r.c, oracle.Array{Shape: shape, Value: got})
-	return r.reference.Diagnose(own.Value, compare.Outputs(own.Shape, own.Value, r.truth))
+	return r.reference.Diagnose(ctx, own.Value, compare.Outputs(own.Shape, own.Value, r.truth))
 }
 
 // whole wants as many elements as a shape says.

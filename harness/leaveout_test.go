@@ -56,7 +56,7 @@ func judgedMistake(t *testing.T, name string, m catalogue.Mistake) report.Result
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v))
 	}
-	r, err := Judge(c, out.Shape, out.Value)
+	r, err := Judge(t.Context(), c, out.Shape, out.Value)
 	require.NoError(t, err)
 	return r
 }

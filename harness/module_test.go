@@ -43,7 +43,7 @@ func TestJudgeModule(t *testing.T) {
 			for i := range sigma {
 				sigma[i] = 0.1
 			}
-			r, err := Judge(&fixture.Case{Name: "made/module", Op: fixture.Module, Output: output, Truth: tc.truth, Sigma: sigma}, tc.shape, tc.got)
+			r, err := Judge(t.Context(), &fixture.Case{Name: "made/module", Op: fixture.Module, Output: output, Truth: tc.truth, Sigma: sigma}, tc.shape, tc.got)
 			require.NoError(t, err)
 			require.Equal(t, tc.verdict, r.Verdict)
 			require.Equal(t, tc.class, r.Diagnosis.Class)

@@ -70,7 +70,7 @@ func TestRandomCasesAreSeen(t *testing.T) {
 		for i := range wrong {
 			wrong[i] += 0.01 * float64(i%7)
 		}
-		require.NotEmpty(t, reference.Diagnose(wrong, compare.Outputs(own.Shape, wrong, own)).Class)
+		require.NotEmpty(t, reference.Diagnose(t.Context(), wrong, compare.Outputs(own.Shape, wrong, own)).Class)
 	}
 }
 

@@ -67,7 +67,7 @@ func runTest(t *testing.T, suite fs.FS, s Subject, name string) report.Verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := runCase(s, c)
+	r, err := runCase(t.Context(), s, c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func readCase(t *testing.T, name string) *fixture.Case {
 
 func judged(t *testing.T, s Subject, c *fixture.Case) report.Result {
 	t.Helper()
-	r, err := runCase(s, c)
+	r, err := runCase(t.Context(), s, c)
 	require.NoError(t, err)
 	return r
 }
@@ -144,17 +144,17 @@ func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
 	c := *readCase(t, "mha/causal")
 	c.Truth = append([]float64{}, c.Truth...)
 	c.Truth[7] += 1e-11
-	_, err := Judge(&c, c.Output.Shape, c.Truth)
+	_, err := Judge(t.Context(), &c, c.Output.Shape, c.Truth)
 	require.ErrorContains(t, err, "mha/causal: the oracle differs from PyTorch's float64 result")
 	c.Truth[7] = math.NaN()
-	_, err = Judge(&c, c.Output.Shape, c.Truth)
+	_, err = Judge(t.Context(), &c, c.Output.Shape, c.Truth)
 	require.Error(t, err)
 }
 
 func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
 	c := readCase(t, "mha/causal")
 	for _, got := range [][]float64{c.Truth[:5], append([]float64{0}, c.Truth...), nil} {
-		_, err := Judge(c, c.Output.Shape, got)
+		_, err := Judge(t.Context(), c, c.Output.Shape, got)
 		require.ErrorContains(t, err, "mha/causal: an output of shape (5, 9, 40) and")
 	}
 }
@@ -162,7 +162,7 @@ func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
 // The judge is PyTorch's float64 result, not the oracle's.
 func TestJudgeHoldsAgainstPyTorchsTruth(t *testing.T) {
 	c := readCase(t, "mha/causal")
-	r, err := Judge(c, c.Output.Shape, c.Truth)
+	r, err := Judge(t.Context(), c, c.Output.Shape, c.Truth)
 	require.NoError(t, err)
 	require.Zero(t, r.Comparison.MaxZ)
 }
@@ -181,7 +181,7 @@ func TestSmallErrorsAreNotReordered(t *testing.T) {
 		for i := range got {
 			got[i] *= 1 + 2e-6
 		}
-		r, err := Judge(c, c.Output.Shape, got)
+		r, err := Judge(t.Context(), c, c.Output.Shape, got)
 		require.NoError(t, err)
 		if r.Verdict == report.Fail {
 			failed++

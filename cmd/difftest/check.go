@@ -54,7 +54,7 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what check
 	if err != nil {
 		return err
 	}
-	result, err := harness.Judge(c, a.Shape, got)
+	result, err := harness.Judge(cmd.Context(), c, a.Shape, got)
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -78,7 +79,7 @@ func explainCommand() *cobra.Command {
 		Short: "Say what a mistake is, what to do about it, and what it looks like on a case",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return explain(cmd.OutOrStdout(), args[0])
+			return explain(cmd.Context(), cmd.OutOrStdout(), args[0])
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var ids []cobra.Completion
@@ -92,7 +93,7 @@ func explainCommand() *cobra.Command {
 	}
 }
 
-func explain(out io.Writer, id string) error {
+func explain(ctx context.Context, out io.Writer, id string) error {
 	m, ok := catalogue.ByID(id)
 	if !ok {
 		return exit(exitUsage, "%q is no known mistake; difftest mistakes lists them", id)
@@ -109,7 +110,7 @@ func explain(out io.Writer, id string) error {
 	if err := w.Flush(); err != nil {
 		return exit(exitBroken, "%w", err)
 	}
-	example, err := harness.Example(fixtures.FS, m)
+	example, err := harness.Example(ctx, fixtures.FS, m)
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}

@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"context"
+
 	"slices"
 	"sync"
 
@@ -45,7 +47,7 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
 // are run only when the output fails.
-func (r *Reference) Diagnose(got []float64, c compare.Comparison) Diagnosis {
+func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Comparison) Diagnosis {
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}

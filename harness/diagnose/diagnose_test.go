@@ -1,6 +1,7 @@
 package diagnose_test
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func diagnosed(p *oracle.Problem, change func(y []float64)) diagnose.Diagnosis {
 	truth := expected(p)
 	got := append([]float64{}, truth.Value...)
 	change(got)
-	return diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
+	return diagnose.NewReference(p, truth).Diagnose(context.Background(), got, compare.Outputs(truth.Shape, got, truth))
 }
 
 func TestRightOutputNeedsNoDiagnosis(t *testing.T) {
@@ -132,7 +133,7 @@ func TestOtherShape(t *testing.T) {
 	p := problem()
 	truth := expected(p)
 	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
-	d := diagnose.NewReference(p, truth).Diagnose(truth.Value, c)
+	d := diagnose.NewReference(p, truth).Diagnose(t.Context(), truth.Value, c)
 	require.Equal(t, diagnose.Unclear, d.Class)
 	require.Equal(t, []string{"the output has shape (3, 2, 4), want (2, 3, 4): no number was compared"}, d.Reasons)
 	require.Nil(t, d.Structure.Wrong)
@@ -152,7 +153,7 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 		wrong := p.Clone()
 		require.True(t, m.Plant(wrong, nil))
 		got := wrong.Run().Value
-		d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
+		d := diagnose.NewReference(p, truth).Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
 		if d.Class == diagnose.Dead {
 			continue // zeros, and rows that are all the same, have other causes too
 		}
@@ -173,7 +174,7 @@ func TestPairs(t *testing.T) {
 	wrong := p.Clone()
 	wrong.Causal, wrong.Padding, wrong.Scale = nil, nil, p.Scale
 	truth, got := expected(p), wrong.Run().Value
-	d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
+	d := diagnose.NewReference(p, truth).Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
 	require.Len(t, d.Matches, 1)
 	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
 	require.Equal(t, diagnose.MissingFeature, d.Class)
@@ -190,7 +191,7 @@ func TestTooMuchNoise(t *testing.T) {
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * float64(1-2*(i%2))
 	}
-	d := diagnose.NewReference(p, truth).Diagnose(got, compare.Outputs(truth.Shape, got, truth))
+	d := diagnose.NewReference(p, truth).Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
 	require.NotEqual(t, diagnose.Right, d.Class)
 	require.Empty(t, d.Matches)
 	require.Empty(t, d.Structure.WrongBatches)

@@ -107,7 +107,7 @@ func (r *reviewer) judge(name string, shape []int, got []float64) (excess float6
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}
-	result, err := harness.Judge(c, shape, got)
+	result, err := harness.Compare(c, shape, got)
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}
