@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -99,8 +100,8 @@ func firstElements(p *oracle.Problem, _ *rand.Rand) bool {
 	}
 	had := false
 	for _, m := range p.Layer.Linears() {
-		for i := range m.Bias {
-			had, m.Bias[i] = true, m.Bias[0]
+		if len(m.Bias) > 0 {
+			had, m.Bias = true, slices.Repeat(m.Bias[:1], len(m.Bias))
 		}
 	}
 	return had

@@ -233,10 +233,9 @@ func finishedBy(finish func(oracle.Field) oracle.Field) func(*oracle.Problem, *r
 }
 
 func fieldStoredColumnMajor(f oracle.Field) oracle.Field {
-	out := like(f)
+	out := f.Like()
 	for i := range f.Value {
-		at := placeColumnMajor(f.Shape, i)
-		out.Value[at], out.Variance[at] = f.Value[i], f.Variance[i]
+		out.Take(placeColumnMajor(f.Shape, i), f, i, 1)
 	}
 	return out
 }
@@ -264,9 +263,8 @@ func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
 		return false
 	}
 	return finishedBy(func(f oracle.Field) oracle.Field {
-		out, first := like(f), len(f.Value)/batches
-		copy(out.Value, f.Value[:first])
-		copy(out.Variance, f.Variance[:first])
+		out := f.Like()
+		out.Take(0, f, 0, len(f.Value)/batches)
 		return out
 	})(p, r)
 }
@@ -274,24 +272,16 @@ func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
 // moved takes each row of a field from another, and leaves zero those that come from before the first.
 func moved(from func(batch, length, b, t int) (fromB, fromT int)) func(oracle.Field) oracle.Field {
 	return func(f oracle.Field) oracle.Field {
-		out, length, width := like(f), f.Shape[len(f.Shape)-2], last(f.Shape)
+		out, length, width := f.Like(), f.Shape[len(f.Shape)-2], last(f.Shape)
 		batch := len(f.Value) / (length * width)
 		for row := range batch * length {
 			b, t := from(batch, length, row/length, row%length)
-			if t < 0 {
-				continue
+			if t >= 0 {
+				out.Take(row*width, f, (b*length+t)*width, width)
 			}
-			at, source := row*width, (b*length+t)*width
-			copy(out.Value[at:][:width], f.Value[source:])
-			copy(out.Variance[at:][:width], f.Variance[source:])
 		}
 		return out
 	}
-}
-
-// like is a field of zeros, which are exact.
-func like(f oracle.Field) oracle.Field {
-	return oracle.Field{Shape: f.Shape, Value: make([]float64, len(f.Value)), Variance: make([]float64, len(f.Value))}
 }
 
 // batchOf is the number of batch elements: of a function all that stands before the heads.

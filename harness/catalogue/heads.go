@@ -210,10 +210,9 @@ func averagedOverHeads(f oracle.Field) oracle.Field {
 	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*last(f.Shape)
 	batch := len(f.Value) / (heads * size)
 	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
-	out := like(f)
+	out := f.Like()
 	for n := range batch * heads {
-		copy(out.Value[n*size:][:size], mean.Value[n/heads*size:])
-		copy(out.Variance[n*size:][:size], mean.Variance[n/heads*size:])
+		out.Take(n*size, mean, n/heads*size, size)
 	}
 	return out
 }
@@ -226,11 +225,11 @@ func attentionOverBatch(p *oracle.Problem, _ *rand.Rand) bool {
 	p.Query = oracle.Array{Shape: firstTwoSwapped(shape), Value: batchAndSequenceSwapped(shape, p.Query.Value)}
 	p.Key, p.Value = p.Query, p.Query
 	p.Finish = func(f oracle.Field) oracle.Field {
-		return oracle.Field{
-			Shape:    firstTwoSwapped(f.Shape),
-			Value:    batchAndSequenceSwapped(f.Shape, f.Value),
-			Variance: batchAndSequenceSwapped(f.Shape, f.Variance),
+		swapped := oracle.Field{Shape: firstTwoSwapped(f.Shape), Value: batchAndSequenceSwapped(f.Shape, f.Value)}
+		if f.Variance != nil {
+			swapped.Variance = batchAndSequenceSwapped(f.Shape, f.Variance)
 		}
+		return swapped
 	}
 	return true
 }

@@ -2,6 +2,7 @@ package catalogue
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -87,9 +88,11 @@ func centered(n **oracle.Norm) { (*n).Centered = true }
 
 func weighted(other func(float64) float64) func(**oracle.Norm) {
 	return func(n **oracle.Norm) {
-		for i, w := range (*n).Weight {
-			(*n).Weight[i] = other(w)
+		weight := slices.Clone((*n).Weight)
+		for i, w := range weight {
+			weight[i] = other(w)
 		}
+		(*n).Weight = weight
 	}
 }
 

@@ -325,7 +325,7 @@ func bfloat16(v float64) float64 {
 
 // reordered puts the rows of each head into another order, where from says which row a place gets, by
 // the rotation that they meet. Rows that are not rotated stay.
-func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) [][]float64, which ...part) func(*oracle.Problem, *rand.Rand) bool {
+func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) []*[]float64, which ...part) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		t := anyTurn(p)
 		if t == nil || !severalPairs(t) {
@@ -335,8 +335,8 @@ func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) 
 		for _, one := range which {
 			m := one(p.Layer)
 			for _, values := range of(m) {
-				had = had || len(values) > 0
-				reorder(values, m.Out, width(p.Layer), func(place int) int { return from(*t, place) })
+				had = had || len(*values) > 0
+				*values = reorder(*values, m.Out, width(p.Layer), func(place int) int { return from(*t, place) })
 			}
 		}
 		return had
@@ -344,17 +344,18 @@ func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) 
 }
 
 // reorder moves the rows of each head in a weight, or the numbers in a bias.
-func reorder(values []float64, rows, width int, from func(place int) int) {
-	was := slices.Clone(values)
+func reorder(was []float64, rows, width int, from func(place int) int) []float64 {
+	values := slices.Clone(was)
 	each := len(values) / rows
 	for row := range rows {
 		head := row / width * width
 		copy(values[row*each:][:each], was[(head+from(row-head))*each:])
 	}
+	return values
 }
 
-func weightAndBias(m *oracle.Linear) [][]float64 { return [][]float64{m.Weight, m.Bias} }
-func biasAlone(m *oracle.Linear) [][]float64     { return [][]float64{m.Bias} }
+func weightAndBias(m *oracle.Linear) []*[]float64 { return []*[]float64{&m.Weight, &m.Bias} }
+func biasAlone(m *oracle.Linear) []*[]float64     { return []*[]float64{&m.Bias} }
 
 // otherOrder stands rows in the order of the other style.
 func otherOrder(t oracle.Turn, place int) int {

@@ -266,7 +266,7 @@ func valueOf(l *oracle.Layer) *oracle.Linear  { return &l.Value }
 func outputOf(l *oracle.Layer) *oracle.Linear { return &l.Output }
 
 // weightOf makes a mistake of one weight. other gives what stands in its place, nil where nothing
-// can: a new slice, because the output weight may be shared with the right computation.
+// can: a new slice.
 func weightOf(which part, other func(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, r *rand.Rand) bool {
 		if p.Layer == nil {
@@ -427,9 +427,11 @@ func secondHalfZero(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	for _, m := range []*oracle.Linear{&l.Query, &l.Key, &l.Value} {
+		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
 		clear(m.Weight[len(m.Weight)/2:])
 		clear(m.Bias[len(m.Bias)/2:])
 	}
+	l.Output.Weight = slices.Clone(l.Output.Weight)
 	for row := range slices.Chunk(l.Output.Weight, l.Output.In) {
 		clear(row[len(row)/2:])
 	}
@@ -448,17 +450,15 @@ func valuesScaled(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil {
 		return false
 	}
-	for _, values := range [][]float64{p.Layer.Value.Weight, p.Layer.Value.Bias} {
-		for i := range values {
-			values[i] *= math.Sqrt2
-		}
-	}
+	v := &p.Layer.Value
+	v.Weight, v.Bias = times(v.Weight, math.Sqrt2), times(v.Bias, math.Sqrt2)
 	return true
 }
 
-// eachParameter changes all that a layer has learned. Without a layer there is nothing.
+// eachParameter changes copies of all that a layer has learned. Without a layer there is nothing.
 func eachParameter(p *oracle.Problem, change func([]float64)) bool {
 	for _, values := range p.Parameters() {
+		*values = slices.Clone(*values)
 		change(*values)
 	}
 	return p.Layer != nil

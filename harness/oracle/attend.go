@@ -4,57 +4,100 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/difftest/difftest/attention"
 )
 
 // attend is softmax(scale q k^T + what is added) v, head by head and query by query:
-// q (..., H, L, E), k (..., Hk, S, E), v (..., Hk, S, Ev) -> (..., H, L, Ev), and the weights
-// (..., H, L, S), all zero unless they are kept.
-func (p *Problem) attend(q, k, v Field, keep bool) (context, weights Field) {
+// q (..., H, L, E), k (..., Hk, S, E), v (..., Hk, S, Ev) -> (..., H, L, Ev) of the lines that are wanted, and
+// the weights (..., H, L, S), if they are kept.
+func (s *pass) attend(q, k, v Field, lines wanted, keep bool) (context, weights Field) {
 	lead := q.Shape[:len(q.Shape)-2]
 	queries, keys := q.Shape[len(lead)], k.Shape[len(k.Shape)-2]
-	context = newField(append(slices.Clone(lead), queries, last(v.Shape))...)
+	context = newField(s.noise, append(slices.Clone(lead), queries, last(v.Shape))...)
 	if keep {
-		weights = newField(append(slices.Clone(lead), queries, keys)...)
+		weights = newField(s.noise, append(slices.Clone(lead), queries, keys)...)
 	}
-	view, all := p.view(keys), []*row{}
-	heads := size(lead)
-	group := heads / (len(k.Value) / (keys * last(k.Shape)))
-	for n := range heads {
-		partner := n / group
-		if p.Partner != nil {
-			partner = p.Partner(n)
+	a := &attending{pass: s, view: s.view(keys), q: q, k: k, v: v, context: context, weights: weights, lines: lines}
+	a.squared()
+	classes := s.classes(size(lead), queries, lines)
+	pool := newPool(a)
+	each := len(slices.Concat(classes[:min(1, len(classes))]...)) * keys * (last(k.Shape) + last(v.Shape))
+	s.parallel(len(classes), each, func(i int) {
+		rows := pool.take(len(classes[i]))
+		for n, line := range classes[i] {
+			rows[n].score(line)
 		}
-		for i := range queries {
-			r := &row{p: p, view: &view, head: n, index: i, query: q.part(n).line(i), keys: k.part(partner), values: v.part(partner)}
-			r.out = context.part(n).line(i)
-			r.score()
-			if p.Axis != OverKeys {
-				all = append(all, r)
-				continue
-			}
-			if r.softmax(); keep {
-				r.keep(weights.part(n).line(i))
-			}
+		a.weigh(rows)
+		pool.put(rows)
+	})
+	return s.Precision.store(context), weights
+}
+
+// attending is what all queries share.
+type attending struct {
+	*pass
+	view             view
+	q, k, v          Field
+	context, weights Field // weights are empty where they are not kept
+	lines            wanted
+
+	// For the noise of scores and of the context: beside each key (k², Var k), (2E), and beside each value
+	// (v², Var v), (2Ev); the largest v².
+	keyNoise, valueNoise []float64
+	largest              float64
+}
+
+func (a *attending) squared() {
+	if !a.noise {
+		return
+	}
+	a.keyNoise, a.valueNoise = squaresAndNoise(a.k), squaresAndNoise(a.v)
+	for _, v := range a.v.Value {
+		a.largest = math.Max(a.largest, v*v)
+	}
+}
+
+// squaresAndNoise puts the squares of each row and its variances side by side.
+func squaresAndNoise(f Field) []float64 {
+	width := last(f.Shape)
+	all := make([]float64, 0, 2*len(f.Value))
+	for at := 0; at < len(f.Value); at += width {
+		for _, v := range f.Value[at:][:width] {
+			all = append(all, v*v)
+		}
+		all = append(all, f.Variance[at:][:width]...)
+	}
+	return all
+}
+
+// weigh gives the contexts of rows whose softmaxes run over the same scores.
+func (a *attending) weigh(rows []*row) {
+	if a.Axis != OverKeys {
+		a.softmaxOver(rows)
+		return
+	}
+	for _, r := range rows {
+		r.softmax()
+		if a.weights.Value != nil {
+			r.keep(a.weights.line(r.line))
 		}
 	}
-	p.softmaxOver(all)
-	return p.Precision.store(context), weights
 }
 
 // row is the attention of one query.
 type row struct {
-	p                   *Problem
-	view                *view
-	head, index         int // which query of which head
-	query, keys, values Field
-	out                 Field
+	*attending
+	line, head, index, partner int // which query of which head, and who serves it
 
 	seen             []int  // keys that take part
 	hidden           []bool // and whether a mask hides them
 	scores, scoreVar []float64
 	weights, slopes  []float64 // and how steep each is in its score, but for what all share
 	sink, sinkVar    float64   // weight of the sink, and its variance as a score
+
+	own, terms, squares, ofScores []float64 // memory for weights, and for what is summed
 }
 
 // score gives the scores of the keys that the query sees, and their variance:
@@ -64,25 +107,43 @@ type row struct {
 //	s'' = s' + terms:      + rounding of each addition
 //
 // and what the softmax does to it, as errors of the score: rounding of s - max s + (2u)² for exp.
-func (r *row) score() {
-	r.seen, r.hidden = r.view.visible(r.head, r.index)
-	e := len(r.query.Value)
-	r.scores, r.scoreVar = make([]float64, len(r.seen)), make([]float64, len(r.seen))
+func (r *row) score(line int) {
+	queries, e := r.q.Shape[len(r.q.Shape)-2], last(r.q.Shape)
+	r.line, r.head, r.index = line, line/queries, line%queries
+	r.partner = r.pass.partner(r.head)
+	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
+	r.seen, r.hidden = r.view.visible(r.head, r.index, r.seen[:0], r.hidden[:0])
+	r.scores, r.scoreVar = r.scores[:0], r.scoreVar[:0]
+	q, keys := r.q.line(line), r.partner*r.k.Shape[len(r.k.Shape)-2]
+	r.noiseOfQuery(q)
 	for n, j := range r.seen {
-		key := r.keys.line(j)
-		var sum, squares, carried float64
-		for i, q := range r.query.Value {
-			t := q * key.Value[i]
-			sum += t
-			squares += t * t
-			carried += key.Value[i]*key.Value[i]*r.query.Variance[i] + q*q*key.Variance[i]
+		sum, variance := floats.Dot(q.Value, r.k.Value[(keys+j)*e:][:e]), 0.0
+		if r.noise {
+			variance = (float64(e)/3+1)*roundoff*sum*sum + floats.Dot(r.terms, r.keyNoise[(keys+j)*2*e:][:2*e])
 		}
-		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried)
-		for _, term := range r.view.terms(r.head, r.index, j) {
-			s, variance = sumWith(s, variance, term.value, term.variance)
-		}
-		variance += r.p.Precision.stored * s * s
-		r.scores[n], r.scoreVar[n] = r.p.masked(s, variance, r.hidden[n])
+		s, variance := r.pass.score(sum, variance)
+		s, variance = r.view.add(s, variance, r.head, r.index, j)
+		variance += r.Precision.stored * s * s
+		s, variance = r.masked(s, variance, r.hidden[n])
+		r.scores, r.scoreVar = append(r.scores, s), append(r.scoreVar, variance)
+	}
+}
+
+// noiseOfQuery is what k² and Var k are multiplied by in the variance of q.k: the roundings of the sum that
+// grow with its terms, and what query and key carry on,
+//
+//	Σ ((E/6 + 1) q² u²/3 + Var q) k² + q² Var k
+func (r *row) noiseOfQuery(q Field) {
+	if !r.noise {
+		return
+	}
+	r.terms = r.terms[:0]
+	own := (float64(len(q.Value))/6 + 1) * roundoff
+	for i, v := range q.Value {
+		r.terms = append(r.terms, own*v*v+q.Variance[i])
+	}
+	for _, v := range q.Value {
+		r.terms = append(r.terms, v*v)
 	}
 }
 
@@ -122,30 +183,32 @@ func (p *Problem) masked(score, variance float64, hidden bool) (s, scoreVar floa
 // exactly as it is stored, without a value.
 func (r *row) softmax() {
 	if len(r.seen) == 0 {
-		r.p.fillEmpty(r.out.Value)
+		r.fillEmpty(r.context.line(r.line).Value)
 		return
 	}
-	sink := r.p.sinkOf(r.head)
-	if r.p.Weigh != nil {
-		r.weights, r.slopes = r.p.Weigh(Row{r.head, r.index, r.seen, r.scores, r.hidden, sink})
-		r.context()
+	sink := r.sinkOf(r.head)
+	if r.Weigh != nil {
+		r.weights, r.slopes = r.Weigh(Row{r.head, r.index, r.seen, r.scores, r.hidden, sink})
+		r.contextOf()
 		return
 	}
 	top, total := math.Max(slices.Max(r.scores), sink), 0.0
-	r.weights = make([]float64, len(r.scores))
+	r.own = r.own[:0]
 	for j, s := range r.scores {
-		r.weights[j] = math.Exp(s - top)
-		total += r.weights[j]
+		w := math.Exp(s - top)
+		r.own = append(r.own, w)
+		total += w
 		r.scoreVar[j] += roundoff*(s-top)*(s-top) + 4*u*u
 	}
+	r.weights = r.own
 	total += math.Exp(sink - top)
 	for j := range r.weights {
 		r.weights[j] /= total
 	}
 	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
-		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.p.Precision.stored*sink*sink
+		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink
 	}
-	r.context()
+	r.contextOf()
 }
 
 // sinkOf is the score without a value that the softmaxes of a head have: that of its sink, and of keys
@@ -162,7 +225,19 @@ func (p *Problem) sinkOf(head int) float64 {
 	return math.Max(sink, zeros) + math.Log1p(math.Exp(-math.Abs(sink-zeros)))
 }
 
-// context gives O = Σ p v over the visible keys, T of them, and its variance:
+// contextOf gives O = Σ p v over the visible keys, T of them, and its variance.
+func (r *row) contextOf() {
+	out, width := r.context.line(r.line), last(r.v.Shape)
+	values := r.partner * r.v.Shape[len(r.v.Shape)-2]
+	for n, j := range r.seen {
+		floats.AddScaled(out.Value, r.weights[n], r.v.Value[(values+j)*width:][:width])
+	}
+	if r.noise {
+		r.noiseOfContext(out, values)
+	}
+}
+
+// noiseOfContext is
 //
 //	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values, or
 //	        Σ p'² v² Var s               where they do not add to one
@@ -171,36 +246,63 @@ func (p *Problem) sinkOf(head int) float64 {
 //	      + O² rounding of Σ p           the softmax's denominator
 //	      + rounding of p and of its division
 //	      + underflow² (1 + Σ v²)        of O, and of p
-func (r *row) context() {
-	out, slopes := r.out, r.slopes
+func (r *row) noiseOfContext(out Field, values int) {
+	width, slopes := len(out.Value), r.slopes
 	if slopes == nil {
 		slopes = r.weights
 	}
+	r.squares = zeros(r.squares, 2*width) // Σ p² v², Σ p² Var v
+	r.ofScores = zeros(r.ofScores, width) // Σ p² (v - O)² Var s
 	var squareSum float64
-	for _, w := range r.weights {
+	for n, j := range r.seen {
+		w := r.weights[n]
 		squareSum += w * w
+		floats.AddScaled(r.squares, w*w, r.valueNoise[(values+j)*2*width:][:2*width])
+		r.carry(out.Value, slopes[n]*slopes[n]*r.scoreVar[n], r.v.Value[(values+j)*width:][:width])
 	}
-	width := len(out.Value)
-	for c := range out.Value {
-		var sum, squares float64
-		for n, j := range r.seen {
-			t := r.weights[n] * r.values.Value[j*width+c]
-			sum += t
-			squares += t * t
+	terms := len(r.weights)
+	for c, sum := range out.Value {
+		variance := underflow*underflow + r.sink*r.sink*sum*sum*r.sinkVar + r.ofScores[c] + r.squares[width+c] +
+			sumOfProducts(terms, sum, r.squares[c]) + r.Precision.stored*r.squares[c] +
+			sum*sum*(sumOfProducts(terms, 1, squareSum)+2*roundoff)
+		if variance < 1e12*underflow*underflow*r.largest*float64(terms) { // elsewhere underflow is lost in it
+			variance += underflow * underflow * r.sumOfSquares(values, c)
 		}
-		carried := r.sink * r.sink * sum * sum * r.sinkVar
-		for n, j := range r.seen {
-			w, v := r.weights[n], r.values.Value[j*width+c]
-			off := v - sum
-			if !r.p.addsToOne() {
-				off = v
-			}
-			carried += slopes[n]*slopes[n]*off*off*r.scoreVar[n] + w*w*r.values.Variance[j*width+c] + underflow*underflow*v*v
-		}
-		out.Value[c] = sum
-		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
-			sum*sum*(sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
+		out.Variance[c] = variance
 	}
+}
+
+// carry adds what an error of one score does to the context.
+func (r *row) carry(context []float64, variance float64, value []float64) {
+	sums := r.ofScores[:len(value)]
+	if !r.addsToOne() {
+		for c, v := range value {
+			sums[c] += variance * v * v
+		}
+		return
+	}
+	context = context[:len(value)]
+	for c, v := range value {
+		off := v - context[c]
+		sums[c] += variance * off * off
+	}
+}
+
+// sumOfSquares is that of one feature of all values that are seen.
+func (r *row) sumOfSquares(values, feature int) float64 {
+	width, sum := last(r.v.Shape), 0.0
+	for _, j := range r.seen {
+		v := r.v.Value[(values+j)*width+feature]
+		sum += v * v
+	}
+	return sum
+}
+
+// zeros is n of them, in memory that may be there.
+func zeros(values []float64, n int) []float64 {
+	values = slices.Grow(values[:0], n)[:n]
+	clear(values)
+	return values
 }
 
 // addsToOne says whether the weights of a row do, with a sink's, so that an error of one score moves
@@ -213,7 +315,7 @@ func (p *Problem) addsToOne() bool { return p.Axis == OverKeys && p.Weigh == nil
 //	      + underflow²
 func (r *row) keep(out Field) {
 	if len(r.seen) == 0 {
-		r.p.fillEmpty(out.Value)
+		r.fillEmpty(out.Value)
 		return
 	}
 	var all, squareSum float64
@@ -225,7 +327,9 @@ func (r *row) keep(out Field) {
 	for n, j := range r.seen {
 		w := r.weights[n]
 		out.Value[j] = w
-		out.Variance[j] = underflow*underflow + w*w*(all+(1-2*w)*r.scoreVar[n]+sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
+		if out.noisy() {
+			out.Variance[j] = underflow*underflow + w*w*(all+(1-2*w)*r.scoreVar[n]+sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
+		}
 	}
 }
 

@@ -79,6 +79,36 @@ func (p *Problem) broadcastInputs(grouped bool) {
 	}
 }
 
+// spread repeats data along the dimensions in which shape is 1 or absent, aligned from the
+// right, one dimension after the other.
+func spread(data []float64, shape, target []int) []float64 {
+	full := make([]int, len(target))
+	for d := range full {
+		full[d] = 1
+		if back := len(target) - d; back <= len(shape) {
+			full[d] = shape[len(shape)-back]
+		}
+	}
+	for d := range target {
+		if full[d] != target[d] {
+			data = repeat(data, size(full[d+1:]), target[d])
+			full[d] = target[d]
+		}
+	}
+	return data
+}
+
+// repeat writes each block of the given length times over.
+func repeat(data []float64, block, times int) []float64 {
+	out := make([]float64, 0, len(data)*times)
+	for at := 0; at < len(data); at += block {
+		for range times {
+			out = append(out, data[at:at+block]...)
+		}
+	}
+	return out
+}
+
 // slopes are ALiBi's, in the words of its authors' code: a power of two has a geometric series;
 // any other number has that of the power below and every second of the power above.
 func slopes(heads int) []float64 {

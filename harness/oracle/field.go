@@ -5,16 +5,35 @@ import (
 	"slices"
 )
 
-// Field is an array of values, each with the variance of its rounding, in row-major order.
+// Field is an array of values, each with the variance of its rounding, in row-major order. Where values
+// alone were asked for it has no variances.
 type Field struct {
 	Shape    []int
 	Value    []float64
 	Variance []float64
 }
 
-func newField(shape ...int) Field {
+// newField is one of zeros, which are exact, with variances only where there is noise to follow.
+func newField(noise bool, shape ...int) Field {
 	n := size(shape)
-	return Field{Shape: slices.Clone(shape), Value: make([]float64, n), Variance: make([]float64, n)}
+	f := Field{Shape: slices.Clone(shape), Value: make([]float64, n)}
+	if noise {
+		f.Variance = make([]float64, n)
+	}
+	return f
+}
+
+// Like is a field of zeros, which are exact, of the same shape.
+func (f Field) Like() Field { return newField(f.noisy(), f.Shape...) }
+
+func (f Field) noisy() bool { return f.Variance != nil }
+
+// Take copies n elements of another field, from a place on.
+func (f Field) Take(at int, from Field, place, n int) {
+	copy(f.Value[at:][:n], from.Value[place:])
+	if f.noisy() && from.noisy() {
+		copy(f.Variance[at:][:n], from.Variance[place:])
+	}
 }
 
 // Sigma is the standard deviation of each element's rounding.
@@ -26,32 +45,26 @@ func (f Field) Sigma() []float64 {
 	return sigma
 }
 
-// row gives values and variances n*width .. (n+1)*width.
-func (f Field) row(n, width int) (value, variance []float64) {
-	return f.Value[n*width:][:width], f.Variance[n*width:][:width]
-}
-
-func (f Field) clone() Field {
-	return Field{slices.Clone(f.Shape), slices.Clone(f.Value), slices.Clone(f.Variance)}
+// view is the n elements from a place on.
+func (f Field) view(at, n int, shape ...int) Field {
+	v := Field{Shape: shape, Value: f.Value[at:][:n]}
+	if f.noisy() {
+		v.Variance = f.Variance[at:][:n]
+	}
+	return v
 }
 
 // part views the n-th matrix of the last two dimensions.
 func (f Field) part(n int) Field {
 	shape := f.Shape[len(f.Shape)-2:]
 	size := size(shape)
-	return Field{shape, f.Value[n*size:][:size], f.Variance[n*size:][:size]}
+	return f.view(n*size, size, shape...)
 }
 
-// put copies other into f, from a place on.
-func (f Field) put(at int, other Field) {
-	copy(f.Value[at:], other.Value)
-	copy(f.Variance[at:], other.Variance)
-}
-
-// line views row n of a matrix.
+// line views row n, of the last dimension.
 func (f Field) line(n int) Field {
 	width := last(f.Shape)
-	return Field{f.Shape[len(f.Shape)-1:], f.Value[n*width:][:width], f.Variance[n*width:][:width]}
+	return f.view(n*width, width, width)
 }
 
 // MeanOfHeads is the mean over the heads, (B, H, L, S) -> (B, L, S):
@@ -59,17 +72,24 @@ func (f Field) line(n int) Field {
 //	Var mean = Σ Var / H² + rounding of the sum and of its division
 func (f Field) MeanOfHeads() Field {
 	heads, size := f.Shape[1], f.Shape[2]*f.Shape[3]
-	mean := newField(f.Shape[0], f.Shape[2], f.Shape[3])
+	mean := newField(f.noisy(), f.Shape[0], f.Shape[2], f.Shape[3])
+	n := float64(heads)
 	for i := range mean.Value {
-		var sum, squares, carried float64
+		first := i/size*heads*size + i%size
+		var sum float64
 		for h := range heads {
-			at := (i/size*heads+h)*size + i%size
-			sum += f.Value[at]
+			sum += f.Value[first+h*size]
+		}
+		mean.Value[i] = sum / n
+		if !f.noisy() {
+			continue
+		}
+		var squares, carried float64
+		for h := range heads {
+			at := first + h*size
 			squares += f.Value[at] * f.Value[at]
 			carried += f.Variance[at]
 		}
-		n := float64(heads)
-		mean.Value[i] = sum / n
 		mean.Variance[i] = (carried + sumOfProducts(heads, sum, squares) + roundoff*sum*sum) / (n * n)
 	}
 	return mean

@@ -37,7 +37,8 @@ type Problem struct {
 
 	Hooks
 
-	prepared *prepared // shared by problems that differ in what comes later; nil: nobody's
+	memo *memo // shared by problems that were made from one another; nil: nobody's
+	late bool  // the context is that of the problem that it was made from
 }
 
 // Hooks are where mistakes take hold that no other field can express. The zero value has none.
@@ -61,7 +62,8 @@ type Hooks struct {
 	Filler *attention.Mask
 	// Axis is what the softmax runs over.
 	Axis Axis
-	// Mix changes the context, (..., H, L, Ev), and Finish the result.
+	// Mix changes the context, (..., H, L, Ev): that of each query by those of the other heads at its
+	// position. Finish moves elements of the result, or leaves zeros in their place.
 	Mix, Finish func(Field) Field
 }
 
@@ -161,8 +163,31 @@ type Turn struct {
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.
 func (p *Problem) Clone() *Problem {
+	q := p.Later()
+	q.memo = nil
+	for _, values := range q.Parameters() {
+		*values = slices.Clone(*values)
+	}
+	return q
+}
+
+// Shared is a problem like p that remembers what it computes for those who are made [Problem.Later] from it.
+// Nobody may write to its arrays from then on.
+func (p *Problem) Shared() *Problem {
+	q := p.Later()
+	known := &products{room: roomForProducts}
+	if p.memo != nil {
+		known = p.memo.products
+	}
+	q.memo = newMemo(q, known)
+	return q
+}
+
+// Later is a copy for a mistake that puts other arrays in the place of those that it changes, and writes to
+// none. It takes what a problem that is [Problem.Shared] remembers where that is the same.
+func (p *Problem) Later() *Problem {
 	q := *p
-	q.prepared = nil
+	q.late = false
 	if p.Layer == nil {
 		return &q
 	}
@@ -174,34 +199,20 @@ func (p *Problem) Clone() *Problem {
 			*n = &own
 		}
 	}
-	for _, values := range q.Parameters() {
-		*values = slices.Clone(*values)
-	}
 	return &q
 }
 
-// Shared is a clone that keeps its queries, keys and values for those who come [Problem.Later].
-func (p *Problem) Shared() *Problem {
-	q := p.Clone()
-	q.prepared = &prepared{}
+// AfterContext is as [Problem.Later], for changes to what becomes of the context alone: it takes that of the
+// problem that is shared.
+func (p *Problem) AfterContext() *Problem {
+	q := p.Later()
+	q.late = true
 	return q
 }
 
-// Later is a clone for changes to what comes after the queries, keys and values alone: it takes
-// those of a problem that is [Problem.Shared].
-func (p *Problem) Later() *Problem {
-	q := *p
-	if p.Layer != nil {
-		l := *p.Layer
-		q.Layer = &l
-	}
-	return &q
-}
-
-// Beside makes p take the queries, keys and values of a [Problem.Shared] problem, from which it differs
-// in what comes later alone.
+// Beside makes p take what a [Problem.Shared] problem remembers.
 func (p *Problem) Beside(shared *Problem) *Problem {
-	p.prepared = shared.prepared
+	p.memo = shared.memo
 	return p
 }
 
@@ -234,7 +245,7 @@ func (p *Problem) Parameters() []*[]float64 {
 // result is that part of the whole result, because nothing crosses from one to another.
 func (p *Problem) Only(b int) *Problem {
 	q := *p
-	q.prepared = nil
+	q.memo = nil
 	serving := b * p.Key.Shape[0] / p.Query.Shape[0] // b itself, but where the first dimension is that of the heads
 	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(serving), p.Value.only(serving)
 	if p.Layer == nil && len(p.Query.Shape) == 3 {

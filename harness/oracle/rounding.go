@@ -48,7 +48,7 @@ func precisionOf(c *fixture.Case) Precision { return precisions[c.Precision] }
 
 // stored adds the rounding of each value to its variance; float32's is in every step already.
 func (p Precision) store(f Field) Field {
-	if p.stored > 0 {
+	if p.stored > 0 && f.noisy() {
 		for i, v := range f.Value {
 			f.Variance[i] += p.stored * v * v
 		}

@@ -1,67 +1,144 @@
 package oracle
 
 import (
+	"context"
 	"math"
-	"sync"
+	"slices"
+)
+
+// Detail is how much of a result is computed.
+type Detail int
+
+// The details of a result.
+const (
+	WithNoise   Detail = iota // values, and the variance of each
+	ValuesAlone               // which take a third of the time
 )
 
 // Run computes the result and its rounding: (..., L, Ev), for a layer (B, L, D).
 func (p *Problem) Run() Field {
-	output, _ := p.run(false)
-	return output
+	f, _ := p.Rows(context.Background(), nil, WithNoise) // which never ends
+	return f
+}
+
+// Rows computes some rows of the result, by their number in (..., L): (rows, Ev), all of it in its own
+// shape where rows is nil. Nothing is computed that they do not depend on. The error is that ctx ended.
+func (p *Problem) Rows(ctx context.Context, rows []int, d Detail) (Field, error) {
+	s := &pass{Problem: p, ctx: ctx, noise: d == WithNoise}
+	output, _ := s.run(rows, false)
+	if err := ctx.Err(); err != nil {
+		return Field{}, err
+	}
+	if rows == nil {
+		return output, nil
+	}
+	width := last(output.Shape)
+	some := newField(s.noise, len(rows), width)
+	for i, row := range rows {
+		some.Take(i*width, output, row*width, width)
+	}
+	return some, nil
 }
 
 // Weights computes the attention weights of a layer, (B, H, L, S), S with appended keys.
 func (p *Problem) Weights() Field {
-	_, weights := p.run(true)
+	s := &pass{Problem: p, ctx: context.Background(), noise: true}
+	_, weights := s.run(nil, true)
 	return weights
 }
 
-func (p *Problem) run(keep bool) (output, weights Field) {
-	q, k, v := p.prepare()
-	output, weights = p.attend(q, k, v, keep)
-	if p.Mix != nil {
-		output = p.Mix(output)
+// pass is one computation of a problem, with noise or without, until ctx ends; what it gives then is
+// worth nothing.
+type pass struct {
+	*Problem
+	ctx   context.Context
+	noise bool
+}
+
+func (s *pass) run(rows []int, keep bool) (output, weights Field) {
+	before := s.before(rows, s.resultShape())
+	output, weights = s.context(s.lines(before), keep)
+	if s.Mix != nil {
+		output = s.Mix(output)
 	}
-	if l := p.Layer; l != nil {
-		output = p.Precision.store(l.Output.apply(l.merge(output)))
+	if l := s.Layer; l != nil {
+		output = s.Precision.store(s.linear(nil, l.Output, l.merge(output, before), before))
 	}
-	if p.Finish != nil {
-		output = p.Finish(output)
+	if s.Finish != nil {
+		output = s.Finish(output)
 	}
 	return output, weights
 }
 
-// prepared are queries, keys and values as they meet.
-type prepared struct {
-	once    sync.Once
-	q, k, v Field
+// resultShape is that of the result before it is finished.
+func (p *Problem) resultShape() []int {
+	shape := slices.Clone(p.Query.Shape)
+	shape[len(shape)-1] = last(p.Value.Shape)
+	if p.Layer != nil {
+		shape[len(shape)-1] = p.Layer.Output.Out
+	}
+	return shape
 }
 
-// prepare gives queries (..., H, L, E), keys (..., Hk, S, E) and values (..., Hk, S, Ev).
-func (p *Problem) prepare() (q, k, v Field) {
-	if p.prepared == nil {
-		return p.project()
+// context is that of some lines, or one that was computed before: [Problem.AfterContext].
+func (s *pass) context(lines wanted, keep bool) (context, weights Field) {
+	if known, ok := s.memo.contextFor(s); ok && !keep {
+		return known, Field{}
 	}
-	p.prepared.once.Do(func() { p.prepared.q, p.prepared.k, p.prepared.v = p.project() })
-	return p.prepared.q, p.prepared.k, p.prepared.v
+	needed := s.closed(lines)
+	q, k, v := s.prepare(needed)
+	context, weights = s.attend(q, k, v, lines, keep)
+	if lines == nil {
+		s.memo.keepContext(s, context)
+	}
+	return context, weights
 }
 
-func (p *Problem) project() (q, k, v Field) {
-	q, k, v = p.Precision.exact(p.Query), p.Precision.exact(p.Key), p.Precision.exact(p.Value)
-	if l := p.Layer; l != nil {
-		q = l.place(l.split(l.Query.apply(q), l.Heads), l.QueryNorm, l.QueryTurn)
-		k = l.place(l.split(l.Key.apply(k), l.KVHeads), l.KeyNorm, l.KeyTurn)
-		v = l.place(l.split(l.Value.apply(v), l.KVHeads), l.ValueNorm, l.ValueTurn)
-		if p.Past != nil {
-			k, v = joined(l.PastTurn.rotate(p.Precision.exact(p.Past.Key)), k), joined(p.Precision.exact(p.Past.Value), v)
-		}
-		k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
+// prepare gives queries (..., H, L, E), keys (..., Hk, S, E) and values (..., Hk, S, Ev) as they meet, of
+// the lines that are needed.
+func (s *pass) prepare(needed wanted) (q, k, v Field) {
+	if s.Layer == nil {
+		q, k, v = s.exact(s.Query), s.exact(s.Key), s.exact(s.Value)
+	} else {
+		keys := s.keyRows(needed)
+		q = s.memo.part(s, queryPart, s.queryRows(needed), s.queries)
+		k, v = s.memo.part(s, keyPart, keys, s.keys), s.memo.part(s, valuePart, keys, s.values)
 	}
-	if p.Prepare != nil {
-		p.Prepare(&q, &k, &v)
+	if s.Prepare != nil {
+		s.Prepare(&q, &k, &v)
 	}
 	return q, k, v
+}
+
+func (s *pass) queries(rows wanted) Field {
+	l := s.Layer
+	return l.place(l.split(s.linear(s.memo, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
+}
+
+func (s *pass) keys(rows wanted) Field {
+	l := s.Layer
+	k := l.place(l.split(s.linear(s.memo, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
+	if s.Past != nil {
+		k = joined(l.PastTurn.rotate(s.exact(s.Past.Key)), k)
+	}
+	return l.extend(k, l.LearnedKey)
+}
+
+func (s *pass) values(rows wanted) Field {
+	l := s.Layer
+	v := l.place(l.split(s.linear(s.memo, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
+	if s.Past != nil {
+		v = joined(s.exact(s.Past.Value), v)
+	}
+	return l.extend(v, l.LearnedValue)
+}
+
+// exact is an array that was given.
+func (s *pass) exact(a Array) Field {
+	if !s.noise {
+		return Field{Shape: a.Shape, Value: a.Value}
+	}
+	return s.Precision.exact(a)
 }
 
 // place norms and rotates queries or keys, or values where a mistake does.
@@ -72,65 +149,44 @@ func (l *Layer) place(x Field, n *Norm, t *Turn) Field {
 	return t.rotate(n.apply(x))
 }
 
-// apply is y = x W^T + b: x (B, T, In) -> (B, T, Out).
-//
-//	Var y = rounding of the sum + Σ W² Var x + rounding of the addition of b
-func (m Linear) apply(x Field) Field {
-	y := newField(x.Shape[0], x.Shape[1], m.Out)
-	for row := range x.Shape[0] * x.Shape[1] {
-		in, inVar := x.row(row, m.In)
-		out, outVar := y.row(row, m.Out)
-		for o := range out {
-			var sum, squares, carried float64
-			for i, w := range m.Weight[o*m.In:][:m.In] {
-				t := in[i] * w
-				sum += t
-				squares += t * t
-				carried += w * w * inVar[i]
-			}
-			out[o], outVar[o] = sum, sumOfProducts(m.In, sum, squares)+carried
-			if m.Bias != nil {
-				out[o] += m.Bias[o]
-				outVar[o] += roundoff * out[o] * out[o]
-			}
-		}
-	}
-	return y
-}
-
 // split moves the heads before the sequence: (B, T, H*E) -> (B, H, T, E).
-func (l *Layer) split(x Field, heads int) Field {
+func (l *Layer) split(x Field, heads int, rows wanted) Field {
 	s := Sizes{x.Shape[1], heads, x.Shape[2] / heads}
-	y := newField(x.Shape[0], heads, s.Length, s.Width)
-	s.eachFeature(x.Shape[0], l.Split, func(together, apart int) {
-		y.Value[apart], y.Variance[apart] = x.Value[together], x.Variance[together]
+	y := newField(x.noisy(), x.Shape[0], heads, s.Length, s.Width)
+	s.eachRun(x.Shape[0], l.Split, func(together, apart, n int) {
+		if rows.has(together / x.Shape[2]) {
+			y.Take(apart, x, together, n)
+		}
 	})
 	return y
 }
 
 // merge undoes split: (B, H, T, E) -> (B, T, H*E).
-func (l *Layer) merge(x Field) Field {
+func (l *Layer) merge(x Field, rows wanted) Field {
 	s := Sizes{x.Shape[2], x.Shape[1], x.Shape[3]}
-	y := newField(x.Shape[0], s.Length, s.Heads*s.Width)
-	s.eachFeature(x.Shape[0], l.Merge, func(together, apart int) {
-		y.Value[together], y.Variance[together] = x.Value[apart], x.Variance[apart]
+	y := newField(x.noisy(), x.Shape[0], s.Length, s.Heads*s.Width)
+	s.eachRun(x.Shape[0], l.Merge, func(together, apart, n int) {
+		if rows.has(together / y.Shape[2]) {
+			y.Take(together, x, apart, n)
+		}
 	})
 	return y
 }
 
-// eachFeature calls f with the place of each feature where the heads are together, (B, T, H*E),
+// eachRun calls f with the place of each run of n features where the heads are together, (B, T, H*E),
 // and where they are apart, (B, H, T, E).
-func (s Sizes) eachFeature(batch int, place func(Sizes, int, int, int) int, f func(together, apart int)) {
+func (s Sizes) eachRun(batch int, place func(s Sizes, head, t, feature int) int, f func(together, apart, n int)) {
+	step := 1
 	if place == nil {
-		place = Sizes.Concatenated
+		place, step = Sizes.Concatenated, s.Width
 	}
 	for b := range batch {
 		for h := range s.Heads {
 			for t := range s.Length {
-				for e := range s.Width {
+				for e := 0; e < s.Width; e += step {
 					together := b*s.Length*s.Heads*s.Width + place(s, h, t, e)
 					apart := ((b*s.Heads+h)*s.Length+t)*s.Width + e
-					f(together, apart)
+					f(together, apart, step)
 				}
 			}
 		}
@@ -145,21 +201,24 @@ func (n *Norm) apply(x Field) Field {
 	if n == nil {
 		return x
 	}
-	width := last(x.Shape)
-	y := newField(x.Shape...)
-	for row := range len(x.Value) / width {
-		in, inVar := x.row(row, width)
-		out, outVar := y.row(row, width)
+	y := x.Like()
+	for row := range len(x.Value) / last(x.Shape) {
+		in, out := x.line(row), y.line(row)
 		sum, squares, carried, mean, e := n.moments(x, row)
 		r := 1 / math.Sqrt(sum/e-mean*mean+n.Epsilon)
+		for i, v := range in.Value {
+			out.Value[i] = (v - mean) * r * n.Weight[i]
+		}
+		if !x.noisy() {
+			continue
+		}
 		own := 3 * roundoff
 		if sum > 0 {
 			own += sumOfProducts(int(e), sum, squares) / (4 * sum * sum)
 		}
-		for i, v := range in {
-			w := n.Weight[i]
-			out[i] = (v - mean) * r * w
-			outVar[i] = w*w*r*r*math.Max(0, inVar[i]*(1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + out[i]*out[i]*own
+		for i, v := range in.Value {
+			w, y := n.Weight[i], out.Value[i]
+			out.Variance[i] = w*w*r*r*math.Max(0, in.Variance[i]*(1-2*v*v*r*r/e)+v*v*r*r*r*r/(e*e)*carried) + y*y*own
 		}
 	}
 	return y
@@ -178,12 +237,14 @@ func (n *Norm) moments(x Field, row int) (sum, squares, carried, mean, e float64
 		}
 	}
 	for _, row := range rows {
-		in, inVar := x.row(row, width)
-		for i, v := range in {
+		in := x.line(row)
+		for i, v := range in.Value {
 			sum += v * v
 			squares += v * v * v * v
-			carried += v * v * inVar[i]
 			mean += v
+			if in.noisy() {
+				carried += v * v * in.Variance[i]
+			}
 		}
 	}
 	e = float64(len(rows) * width)
@@ -207,33 +268,59 @@ func (t *Turn) rotate(x Field) Field {
 	if t.Together {
 		return t.rotateTogether(x)
 	}
-	width, length, heads := last(x.Shape), x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
-	y := x.clone()
-	for row := range len(x.Value) / width {
-		in, inVar := x.row(row, width)
-		out, outVar := y.row(row, width)
+	length, heads := x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
+	y := x.Like()
+	y.Take(0, x, 0, len(x.Value))
+	angles := t.angles(heads, length)
+	for row := range len(x.Value) / last(x.Shape) {
+		in, out := x.line(row), y.line(row)
+		own := angles[row/length%heads%(len(angles)/length)*length+row%length]
 		for i := range t.Dim / 2 {
-			a, b := i, i+t.Dim/2
-			if t.Interleaved {
-				a, b = 2*i, 2*i+1
+			a, b := t.pair(i)
+			out.Value[a], out.Value[b] = own[i][0].value(in.Value[a], in.Value[b]), own[i][1].value(in.Value[b], in.Value[a])
+			if x.noisy() {
+				out.Variance[a] = own[i][0].noise(in.Value[a], in.Value[b], in.Variance[a], in.Variance[b])
+				out.Variance[b] = own[i][1].noise(in.Value[b], in.Value[a], in.Variance[b], in.Variance[a])
 			}
-			first, second := t.angle(row/length%heads, row%length, i, a), t.angle(row/length%heads, row%length, i, b)
-			out[a], outVar[a] = first.first(in[a], in[b], inVar[a], inVar[b])
-			out[b], outVar[b] = second.reversed().first(in[b], in[a], inVar[b], inVar[a])
 		}
 	}
 	return y
 }
 
+// pair is the two features that rotate together.
+func (t *Turn) pair(i int) (a, b int) {
+	if t.Interleaved {
+		return 2 * i, 2*i + 1
+	}
+	return i, i + t.Dim/2
+}
+
+// angles are the rotations of both features of each pair, for each row, and for each head where positions
+// depend on it.
+func (t *Turn) angles(heads, length int) [][][2]rotation {
+	if t.Position == nil {
+		heads = 1
+	}
+	all := make([][][2]rotation, heads*length)
+	for row := range all {
+		for i := range t.Dim / 2 {
+			a, b := t.pair(i)
+			first, second := t.angle(row/length, row%length, i, a), t.angle(row/length, row%length, i, b)
+			all[row] = append(all[row], [2]rotation{first, second.reversed()})
+		}
+	}
+	return all
+}
+
 // rotateTogether turns the heads of a position, (B, H, T, E), as one of (B, 1, T, H*E).
 func (t *Turn) rotateTogether(x Field) Field {
 	plain, one := Layer{}, *t
-	y := plain.merge(x)
+	y := plain.merge(x, nil)
 	one.Together, one.Dim = false, last(y.Shape)
 	y.Shape = []int{y.Shape[0], 1, y.Shape[1], y.Shape[2]}
 	y = one.rotate(y)
 	y.Shape = []int{y.Shape[0], y.Shape[2], y.Shape[3]}
-	return plain.split(y, x.Shape[1])
+	return plain.split(y, x.Shape[1], nil)
 }
 
 // angle is that of a feature of a pair, in a row of a head.
@@ -260,24 +347,25 @@ type rotation struct{ cos, sin, variance float64 }
 
 func (r rotation) reversed() rotation { return rotation{r.cos, -r.sin, r.variance} }
 
-// first is a cos - b sin and its variance.
-func (r rotation) first(a, b, aVar, bVar float64) (value, variance float64) {
+// value is a cos - b sin.
+func (r rotation) value(a, b float64) float64 { return a*r.cos - b*r.sin }
+
+// noise is its variance.
+func (r rotation) noise(a, b, aVar, bVar float64) float64 {
 	one, two := a*r.cos, b*r.sin
 	squares, slope := one*one+two*two, a*r.sin+b*r.cos
-	value = one - two
-	variance = r.cos*r.cos*aVar + r.sin*r.sin*bVar + 2*roundoff*squares +
-		sumOfProducts(2, value, squares) + slope*slope*r.variance
-	return value, variance
+	return r.cos*r.cos*aVar + r.sin*r.sin*bVar + 2*roundoff*squares +
+		sumOfProducts(2, one-two, squares) + slope*slope*r.variance
 }
 
 // joined puts a cache before the new rows, both (B, Hk, T, E).
 func joined(past, x Field) Field {
 	before, length, width := past.Shape[2], x.Shape[2], x.Shape[3]
-	y := newField(x.Shape[0], x.Shape[1], before+length, width)
+	y := newField(x.noisy(), x.Shape[0], x.Shape[1], before+length, width)
 	for n := range x.Shape[0] * x.Shape[1] {
 		to := y.part(n)
-		to.put(0, past.part(n))
-		to.put(before*width, x.part(n))
+		to.Take(0, past.part(n), 0, before*width)
+		to.Take(before*width, x.part(n), 0, length*width)
 	}
 	return y
 }
@@ -285,14 +373,14 @@ func joined(past, x Field) Field {
 // extend puts learned rows and zeros behind x (B, Hk, T, E).
 func (l *Layer) extend(x Field, learned []float64) Field {
 	if learned != nil {
-		behind := newField(x.Shape[0], x.Shape[1], 1, x.Shape[3])
+		behind := newField(x.noisy(), x.Shape[0], x.Shape[1], 1, x.Shape[3])
 		for i := range behind.Value {
 			behind.Value[i] = learned[i%len(learned)]
 		}
 		x = joined(x, behind)
 	}
 	if l.ZeroKey {
-		x = joined(x, newField(x.Shape[0], x.Shape[1], 1, x.Shape[3]))
+		x = joined(x, newField(x.noisy(), x.Shape[0], x.Shape[1], 1, x.Shape[3]))
 	}
 	return x
 }
