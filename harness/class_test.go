@@ -52,7 +52,7 @@ func TestClassesOfPlants(t *testing.T) {
 	require.NoError(t, err)
 	var all, few []*referee
 	for _, name := range names {
-		r, err := newReferee(readCase(t, name))
+		r, err := newReferee(t.Context(), readCase(t, name))
 		require.NoError(t, err)
 		all = append(all, r)
 		if slices.Contains(representative, name) {

@@ -33,7 +33,7 @@ func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Resu
 
 // made judges the output of a mistake on a case. It says false where the case does not see it.
 func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
-	r, err := newReferee(c)
+	r, err := newReferee(ctx, c)
 	if err != nil || r.reference == nil {
 		return result, false, err
 	}

@@ -19,12 +19,13 @@ const reproduction = 1e-12
 
 // Judge compares an output of a case, wherever it was made, with PyTorch's float64 result and
 // diagnoses it when it is outside the noise. The error says that it cannot be judged: got does not
-// hold as many elements as its shape says, or the oracle does not reproduce PyTorch's result.
+// hold as many elements as its shape says, the oracle does not reproduce PyTorch's result, or ctx ended
+// before the truth was known. When it ends later, the diagnosis says what was not tried.
 //
 // The noise is computed by the oracle. That of a module, which the oracle does not know, was
 // measured by PyTorch and stands in the case.
 func Judge(ctx context.Context, c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	r, err := newReferee(c)
+	r, err := newReferee(ctx, c)
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -33,7 +34,7 @@ func Judge(ctx context.Context, c *fixture.Case, shape []int, got []float64) (re
 
 // Compare gives the verdict of [Judge] without the diagnosis.
 func Compare(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	r, err := newReferee(c)
+	r, err := newReferee(context.Background(), c)
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -48,12 +49,18 @@ type referee struct {
 	reference *diagnose.Reference // nil for a module
 }
 
-func newReferee(c *fixture.Case) (*referee, error) {
+// newReferee works out the truth. The error is as that of [Judge].
+func newReferee(ctx context.Context, c *fixture.Case) (*referee, error) {
 	if c.Op == fixture.Module {
 		return &referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
 	}
-	problem := oracle.FromCase(c)
-	truth := expected(problem)
+	problem := oracle.FromCase(c).Shared()
+	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
+	f, err := problem.Rows(ctx, nil, oracle.WithNoise)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 	exact := inBatchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
 	if err := reproduces(truth.Value, exact.Value); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
@@ -182,7 +189,7 @@ func reproduces(got, want []float64) error {
 // Sees makes every known mistake on a case. On a module, which the oracle does not know, none can be
 // made, and the sight is empty. The error is as that of [Judge].
 func Sees(c *fixture.Case) (diagnose.Sight, error) {
-	r, err := newReferee(c)
+	r, err := newReferee(context.Background(), c)
 	if err != nil || r.reference == nil {
 		return diagnose.Sight{}, err
 	}

@@ -45,7 +45,7 @@ var biases = []Mistake{
 		ID: "output-bias-missing", Title: "the output bias missing",
 		Explanation: "The output projection does not add its bias, so that every row is off by the same.",
 		Fix:         "Add out_proj.bias to the output.",
-		Family:      Biases, Kind: Missing, Stage: Score, Needs: "an output bias", Refs: []string{"A11"},
+		Family:      Biases, Kind: Missing, Stage: Context, Needs: "an output bias", Refs: []string{"A11"},
 		Evidence: "https://github.com/marin-community/levanter/pull/1132",
 		Plant:    biasesWithout(outputOf),
 	},
@@ -76,7 +76,7 @@ var biases = []Mistake{
 		ID: "output-bias-twice", Title: "the output bias added twice",
 		Explanation: "out_proj.bias is added by the projection and once more after it.",
 		Fix:         "Add it once, also where partial outputs of several shards are summed.",
-		Family:      Biases, Kind: Altered, Stage: Score, Needs: "an output bias", Refs: []string{"A36"},
+		Family:      Biases, Kind: Altered, Stage: Context, Needs: "an output bias", Refs: []string{"A36"},
 		Plant: outputBiasTwice,
 	},
 }

@@ -52,8 +52,9 @@ func TestPositionMistakesChangeTheirCopyAlone(t *testing.T) {
 				continue
 			}
 			require.True(t, identical(made, madeOn(p.Clone(), m)), "%s on %s, made twice", m.ID, name)
-			if m.Stage == catalogue.Score {
-				require.True(t, identical(made, madeOn(shared.Later(), m)), "%s on %s, with shared queries, keys and values", m.ID, name)
+			require.True(t, identical(made, madeOn(shared.Later(), m)), "%s on %s, with what is known of the right one", m.ID, name)
+			if m.Stage == catalogue.Context {
+				require.True(t, identical(made, madeOn(shared.AfterContext(), m)), "%s on %s, with the context of the right one", m.ID, name)
 			}
 			require.True(t, identical(right, p.Run().Value), "%s on %s: the original is changed", m.ID, name)
 			require.True(t, identical(right, shared.Later().Run().Value), "%s on %s: the shared problem is changed", m.ID, name)

@@ -22,7 +22,7 @@ var heads = []Mistake{
 		ID: "heads-merge-untransposed", Title: "the heads merged by a reshape without the transpose",
 		Explanation: "The context (B, H, T, E) was reshaped to (B, T, H*E) at once, so that a position holds rows of one head.",
 		Fix:         "Swap heads and sequence back before they are joined: transpose(1, 2).reshape(B, T, H*E).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B02"},
+		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B02"},
 		Evidence: "https://github.com/jsbaan/transformer-from-scratch/pull/6",
 		Plant:    rearranged(nil, untransposed),
 	},
@@ -45,14 +45,14 @@ var heads = []Mistake{
 		ID: "heads-merge-strided", Title: "features of the heads taken in turn when they are merged",
 		Explanation: "The joined row takes one feature of each head in turn.",
 		Fix:         "Join heads whole, one after another.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B05"},
+		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B05"},
 		Plant: rearranged(nil, strided),
 	},
 	{
 		ID: "heads-merge-reversed", Title: "the heads merged in reverse order",
 		Explanation: "The last head's context stands first before the output projection.",
 		Fix:         "Join the heads in their order, also when they come from several shards.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"A31"},
+		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"A31"},
 		Evidence: "https://github.com/alibaba/ChatLearn/pull/277",
 		Plant:    rearranged(nil, reversed),
 	},
@@ -90,7 +90,7 @@ var heads = []Mistake{
 		ID: "heads-averaged", Title: "the context averaged over the heads",
 		Explanation: "Every head gives the mean of all heads' contexts to the output projection.",
 		Fix:         "Join the heads side by side, and let the output projection mix them.",
-		Family:      Heads, Kind: Altered, Stage: Score, Needs: "a layer of two heads or more", Refs: []string{"B12"},
+		Family:      Heads, Kind: Altered, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B12"},
 		Evidence: "https://github.com/awf/functional-transformer/issues/8",
 		Plant:    headsAveraged,
 	},
@@ -140,7 +140,12 @@ func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) fun
 		if p.Layer == nil || p.Layer.Heads == 1 {
 			return false
 		}
-		p.Layer.Split, p.Layer.Merge = split, merge
+		if split != nil {
+			p.Layer.Split = split
+		}
+		if merge != nil {
+			p.Layer.Merge = merge
+		}
 		return true
 	}
 }

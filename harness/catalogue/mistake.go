@@ -26,7 +26,8 @@ type Mistake struct {
 	// direction say something.
 	Random bool
 
-	// Plant makes the mistake. It says false when the problem has nothing to get wrong so.
+	// Plant makes the mistake: it puts new arrays in the place of those that it changes, and writes to
+	// none. It says false when the problem has nothing to get wrong so.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
 }
 
@@ -71,10 +72,11 @@ const (
 type Stage int
 
 // The stages, in the order of the computation. What comes before a mistake's stage can be shared with
-// the right computation: see [oracle.Problem.Later].
+// the right computation: see [oracle.Problem.Later] and [oracle.Problem.AfterContext].
 const (
 	Projection Stage = iota // inputs, parameters, or what becomes of queries, keys and values before they meet
-	Score                   // scores, masks, softmax, context, output
+	Score                   // scores, masks, softmax
+	Context                 // what becomes of the context: heads merged, the output projection, the result
 )
 
 // Mistakes are all of them.

@@ -45,10 +45,13 @@ func (f *finding) because(format string, args ...any) *finding {
 var checklist = []func(*evidence) *finding{
 	otherShape,
 	dead,
+	interrupted,
 	replayed,
+	interrupted,
 	rounding,
 	reordered,
 	replayedPair,
+	interrupted,
 	nonFinite,
 	unwritten,
 	rowsOfAMask,
@@ -108,6 +111,29 @@ func dead(e *evidence) *finding {
 	return nil
 }
 
+// interrupted: not all was tried, so that nothing can be said of what no mistake gives.
+func interrupted(e *evidence) *finding {
+	if e.cut == "" {
+		return nil
+	}
+	f := found(Unclear, "interrupted: %s", e.cut)
+	if nearest, off := e.nearest(); off <= near {
+		f.because("of what was tried, %s comes nearest: residual %.2g", nearest.Title, off)
+	}
+	return f
+}
+
+// nearest is the mistake whose values come nearest to the output.
+func (e *evidence) nearest() (m catalogue.Mistake, off float64) {
+	off = math.Inf(1)
+	for _, r := range e.candidates {
+		if d := distance(e.part.got, r.outputs[0]); d < off {
+			m, off = r.mistake, d
+		}
+	}
+	return m, off
+}
+
 // replayed: the output is that of a mistake made on this case.
 func replayed(e *evidence) *finding {
 	e.matches = e.singles()
@@ -116,7 +142,7 @@ func replayed(e *evidence) *finding {
 
 // replayedPair: it is that of two mistakes made at once.
 func replayedPair(e *evidence) *finding {
-	if !affordable(e.problem, len(e.replays)) {
+	if !e.affordable() {
 		return nil
 	}
 	e.matches = e.pairs()
@@ -214,7 +240,7 @@ func (e *evidence) directed() bool {
 		return true
 	}
 	for _, r := range e.replays {
-		if !r.mistake.Random && math.Abs(e.towards(r.outputs[0])) > cosine {
+		if !r.mistake.Random && math.Abs(e.part.towards(r.outputs[0])) > cosine {
 			return true
 		}
 	}
@@ -261,7 +287,7 @@ func rowsOfAMask(e *evidence) *finding {
 	if witness == "" {
 		return nil
 	}
-	wrong := wrongRows(e.c)
+	wrong := wrongRows(e.part.c)
 	for _, r := range e.replays {
 		if r.mistake.Kind == catalogue.Missing && slices.Equal(wrong, wrongRows(r.against[0])) {
 			return found(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness).
@@ -280,8 +306,8 @@ func (e *evidence) sensitiveRow() string {
 	}
 	unscaled := wrongRows(e.replays[i].against[0])
 	rows := e.c.WantShape[len(e.c.WantShape)-2]
-	for row, wrong := range wrongRows(e.c) {
-		if !wrong && unscaled[row] && e.visible[row] >= 2 {
+	for i, wrong := range wrongRows(e.part.c) {
+		if row := e.part.row(i); !wrong && unscaled[i] && e.visible[row] >= 2 {
 			return fmt.Sprintf("row %d of %s", row%rows, e.structure.label(row/rows))
 		}
 	}
@@ -394,7 +420,7 @@ func nothingFits(e *evidence) *finding {
 
 // untried says so where two mistakes at once were not looked for.
 func (e *evidence) untried(f *finding) *finding {
-	if !affordable(e.problem, len(e.replays)) {
+	if !e.affordable() {
 		f.because("two mistakes at once, which can lead as far, were not tried: the case is large")
 	}
 	return f

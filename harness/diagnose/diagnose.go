@@ -2,10 +2,10 @@ package diagnose
 
 import (
 	"context"
-
+	"fmt"
 	"slices"
-	"sync"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -22,42 +22,84 @@ type Diagnosis struct {
 
 // evidence is everything that the checklist looks at.
 type evidence struct {
+	ctx       context.Context
 	problem   *oracle.Problem
 	truth     compare.Expected
 	got       []float64
 	c         compare.Comparison
 	visible   []int // keys that each row sees
 	structure Structure
-	replays   []replay
 	matches   []Match // what a check found that looks for them
+
+	reference  *Reference
+	part       part     // of the output, that mistakes are made on
+	candidates []replay // that may be the mistake
+	replays    []replay // those of them that the part sees
+	cut        string   // what was not tried, because ctx ended
+}
+
+// part is what an output is in the rows of a sample.
+type part struct {
+	sample
+	got []float64
+	c   compare.Comparison
 }
 
 // Reference is what outputs are held against: a problem, its truth, and what every mistake makes of
 // it, which is worked out once, when it is first asked for. It may be used from several goroutines.
 type Reference struct {
-	problem *oracle.Problem
-	truth   compare.Expected
-	replays func() []replay
+	problem  *oracle.Problem // shared
+	truth    compare.Expected
+	sample   sample
+	mistakes []catalogue.Mistake
+	made     []*replay     // of each of them, nil: not yet
+	turn     chan struct{} // of who makes them
 }
 
-// NewReference is that of a problem whose right result is the truth.
+// NewReference is that of a problem whose right result is the truth. Where the problem is
+// [oracle.Problem.Shared], and the truth its own, less is computed twice. Nobody may write to its arrays
+// from then on.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
-	return &Reference{p, truth, sync.OnceValue(func() []replay { return replays(p, truth) })}
+	return &Reference{
+		problem: p.Shared(), truth: truth, sample: newSample(p, truth),
+		mistakes: catalogue.Mistakes, made: make([]*replay, len(catalogue.Mistakes)), turn: make(chan struct{}, 1),
+	}
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
-// are run only when the output fails.
+// are run only when the output fails. When ctx ends it says what is known by then, and that it was
+// interrupted.
 func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Comparison) Diagnosis {
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	e := &evidence{problem: r.problem, truth: r.truth, got: got, c: c}
+	e := &evidence{ctx: ctx, problem: r.problem, truth: r.truth, got: got, c: c, reference: r}
 	if c.SameShape() {
 		e.visible = r.problem.Visible()
 		e.structure = structure(c, e.visible)
-		e.replays = r.visibleReplays()
+		e.part = part{sample: r.sample, got: r.sample.of(got), c: c}
+		if r.sample.partial() {
+			e.part.c = compare.Outputs(r.sample.truth.Shape, e.part.got, r.sample.truth)
+		}
+		e.replay()
 	}
 	return e.conclude(checklist)
+}
+
+// replay makes the mistakes. One that the part does not see may be seen elsewhere.
+func (e *evidence) replay() {
+	all, missing := e.reference.replays(e.ctx)
+	if missing > 0 {
+		e.cut = fmt.Sprintf("%d of %d mistakes were not tried on this case, and no two at once", missing, len(e.reference.mistakes))
+	}
+	for _, made := range all {
+		if made.visible() {
+			e.replays = append(e.replays, made)
+		}
+		if !made.mistake.Random && (made.visible() || e.part.partial()) {
+			e.candidates = append(e.candidates, made)
+		}
+	}
 }
 
 // DiagnoseUnknown classifies an output of which no more is known than the truth.
@@ -90,7 +132,7 @@ func (e *evidence) conclude(checklist []func(*evidence) *finding) Diagnosis {
 		}
 	}
 	d.Matches = e.matches
-	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature)
+	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature) && e.cut == ""
 	return d
 }
 

@@ -2,10 +2,7 @@ package diagnose
 
 import (
 	"math"
-	"runtime"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
@@ -62,13 +59,21 @@ type search struct {
 // everything and nothing.
 const near = 0.05
 
+// passed notes how far a computation is from an output that it does not explain. Among numbers alone is one
+// nearer than another.
+func (s *search) passed(distance float64) {
+	if distance < s.next {
+		s.next = distance
+	}
+}
+
 // holds compares an output, or a part of it, with that of mistakes, by the same measure as with a
 // right one: within the noise of the mistaken computation, and near it.
 func (s *search) holds(got []float64, wrong compare.Expected) (compare.Comparison, bool) {
 	c := compare.Outputs(wrong.Shape, got, wrong)
 	ok := c.OK() && c.Rel <= near
-	if !ok && c.NonFinite == 0 && c.Rel < s.next { // among numbers alone is one nearer than another
-		s.next = c.Rel
+	if !ok && c.NonFinite == 0 {
+		s.passed(c.Rel)
 	}
 	return c, ok
 }
@@ -78,6 +83,30 @@ func (s *search) try(got []float64, wrong compare.Expected, mistakes ...catalogu
 	if c, ok := s.holds(got, wrong); ok {
 		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
 	}
+}
+
+// distance is RMS(got - want) / RMS(want) of what is a number in both; infinite where one alone is, or
+// they are infinite in other ways.
+func distance(got, want []float64) float64 {
+	var off, size float64
+	for i, w := range want {
+		g := got[i]
+		switch d := g - w; {
+		case g == w || math.IsNaN(g) && math.IsNaN(w):
+			if !math.IsInf(w, 0) && !math.IsNaN(w) {
+				size += w * w
+			}
+		case math.IsNaN(d) || math.IsInf(d, 0):
+			return math.Inf(1)
+		default:
+			off += d * d
+			size += w * w
+		}
+	}
+	if off == 0 {
+		return 0
+	}
+	return math.Sqrt(off / size)
 }
 
 // matches gives what was found, unless something else comes as near.
@@ -91,86 +120,60 @@ func (s *search) matches() []Match {
 	return s.found
 }
 
-// singles looks for one mistake that explains the output.
+// singles looks for one mistake that explains the output. Values alone say of most of them that they do
+// not; what is left is made again with its noise.
 func (e *evidence) singles() []Match {
 	s := &search{next: math.Inf(1)}
-	for _, r := range e.replays {
-		if !r.mistake.Random {
-			s.try(e.got, r.outputs[0], r.mistake)
+	for _, r := range e.candidates {
+		if off := distance(e.part.got, r.outputs[0]); !(off <= near) {
+			s.passed(off)
+		} else {
+			e.confirm(s, r.mistake)
 		}
+	}
+	if e.ctx.Err() != nil {
+		e.cut = "mistakes that come near were not made with their noise, and no two mistakes at once"
+		return nil
 	}
 	return s.matches()
 }
 
-// pairs looks for two mistakes that explain it together, first in one batch element that is wrong
-// and, where they do so there, in all. Left out are random mistakes, which cannot be replayed, and
-// those that may reach from one batch element to another.
-func (e *evidence) pairs() []Match {
-	if len(e.structure.WrongBatches) == 0 {
-		return nil // too much noise everywhere, and nowhere a mistake
-	}
-	var candidates []catalogue.Mistake
-	for _, r := range e.replays {
-		if !r.mistake.Random {
-			candidates = append(candidates, r.mistake)
+// confirm holds a mistake against the output in more and more rows, with its noise: those of the part, some
+// that are wrong, and all.
+func (e *evidence) confirm(s *search, mistakes ...catalogue.Mistake) {
+	wrong := planted(e.problem, nil, mistakes...)
+	width := last(e.c.WantShape)
+	if e.part.partial() {
+		for _, rows := range [][]int{e.part.rows, e.someWrongRows(8)} {
+			f, err := wrong.Rows(e.ctx, rows, oracle.WithNoise)
+			if err != nil {
+				return
+			}
+			if _, ok := s.holds(rowsOf(e.got, rows, width), expected(f)); len(rows) > 0 && !ok {
+				return
+			}
 		}
 	}
-	searches := make([]search, len(candidates))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range candidates {
-		group.Go(func() error {
-			searches[i] = e.pairsWith(candidates[i], candidates[i+1:])
-			return nil
-		})
+	f, err := wrong.Rows(e.ctx, nil, oracle.WithNoise)
+	if err != nil {
+		return
 	}
-	_ = group.Wait()
-	all := search{next: math.Inf(1)}
-	for _, s := range searches {
-		all.found, all.next = append(all.found, s.found...), math.Min(all.next, s.next)
+	out := expected(f)
+	if e.part.partial() && compare.Outputs(out.Shape, out.Value, e.truth).OK() {
+		return // nobody sees it, and it explains nothing
 	}
-	return all.matches()
+	s.try(e.got, out, mistakes...)
 }
 
-// pairsWith tries a mistake with each of others. What comes before the scores is computed once where
-// the other one changes only what comes later.
-func (e *evidence) pairsWith(a catalogue.Mistake, others []catalogue.Mistake) search {
-	b, size := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches
-	s := search{next: math.Inf(1)}
-	alone := e.problem.Clone()
-	if !a.Plant(alone, nil) || !alone.Local() {
-		return s
+// someWrongRows are up to so many rows that are outside the noise, spread over all of them.
+func (e *evidence) someWrongRows(most int) []int {
+	rows := places(wrongRows(e.c))
+	if len(rows) <= most {
+		return rows
 	}
-	shared := alone.Only(b).Shared()
-	for _, other := range others {
-		wrong := planting(alone, other)
-		if !other.Plant(wrong, nil) || !wrong.Local() {
-			continue
-		}
-		part := wrong.Only(b)
-		if other.Stage == catalogue.Score {
-			part.Beside(shared)
-		}
-		if _, ok := s.holds(e.got[b*size:][:size], expected(part.Run())); ok {
-			s.try(e.got, expected(wrong.Run()), a, other)
-		}
+	var some []int
+	for _, i := range spreadOver(len(rows), most) {
+		some = append(some, rows[i])
 	}
-	return s
-}
-
-// affordable says whether all pairs of n mistakes can be made in about a second: whether their
-// multiplications in one batch element are not too many.
-func affordable(p *oracle.Problem, n int) bool {
-	const multiplications = 1e9
-	query, key := p.Query.Shape, p.Key.Shape
-	width, queries, keys := float64(last(query)), float64(query[len(query)-2]), float64(key[len(key)-2])
-	if p.Past != nil {
-		keys += float64(p.Past.Key.Shape[2])
-	}
-	heads := float64(len(p.Query.Value)/query[0]) / (width * queries)
-	work := heads * 2 * queries * keys * width
-	if p.Layer != nil {
-		work += 2 * (queries + keys) * width * width
-	}
-	return work*float64(n*n)/2 <= multiplications
+	return some
 }

@@ -1,17 +1,26 @@
 package diagnose
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
 
-// draws is how often a random mistake is made on a case, to see how much its outputs vary.
-const draws = 8
+// How often a random mistake is made on a case, to see how much its outputs vary: those of a large case
+// are averages of so many numbers that they hardly do, and each needs its own keys and values.
+const (
+	draws        = 8
+	drawsOnLarge = 2
+)
 
 // Band is what one mistake looks like on this case, against the truth: least and greatest over
 // its draws.
@@ -29,14 +38,17 @@ func (r *Range) add(v float64) {
 	r.Min, r.Max = math.Min(r.Min, v), math.Max(r.Max, v)
 }
 
-// replay is one mistake made on the case.
+// replay is one mistake made on the sample of a case, without noise.
 type replay struct {
 	mistake catalogue.Mistake
-	outputs []compare.Expected   // one, or one for each draw
+	outputs [][]float64          // one, or one for each draw; none where it does not apply
 	against []compare.Comparison // each output against the truth
 }
 
-// visible says whether the case can see the mistake: its output is outside the noise.
+// applies says whether the case has something to get wrong so.
+func (r replay) applies() bool { return len(r.outputs) > 0 }
+
+// visible says whether the sample can see the mistake: its output is outside the noise.
 func (r replay) visible() bool {
 	return slices.ContainsFunc(r.against, func(c compare.Comparison) bool { return !c.OK() })
 }
@@ -52,51 +64,102 @@ func (r replay) band() Band {
 	return b
 }
 
-// replays makes every mistake that applies to the case.
-func replays(p *oracle.Problem, truth compare.Expected) []replay {
-	var all []replay
-	shared := p.Shared()
-	for _, m := range catalogue.Mistakes {
-		r := replay{mistake: m}
-		n := 1
-		if m.Random {
-			n = draws
-		}
-		for i := range n {
-			wrong := planting(shared, m)
-			if !m.Plant(wrong, rand.New(rand.NewPCG(1, uint64(i)))) {
-				break
-			}
-			out := expected(wrong.Run())
-			r.outputs = append(r.outputs, out)
-			r.against = append(r.against, compare.Outputs(out.Shape, out.Value, truth))
-		}
-		if len(r.outputs) > 0 {
-			all = append(all, r)
+// replays makes every mistake that was not made before, and gives those that apply, in the order of the
+// catalogue. When ctx ends it gives what there is, and says how many mistakes are missing.
+func (r *Reference) replays(ctx context.Context) (all []replay, missing int) {
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return nil, len(r.mistakes)
+	}
+	r.makeAll(ctx)
+	for _, made := range r.made {
+		switch {
+		case made == nil:
+			missing++
+		case made.applies():
+			all = append(all, *made)
 		}
 	}
-	return all
+	return all, missing
 }
 
-// planting is a copy of a problem for a mistake: it shares what comes before the mistake.
-func planting(shared *oracle.Problem, m catalogue.Mistake) *oracle.Problem {
-	if m.Stage == catalogue.Score {
-		return shared.Later()
+// makeAll makes what is missing, random mistakes last: nobody asks for their products again.
+func (r *Reference) makeAll(ctx context.Context) {
+	var done atomic.Int64
+	for _, random := range []bool{false, true} {
+		var group errgroup.Group
+		group.SetLimit(r.together())
+		for i, m := range r.mistakes {
+			if m.Random != random || r.made[i] != nil {
+				continue
+			}
+			group.Go(func() error {
+				if made, err := r.replay(ctx, m); err == nil {
+					r.made[i] = made
+				}
+				Progress{"mistakes made", int(done.Add(1)), len(r.mistakes)}.Tell(ctx)
+				return nil
+			})
+		}
+		_ = group.Wait()
 	}
-	return shared.Clone()
+}
+
+// together is how many mistakes are made at once. Those of a large case use all cores by themselves, and
+// much memory.
+func (r *Reference) together() int {
+	if r.sample.partial() {
+		return min(2, runtime.GOMAXPROCS(0))
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// replay makes one mistake. The error is that ctx ended.
+func (r *Reference) replay(ctx context.Context, m catalogue.Mistake) (*replay, error) {
+	made := &replay{mistake: m}
+	rows, n := r.sample.rows, 1
+	if m.Random {
+		rows, n = r.sample.first, draws
+	}
+	if m.Random && r.sample.partial() {
+		n = drawsOnLarge
+	}
+	truth := some(r.truth, rows)
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		wrong := planted(r.problem, rand.New(rand.NewPCG(1, uint64(i))), m)
+		if wrong == nil {
+			break
+		}
+		out, err := wrong.Rows(ctx, rows, oracle.ValuesAlone)
+		if err != nil {
+			return nil, err
+		}
+		made.outputs = append(made.outputs, out.Value)
+		made.against = append(made.against, compare.Outputs(out.Shape, out.Value, truth))
+	}
+	return made, nil
+}
+
+// planted is a problem with mistakes made, one after the other; nil where one does not apply. It takes from
+// a shared problem what comes before them.
+func planted(shared *oracle.Problem, r *rand.Rand, mistakes ...catalogue.Mistake) *oracle.Problem {
+	wrong := shared.Later()
+	if !slices.ContainsFunc(mistakes, func(m catalogue.Mistake) bool { return m.Stage != catalogue.Context }) {
+		wrong = shared.AfterContext()
+	}
+	for _, m := range mistakes {
+		if !m.Plant(wrong, r) {
+			return nil
+		}
+	}
+	return wrong
 }
 
 func expected(f oracle.Field) compare.Expected {
 	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
-}
-
-// visibleReplays are those that the case can see.
-func (r *Reference) visibleReplays() []replay {
-	var seen []replay
-	for _, made := range r.replays() {
-		if made.visible() {
-			seen = append(seen, made)
-		}
-	}
-	return seen
 }

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -48,49 +49,73 @@ func (s Sight) Class() []int {
 func (r *Reference) Sight() Sight {
 	var s Sight
 	made := map[string]replay{}
-	var groups [][]replay
-	for _, replay := range r.replays() {
+	var groups []group
+	all, _ := r.replays(context.Background()) // which never ends
+	for _, replay := range all {
 		made[replay.mistake.ID] = replay
-		if replay.visible() {
-			groups = grouped(groups, replay)
+		if r.sees(replay) {
+			groups = r.grouped(groups, replay)
 		}
 	}
 	for _, m := range catalogue.Mistakes {
 		switch replay, applies := made[m.ID]; {
 		case !applies:
 			s.Absent = append(s.Absent, m)
-		case replay.visible():
+		case r.sees(replay):
 			s.Seen = append(s.Seen, m)
 		default:
 			s.Blind = append(s.Blind, Blindness{m, r.why(replay)})
 		}
 	}
-	for _, group := range groups {
-		var alike []catalogue.Mistake
-		for _, replay := range group {
-			alike = append(alike, replay.mistake)
-		}
-		if len(alike) > 1 {
-			s.Alike = append(s.Alike, alike)
+	for _, g := range groups {
+		if len(g.alike) > 1 {
+			s.Alike = append(s.Alike, g.alike)
 		}
 	}
 	return s
 }
 
-// grouped adds a mistake to the group whose output it gives, within the noise of that, or begins one.
-// No two random outputs are alike.
-func grouped(groups [][]replay, made replay) [][]replay {
-	for i, group := range groups {
-		first := group[0]
-		if made.mistake.Random || first.mistake.Random {
+// sees says whether a mistake shows in the sample or, where that is not all, elsewhere.
+func (r *Reference) sees(made replay) bool {
+	if made.visible() || !r.sample.partial() || made.mistake.Random {
+		return made.visible()
+	}
+	f := r.make(made.mistake, nil, oracle.ValuesAlone)
+	return !compare.Outputs(f.Shape, f.Value, r.truth).OK()
+}
+
+// make makes a mistake that applies, in some rows; nil: all.
+func (r *Reference) make(m catalogue.Mistake, rows []int, d oracle.Detail) oracle.Field {
+	f, _ := planted(r.problem, nil, m).Rows(context.Background(), rows, d)
+	return f
+}
+
+// group is mistakes that give the same output.
+type group struct {
+	alike []catalogue.Mistake
+	first []float64         // the output of the first of them
+	noise *compare.Expected // the same with its noise; nil until somebody comes near
+}
+
+// grouped adds a mistake to the group whose output it gives, within the noise of that and near it, or begins
+// one. No two random outputs are alike.
+func (r *Reference) grouped(groups []group, made replay) []group {
+	out := made.outputs[0]
+	for i := range groups {
+		g := &groups[i]
+		if made.mistake.Random || g.alike[0].Random || !(distance(out, g.first) <= near) {
 			continue
 		}
-		if out := made.outputs[0]; compare.Outputs(out.Shape, out.Value, first.outputs[0]).OK() {
-			groups[i] = append(group, made)
+		if g.noise == nil {
+			noise := expected(r.make(g.alike[0], r.sample.rows, oracle.WithNoise))
+			g.noise = &noise
+		}
+		if compare.Outputs(g.noise.Shape, out, *g.noise).OK() {
+			g.alike = append(g.alike, made.mistake)
 			return groups
 		}
 	}
-	return append(groups, []replay{made})
+	return append(groups, group{alike: []catalogue.Mistake{made.mistake}, first: out})
 }
 
 // why says by what a mistake is hidden: what the case has too little of, where the output is the

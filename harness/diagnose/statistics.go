@@ -66,12 +66,12 @@ func (e *evidence) copied(row int) bool {
 	return false
 }
 
-// towards is the cosine between the output's error and a mistake's, both in sigma.
-func (e *evidence) towards(wrong compare.Expected) float64 {
+// towards is the cosine between the output's error and a mistake's, both in sigma, in the rows of the part.
+func (p part) towards(wrong []float64) float64 {
 	var ab, aa, bb float64
-	for i, w := range e.truth.Value {
-		if s := e.truth.Sigma[i]; s > 0 {
-			a, b := (e.got[i]-w)/s, (wrong.Value[i]-w)/s
+	for i, w := range p.truth.Value {
+		if s := p.truth.Sigma[i]; s > 0 {
+			a, b := (p.got[i]-w)/s, (wrong[i]-w)/s
 			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
 		}
 	}

@@ -171,9 +171,12 @@ func (p *Problem) Clone() *Problem {
 	return q
 }
 
-// Shared is a problem like p that remembers what it computes for those who are made [Problem.Later] from it.
-// Nobody may write to its arrays from then on.
+// Shared is a problem like p that remembers what it computes for those who are made [Problem.Later] from it;
+// p itself where it does so already. Nobody may write to its arrays from then on.
 func (p *Problem) Shared() *Problem {
+	if p.memo != nil && p.memo.first == p {
+		return p
+	}
 	q := p.Later()
 	known := &products{room: roomForProducts}
 	if p.memo != nil {
