@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/oracle"
 )
 
 // Class is what sort of failure an output is.
@@ -289,12 +290,21 @@ func rowsOfAMask(e *evidence) *finding {
 	}
 	wrong := wrongRows(e.part.c)
 	for _, r := range e.replays {
-		if r.mistake.Kind == catalogue.Missing && slices.Equal(wrong, wrongRows(r.against[0])) {
+		if r.mistake.Kind == catalogue.Missing && slices.Equal(wrong, wrongRows(r.against[0])) && e.touches(r.mistake) {
 			return found(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness).
 				because("the wrong rows are those that change with %s, but the output is not that", r.mistake.Title)
 		}
 	}
 	return nil
+}
+
+// touches says whether the wrong rows are those that a mistake changes, also where they are not in the part.
+func (e *evidence) touches(m catalogue.Mistake) bool {
+	if !e.part.partial() {
+		return true
+	}
+	f, err := planted(e.problem, nil, m).Rows(e.ctx, nil, oracle.ValuesAlone)
+	return err == nil && slices.Equal(wrongRows(e.c), wrongRows(compare.Outputs(f.Shape, f.Value, e.truth)))
 }
 
 // sensitiveRow names a right row that sees two keys or more and is not saturated: leaving out
@@ -380,12 +390,12 @@ const (
 const beyond = 1.5
 
 // randomCosine is how much outputs of random weights have in common with the truth: the most of
-// all draws, and half as much again; 0 where there are no weights.
+// all draws, and more by chance; 0 where there are no weights.
 func (e *evidence) randomCosine() float64 {
 	limit := 0.0
 	for _, r := range e.replays {
 		if b := r.band(); r.mistake.Kind == catalogue.Unloaded {
-			limit = math.Max(limit, 1.5*math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max)))
+			limit = math.Max(limit, e.part.chance()*math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max)))
 		}
 	}
 	return math.Min(limit, 1)

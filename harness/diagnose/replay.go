@@ -15,12 +15,23 @@ import (
 	"github.com/difftest/difftest/harness/oracle"
 )
 
-// How often a random mistake is made on a case, to see how much its outputs vary: those of a large case
-// are averages of so many numbers that they hardly do, and each needs its own keys and values.
-const (
-	draws        = 8
-	drawsOnLarge = 2
-)
+// draws is how often a random mistake is made on a case, to see how much its outputs vary. Of a large case
+// each draw needs keys and values of its own, and is most of the work: few must do.
+func (s sample) draws() int {
+	if s.partial() {
+		return 2
+	}
+	return 8
+}
+
+// chance is how much further than the draws another one may be. By chance one in thirty is more than 1.5
+// times as far as the farthest of eight, and 5 times as far as the farther of two.
+func (s sample) chance() float64 {
+	if s.partial() {
+		return 5
+	}
+	return 1.5
+}
 
 // Band is what one mistake looks like on this case, against the truth: least and greatest over
 // its draws.
@@ -119,14 +130,10 @@ func (r *Reference) together() int {
 // replay makes one mistake. The error is that ctx ended.
 func (r *Reference) replay(ctx context.Context, m catalogue.Mistake) (*replay, error) {
 	made := &replay{mistake: m}
-	rows, n := r.sample.rows, 1
+	n := 1
 	if m.Random {
-		rows, n = r.sample.first, draws
+		n = r.sample.draws()
 	}
-	if m.Random && r.sample.partial() {
-		n = drawsOnLarge
-	}
-	truth := some(r.truth, rows)
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -135,12 +142,12 @@ func (r *Reference) replay(ctx context.Context, m catalogue.Mistake) (*replay, e
 		if wrong == nil {
 			break
 		}
-		out, err := wrong.Rows(ctx, rows, oracle.ValuesAlone)
+		out, err := wrong.Rows(ctx, r.sample.rows, oracle.ValuesAlone)
 		if err != nil {
 			return nil, err
 		}
 		made.outputs = append(made.outputs, out.Value)
-		made.against = append(made.against, compare.Outputs(out.Shape, out.Value, truth))
+		made.against = append(made.against, compare.Outputs(out.Shape, out.Value, r.sample.truth))
 	}
 	return made, nil
 }

@@ -10,47 +10,46 @@ import (
 // sample is the rows of a result that mistakes are made on first: all of them, unless the case is large.
 // What a sample cannot decide is made on all rows.
 type sample struct {
-	rows    []int // by their number in (..., L); nil: all
-	first   []int // those of them for random mistakes
-	truth   compare.Expected
-	visible []int
+	rows  []int // by their number in (..., L); nil: all
+	truth compare.Expected
 }
 
 // wholeCase is how many multiplications a run may have for every mistake to be made on every row: some two
 // hundred of them then take a second.
 const wholeCase = 3e7
 
-// newSample takes, of a large case, the same positions of a few batch elements: the first and the last one,
-// in each of them one that sees no key, the one that sees the fewest, and others spread between. A function
-// counts its heads as a part of the batch element.
+// newSample takes, of a large case, some positions of one batch element: the first and the last one, others
+// spread between, one that sees no key and the one that sees the fewest. The batch element is the one whose
+// queries see the most different numbers of keys; of equals the last, which shows what was taken from the
+// first. A function counts its heads as a part of the batch element.
 func newSample(p *oracle.Problem, truth compare.Expected) sample {
-	visible := p.Visible()
 	if multiplications(p) <= wholeCase {
-		return sample{truth: truth, visible: visible}
+		return sample{truth: truth}
 	}
-	length, batch := truth.Shape[len(truth.Shape)-2], truth.Shape[0]
-	each := len(visible) / batch // rows of a batch element
-	var s sample
-	elements := spreadOver(batch, 4)
-	positions := spreadOver(length, 10)
-	for _, b := range elements {
-		positions = append(positions, remarkable(visible[b*each:][:length])...)
-	}
-	slices.Sort(positions)
-	positions = slices.Compact(positions)
-	for _, b := range elements {
-		for head := range each / length {
-			for _, i := range positions {
-				s.rows = append(s.rows, b*each+head*length+i)
-			}
+	visible := p.Visible()
+	length, each := truth.Shape[len(truth.Shape)-2], len(visible)/truth.Shape[0]
+	element, most := 0, 0
+	for b := range truth.Shape[0] {
+		if n := different(visible[b*each:][:each]); n >= most {
+			element, most = b, n
 		}
 	}
-	s.first = s.rows[:len(s.rows)/len(elements)]
-	s.truth, s.visible = some(truth, s.rows), make([]int, len(s.rows))
-	for i, row := range s.rows {
-		s.visible[i] = visible[row]
+	first := element * each
+	positions := slices.Concat(spreadOver(length, 10), remarkable(visible[first:][:length]))
+	slices.Sort(positions)
+	var s sample
+	for head := range each / length {
+		for _, i := range slices.Compact(positions) {
+			s.rows = append(s.rows, first+head*length+i)
+		}
 	}
+	s.truth = some(truth, s.rows)
 	return s
+}
+
+// different counts the different numbers.
+func different(numbers []int) int {
+	return len(slices.Compact(slices.Sorted(slices.Values(numbers))))
 }
 
 // spreadOver takes up to some of n places, the first and the last among them.

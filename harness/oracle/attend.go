@@ -4,7 +4,8 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 
 	"github.com/difftest/difftest/attention"
 )
@@ -97,7 +98,26 @@ type row struct {
 	weights, slopes  []float64 // and how steep each is in its score, but for what all share
 	sink, sinkVar    float64   // weight of the sink, and its variance as a score
 
-	own, terms, squares, ofScores []float64 // memory for weights, and for what is summed
+	runs []run // of seen
+
+	own, terms, products, noises []float64 // memory for weights, and for scores
+	sums                         contextSums
+}
+
+// run is n keys that are seen and stand side by side: the place of the first among all that are seen, and
+// among all keys.
+type run struct{ seen, key, n int }
+
+// findRuns takes apart the keys that are seen.
+func (r *row) findRuns() {
+	r.runs = r.runs[:0]
+	for n, j := range r.seen {
+		if last := len(r.runs) - 1; last >= 0 && r.runs[last].key+r.runs[last].n == j {
+			r.runs[last].n++
+			continue
+		}
+		r.runs = append(r.runs, run{n, j, 1})
+	}
 }
 
 // score gives the scores of the keys that the query sees, and their variance:
@@ -114,18 +134,36 @@ func (r *row) score(line int) {
 	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
 	r.seen, r.hidden = r.view.visible(r.head, r.index, r.seen[:0], r.hidden[:0])
 	r.scores, r.scoreVar = r.scores[:0], r.scoreVar[:0]
-	q, keys := r.q.line(line), r.partner*r.k.Shape[len(r.k.Shape)-2]
+	r.findRuns()
+	q := r.q.line(line)
 	r.noiseOfQuery(q)
+	r.multiplyKeys(q)
 	for n, j := range r.seen {
-		sum, variance := floats.Dot(q.Value, r.k.Value[(keys+j)*e:][:e]), 0.0
+		sum, variance := r.products[n], 0.0
 		if r.noise {
-			variance = (float64(e)/3+1)*roundoff*sum*sum + floats.Dot(r.terms, r.keyNoise[(keys+j)*2*e:][:2*e])
+			variance = (float64(e)/3+1)*roundoff*sum*sum + r.noises[n]
 		}
 		s, variance := r.pass.score(sum, variance)
 		s, variance = r.view.add(s, variance, r.head, r.index, j)
 		variance += r.Precision.stored * s * s
 		s, variance = r.masked(s, variance, r.hidden[n])
 		r.scores, r.scoreVar = append(r.scores, s), append(r.scoreVar, variance)
+	}
+}
+
+// multiplyKeys gives q.k of the keys that are seen, and what noise grows with.
+func (r *row) multiplyKeys(q Field) {
+	e, keys := len(q.Value), r.partner*r.k.Shape[len(r.k.Shape)-2]
+	r.products = zeros(r.products, len(r.seen))
+	if r.noise {
+		r.noises = zeros(r.noises, len(r.seen))
+	}
+	for _, run := range r.runs {
+		at := keys + run.key
+		blas64.Gemv(blas.NoTrans, 1, matrix(r.k.Value[at*e:][:run.n*e], e, e), vector(q.Value), 0, vector(r.products[run.seen:][:run.n]))
+		if r.noise {
+			blas64.Gemv(blas.NoTrans, 1, matrix(r.keyNoise[at*2*e:][:run.n*2*e], 2*e, 2*e), vector(r.terms), 0, vector(r.noises[run.seen:][:run.n]))
+		}
 	}
 }
 
@@ -229,12 +267,26 @@ func (p *Problem) sinkOf(head int) float64 {
 func (r *row) contextOf() {
 	out, width := r.context.line(r.line), last(r.v.Shape)
 	values := r.partner * r.v.Shape[len(r.v.Shape)-2]
-	for n, j := range r.seen {
-		floats.AddScaled(out.Value, r.weights[n], r.v.Value[(values+j)*width:][:width])
+	for _, run := range r.runs {
+		addRows(out.Value, r.weights[run.seen:][:run.n], r.v.Value[(values+run.key)*width:][:run.n*width], width)
 	}
 	if r.noise {
 		r.noiseOfContext(out, values)
 	}
+}
+
+// addRows adds the rows of a matrix that begin a stride apart, each times a weight, to a sum.
+func addRows(sum, weights, values []float64, stride int) {
+	blas64.Gemv(blas.Trans, 1, blas64.General{Rows: len(weights), Cols: len(sum), Stride: stride, Data: values}, vector(weights), 1, vector(sum))
+}
+
+// contextSums are sums over the keys that are seen, for each feature of the context.
+type contextSums struct {
+	w, b    []float64 // p² and p'² Var s, of each key
+	squares []float64 // Σ p² v², and behind them Σ p² Var v
+	bSquare []float64 // Σ p'² v² Var s
+	bValue  []float64 // Σ p'² v Var s
+	p2, all float64   // Σ p², Σ p'² Var s
 }
 
 // noiseOfContext is
@@ -247,45 +299,61 @@ func (r *row) contextOf() {
 //	      + rounding of p and of its division
 //	      + underflow² (1 + Σ v²)        of O, and of p
 func (r *row) noiseOfContext(out Field, values int) {
-	width, slopes := len(out.Value), r.slopes
-	if slopes == nil {
-		slopes = r.weights
-	}
-	r.squares = zeros(r.squares, 2*width) // Σ p² v², Σ p² Var v
-	r.ofScores = zeros(r.ofScores, width) // Σ p² (v - O)² Var s
-	var squareSum float64
-	for n, j := range r.seen {
-		w := r.weights[n]
-		squareSum += w * w
-		floats.AddScaled(r.squares, w*w, r.valueNoise[(values+j)*2*width:][:2*width])
-		r.carry(out.Value, slopes[n]*slopes[n]*r.scoreVar[n], r.v.Value[(values+j)*width:][:width])
-	}
-	terms := len(r.weights)
+	r.sum(values, len(out.Value))
+	s, terms := &r.sums, len(r.weights)
 	for c, sum := range out.Value {
-		variance := underflow*underflow + r.sink*r.sink*sum*sum*r.sinkVar + r.ofScores[c] + r.squares[width+c] +
-			sumOfProducts(terms, sum, r.squares[c]) + r.Precision.stored*r.squares[c] +
-			sum*sum*(sumOfProducts(terms, 1, squareSum)+2*roundoff)
-		if variance < 1e12*underflow*underflow*r.largest*float64(terms) { // elsewhere underflow is lost in it
-			variance += underflow * underflow * r.sumOfSquares(values, c)
+		others := underflow*underflow + r.sink*r.sink*sum*sum*r.sinkVar + s.squares[len(out.Value)+c] +
+			sumOfProducts(terms, sum, s.squares[c]) + r.Precision.stored*s.squares[c] +
+			sum*sum*(sumOfProducts(terms, 1, s.p2)+2*roundoff)
+		if others < 1e12*underflow*underflow*r.largest*float64(terms) { // elsewhere underflow is lost in it
+			others += underflow * underflow * r.sumOfSquares(values, c)
 		}
-		out.Variance[c] = variance
+		out.Variance[c] = others + r.ofScores(values, c, sum, others)
 	}
 }
 
-// carry adds what an error of one score does to the context.
-func (r *row) carry(context []float64, variance float64, value []float64) {
-	sums := r.ofScores[:len(value)]
+// sum fills in the sums.
+func (r *row) sum(values, width int) {
+	s, slopes := &r.sums, r.slopes
+	if slopes == nil {
+		slopes = r.weights
+	}
+	s.w, s.b, s.p2, s.all = s.w[:0], s.b[:0], 0, 0
+	for n, w := range r.weights {
+		b := slopes[n] * slopes[n] * r.scoreVar[n]
+		s.w, s.b = append(s.w, w*w), append(s.b, b)
+		s.p2, s.all = s.p2+w*w, s.all+b
+	}
+	s.squares, s.bSquare, s.bValue = zeros(s.squares, 2*width), zeros(s.bSquare, width), zeros(s.bValue, width)
+	for _, run := range r.runs {
+		at := values + run.key
+		noise, b := r.valueNoise[at*2*width:][:run.n*2*width], s.b[run.seen:][:run.n]
+		addRows(s.squares, s.w[run.seen:][:run.n], noise, 2*width)
+		addRows(s.bSquare, b, noise, 2*width)
+		addRows(s.bValue, b, r.v.Value[at*width:][:run.n*width], width)
+	}
+}
+
+// ofScores is what errors of the scores do to one feature of the context, where
+//
+//	Σ b (v - O)² = Σ b v² - 2 O Σ b v + O² Σ b
+//
+// unless the difference is so small that nothing of it would be left, beside the other noise.
+func (r *row) ofScores(values, feature int, context, others float64) float64 {
+	s := &r.sums
 	if !r.addsToOne() {
-		for c, v := range value {
-			sums[c] += variance * v * v
-		}
-		return
+		return s.bSquare[feature]
 	}
-	context = context[:len(value)]
-	for c, v := range value {
-		off := v - context[c]
-		sums[c] += variance * off * off
+	sum := s.bSquare[feature] - 2*context*s.bValue[feature] + context*context*s.all
+	if lost := 1e-6 * float64(len(s.b)) * (s.bSquare[feature] + context*context*s.all); lost <= sum+others {
+		return sum
 	}
+	sum = 0
+	for n, j := range r.seen {
+		off := r.v.Value[(values+j)*last(r.v.Shape)+feature] - context
+		sum += s.b[n] * off * off
+	}
+	return sum
 }
 
 // sumOfSquares is that of one feature of all values that are seen.

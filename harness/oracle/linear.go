@@ -3,10 +3,12 @@ package oracle
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
-	"gonum.org/v1/gonum/floats"
+	"gonum.org/v1/gonum/blas"
+	"gonum.org/v1/gonum/blas/blas64"
 )
 
 // linear is y = x W^T + b: x (B, T, In) -> (B, T, Out), of the rows that are wanted. Products of what was given,
@@ -70,23 +72,47 @@ func squares(values []float64) []float64 {
 	return all
 }
 
-// multiply is y = x W^T, (rows, in) and (out, in) -> (rows, out), of the rows that are wanted. Each number is
-// one sum over the inputs, the same whatever else is computed. A few rows are taken together, so that a row of
-// weights is used for all of them while it is near.
+// multiply is y = x W^T, (rows, in) and (out, in) -> (rows, out), of the rows that are wanted. A few rows of
+// weights are used for a few of x while they are near. Each number is the same whatever else is computed.
 func (s *pass) multiply(y, x, weight []float64, in int, rows wanted) {
-	const together = 16
-	count, out := len(x)/in, len(weight)/in
+	const together = 64
+	count, out, tiles := len(x)/in, len(weight)/in, tilesOf(weight, in)
 	s.parallel((count+together-1)/together, together*len(weight), func(block int) {
-		first, end := block*together, min(count, (block+1)*together)
-		for o := range out {
-			w := weight[o*in:][:in]
-			for row := first; row < end; row++ {
+		var sums [tileRows]float64
+		for i, tile := range tiles {
+			for row := block * together; row < min(count, (block+1)*together); row++ {
 				if rows.has(row) {
-					y[row*out+o] = floats.Dot(x[row*in:][:in], w)
+					blas64.Gemv(blas.NoTrans, 1, tile, vector(x[row*in:][:in]), 0, vector(sums[:tile.Rows]))
+					copy(y[row*out:][:out][i*tileRows:], sums[:tile.Rows])
 				}
 			}
 		}
 	})
+}
+
+// tileRows are so few that they stay near, and a multiple of the four that are multiplied at once.
+const tileRows = 16
+
+// tilesOf takes a weight apart. The last tile has zeros behind it, up to a multiple of four rows: fewer would
+// be added in another order.
+func tilesOf(weight []float64, in int) []blas64.General {
+	var tiles []blas64.General
+	for part := range slices.Chunk(weight, tileRows*in) {
+		if rest := len(part) % (4 * in); rest > 0 {
+			part = append(slices.Clip(part), make([]float64, 4*in-rest)...)
+		}
+		tiles = append(tiles, matrix(part, in, in))
+	}
+	return tiles
+}
+
+// matrix is one of rows of so many numbers, that begin a stride apart.
+func matrix(values []float64, width, stride int) blas64.General {
+	return blas64.General{Rows: (len(values) + stride - width) / stride, Cols: width, Stride: stride, Data: values}
+}
+
+func vector(values []float64) blas64.Vector {
+	return blas64.Vector{N: len(values), Inc: 1, Data: values}
 }
 
 // parallel calls f for 0 to n-1 until ctx ends, on all cores where that is worth it: work is the

@@ -14,7 +14,7 @@ type dict struct {
 }
 
 // matrix gives a parameter as rows; of one dimension each row is a number.
-func (d dict) matrix(name string) matrix {
+func (d dict) matrix(name string) table {
 	t, ok := d.state[d.prefix+name]
 	if !ok {
 		return nil
@@ -26,12 +26,12 @@ func (d dict) matrix(name string) matrix {
 	return slices.Collect(slices.Chunk(t.Float64s(), columns))
 }
 
-type matrix [][]float64
+type table [][]float64
 
-func (m matrix) flat() []float64 { return slices.Concat(m...) }
+func (m table) flat() []float64 { return slices.Concat(m...) }
 
-func (m matrix) transposed() matrix {
-	out := make(matrix, len(m[0]))
+func (m table) transposed() table {
+	out := make(table, len(m[0]))
 	for _, row := range m {
 		for i, v := range row {
 			out[i] = append(out[i], v)
@@ -52,7 +52,7 @@ func layer(c attention.Config, state attention.StateDict) *Layer {
 		width = c.EmbedDim / c.NumHeads
 	}
 	weights := inputs(c.Keys, l, width, d.matrix)
-	biases := inputs(c.Keys, l, width, func(name string) matrix { return d.matrix(biasOf(name)) })
+	biases := inputs(c.Keys, l, width, func(name string) table { return d.matrix(biasOf(name)) })
 	l.Query, l.Key, l.Value = linear(weights[0], biases[0]), linear(weights[1], biases[1]), linear(weights[2], biases[2])
 	output := outputNames[c.Keys]
 	w := d.matrix(output)
@@ -68,7 +68,7 @@ func layer(c attention.Config, state attention.StateDict) *Layer {
 	return l
 }
 
-func linear(weight, bias matrix) Linear {
+func linear(weight, bias table) Linear {
 	return Linear{Weight: weight.flat(), Bias: bias.flat(), Out: len(weight), In: len(weight[0])}
 }
 
@@ -88,13 +88,13 @@ func biasOf(weight string) string {
 
 // inputs gives the rows of query, key and value. find gives the matrix of a name: a weight, or in
 // its place the bias that belongs to it, which has rows of the same meaning.
-func inputs(keys attention.Keys, l *Layer, width int, find func(name string) matrix) [3]matrix {
+func inputs(keys attention.Keys, l *Layer, width int, find func(name string) table) [3]table {
 	sizes := [3]int{l.Heads * width, l.KVHeads * width, l.KVHeads * width}
 	switch keys {
 	case attention.SeedKeys:
-		return [3]matrix{find("W_Q"), find("W_K"), find("W_V")}
+		return [3]table{find("W_Q"), find("W_K"), find("W_V")}
 	case attention.LlamaKeys:
-		return [3]matrix{find("q_proj.weight"), find("k_proj.weight"), find("v_proj.weight")}
+		return [3]table{find("q_proj.weight"), find("k_proj.weight"), find("v_proj.weight")}
 	case attention.GPT2Keys:
 		fused := find("c_attn.weight")
 		if len(fused) > 0 && len(fused[0]) > 1 {
@@ -109,11 +109,11 @@ func inputs(keys attention.Keys, l *Layer, width int, find func(name string) mat
 	if packed := find("in_proj_weight"); packed != nil && len(packed) == 3*sizes[0] {
 		return stacked(packed, sizes)
 	}
-	return [3]matrix{find("q_proj_weight"), find("k_proj_weight"), find("v_proj_weight")}
+	return [3]table{find("q_proj_weight"), find("k_proj_weight"), find("v_proj_weight")}
 }
 
 // stacked takes three parts that stand one below the other.
-func stacked(m matrix, sizes [3]int) (parts [3]matrix) {
+func stacked(m table, sizes [3]int) (parts [3]table) {
 	if m == nil {
 		return parts
 	}
@@ -124,7 +124,7 @@ func stacked(m matrix, sizes [3]int) (parts [3]matrix) {
 }
 
 // grouped takes the parts of each key head in turn: its query heads, its key, its value.
-func grouped(m matrix, l *Layer, width int) (parts [3]matrix) {
+func grouped(m table, l *Layer, width int) (parts [3]table) {
 	if m == nil {
 		return parts
 	}
