@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
 	"github.com/difftest/difftest/harness/subject"
@@ -36,9 +37,13 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		read[name] = checkCase(ctx, r, suite, s, name)
+		read[name] = checkCase(diagnose.Within(ctx, name), r, suite, s, name)
 	}
-	r.Causes = causes(ctx, r.Results, read)
+	found := causes(diagnose.Within(ctx, "causes"), r.Results, read)
+	if err := ctx.Err(); err != nil {
+		return r, err // what speaks against a cause was not looked for in full
+	}
+	r.Causes = found
 	return r, brokenError(r.Broken)
 }
 
@@ -51,6 +56,9 @@ func checkCase(ctx context.Context, r *Report, suite fs.FS, s Subject, name stri
 			r.Results = append(r.Results, result)
 			r.AddSource(c.Provenance.Source())
 		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return nil // it was not judged
 	}
 	if err != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})

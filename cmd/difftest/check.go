@@ -54,9 +54,11 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what check
 	if err != nil {
 		return err
 	}
-	result, err := harness.Judge(cmd.Context(), c, a.Shape, got)
+	ctx, done := followed(cmd)
+	result, err := harness.Judge(ctx, c, a.Shape, got)
+	done()
 	if err != nil {
-		return exit(exitBroken, "%w", err)
+		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}
 	result.Rerun = "difftest check " + c.Name + " " + shellWord(what.output) + suite.flag()
 	if what.weights != "" {
@@ -65,11 +67,11 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what check
 		}
 		result.Rerun += " --weights " + shellWord(what.weights)
 	}
-	return finish(cmd.OutOrStdout(), format, &report.Report{
+	return interrupted(ctx, finish(cmd.OutOrStdout(), format, &report.Report{
 		Subject: what.output,
 		Suite:   c.Provenance.Source(),
 		Results: []report.Result{result},
-	})
+	}))
 }
 
 // checkWeights adds to a result what is wrong with the attention weights.

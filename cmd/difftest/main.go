@@ -3,10 +3,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
 	"github.com/spf13/cobra"
 )
@@ -17,6 +19,8 @@ const (
 	exitUsage   = 2 // a flag or an argument is wrong
 	exitBroken  = 3 // a fixture, an output file or the harness is broken
 	exitNothing = 4 // no case was selected, or all were skipped
+
+	exitInterrupted = 130 // Ctrl-C: as a shell has it
 )
 
 func main() {
@@ -25,11 +29,18 @@ func main() {
 
 // run carries out a command line and gives its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	return runContext(ctx, args, stdout, stderr)
+}
+
+func runContext(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.Execute()
+	err := root.ExecuteContext(ctx)
 	var e *exitError
 	switch {
 	case err == nil:
@@ -55,6 +66,14 @@ func (e *exitError) Unwrap() error { return e.err }
 
 func exit(status int, format string, args ...any) error {
 	return &exitError{status, fmt.Errorf(format, args...)}
+}
+
+// interrupted is err, or that the command was interrupted, which explains it.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return exit(exitInterrupted, "interrupted")
+	}
+	return err
 }
 
 func newRoot() *cobra.Command {

@@ -19,7 +19,7 @@ func testCommand() *cobra.Command {
 and says of every output that is outside the noise of float32 what is wrong with it.
 
 Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken,
-4 no case was selected.`,
+4 no case was selected, 130 interrupted: the report holds what was known by then.`,
 		Example: `  difftest                     every case
   difftest --case causal       every case with that word in its name
   difftest --case 'mha/**'     every case below mha
@@ -52,14 +52,16 @@ func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, pattern
 	if err != nil {
 		return err
 	}
-	r, err := harness.Check(cmd.Context(), fsys, builtIn(), selected...)
+	ctx, done := followed(cmd)
+	r, err := harness.Check(ctx, fsys, builtIn(), selected...)
+	done()
 	if r == nil {
 		return exit(exitBroken, "%w", err)
 	}
 	for i := range r.Results {
 		r.Results[i].Rerun = "difftest --case " + r.Results[i].Case + suite.flag()
 	}
-	return finish(cmd.OutOrStdout(), format, r)
+	return interrupted(ctx, finish(cmd.OutOrStdout(), format, r))
 }
 
 // builtIn is the implementation in the package attention.

@@ -22,3 +22,11 @@ func (p Progress) Tell(ctx context.Context) {
 		hear(p)
 	}
 }
+
+// Within is a context whose progress is told as that of a part of the work.
+func Within(ctx context.Context, part string) context.Context {
+	return WithProgress(ctx, func(p Progress) {
+		p.Stage = part + ", " + p.Stage
+		p.Tell(ctx)
+	})
+}
