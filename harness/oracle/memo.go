@@ -206,7 +206,7 @@ func (p *products) take(s *pass, y, x []float64, l Linear, rows wanted) bool {
 		return false
 	}
 	columns, missing := in.find(l.Weight)
-	if len(missing) > 0 && rows == nil && s.ctx.Err() == nil {
+	if len(missing) > 0 && rows == nil {
 		p.add(s, in, columns, missing, l.Weight)
 	}
 	p.mu.Unlock()
