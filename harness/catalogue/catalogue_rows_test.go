@@ -54,3 +54,18 @@ func TestMistakesInSomeRows(t *testing.T) {
 		require.Equal(t, bits(right), bits(shared.Later().Run()), "%s was changed", name)
 	}
 }
+
+// A context that is mixed over the heads, and then merged so that a row has parts of few of them.
+func TestMixedHeadsInSomeRows(t *testing.T) {
+	c, err := fixture.Read(fixtures.FS, "mha/causal")
+	require.NoError(t, err)
+	p := oracle.FromCase(c).Clone()
+	for _, id := range []string{"heads-averaged", "heads-merge-untransposed"} {
+		m, _ := catalogue.ByID(id)
+		require.True(t, m.Plant(p, nil))
+	}
+	whole := p.Run()
+	one, err := p.Rows(t.Context(), []int{10}, oracle.ValuesAlone)
+	require.NoError(t, err)
+	require.Equal(t, whole.Value[10*40:][:40], one.Value)
+}

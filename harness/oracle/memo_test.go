@@ -79,3 +79,15 @@ func TestAnInterruptedRunIsForgotten(t *testing.T) {
 	require.Equal(t, p.Clone().Run(), p.Run())
 	require.Equal(t, p.Clone().Run(), p.AfterContext().Run())
 }
+
+// Two rows whose hashes are the same by chance are not taken for one another.
+func TestEqualHashesAreNotEnough(t *testing.T) {
+	known, other := []float64{1, 2, 3, 4}, []float64{1, 2, 3, 5}
+	b := &block{value: []float64{30}, weight: known, n: 1}
+	in := &input{value: known, width: 4, columns: map[uint64][]column{hash(known): {{b, 0}}, hash(other): {{b, 0}}}, rows: map[uint64][]int{hash(other): {0}}}
+	_, missing := in.find(known)
+	require.Empty(t, missing)
+	_, missing = in.find(other)
+	require.Equal(t, []int{0}, missing)
+	require.Nil(t, in.places(other))
+}
