@@ -158,6 +158,7 @@ func TestPairsWithWhatComesAfterTheContext(t *testing.T) {
 	x := oracle.Array{Shape: []int{3, 7, 12}, Value: values(3 * 7 * 12)}
 	p := &oracle.Problem{Query: x, Key: x, Value: x, Scale: 0.2, Layer: &oracle.Layer{Heads: 3, KVHeads: 3, Query: linear(), Key: linear(), Value: linear(), Output: linear()}}
 	causal(p)
+	p = p.Shared() // it keeps its context
 	r := NewReference(p, expected(p.Run()))
 	for _, pair := range []string{
 		"query-weight-transposed+output-bias-missing", "key-weight-transposed+heads-merge-untransposed",
