@@ -1,12 +1,16 @@
 package harness
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/catalogue"
+	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/oracle"
 	"github.com/difftest/difftest/harness/report"
@@ -16,45 +20,83 @@ import (
 // named. The output is that of the attention package, in float32.
 func TestLarge(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a minute with the race detector")
+		t.Skip("a minute or two")
 	}
 	for _, tc := range []struct {
-		mistake        string
+		name           string
 		causal, padded bool
-		change         func(*attention.Config, attention.StateDict, *attention.Inputs)
+		change         func(*attention.Config, attention.StateDict)
+		match          string
+		class          diagnose.Class
 	}{
-		{"causal-missing", true, true, func(c *attention.Config, _ attention.StateDict, _ *attention.Inputs) { c.Bidirectional = true }},
-		{"query-weight-transposed", true, false, func(_ *attention.Config, s attention.StateDict, _ *attention.Inputs) {
-			w := s["in_proj_weight"]
-			for i := range 768 {
-				for j := range i {
-					a, b := &w.Data[i*768+j], &w.Data[j*768+i]
-					*a, *b = *b, *a
-				}
-			}
-		}},
-		{"scale-missing", false, false, func(c *attention.Config, _ attention.StateDict, _ *attention.Inputs) { c.Scale = 1 }},
+		{"padded", true, true, func(c *attention.Config, _ attention.StateDict) { c.Bidirectional = true }, "causal-missing", diagnose.MissingFeature},
+		{"causal", true, false, func(_ *attention.Config, s attention.StateDict) { transposeQuery(s["in_proj_weight"]) }, "query-weight-transposed", diagnose.WrongWeights},
+		{"unmasked", false, false, func(c *attention.Config, _ attention.StateDict) { c.Scale = 1 }, "scale-missing", diagnose.MissingFeature},
+		{"never loaded", true, false, func(_ *attention.Config, s attention.StateDict) { redrawAll(s) }, "", diagnose.WrongWeights},
 	} {
-		t.Run(tc.mistake, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			c := large(tc.causal, tc.padded)
-			config, state, in := c.Layer, attention.StateDict{}, c.Inputs
+			config, state := c.Layer, attention.StateDict{}
 			for name, p := range c.State {
 				state[name] = p.Clone()
 			}
-			tc.change(&config, state, &in)
+			tc.change(&config, state)
 			m, err := attention.New(config)
 			require.NoError(t, err)
 			_, err = m.LoadStateDict(state, attention.Strict)
 			require.NoError(t, err)
-			out, err := m.Forward(in)
+			out, err := m.Forward(c.Inputs)
 			require.NoError(t, err)
-			start := userTime()
-			r, err := Judge(t.Context(), c, out.Output.Shape, out.Output.Float64s())
-			require.NoError(t, err)
-			t.Logf("user time %.1f s, largest %d MiB so far", userTime()-start, maxRSS()>>10)
-			require.Equal(t, report.Fail, r.Verdict)
-			require.Equal(t, tc.mistake, matchedIDs(r.Diagnosis), r.Diagnosis.Reasons)
+			requireNamed(t, c, out.Output.Float64s(), tc.match, tc.class)
 		})
+	}
+}
+
+// The heads of a large layer merged in other places, which no subject of the attention package does: the
+// oracle's result, rounded to float32.
+func TestLargeMerge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute or two")
+	}
+	c := large(true, true)
+	p := oracle.FromCase(c).Clone()
+	m, _ := catalogue.ByID("heads-merge-untransposed")
+	require.True(t, m.Plant(p, nil))
+	f, err := p.Rows(t.Context(), nil, oracle.ValuesAlone)
+	require.NoError(t, err)
+	for i, v := range f.Value {
+		f.Value[i] = float64(float32(v))
+	}
+	requireNamed(t, c, f.Value, m.ID, diagnose.Unclear)
+}
+
+func requireNamed(t *testing.T, c *fixture.Case, got []float64, match string, class diagnose.Class) {
+	t.Helper()
+	r, err := Judge(t.Context(), c, c.Output.Shape, got)
+	require.NoError(t, err)
+	require.Equal(t, report.Fail, r.Verdict)
+	require.Equal(t, match, matchedIDs(r.Diagnosis), r.Diagnosis.Reasons)
+	require.Equal(t, class, r.Diagnosis.Class, r.Diagnosis.Reasons)
+}
+
+// transposeQuery transposes the first third of a packed weight, (3D, D).
+func transposeQuery(w *attention.Tensor) {
+	d := w.Shape[1]
+	for i := range d {
+		for j := range i {
+			a, b := &w.Data[i*d+j], &w.Data[j*d+i]
+			*a, *b = *b, *a
+		}
+	}
+}
+
+// redrawAll draws every parameter anew, of the scale of the weights.
+func redrawAll(s attention.StateDict) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		for i := range s[name].Data {
+			s[name].Data[i] = float32(0.05 * r.NormFloat64())
+		}
 	}
 }
 
