@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"fixtures":                 {},
 	"harness/fixture":          {"attention"},
 	"harness/subject":          {"attention", "harness/fixture"},
+	"harness/protocol":         {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
 	"harness/catalogue":        {"attention", "harness/oracle"},
