@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
 	"github.com/difftest/difftest/harness/subject"
@@ -16,51 +18,77 @@ import (
 // Check runs a subject on the cases of a suite, or on the named ones only, and returns what it
 // found. The error says that the check could not be carried out in full: a case is broken (the
 // report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
-func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
+// The report is the same however many cases the subject runs at once.
+func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report, error) {
+	about := s.About()
 	names, suiteErr := fixture.Names(suite)
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(s, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
-	r := &Report{Subject: s.Name}
+	r := &Report{Subject: about.Name, Precision: string(about.Precision)}
 	if suiteErr != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
 	if len(cases) > 0 {
 		names = cases
 	}
+	checked := make([]checkedCase, len(names))
+	var jobs errgroup.Group
+	jobs.SetLimit(max(1, about.Jobs))
+	for i, name := range names {
+		jobs.Go(func() error {
+			checked[i] = checkCase(ctx, suite, s, name)
+			return nil
+		})
+	}
+	_ = jobs.Wait() // none of them fails
 	read := map[string]*fixture.Case{}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return r, err
+	for _, one := range checked {
+		if one.interrupted {
+			return r, ctx.Err()
 		}
-		read[name] = checkCase(ctx, r, suite, s, name)
+		read[one.name] = one.add(r)
 	}
 	r.Causes = causes(ctx, r.Results, read)
 	return r, brokenError(r.Broken)
 }
 
-// checkCase adds one case to a report, and returns it; nil where it is broken.
-func checkCase(ctx context.Context, r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
-	c, err := fixture.Read(suite, name)
-	if err == nil {
-		var result report.Result
-		if result, err = runCase(ctx, s, c); err == nil {
-			r.Results = append(r.Results, result)
-			r.AddSource(c.Provenance.Source())
-		}
-	}
-	if err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
-		return nil
-	}
-	return c
+// checkedCase is what was found out about one case.
+type checkedCase struct {
+	name        string
+	c           *fixture.Case
+	result      report.Result
+	err         error
+	interrupted bool // before there was a result
 }
 
-func checkKnown(s Subject, cases []string) error {
-	return checkNames("known", slices.Sorted(maps.Keys(s.Known)), cases)
+func checkCase(ctx context.Context, suite fs.FS, s Runner, name string) checkedCase {
+	one := checkedCase{name: name}
+	if ctx.Err() == nil {
+		if one.c, one.err = fixture.Read(suite, name); one.err == nil {
+			one.result, one.err = runCase(ctx, s, one.c)
+		}
+	}
+	one.interrupted = ctx.Err() != nil
+	return one
+}
+
+// add adds one case to a report, and returns it; nil where it is broken.
+func (one checkedCase) add(r *Report) *fixture.Case {
+	if one.err != nil {
+		r.Broken = append(r.Broken, report.Broken{Case: one.name, Err: one.err.Error()})
+		return nil
+	}
+	r.Results = append(r.Results, one.result)
+	r.AddSource(one.c.Provenance.Source())
+	return one.c
+}
+
+func checkKnown(known map[string]string, cases []string) error {
+	return checkNames("known", slices.Sorted(maps.Keys(known)), cases)
 }
 
 // checkNames refuses names that no case has: a typing mistake must not select nothing.
@@ -83,21 +111,26 @@ func brokenError(broken []report.Broken) error {
 }
 
 // runCase gives the verdict on one case.
-func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
-	ran := s.Run(c)
+func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
+	about := s.About()
+	judged := declared{about.Precision}
+	ran := s.Run(ctx, c)
+	if errors.Is(ran.Err, subject.ErrNotRun) {
+		return report.Result{}, fmt.Errorf("%s: %w", c.Name, ran.Err)
+	}
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
 			r.Verdict = report.Skip
 		}
-		return known(s, r), nil
+		return known(about, r), nil
 	}
-	r, err := Judge(ctx, c, ran.Output.Shape, ran.Output.Float64s())
+	r, err := judged.output(ctx, c, ran.Output)
 	if err != nil {
 		return report.Result{}, err
 	}
 	if c.Weights != nil {
-		findings, err := JudgeWeights(c, ran.Weights.Shape, ran.Weights.Float64s())
+		findings, err := judged.weights(c, ran.Weights)
 		if err != nil {
 			return report.Result{}, err
 		}
@@ -106,11 +139,11 @@ func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, er
 	if len(ran.Findings) > 0 {
 		r.Findings, r.Verdict = ran.Findings, report.Fail
 	}
-	return known(s, r), nil
+	return known(about, r), nil
 }
 
 // known turns a listed failure into the verdict known, and a listed case that passes into a failure.
-func known(s Subject, r report.Result) report.Result {
+func known(s subject.About, r report.Result) report.Result {
 	reason, listed := s.Known[r.Case]
 	if !listed {
 		return r
