@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
@@ -15,7 +18,11 @@ import (
 
 // Check runs a subject on the cases of a suite, or on the named ones only, and returns what it
 // found. The error says that the check could not be carried out in full: a case is broken (the
-// report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
+// report lists it and holds the others), a name is unknown, ctx ended (the report holds what was
+// judged by then). A wrong subject is no error.
+//
+// The subject is called from one goroutine, case by case in their order; its outputs are judged on all
+// processors meanwhile.
 func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
 	names, suiteErr := fixture.Names(suite)
 	if suiteErr != nil && len(names) == 0 {
@@ -31,32 +38,67 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 	if len(cases) > 0 {
 		names = cases
 	}
-	read := map[string]*fixture.Case{}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return r, err
-		}
-		read[name] = checkCase(ctx, r, suite, s, name)
-	}
-	r.Causes = causes(ctx, r.Results, read)
-	return r, brokenError(r.Broken)
+	return r, judgeAll(ctx, r, suite, names, func(c *fixture.Case) judgement {
+		ran := s.Run(c)
+		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, s, c, ran) }
+	})
 }
 
-// checkCase adds one case to a report, and returns it; nil where it is broken.
-func checkCase(ctx context.Context, r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
-	c, err := fixture.Read(suite, name)
-	if err == nil {
-		var result report.Result
-		if result, err = runCase(ctx, s, c); err == nil {
-			r.Results = append(r.Results, result)
-			r.AddSource(c.Provenance.Source())
+// judgement gives the verdict on what has been taken of a subject. It may run beside others.
+type judgement func(context.Context) (report.Result, error)
+
+// outcome is a case, and the verdict on it or why there is none.
+type outcome struct {
+	c      *fixture.Case
+	result report.Result
+	err    error
+}
+
+// judgeAll adds cases to a report, in their order: take gets them one after another, and what it
+// returns is called on all processors.
+func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, take func(*fixture.Case) judgement) error {
+	all := make([]outcome, len(names))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range names {
+		if ctx.Err() != nil {
+			break
 		}
+		one := &all[i]
+		if one.c, one.err = fixture.Read(suite, name); one.err != nil {
+			continue
+		}
+		judge := take(one.c)
+		group.Go(func() error {
+			one.result, one.err = judge(ctx)
+			return nil
+		})
 	}
-	if err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
-		return nil
+	_ = group.Wait() // each case keeps its own error
+	return gather(ctx, r, names, all)
+}
+
+// gather puts the cases into the report and looks for what they have in common.
+func gather(ctx context.Context, r *Report, names []string, all []outcome) error {
+	read, done := map[string]*fixture.Case{}, 0
+	for i, one := range all {
+		switch {
+		case one.err != nil:
+			r.Broken = append(r.Broken, report.Broken{Case: names[i], Err: one.err.Error()})
+		case one.c != nil:
+			r.Results = append(r.Results, one.result)
+			r.AddSource(one.c.Provenance.Source())
+			read[names[i]] = one.c
+		default:
+			continue // ctx ended before its turn
+		}
+		done++
 	}
-	return c
+	if err := ctx.Err(); err != nil {
+		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
+	}
+	r.Causes = causes(ctx, r.Results, read)
+	return brokenError(r.Broken)
 }
 
 func checkKnown(s Subject, cases []string) error {
@@ -82,9 +124,13 @@ func brokenError(broken []report.Broken) error {
 	return errors.Join(errs...)
 }
 
-// runCase gives the verdict on one case.
+// runCase runs a subject on one case and gives the verdict.
 func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
-	ran := s.Run(c)
+	return judgeRun(ctx, s, c, s.Run(c))
+}
+
+// judgeRun gives the verdict on what a subject did on a case.
+func judgeRun(ctx context.Context, s Subject, c *fixture.Case, ran subject.Result) (report.Result, error) {
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
