@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -17,8 +18,11 @@ import (
 
 // Check runs a subject on the cases of a suite, or on the named ones only, and returns what it
 // found. The error says that the check could not be carried out in full: a case is broken (the
-// report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
-// The report is the same however many cases the subject runs at once.
+// report lists it and holds the others), a name is unknown, ctx ended (the report holds what was
+// judged by then). A wrong subject is no error.
+//
+// The subject is called from one goroutine, case by case in their order, unless it says that it runs several
+// cases at once; its outputs are judged on all processors meanwhile.
 func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report, error) {
 	about := s.About()
 	names, suiteErr := fixture.Names(suite)
@@ -35,56 +39,93 @@ func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report
 	if len(cases) > 0 {
 		names = cases
 	}
-	checked := make([]checkedCase, len(names))
-	var jobs errgroup.Group
-	jobs.SetLimit(max(1, about.Jobs))
-	for i, name := range names {
-		jobs.Go(func() error {
-			checked[i] = checkCase(ctx, suite, s, name)
+	return r, judgeAll(ctx, r, suite, names, about.Jobs, func(c *fixture.Case) judgement {
+		ran := s.Run(ctx, c)
+		if err := ctx.Err(); err != nil && errors.Is(ran.Err, err) {
 			return nil
-		})
-	}
-	_ = jobs.Wait() // none of them fails
-	read := map[string]*fixture.Case{}
-	for _, one := range checked {
-		if one.interrupted {
-			return r, ctx.Err()
 		}
-		read[one.name] = one.add(r)
+		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, about, c, ran) }
+	})
+}
+
+// judgement gives the verdict on what has been taken of a subject. It may run beside others. nil: nothing has
+// been taken, because ctx ended.
+type judgement func(context.Context) (report.Result, error)
+
+// outcome is a case, and the verdict on it or why there is none.
+type outcome struct {
+	c      *fixture.Case
+	result report.Result
+	err    error
+}
+
+// judgeAll adds cases to a report, in their order: take gets them one after another, or as many at once as there
+// are jobs, and what it returns is called on all processors.
+func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs int, take func(*fixture.Case) judgement) error {
+	all, queue := make([]outcome, len(names)), make(chan int, len(names))
+	for i := range names {
+		queue <- i
 	}
-	r.Causes = causes(ctx, r.Results, read)
-	return r, brokenError(r.Broken)
-}
-
-// checkedCase is what was found out about one case.
-type checkedCase struct {
-	name        string
-	c           *fixture.Case
-	result      report.Result
-	err         error
-	interrupted bool // before there was a result
-}
-
-func checkCase(ctx context.Context, suite fs.FS, s Runner, name string) checkedCase {
-	one := checkedCase{name: name}
-	if ctx.Err() == nil {
-		if one.c, one.err = fixture.Read(suite, name); one.err == nil {
-			one.result, one.err = runCase(ctx, s, one.c)
+	close(queue)
+	var takers, judges errgroup.Group
+	judges.SetLimit(runtime.GOMAXPROCS(0))
+	takeAll := func() error {
+		for i := range queue {
+			all[i].from(ctx, suite, names[i], take, &judges)
 		}
-	}
-	one.interrupted = ctx.Err() != nil
-	return one
-}
-
-// add adds one case to a report, and returns it; nil where it is broken.
-func (one checkedCase) add(r *Report) *fixture.Case {
-	if one.err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: one.name, Err: one.err.Error()})
 		return nil
 	}
-	r.Results = append(r.Results, one.result)
-	r.AddSource(one.c.Provenance.Source())
-	return one.c
+	for range jobs - 1 {
+		takers.Go(takeAll)
+	}
+	_ = takeAll()
+	_ = takers.Wait() // each case keeps its own error
+	_ = judges.Wait()
+	return gather(ctx, r, names, all)
+}
+
+// from takes a case and has it judged, unless ctx has ended.
+func (one *outcome) from(ctx context.Context, suite fs.FS, name string, take func(*fixture.Case) judgement, judges *errgroup.Group) {
+	if ctx.Err() != nil {
+		return
+	}
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		one.err = err
+		return
+	}
+	judge := take(c)
+	if judge == nil {
+		return
+	}
+	one.c = c
+	judges.Go(func() error {
+		one.result, one.err = judge(ctx)
+		return nil
+	})
+}
+
+// gather puts the cases into the report and looks for what they have in common.
+func gather(ctx context.Context, r *Report, names []string, all []outcome) error {
+	read, done := map[string]*fixture.Case{}, 0
+	for i, one := range all {
+		switch {
+		case one.err != nil:
+			r.Broken = append(r.Broken, report.Broken{Case: names[i], Err: one.err.Error()})
+		case one.c != nil:
+			r.Results = append(r.Results, one.result)
+			r.AddSource(one.c.Provenance.Source())
+			read[names[i]] = one.c
+		default:
+			continue // ctx ended before its turn
+		}
+		done++
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
+	}
+	r.Causes = causes(ctx, r.Results, read)
+	return brokenError(r.Broken)
 }
 
 func checkKnown(known map[string]string, cases []string) error {
@@ -110,11 +151,14 @@ func brokenError(broken []report.Broken) error {
 	return errors.Join(errs...)
 }
 
-// runCase gives the verdict on one case.
+// runCase runs a subject on one case and gives the verdict.
 func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
-	about := s.About()
+	return judgeRun(ctx, s.About(), c, s.Run(ctx, c))
+}
+
+// judgeRun gives the verdict on what a subject did on a case.
+func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result) (report.Result, error) {
 	judged := declared{about.Precision}
-	ran := s.Run(ctx, c)
 	if errors.Is(ran.Err, subject.ErrNotRun) {
 		return report.Result{}, fmt.Errorf("%s: %w", c.Name, ran.Err)
 	}
@@ -143,8 +187,8 @@ func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, err
 }
 
 // known turns a listed failure into the verdict known, and a listed case that passes into a failure.
-func known(s subject.About, r report.Result) report.Result {
-	reason, listed := s.Known[r.Case]
+func known(about subject.About, r report.Result) report.Result {
+	reason, listed := about.Known[r.Case]
 	if !listed {
 		return r
 	}
