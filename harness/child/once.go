@@ -35,7 +35,7 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	if err != nil {
 		return subject.Result{Err: withWords(err, p.stderr)}
 	}
-	return f.result(&out, nil)
+	return subject.Result{Output: out.Output, Weights: out.Weights, Findings: f.changes()}
 }
 
 // withFolder puts a folder into the arguments of a command.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/protocol"
 	"github.com/difftest/difftest/harness/subject"
@@ -150,24 +151,37 @@ func (s *session) serve(ctx context.Context, f *folder) (r subject.Result, err e
 	return r, s.done(ctx, f)
 }
 
+// twice runs a case two times. The second output must be written anew.
 func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) {
-	if err := s.run(ctx, f); err != nil {
-		return subject.Result{}, err
-	}
-	first, err := f.outputs()
+	first, err := s.forward(ctx, f)
 	if err != nil {
 		return subject.Result{}, err
 	}
-	if err := s.run(ctx, f); errors.Is(err, subject.ErrNotOffered) {
+	r := subject.Result{Output: first.Output, Weights: first.Weights, Findings: f.changes()}
+	second, err := s.forward(ctx, f)
+	switch broken := (*fault)(nil); {
+	case errors.As(err, &broken) || ctx.Err() != nil:
+		return subject.Result{}, err
+	case errors.Is(err, subject.ErrNotOffered):
 		return subject.Result{}, errors.New("second forward: it skips what it has just computed")
-	} else if err != nil {
+	case err != nil:
 		return subject.Result{}, fmt.Errorf("second forward: %w", err)
 	}
-	second, err := f.outputs()
-	if err != nil {
-		return subject.Result{}, fmt.Errorf("second forward: %w", err)
+	if len(r.Findings) == 0 {
+		r.Findings = f.changes()
 	}
-	return f.result(&first, &second), nil
+	if len(r.Findings) == 0 && !(subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)) {
+		r.Findings = []string{subject.Unsteady}
+	}
+	return r, nil
+}
+
+// forward runs a case and takes what it gives.
+func (s *session) forward(ctx context.Context, f *folder) (attention.Outputs, error) {
+	if err := s.run(ctx, f); err != nil {
+		return attention.Outputs{}, err
+	}
+	return f.outputs()
 }
 
 // open starts a child, unless too many did not come up.
