@@ -142,17 +142,24 @@ func judgeRun(ctx context.Context, s Subject, c *fixture.Case, ran subject.Resul
 	if err != nil {
 		return report.Result{}, err
 	}
-	if c.Weights != nil {
-		findings, err := JudgeWeights(c, ran.Weights.Shape, ran.Weights.Float64s())
-		if err != nil {
-			return report.Result{}, err
-		}
-		ran.Findings = append(ran.Findings, findings...)
-	}
 	if len(ran.Findings) > 0 {
 		r.Findings, r.Verdict = ran.Findings, report.Fail
 	}
+	if c.Weights != nil {
+		if err := addWeights(&r, c, ran.Weights.Shape, ran.Weights.Float64s()); err != nil {
+			return report.Result{}, err
+		}
+	}
 	return known(s, r), nil
+}
+
+// addWeights adds to a result what is wrong with the attention weights.
+func addWeights(r *report.Result, c *fixture.Case, shape []int, got []float64) error {
+	findings, err := JudgeWeights(c, shape, got)
+	if len(findings) > 0 {
+		r.Findings, r.Verdict = append(r.Findings, findings...), report.Fail
+	}
+	return err
 }
 
 // known turns a listed failure into the verdict known, and a listed case that passes into a failure.

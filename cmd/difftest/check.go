@@ -12,30 +12,73 @@ import (
 
 func checkCommand() *cobra.Command {
 	var suite suiteFlag
+	var selection selectionFlags
 	var output outputFlags
 	var weights string
 	cmd := &cobra.Command{
-		Use:   "check CASE OUTPUT.npy",
-		Short: "Judge an output that was made elsewhere, with the full diagnosis",
-		Long: `check holds an output of a case, saved as a .npy file by any program in any language, against
-PyTorch's result, as if the built-in implementation had given it. An output of bfloat16 is saved as its
-bits, uint16. Attention weights, of a case that has them, are judged where --weights names them.`,
-		Args: cobra.ExactArgs(2),
+		Use:   "check DIR | check CASE OUTPUT.npy",
+		Short: "Judge outputs that were made elsewhere, with the full diagnosis",
+		Long: `check holds outputs, saved as .npy files by any program in any language, against PyTorch's results, as
+if the built-in implementation had given them. An output of bfloat16 is saved as its bits, uint16.
+
+DIR holds a folder for every case, with output.npy in it, and weights.npy where the case has attention
+weights: what difftest export wrote may lie there, too. Cases without an output are skipped; any other file is
+an error. Of one output of a case, the attention weights are judged where --weights names them.`,
+		Example: `  difftest check DIR                    every output in the folder
+  difftest check seed/causal output.npy   one output`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if weights != "" {
+					return exit(exitUsage, "--weights goes with CASE OUTPUT.npy; of a folder, weights.npy beside output.npy is judged")
+				}
+				return checkFolder(cmd, &suite, &selection, &output, args[0])
+			}
+			if selection.given() {
+				return exit(exitUsage, "--case and --skip choose outputs of a folder, not of the one case %s", args[0])
+			}
 			return check(cmd, &suite, &output, checked{args[0], args[1], weights})
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return []cobra.Completion{"npy"}, cobra.ShellCompDirectiveFilterFileExt
 			}
-			return suite.complete(cmd, args, word)
+			names, directive := suite.complete(cmd, args, word)
+			return names, directive &^ cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	suite.add(cmd)
+	selection.add(cmd, &suite)
 	output.add(cmd)
-	cmd.Flags().StringVar(&weights, "weights", "", "attention weights that belong to the output, a .npy file")
+	cmd.Flags().StringVar(&weights, "weights", "", "attention weights that belong to the one output, a .npy file")
 	_ = cmd.MarkFlagFilename("weights", "npy")
 	return cmd
+}
+
+// checkFolder judges every output in a folder.
+func checkFolder(cmd *cobra.Command, suite *suiteFlag, selection *selectionFlags, output *outputFlags, dir string) error {
+	format, err := output.format(cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	fsys, selected, err := selection.cases(suite)
+	if err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir) // a link in it that leads elsewhere cannot be followed
+	if err != nil {
+		return exit(exitUsage, "%w; one output is checked with difftest check CASE OUTPUT.npy", err)
+	}
+	defer root.Close()
+	r, err := harness.CheckOutputs(cmd.Context(), fsys, root.FS(), selected...)
+	if r == nil {
+		return exit(exitBroken, "%w", err)
+	}
+	r.Subject = dir
+	for i := range r.Results {
+		r.Results[i].Rerun = "difftest check " + shellWord(dir) + " --case " + r.Results[i].Case + suite.flag()
+	}
+	return finish(cmd.OutOrStdout(), format, r)
 }
 
 // checked is what a command line asks to judge.
@@ -103,16 +146,7 @@ func readOutput(file string, precision fixture.DType) (*fixture.Array, []float64
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}
-	a, err := fixture.ParseNPY(data)
-	if err != nil {
-		return nil, nil, exit(exitBroken, "%s: %w", file, err)
-	}
-	if precision == fixture.BFloat16 && a.DType == fixture.Uint16 {
-		if a, err = a.BFloat16(); err != nil {
-			return nil, nil, exit(exitBroken, "%s: %w", file, err)
-		}
-	}
-	values, err := a.Float64s()
+	a, values, err := fixture.ParseOutput(data, precision)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}

@@ -99,6 +99,42 @@ func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// selectionFlags choose cases of a suite.
+type selectionFlags struct{ patterns, skip []string }
+
+func (s *selectionFlags) add(cmd *cobra.Command, suite *suiteFlag) {
+	cmd.Flags().StringArrayVar(&s.patterns, "case", nil, "only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
+	cmd.Flags().StringArrayVar(&s.skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
+	for _, flag := range []string{"case", "skip"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, suite.complete)
+	}
+}
+
+// given says whether anything is chosen.
+func (s *selectionFlags) given() bool { return len(s.patterns)+len(s.skip) > 0 }
+
+// flags are what a command line needs to choose the same cases.
+func (s *selectionFlags) flags() string {
+	var words strings.Builder
+	for _, p := range s.patterns {
+		words.WriteString(" --case " + shellWord(p))
+	}
+	for _, p := range s.skip {
+		words.WriteString(" --skip " + shellWord(p))
+	}
+	return words.String()
+}
+
+// cases opens a suite and names the cases that are chosen.
+func (s *selectionFlags) cases(suite *suiteFlag) (fs.FS, []string, error) {
+	fsys, names, err := suite.cases()
+	if err != nil {
+		return nil, nil, err
+	}
+	selected, err := selectCases(names, s.patterns, s.skip)
+	return fsys, selected, err
+}
+
 // selectCases gives the names that some pattern selects (all without a pattern) and that no skip
 // pattern does. A pattern that selects nothing is an error: it is a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {

@@ -11,7 +11,7 @@ import (
 func testCommand() *cobra.Command {
 	var suite suiteFlag
 	var output outputFlags
-	var patterns, skip []string
+	var selection selectionFlags
 	cmd := &cobra.Command{
 		Use:   "difftest",
 		Short: "Does an attention implementation compute what PyTorch computes, and if not, why not?",
@@ -26,29 +26,21 @@ Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken
   difftest check seed/causal output.npy`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runTests(cmd, &suite, &output, patterns, skip)
+			return runTests(cmd, &suite, &output, &selection)
 		},
 	}
 	suite.add(cmd)
 	output.add(cmd)
-	cmd.Flags().StringArrayVar(&patterns, "case", nil, "run only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
-	cmd.Flags().StringArrayVar(&skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
-	for _, flag := range []string{"case", "skip"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, suite.complete)
-	}
+	selection.add(cmd, &suite)
 	return cmd
 }
 
-func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, patterns, skip []string) error {
+func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, selection *selectionFlags) error {
 	format, err := output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
-	fsys, names, err := suite.cases()
-	if err != nil {
-		return err
-	}
-	selected, err := selectCases(names, patterns, skip)
+	fsys, selected, err := selection.cases(suite)
 	if err != nil {
 		return err
 	}
