@@ -77,7 +77,7 @@ func (r *row) score() {
 			squares += t * t
 			carried += key.Value[i]*key.Value[i]*r.query.Variance[i] + q*q*key.Variance[i]
 		}
-		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried)
+		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried+2*r.p.Precision.factor*squares)
 		for _, term := range r.view.terms(r.head, r.index, j) {
 			s, variance = sumWith(s, variance, term.value, term.variance)
 		}
@@ -198,7 +198,7 @@ func (r *row) context() {
 			carried += slopes[n]*slopes[n]*off*off*r.scoreVar[n] + w*w*r.values.Variance[j*width+c] + underflow*underflow*v*v
 		}
 		out.Value[c] = sum
-		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
+		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + (r.p.Precision.stored+2*r.p.Precision.factor)*squares +
 			sum*sum*(sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
 	}
 }
