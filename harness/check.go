@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"runtime"
 	"slices"
 
@@ -28,20 +27,22 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(s, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(checkKnown(s.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
 	r := &Report{Subject: s.Name}
 	if suiteErr != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
+	selected := names
 	if len(cases) > 0 {
-		names = cases
+		selected = cases
 	}
-	return r, judgeAll(ctx, r, suite, names, func(c *fixture.Case) judgement {
+	err := judgeAll(ctx, r, suite, selected, func(c *fixture.Case) judgement {
 		ran := s.Run(c)
-		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, s, c, ran) }
+		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, c, ran) }
 	})
+	return r, errors.Join(err, Acknowledge(r, s.Known, names))
 }
 
 // judgement gives the verdict on what has been taken of a subject. It may run beside others.
@@ -101,10 +102,6 @@ func gather(ctx context.Context, r *Report, names []string, all []outcome) error
 	return brokenError(r.Broken)
 }
 
-func checkKnown(s Subject, cases []string) error {
-	return checkNames("known", slices.Sorted(maps.Keys(s.Known)), cases)
-}
-
 // checkNames refuses names that no case has: a typing mistake must not select nothing.
 func checkNames(what string, names, cases []string) error {
 	var errs []error
@@ -126,17 +123,18 @@ func brokenError(broken []report.Broken) error {
 
 // runCase runs a subject on one case and gives the verdict.
 func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
-	return judgeRun(ctx, s, c, s.Run(c))
+	r, err := judgeRun(ctx, c, s.Run(c))
+	return acknowledged(s.Known, r), err
 }
 
 // judgeRun gives the verdict on what a subject did on a case.
-func judgeRun(ctx context.Context, s Subject, c *fixture.Case, ran subject.Result) (report.Result, error) {
+func judgeRun(ctx context.Context, c *fixture.Case, ran subject.Result) (report.Result, error) {
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
 			r.Verdict = report.Skip
 		}
-		return known(s, r), nil
+		return r, nil
 	}
 	r, err := Judge(ctx, c, ran.Output.Shape, ran.Output.Float64s())
 	if err != nil {
@@ -150,7 +148,7 @@ func judgeRun(ctx context.Context, s Subject, c *fixture.Case, ran subject.Resul
 			return report.Result{}, err
 		}
 	}
-	return known(s, r), nil
+	return r, nil
 }
 
 // addWeights adds to a result what is wrong with the attention weights.
@@ -160,21 +158,4 @@ func addWeights(r *report.Result, c *fixture.Case, shape []int, got []float64) e
 		r.Findings, r.Verdict = append(r.Findings, findings...), report.Fail
 	}
 	return err
-}
-
-// known turns a listed failure into the verdict known, and a listed case that passes into a failure.
-func known(s Subject, r report.Result) report.Result {
-	reason, listed := s.Known[r.Case]
-	if !listed {
-		return r
-	}
-	r.Known = reason
-	switch r.Verdict {
-	case report.Fail, report.Error:
-		r.Verdict = report.Known
-	case report.Pass:
-		r.Verdict = report.Fail
-		r.Findings = append(r.Findings, fmt.Sprintf("it passes, but is listed as known to fail (%s): take it off the list", reason))
-	}
-	return r
 }

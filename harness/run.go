@@ -44,7 +44,7 @@ func Run(t *testing.T, suite fs.FS, s Subject) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := checkKnown(s, names); err != nil {
+	if err := checkKnown(s.Known, names); err != nil {
 		t.Error(err)
 	}
 	skipped := 0

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/fixtures"
@@ -139,16 +138,16 @@ func (s *selectionFlags) cases(suite *suiteFlag) (fs.FS, []string, error) {
 // pattern does. A pattern that selects nothing is an error: it is a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
 	for _, p := range slices.Concat(patterns, skip) {
-		if !slices.Contains(names, p) && !doublestar.ValidatePattern(p) {
+		if !slices.Contains(names, p) && !fixture.ValidPattern(p) {
 			return nil, exit(exitUsage, "pattern %q is malformed", p)
 		}
-		if !slices.ContainsFunc(names, func(name string) bool { return matches(name, p) }) {
+		if !slices.ContainsFunc(names, func(name string) bool { return fixture.Selects(p, name) }) {
 			return nil, exit(exitNothing, "%q selects no case; difftest list names them", p)
 		}
 	}
 	var selected []string
 	for _, name := range names {
-		selects := func(pattern string) bool { return matches(name, pattern) }
+		selects := func(pattern string) bool { return fixture.Selects(pattern, name) }
 		if (len(patterns) == 0 || slices.ContainsFunc(patterns, selects)) && !slices.ContainsFunc(skip, selects) {
 			selected = append(selected, name)
 		}
@@ -157,21 +156,4 @@ func selectCases(names, patterns, skip []string) ([]string, error) {
 		return nil, exit(exitNothing, "no case is selected: --skip takes every one")
 	}
 	return selected, nil
-}
-
-// matches says whether a pattern selects a case: its name, a glob of its path, in which ** crosses slashes,
-// or a plain word that is an element of the path or a hyphenated part of one.
-func matches(name, pattern string) bool {
-	if pattern == name {
-		return true
-	}
-	if strings.ContainsAny(pattern, `*?[{\/`) {
-		return doublestar.MatchUnvalidated(pattern, name)
-	}
-	for element := range strings.SplitSeq(name, "/") {
-		if strings.Contains("-"+element+"-", "-"+pattern+"-") {
-			return true
-		}
-	}
-	return false
 }

@@ -17,8 +17,15 @@ type Subject struct {
 	// MHA makes a layer; every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
-	// Known lists the cases that fail, each with the reason. A known failure that passes fails.
-	Known map[string]string
+	// Known lists the cases that fail. A known failure that passes fails.
+	Known []Known
+}
+
+// Known is a failure that is expected.
+type Known struct {
+	Cases  string // the case, or a pattern that selects several: "mha/**", "left-padding"
+	Cause  string // id of the mistake that it fails with; "" is any
+	Reason string
 }
 
 // Module is a multi-head attention layer. *attention.MultiHead is one.
