@@ -20,17 +20,18 @@ import (
 // report lists it and holds the others), a name is unknown, ctx ended (the report holds what was
 // judged by then). A wrong subject is no error.
 //
-// The subject is called from one goroutine, case by case in their order; its outputs are judged on all
-// processors meanwhile.
-func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
+// The subject is called from one goroutine, case by case in their order, unless it says that it runs several
+// cases at once; its outputs are judged on all processors meanwhile.
+func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report, error) {
+	about := s.About()
 	names, suiteErr := fixture.Names(suite)
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(s.Known, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
-	r := &Report{Subject: s.Name}
+	r := &Report{Subject: about.Name, Precision: string(about.Precision)}
 	if suiteErr != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
@@ -38,14 +39,18 @@ func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Repor
 	if len(cases) > 0 {
 		selected = cases
 	}
-	err := judgeAll(ctx, r, suite, selected, func(c *fixture.Case) judgement {
-		ran := s.Run(c)
-		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, c, ran) }
+	err := judgeAll(ctx, r, suite, selected, about.Jobs, func(c *fixture.Case) judgement {
+		ran := s.Run(ctx, c)
+		if err := ctx.Err(); err != nil && errors.Is(ran.Err, err) {
+			return nil
+		}
+		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, about, c, ran) }
 	})
-	return r, errors.Join(err, Acknowledge(r, s.Known, names))
+	return r, errors.Join(err, Acknowledge(r, about.Known, names))
 }
 
-// judgement gives the verdict on what has been taken of a subject. It may run beside others.
+// judgement gives the verdict on what has been taken of a subject. It may run beside others. nil: nothing has
+// been taken, because ctx ended.
 type judgement func(context.Context) (report.Result, error)
 
 // outcome is a case, and the verdict on it or why there is none.
@@ -55,28 +60,50 @@ type outcome struct {
 	err    error
 }
 
-// judgeAll adds cases to a report, in their order: take gets them one after another, and what it
-// returns is called on all processors.
-func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, take func(*fixture.Case) judgement) error {
-	all := make([]outcome, len(names))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, name := range names {
-		if ctx.Err() != nil {
-			break
-		}
-		one := &all[i]
-		if one.c, one.err = fixture.Read(suite, name); one.err != nil {
-			continue
-		}
-		judge := take(one.c)
-		group.Go(func() error {
-			one.result, one.err = judge(ctx)
-			return nil
-		})
+// judgeAll adds cases to a report, in their order: take gets them one after another, or as many at once as there
+// are jobs, and what it returns is called on all processors.
+func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs int, take func(*fixture.Case) judgement) error {
+	all, queue := make([]outcome, len(names)), make(chan int, len(names))
+	for i := range names {
+		queue <- i
 	}
-	_ = group.Wait() // each case keeps its own error
+	close(queue)
+	var takers, judges errgroup.Group
+	judges.SetLimit(runtime.GOMAXPROCS(0))
+	takeAll := func() error {
+		for i := range queue {
+			all[i].from(ctx, suite, names[i], take, &judges)
+		}
+		return nil
+	}
+	for range jobs - 1 {
+		takers.Go(takeAll)
+	}
+	_ = takeAll()
+	_ = takers.Wait() // each case keeps its own error
+	_ = judges.Wait()
 	return gather(ctx, r, names, all)
+}
+
+// from takes a case and has it judged, unless ctx has ended.
+func (one *outcome) from(ctx context.Context, suite fs.FS, name string, take func(*fixture.Case) judgement, judges *errgroup.Group) {
+	if ctx.Err() != nil {
+		return
+	}
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		one.err = err
+		return
+	}
+	judge := take(c)
+	if judge == nil {
+		return
+	}
+	one.c = c
+	judges.Go(func() error {
+		one.result, one.err = judge(ctx)
+		return nil
+	})
 }
 
 // gather puts the cases into the report and looks for what they have in common.
@@ -122,13 +149,18 @@ func brokenError(broken []report.Broken) error {
 }
 
 // runCase runs a subject on one case and gives the verdict.
-func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
-	r, err := judgeRun(ctx, c, s.Run(c))
-	return acknowledged(s.Known, r), err
+func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
+	about := s.About()
+	r, err := judgeRun(ctx, about, c, s.Run(ctx, c))
+	return acknowledged(about.Known, r), err
 }
 
 // judgeRun gives the verdict on what a subject did on a case.
-func judgeRun(ctx context.Context, c *fixture.Case, ran subject.Result) (report.Result, error) {
+func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result) (report.Result, error) {
+	judged := declared{about.Precision}
+	if errors.Is(ran.Err, subject.ErrNotRun) {
+		return report.Result{}, fmt.Errorf("%s: %w", c.Name, ran.Err)
+	}
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
@@ -136,26 +168,19 @@ func judgeRun(ctx context.Context, c *fixture.Case, ran subject.Result) (report.
 		}
 		return r, nil
 	}
-	r, err := Judge(ctx, c, ran.Output.Shape, ran.Output.Float64s())
+	r, err := judged.output(ctx, c, ran.Output)
 	if err != nil {
 		return report.Result{}, err
+	}
+	if c.Weights != nil {
+		findings, err := judged.weights(c, ran.Weights)
+		if err != nil {
+			return report.Result{}, err
+		}
+		ran.Findings = append(ran.Findings, findings...)
 	}
 	if len(ran.Findings) > 0 {
 		r.Findings, r.Verdict = ran.Findings, report.Fail
 	}
-	if c.Weights != nil {
-		if err := addWeights(&r, c, ran.Weights.Shape, ran.Weights.Float64s()); err != nil {
-			return report.Result{}, err
-		}
-	}
 	return r, nil
-}
-
-// addWeights adds to a result what is wrong with the attention weights.
-func addWeights(r *report.Result, c *fixture.Case, shape []int, got []float64) error {
-	findings, err := JudgeWeights(c, shape, got)
-	if len(findings) > 0 {
-		r.Findings, r.Verdict = append(r.Findings, findings...), report.Fail
-	}
-	return err
 }

@@ -36,7 +36,7 @@ func CheckOutputs(ctx context.Context, suite, outputs fs.FS, cases ...string) (*
 	if len(cases) > 0 {
 		names = cases
 	}
-	return r, judgeAll(ctx, r, suite, names, func(c *fixture.Case) judgement {
+	return r, judgeAll(ctx, r, suite, names, 1, func(c *fixture.Case) judgement {
 		return func(ctx context.Context) (report.Result, error) { return judgeOutputs(ctx, c, outputs) }
 	})
 }
@@ -89,7 +89,10 @@ func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.R
 	}
 	r, err := Judge(ctx, c, output.shape, output.values)
 	if err == nil && weights != nil {
-		err = addWeights(&r, c, weights.shape, weights.values)
+		var findings []string
+		if findings, err = JudgeWeights(c, weights.shape, weights.values); len(findings) > 0 {
+			r.Findings, r.Verdict = findings, report.Fail
+		}
 	}
 	return r, err
 }

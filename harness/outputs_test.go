@@ -23,7 +23,7 @@ func answers(t *testing.T, s Subject, cases ...string) fstest.MapFS {
 	t.Helper()
 	files := fstest.MapFS{}
 	for _, name := range cases {
-		ran := s.Run(readCase(t, name))
+		ran := s.Run(t.Context(), readCase(t, name))
 		require.NoError(t, ran.Err)
 		files[name+"/output.npy"] = &fstest.MapFile{Data: harnesstest.NPY(ran.Output)}
 		if ran.Weights != nil {

@@ -29,6 +29,9 @@ import (
 // Subject is an implementation under test.
 type Subject = subject.Subject
 
+// Runner is an implementation under test, wherever it runs. A [Subject] is one.
+type Runner = subject.Runner
+
 // Module is a multi-head attention layer under test.
 type Module = subject.Module
 

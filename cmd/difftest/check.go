@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,9 +13,7 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var suite suiteFlag
-	var selection selectionFlags
-	var output outputFlags
+	var flags judgeFlags
 	var weights string
 	cmd := &cobra.Command{
 		Use:   "check DIR | check CASE OUTPUT.npy",
@@ -32,53 +32,43 @@ an error. Of one output of a case, the attention weights are judged where --weig
 				if weights != "" {
 					return exit(exitUsage, "--weights goes with CASE OUTPUT.npy; of a folder, weights.npy beside output.npy is judged")
 				}
-				return checkFolder(cmd, &suite, &selection, &output, args[0])
+				return checkFolder(cmd, &flags, args[0])
 			}
-			if selection.given() {
-				return exit(exitUsage, "--case and --skip choose outputs of a folder, not of the one case %s", args[0])
+			if flags.selection.given() || flags.known.file != "" || flags.known.update {
+				return exit(exitUsage, "--case, --skip and --known are about outputs in a folder, not about the one case %s", args[0])
 			}
-			return check(cmd, &suite, &output, checked{args[0], args[1], weights})
+			return check(cmd, &flags.suite, &flags.output, checked{args[0], args[1], weights})
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return []cobra.Completion{"npy"}, cobra.ShellCompDirectiveFilterFileExt
 			}
-			names, directive := suite.complete(cmd, args, word)
+			names, directive := flags.suite.complete(cmd, args, word)
 			return names, directive &^ cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	suite.add(cmd)
-	selection.add(cmd, &suite)
-	output.add(cmd)
+	flags.add(cmd)
 	cmd.Flags().StringVar(&weights, "weights", "", "attention weights that belong to the one output, a .npy file")
 	_ = cmd.MarkFlagFilename("weights", "npy")
 	return cmd
 }
 
-// checkFolder judges every output in a folder.
-func checkFolder(cmd *cobra.Command, suite *suiteFlag, selection *selectionFlags, output *outputFlags, dir string) error {
-	format, err := output.format(cmd.OutOrStdout())
-	if err != nil {
-		return err
-	}
-	fsys, selected, err := selection.cases(suite)
-	if err != nil {
-		return err
-	}
-	root, err := os.OpenRoot(dir) // a link in it that leads elsewhere cannot be followed
+// checkFolder judges every output in a folder. A link in it that leads elsewhere cannot be followed.
+func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return exit(exitUsage, "%w; one output is checked with difftest check CASE OUTPUT.npy", err)
 	}
 	defer root.Close()
-	r, err := harness.CheckOutputs(cmd.Context(), fsys, root.FS(), selected...)
-	if r == nil {
-		return exit(exitBroken, "%w", err)
-	}
-	r.Subject = dir
-	for i := range r.Results {
-		r.Results[i].Rerun = "difftest check " + shellWord(dir) + " --case " + r.Results[i].Case + suite.flag()
-	}
-	return finish(cmd.OutOrStdout(), format, r)
+	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
+		r, err := harness.CheckOutputs(ctx, suite, root.FS(), cases...)
+		if r != nil {
+			r.Subject = dir
+		}
+		return r, err
+	}, func(name string) string {
+		return "difftest check " + shellWord(dir) + " --case " + name + flags.suite.flag()
+	})
 }
 
 // checked is what a command line asks to judge.
