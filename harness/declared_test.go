@@ -101,3 +101,10 @@ func TestMistakesInADeclaredPrecision(t *testing.T) {
 	require.Len(t, d.Matches, 1)
 	require.Equal(t, "causal-missing", d.Matches[0].ID())
 }
+
+func TestUnknownPrecisions(t *testing.T) {
+	s := builtIn
+	s.Precision = "double"
+	_, err := Check(t.Context(), fixtures.FS, s, "sdpa/causal")
+	require.EqualError(t, err, `precision: "double", want one of ["float16" "bfloat16" "tf32"], or nothing for float32`)
+}

@@ -50,7 +50,9 @@ def serve(
     folder = Path(sys.argv[-1])
     if (folder / "request.json").is_file():
         request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-        (folder / "reply.json").write_text(json.dumps(answer(functions, folder, request)), encoding="utf-8")
+        reply = answer(functions, folder, request)
+        if reply["type"] != "ok":
+            (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
         return
     about = {
         "protocol": PROTOCOL,

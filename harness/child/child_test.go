@@ -109,6 +109,7 @@ func TestFaults(t *testing.T) {
 		{"floods stdout", report.Error, "its stdout has what is no answer: y: ..."},
 		{"garbage", report.Error, "its stdout has what is no answer: \\x1b[31mdebug: 7: ..."},
 		{"unknown field", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"speed\":9}: speed: unknown field"},
+		{"unprintable field", report.Error, "...: \\x1b[2J: unknown field"},
 		{"a field twice", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"seq\":5}: seq: twice"},
 		{"a field too many", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"reason\":\"x\"}: reason: goes with skipped, not with ok"},
 		{"unknown type", report.Error, "its stdout has what is no answer: {\"type\":\"fine\",\"seq\":5}: type: \"fine\", want one of [\"started\" \"ok\" \"skipped\" \"error\"]"},
@@ -266,7 +267,7 @@ func TestAChildStaysTheSame(t *testing.T) {
 	}
 	require.NoError(t, s.Close())
 	require.Equal(t, "<nil>", errs[0])
-	require.Contains(t, errs[1], "started again, it says {Protocol:1 Name:faulty")
+	require.Contains(t, errs[1], "started again, it is another: {Protocol:1 Name:faulty")
 	w.nothingLeft()
 }
 
