@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/child"
@@ -302,6 +303,37 @@ func TestCancel(t *testing.T) {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.Len(t, r.Results, 1)
 			require.Equal(t, report.Pass, r.Results[0].Verdict)
+		})
+	}
+}
+
+// Cases one after the other, once each, by one child: what is not steady from run to run is not met.
+func TestSeries(t *testing.T) {
+	for _, fault := range []string{"is not steady", "once"} {
+		t.Run(fault, func(t *testing.T) {
+			w, c := newWorld(t, fault), command(fault)
+			c.Jobs, c.Once = 2, fault == "once"
+			s, err := child.New(t.Context(), c)
+			require.NoError(t, err)
+			changed := *readCase(t, cases[0])
+			changed.Inputs.Query = changed.Inputs.Query.Clone()
+			changed.Inputs.Query.Data[0]++
+			all := []*fixture.Case{readCase(t, cases[0]), &changed, readCase(t, cases[1]), readCase(t, cases[0])}
+			outputs, err := s.Series(t.Context(), all...)
+			require.NoError(t, err)
+			require.Len(t, outputs, len(all))
+			for i, c := range all {
+				want, err := attention.SDPA(c.Inputs.Query, c.Inputs.Key, c.Inputs.Value, c.Options)
+				require.NoError(t, err)
+				require.True(t, subject.Same(want, outputs[i]), i)
+			}
+			require.False(t, subject.Same(outputs[0], outputs[1]))
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err = s.Series(ended, all[0])
+			require.ErrorIs(t, err, context.Canceled)
+			require.NoError(t, s.Close())
+			w.nothingLeft()
 		})
 	}
 }

@@ -222,9 +222,6 @@ func (c *faulty) after(m message) {
 		}
 	case "exits 0 after the first run":
 		os.Exit(0)
-	case "closes stdin":
-		check(os.Stdin.Close())
-		time.Sleep(time.Hour)
 	}
 }
 
@@ -267,13 +264,19 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"starts over":       func(_ *faulty, m message) bool { (&faulty{}).start(m); return true },
 	"half a line":       func(*faulty, message) bool { fmt.Print(`{"type":"ok",`); os.Exit(0); return true },
 	"100 MB of a line":  func(*faulty, message) bool { hugeLine(); return true },
-	"closes stdout":     func(*faulty, message) bool { check(os.Stdout.Close()); time.Sleep(time.Hour); return true },
-	"no output":         func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq); return true },
-	"no second output":  func(c *faulty, m message) bool { return c.runs == 2 && ok(m) },
-	"short output":      output(func(file []byte) []byte { return file[:len(file)-3] }),
-	"long output":       output(func(file []byte) []byte { return append(file, 0) }),
-	"empty output":      output(func([]byte) []byte { return nil }),
-	"wrong dtype":       output(func(file []byte) []byte { return asFloat64(file) }),
+	"closes stdin": func(_ *faulty, m message) bool {
+		check(os.Stdin.Close())
+		output(func(file []byte) []byte { return file })(nil, m)
+		time.Sleep(time.Hour)
+		return true
+	},
+	"closes stdout":    func(*faulty, message) bool { check(os.Stdout.Close()); time.Sleep(time.Hour); return true },
+	"no output":        func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq); return true },
+	"no second output": func(c *faulty, m message) bool { return c.runs == 2 && ok(m) },
+	"short output":     output(func(file []byte) []byte { return file[:len(file)-3] }),
+	"long output":      output(func(file []byte) []byte { return append(file, 0) }),
+	"empty output":     output(func([]byte) []byte { return nil }),
+	"wrong dtype":      output(func(file []byte) []byte { return asFloat64(file) }),
 	"claims terabytes": output(func(file []byte) []byte {
 		return harnesstest.NPYFile(1, harnesstest.NPYHeader("<f4", false, []int{1 << 40}), []byte{1})
 	}),

@@ -105,9 +105,31 @@ func (s *Subject) Close() error {
 	return removeAll(s.root)
 }
 
-// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once. A child that does
-// anything wrong is ended, and the next case gets another.
-func (s *Subject) Run(ctx context.Context, c *fixture.Case) (r subject.Result) {
+// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once.
+// A child that does anything wrong is ended, and the next case gets another.
+func (s *Subject) Run(ctx context.Context, c *fixture.Case) subject.Result {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	return s.run(ctx, place, c, (*session).twice)
+}
+
+// Series gives cases to one child, one after the other, once each, and returns their outputs. The error is that one of
+// the cases has none, or that ctx ended.
+func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	for _, c := range cases {
+		r := s.run(ctx, place, c, (*session).single)
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		outputs = append(outputs, r.Output)
+	}
+	return outputs, nil
+}
+
+// run gives a case to the child in a place, or to a process of its own.
+func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
 	f, err := newFolder(s.root, c)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
@@ -117,31 +139,32 @@ func (s *Subject) Run(ctx context.Context, c *fixture.Case) (r subject.Result) {
 			r = subject.Result{Err: fmt.Errorf("the folder of the case cannot be removed: %w", err)}
 		}
 	}()
-	child := <-s.idle
-	defer func() { s.idle <- child }()
 	if s.command.Once {
 		return s.once(ctx, f)
 	}
-	if child.session == nil {
-		if child.session, err = s.open(ctx); err != nil {
+	if place.session == nil {
+		if place.session, err = s.open(ctx); err != nil {
 			return subject.Result{Err: err}
 		}
 	}
-	child.stderr.clear()
-	r, err = child.serve(ctx, f)
+	place.stderr.clear()
+	r, err = place.serve(ctx, f, how)
 	if err != nil {
-		err, child.session = child.fail(err), nil
+		err, place.session = place.fail(err), nil
 		return subject.Result{Err: err}
 	}
 	return r
 }
 
-// serve has a case computed twice. The error says that the child can serve no more.
-func (s *session) serve(ctx context.Context, f *folder) (r subject.Result, err error) {
+// serving is a way to have a case computed.
+type serving func(*session, context.Context, *folder) (subject.Result, error)
+
+// serve has a case computed. The error says that the child can serve no more.
+func (s *session) serve(ctx context.Context, f *folder, how serving) (r subject.Result, err error) {
 	if lacks := s.started.Lacks(f.c); lacks != "" {
 		return subject.Result{Err: fmt.Errorf("%w: %s is not in what the child offers", subject.ErrNotOffered, lacks)}, nil
 	}
-	r, err = s.twice(ctx, f)
+	r, err = how(s, ctx, f)
 	if broken := (*fault)(nil); errors.As(err, &broken) || ctx.Err() != nil {
 		return r, err
 	}
@@ -149,6 +172,12 @@ func (s *session) serve(ctx context.Context, f *folder) (r subject.Result, err e
 		r = subject.Result{Err: err}
 	}
 	return r, s.done(ctx, f)
+}
+
+// single runs a case once, and only its output counts.
+func (s *session) single(ctx context.Context, f *folder) (subject.Result, error) {
+	out, err := s.forward(ctx, f)
+	return subject.Result{Output: out.Output, Weights: out.Weights}, err
 }
 
 // twice runs a case two times. The second output must be written anew.
