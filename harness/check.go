@@ -28,7 +28,7 @@ func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(about.Precision.Check(), checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
 	r := &Report{Subject: about.Name, Precision: string(about.Precision)}

@@ -99,5 +99,5 @@ func leftReply(file string) error {
 			return answered(reply)
 		}
 	}
-	return fmt.Errorf("%s: %w", protocol.ReplyFile, err)
+	return fmt.Errorf("%s: %s", protocol.ReplyFile, quoted(err))
 }

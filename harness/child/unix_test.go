@@ -57,8 +57,8 @@ func TestFaultsOfUnix(t *testing.T) {
 		want  string
 	}{
 		{"kills itself", "it ended (signal: killed) instead of answering"},
-		{"ignores SIGTERM", "it has not answered for 1s"},
-		{"leaves stubborn grandchildren", "it has not answered for 1s"},
+		{"ignores SIGTERM", "it has not answered for 2s"},
+		{"leaves stubborn grandchildren", "it has not answered for 2s"},
 		{"links its output", "output.npy: not a regular file"},
 		{"pipe for output", "output.npy: not a regular file"},
 		{"pipe for input", "second forward: output.npy: not a .npy file: ..."},
