@@ -15,9 +15,10 @@ import (
 )
 
 // CheckOutputs judges outputs that were made elsewhere, as [Check] does those of a subject: a folder
-// for each case, mha/causal/output.npy, and weights.npy beside it where the case has attention weights. A case
-// without an output is skipped, and so is one whose reply.json says so; an error in it is one of the subject. What [protocol.Write] puts into such a folder may lie there as well; any
-// other file is an error, as a typing mistake in a name must not look like a missing output.
+// for each case, mha/causal/output.npy, and weights.npy beside it where the case has attention weights.
+// A case without an output is skipped, or has failed where reply.json says so. What [protocol.Write] puts
+// into such a folder may lie there as well; any other file is an error, as a typing mistake in a name must not
+// look like a missing output.
 //
 // The error is as that of [Check]. Outputs that cannot be read are broken, and listed in the report.
 func CheckOutputs(ctx context.Context, suite, outputs fs.FS, cases ...string) (*Report, error) {
