@@ -19,7 +19,8 @@ const module = "github.com/difftest/difftest/"
 var mayImport = map[string][]string{
 	"attention":                {},
 	"fixtures":                 {},
-	"harness/fixture":          {"attention"},
+	"harness/npy":              {"attention"},
+	"harness/fixture":          {"attention", "harness/npy"},
 	"harness/subject":          {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
@@ -27,10 +28,10 @@ var mayImport = map[string][]string{
 	"harness/diagnose":         {"attention", "harness/catalogue", "harness/compare", "harness/oracle"},
 	"harness/report":           {"attention", "harness/catalogue", "harness/compare", "harness/diagnose"},
 	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
-	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
+	"harness/review":           {"attention", "harness", "harness/fixture", "harness/npy", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/npy", "harness/report", "harness/review"},
 }
 
 func TestImports(t *testing.T) {

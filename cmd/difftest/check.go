@@ -7,6 +7,7 @@ import (
 
 	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/report"
 )
 
@@ -93,7 +94,7 @@ func checkWeights(result *report.Result, c *fixture.Case, file string) error {
 
 // readOutput reads a .npy file of floating-point numbers, which are the bits of bfloat16 in a case of
 // that precision if they are uint16.
-func readOutput(file string, precision fixture.DType) (*fixture.Array, []float64, error) {
+func readOutput(file string, precision fixture.DType) (*npy.Array, []float64, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
@@ -103,7 +104,7 @@ func readOutput(file string, precision fixture.DType) (*fixture.Array, []float64
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}
-	a, err := fixture.ParseNPY(data)
+	a, err := npy.Parse(data)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}
