@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"attention":                {},
 	"fixtures":                 {},
 	"harness/npy":              {"attention"},
+	"harness/checkpoint":       {"attention", "harness/npy"},
 	"harness/fixture":          {"attention", "harness/npy"},
 	"harness/subject":          {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
