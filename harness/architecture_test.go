@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/npy", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/npy", "harness/report", "harness/review"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/checkpoint", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/npy", "harness/report", "harness/review"},
 }
 
 func TestImports(t *testing.T) {

@@ -15,6 +15,9 @@ import (
 	"github.com/difftest/difftest/harness/subject"
 )
 
+// testFiles is where the files of tensors lie, whatever the working directory is.
+var testFiles, _ = filepath.Abs("../../harness/checkpoint/testdata")
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"difftest": main})
 }
@@ -32,6 +35,7 @@ func TestScripts(t *testing.T) {
 			"output":  output,
 			"replace": replace,
 			"suite":   suite,
+			"tensors": tensors,
 		},
 	})
 }
@@ -64,6 +68,11 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 func suite(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
 	write(ts, "scalar.npy", harnesstest.NPY(attention.NewTensor()))
+}
+
+// tensors DIR: writes a copy of the files that the tests of their readers have.
+func tensors(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(testFiles)))
 }
 
 // replace FILE OLD NEW: puts one text, which must be there, in the place of another.
