@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"fixtures":                 {},
 	"harness/npy":              {"attention"},
 	"harness/checkpoint":       {"attention", "harness/npy"},
-	"harness/fixture":          {"attention", "harness/npy"},
+	"harness/fixture":          {"attention", "harness/checkpoint", "harness/npy"},
 	"harness/subject":          {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
