@@ -12,6 +12,7 @@ func testCommand() *cobra.Command {
 	var suite suiteFlag
 	var output outputFlags
 	var patterns, skip []string
+	var state stateFlag
 	cmd := &cobra.Command{
 		Use:   "difftest",
 		Short: "Does an attention implementation compute what PyTorch computes, and if not, why not?",
@@ -26,11 +27,12 @@ Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken
   difftest check seed/causal output.npy`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runTests(cmd, &suite, &output, patterns, skip)
+			return runTests(cmd, &suite, &output, &state, patterns, skip)
 		},
 	}
 	suite.add(cmd)
 	output.add(cmd)
+	state.add(cmd)
 	cmd.Flags().StringArrayVar(&patterns, "case", nil, "run only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
 	cmd.Flags().StringArrayVar(&skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
 	for _, flag := range []string{"case", "skip"} {
@@ -39,7 +41,7 @@ Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken
 	return cmd
 }
 
-func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, patterns, skip []string) error {
+func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, state *stateFlag, patterns, skip []string) error {
 	format, err := output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
@@ -52,12 +54,16 @@ func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, pattern
 	if err != nil {
 		return err
 	}
-	r, err := harness.Check(cmd.Context(), fsys, builtIn(), selected...)
+	subject, err := state.load(builtIn(), fsys, selected)
+	if err != nil {
+		return err
+	}
+	r, err := harness.Check(cmd.Context(), fsys, subject, selected...)
 	if r == nil {
 		return exit(exitBroken, "%w", err)
 	}
 	for i := range r.Results {
-		r.Results[i].Rerun = "difftest --case " + r.Results[i].Case + suite.flag()
+		r.Results[i].Rerun = "difftest --case " + r.Results[i].Case + suite.flag() + state.flag()
 	}
 	return finish(cmd.OutOrStdout(), format, r)
 }

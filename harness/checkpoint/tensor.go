@@ -50,12 +50,16 @@ func (t *Tensor) Float64s() ([]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, decode := t.DType.Size(), decoders[t.DType]
+	return decodeAll(t.DType, data), nil
+}
+
+func decodeAll(dtype npy.DType, data []byte) []float64 {
+	size, decode := dtype.Size(), decoders[dtype]
 	values := make([]float64, len(data)/size)
 	for i := range values {
 		values[i] = decode(data[i*size:])
 	}
-	return values, nil
+	return values
 }
 
 // Float32s reads the values as float32: those of float64 are rounded, all others exact. It fails on
