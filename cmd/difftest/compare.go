@@ -68,7 +68,7 @@ func compareFiles(out io.Writer, gotFile, wantFile string, keys []string) error 
 		return err
 	}
 	w := &strings.Builder{}
-	fmt.Fprintf(w, "got   %s  %s\nwant  %s  %s\n", got.Format, place(gotFile, got), want.Format, place(wantFile, want))
+	fmt.Fprintf(w, "got   %s  %s\nwant  %s  %s\n\n", got.Format, place(gotFile, got), want.Format, place(wantFile, want))
 	var t tally
 	for _, p := range pairs {
 		agreement, err := comparePair(w, p)
@@ -77,7 +77,7 @@ func compareFiles(out io.Writer, gotFile, wantFile string, keys []string) error 
 		}
 		t[agreement]++
 	}
-	fmt.Fprintln(w, t)
+	fmt.Fprintf(w, "\n%v\n", t)
 	if _, err := io.WriteString(out, w.String()); err != nil {
 		return exit(exitBroken, "%w", err)
 	}
@@ -174,16 +174,16 @@ func (t tally) String() string {
 func comparePair(w io.Writer, p pair) (agreement, error) {
 	switch {
 	case p.want == nil:
-		fmt.Fprintf(w, "\n%s: in got alone, %s %s\n", printable(p.name), p.got.DType, attention.FormatShape(p.got.Shape))
+		fmt.Fprintf(w, "%s: %s %s, in got alone\n", printable(p.name), p.got.DType, attention.FormatShape(p.got.Shape))
 		return alone, nil
 	case p.got == nil:
-		fmt.Fprintf(w, "\n%s: in want alone, %s %s\n", printable(p.name), p.want.DType, attention.FormatShape(p.want.Shape))
+		fmt.Fprintf(w, "%s: %s %s, in want alone\n", printable(p.name), p.want.DType, attention.FormatShape(p.want.Shape))
 		return alone, nil
 	}
-	fmt.Fprintf(w, "\n%s: %s", printable(p.name), both(string(p.got.DType), string(p.want.DType)))
-	fmt.Fprintf(w, " %s\n", both(attention.FormatShape(p.got.Shape), attention.FormatShape(p.want.Shape)))
+	fmt.Fprintf(w, "%s: %s", printable(p.name), both(string(p.got.DType), string(p.want.DType)))
+	fmt.Fprintf(w, " %s, ", both(attention.FormatShape(p.got.Shape), attention.FormatShape(p.want.Shape)))
 	if !slices.Equal(p.got.Shape, p.want.Shape) {
-		fmt.Fprintln(w, "  the shapes differ")
+		fmt.Fprintln(w, "the shapes differ")
 		return differs, nil
 	}
 	got, err := p.got.Float64s()
@@ -218,7 +218,7 @@ func printable(name string) string {
 // describe writes how far two arrays of one shape are apart.
 func describe(w io.Writer, p pair, got, want []float64) (agreement, error) {
 	d := compare.Values(p.got.Shape, got, want)
-	fmt.Fprintf(w, "  %d of %d elements are equal\n", d.Equal, d.Elements)
+	fmt.Fprintf(w, "%d of %d elements are equal\n", d.Equal, d.Elements)
 	if !p.got.DType.IsFloat() || !p.want.DType.IsFloat() {
 		return describeIntegers(w, p, d)
 	}

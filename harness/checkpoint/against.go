@@ -33,8 +33,8 @@ func (f *File) Prefix(model attention.StateDict) (prefix string, found bool) {
 
 // Against compares the values of the file, behind a prefix, with those that a model should have, and says of
 // every parameter with others what they are: another parameter's, the transposed ones, rows in another order,
-// the bits of another type, untouched initial values. A parameter that is not in the file, and a tensor that is no
-// parameter, are for [attention.Config.CheckStateDict] to report. Findings are sorted by name.
+// the bits of another type, untouched initial values. Names and shapes alone are for
+// [attention.Config.CheckStateDict] to report. Findings are sorted by name.
 func (f *File) Against(model attention.StateDict, prefix string) ([]Finding, error) {
 	a := against{model: model, values: map[string][]float64{}}
 	for name, want := range model {
@@ -189,7 +189,7 @@ func rowKey(row []float64) string {
 	return b.String()
 }
 
-// otherShape says whose shape a tensor has.
+// otherShape says whose shape a tensor has, where it is another parameter's.
 func (a against) otherShape(got, want []int, name string) string {
 	turned := slices.Clone(want)
 	slices.Reverse(turned)
@@ -201,7 +201,7 @@ func (a against) otherShape(got, want []int, name string) string {
 			return fmt.Sprintf("it has the shape of %s, and other values", other)
 		}
 	}
-	return "it has another shape and other values"
+	return ""
 }
 
 // sameWidth are the types that bits can be mistaken for.

@@ -108,10 +108,10 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 		return readNPY, nil
 	case begins("PK\x03\x04"), begins("PK\x05\x06"):
 		return readZip, nil
+	case len(head) > 8 && head[8] == '{': // the length before it may begin as any other format does
+		return readSafetensors, nil
 	case begins("\x80"):
 		return readLegacy, nil
-	case len(head) > 8 && head[8] == '{':
-		return readSafetensors, nil
 	case len(head) > 262 && string(head[257:262]) == "ustar":
 		return nil, errors.New("a tar archive: PyTorch wrote them before 0.1.10, and they are not read here")
 	}

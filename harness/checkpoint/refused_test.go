@@ -242,6 +242,17 @@ func TestTheSameFilesUnspoiled(t *testing.T) {
 	}
 }
 
+// The length before a header may begin as a pickle, an archive or an array does.
+func TestHeadersOfAnyLength(t *testing.T) {
+	header := `{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`
+	for _, length := range []int{0x80, 0x93, 0x180, 0x4b50} {
+		file := safetensors(header+strings.Repeat(" ", length-len(header)), []byte{0, 0, 0x80, 0x3f})
+		f, err := readAll(file)
+		require.NoError(t, err, "%#x", length)
+		require.Equal(t, checkpoint.Safetensors, f.Format)
+	}
+}
+
 // allocatedBy counts the bytes that a function allocates.
 func allocatedBy(f func()) uint64 {
 	var before, after runtime.MemStats
