@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
 )
 
 // Format is the kind of a file. It is found by what the file holds, whatever its name is.
@@ -124,11 +127,14 @@ const (
 	maxMore  = 1 << 28 // bytes, and that much more
 )
 
-// check bounds what all tensors take together: a view may repeat a number, and compressed zeros take
+// check refuses names that no terminal shows, and bounds what all tensors take together: a view may repeat a number, and compressed zeros take
 // next to nothing.
 func (f *File) check(size int64) error {
 	left := maxTimes*size + maxMore
 	for i, t := range f.Tensors {
+		if strings.ContainsFunc(t.Name, unprintable) {
+			return fmt.Errorf("%.200q: a name that cannot be printed", t.Name)
+		}
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
 			return fmt.Errorf("%q stands twice", t.Name)
 		}
@@ -142,6 +148,9 @@ func (f *File) check(size int64) error {
 	}
 	return nil
 }
+
+// unprintable says whether a character could do something to a terminal. Invalid UTF-8 is among them.
+func unprintable(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }
 
 // Close closes the file that Open or OpenFS opened.
 func (f *File) Close() error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/difftest/difftest/attention"
@@ -40,7 +41,7 @@ func readPyTorch(z *archive, folder string) (*File, error) {
 	}
 	pickle := z.member(folder + "data.pkl")
 	if pickle.UncompressedSize64 > maxPickle {
-		return nil, fmt.Errorf("%s has %d bytes, want at most %d", pickle.Name, pickle.UncompressedSize64, maxPickle)
+		return nil, fmt.Errorf("data.pkl has %d bytes, want at most %d", pickle.UncompressedSize64, maxPickle)
 	}
 	data, err := readMember(pickle)
 	if err != nil {
@@ -49,10 +50,10 @@ func readPyTorch(z *archive, folder string) (*File, error) {
 	u := &unpickler{data: data, classes: knownClass, persistent: zipStorages(z, folder)}
 	value, err := u.load()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", pickle.Name, err)
+		return nil, fmt.Errorf("data.pkl: %w", err)
 	}
 	if u.at != len(data) {
-		return nil, fmt.Errorf("%s: %d bytes stand behind the pickle", pickle.Name, len(data)-u.at)
+		return nil, fmt.Errorf("data.pkl: %d bytes stand behind the pickle", len(data)-u.at)
 	}
 	return pytorchFile(PyTorch, value)
 }
@@ -65,11 +66,11 @@ func checkByteOrder(z *archive, folder string) error {
 	}
 	const little = "little"
 	if m.UncompressedSize64 > uint64(len(little)) {
-		return fmt.Errorf("%s has %d bytes, want %q", m.Name, m.UncompressedSize64, little)
+		return fmt.Errorf("byteorder has %d bytes, want %q", m.UncompressedSize64, little)
 	}
 	order, err := readMember(m)
 	if err == nil && string(order) != little {
-		err = fmt.Errorf("%s is %q, want %q", m.Name, order, little)
+		err = fmt.Errorf("byteorder is %q, want %q", order, little)
 	}
 	return err
 }
@@ -96,7 +97,7 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		}
 		m := z.members[i]
 		if size := s.dtype.Size(); m.UncompressedSize64%uint64(size) != 0 || m.UncompressedSize64/uint64(size) != uint64(s.elements) {
-			return nil, fmt.Errorf("%s has %d bytes, the pickle claims %d elements of %d", name, m.UncompressedSize64, s.elements, size)
+			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d", name, m.UncompressedSize64, s.elements, size)
 		}
 		s.read = last.of(func() ([]byte, error) { return readMember(m) })
 		known[key] = s
@@ -248,8 +249,14 @@ func viewOf(args tuple, dtype npy.DType) (any, error) {
 	return t, t.view.check(elements)
 }
 
+// maxDimensions is that of NumPy, and more than any parameter has.
+const maxDimensions = 64
+
 func ints(value any) ([]int, bool) {
 	t, ok := value.(tuple)
+	if len(t) > maxDimensions {
+		return nil, false
+	}
 	out := make([]int, len(t))
 	for i, v := range t {
 		n, isInt := v.(int)
@@ -322,6 +329,9 @@ func describeOther(key, value any) string {
 	name, ok := key.(string)
 	if !ok {
 		name = kind(key)
+	}
+	if strings.ContainsFunc(name, unprintable) {
+		name = strconv.Quote(name)
 	}
 	return fmt.Sprintf("%.200s: %s", name, kind(value))
 }

@@ -118,25 +118,25 @@ func TestRefuses(t *testing.T) {
 		{"safetensors: a field twice", safetensors(`{"w":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}`, make([]byte, 4)), "duplicate object member name"},
 		{"safetensors: unknown field", safetensors(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}`, make([]byte, 4)), "expected 3 keys"},
 		{"safetensors: unknown type", safetensors(`{"w":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1]}}`, make([]byte, 1)), `"F8_E4M3"`},
-		{"safetensors: hole", safetensors(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, make([]byte, 8)), "w: data_offsets [4, 8] leave a hole"},
-		{"safetensors: hole between", safetensors(`{"v":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, make([]byte, 12)), "w: data_offsets [8, 12] leave a hole: the tensor before ends at 4"},
+		{"safetensors: hole", safetensors(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, make([]byte, 8)), `"w": data_offsets [4, 8] leave a hole`},
+		{"safetensors: hole between", safetensors(`{"v":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`, make([]byte, 12)), `"w": data_offsets [8, 12] leave a hole: the tensor before ends at 4`},
 		{"safetensors: hole at the end", safetensors(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, make([]byte, 9)), "5 bytes at the end belong to no tensor"},
-		{"safetensors: overlap", safetensors(`{"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, make([]byte, 8)), "w: data_offsets [4, 8] overlap the tensor before, which ends at 8"},
-		{"safetensors: the same bytes twice", safetensors(`{"v":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, make([]byte, 4)), "w: data_offsets [0, 4] overlap"},
-		{"safetensors: beyond the end", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, make([]byte, 4)), "w: data_offsets [0, 8] in 4 bytes of data"},
-		{"safetensors: backwards", safetensors(`{"w":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, make([]byte, 4)), "w: data_offsets [4, 0]"},
-		{"safetensors: shape of another size", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, make([]byte, 4)), "w: 4 bytes of data, F32 of shape (2,) needs 2 elements of 4 bytes"},
+		{"safetensors: overlap", safetensors(`{"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, make([]byte, 8)), `"w": data_offsets [4, 8] overlap the tensor before, which ends at 8`},
+		{"safetensors: the same bytes twice", safetensors(`{"v":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, make([]byte, 4)), `"w": data_offsets [0, 4] overlap`},
+		{"safetensors: beyond the end", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, make([]byte, 4)), `"w": data_offsets [0, 8] in 4 bytes of data`},
+		{"safetensors: backwards", safetensors(`{"w":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, make([]byte, 4)), `"w": data_offsets [4, 0]`},
+		{"safetensors: shape of another size", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, make([]byte, 4)), `"w": 4 bytes of data, F32 of shape (2,) needs 2 elements of 4 bytes`},
 		{"safetensors: terabytes", safetensors(`{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}`, nil), "in 0 bytes of data"},
 		{"safetensors: overflowing shape", safetensors(`{"w":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,0]}}`, nil), "more elements than an int can count"},
 		{"safetensors: overflowing bytes", safetensors(`{"w":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}`, nil), "needs 4611686018427387904 elements"},
-		{"safetensors: dimension beyond int64", safetensors(`{"w":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,0]}}`, nil), "w: "},
+		{"safetensors: dimension beyond int64", safetensors(`{"w":{"dtype":"F32","shape":[18446744073709551615],"data_offsets":[0,0]}}`, nil), `"w": `},
 		{"safetensors: negative dimension", safetensors(`{"w":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, make([]byte, 4)), `invalid "shape"`},
 		{"safetensors: metadata of numbers", safetensors(`{"__metadata__":{"a":1}}`, nil), "__metadata__"},
 
 		{"npz: a name twice", archive("a.npy", npyOf(6), "a.npy", npyOf(6)), `member "a.npy" stands twice`},
-		{"npz: two problems", archive("a.npy", npyOf(5), "b.npy", npyOf(7)), "a.npy: .npy data has trailing bytes"},
+		{"npz: two problems", archive("a.npy", npyOf(5), "b.npy", npyOf(7)), `"a.npy": .npy data has trailing bytes`},
 		{"npz: terabytes", archive("a.npy", npyOf(1<<40)), "needs 1099511627776 elements"},
-		{"npz: another file", archive("a.npy", npyOf(6), "setup.py", "import os"), "setup.py: no .npy file"},
+		{"npz: another file", archive("a.npy", npyOf(6), "setup.py", "import os"), `"setup.py": no .npy file`},
 		{"npz: objects", archive("a.npy", string(harnesstest.NPYFile(1, harnesstest.NPYHeader("|O", false, []int{1}), []byte(saved(global("os", "system"))+"")))), "descr is '|O'"},
 		{"npz: bomb", bomb(t, 300<<20), "take more than 8 times the file's"},
 		{"npz: deflated beyond what can be", claiming(t, 1<<40), "which "},
@@ -189,17 +189,20 @@ func TestRefuses(t *testing.T) {
 		{"pt: negative stride", pt(saved(dictOf(text("w"), tensorOf(six, 5, numbers(6), numbers(-1))))), "negative"},
 		{"pt: negative dimension", pt(saved(dictOf(text("w"), tensorOf(six, 0, numbers(-1), numbers(1))))), "negative dimension"},
 		{"pt: other strides than dimensions", pt(saved(dictOf(text("w"), tensorOf(six, 0, numbers(2, 3), numbers(1))))), "shape (2, 3) has other dimensions than strides (1,)"},
+		{"pt: a hundred dimensions, again and again", pt(saved(dimensions(100, 1000))), "a tensor: other arguments"},
+		{"pt: a name that clears the screen", pt(saved(dictOf(text("\x1b[2J"), weight))), `"\x1b[2J": a name that cannot be printed`},
+		{"pt: a name that is no text", pt(saved(dictOf(text("\xff"), weight))), "a name that cannot be printed"},
 		{"pt: terabytes of one number", pt(saved(dictOf(text("w"), tensorOf(six, 0, "(\x8a\x06\x00\x00\x00\x00\x00\x01t", numbers(0))))), "the tensors take more than 8 times the file's"},
 		{"pt: one storage, ten thousand times", pt(saved(repeated(10000))), "the tensors take more than 8 times the file's"},
-		{"pt: storage of another length", pt(saved(dictOf(text("w"), tensorOf(storageOf("FloatStorage", "0", 7), 0, numbers(7), numbers(1))))), "m/data/0 has 24 bytes, the pickle claims 7 elements of 4"},
+		{"pt: storage of another length", pt(saved(dictOf(text("w"), tensorOf(storageOf("FloatStorage", "0", 7), 0, numbers(7), numbers(1))))), `"m/data/0" has 24 bytes, the pickle claims 7 elements of 4`},
 		{"pt: storage of another type", pt(saved(dictOf(text("w"), tensorOf(storageOf("DoubleStorage", "0", 6), 0, numbers(6), numbers(1))))), "claims 6 elements of 8"},
 		{"pt: storage that is not there", pt(saved(dictOf(text("w"), tensorOf(storageOf("FloatStorage", "../0", 6), 0, numbers(6), numbers(1))))), `the archive has no "m/data/../0"`},
 		{"pt: negative storage", pt(saved(dictOf(text("w"), tensorOf(storageOf("FloatStorage", "0", -1), 0, numbers(0), numbers(1))))), "a storage: other arguments"},
 		{"pt: complex numbers", pt(saved(dictOf(text("w"), tensorOf(storageOf("ComplexFloatStorage", "0", 3), 0, numbers(3), numbers(1))))), `refused: "torch.ComplexFloatStorage"`},
 		{"pt: no storage at all", pt(saved("(" + text("module") + "NNNNtQ")), "no storage"},
-		{"pt: big endian", archive("m/data.pkl", saved(dictOf(text("w"), weight)), "m/byteorder", "big", "m/data/0", strings.Repeat("\x3f\x80\x00\x00", 6)), `m/byteorder is "big", want "little"`},
+		{"pt: big endian", archive("m/data.pkl", saved(dictOf(text("w"), weight)), "m/byteorder", "big", "m/data/0", strings.Repeat("\x3f\x80\x00\x00", 6)), `byteorder is "big", want "little"`},
 		{"pt: TorchScript", archive("m/data.pkl", saved("N"), "m/constants.pkl", saved(")")), "a TorchScript archive"},
-		{"pt: a pickle of 33 MiB", pt(saved(strings.Repeat("N0", 33<<19))), "m/data.pkl has 34603011 bytes, want at most 33554432"},
+		{"pt: a pickle of 33 MiB", pt(saved(strings.Repeat("N0", 33<<19))), "data.pkl has 34603011 bytes, want at most 33554432"},
 		{"pt: a member twice", archive("m/data.pkl", saved("N"), "m/data/0", "abcd", "m/data/0", "efgh"), `member "m/data/0" stands twice`},
 
 		{"legacy: other number", legacy("K\x07", number(1001), facts, dictOf(text("w"), weight), keys, ones...), "magic number"},
@@ -267,6 +270,16 @@ func repeated(n int) string {
 	items := make([]string, 0, 2*n)
 	for i := range n {
 		items = append(items, text(fmt.Sprint(i)), tensorOf(six, 0, numbers(100000, 6), numbers(0, 1)))
+	}
+	return dictOf(items...)
+}
+
+// dimensions is a state dict of tensors that share a shape of n ones.
+func dimensions(n, tensors int) string {
+	ones := strings.Repeat("K\x01", n)
+	items := []string{text("shape"), "(" + ones + "tq\x07"}
+	for i := range tensors {
+		items = append(items, text(fmt.Sprint(i)), tensorOf(six, 0, "h\x07", "h\x07"))
 	}
 	return dictOf(items...)
 }

@@ -121,17 +121,17 @@ func (s span) check(end, size uint64) error {
 	from, to := s.DataOffsets[0], s.DataOffsets[1]
 	n, err := attention.Size(s.shape)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%q: %w", s.name, err)
 	}
 	switch {
 	case from > to || to > size:
-		return fmt.Errorf("%s: data_offsets [%d, %d] in %d bytes of data", s.name, from, to, size)
+		return fmt.Errorf("%q: data_offsets [%d, %d] in %d bytes of data", s.name, from, to, size)
 	case from > end:
-		return fmt.Errorf("%s: data_offsets [%d, %d] leave a hole: the tensor before ends at %d", s.name, from, to, end)
+		return fmt.Errorf("%q: data_offsets [%d, %d] leave a hole: the tensor before ends at %d", s.name, from, to, end)
 	case from < end:
-		return fmt.Errorf("%s: data_offsets [%d, %d] overlap the tensor before, which ends at %d", s.name, from, to, end)
+		return fmt.Errorf("%q: data_offsets [%d, %d] overlap the tensor before, which ends at %d", s.name, from, to, end)
 	case (to-from)%s.DType.Size() != 0 || (to-from)/s.DType.Size() != uint64(n):
-		return fmt.Errorf("%s: %d bytes of data, %s of shape %s needs %d elements of %d bytes",
+		return fmt.Errorf("%q: %d bytes of data, %s of shape %s needs %d elements of %d bytes",
 			s.name, to-from, s.DType, attention.FormatShape(s.shape), n, s.DType.Size())
 	}
 	return nil
