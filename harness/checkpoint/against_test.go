@@ -132,6 +132,12 @@ func TestAgainst(t *testing.T) {
 		{"as nn.MultiheadAttention begins", func(d attention.StateDict) {
 			d["W_Q"] = with(d["W_Q"], func(int) float32 { return float32((2*r.Float64() - 1) * math.Sqrt(6.0/40)) })
 		}, []checkpoint.Finding{{"W_Q", "it looks like it was never loaded: uniform within sqrt(6/(in + out))"}}},
+		{"nearly as nn.Linear begins", func(d attention.StateDict) {
+			d["W_Q"] = with(d["W_Q"], func(int) float32 { return float32(0.95 * (2*r.Float64() - 1) / math.Sqrt(20)) })
+		}, []checkpoint.Finding{{"W_Q", "it has other values: "}}},
+		{"uniform, of standard deviation 1", func(d attention.StateDict) {
+			d["W_Q"] = with(d["W_Q"], func(int) float32 { return float32((2*r.Float64() - 1) * math.Sqrt(3)) })
+		}, []checkpoint.Finding{{"W_Q", "it has other values: "}}},
 		{"never written", func(d attention.StateDict) {
 			d["W_Q"] = with(d["W_Q"], func(i int) float32 { return float32(i%2) * 0x1p-140 * float32(i) })
 		}, []checkpoint.Finding{{"W_Q", "it looks like it was never loaded: denormal numbers"}}},

@@ -110,6 +110,7 @@ func TestRefuses(t *testing.T) {
 		{"a tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "a tar archive"},
 
 		{"safetensors: header of exabytes", append([]byte("\xff\xff\xff\xff\xff\xff\xff\x7f"), `{"a":1}`...), "header claims 9223372036854775807 bytes, the file has 7 left"},
+		{"safetensors: header a little longer", append([]byte("\x64\x00\x00\x00\x00\x00\x00\x00"), `{"a":1}`...), "header claims 100 bytes, the file has 7 left"},
 		{"safetensors: header too large", safetensors("{"+strings.Repeat(" ", 1<<25)+"}", nil), "want at most 33554432"},
 		{"safetensors: no object", safetensors("{]", nil), "safetensors header: "},
 		{"safetensors: text behind the header", safetensors(`{} {}`, nil), `" {}" stands behind the object`},
@@ -126,6 +127,7 @@ func TestRefuses(t *testing.T) {
 		{"safetensors: beyond the end", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, make([]byte, 4)), `"w": data_offsets [0, 8] in 4 bytes of data`},
 		{"safetensors: backwards", safetensors(`{"w":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}}`, make([]byte, 4)), `"w": data_offsets [4, 0]`},
 		{"safetensors: shape of another size", safetensors(`{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}`, make([]byte, 4)), `"w": 4 bytes of data, F32 of shape (2,) needs 2 elements of 4 bytes`},
+		{"safetensors: a byte too many", safetensors(`{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,5]}}`, make([]byte, 5)), `"w": 5 bytes of data`},
 		{"safetensors: terabytes", safetensors(`{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}`, nil), "in 0 bytes of data"},
 		{"safetensors: overflowing shape", safetensors(`{"w":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,0]}}`, nil), "more elements than an int can count"},
 		{"safetensors: overflowing bytes", safetensors(`{"w":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0]}}`, nil), "needs 4611686018427387904 elements"},
@@ -140,6 +142,8 @@ func TestRefuses(t *testing.T) {
 		{"npz: objects", archive("a.npy", string(harnesstest.NPYFile(1, harnesstest.NPYHeader("|O", false, []int{1}), []byte(saved(global("os", "system"))+"")))), "descr is '|O'"},
 		{"npz: bomb", bomb(t, 300<<20), "take more than 8 times the file's"},
 		{"npz: deflated beyond what can be", claiming(t, 1<<40), "which "},
+		{"npz: stored in fewer bytes than it has", stored(t, 0), `member "a.npy" is stored in 4 bytes and claims 1000`},
+		{"npz: encrypted", stored(t, 1), `member "a.npy" is encrypted`},
 		{"npz: members over each other", overlapping(t), "bytes of the file, which has"},
 
 		{"pt: runs a command", pt(saved(global("os", "system") + text("rm -rf /") + "\x85R")), `refused: "os.system"`},
@@ -170,9 +174,9 @@ func TestRefuses(t *testing.T) {
 		{"pt: millions of lists", pt(saved(strings.Repeat("]", 1<<20+1))), "more than 1048576 objects"},
 		{"pt: millions of memos", pt(saved("N" + strings.Repeat("\x94", 1<<20+1))), "more than 1048576 objects"},
 		{"pt: stack underflow", pt(saved("0")), "the stack is empty"},
-		{"pt: pops a mark", pt(saved("N(0")), "the stack is empty"},
+		{"pt: pops a mark", pt(saved("NN(0")), "the stack is empty"},
 		{"pt: no mark", pt(saved("t")), "no mark"},
-		{"pt: tuple across a mark", pt(saved("NN(N\x86")), "the stack is empty"},
+		{"pt: tuple across a mark", pt(saved("NNN(N\x87")), "the stack is empty"},
 		{"pt: unknown memo", pt(saved("h\x07")), "nothing is at 7 of the memo"},
 		{"pt: no end", pt("\x80\x02N"), "1 bytes are wanted, 0 are left"},
 		{"pt: bytes behind the pickle", pt(saved(dictOf(text("w"), weight)) + "N."), "2 bytes stand behind the pickle"},
@@ -186,6 +190,9 @@ func TestRefuses(t *testing.T) {
 		{"pt: strides beyond the storage", pt(saved(dictOf(text("w"), tensorOf(six, 0, numbers(2, 3), numbers(4, 1))))), "reaches beyond a storage of 6"},
 		{"pt: overflowing strides", pt(saved(dictOf(text("w"), tensorOf(six, 0, "(\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x10t", "(\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x10t")))), "reaches beyond a storage of 6"},
 		{"pt: negative offset", pt(saved(dictOf(text("w"), tensorOf(six, -1, numbers(1), numbers(1))))), "negative"},
+		{"pt: negative offset, a long", pt(saved(dictOf(text("w"), global("torch._utils", "_rebuild_tensor_v2")+"("+six+"\x8a\x02\xff\xff"+numbers(1)+numbers(1)+"\x89NtR"))), "offset -1"},
+		{"pt: untyped, beyond the storage", pt(saved(dictOf(text("w"), global("torch._utils", "_rebuild_tensor_v3")+"("+storageOf("UntypedStorage", "0", 24)+number(0)+numbers(13)+numbers(1)+"\x89N"+global("torch", "uint16")+"tR"))), "beyond a storage of 12 elements"},
+		{"pt: typed twice", pt(saved(dictOf(text("w"), global("torch._utils", "_rebuild_tensor_v3")+"("+six+number(0)+numbers(6)+numbers(1)+"\x89N"+global("torch", "float32")+"tR"))), "a tensor: other arguments"},
 		{"pt: negative stride", pt(saved(dictOf(text("w"), tensorOf(six, 5, numbers(6), numbers(-1))))), "negative"},
 		{"pt: negative dimension", pt(saved(dictOf(text("w"), tensorOf(six, 0, numbers(-1), numbers(1))))), "negative dimension"},
 		{"pt: other strides than dimensions", pt(saved(dictOf(text("w"), tensorOf(six, 0, numbers(2, 3), numbers(1))))), "shape (2, 3) has other dimensions than strides (1,)"},
@@ -216,6 +223,7 @@ func TestRefuses(t *testing.T) {
 		{"legacy: storage cut off", legacy(magic, number(1001), facts, dictOf(text("w"), weight), keys, ones[:20]...), "the file has 12 bytes left"},
 		{"legacy: bytes behind the storages", legacy(magic, number(1001), facts, dictOf(text("w"), weight), keys, append(ones, 0)...), "1 bytes stand behind the last storage"},
 		{"legacy: one key, two types", legacy(magic, number(1001), facts, dictOf(text("w"), weight, text("v"), tensorOf(storageOf("IntStorage", "0", 6), 0, numbers(6), numbers(1))), keys, ones...), `storage "0" is 6 of float32 and 6 of int32`},
+		{"legacy: a view of a storage", legacy(magic, number(1001), facts, dictOf(text("w"), tensorOf(strings.Replace(six, "tQ", "("+text("1")+number(0)+number(6)+"ttQ", 1), 0, numbers(6), numbers(1))), keys, ones...), "a view of a storage"},
 		{"legacy: storage of petabytes", legacy(magic, number(1001), facts, dictOf(text("w"), tensorOf(storageOf("FloatStorage", "0", 1<<30), 0, numbers(6), numbers(1))), keys, append([]byte{0, 0, 0, 0x40}, ones[4:]...)...), "the file has 24 bytes left"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -307,6 +315,14 @@ func claiming(t *testing.T, n uint64) []byte {
 	t.Helper()
 	return raw(t, func(w *zip.Writer) {
 		writeRaw(t, w, &zip.FileHeader{Name: "a.npy", Method: zip.Deflate, CompressedSize64: 4, UncompressedSize64: n})
+	})
+}
+
+// stored is an .npz whose member claims more bytes than it is stored in; flags are the member's.
+func stored(t *testing.T, flags uint16) []byte {
+	t.Helper()
+	return raw(t, func(w *zip.Writer) {
+		writeRaw(t, w, &zip.FileHeader{Name: "a.npy", Method: zip.Store, Flags: flags, CompressedSize64: 4, UncompressedSize64: 1000})
 	})
 }
 
