@@ -213,6 +213,7 @@ func TestRefuses(t *testing.T) {
 		{"pt: a member twice", archive("m/data.pkl", saved("N"), "m/data/0", "abcd", "m/data/0", "efgh"), `member "m/data/0" stands twice`},
 
 		{"legacy: other number", legacy("K\x07", number(1001), facts, dictOf(text("w"), weight), keys, ones...), "magic number"},
+		{"legacy: other large number", legacy("\x8a\x0am\xfc\x9cF\xf9 j\xa8P\x19", number(1001), facts, dictOf(text("w"), weight), keys, ones...), "magic number"},
 		{"legacy: runs a command as its number", legacy(global("posix", "system")+text("id")+"\x85R", number(1001), facts, "N", "]"), `refused: "posix.system"`},
 		{"legacy: other version", legacy(magic, number(1002), facts, dictOf(text("w"), weight), keys, ones...), "not 1001"},
 		{"legacy: big endian", legacy(magic, number(1001), dictOf(text("little_endian"), "\x89"), dictOf(text("w"), weight), keys, ones...), "little_endian is not True"},
