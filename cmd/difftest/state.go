@@ -1,12 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"io/fs"
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
 )
 
@@ -19,33 +18,31 @@ func (s *stateFlag) add(cmd *cobra.Command) {
 	_ = cmd.MarkFlagFilename("state-dict", "safetensors", "pt", "pth", "bin", "npz")
 }
 
-// load gives the subject the parameters of the file. Every case that is selected must have parameters:
+// read gives the parameters of the file, nil without one. Every case that is selected must have parameters:
 // one that has none would pass whatever the file holds.
-func (s *stateFlag) load(subject harness.Subject, suite fs.FS, cases []string) (harness.Subject, error) {
+func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, error) {
 	if s.file == "" {
-		return subject, nil
+		return nil, nil
 	}
 	for _, name := range cases {
 		c, err := fixture.Read(suite, name)
 		if err != nil {
-			return subject, exit(exitBroken, "%w", err)
+			return nil, exit(exitBroken, "%w", err)
 		}
 		if c.Op != fixture.MultiHead {
-			return subject, exit(exitUsage, "--state-dict: %s has no state dict; --case selects those that do", name)
+			return nil, exit(exitUsage, "--state-dict: %s has no state dict; --case selects those that do", name)
 		}
 	}
 	f, err := openTensors(s.file)
 	if err != nil {
-		return subject, err
+		return nil, err
 	}
 	defer f.Close()
 	dict, _, err := f.StateDict()
 	if err != nil {
-		return subject, exit(exitBroken, "%s: %w", s.file, err)
+		return nil, exit(exitBroken, "%s: %w", s.file, err)
 	}
-	subject = subject.Loading(dict)
-	subject.Name += fmt.Sprintf(" with the parameters of %s", place(s.file, f))
-	return subject, nil
+	return dict, nil
 }
 
 // flag is what a command line needs to name the file again.

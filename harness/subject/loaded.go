@@ -1,42 +1,27 @@
 package subject
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/fixture"
 )
 
-// Loading is the subject with a state dict of its own: every layer loads it, strictly, in place of the case's.
-// The case still judges the output by its own parameters.
-func (s Subject) Loading(dict attention.StateDict) Subject {
-	maker := s.MHA
-	if maker == nil {
-		return s
-	}
-	s.MHA = func(c attention.Config) (Module, error) {
-		m, err := maker(c)
-		if err != nil {
-			return nil, err
-		}
-		return loading{m, dict}, nil
-	}
-	return s
-}
+// Loading is an implementation that is given a state dict in place of that of every case. It must fit the case's
+// layer, strictly. The case still judges the output by its own parameters.
+func Loading(r Runner, dict attention.StateDict) Runner { return loading{r, dict} }
 
-// loading is a layer that loads another state dict than it is given.
 type loading struct {
-	Module
+	Runner
 	dict attention.StateDict
 }
 
-func (l loading) LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error) {
-	own := attention.StateDict{}
-	for key, t := range l.dict {
-		own[key] = t.Clone()
+func (l loading) Run(ctx context.Context, c *fixture.Case) Result {
+	if err := c.Layer.CheckStateDict(l.dict); err != nil {
+		return Result{Err: fmt.Errorf("load the state dict: %w", err)}
 	}
-	keys, err := l.Module.LoadStateDict(own, attention.Strict)
-	if err != nil {
-		return keys, fmt.Errorf("of its own: %w", err)
-	}
-	return keys, nil
+	given := *c
+	given.State = l.dict
+	return l.Runner.Run(ctx, &given)
 }
