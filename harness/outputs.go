@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/protocol"
 	"github.com/difftest/difftest/harness/report"
 )
@@ -125,7 +126,7 @@ func readOutput(outputs fs.FS, c *fixture.Case, name string) (*array, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, values, err := fixture.ParseOutput(data, c.Precision)
+	a, values, err := npy.ParseOutput(data, c.Precision)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

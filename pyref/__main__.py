@@ -1,4 +1,4 @@
-"""Regenerate the suite, check that regenerating would change nothing, plant mistakes, or capture a module.
+"""Regenerate the suite, check that it would not change, plant mistakes, write files of tensors, or capture.
 
 `pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture runs in the
 user's environment, which is not the pinned one.
@@ -31,6 +31,9 @@ def parse() -> argparse.Namespace:
         command.add_argument("suite", type=Path)
     command = commands.add_parser("plant", help=plant.__doc__)
     command.set_defaults(run=plant)
+    command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
+    command = commands.add_parser("checkpoints", help=checkpoints.__doc__)
+    command.set_defaults(run=checkpoints)
     command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
@@ -87,6 +90,15 @@ def plant(arguments: argparse.Namespace) -> int:
             print(f"{name}: no case shows it")
     print(f"{arguments.folder}: {len(+shown)} mistakes")
     return 0 if len(+shown) == len(shown) else 1
+
+
+def checkpoints(arguments: argparse.Namespace) -> int:
+    """Write small files of tensors by torch.save, safetensors and NumPy, for the tests of their readers."""
+    from pyref import checkpoints
+
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.write(arguments.folder)
+    return 0
 
 
 def capture(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/report"
 )
 
@@ -126,7 +127,7 @@ func checkWeights(result *report.Result, c *fixture.Case, file string) error {
 
 // readOutput reads a .npy file of floating-point numbers, which are the bits of bfloat16 in a case of
 // that precision if they are uint16.
-func readOutput(file string, precision fixture.DType) (*fixture.Array, []float64, error) {
+func readOutput(file string, precision fixture.DType) (*npy.Array, []float64, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
@@ -136,7 +137,7 @@ func readOutput(file string, precision fixture.DType) (*fixture.Array, []float64
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}
-	a, values, err := fixture.ParseOutput(data, precision)
+	a, values, err := npy.ParseOutput(data, precision)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}

@@ -9,12 +9,14 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/subject"
 )
 
 // testCommand is difftest itself: it runs the cases.
 func testCommand() *cobra.Command {
 	var flags judgeFlags
 	var child childFlags
+	var state stateFlag
 	cmd := &cobra.Command{
 		Use:   "difftest [-- CMD ARG...]",
 		Short: "Does an attention implementation compute what PyTorch computes, and if not, why not?",
@@ -32,22 +34,32 @@ Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
-				return checkSubject(ctx, cmd, args, &child, suite, cases)
-			}, func(name string) string { return "difftest --case " + name + flags.suite.flag() + child.flags(args) })
+				return checkSubject(ctx, cmd, args, &child, &state, suite, cases)
+			}, func(name string) string {
+				return "difftest --case " + name + flags.suite.flag() + state.flag() + child.flags(args)
+			})
 		},
 	}
 	flags.add(cmd)
 	child.add(cmd)
+	state.add(cmd)
 	return cmd
 }
 
 // checkSubject runs the built-in implementation, or a command, and ends it.
-func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child *childFlags, suite fs.FS, cases []string) (*report.Report, error) {
-	subject, end, err := child.runner(ctx, cmd, args)
+func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child *childFlags, state *stateFlag, suite fs.FS, cases []string) (*report.Report, error) {
+	dict, err := state.read(suite, cases)
 	if err != nil {
 		return nil, err
 	}
-	r, err := harness.Check(ctx, suite, subject, cases...)
+	runner, end, err := child.runner(ctx, cmd, args)
+	if err != nil {
+		return nil, err
+	}
+	if dict != nil {
+		runner = subject.Loading(runner, dict)
+	}
+	r, err := harness.Check(ctx, suite, runner, cases...)
 	if endErr := end(); endErr != nil {
 		return nil, exit(exitBroken, "%w", endErr)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/harnesstest"
+	"github.com/difftest/difftest/harness/npy"
 )
 
 // What a child of these tests is told by its environment: what is wrong with it, on which case, and where
@@ -170,7 +171,7 @@ func read(dir, file string) []byte {
 // compute is right.
 func compute(dir string, r request) *attention.Tensor {
 	tensor := func(name string) *attention.Tensor {
-		a, err := fixture.ParseNPY(read(dir, r.Inputs[name]))
+		a, err := npy.Parse(read(dir, r.Inputs[name]))
 		check(err)
 		t, err := a.Tensor(fixture.Float32)
 		check(err)
@@ -333,7 +334,7 @@ func output(change func(file []byte) []byte) func(*faulty, message) bool {
 }
 
 func asFloat64(file []byte) []byte {
-	a, err := fixture.ParseNPY(file)
+	a, err := npy.Parse(file)
 	check(err)
 	values, err := a.Float64s()
 	check(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/protocol"
 )
 
@@ -110,7 +111,7 @@ func (f *folder) tensor(file string) (*attention.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := fixture.ParseNPY(data)
+	a, err := npy.Parse(data)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 )
 
 // Version is that of the protocol.
@@ -48,13 +49,13 @@ type Request struct {
 
 // New makes the request of a case, and gives the arrays that it names by their files. It fails on a case that
 // was not read by the package fixture and does not hold together.
-func New(c *fixture.Case) (Request, map[string]*fixture.Array, error) {
+func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	inputs, err := c.InputArrays()
 	state, stateErr := c.StateArrays()
 	if err := errors.Join(err, stateErr); err != nil {
 		return Request{}, nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	files := map[string]*fixture.Array{}
+	files := map[string]*npy.Array{}
 	r := Request{
 		Version: Version, Case: c.Name, Op: c.Op, Precision: c.Precision, Config: configOf(c),
 		Inputs: place(inputsDir, inputs, files), StateDict: place(stateDir, state, files), Output: OutputFile,
@@ -112,8 +113,8 @@ var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // place gives each array a file in a folder: its name where that can be a file's and is no other's but for
 // case, else its number. An array of several names has one file.
-func place(dir string, arrays, files map[string]*fixture.Array) map[string]string {
-	taken, placed := map[string]bool{}, map[*fixture.Array]string{}
+func place(dir string, arrays, files map[string]*npy.Array) map[string]string {
+	taken, placed := map[string]bool{}, map[*npy.Array]string{}
 	names := map[string]string{}
 	for i, name := range slices.SortedFunc(maps.Keys(arrays), inOrder) {
 		a := arrays[name]

@@ -19,6 +19,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/protocol"
 )
 
@@ -63,7 +64,7 @@ func readBack(t *testing.T, dir string, c *fixture.Case) *fixture.Case {
 	}
 	suite, files := fstest.MapFS{}, map[string]fixture.File{}
 	add := func(file string, data []byte) {
-		a, err := fixture.ParseNPY(data)
+		a, err := npy.Parse(data)
 		require.NoError(t, err)
 		dtype, sum := a.DType, sha256.Sum256(data)
 		if dtype == fixture.Uint16 {
@@ -168,11 +169,11 @@ func TestRequestGivesNothingAway(t *testing.T) {
 // Names of parameters are not trusted to be names of files.
 func TestRequestPlacesAnyName(t *testing.T) {
 	x := attention.NewTensor(1)
-	c := &fixture.Case{Name: "made/up", Op: fixture.Module, Module: "M", Precision: fixture.Float32, Given: map[string]*fixture.Array{}}
+	c := &fixture.Case{Name: "made/up", Op: fixture.Module, Module: "M", Precision: fixture.Float32, Given: map[string]*npy.Array{}}
 	var keys []string
 	for i, key := range []string{"query", "../../x", "/etc/passwd", "a", "A", "", "..", "con:stream", strings.Repeat("k", 300), "layers.0.weight"} {
 		x.Data = []float32{float32(i)}
-		a, err := fixture.TensorArray(x.Clone(), fixture.Float32)
+		a, err := npy.TensorArray(x.Clone(), fixture.Float32)
 		require.NoError(t, err)
 		c.Given["state_dict."+key] = a
 		c.Given["inputs."+key] = a
@@ -189,7 +190,7 @@ func TestRequestPlacesAnyName(t *testing.T) {
 		seen[strings.ToLower(file)] = true
 		data, err := os.ReadFile(filepath.Join(dir, file))
 		require.NoError(t, err)
-		a, err := fixture.ParseNPY(data)
+		a, err := npy.Parse(data)
 		require.NoError(t, err)
 		got, err := a.Float64s()
 		require.NoError(t, err)
