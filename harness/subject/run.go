@@ -17,6 +17,7 @@ type Result struct {
 	Output   *attention.Tensor // nil when Err is set
 	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
+	Load     Load              // what became of the state dict
 	Err      error             // it panicked, refused the case, or gave no usable output
 }
 
@@ -33,10 +34,11 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 	}()
 	original := data{Inputs: c.Inputs, Options: c.Options, State: c.State}
 	given := original.clone()
-	forward, err := s.prepare(c, given)
+	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return Result{Err: err}
 	}
+	r.Load = loaded
 	first, err := forward()
 	if err != nil {
 		return Result{Err: err}
@@ -54,28 +56,26 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 }
 
 // prepare makes the function that runs the case once, on the data given.
-func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), error) {
+func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
 	in := given.Inputs
 	switch {
 	case c.Op == fixture.SDPA && s.SDPA != nil:
 		return func() (attention.Outputs, error) {
 			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
 			return checked(c, attention.Outputs{Output: out}, err)
-		}, nil
+		}, Load{}, nil
 	case c.Op != fixture.MultiHead || s.MHA == nil:
-		return nil, ErrNotOffered
+		return nil, Load{}, ErrNotOffered
 	}
 	m, err := s.MHA(c.Layer)
 	if err != nil {
-		return nil, fmt.Errorf("make the layer: %w", err)
+		return nil, Load{}, fmt.Errorf("make the layer: %w", err)
 	}
-	if _, err := m.LoadStateDict(given.State, attention.Strict); err != nil {
-		return nil, fmt.Errorf("load the state dict: %w", err)
-	}
+	loaded, err := load(m, given.State, c.State)
 	return func() (attention.Outputs, error) {
 		out, err := m.Forward(in)
 		return checked(c, out, err)
-	}, nil
+	}, loaded, err
 }
 
 // checked refuses outputs that are missing or do not hold what their shape claims. Weights that the

@@ -26,3 +26,10 @@ type Module interface {
 	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
 	Forward(attention.Inputs) (attention.Outputs, error)
 }
+
+// StateDicter is a module that says which parameters it holds, under the names and in the shapes in
+// which it loads them, as torch.nn.Module.state_dict does. It is optional: where a module is one,
+// every load is read back. An empty state dict says nothing.
+type StateDicter interface {
+	StateDict() attention.StateDict
+}
