@@ -103,10 +103,8 @@ func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, er
 		}
 		ran.Findings = append(ran.Findings, findings...)
 	}
-	if len(ran.Findings) > 0 {
-		r.Findings, r.Verdict = ran.Findings, report.Fail
-	}
-	return known(s, r), nil
+	r.Findings = ran.Findings
+	return known(s, withProbes(ctx, s, c, ran, withLoad(ran.Load, r))), nil
 }
 
 // known turns a listed failure into the verdict known, and a listed case that passes into a failure.

@@ -84,9 +84,16 @@ type jsonResult struct {
 	Bands       []jsonBand      `json:"bands"`
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
+	Probes      []jsonProbe     `json:"probes"`
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonProbe struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
 }
 
 type jsonNoise struct {
@@ -158,7 +165,7 @@ func toJSON(r Result) jsonResult {
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
 		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)
@@ -169,6 +176,9 @@ func toJSON(r Result) jsonResult {
 	}
 	for _, m := range d.Matches {
 		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
+	}
+	for _, p := range r.Probes {
+		out.Probes = append(out.Probes, jsonProbe(p))
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})

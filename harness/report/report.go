@@ -51,9 +51,19 @@ type Result struct {
 	Diagnosis  diagnose.Diagnosis
 
 	Findings []string // wrong behaviour that is not in the numbers
+	Probes   []Probe  // what a subject that was run again on a failing case was caught at
+	Proven   []string // what of that stands beside the class, a few words each
 	Err      string   // why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case
+}
+
+// Probe is what a subject was caught at when it was run again with a case's inputs or parameters
+// changed.
+type Probe struct {
+	ID    string
+	Title string // a few words
+	Text  string // what was changed and what came of it
 }
 
 // Broken is a case that could not be read.

@@ -143,11 +143,12 @@ func (t *text) result(r Result) {
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
 	t.gap()
-	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(d)))
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
 	t.block("case", []string{r.Purpose})
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
+		t.probes(r)
 		t.block("fix", fixes(d.Matches))
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
@@ -172,16 +173,29 @@ func fixes(matches []diagnose.Match) []string {
 	return all
 }
 
-// headline is the class and the mistakes that explain the output.
-func headline(d diagnose.Diagnosis) string {
+// headline is the class and what explains the output: the mistakes that give it, or what the subject
+// was caught at.
+func headline(r Result) string {
 	var ids []string
-	for _, m := range d.Matches {
+	for _, m := range r.Diagnosis.Matches {
 		ids = append(ids, m.ID())
 	}
-	if len(ids) == 0 {
-		return string(d.Class)
+	words := append([]string{}, r.Proven...)
+	if len(ids) > 0 {
+		words = append(words, strings.Join(ids, " or "))
 	}
-	return string(d.Class) + ": " + strings.Join(ids, " or ")
+	if len(words) == 0 {
+		return string(r.Diagnosis.Class)
+	}
+	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
+}
+
+func (t *text) probes(r Result) {
+	var lines []string
+	for _, p := range r.Probes {
+		lines = append(lines, p.Text)
+	}
+	t.block("probe", lines)
 }
 
 func (t *text) numbers(c, torch compare.Comparison) {

@@ -1,8 +1,9 @@
 package subject
 
 import (
-	"math"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
@@ -93,97 +94,57 @@ func negate(values []float32) {
 	}
 }
 
-// screen hides keys from queries: a mask of one kind.
-type screen struct {
-	id, name string
-	hides    func(n, i, j int) bool      // query i of group n, key j, in every head
-	lift     func(without *fixture.Case) // takes the screen off a copy of the case
-}
+// place is a query: group and row.
+type place struct{ group, row int }
 
-// screens are those that the case has.
-func (g grid) screens() []screen {
-	all := g.positional()
-	in, o := g.c.Inputs, g.c.Options
-	if in.Padding != nil {
-		all = append(all, screen{"padded-token", "the padding mask",
-			func(n, _, j int) bool { return in.Padding.Data[n*g.keys+j] },
-			func(c *fixture.Case) { c.Inputs.Padding = nil }})
-	}
-	mask := func(name string, shape []int, hidden func(at int) bool, lift func(*fixture.Case)) {
-		all = append(all, screen{"masked-token", name, g.everyHead(shape, hidden), lift})
-	}
-	if in.Block != nil {
-		mask("the mask", in.Block.Shape, func(at int) bool { return in.Block.Data[at] }, func(c *fixture.Case) { c.Inputs.Block = nil })
-	}
-	if in.Bias != nil {
-		mask("-inf in the additive mask", in.Bias.Shape, func(at int) bool { return lowest(in.Bias.Data[at]) }, func(c *fixture.Case) { c.Inputs.Bias = nil })
-	}
-	if o.Allow != nil {
-		mask("the mask", o.Allow.Shape, func(at int) bool { return !o.Allow.Data[at] }, func(c *fixture.Case) { c.Options.Allow = nil })
-	}
-	if o.Bias != nil {
-		mask("-inf in the additive mask", o.Bias.Shape, func(at int) bool { return lowest(o.Bias.Data[at]) }, func(c *fixture.Case) { c.Options.Bias = nil })
-	}
-	return all
-}
-
-func lowest(v float32) bool { return math.IsInf(float64(v), -1) }
-
-// positional are the screens that go by the distance of key and query.
-func (g grid) positional() []screen {
-	offset, window := g.past, g.c.Layer.Window
-	causal := g.c.Op == fixture.MultiHead && !g.c.Layer.Bidirectional
-	if g.c.Op == fixture.SDPA {
-		causal, window = g.c.Options.Causality != attention.NotCausal, g.c.Options.Window
-		if g.c.Options.Causality == attention.LowerRight {
-			offset = g.keys - g.queries
-		}
-	}
-	var all []screen
-	if causal {
-		all = append(all, screen{"future-token", "the causal mask",
-			func(_, i, j int) bool { return j > i+offset },
-			func(c *fixture.Case) { c.Layer.Bidirectional, c.Options.Causality = true, attention.NotCausal }})
-	}
-	if window > 0 {
-		all = append(all, screen{"window-token", "the window",
-			func(_, i, j int) bool { return max(j-i-offset, i+offset-j) >= window },
-			func(c *fixture.Case) { c.Layer.Window, c.Options.Window = 0, 0 }})
-	}
-	return all
-}
-
-// everyHead says whether a mask hides a key in every head of a layer, or in a group of a function.
-func (g grid) everyHead(shape []int, hidden func(at int) bool) func(n, i, j int) bool {
-	if g.c.Op == fixture.SDPA {
-		scores := slices.Concat(g.lead, []int{g.queries, g.keys})
-		return func(n, i, j int) bool { return hidden(broadcastAt(shape, scores, (n*g.queries+i)*g.keys+j)) }
-	}
-	heads := g.c.Layer.NumHeads
-	return func(n, i, j int) bool {
-		for h := range heads {
-			at := i*g.keys + j
-			if len(shape) == 3 {
-				at += (n*heads + h) * g.queries * g.keys
-			}
-			if !hidden(at) {
-				return false
+// key is the new key that most rows stand to as they should, and those rows. A row's own token, which
+// is its query, too, does not count.
+func (g grid) key(should func(n, i, j int) bool) (key int, rows []place) {
+	own := g.c.Inputs.Query == g.c.Inputs.Key || g.c.Inputs.Query == g.c.Inputs.Value
+	for j := g.past; j < g.keys; j++ {
+		var these []place
+		for n := range g.groups {
+			for i := range g.queries {
+				if should(n, i, j) && !(own && i == j-g.past) {
+					these = append(these, place{n, i})
+				}
 			}
 		}
-		return true
+		if len(these) > len(rows) {
+			key, rows = j, these
+		}
 	}
+	return key, rows
 }
 
-// broadcastAt is where the element at a place of the target stands in an array that is broadcast to it.
-func broadcastAt(shape, target []int, place int) int {
-	at, stride := 0, 1
-	for back := 1; back <= len(target); back++ {
-		size := target[len(target)-back]
-		if back <= len(shape) && shape[len(shape)-back] > 1 {
-			at += place % size * stride
-			stride *= shape[len(shape)-back]
-		}
-		place /= size
+// label names a row: "row 3 of batch 1".
+func (g grid) label(p place) string {
+	if g.c.Op != fixture.SDPA {
+		return fmt.Sprintf("row %d of batch %d", p.row, p.group)
 	}
-	return at
+	index, n := make([]string, len(g.lead)), p.group
+	for d := len(g.lead) - 1; d >= 0; d-- {
+		index[d] = fmt.Sprint(n % g.lead[d])
+		n /= g.lead[d]
+	}
+	return fmt.Sprintf("row %d of head [%s]", p.row, strings.Join(index, ", "))
+}
+
+// someRowSees says whether a query sees so many keys, those of a cache among them.
+func (g grid) someRowSees(least int) bool {
+	screens := g.screens()
+	for n := range g.groups {
+		for i := range g.queries {
+			seen := 0
+			for j := range g.keys {
+				if !slices.ContainsFunc(screens, func(s screen) bool { return s.hides(n, i, j) }) {
+					seen++
+				}
+			}
+			if seen >= least {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -32,8 +32,7 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original := data{Inputs: c.Inputs, Options: c.Options, State: c.State}
-	given := original.clone()
+	original, given := dataOf(c), copied(c)
 	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return Result{Err: err}
@@ -101,6 +100,13 @@ type data struct {
 	Options attention.SDPAOptions
 	State   attention.StateDict
 }
+
+func dataOf(c *fixture.Case) data {
+	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
+}
+
+// copied is the data of a case that a subject may have for its own.
+func copied(c *fixture.Case) data { return dataOf(c).clone() }
 
 // tensors and masks are those of the data, by what they are called.
 func (d *data) tensors() map[string]**attention.Tensor {

@@ -1,0 +1,80 @@
+package subject
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/fixture"
+)
+
+// inputs are the tensors that a case computes with, in the order of the arguments.
+func inputs(in *attention.Inputs) []**attention.Tensor {
+	return []**attention.Tensor{&in.Query, &in.Key, &in.Value, &in.PastKey, &in.PastValue}
+}
+
+// changed is a copy of a case in which some inputs are others: change is given a copy of each of
+// those named. Inputs that are one tensor, as in self-attention, stay one.
+func changed(c *fixture.Case, which func(in *attention.Inputs) []**attention.Tensor, change func(*attention.Tensor)) *fixture.Case {
+	out := *c
+	made := map[*attention.Tensor]*attention.Tensor{}
+	for _, t := range which(&out.Inputs) {
+		if *t != nil && made[*t] == nil {
+			made[*t] = (*t).Clone()
+			change(made[*t])
+		}
+	}
+	for _, t := range inputs(&out.Inputs) {
+		if other, ok := made[*t]; ok && *t != nil {
+			*t = other
+		}
+	}
+	return &out
+}
+
+// keysAndValues are the inputs that other positions look at.
+func keysAndValues(in *attention.Inputs) []**attention.Tensor {
+	return []**attention.Tensor{&in.Key, &in.Value}
+}
+
+// loaded is a copy of a case with another state dict.
+func loaded(c *fixture.Case, change func(key string, t *attention.Tensor) *attention.Tensor) *fixture.Case {
+	out := *c
+	out.State = attention.StateDict{}
+	for key, t := range c.State {
+		out.State[key] = change(key, t)
+	}
+	return &out
+}
+
+// other turns a tensor around: the last value stands first, with the other sign. The size of the
+// values and their greatest stay the same, so that nothing that depends on those alone changes.
+func other(t *attention.Tensor) *attention.Tensor {
+	o := t.Clone()
+	slices.Reverse(o.Data)
+	negate(o.Data)
+	return o
+}
+
+func turnAround(t *attention.Tensor) { t.Data = other(t).Data }
+
+func double(t *attention.Tensor) {
+	for i := range t.Data {
+		t.Data[i] *= 2
+	}
+}
+
+// ofTheOutput says whether a parameter belongs to the output projection.
+func ofTheOutput(l attention.Config, key string) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(key, l.Prefix), ".")
+	return name == map[attention.Keys]string{
+		attention.TorchKeys: "out_proj", attention.TorchSeparateKeys: "out_proj", attention.SeedKeys: "W_O", attention.LlamaKeys: "o_proj",
+		attention.GPT2Keys: "c_proj", attention.NeoXKeys: "dense", attention.FusedKeys: "o_proj",
+	}[l.Keys]
+}
+
+// mayBeIdle says whether a parameter need not change a right output: a bias of the keys adds the
+// same to every score of a row, which the softmax takes out again.
+func mayBeIdle(l attention.Config, key string) bool {
+	return l.Keys == attention.LlamaKeys && strings.TrimPrefix(key, l.Prefix) == "k_proj.bias"
+}
