@@ -19,6 +19,7 @@ func TestJSON(t *testing.T) {
 	d.Bands[0].Rel, d.Bands[0].Gain = diagnose.Range{Min: 1, Max: 2}, diagnose.Range{Min: 3, Max: 4}
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
+	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -42,6 +43,7 @@ func TestJSON(t *testing.T) {
       "bands": [],
       "unexplained": false,
       "findings": [],
+      "probes": [],
       "error": "panic: boom\nstack",
       "rerun": "difftest --case a/crash"
     },
@@ -139,6 +141,13 @@ func TestJSON(t *testing.T) {
       "unexplained": true,
       "findings": [
         "the subject changes its input query"
+      ],
+      "probes": [
+        {
+          "id": "future-token",
+          "title": "later tokens reach earlier rows",
+          "text": "row 0 changes"
+        }
       ],
       "rerun": "difftest --case a/wrong"
     }

@@ -47,16 +47,23 @@ func loaded(c *fixture.Case, change func(key string, t *attention.Tensor) *atten
 	return &out
 }
 
-// other turns a tensor around: the last value stands first, with the other sign. The size of the
-// values and their greatest stay the same, so that nothing that depends on those alone changes.
-func other(t *attention.Tensor) *attention.Tensor {
-	o := t.Clone()
-	slices.Reverse(o.Data)
-	negate(o.Data)
-	return o
+// turnAround puts the last value first, with the other sign. The size of the values and their
+// greatest stay the same, so that nothing that depends on those alone changes.
+func turnAround(t *attention.Tensor) {
+	slices.Reverse(t.Data)
+	negate(t.Data)
 }
 
-func turnAround(t *attention.Tensor) { t.Data = other(t).Data }
+// other has other values than a parameter, and larger ones: a layer that draws values of the size that
+// it is given does not give the same output.
+func other(t *attention.Tensor) *attention.Tensor {
+	o := t.Clone()
+	turnAround(o)
+	for i := range o.Data {
+		o.Data[i] *= 1.5
+	}
+	return o
+}
 
 func double(t *attention.Tensor) {
 	for i := range t.Data {

@@ -28,8 +28,8 @@ const (
 // Probes runs a subject again, some twenty times, on a case that it fails with this output, and
 // returns what is proved by that. What the subject refuses, or panics at, proves nothing.
 //
-// The changes leave the size of inputs and parameters as it is, so that a correct subject changes
-// what it must, and elsewhere nothing but roundings.
+// The changes leave the size of the inputs as it is, so that a correct subject changes what it must,
+// and elsewhere nothing but roundings.
 func Probes(ctx context.Context, live Live, c *fixture.Case, output *attention.Tensor) []Probe {
 	b := &bench{ctx: ctx, live: live, output: output, met: map[string]bool{}}
 	if !b.prepare(c) {
