@@ -24,19 +24,19 @@ func TestCausesOfALayerWithoutMasks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, r.Causes, 2)
 	causal, padding := r.Causes[0], r.Causes[1]
-	if causal.Mistake.ID != "causal-missing" {
+	if causal.ID != "causal-missing" {
 		causal, padding = padding, causal
 	}
-	require.Equal(t, "causal-missing", causal.Mistake.ID)
+	require.Equal(t, "causal-missing", causal.ID)
 	require.Equal(t, []string{"mha/causal", "mha/causal-left-padding", "seed/causal"}, causal.Failures)
-	require.Equal(t, "padding-ignored", padding.Mistake.ID)
+	require.Equal(t, "padding-ignored", padding.ID)
 	require.Equal(t, []string{"mha/padding", "mha/causal-left-padding"}, padding.Failures)
 	require.Empty(t, causal.Contradictions)
 	require.Empty(t, padding.Contradictions)
 
 	var text strings.Builder
 	require.NoError(t, report.Text(report.TextOptions{})(&text, r))
-	require.Contains(t, text.String(), "CAUSE causal-missing: the causal mask missing\n  explains  3 of 4 failures: mha/causal, mha/causal-left-padding, seed/causal\n  against   no case that passes\n")
+	require.Contains(t, text.String(), "CAUSE causal-missing explains 3 of 4 failures and none of the 2 passes contradicts it\n  what      the causal mask missing\n  failures  mha/causal, mha/causal-left-padding, seed/causal\n")
 }
 
 // A mask that is missing only in some layers is no mistake of all of them.
@@ -50,6 +50,11 @@ func TestCausesAreContradicted(t *testing.T) {
 	require.Len(t, r.Causes, 1)
 	require.Equal(t, []string{"seed/causal"}, r.Causes[0].Failures)
 	require.Equal(t, []string{"mha/causal"}, r.Causes[0].Contradictions)
+
+	var text strings.Builder
+	require.NoError(t, report.Text(report.TextOptions{})(&text, r))
+	require.Contains(t, text.String(), "CAUSE causal-missing explains the failure, but 1 of the 2 passes contradict it\n")
+	require.Contains(t, text.String(), "  passes    mha/causal: with it they would fail, so it is not made everywhere\n")
 }
 
 func TestARightSubjectHasNoCauses(t *testing.T) {

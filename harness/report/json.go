@@ -24,8 +24,9 @@ func JSON(w io.Writer, r *Report) error {
 		},
 	}
 	for _, c := range r.Causes {
-		m := c.Mistake
-		out.Causes = append(out.Causes, jsonCause{m.ID, m.Title, m.Fix, orEmpty(c.Failures), orEmpty(c.Contradictions)})
+		out.Causes = append(out.Causes, jsonCause{
+			c.ID, c.Title, c.Fix, c.Live, orEmpty(c.Failures), orEmpty(c.Contradictions), c.Passes, orEmpty(c.Alternatives), ruledOutJSON(c.RuledOut),
+		})
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -53,8 +54,26 @@ type jsonCause struct {
 	ID             string   `json:"id"`
 	Title          string   `json:"title"`
 	Fix            string   `json:"fix"`
+	Live           bool     `json:"live"` // the subject was caught at it; it is no mistake of the catalogue
 	Failures       []string `json:"failures"`
 	Contradictions []string `json:"contradictions"`
+	Passes         int      `json:"passes"`
+	Alternatives   []string `json:"alternatives"`
+
+	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+type jsonRuledOut struct {
+	ID string `json:"id"`
+	By string `json:"by"`
+}
+
+func ruledOutJSON(list []RuledOut) []jsonRuledOut {
+	out := []jsonRuledOut{}
+	for _, one := range list {
+		out = append(out, jsonRuledOut(one))
+	}
+	return out
 }
 
 type jsonBroken struct {
@@ -82,6 +101,7 @@ type jsonResult struct {
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
 	Bands       []jsonBand      `json:"bands"`
+	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
 	Probes      []jsonProbe     `json:"probes"`
@@ -164,7 +184,7 @@ func toJSON(r Result) jsonResult {
 	d := r.Diagnosis
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
-		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
+		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
 		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {

@@ -20,6 +20,7 @@ func TestJSON(t *testing.T) {
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
 	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
+	r.Results[4].RuledOut = []report.RuledOut{{ID: "causal-missing", By: "a/right"}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -41,6 +42,7 @@ func TestJSON(t *testing.T) {
       "reasons": [],
       "matches": [],
       "bands": [],
+      "ruled_out": [],
       "unexplained": false,
       "findings": [],
       "probes": [],
@@ -136,6 +138,12 @@ func TestJSON(t *testing.T) {
             "NaN",
             "NaN"
           ]
+        }
+      ],
+      "ruled_out": [
+        {
+          "id": "causal-missing",
+          "by": "a/right"
         }
       ],
       "unexplained": true,

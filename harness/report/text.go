@@ -89,17 +89,59 @@ func (t *text) block(label string, lines []string) {
 
 // causes stand before the cases: a subject that fails many has few.
 func (t *text) causes(r *Report) {
-	for _, c := range r.Causes {
-		t.line("%s %s: %s", t.paint(red, "CAUSE"), t.paint(yellow, c.Mistake.ID), c.Mistake.Title)
-		t.block("explains", []string{fmt.Sprintf("%d of %d failures: %s", len(c.Failures), r.Count(Fail), someOf(c.Failures))})
-		against := "no case that passes"
-		if len(c.Contradictions) > 0 {
-			against = fmt.Sprintf("%d cases that pass and would not with it: %s", len(c.Contradictions), someOf(c.Contradictions))
+	wrong := 0
+	for _, result := range r.Results {
+		if result.Wrong() {
+			wrong++
 		}
-		t.block("against", []string{against})
-		t.block("fix", []string{c.Mistake.Fix})
+	}
+	for _, c := range r.Causes {
+		t.line("%s %s explains %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
+		t.block("what", []string{c.Title})
+		t.block("failures", []string{someOf(c.Failures)})
+		if len(c.Contradictions) > 0 {
+			t.block("passes", []string{someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere"})
+		}
+		if len(c.Alternatives) > 0 {
+			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
+		}
+		t.block("not", ruledOut(c.RuledOut))
+		if c.Fix != "" {
+			t.block("fix", []string{c.Fix})
+		}
 		t.gap()
 	}
+}
+
+func shareOf(n, all int) string {
+	switch {
+	case n == 1 && all == 1:
+		return "the failure"
+	case n == all:
+		return fmt.Sprintf("all %d failures", n)
+	}
+	return fmt.Sprintf("%d of %d failures", n, all)
+}
+
+// against says what the passing cases have against a cause.
+func (c Cause) against() string {
+	switch n := len(c.Contradictions); {
+	case n > 0:
+		return fmt.Sprintf(", but %d of the %d passes contradict it", n, c.Passes)
+	case c.Passes > 1:
+		return fmt.Sprintf(" and none of the %d passes contradicts it", c.Passes)
+	case c.Passes == 1:
+		return " and the one pass does not contradict it"
+	}
+	return "; no case passes that could contradict it"
+}
+
+func ruledOut(list []RuledOut) []string {
+	var lines []string
+	for _, out := range list {
+		lines = append(lines, fmt.Sprintf("%s, which %s rules out", out.ID, out.By))
+	}
+	return lines
 }
 
 // someOf names the first of a list.
@@ -148,8 +190,9 @@ func (t *text) failure(r Result) {
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
+		t.block("not", ruledOut(r.RuledOut))
 		t.probes(r)
-		t.block("fix", fixes(d.Matches))
+		t.block("fix", fixes(r.possible()))
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
@@ -177,7 +220,7 @@ func fixes(matches []diagnose.Match) []string {
 // was caught at.
 func headline(r Result) string {
 	var ids []string
-	for _, m := range r.Diagnosis.Matches {
+	for _, m := range r.possible() {
 		ids = append(ids, m.ID())
 	}
 	words := append([]string{}, r.Proven...)
@@ -188,6 +231,11 @@ func headline(r Result) string {
 		return string(r.Diagnosis.Class)
 	}
 	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
+}
+
+// possible are the matches that no other case rules out.
+func (r Result) possible() []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
 }
 
 func (t *text) probes(r Result) {

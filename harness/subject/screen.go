@@ -15,6 +15,26 @@ type screen struct {
 	lift     func(without *fixture.Case) // takes the screen off a copy of the case
 }
 
+// Unscreened is a case without the masks that a probe of that id is about, "future-token" the causal
+// one; nil where the case has none of them.
+func Unscreened(c *fixture.Case, probe string) *fixture.Case {
+	g, ok := gridOf(c)
+	if !ok {
+		return nil
+	}
+	var without *fixture.Case
+	for _, s := range g.screens() {
+		if s.id == probe {
+			if without == nil {
+				own := *c
+				without = &own
+			}
+			s.lift(without)
+		}
+	}
+	return without
+}
+
 // screens are those that the case has.
 func (g grid) screens() []screen {
 	all := g.positional()
