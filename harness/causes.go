@@ -87,26 +87,31 @@ func (in *inquiry) against(match diagnose.Match, failure report.Result) string {
 	return ""
 }
 
-// load is the cause of failures where the weights of the case have no part in the output. A layer that
-// passes was loaded.
+// load are the causes of failures that are those of other weights than the case's. A layer that passes
+// holds the right ones.
 func (in *inquiry) load() []report.Cause {
-	c := report.Cause{
-		ID: subject.LoadNoEffect, Title: loadTitle,
-		Fix: "See that the load is called, not assigned, that its error is checked, and that it writes to the layer that computes, not to a copy.",
-	}
+	var right []string
 	for _, r := range in.results {
-		switch {
-		case r.Wrong() && slices.Contains(r.Proven, loadTitle):
-			c.Failures = append(c.Failures, r.Case)
-		case r.Right() && in.hasParameters(r.Case):
-			c.Passes++
-			c.Contradictions = append(c.Contradictions, r.Case)
+		if r.Right() && in.hasParameters(r.Case) {
+			right = append(right, r.Case)
 		}
 	}
-	if len(c.Failures) == 0 {
-		return nil
+	var found []report.Cause
+	for _, c := range []report.Cause{
+		{ID: subject.LoadNoEffect, Title: loadTitle, Live: true, Fix: "See that the load is called, not assigned, and its error is checked, and that it writes to the layer that computes, not to a copy."},
+		{ID: "other-parameters", Title: otherTitle, Live: true, Fix: "See what becomes of the values between the state dict and the layer."},
+	} {
+		for _, r := range in.failures() {
+			if slices.Contains(r.Proven, c.Title) {
+				c.Failures = append(c.Failures, r.Case)
+			}
+		}
+		if len(c.Failures) > 0 {
+			c.Contradictions, c.Passes = right, len(right)
+			found = append(found, c)
+		}
 	}
-	return []report.Cause{c}
+	return found
 }
 
 // mistakes are the fewest that explain, by their matches, all failures that have one.

@@ -104,7 +104,10 @@ func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, er
 		ran.Findings = append(ran.Findings, findings...)
 	}
 	r.Findings = ran.Findings
-	return known(s, withProbes(ctx, s, c, ran, withLoad(ran.Load, r))), nil
+	if r, err = withLoad(ctx, c, ran, r); err != nil {
+		return report.Result{}, err
+	}
+	return known(s, withProbes(ctx, s, c, ran, r)), nil
 }
 
 // known turns a listed failure into the verdict known, and a listed case that passes into a failure.

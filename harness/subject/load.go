@@ -17,6 +17,10 @@ type Load struct {
 	Wrong     []string // wrong whatever the output is
 	Doubtful  []string // a module that keeps its parameters in another layout answers so, too
 	Unchanged bool     // all parameters read back as before the load, and not as they were given
+
+	// Held is what was read back, where it has the names and shapes of what was given and other
+	// values; else nil.
+	Held attention.StateDict
 }
 
 // load loads a state dict, of which the module gets a copy of its own, and reads it back.
@@ -100,6 +104,9 @@ func (l *Load) readBack(given, before, after attention.StateDict) {
 		}
 	}
 	l.Unchanged = unchanged && wrong > 0
+	if wrong > 0 && len(l.Doubtful) == 0 && finiteState(after) {
+		l.Held = after
+	}
 	if l.Unchanged && wrong == len(given) {
 		l.Wrong = append(slices.DeleteFunc(l.Wrong, func(s string) bool { return strings.HasSuffix(s, asBefore) }),
 			"every parameter "+asBefore)
@@ -219,6 +226,15 @@ func someRows(want, got *attention.Tensor) string {
 		return ""
 	}
 	return fmt.Sprintf(" in %d of %d rows, %d to %d", n, rows, first, last)
+}
+
+func finiteState(dict attention.StateDict) bool {
+	for _, t := range dict {
+		if t.Check() != nil || !finite(t.Data) {
+			return false
+		}
+	}
+	return true
 }
 
 // sameState says whether two state dicts have the same keys, shapes and bits.
