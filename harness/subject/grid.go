@@ -76,16 +76,27 @@ func (g grid) token(x *attention.Tensor, n, t, groups, length int) []float32 {
 	return x.Data[at*width:][:width]
 }
 
-// negateKey turns the sign of key or value j of every group; j is no cached one.
-func (g grid) negateKey(x *attention.Tensor, j int) {
-	length := g.keys - g.past
+// negateKey turns the sign of key or value j of group n; j is no cached one.
+func (g grid) negateKey(x *attention.Tensor, n, j int) {
 	groups := g.groups
 	if g.c.Op == fixture.SDPA {
-		groups = product(x.Shape[:len(x.Shape)-2]) // those that are broadcast stand once
+		lead := x.Shape[:len(x.Shape)-2]
+		groups, n = product(lead), sharedAt(lead, g.lead, n)
 	}
-	for n := range groups {
-		negate(g.token(x, n, j-g.past, groups, length))
+	negate(g.token(x, n, j-g.past, groups, g.keys-g.past))
+}
+
+// sharedAt is where an array with these leading dimensions has what serves a place of the target: a
+// dimension of 1 serves all, one that divides the target's serves so many neighbours.
+func sharedAt(shape, target []int, place int) int {
+	at, stride := 0, 1
+	for back := 1; back <= len(shape); back++ {
+		own, size := shape[len(shape)-back], target[len(target)-back]
+		at += place % size * own / size * stride
+		stride *= own
+		place /= size
 	}
+	return at
 }
 
 func negate(values []float32) {
@@ -97,21 +108,21 @@ func negate(values []float32) {
 // place is a query: group and row.
 type place struct{ group, row int }
 
-// key is the new key that most rows stand to as they should, and those rows. A row's own token, which
-// is its query, too, does not count.
+// key is a new key of a group to which most rows of that group stand as they should, and those rows. A
+// row's own token, which is its query, too, does not count.
 func (g grid) key(should func(n, i, j int) bool) (key int, rows []place) {
 	own := g.c.Inputs.Query == g.c.Inputs.Key || g.c.Inputs.Query == g.c.Inputs.Value
-	for j := g.past; j < g.keys; j++ {
-		var these []place
-		for n := range g.groups {
+	for n := range g.groups {
+		for j := g.past; j < g.keys; j++ {
+			var these []place
 			for i := range g.queries {
 				if should(n, i, j) && !(own && i == j-g.past) {
 					these = append(these, place{n, i})
 				}
 			}
-		}
-		if len(these) > len(rows) {
-			key, rows = j, these
+			if len(these) > len(rows) {
+				key, rows = j, these
+			}
 		}
 	}
 	return key, rows

@@ -33,7 +33,7 @@ func (b *bench) leak(s screen, others []screen) string {
 	if len(rows) == 0 {
 		return ""
 	}
-	was, is, ok := b.after(changed(b.c, keysAndValues, func(t *attention.Tensor) { g.negateKey(t, j) }))
+	was, is, ok := b.after(changed(b.c, keysAndValues, func(t *attention.Tensor) { g.negateKey(t, rows[0].group, j) }))
 	if !ok {
 		return ""
 	}
@@ -52,11 +52,11 @@ func (b *bench) leak(s screen, others []screen) string {
 	if reached == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s changes when token %d does, which %s hides from it; so do %d of the %d rows from which it alone hides it, by up to %.2g of the output's size%s",
-		g.label(first), j, s.name, reached, len(rows), most, b.ignored(s))
+	return fmt.Sprintf("%s changes when token %d does, which %s hides from it; of %d such rows %d change, by up to %.2g of the output's size%s",
+		g.label(first), j, s.name, len(rows), reached, most, b.ignored(s))
 }
 
-// ignored says so where the output is the same without a mask.
+// ignored says so where the output is the same when a case does not ask for a mask.
 func (b *bench) ignored(s screen) string {
 	without := *b.c
 	s.lift(&without)
@@ -64,7 +64,7 @@ func (b *bench) ignored(s screen) string {
 		return "" // another configuration is another layer
 	}
 	if was, is, ok := b.after(&without); ok && sameTensor(was, is) {
-		return ": " + s.name + " is ignored, for without it the output is the same to the bit"
+		return "; asked for without " + s.name + ", the output is the same to the bit"
 	}
 	return ""
 }
@@ -79,7 +79,7 @@ func (b *bench) seenToken() string {
 	if len(rows) == 0 {
 		return ""
 	}
-	was, is, ok := b.after(changed(b.c, keysAndValues, func(t *attention.Tensor) { g.negateKey(t, j) }))
+	was, is, ok := b.after(changed(b.c, keysAndValues, func(t *attention.Tensor) { g.negateKey(t, rows[0].group, j) }))
 	if !ok {
 		return ""
 	}

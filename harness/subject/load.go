@@ -143,8 +143,8 @@ func difference(key string, given attention.StateDict, before, got *attention.Te
 		return "reads back as zeros"
 	case slices.Equal(slices.Sorted(slices.Values(want.Data)), slices.Sorted(slices.Values(got.Data))):
 		return "reads back with its values in another order"
-	case s.cosine > 1-1e-10:
-		return fmt.Sprintf("reads back %.4g times as large", s.gain)
+	case math.Abs(s.cosine) > 1-1e-10:
+		return fmt.Sprintf("reads back as %.4g times itself", math.Copysign(s.gain, s.cosine))
 	case s.rel <= 0x1p-7:
 		return fmt.Sprintf("reads back changed a little, as rounding to a lower precision does: rel %.2g", s.rel)
 	}

@@ -92,7 +92,7 @@ func (g grid) positional() []screen {
 func (g grid) everyHead(shape []int, hidden func(at int) bool) func(n, i, j int) bool {
 	if g.c.Op == fixture.SDPA {
 		scores := slices.Concat(g.lead, []int{g.queries, g.keys})
-		return func(n, i, j int) bool { return hidden(broadcastAt(shape, scores, (n*g.queries+i)*g.keys+j)) }
+		return func(n, i, j int) bool { return hidden(sharedAt(shape, scores, (n*g.queries+i)*g.keys+j)) }
 	}
 	heads := g.c.Layer.NumHeads
 	return func(n, i, j int) bool {
@@ -107,18 +107,4 @@ func (g grid) everyHead(shape []int, hidden func(at int) bool) func(n, i, j int)
 		}
 		return true
 	}
-}
-
-// broadcastAt is where the element at a place of the target stands in an array that is broadcast to it.
-func broadcastAt(shape, target []int, place int) int {
-	at, stride := 0, 1
-	for back := 1; back <= len(target); back++ {
-		size := target[len(target)-back]
-		if back <= len(shape) && shape[len(shape)-back] > 1 {
-			at += place % size * stride
-			stride *= shape[len(shape)-back]
-		}
-		place /= size
-	}
-	return at
 }
