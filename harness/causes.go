@@ -63,9 +63,6 @@ func (in *inquiry) settle() {
 			continue
 		}
 		r.RuledOut = out
-		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b diagnose.Match) int {
-			return cmp.Compare(min(1, len(r.RuledOutBy(a))), min(1, len(r.RuledOutBy(b)))) // survivors have no name to show
-		})
 	}
 }
 
@@ -118,6 +115,7 @@ func (in *inquiry) load() []report.Cause {
 func (in *inquiry) mistakes() []report.Cause {
 	failures := slices.DeleteFunc(in.failures(), func(r report.Result) bool { return len(r.Diagnosis.Matches) == 0 })
 	chosen := in.fewest(failures)
+	in.prefer(chosen)
 	var found []report.Cause
 	for _, m := range chosen {
 		c := report.Cause{ID: m.ID, Title: m.Title, Fix: m.Fix, Passes: in.passes(), Contradictions: in.passing(in.ctx, m)}
@@ -131,6 +129,24 @@ func (in *inquiry) mistakes() []report.Cause {
 	}
 	slices.SortStableFunc(found, func(a, b report.Cause) int { return cmp.Compare(len(b.Failures), len(a.Failures)) })
 	return found
+}
+
+// prefer puts those matches of a failure first that consist of the causes of all, and those last that
+// another case rules out.
+func (in *inquiry) prefer(chosen []catalogue.Mistake) {
+	rank := func(r report.Result, m diagnose.Match) int {
+		switch {
+		case r.RuledOutBy(m) != "":
+			return 2
+		case slices.ContainsFunc(m.Mistakes, func(m catalogue.Mistake) bool { return !contains(chosen, m) }):
+			return 1
+		}
+		return 0
+	}
+	for i := range in.results {
+		r := &in.results[i]
+		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b diagnose.Match) int { return cmp.Compare(rank(*r, a), rank(*r, b)) })
+	}
 }
 
 // fewest takes, again and again, the match that explains most of the failures that are left; of
