@@ -21,6 +21,10 @@ func TestJSON(t *testing.T) {
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
 	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
 	r.Results[4].RuledOut = []report.RuledOut{{ID: "causal-missing", By: "a/right"}}
+	r.Causes = []report.Cause{{
+		ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.",
+		Failures: []string{"a/wrong"}, Passes: 1, Alternatives: []string{"causal-inverted"},
+	}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -33,7 +37,23 @@ func TestJSON(t *testing.T) {
   "version": 1,
   "subject": "mine",
   "suite": "PyTorch 2.15.0",
-  "causes": [],
+  "causes": [
+    {
+      "id": "causal-missing",
+      "title": "the causal mask missing",
+      "fix": "Hide later keys.",
+      "live": false,
+      "failures": [
+        "a/wrong"
+      ],
+      "contradictions": [],
+      "passes": 1,
+      "alternatives": [
+        "causal-inverted"
+      ],
+      "ruled_out": []
+    }
+  ],
   "results": [
     {
       "case": "a/crash",
