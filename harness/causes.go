@@ -150,7 +150,7 @@ func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 }
 
 // fewest takes, again and again, the match that explains most of the failures that are left; of
-// several the one of fewer mistakes, then the one that fewer passing cases contradict.
+// several the one that fewest passing cases contradict.
 func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 	var chosen []catalogue.Mistake
 	for {
@@ -159,10 +159,10 @@ func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 		most := 0
 		for _, match := range candidates(left) {
 			n := explained(left, slices.Concat(chosen, match.Mistakes))
-			if n > most || n == most && len(match.Mistakes) < len(best[0].Mistakes) {
+			if n > most {
 				best, most = nil, n
 			}
-			if n == most && (len(best) == 0 || len(match.Mistakes) == len(best[0].Mistakes)) {
+			if n == most {
 				best = append(best, match)
 			}
 		}

@@ -210,6 +210,18 @@ func TestCasesRuleOutForOneAnother(t *testing.T) {
 	}
 }
 
+// A failure that is explained by neither of two mistakes rules out none: what explains it may be what two
+// others look like together.
+func TestAnotherFailureRulesNothingOut(t *testing.T) {
+	results, read := withMistakes(t, []string{"alibi-missing"}, "decoder/alibi-decode")
+	other, more := withMistakes(t, []string{"causal-missing"}, "decoder/alibi")
+	maps.Copy(read, more)
+	results = slices.Concat(results, other)
+	causes(t.Context(), results, read)
+	require.Len(t, results[0].Diagnosis.Matches, 2)
+	require.Empty(t, results[0].RuledOut)
+}
+
 // What no case tells apart stands beside the cause.
 func TestAlternativesOfACause(t *testing.T) {
 	results, read := withMistakes(t, []string{"scale-twice"}, "samples/forward-batch-packed-no-mask", "samples/forward-batch-separate-no-mask")

@@ -56,6 +56,30 @@ func TestAWrongStateDictIsNoLoadWithoutEffect(t *testing.T) {
 	require.Equal(t, []string{"future-token"}, probeIDs(r))
 }
 
+// What it says it holds explains nothing where the output is not that of it.
+func TestAWrongStateDictExplainsNothing(t *testing.T) {
+	s := Subject{MHA: func(c attention.Config) (Module, error) {
+		m, err := attention.New(c)
+		return stretched{answering{m, zeros}}, err
+	}}
+	r := judged(t, s, readCase(t, "mha/causal"))
+	require.True(t, r.Wrong())
+	require.Empty(t, r.Proven)
+	require.NotEqual(t, diagnose.WrongWeights, r.Diagnosis.Class)
+	require.True(t, r.Diagnosis.Unexplained)
+}
+
+// stretched gives an output that no known mistake gives.
+type stretched struct{ answering }
+
+func (s stretched) Forward(in attention.Inputs) (attention.Outputs, error) {
+	out, err := s.answering.Forward(in)
+	for i := range out.Output.Data {
+		out.Output.Data[i] *= 1 + float32(i%3)/8
+	}
+	return out, err
+}
+
 // Other names may be another layout: evidence of a failure, and no failure.
 func TestAnotherLayoutIsNoFailure(t *testing.T) {
 	renamed := func(d attention.StateDict) attention.StateDict {

@@ -81,7 +81,9 @@ func ofTheOutput(l attention.Config, key string) bool {
 }
 
 // mayBeIdle says whether a parameter need not change a right output: a bias of the keys adds the
-// same to every score of a row, which the softmax takes out again.
-func mayBeIdle(l attention.Config, key string) bool {
-	return l.Keys == attention.LlamaKeys && strings.TrimPrefix(key, l.Prefix) == "k_proj.bias"
+// same to every score of a row, which the softmax takes out again, unless something comes between.
+func mayBeIdle(c *fixture.Case, key string) bool {
+	l := c.Layer
+	between := l.RoPE != nil || l.QKNorm != nil || l.Softcap > 0 || l.Sinks || c.Inputs.PastKey != nil
+	return l.Keys == attention.LlamaKeys && strings.TrimPrefix(key, l.Prefix) == "k_proj.bias" && !between
 }

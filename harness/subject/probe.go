@@ -57,8 +57,8 @@ var probes = []struct {
 	{"fresh-layer", "each new layer gives another output", nil, (*bench).freshLayer},
 	{"history", "the output depends on what was run before", nil, (*bench).history},
 	{NoInput, "the output does not depend on the inputs", nil, (*bench).input},
-	{LoadNoEffect, "the load had no effect", []string{NoInput}, (*bench).weights},
-	{"parameter-no-effect", "a parameter has no effect", []string{NoInput, LoadNoEffect}, (*bench).parameters},
+	{LoadNoEffect, "the load had no effect", nil, (*bench).weights},
+	{"parameter-no-effect", "a parameter has no effect", []string{LoadNoEffect}, (*bench).parameters},
 	{"output-scale", "the output projection is not the last step", []string{NoInput, LoadNoEffect}, (*bench).outputProjection},
 	{"value-scale", "the output is not linear in the values", []string{NoInput}, (*bench).values},
 	{"future-token", "later tokens reach earlier rows", []string{NoInput}, hiddenToken("future-token")},
@@ -119,7 +119,7 @@ func (b *bench) parameters() string {
 	}
 	var idle []string
 	for _, key := range slices.Sorted(maps.Keys(b.c.State)) {
-		if mayBeIdle(b.c.Layer, key) || sameTensor(other(b.c.State[key]), b.c.State[key]) {
+		if mayBeIdle(b.c, key) || sameTensor(other(b.c.State[key]), b.c.State[key]) {
 			continue
 		}
 		one := loaded(b.c, func(k string, t *attention.Tensor) *attention.Tensor {

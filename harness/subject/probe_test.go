@@ -249,10 +249,6 @@ func TestProbesCatch(t *testing.T) {
 			in.Block = nil
 			return m.Forward(in)
 		}), "mha/block", map[string]string{"masked-token": "asked for without the mask, " + toTheBit}},
-		{"no block for heads", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			in.Block = nil
-			return m.Forward(in)
-		}), "samples/module-masked", map[string]string{}},
 		{"no -inf", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
 			in.Bias = nil
 			return m.Forward(in)
@@ -275,6 +271,8 @@ func TestProbesCatch(t *testing.T) {
 			"parameter-no-effect": "loaded with other values of W_O the layer gives the same output, to the bit",
 			"output-scale":        "the weight and bias of the output projection, doubled, give the same output, to the bit"}},
 		{"no queries and keys", keeping("W_Q", "W_K"), "seed/causal", map[string]string{"parameter-no-effect": "loaded with other values of W_K, or of W_Q the layer"}},
+		{"no bias of keys", keeping("k_proj.bias"), "layouts/llama-biases", map[string]string{}},
+		{"no bias of keys that are rotated", keeping("k_proj.bias"), "decoder/qwen-biases", map[string]string{"parameter-no-effect": "other values of k_proj.bias the layer"}},
 		{"squared values", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 			for i := range v.Data {
 				v.Data[i] *= v.Data[i]
@@ -334,6 +332,30 @@ func TestProbesCatch(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where a row sees one key, a right output depends on no query and no key.
+func TestAWindowOfOneKey(t *testing.T) {
+	c := *readCase(t, "seed/causal")
+	c.Layer.Window = 1
+	r := builtIn.Run(&c)
+	require.NoError(t, r.Err)
+	require.Empty(t, subject.Probes(t.Context(), builtIn, &c, r.Output))
+}
+
+// A token that another mask hides, too, shows nothing of a missing one: another is taken.
+func TestALeakIsLookedForWhereOneMaskHides(t *testing.T) {
+	c := *readCase(t, "mha/causal")
+	c.Inputs.Padding = attention.NewMask(5, 9)
+	for i := range c.Inputs.Padding.Data {
+		c.Inputs.Padding.Data[i] = i%9 >= 6
+	}
+	s := harnesstest.Unmasked()
+	r := s.Run(&c)
+	require.NoError(t, r.Err)
+	probes := subject.Probes(t.Context(), s, &c, r.Output)
+	require.Len(t, probes, 1)
+	require.Contains(t, probes[0].Text, "row 0 of batch 0 changes when token 5 does, which the causal mask hides from it; of 5 such rows 5 change")
 }
 
 // remembering adds the last inputs that were others than these.
