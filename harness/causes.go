@@ -12,11 +12,11 @@ import (
 	"github.com/difftest/difftest/harness/subject"
 )
 
-// causes looks for what explains all failures together, by what the passing cases leave possible. It
-// also marks, in the results, the matches that other cases rule out. What it has not found out when
-// ctx ends is missing.
-func causes(ctx context.Context, results []report.Result, cases map[string]*fixture.Case) []report.Cause {
-	in := &inquiry{ctx: ctx, results: results, witnesses: newWitnesses(results, cases)}
+// causes looks for what explains all failures of a report together, by what the passing cases leave
+// possible. It also marks, in the results, the matches that other cases rule out. What it has not found out
+// when ctx ends is missing.
+func causes(ctx context.Context, r *Report, cases map[string]*fixture.Case) []report.Cause {
+	in := &inquiry{ctx: ctx, results: r.Results, witnesses: newWitnesses(r, cases)}
 	in.settle()
 	var found []report.Cause
 	for _, kind := range kindsOfCauses {

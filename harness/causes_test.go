@@ -14,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/harnesstest"
+	"github.com/difftest/difftest/harness/oracle"
 	"github.com/difftest/difftest/harness/report"
 )
 
@@ -81,7 +82,7 @@ func withMistakes(t *testing.T, ids []string, cases ...string) (results []report
 		for _, id := range ids {
 			m, ok := catalogue.ByID(id)
 			require.True(t, ok, id)
-			if out, ok := planted(c, append(made[:len(made):len(made)], m)...); ok {
+			if out, ok := planted(c, oracle.Precision{}, append(made[:len(made):len(made)], m)...); ok {
 				made, got = append(made, m), out.Value
 			}
 		}
@@ -112,7 +113,7 @@ func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
 	for _, id := range []string{"padding-ignored", "rope-key-only", "window-missing", "alibi-missing-at-decode", "kv-heads-tiled", "sinks-missing"} {
 		t.Run(id, func(t *testing.T) {
 			results, read := withMistakes(t, []string{id}, names...)
-			found := causes(t.Context(), results, read)
+			found := causes(t.Context(), &Report{Results: results}, read)
 			require.Len(t, found, 1)
 			require.Equal(t, id, found[0].ID)
 			require.Equal(t, named(results, report.Result.Wrong), found[0].Failures)
@@ -133,7 +134,7 @@ func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
 func TestTwoMistakesAreTwoCauses(t *testing.T) {
 	results, read := withMistakes(t, []string{"causal-missing", "padding-ignored"},
 		"mha/causal", "mha/padding", "mha/causal-left-padding", "mha/unmasked", "sdpa/causal", "seed/unmasked")
-	found := causes(t.Context(), results, read)
+	found := causes(t.Context(), &Report{Results: results}, read)
 	require.Len(t, found, 2)
 	require.Equal(t, "causal-missing", found[0].ID)
 	require.Equal(t, []string{"mha/causal", "mha/causal-left-padding", "sdpa/causal"}, found[0].Failures)
@@ -183,12 +184,12 @@ func TestCasesRuleOutForOneAnother(t *testing.T) {
 	} {
 		t.Run(tc.made, func(t *testing.T) {
 			alone, read := withMistakes(t, []string{tc.made}, tc.on)
-			causes(t.Context(), alone, read)
+			causes(t.Context(), &Report{Results: alone}, read)
 			require.Len(t, alone[0].Diagnosis.Matches, 2)
 			require.Empty(t, alone[0].RuledOut, "nothing can be ruled out by the case itself")
 
 			results, read := withMistakes(t, []string{tc.made}, tc.on, tc.elsewhere)
-			found := causes(t.Context(), results, read)
+			found := causes(t.Context(), &Report{Results: results}, read)
 			require.Len(t, found, 1)
 			require.Equal(t, tc.made, found[0].ID)
 			require.Equal(t, tc.made, results[0].Diagnosis.Matches[0].ID())
@@ -217,7 +218,7 @@ func TestAnotherFailureRulesNothingOut(t *testing.T) {
 	other, more := withMistakes(t, []string{"causal-missing"}, "decoder/alibi")
 	maps.Copy(read, more)
 	results = slices.Concat(results, other)
-	causes(t.Context(), results, read)
+	causes(t.Context(), &Report{Results: results}, read)
 	require.Len(t, results[0].Diagnosis.Matches, 2)
 	require.Empty(t, results[0].RuledOut)
 }
@@ -225,7 +226,7 @@ func TestAnotherFailureRulesNothingOut(t *testing.T) {
 // What no case tells apart stands beside the cause.
 func TestAlternativesOfACause(t *testing.T) {
 	results, read := withMistakes(t, []string{"scale-twice"}, "samples/forward-batch-packed-no-mask", "samples/forward-batch-separate-no-mask")
-	found := causes(t.Context(), results, read)
+	found := causes(t.Context(), &Report{Results: results}, read)
 	require.Len(t, found, 1)
 	require.ElementsMatch(t, []string{"scale-twice", "scale-of-model"}, append([]string{found[0].ID}, found[0].Alternatives...))
 }
@@ -236,7 +237,7 @@ func TestNothingIsRuledOutWhereAllIsContradicted(t *testing.T) {
 	right, more := withMistakes(t, nil, "seed/unmasked", "mha/causal")
 	maps.Copy(read, more)
 	results := slices.Concat(wrong, right)
-	found := causes(t.Context(), results, read)
+	found := causes(t.Context(), &Report{Results: results}, read)
 	require.Empty(t, results[0].RuledOut)
 	require.Len(t, found, 1)
 	require.Equal(t, []string{"seed/unmasked", "mha/causal"}, found[0].Contradictions)

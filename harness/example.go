@@ -38,7 +38,7 @@ func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result rep
 	if err != nil || r.reference == nil {
 		return result, false, err
 	}
-	out, ok := planted(c, m)
+	out, ok := planted(c, oracle.Precision{}, m)
 	if !ok {
 		return result, false, nil
 	}
@@ -47,9 +47,10 @@ func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result rep
 }
 
 // planted is what a case gives with mistakes made one after the other, in its own order and in float32,
-// as a subject would give it. It says false where one of them has nothing to get wrong.
-func planted(c *fixture.Case, mistakes ...catalogue.Mistake) (compare.Expected, bool) {
-	wrong := oracle.FromCase(c).Clone()
+// as a subject would give it, with the noise of a lower precision. It says false where one of them has nothing to
+// get wrong.
+func planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mistake) (compare.Expected, bool) {
+	wrong := oracle.FromCase(c).In(lower)
 	for _, m := range mistakes {
 		if !m.Plant(wrong, rand.New(rand.NewPCG(1, 0))) {
 			return compare.Expected{}, false

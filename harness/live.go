@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
@@ -20,7 +23,7 @@ const (
 
 // withLoad adds what the load of the state dict showed. A load that contradicts itself is wrong
 // whatever the output is; the rest is evidence, and told only where the output is wrong.
-func withLoad(ctx context.Context, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
+func withLoad(ctx context.Context, judged declared, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
 	r.Findings = append(r.Findings, ran.Load.Wrong...)
 	if !r.Comparison.OK() {
 		r.Findings = append(r.Findings, ran.Load.Doubtful...)
@@ -31,13 +34,13 @@ func withLoad(ctx context.Context, c *fixture.Case, ran subject.Result, r report
 	if r.Comparison.OK() || ran.Load.Held == nil || len(r.Diagnosis.Matches) > 0 {
 		return r, nil
 	}
-	return withHeld(ctx, c, ran, r)
+	return withHeld(ctx, judged, c, ran, r)
 }
 
 // withHeld judges the output once more, as that of the parameters that the layer holds. Where it is
 // right by them, or a mistake gives it, they are what it was computed with, and not those of the case.
-func withHeld(ctx context.Context, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
-	own, err := Judge(ctx, holding(c, ran.Load), ran.Output.Shape, ran.Output.Float64s())
+func withHeld(ctx context.Context, judged declared, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
+	own, err := judged.output(ctx, holding(c, ran.Load), ran.Output)
 	if err != nil {
 		return r, fmt.Errorf("with the parameters that the subject holds: %w", err)
 	}
@@ -78,10 +81,45 @@ func weightsFirst(r report.Result, title string, reasons []string, matches []dia
 	return r
 }
 
+// rerun keeps what a subject did on each case, until it is known which of them it fails. nil keeps nothing.
+type rerun struct {
+	live subject.Live
+	mu   sync.Mutex
+	ran  map[string]subject.Result
+}
+
+func (again *rerun) keep(c *fixture.Case, ran subject.Result) {
+	again.mu.Lock()
+	defer again.mu.Unlock()
+	if again.ran == nil {
+		again.ran = map[string]subject.Result{}
+	}
+	again.ran[c.Name] = ran
+}
+
+// failures runs the subject again on the cases that it fails, as many at once as there are jobs.
+func (again *rerun) failures(ctx context.Context, all []outcome, jobs int) {
+	if again == nil {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(max(1, jobs))
+	for i := range all {
+		one := &all[i]
+		if one.c != nil && one.err == nil && one.result.Wrong() {
+			group.Go(func() error {
+				one.result = withProbes(ctx, again.live, one.c, again.ran[one.c.Name], one.result)
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // none returns an error
+}
+
 // withProbes runs the subject again where its output is wrong. No probe changes the verdict, but a
 // load that had no effect is the first thing to say.
 func withProbes(ctx context.Context, live subject.Live, c *fixture.Case, ran subject.Result, r report.Result) report.Result {
-	if r.Comparison.OK() {
+	if !r.Wrong() {
 		return r
 	}
 	probes := subject.Probes(ctx, live, c, ran.Output)

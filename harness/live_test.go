@@ -181,7 +181,7 @@ func TestProbesOverTheSuite(t *testing.T) {
 			wrong, spoke := 0, map[string]int{}
 			for _, name := range names {
 				c := readCase(t, name)
-				ran := tc.subject.Run(c)
+				ran := tc.subject.Run(t.Context(), c)
 				if ran.Err != nil {
 					continue
 				}
@@ -199,4 +199,31 @@ func TestProbesOverTheSuite(t *testing.T) {
 			require.Equal(t, tc.want, spoke)
 		})
 	}
+}
+
+// pooled is a subject that may run several cases at once.
+type pooled struct{ Subject }
+
+func (p pooled) About() subject.About {
+	about := p.Subject.About()
+	about.Jobs = 4
+	return about
+}
+
+// Probes are those of the case they stand with, however many cases run at once.
+func TestProbesOfSeveralJobs(t *testing.T) {
+	cases := []string{"mha/causal", "mha/padding", "seed/causal", "mha/unmasked", "decoder/nope"}
+	var ids [][]string
+	for _, s := range []Runner{harnesstest.Both(), pooled{harnesstest.Both()}} {
+		r, err := Check(t.Context(), fixtures.FS, s, cases...)
+		require.NoError(t, err)
+		var these []string
+		for _, result := range r.Results {
+			these = append(these, result.Case+": "+strings.Join(probeIDs(result), " "))
+		}
+		ids = append(ids, these)
+	}
+	require.Equal(t, ids[0], ids[1])
+	require.Equal(t, "mha/causal: load-no-effect future-token", ids[0][0])
+	require.Equal(t, "mha/padding: load-no-effect", ids[0][1])
 }

@@ -23,18 +23,24 @@ type witnesses struct {
 	results  []report.Result
 	cases    map[string]*fixture.Case
 	referees map[string]func() *referee // nil: the oracle cannot judge the case
-	seen     cache[string, bool]
-	lists    cache[string, []string]
+
+	precision oracle.Precision // declared
+
+	seen  cache[string, bool]
+	lists cache[string, []string]
 }
 
-func newWitnesses(results []report.Result, cases map[string]*fixture.Case) *witnesses {
-	w := &witnesses{results: results, cases: cases, referees: map[string]func() *referee{}}
+func newWitnesses(report *Report, cases map[string]*fixture.Case) *witnesses {
+	w := &witnesses{
+		results: report.Results, cases: cases, referees: map[string]func() *referee{},
+		precision: arithmetics[subject.Precision(report.Precision)],
+	}
 	for name, c := range cases {
 		w.referees[name] = sync.OnceValue(func() *referee {
 			if c == nil || c.Op == fixture.Module {
 				return nil
 			}
-			r, err := newReferee(c)
+			r, err := newRefereeIn(c, w.precision)
 			if err != nil {
 				return nil
 			}
@@ -98,7 +104,7 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 		if r == nil {
 			return false
 		}
-		out, ok := planted(r.c, m)
+		out, ok := planted(r.c, w.precision, m)
 		return ok && !compare.Outputs(out.Shape, out.Value, r.shown).OK()
 	})
 }
@@ -116,15 +122,15 @@ func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []cata
 	}
 	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
 		return contains(match.Mistakes, m) ||
-			sameOutput(ref.c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
-			sameOutput(ref.c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))
+			w.sameOutput(ref.c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
+			w.sameOutput(ref.c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))
 	})
 }
 
 // sameOutput says whether two lists of mistakes give the same output, within the noise of the first.
-func sameOutput(c *fixture.Case, a, b []catalogue.Mistake) bool {
-	first, _ := planted(c, a...)
-	second, ok := planted(c, b...)
+func (w *witnesses) sameOutput(c *fixture.Case, a, b []catalogue.Mistake) bool {
+	first, _ := planted(c, w.precision, a...)
+	second, ok := planted(c, w.precision, b...)
 	return !ok || compare.Outputs(second.Shape, second.Value, first).OK()
 }
 

@@ -63,7 +63,7 @@ func (b *bench) ignored(s screen) string {
 	if b.sameLayer {
 		return "" // another configuration is another layer
 	}
-	if was, is, ok := b.after(&without); ok && sameTensor(was, is) {
+	if was, is, ok := b.after(&without); ok && Same(was, is) {
 		return "; asked for without " + s.name + ", the output is the same to the bit"
 	}
 	return ""

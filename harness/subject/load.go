@@ -23,8 +23,9 @@ type Load struct {
 	Held attention.StateDict
 }
 
-// load loads a state dict, of which the module gets a copy of its own, and reads it back.
-func load(m Module, own, given attention.StateDict) (Load, error) {
+// load loads a state dict, of which the module gets a copy of its own, and reads it back. A module may keep its
+// parameters in the precision that it declares.
+func load(m Module, own, given attention.StateDict, kept Precision) (Load, error) {
 	before, _ := held(m)
 	keys, err := m.LoadStateDict(own, attention.Strict)
 	if err != nil {
@@ -36,7 +37,7 @@ func load(m Module, own, given attention.StateDict) (Load, error) {
 		l.Wrong = append(l.Wrong, err.Error())
 	}
 	if len(after) > 0 {
-		l.readBack(given, before, after)
+		l.readBack(given, before, after, sameParameter[kept])
 	}
 	return l, nil
 }
@@ -82,11 +83,11 @@ func contradicted(keys attention.IncompatibleKeys, given attention.StateDict) []
 
 // readBack compares what was given with what is held. Values under the same name and in the same
 // shape must be those that were given; other names and shapes may be another layout of them.
-func (l *Load) readBack(given, before, after attention.StateDict) {
+func (l *Load) readBack(given, before, after attention.StateDict, same float64) {
 	unchanged, wrong := sameState(before, after), 0
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		got, ok := after[key]
-		switch how := difference(key, given, before[key], got); {
+		switch how := difference(key, given, before[key], got, same); {
 		case !ok:
 			l.Doubtful = append(l.Doubtful, "StateDict() lacks "+key)
 		case got.Check() != nil:
@@ -116,12 +117,12 @@ func (l *Load) readBack(given, before, after attention.StateDict) {
 const asBefore = "reads back as it was before the load"
 
 // sameParameter is how far a parameter may be from what was loaded and still be the same: what
-// scaling it and scaling it back leave in float32.
-const sameParameter = 1e-6
+// scaling it and scaling it back leave in float32, and the roundoff of what is kept in less.
+var sameParameter = map[Precision]float64{Float32: 1e-6, Float16: 0x1p-11, BFloat16: 0x1p-8, TF32: 0x1p-11}
 
 // difference says how a parameter that was read back differs from what was given; "" where it does
 // not. The most telling answer comes first.
-func difference(key string, given attention.StateDict, before, got *attention.Tensor) string {
+func difference(key string, given attention.StateDict, before, got *attention.Tensor, same float64) string {
 	want := given[key]
 	if got.Check() != nil {
 		return "reads back as nothing"
@@ -129,11 +130,11 @@ func difference(key string, given attention.StateDict, before, got *attention.Te
 	s := parameterStatistics(want, got)
 	sameShape := slices.Equal(want.Shape, got.Shape)
 	switch {
-	case sameShape && s.rel <= sameParameter:
+	case sameShape && s.rel <= same:
 		return ""
-	case before != nil && sameTensor(before, got):
+	case before != nil && Same(before, got):
 		return asBefore
-	case sameTensor(transposed(want), got):
+	case Same(transposed(want), got):
 		return "reads back transposed"
 	case !sameShape:
 		return fmt.Sprintf("reads back in shape %s, and was loaded in shape %s", attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
@@ -199,7 +200,7 @@ func transposed(t *attention.Tensor) *attention.Tensor {
 // holder names another parameter whose values these are.
 func holder(key string, given attention.StateDict, got *attention.Tensor) string {
 	for _, other := range slices.Sorted(maps.Keys(given)) {
-		if other != key && sameTensor(given[other], got) {
+		if other != key && Same(given[other], got) {
 			return other
 		}
 	}
@@ -239,5 +240,5 @@ func finiteState(dict attention.StateDict) bool {
 
 // sameState says whether two state dicts have the same keys, shapes and bits.
 func sameState(a, b attention.StateDict) bool {
-	return maps.EqualFunc(a, b, sameTensor)
+	return maps.EqualFunc(a, b, Same)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/subject"
 )
 
@@ -108,7 +109,7 @@ func TestLoadIsReadBack(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := readCase(t, "seed/causal")
-			r := holding(holder{answer: tc.answer}).Run(c)
+			r := run(holding(holder{answer: tc.answer}), c)
 			require.NoError(t, r.Err)
 			require.Equal(t, tc.wrong, r.Load.Wrong)
 			require.Equal(t, tc.doubtful, r.Load.Doubtful)
@@ -119,10 +120,26 @@ func TestLoadIsReadBack(t *testing.T) {
 	}
 }
 
+// A module may keep its parameters in the precision that it declares, and in no less.
+func TestLoadInADeclaredPrecision(t *testing.T) {
+	for precision, right := range map[subject.Precision]bool{subject.Float32: false, subject.Float16: false, subject.TF32: false, subject.BFloat16: true} {
+		s := holding(holder{answer: func(d attention.StateDict) attention.StateDict {
+			for i, v := range d["W_Q"].Data {
+				d["W_Q"].Data[i] = variant.BFloat16(v)
+			}
+			return d
+		}})
+		s.Precision = precision
+		r := run(s, readCase(t, "seed/causal"))
+		require.NoError(t, r.Err)
+		require.Equal(t, right, len(r.Load.Wrong) == 0, "%q: %s", precision, r.Load.Wrong)
+	}
+}
+
 // A load that does nothing leaves everything as it was; one that leaves one parameter does not.
 func TestLoadWithoutEffect(t *testing.T) {
 	c := readCase(t, "mha/padding")
-	r := subjectOf(layer{load: func(attention.StateDict) error { return nil }}).Run(c)
+	r := run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"every parameter reads back as it was before the load"}, r.Load.Wrong)
 	require.True(t, r.Load.Unchanged)
@@ -133,7 +150,7 @@ func TestLoadWithoutEffect(t *testing.T) {
 	for key, t := range c.State {
 		zeros.State[key] = attention.NewTensor(t.Shape...)
 	}
-	r = subjectOf(layer{load: func(attention.StateDict) error { return nil }}).Run(&zeros)
+	r = run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), &zeros)
 	require.NoError(t, r.Err)
 	require.Equal(t, subject.Load{}, r.Load)
 }
@@ -148,7 +165,7 @@ func TestLoadContradictsItself(t *testing.T) {
 		{attention.IncompatibleKeys{Unexpected: []string{"W_Q"}}, "LoadStateDict did not expect W_Q, which the layer has, and returns no error"},
 		{attention.IncompatibleKeys{Unexpected: []string{"W_R"}}, "LoadStateDict did not expect W_R, which it was not given"},
 	} {
-		r := holding(holder{keys: tc.keys}).Run(readCase(t, "seed/causal"))
+		r := run(holding(holder{keys: tc.keys}), readCase(t, "seed/causal"))
 		require.NoError(t, r.Err)
 		require.Equal(t, []string{tc.want}, r.Load.Wrong)
 	}

@@ -94,7 +94,7 @@ func (b *bench) input() string {
 		return ""
 	}
 	was, is, ok := b.after(changed(b.c, inputs, turnAround))
-	if ok && sameTensor(was, is) {
+	if ok && Same(was, is) {
 		return "other inputs give the same output, to the bit"
 	}
 	b.awake = ok
@@ -105,7 +105,7 @@ func (b *bench) weights() string {
 	if len(b.c.State) == 0 || !b.awake {
 		return ""
 	}
-	if was, is, ok := b.after(loaded(b.c, func(_ string, t *attention.Tensor) *attention.Tensor { return other(t) })); ok && sameTensor(was, is) {
+	if was, is, ok := b.after(loaded(b.c, func(_ string, t *attention.Tensor) *attention.Tensor { return other(t) })); ok && Same(was, is) {
 		return "loaded with other weights the layer gives the same output, to the bit, and with other inputs another: the load never happened"
 	}
 	return ""
@@ -119,7 +119,7 @@ func (b *bench) parameters() string {
 	}
 	var idle []string
 	for _, key := range slices.Sorted(maps.Keys(b.c.State)) {
-		if mayBeIdle(b.c, key) || sameTensor(other(b.c.State[key]), b.c.State[key]) {
+		if mayBeIdle(b.c, key) || Same(other(b.c.State[key]), b.c.State[key]) {
 			continue
 		}
 		one := loaded(b.c, func(k string, t *attention.Tensor) *attention.Tensor {
@@ -128,7 +128,7 @@ func (b *bench) parameters() string {
 			}
 			return t
 		})
-		if was, is, ok := b.after(one); ok && sameTensor(was, is) {
+		if was, is, ok := b.after(one); ok && Same(was, is) {
 			idle = append(idle, key)
 		}
 	}
@@ -174,7 +174,7 @@ func (b *bench) doubled(what string, c *fixture.Case) string {
 	switch {
 	case size <= b.far:
 		return ""
-	case sameTensor(was, is):
+	case Same(was, is):
 		return what + ", doubled, give the same output, to the bit"
 	case len(rest) == len(b.c.Inputs.Query.Data) && b.apart(rest, b.c.Inputs.Query.Data) <= b.still:
 		return what + ", doubled, double the output but for the query: it is added after them"

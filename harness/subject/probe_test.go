@@ -23,13 +23,20 @@ var builtIn = subject.Subject{
 	MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
 }
 
-// oneByOne runs a computation that is no subject of this package.
-func oneByOne(f func(*fixture.Case) *attention.Tensor) subject.OneByOne {
-	return func(c *fixture.Case) subject.Result { return subject.Result{Output: f(c)} }
+func run(s subject.Subject, c *fixture.Case) subject.Result { return s.Run(context.Background(), c) }
+
+// oneByOne is an implementation that keeps no layer.
+type oneByOne func(*fixture.Case) *attention.Tensor
+
+func (f oneByOne) Series(_ context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
+	for _, c := range cases {
+		outputs = append(outputs, f(c))
+	}
+	return outputs, nil
 }
 
 // ofVariant computes in float32, without a line of the attention package.
-func ofVariant(v variant.Variant) subject.OneByOne {
+func ofVariant(v variant.Variant) subject.Live {
 	return oneByOne(func(c *fixture.Case) *attention.Tensor {
 		shape := oracle.FromCase(c).Run().Shape
 		values := oracle.Array{Shape: shape, Value: v.Run(oracle.FromCase(c))}
@@ -46,7 +53,7 @@ func ofVariant(v variant.Variant) subject.OneByOne {
 
 // unsteady is right to rounding, which is another one whenever anything about the inputs changes.
 func unsteady(c *fixture.Case) *attention.Tensor {
-	out := builtIn.Run(c).Output
+	out := run(builtIn, c).Output
 	sum := 0.0
 	for _, t := range []*attention.Tensor{c.Inputs.Query, c.Inputs.Key, c.Inputs.Value} {
 		for i, v := range t.Data {
@@ -73,7 +80,7 @@ func quantized(c *fixture.Case) *attention.Tensor {
 			(*t).Data[i] = float32(math.Round(float64(v)/top*127) / 127 * top)
 		}
 	}
-	return builtIn.Run(&own).Output
+	return run(builtIn, &own).Output
 }
 
 // A correct subject is never caught at anything, on any case, however it adds and rounds.
@@ -82,7 +89,7 @@ func TestCorrectSubjectsAreNeverCaught(t *testing.T) {
 	require.NoError(t, err)
 	lives := map[string]subject.Live{
 		"attention":            builtIn,
-		"attention one by one": subject.OneByOne(builtIn.Run),
+		"attention one by one": oneByOne(func(c *fixture.Case) *attention.Tensor { return run(builtIn, c).Output }),
 		"sequential":           ofVariant(variant.Variant{}),
 		"online softmax":       ofVariant(variant.Variant{Tile: 3, FusedScale: true, Dot: variant.Pairwise}),
 		"bfloat16":             ofVariant(variant.Variant{Store: variant.BFloat16}),
@@ -315,7 +322,7 @@ func TestProbesCatch(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := readCase(t, tc.on)
-			r := tc.subject.Run(c)
+			r := run(tc.subject, c)
 			require.NoError(t, r.Err)
 			probes := subject.Probes(t.Context(), tc.subject, c, r.Output)
 			said := map[string]string{}
@@ -338,7 +345,7 @@ func TestProbesCatch(t *testing.T) {
 func TestAWindowOfOneKey(t *testing.T) {
 	c := *readCase(t, "seed/causal")
 	c.Layer.Window = 1
-	r := builtIn.Run(&c)
+	r := run(builtIn, &c)
 	require.NoError(t, r.Err)
 	require.Empty(t, subject.Probes(t.Context(), builtIn, &c, r.Output))
 }
@@ -351,7 +358,7 @@ func TestALeakIsLookedForWhereOneMaskHides(t *testing.T) {
 		c.Inputs.Padding.Data[i] = i%9 >= 6
 	}
 	s := harnesstest.Unmasked()
-	r := s.Run(&c)
+	r := run(s, &c)
 	require.NoError(t, r.Err)
 	probes := subject.Probes(t.Context(), s, &c, r.Output)
 	require.Len(t, probes, 1)
@@ -392,7 +399,7 @@ func TestEveryCaseSeesALoadThatNeverHappened(t *testing.T) {
 		}
 		n++
 		for _, s := range []subject.Subject{harnesstest.NeverLoaded(), drawnAnew()} {
-			r := s.Run(c)
+			r := run(s, c)
 			require.NoError(t, r.Err)
 			var ids []string
 			for _, p := range subject.Probes(t.Context(), s, c, r.Output) {
@@ -424,14 +431,14 @@ func TestProbesAreSilentOnErrors(t *testing.T) {
 				}
 				return make(config)
 			}
-			r := s.Run(c)
+			r := run(s, c)
 			require.NoError(t, r.Err)
 			require.Empty(t, subject.Probes(t.Context(), s, c, r.Output))
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r := harnesstest.Unmasked().Run(c)
+	r := run(harnesstest.Unmasked(), c)
 	require.Empty(t, subject.Probes(ctx, harnesstest.Unmasked(), c, r.Output))
 	require.Empty(t, subject.Probes(t.Context(), harnesstest.Unmasked(), c, attention.NewTensor(3)))
 	require.Empty(t, subject.Probes(t.Context(), harnesstest.Unmasked(), &fixture.Case{Op: fixture.Module}, r.Output))

@@ -13,29 +13,12 @@ import (
 type Live interface {
 	// Series runs cases one after the other, once each, and returns their outputs. A layer is made
 	// once, from the first case's configuration, and loads a state dict where it is not that of the
-	// case before. The error is that one of the cases has no output, or that ctx ended.
+	// case before; an implementation that cannot keep one makes one for each case. The error is that one of the
+	// cases has no output, or that ctx ended.
 	Series(ctx context.Context, cases ...*fixture.Case) ([]*attention.Tensor, error)
 }
 
-// OneByOne makes a [Live] of a subject that cannot keep a layer: it runs each case by itself.
-type OneByOne func(*fixture.Case) Result
-
-// Series runs each case by itself.
-func (run OneByOne) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
-	for _, c := range cases {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		r := run(c)
-		if r.Err != nil {
-			return nil, r.Err
-		}
-		outputs = append(outputs, r.Output)
-	}
-	return outputs, nil
-}
-
-// Series makes a [Live] of an implementation in Go. A panic is an error.
+// Series runs cases one after the other on one layer. A panic is an error.
 func (s Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
 	defer func() {
 		if p := recover(); p != nil {
