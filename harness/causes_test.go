@@ -246,6 +246,9 @@ func TestNothingIsRuledOutWhereAllIsContradicted(t *testing.T) {
 
 // Weights that were never loaded are the first cause, and layers that pass speak against it.
 func TestCauseOfWeightsNeverLoaded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("all pairs of mistakes, several times")
+	}
 	never, names := harnesstest.Both(), []string{"seed/causal", "seed/unmasked", "mha/causal", "sdpa/causal"}
 	never.SDPA = attention.SDPA
 	r, err := Check(t.Context(), fixtures.FS, unreadable(never), names...)
@@ -280,6 +283,9 @@ func TestCauseOfWeightsNeverLoaded(t *testing.T) {
 
 // Weights that are others than were loaded, each layer in its own way.
 func TestCauseOfOtherWeights(t *testing.T) {
+	if testing.Short() {
+		t.Skip("all pairs of mistakes, several times")
+	}
 	r, err := Check(t.Context(), fixtures.FS, harnesstest.OtherWeights(), "seed/causal", "samples/module-bare")
 	require.NoError(t, err)
 	require.Len(t, r.Causes, 1)
