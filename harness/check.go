@@ -39,11 +39,13 @@ func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report
 	if len(cases) > 0 {
 		selected = cases
 	}
-	err := judgeAll(ctx, r, suite, selected, about.Jobs, func(c *fixture.Case) judgement {
+	rerun := &rerun{live: s}
+	err := judgeAll(ctx, r, suite, selected, about.Jobs, rerun, func(c *fixture.Case) judgement {
 		ran := s.Run(ctx, c)
 		if err := ctx.Err(); err != nil && errors.Is(ran.Err, err) {
 			return nil
 		}
+		rerun.keep(c, ran)
 		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, about, c, ran) }
 	})
 	return r, errors.Join(err, Acknowledge(r, about.Known, names))
@@ -61,8 +63,9 @@ type outcome struct {
 }
 
 // judgeAll adds cases to a report, in their order: take gets them one after another, or as many at once as there
-// are jobs, and what it returns is called on all processors.
-func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs int, take func(*fixture.Case) judgement) error {
+// are jobs, and what it returns is called on all processors. Failures are run again in the end, where there is
+// something to run.
+func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs int, again *rerun, take func(*fixture.Case) judgement) error {
 	all, queue := make([]outcome, len(names)), make(chan int, len(names))
 	for i := range names {
 		queue <- i
@@ -82,6 +85,7 @@ func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs 
 	_ = takeAll()
 	_ = takers.Wait() // each case keeps its own error
 	_ = judges.Wait()
+	again.failures(ctx, all, jobs)
 	return gather(ctx, r, names, all)
 }
 
@@ -125,7 +129,7 @@ func gather(ctx context.Context, r *Report, names []string, all []outcome) error
 	if err := ctx.Err(); err != nil {
 		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
 	}
-	r.Causes = causes(ctx, r.Results, read)
+	r.Causes = causes(ctx, r, read)
 	return brokenError(r.Broken)
 }
 
@@ -150,8 +154,11 @@ func brokenError(broken []report.Broken) error {
 
 // runCase runs a subject on one case and gives the verdict.
 func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
-	about := s.About()
-	r, err := judgeRun(ctx, about, c, s.Run(ctx, c))
+	about, ran := s.About(), s.Run(ctx, c)
+	r, err := judgeRun(ctx, about, c, ran)
+	if err == nil {
+		r = withProbes(ctx, s, c, ran, r)
+	}
 	return acknowledged(about.Known, r), err
 }
 
@@ -179,8 +186,9 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 		}
 		ran.Findings = append(ran.Findings, findings...)
 	}
-	if len(ran.Findings) > 0 {
-		r.Findings, r.Verdict = ran.Findings, report.Fail
+	r.Findings = ran.Findings
+	if r, err = withLoad(ctx, judged, c, ran, r); err != nil {
+		return report.Result{}, err
 	}
 	return r, nil
 }

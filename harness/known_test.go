@@ -129,11 +129,9 @@ known "seed/causal": listed twice`)
 
 // A cause of known failures alone is no news, and those of others do not count them.
 func TestAcknowledgeCauses(t *testing.T) {
-	masks, _ := catalogue.ByID("causal-missing")
-	padding, _ := catalogue.ByID("padding-ignored")
 	r := &Report{
 		Results: []report.Result{result("a", report.Fail, "causal-missing"), result("b", report.Fail, "causal-missing"), result("c", report.Fail, "padding-ignored")},
-		Causes:  []report.Cause{{Mistake: masks, Failures: []string{"a", "b"}}, {Mistake: padding, Failures: []string{"c"}}},
+		Causes:  []report.Cause{{ID: "causal-missing", Failures: []string{"a", "b"}}, {ID: "padding-ignored", Failures: []string{"c"}}},
 	}
 	require.NoError(t, Acknowledge(r, []Known{entry("a", "", "r"), entry("c", "", "r")}, []string{"a", "b", "c"}))
 	require.Len(t, r.Causes, 1)

@@ -40,7 +40,7 @@ func CheckOutputs(ctx context.Context, suite, outputs fs.FS, cases ...string) (*
 	if len(cases) > 0 {
 		names = cases
 	}
-	return r, judgeAll(ctx, r, suite, names, 1, func(c *fixture.Case) judgement {
+	return r, judgeAll(ctx, r, suite, names, 1, nil, func(c *fixture.Case) judgement {
 		return func(ctx context.Context) (report.Result, error) { return judgeOutputs(ctx, c, outputs) }
 	})
 }

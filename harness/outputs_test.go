@@ -53,7 +53,7 @@ func TestCheckOutputs(t *testing.T) {
 	require.Equal(t, report.Pass, got["seed/unmasked"])
 	require.Equal(t, len(r.Results)-len(cases), r.Count(report.Skip))
 	require.Len(t, r.Causes, 1)
-	require.Equal(t, "causal-missing", r.Causes[0].Mistake.ID)
+	require.Equal(t, "causal-missing", r.Causes[0].ID)
 
 	live, err := Check(ctx, fixtures.FS, harnesstest.Unmasked(), cases...)
 	require.NoError(t, err)

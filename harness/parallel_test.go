@@ -46,7 +46,8 @@ func TestCheckCallsTheSubjectSerially(t *testing.T) {
 		}
 	}
 	require.Equal(t, cases, order)
-	require.Equal(t, want, seen)
+	require.Equal(t, want, seen[:len(want)])
+	require.Greater(t, len(seen), len(want), "what fails is run again in the end")
 }
 
 // The report says the same however many processors there are.

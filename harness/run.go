@@ -37,6 +37,9 @@ type Runner = subject.Runner
 // Module is a multi-head attention layer under test.
 type Module = subject.Module
 
+// StateDicter is a module that says which parameters it holds; optional.
+type StateDicter = subject.StateDicter
+
 // Report is what was found out about a subject.
 type Report = report.Report
 

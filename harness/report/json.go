@@ -24,8 +24,9 @@ func JSON(w io.Writer, r *Report) error {
 		},
 	}
 	for _, c := range r.Causes {
-		m := c.Mistake
-		out.Causes = append(out.Causes, jsonCause{m.ID, m.Title, m.Fix, orEmpty(c.Failures), orEmpty(c.Contradictions)})
+		out.Causes = append(out.Causes, jsonCause{
+			c.ID, c.Title, c.Fix, c.Live, orEmpty(c.Failures), orEmpty(c.Contradictions), c.Passes, orEmpty(c.Alternatives), ruledOutJSON(c.RuledOut),
+		})
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -54,8 +55,26 @@ type jsonCause struct {
 	ID             string   `json:"id"`
 	Title          string   `json:"title"`
 	Fix            string   `json:"fix"`
+	Live           bool     `json:"live"` // the subject was caught at it; it is no mistake of the catalogue
 	Failures       []string `json:"failures"`
 	Contradictions []string `json:"contradictions"`
+	Passes         int      `json:"passes"`
+	Alternatives   []string `json:"alternatives"`
+
+	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+type jsonRuledOut struct {
+	ID string `json:"id"`
+	By string `json:"by"`
+}
+
+func ruledOutJSON(list []RuledOut) []jsonRuledOut {
+	out := []jsonRuledOut{}
+	for _, one := range list {
+		out = append(out, jsonRuledOut(one))
+	}
+	return out
 }
 
 type jsonBroken struct {
@@ -83,11 +102,20 @@ type jsonResult struct {
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
 	Bands       []jsonBand      `json:"bands"`
+	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
+	Probes      []jsonProbe     `json:"probes"`
+	Proven      []string        `json:"proven"` // what of the probes and the load stands beside the class
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonProbe struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
 }
 
 type jsonNoise struct {
@@ -158,8 +186,8 @@ func toJSON(r Result) jsonResult {
 	d := r.Diagnosis
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
-		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.Proven), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)
@@ -170,6 +198,9 @@ func toJSON(r Result) jsonResult {
 	}
 	for _, m := range d.Matches {
 		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
+	}
+	for _, p := range r.Probes {
+		out.Probes = append(out.Probes, jsonProbe(p))
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})

@@ -19,6 +19,13 @@ func TestJSON(t *testing.T) {
 	d.Bands[0].Rel, d.Bands[0].Gain = diagnose.Range{Min: 1, Max: 2}, diagnose.Range{Min: 3, Max: 4}
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
+	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
+	r.Results[4].Proven = []string{"later tokens reach earlier rows"}
+	r.Results[4].RuledOut = []report.RuledOut{{ID: "causal-missing", By: "a/right"}}
+	r.Causes = []report.Cause{{
+		ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.",
+		Failures: []string{"a/wrong"}, Passes: 1, Alternatives: []string{"causal-inverted"},
+	}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -31,7 +38,23 @@ func TestJSON(t *testing.T) {
   "version": 1,
   "subject": "mine",
   "suite": "PyTorch 2.15.0",
-  "causes": [],
+  "causes": [
+    {
+      "id": "causal-missing",
+      "title": "the causal mask missing",
+      "fix": "Hide later keys.",
+      "live": false,
+      "failures": [
+        "a/wrong"
+      ],
+      "contradictions": [],
+      "passes": 1,
+      "alternatives": [
+        "causal-inverted"
+      ],
+      "ruled_out": []
+    }
+  ],
   "results": [
     {
       "case": "a/crash",
@@ -40,8 +63,11 @@ func TestJSON(t *testing.T) {
       "reasons": [],
       "matches": [],
       "bands": [],
+      "ruled_out": [],
       "unexplained": false,
       "findings": [],
+      "probes": [],
+      "proven": [],
       "error": "panic: boom\nstack",
       "rerun": "difftest --case a/crash"
     },
@@ -136,9 +162,25 @@ func TestJSON(t *testing.T) {
           ]
         }
       ],
+      "ruled_out": [
+        {
+          "id": "causal-missing",
+          "by": "a/right"
+        }
+      ],
       "unexplained": true,
       "findings": [
         "the subject changes its input query"
+      ],
+      "probes": [
+        {
+          "id": "future-token",
+          "title": "later tokens reach earlier rows",
+          "text": "row 0 changes"
+        }
+      ],
+      "proven": [
+        "later tokens reach earlier rows"
       ],
       "rerun": "difftest --case a/wrong"
     }

@@ -97,17 +97,59 @@ func (t *text) block(label string, lines []string) {
 
 // causes stand before the cases: a subject that fails many has few.
 func (t *text) causes(r *Report) {
-	for _, c := range r.Causes {
-		t.line("%s %s: %s", t.paint(red, "CAUSE"), t.paint(yellow, c.Mistake.ID), c.Mistake.Title)
-		t.block("explains", []string{fmt.Sprintf("%d of %d failures: %s", len(c.Failures), r.Count(Fail), someOf(c.Failures))})
-		against := "no case that passes"
-		if len(c.Contradictions) > 0 {
-			against = fmt.Sprintf("%d cases that pass and would not with it: %s", len(c.Contradictions), someOf(c.Contradictions))
+	wrong := 0
+	for _, result := range r.Results {
+		if result.Wrong() && result.Verdict != Known {
+			wrong++
 		}
-		t.block("against", []string{against})
-		t.block("fix", []string{c.Mistake.Fix})
+	}
+	for _, c := range r.Causes {
+		t.line("%s %s explains %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
+		t.block("what", []string{c.Title})
+		t.block("failures", []string{someOf(c.Failures)})
+		if len(c.Contradictions) > 0 {
+			t.block("passes", []string{someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere"})
+		}
+		if len(c.Alternatives) > 0 {
+			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
+		}
+		t.block("not", ruledOut(c.RuledOut))
+		if c.Fix != "" {
+			t.block("fix", []string{c.Fix})
+		}
 		t.gap()
 	}
+}
+
+func shareOf(n, all int) string {
+	switch {
+	case n == 1 && all == 1:
+		return "the failure"
+	case n == all:
+		return fmt.Sprintf("all %d failures", n)
+	}
+	return fmt.Sprintf("%d of %d failures", n, all)
+}
+
+// against says what the passing cases have against a cause.
+func (c Cause) against() string {
+	switch n := len(c.Contradictions); {
+	case n > 0:
+		return fmt.Sprintf(", but %d of the %d passes contradict it", n, c.Passes)
+	case c.Passes > 1:
+		return fmt.Sprintf(" and none of the %d passes contradicts it", c.Passes)
+	case c.Passes == 1:
+		return " and the one pass does not contradict it"
+	}
+	return "; no case passes that could contradict it"
+}
+
+func ruledOut(list []RuledOut) []string {
+	var lines []string
+	for _, out := range list {
+		lines = append(lines, fmt.Sprintf("%s, which %s rules out", out.ID, out.By))
+	}
+	return lines
 }
 
 // someOf names the first of a list.
@@ -159,12 +201,14 @@ func reason(err string) string {
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
 	t.gap()
-	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(d)))
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
 	t.block("case", []string{r.Purpose})
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
-		t.block("fix", fixes(d.Matches))
+		t.block("not", ruledOut(r.RuledOut))
+		t.probes(r)
+		t.block("fix", fixes(r.possible()))
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
@@ -188,16 +232,34 @@ func fixes(matches []diagnose.Match) []string {
 	return all
 }
 
-// headline is the class and the mistakes that explain the output.
-func headline(d diagnose.Diagnosis) string {
+// headline is the class and what explains the output: the mistakes that give it, or what the subject
+// was caught at.
+func headline(r Result) string {
 	var ids []string
-	for _, m := range d.Matches {
+	for _, m := range r.possible() {
 		ids = append(ids, m.ID())
 	}
-	if len(ids) == 0 {
-		return string(d.Class)
+	words := append([]string{}, r.Proven...)
+	if len(ids) > 0 {
+		words = append(words, strings.Join(ids, " or "))
 	}
-	return string(d.Class) + ": " + strings.Join(ids, " or ")
+	if len(words) == 0 {
+		return string(r.Diagnosis.Class)
+	}
+	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
+}
+
+// possible are the matches that no other case rules out.
+func (r Result) possible() []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
+}
+
+func (t *text) probes(r Result) {
+	var lines []string
+	for _, p := range r.Probes {
+		lines = append(lines, p.Text)
+	}
+	t.block("probe", lines)
 }
 
 func (t *text) numbers(c, torch compare.Comparison) {

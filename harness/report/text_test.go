@@ -156,3 +156,58 @@ func TestFirstAndLastRowExact(t *testing.T) {
 	r.Results[4].Diagnosis.Structure.FirstRowExact = false
 	require.Contains(t, written(t, report.TextOptions{}, r), "            last row exact in every batch")
 }
+
+// What a live subject was caught at stands in the first line where it says more than the class, and in
+// full below.
+func TestProbesAreWritten(t *testing.T) {
+	r := sample()
+	r.Results, r.Broken = r.Results[4:], nil
+	r.Results[0].Probes = []report.Probe{{ID: "load-no-effect", Title: "the load had no effect", Text: "other weights give the same output"}, {ID: "future-token", Title: "later tokens", Text: "row 0 changes"}}
+	text := written(t, report.TextOptions{Quiet: true}, r)
+	require.Contains(t, text, "FAIL a/wrong  unclear\n")
+	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n            row 0 changes\n")
+
+	d := &r.Results[0].Diagnosis
+	r.Results[0].Proven = []string{"the load had no effect"}
+	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
+	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
+	text = written(t, report.TextOptions{Quiet: true}, r)
+	require.Contains(t, text, "FAIL a/wrong  unclear: the load had no effect; causal-missing\n")
+	require.Contains(t, text, "  not       causal-inverted, which a/right rules out\n")
+	require.NotContains(t, text, mistakes("causal-inverted")[0].Fix)
+}
+
+func TestCausesAreWritten(t *testing.T) {
+	cause := report.Cause{ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.", Failures: []string{"a/wrong"}}
+	for _, tc := range []struct {
+		name   string
+		change func(*report.Cause)
+		want   []string
+	}{
+		{"alone", func(*report.Cause) {}, []string{
+			"CAUSE causal-missing explains 1 of 2 failures; no case passes that could contradict it\n",
+			"  what      the causal mask missing\n  failures  a/wrong\n  fix       Hide later keys.\n"}},
+		{"all", func(c *report.Cause) { c.Failures, c.Passes = []string{"a/wrong", "a/second"}, 70 },
+			[]string{"CAUSE causal-missing explains all 2 failures and none of the 70 passes contradicts it\n", "  failures  a/wrong, a/second\n"}},
+		{"one pass", func(c *report.Cause) { c.Passes = 1 }, []string{" and the one pass does not contradict it\n"}},
+		{"contradicted", func(c *report.Cause) { c.Passes, c.Contradictions = 3, []string{"a/right", "a/other"} },
+			[]string{" explains 1 of 2 failures, but 2 of the 3 passes contradict it\n", "  passes    a/right, a/other: with it they would fail, so it is not made everywhere\n"}},
+		{"not told apart", func(c *report.Cause) {
+			c.Alternatives, c.RuledOut = []string{"b", "c"}, []report.RuledOut{{ID: "d", By: "a/right"}}
+		}, []string{"  or        b, or c: no case tells them apart\n  not       d, which a/right rules out\n"}},
+		{"without a fix", func(c *report.Cause) { c.Fix = "" }, []string{"  failures  a/wrong\n\n"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := sample()
+			second := r.Results[4]
+			second.Case = "a/second"
+			c := cause
+			tc.change(&c)
+			r.Results, r.Causes = append(r.Results, second), []report.Cause{c}
+			text := written(t, report.TextOptions{Quiet: true}, r)
+			for _, want := range tc.want {
+				require.Contains(t, text, want)
+			}
+		})
+	}
+}

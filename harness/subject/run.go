@@ -18,6 +18,7 @@ type Result struct {
 	Output   *attention.Tensor // nil when Err is set
 	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
+	Load     Load              // what became of the state dict
 	Err      error             // it panicked, refused the case, or gave no usable output
 }
 
@@ -35,12 +36,12 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original := data{Inputs: c.Inputs, Options: c.Options, State: c.State}
-	given := original.clone()
-	forward, err := s.prepare(c, given)
+	original, given := dataOf(c), copied(c)
+	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return Result{Err: err}
 	}
+	r.Load = loaded
 	first, err := forward()
 	if err != nil {
 		return Result{Err: err}
@@ -58,28 +59,26 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 }
 
 // prepare makes the function that runs the case once, on the data given.
-func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), error) {
+func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
 	in := given.Inputs
 	switch {
 	case c.Op == fixture.SDPA && s.SDPA != nil:
 		return func() (attention.Outputs, error) {
 			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
 			return checked(c, attention.Outputs{Output: out}, err)
-		}, nil
+		}, Load{}, nil
 	case c.Op != fixture.MultiHead || s.MHA == nil:
-		return nil, ErrNotOffered
+		return nil, Load{}, ErrNotOffered
 	}
 	m, err := s.MHA(c.Layer)
 	if err != nil {
-		return nil, fmt.Errorf("make the layer: %w", err)
+		return nil, Load{}, fmt.Errorf("make the layer: %w", err)
 	}
-	if _, err := m.LoadStateDict(given.State, attention.Strict); err != nil {
-		return nil, fmt.Errorf("load the state dict: %w", err)
-	}
+	loaded, err := load(m, given.State, c.State, s.Precision)
 	return func() (attention.Outputs, error) {
 		out, err := m.Forward(in)
 		return checked(c, out, err)
-	}, nil
+	}, loaded, err
 }
 
 // checked refuses outputs that are missing or do not hold what their shape claims. Weights that the
@@ -105,6 +104,13 @@ type data struct {
 	Options attention.SDPAOptions
 	State   attention.StateDict
 }
+
+func dataOf(c *fixture.Case) data {
+	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
+}
+
+// copied is the data of a case that a subject may have for its own.
+func copied(c *fixture.Case) data { return dataOf(c).clone() }
 
 // tensors and masks are those of the data, by what they are called.
 func (d *data) tensors() map[string]**attention.Tensor {

@@ -16,6 +16,8 @@ type Runner interface {
 	About() About
 	// Run gives the implementation one case. It ends early when ctx does, with ctx's error. It may be called from as many goroutines as About says.
 	Run(ctx context.Context, c *fixture.Case) Result
+
+	Live
 }
 
 // About is what a report says of an implementation.
@@ -60,4 +62,11 @@ func (s Subject) About() About {
 type Module interface {
 	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
 	Forward(attention.Inputs) (attention.Outputs, error)
+}
+
+// StateDicter is a module that says which parameters it holds, under the names and in the shapes in
+// which it loads them, as torch.nn.Module.state_dict does. It is optional: where a module is one,
+// every load is read back. An empty state dict says nothing.
+type StateDicter interface {
+	StateDict() attention.StateDict
 }
