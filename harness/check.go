@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"runtime"
 	"slices"
 
@@ -29,23 +28,25 @@ func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(about.Precision.Check(), checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
 	r := &Report{Subject: about.Name, Precision: string(about.Precision)}
 	if suiteErr != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
+	selected := names
 	if len(cases) > 0 {
-		names = cases
+		selected = cases
 	}
-	return r, judgeAll(ctx, r, suite, names, about.Jobs, func(c *fixture.Case) judgement {
+	err := judgeAll(ctx, r, suite, selected, about.Jobs, func(c *fixture.Case) judgement {
 		ran := s.Run(ctx, c)
 		if err := ctx.Err(); err != nil && errors.Is(ran.Err, err) {
 			return nil
 		}
 		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, about, c, ran) }
 	})
+	return r, errors.Join(err, Acknowledge(r, about.Known, names))
 }
 
 // judgement gives the verdict on what has been taken of a subject. It may run beside others. nil: nothing has
@@ -128,10 +129,6 @@ func gather(ctx context.Context, r *Report, names []string, all []outcome) error
 	return brokenError(r.Broken)
 }
 
-func checkKnown(known map[string]string, cases []string) error {
-	return checkNames("known", slices.Sorted(maps.Keys(known)), cases)
-}
-
 // checkNames refuses names that no case has: a typing mistake must not select nothing.
 func checkNames(what string, names, cases []string) error {
 	var errs []error
@@ -153,7 +150,9 @@ func brokenError(broken []report.Broken) error {
 
 // runCase runs a subject on one case and gives the verdict.
 func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
-	return judgeRun(ctx, s.About(), c, s.Run(ctx, c))
+	about := s.About()
+	r, err := judgeRun(ctx, about, c, s.Run(ctx, c))
+	return acknowledged(about.Known, r), err
 }
 
 // judgeRun gives the verdict on what a subject did on a case.
@@ -167,7 +166,7 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
 			r.Verdict = report.Skip
 		}
-		return known(about, r), nil
+		return r, nil
 	}
 	r, err := judged.output(ctx, c, ran.Output)
 	if err != nil {
@@ -183,22 +182,5 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if len(ran.Findings) > 0 {
 		r.Findings, r.Verdict = ran.Findings, report.Fail
 	}
-	return known(about, r), nil
-}
-
-// known turns a listed failure into the verdict known, and a listed case that passes into a failure.
-func known(about subject.About, r report.Result) report.Result {
-	reason, listed := about.Known[r.Case]
-	if !listed {
-		return r
-	}
-	r.Known = reason
-	switch r.Verdict {
-	case report.Fail, report.Error:
-		r.Verdict = report.Known
-	case report.Pass:
-		r.Verdict = report.Fail
-		r.Findings = append(r.Findings, fmt.Sprintf("it passes, but is listed as known to fail (%s): take it off the list", reason))
-	}
-	return r
+	return r, nil
 }

@@ -16,6 +16,7 @@
 package harness
 
 import (
+	"errors"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -29,7 +30,8 @@ import (
 // Subject is an implementation under test.
 type Subject = subject.Subject
 
-// Runner is an implementation under test, wherever it runs. A [Subject] is one.
+// Runner is an implementation under test, wherever it runs. A [Subject] is one; the package child has one in
+// a process of its own.
 type Runner = subject.Runner
 
 // Module is a multi-head attention layer under test.
@@ -47,7 +49,7 @@ func Run(t *testing.T, suite fs.FS, s Subject) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := checkKnown(s.Known, names); err != nil {
+	if err := errors.Join(s.Precision.Check(), checkKnown(s.Known, names)); err != nil {
 		t.Error(err)
 	}
 	skipped := 0

@@ -10,11 +10,11 @@
     difftest -- python mine.py
 
 Every array is given by its name in the request, and only those that a case has; harness/protocol/README.md
-says what each is, and what stands in config. Numbers are float32 or float64; those of bfloat16 come as float32,
-and whatever is returned is rounded to the type of the case. A layer returns its output, or the output and
-the attention weights where config["need_weights"] asks for them. NotImplementedError skips a case, with its
-message as the reason; any other exception is an error of that case, with its traceback. What is printed goes
-to stderr, because stdout belongs to the protocol.
+says what each is, and what stands in config. Numbers of bfloat16 come as float32, and whatever is returned
+is rounded to the type of the case. A layer returns its output, or the output and the weights where
+config["need_weights"] asks for them. NotImplementedError skips a case, with its message as the reason; any
+other exception is an error of that case, with its traceback. What is printed goes to stderr, because stdout
+belongs to the protocol.
 """
 
 import json
@@ -50,7 +50,9 @@ def serve(
     folder = Path(sys.argv[-1])
     if (folder / "request.json").is_file():
         request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-        (folder / "reply.json").write_text(json.dumps(answer(functions, folder, request)), encoding="utf-8")
+        reply = answer(functions, folder, request)
+        if reply["type"] != "ok":
+            (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
         return
     about = {
         "protocol": PROTOCOL,

@@ -1,22 +1,20 @@
 package main
 
 import (
-	"os"
-	"os/signal"
-	"syscall"
+	"context"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/report"
 )
 
 // testCommand is difftest itself: it runs the cases.
 func testCommand() *cobra.Command {
-	var suite suiteFlag
-	var output outputFlags
+	var flags judgeFlags
 	var child childFlags
-	var patterns, skip []string
 	cmd := &cobra.Command{
 		Use:   "difftest [-- CMD ARG...]",
 		Short: "Does an attention implementation compute what PyTorch computes, and if not, why not?",
@@ -33,53 +31,27 @@ Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken
   difftest check seed/causal output.npy`,
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runTests(cmd, args, &suite, &output, &child, patterns, skip)
+			return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
+				return checkSubject(ctx, cmd, args, &child, suite, cases)
+			}, func(name string) string { return "difftest --case " + name + flags.suite.flag() + child.flags(args) })
 		},
 	}
-	suite.add(cmd)
-	output.add(cmd)
+	flags.add(cmd)
 	child.add(cmd)
-	cmd.Flags().StringArrayVar(&patterns, "case", nil, "run only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
-	cmd.Flags().StringArrayVar(&skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
-	for _, flag := range []string{"case", "skip"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, suite.complete)
-	}
 	return cmd
 }
 
-func runTests(cmd *cobra.Command, args []string, suite *suiteFlag, output *outputFlags, child *childFlags, patterns, skip []string) error {
-	format, err := output.format(cmd.OutOrStdout())
-	if err != nil {
-		return err
-	}
-	fsys, names, err := suite.cases()
-	if err != nil {
-		return err
-	}
-	selected, err := selectCases(names, patterns, skip)
-	if err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// checkSubject runs the built-in implementation, or a command, and ends it.
+func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child *childFlags, suite fs.FS, cases []string) (*report.Report, error) {
 	subject, end, err := child.runner(ctx, cmd, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := harness.Check(ctx, fsys, subject, selected...)
+	r, err := harness.Check(ctx, suite, subject, cases...)
 	if endErr := end(); endErr != nil {
-		return exit(exitBroken, "%w", endErr)
+		return nil, exit(exitBroken, "%w", endErr)
 	}
-	if ctx.Err() != nil {
-		return exit(exitBroken, "interrupted")
-	}
-	if r == nil {
-		return exit(exitBroken, "%w", err)
-	}
-	for i := range r.Results {
-		r.Results[i].Rerun = "difftest --case " + r.Results[i].Case + suite.flag() + child.flags(args)
-	}
-	return finish(cmd.OutOrStdout(), format, r)
+	return r, err
 }
 
 // builtIn is the implementation in the package attention.

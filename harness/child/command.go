@@ -19,8 +19,8 @@ type Command struct {
 	Timeout time.Duration
 	// Precision is declared for the child. One that declares another itself is refused.
 	Precision subject.Precision
-	// Known lists the cases that fail, each with the reason.
-	Known map[string]string
+	// Known lists the cases that fail.
+	Known []subject.Known
 	// Tool is the version of the harness, which the child is told.
 	Tool string
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/protocol"
-	"github.com/difftest/difftest/harness/subject"
 )
 
 // What a child may add to the folder of a case: far more than any output of a case needs.
@@ -180,13 +179,4 @@ func removeAll(dir string) error {
 		return nil
 	})
 	return os.RemoveAll(dir)
-}
-
-// result is the output of two runs of a case, or of one.
-func (f *folder) result(first, second *attention.Outputs) subject.Result {
-	r := subject.Result{Output: first.Output, Weights: first.Weights, Findings: f.changes()}
-	if second != nil && len(r.Findings) == 0 && !(subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)) {
-		r.Findings = []string{subject.Unsteady}
-	}
-	return r
 }

@@ -35,7 +35,7 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	if err != nil {
 		return subject.Result{Err: withWords(err, p.stderr)}
 	}
-	return f.result(&out, nil)
+	return subject.Result{Output: out.Output, Weights: out.Weights, Findings: f.changes()}
 }
 
 // withFolder puts a folder into the arguments of a command.
@@ -99,5 +99,5 @@ func leftReply(file string) error {
 			return answered(reply)
 		}
 	}
-	return fmt.Errorf("%s: %w", protocol.ReplyFile, err)
+	return fmt.Errorf("%s: %s", protocol.ReplyFile, quoted(err))
 }

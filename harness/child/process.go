@@ -21,7 +21,7 @@ const (
 	impatience = 300 * time.Millisecond
 	// stragglers is how long the pipes of a child that has ended are still read, in case a process that left
 	// the group holds them.
-	stragglers = 200 * time.Millisecond
+	stragglers = time.Second
 )
 
 // process is a running child, with its pipes and all that it starts.

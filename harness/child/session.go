@@ -56,7 +56,7 @@ func (s *session) next() int {
 // same refuses a child that, started again, is another.
 func (s *session) same(before protocol.Started) error {
 	if !reflect.DeepEqual(s.started, before) {
-		return faultf("started again, it says %+v, before %+v", s.started, before)
+		return faultf("started again, it is another: %s, before %s", printable(fmt.Sprintf("%+v", s.started)), printable(fmt.Sprintf("%+v", before)))
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 	reply, err := protocol.ParseReply(l.text)
 	switch {
 	case err != nil:
-		return reply, faultf("its stdout has what is no answer: %s: %w", printable(string(l.text[:min(len(l.text), 100)])), err)
+		return reply, faultf("its stdout has what is no answer: %s: %s", printable(string(l.text[:min(len(l.text), 100)])), quoted(err))
 	case reply.Seq < s.seq:
 		return reply, faultf("it answers message %d again or too late: the last one is %d", reply.Seq, s.seq)
 	case reply.Seq > s.seq:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/protocol"
 	"github.com/difftest/difftest/harness/subject"
@@ -104,9 +105,31 @@ func (s *Subject) Close() error {
 	return removeAll(s.root)
 }
 
-// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once. A child that does
-// anything wrong is ended, and the next case gets another.
-func (s *Subject) Run(ctx context.Context, c *fixture.Case) (r subject.Result) {
+// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once.
+// A child that does anything wrong is ended, and the next case gets another.
+func (s *Subject) Run(ctx context.Context, c *fixture.Case) subject.Result {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	return s.run(ctx, place, c, (*session).twice)
+}
+
+// Series gives cases to one child, one after the other, once each, and returns their outputs. The error is that one of
+// the cases has none, or that ctx ended.
+func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	for _, c := range cases {
+		r := s.run(ctx, place, c, (*session).single)
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		outputs = append(outputs, r.Output)
+	}
+	return outputs, nil
+}
+
+// run gives a case to the child in a place, or to a process of its own.
+func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
 	f, err := newFolder(s.root, c)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
@@ -116,31 +139,32 @@ func (s *Subject) Run(ctx context.Context, c *fixture.Case) (r subject.Result) {
 			r = subject.Result{Err: fmt.Errorf("the folder of the case cannot be removed: %w", err)}
 		}
 	}()
-	child := <-s.idle
-	defer func() { s.idle <- child }()
 	if s.command.Once {
 		return s.once(ctx, f)
 	}
-	if child.session == nil {
-		if child.session, err = s.open(ctx); err != nil {
+	if place.session == nil {
+		if place.session, err = s.open(ctx); err != nil {
 			return subject.Result{Err: err}
 		}
 	}
-	child.stderr.clear()
-	r, err = child.serve(ctx, f)
+	place.stderr.clear()
+	r, err = place.serve(ctx, f, how)
 	if err != nil {
-		err, child.session = child.fail(err), nil
+		err, place.session = place.fail(err), nil
 		return subject.Result{Err: err}
 	}
 	return r
 }
 
-// serve has a case computed twice. The error says that the child can serve no more.
-func (s *session) serve(ctx context.Context, f *folder) (r subject.Result, err error) {
+// serving is a way to have a case computed.
+type serving func(*session, context.Context, *folder) (subject.Result, error)
+
+// serve has a case computed. The error says that the child can serve no more.
+func (s *session) serve(ctx context.Context, f *folder, how serving) (r subject.Result, err error) {
 	if lacks := s.started.Lacks(f.c); lacks != "" {
 		return subject.Result{Err: fmt.Errorf("%w: %s is not in what the child offers", subject.ErrNotOffered, lacks)}, nil
 	}
-	r, err = s.twice(ctx, f)
+	r, err = how(s, ctx, f)
 	if broken := (*fault)(nil); errors.As(err, &broken) || ctx.Err() != nil {
 		return r, err
 	}
@@ -150,24 +174,43 @@ func (s *session) serve(ctx context.Context, f *folder) (r subject.Result, err e
 	return r, s.done(ctx, f)
 }
 
+// single runs a case once, and only its output counts.
+func (s *session) single(ctx context.Context, f *folder) (subject.Result, error) {
+	out, err := s.forward(ctx, f)
+	return subject.Result{Output: out.Output, Weights: out.Weights}, err
+}
+
+// twice runs a case two times. The second output must be written anew.
 func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) {
-	if err := s.run(ctx, f); err != nil {
-		return subject.Result{}, err
-	}
-	first, err := f.outputs()
+	first, err := s.forward(ctx, f)
 	if err != nil {
 		return subject.Result{}, err
 	}
-	if err := s.run(ctx, f); errors.Is(err, subject.ErrNotOffered) {
+	r := subject.Result{Output: first.Output, Weights: first.Weights, Findings: f.changes()}
+	second, err := s.forward(ctx, f)
+	switch broken := (*fault)(nil); {
+	case errors.As(err, &broken) || ctx.Err() != nil:
+		return subject.Result{}, err
+	case errors.Is(err, subject.ErrNotOffered):
 		return subject.Result{}, errors.New("second forward: it skips what it has just computed")
-	} else if err != nil {
+	case err != nil:
 		return subject.Result{}, fmt.Errorf("second forward: %w", err)
 	}
-	second, err := f.outputs()
-	if err != nil {
-		return subject.Result{}, fmt.Errorf("second forward: %w", err)
+	if len(r.Findings) == 0 {
+		r.Findings = f.changes()
 	}
-	return f.result(&first, &second), nil
+	if len(r.Findings) == 0 && !(subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)) {
+		r.Findings = []string{subject.Unsteady}
+	}
+	return r, nil
+}
+
+// forward runs a case and takes what it gives.
+func (s *session) forward(ctx context.Context, f *folder) (attention.Outputs, error) {
+	if err := s.run(ctx, f); err != nil {
+		return attention.Outputs{}, err
+	}
+	return f.outputs()
 }
 
 // open starts a child, unless too many did not come up.

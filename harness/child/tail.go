@@ -60,6 +60,9 @@ func readable(text string) []string {
 	return lines
 }
 
+// quoted is an error that may hold words of a child.
+func quoted(err error) string { return strings.Join(readable(err.Error()), "\n") }
+
 func printable(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {

@@ -14,6 +14,9 @@ var features = []string{
 	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
 }
 
+// AllFeatures are the words that a child may list.
+func AllFeatures() []string { return slices.Clone(features) }
+
 // Features are those that a case needs, sorted. Those of a module are not known.
 func Features(c *fixture.Case) []string {
 	var needed []string

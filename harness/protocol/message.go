@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/difftest/difftest/harness/fixture"
 )
@@ -92,12 +93,34 @@ func ParseReply(line []byte) (Reply, error) {
 		return r, fmt.Errorf("%d bytes, want at most %d", len(line), MaxLine)
 	}
 	if err := json.Unmarshal(line, &r, json.RejectUnknownMembers(true)); err != nil {
-		return Reply{}, err
+		return Reply{}, plain(err)
 	}
 	if err := r.check(); err != nil {
 		return Reply{}, err
 	}
 	return r, nil
+}
+
+// plain says what is wrong with a text in words of this package: those of the JSON package change from run to run.
+func plain(err error) error {
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
+			return fmt.Errorf("%s: twice", strings.TrimPrefix(string(syntax.JSONPointer), "/"))
+		}
+		return fmt.Errorf("no JSON: %w after %d bytes", syntax.Err, syntax.ByteOffset)
+	}
+	meaning := (*json.SemanticError)(nil)
+	if !errors.As(err, &meaning) {
+		return fmt.Errorf("no JSON: %w", err)
+	}
+	field := strings.TrimPrefix(string(meaning.JSONPointer), "/")
+	switch {
+	case field == "":
+		return fmt.Errorf("a JSON %v, want an object", meaning.JSONKind)
+	case errors.Is(meaning.Err, json.ErrUnknownName):
+		return fmt.Errorf("%s: unknown field", field)
+	}
+	return fmt.Errorf("%s: not a JSON %v", field, meaning.JSONKind)
 }
 
 // check reports every field that is missing, or that belongs to another type.
@@ -151,7 +174,7 @@ func known[T ~string](field string, words, defined []T) error {
 }
 
 func (s Started) empty() bool {
-	return s.Protocol == 0 && s.Name+s.Version+s.Language+s.Precision == "" && s.Ops == nil && s.Features == nil
+	return s.Protocol == 0 && s.Name+s.Version+s.Language+s.Precision == "" && len(s.Ops)+len(s.Features) == 0
 }
 
 // Lacks is what a case needs and the child does not offer; "" where it offers the case.

@@ -113,6 +113,9 @@ const (
 	RequestFile = "request.json"
 	OutputFile  = "output.npy"
 	WeightsFile = "weights.npy"
+
+	inputsDir = "inputs"
+	stateDir  = "state_dict"
 )
 
 // Request asks for the output of one case.
@@ -139,7 +142,7 @@ func New(c *fixture.Case) (Request, map[string]*fixture.Array, error) {
 	files := map[string]*fixture.Array{}
 	r := Request{
 		Version: Version, Case: c.Name, Op: c.Op, Precision: c.Precision, Config: configOf(c),
-		Inputs: place("inputs", inputs, files), StateDict: place("state_dict", state, files), Output: OutputFile,
+		Inputs: place(inputsDir, inputs, files), StateDict: place(stateDir, state, files), Output: OutputFile,
 	}
 	if c.Weights != nil {
 		weights := WeightsFile
@@ -150,7 +153,7 @@ func New(c *fixture.Case) (Request, map[string]*fixture.Array, error) {
 
 // Write makes the request of a case and writes it, with its arrays, into a folder that exists.
 func Write(dir string, c *fixture.Case) (Request, error) {
-	r, files, err := New(c)
+	r, files, err := texts(c)
 	if err != nil {
 		return Request{}, err
 	}
@@ -160,19 +163,27 @@ func Write(dir string, c *fixture.Case) (Request, error) {
 	}
 	defer root.Close()
 	for _, file := range slices.Sorted(maps.Keys(files)) {
-		data, err := files[file].EncodeNPY()
-		if err == nil {
-			err = errors.Join(root.MkdirAll(path.Dir(file), 0o755), root.WriteFile(file, data, 0o644))
-		}
-		if err != nil {
+		if err := errors.Join(root.MkdirAll(path.Dir(file), 0o755), root.WriteFile(file, files[file], 0o644)); err != nil {
 			return Request{}, fmt.Errorf("%s: %s: %w", c.Name, file, err)
 		}
 	}
-	text, err := r.JSON()
+	return r, nil
+}
+
+// texts are the contents of all files of a request.
+func texts(c *fixture.Case) (Request, map[string][]byte, error) {
+	r, arrays, err := New(c)
 	if err != nil {
-		return Request{}, err
+		return r, nil, err
 	}
-	return r, root.WriteFile(RequestFile, text, 0o644)
+	files := map[string][]byte{}
+	for file, a := range arrays {
+		if files[file], err = a.EncodeNPY(); err != nil {
+			return r, nil, fmt.Errorf("%s: %s: %w", c.Name, file, err)
+		}
+	}
+	files[RequestFile], err = r.JSON()
+	return r, files, err
 }
 
 // JSON is the text of request.json.

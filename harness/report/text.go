@@ -37,7 +37,7 @@ func Text(o TextOptions) Format {
 		for _, b := range r.Broken {
 			t.gap()
 			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
-			t.block("fixture", strings.Split(b.Err, "\n"))
+			t.block("file", strings.Split(b.Err, "\n"))
 			t.gap()
 		}
 		if !o.Bare {

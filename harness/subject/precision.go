@@ -17,14 +17,24 @@ const (
 	TF32     Precision = "tf32"
 )
 
+var lower = []Precision{Float16, BFloat16, TF32}
+
+// Check refuses what is none of the precisions.
+func (p Precision) Check() error {
+	if p != Float32 && !slices.Contains(lower, p) {
+		return fmt.Errorf("precision: %q, want one of %q, or nothing for float32", p, lower)
+	}
+	return nil
+}
+
 // ParsePrecision reads what a flag or a child declares. "float32", as nothing at all, is the zero value.
 func ParsePrecision(word string) (Precision, error) {
-	lower := []Precision{Float16, BFloat16, TF32}
-	switch p := Precision(word); {
-	case word == "" || word == "float32":
-		return Float32, nil
-	case slices.Contains(lower, p):
-		return p, nil
+	p := Precision(word)
+	if p == "float32" {
+		p = Float32
 	}
-	return Float32, fmt.Errorf("precision: %q, want one of %q, or %q", word, lower, "float32")
+	if err := p.Check(); err != nil {
+		return Float32, err
+	}
+	return p, nil
 }

@@ -21,9 +21,9 @@ type Runner interface {
 // About is what a report says of an implementation.
 type About struct {
 	Name      string
-	Precision Precision         // declared; the zero value is float32
-	Known     map[string]string // cases that fail, each with the reason
-	Jobs      int               // how many cases it can run at once; 0 is one
+	Precision Precision // declared; the zero value is float32
+	Known     []Known   // cases that fail
+	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
 // Subject is an implementation under test. A nil maker means that it does not offer that
@@ -40,8 +40,15 @@ type Subject struct {
 	// Precision is what the implementation computes in where that is less than float32.
 	Precision Precision
 
-	// Known lists the cases that fail, each with the reason. A known failure that passes fails.
-	Known map[string]string
+	// Known lists the cases that fail. A known failure that passes fails.
+	Known []Known
+}
+
+// Known is a failure that is expected.
+type Known struct {
+	Cases  string // the case, or a pattern that selects several: "mha/**", "left-padding"
+	Cause  string // id of the mistake that it fails with; "" is any
+	Reason string
 }
 
 // About says who the subject is. It runs one case at a time.
