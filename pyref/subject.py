@@ -28,13 +28,14 @@ from typing import Any, TextIO
 import numpy as np
 
 PROTOCOL = 1
-OPS = {"sdpa": "scaled_dot_product_attention", "mha": "multi_head_attention"}
+OPS = {"sdpa": "scaled_dot_product_attention", "mha": "multi_head_attention", "module": "module"}
 
 
 def serve(
     *,
     sdpa: Callable | None = None,
     mha: Callable | None = None,
+    module: Callable | None = None,
     name: str = "",
     version: str = "",
     precision: str = "",
@@ -45,7 +46,7 @@ def serve(
     The precision is declared where it is less than float32; features, where given, are all that is offered
     beyond plain attention.
     """
-    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha}
+    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha, OPS["module"]: module}
     functions = {op: function for op, function in offered.items() if function is not None}
     folder = Path(sys.argv[-1])
     if (folder / "request.json").is_file():

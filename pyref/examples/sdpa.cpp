@@ -120,7 +120,7 @@ void write(const std::string& file, const Tensor& t) {
 // expand repeats what is broadcast, and each head of keys for the query heads that it serves.
 Tensor expand(const Tensor& t, Shape full, size_t rows, size_t columns) {
     full.insert(full.end(), {rows, columns});
-    const size_t size = std::accumulate(full.begin(), full.end(), 1, std::multiplies<>());
+    const size_t size = std::accumulate(full.begin(), full.end(), size_t(1), std::multiplies<>());
     const size_t more = full.size() - t.shape.size();
     Tensor out{full, std::vector<float>(size)};
     for (size_t n = 0; n < size; n++) {
