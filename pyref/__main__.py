@@ -1,7 +1,7 @@
-"""Regenerate the suite, check that regenerating would change nothing, plant mistakes, capture or serve a module.
+"""Make the suite, check it, plant mistakes in it, capture a module as a case, or serve a module to difftest.
 
-`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture and serve run in
-the user's environment, which is not the pinned one.
+`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture and serve run
+in the user's environment, which is not the pinned one.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
         metavar="FILE.py:FACTORY",
         help="a function, in a file or package.module, that returns the module for a case's configuration",
     )
-    command.add_argument("folder", nargs="?", metavar="DIR", help="a case's folder, as difftest --once adds it")
+    command.add_argument("folder", nargs="?", metavar="DIR", help="a case's, which difftest --once adds")
     return parser.parse_args()
 
 

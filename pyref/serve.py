@@ -1,32 +1,34 @@
 """Let difftest test a torch.nn.Module: `difftest -- python -m pyref serve FILE.py:FACTORY`.
 
-The factory is called with the configuration of every case, a namespace of what config says in the request
-(harness/protocol/README.md) and of op, and returns a module of that kind, or raises NotImplementedError with the
-reason to skip the case. The case's state dict is loaded, strictly and without the prefix, and the module is called
-in eval mode without gradients. Its output is a tensor, or a tuple of that and the attention weights.
+The factory is called with the configuration of every case and returns a module for it, or raises
+NotImplementedError with the reason to skip the case. The configuration is a namespace of what config says
+in the request (harness/protocol/README.md), and of op. The case's state dict is loaded, strictly and without
+the prefix, and the module is called in eval mode without gradients. It returns its output, or a tuple of
+that and the attention weights.
 
-What forward is given depends on its parameters' names alone:
+What forward is given depends on the names of its parameters alone:
 
     query, key, value, allow, block, padding, bias, sinks, past_key, past_value
-                                           the input of that name; of a captured module any input
-    attn_mask                              all that hides keys by position or by a mask (causality, window, allow,
-                                           block) and bias: of scaled_dot_product_attention bool where true takes
-                                           part, of a layer bool where true is ignored, and float, -inf for what is
-                                           hidden, where there is a bias
-    key_padding_mask                       the padding, float beside a float attn_mask
+            the input of that name
+    attn_mask
+            what hides keys (causality, window, allow, block) and bias: of the function bool where true takes
+            part, of a layer bool where true is ignored, with a bias float, and -inf for what is hidden
+    key_padding_mask
+            the padding, float beside a float attn_mask
     need_weights, average_attn_weights, scale, enable_gqa
-                                           as PyTorch's, from the configuration
-    the first one, where none is query     the query
+            as PyTorch's, from the configuration
+    the first one, whatever its name, where none is query
+            the query
 
-A case with an input that forward has no parameter for is skipped, unless it is the key or value of
-self-attention. All else that a case asks for, causality too where there is no attn_mask, is the factory's to do or
-to refuse.
+A case is skipped that has an input without such a parameter, unless it is the key or value of self-attention.
+All else is the factory's to do or to refuse; causality, too, where forward has no attn_mask. A captured
+module is given its inputs by their names.
 """
 
 import inspect
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,14 +54,16 @@ def compute(
     """Return the output of a new module for one case, and the attention weights where they are asked for."""
     asked = SimpleNamespace(op=op, **{name: namespace(value) for name, value in config.items()})
     module = make(asked)
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"the factory returns {module!r}, want a torch.nn.Module")
     prefix = config.get("prefix", "")
     parameters = {name.removeprefix(prefix): array for name, array in (state_dict or {}).items()}
     module.load_state_dict(tensors(parameters))
     result = module.eval()(**arguments(module, asked, tensors(inputs)))
-    output, *others = result if isinstance(result, tuple) else (result,)
-    if config.get("need_weights") is None:
+    output, weights = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
+    if config.get("need_weights") is None or weights is None:
         return to_numpy(output)
-    return to_numpy(output), to_numpy(others[0])
+    return to_numpy(output), to_numpy(weights)
 
 
 def namespace(value: object) -> object:
@@ -83,19 +87,25 @@ def arguments(module: torch.nn.Module, asked: SimpleNamespace, inputs: Tensors) 
     if asked.op == subject.OPS["module"]:
         return inputs
     names = list(inspect.signature(module.forward).parameters)
-    given = {"attn_mask": mask(asked, inputs), "key_padding_mask": padding(inputs), **options(asked), **inputs}
-    takes = {*names, *self_attention(inputs)}
+    given = options(asked) | inputs
     if "query" not in names:
         given[names[0]] = inputs["query"]
-        takes.add("query")
-    for name, stands_for in {"attn_mask": {"allow", "block", "bias"}, "key_padding_mask": {"padding"}}.items():
-        takes |= stands_for if name in names else set()
-    lacks = inputs.keys() - takes
-    if getattr(asked, "need_weights", None) is not None:
-        lacks |= {"need_weights"} - takes
-    if lacks:
-        raise NotImplementedError(f"forward has no parameter for {', '.join(sorted(lacks))}")
+    if "attn_mask" in names:
+        given["attn_mask"] = mask(asked, inputs)
+    if "key_padding_mask" in names:
+        given["key_padding_mask"] = padding(inputs)
+    refuse(asked, inputs, names)
     return {name: given[name] for name in names if name in given}
+
+
+def refuse(asked: SimpleNamespace, inputs: Tensors, names: list[str]) -> None:
+    """Raise NotImplementedError where a case has what none of the parameters takes."""
+    takes = {"query", *names, *self_attention(inputs)}
+    takes |= {"allow", "block", "bias"} if "attn_mask" in names else set()
+    takes |= {"padding"} if "key_padding_mask" in names else set()
+    wants = inputs.keys() | ({"need_weights"} if getattr(asked, "need_weights", None) else set())
+    if wants - takes:
+        raise NotImplementedError(f"forward has no parameter for {', '.join(sorted(wants - takes))}")
 
 
 def self_attention(inputs: Tensors) -> set[str]:
@@ -125,17 +135,13 @@ def padding(inputs: Tensors) -> torch.Tensor | None:
 
 def mask(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:
     """Return attn_mask, None where nothing is hidden and nothing added."""
-    parts = [by_position(asked, inputs), inputs.get("block")]
-    parts += [~inputs["allow"]] if "allow" in inputs else []
-    hidden = None
-    for part in parts:
-        if part is not None:
-            hidden = part if hidden is None else hidden | part
+    hides = [by_position(asked, inputs), inputs.get("block"), ~inputs["allow"] if "allow" in inputs else None]
+    hidden = reduce(torch.logical_or, [part for part in hides if part is not None] or [None])
     if "bias" in inputs:
         return inputs["bias"] if hidden is None else inputs["bias"].masked_fill(hidden, -math.inf)
-    if hidden is None:
-        return None
-    return ~hidden if asked.op == subject.OPS["sdpa"] else hidden
+    if hidden is None or asked.op == subject.OPS["mha"]:
+        return hidden
+    return ~hidden
 
 
 def by_position(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:

@@ -1,6 +1,6 @@
 """The layer that difftest began with, and the two bugs that it had, at once, each behind a switch.
 
-    difftest --case seed -- python pyref/examples/seed_layer.py [--load-overwritten] [--mask-missing]
+difftest --case seed -- python pyref/examples/seed_layer.py [--load-overwritten] [--mask-missing]
 """
 
 import argparse
@@ -39,10 +39,8 @@ class MHSA(torch.nn.Module):
 
 def main() -> None:
     """Serve the layer as the switches say."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--load-overwritten", action="store_true", help="assign to load_state_dict in place of calling it"
-    )
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--load-overwritten", action="store_true", help="assign to load_state_dict")
     parser.add_argument("--mask-missing", action="store_true", help="leave flag_mask False")
     switches = parser.parse_args()
 
@@ -52,7 +50,9 @@ def main() -> None:
             raise NotImplementedError("another layer than the seed's")
         torch.manual_seed(0)  # what is not loaded is the same in every run
         layer = MHSA(config["embed_dim"], config["num_heads"])
-        parameters = {name: torch.from_numpy(array) for name, array in state_dict.items()}
+        parameters = {
+            name.removeprefix(config["prefix"]): torch.from_numpy(array) for name, array in state_dict.items()
+        }
         if switches.load_overwritten:
             layer.load_state_dict = parameters
         else:

@@ -1,6 +1,6 @@
 """PyTorch's own attention, served to difftest: a factory returns the module for a case's configuration.
 
-    difftest -- python -m pyref serve pyref/examples/torch_modules.py:make
+difftest -- python -m pyref serve pyref/examples/torch_modules.py:make
 """
 
 from types import SimpleNamespace
@@ -27,7 +27,8 @@ def make(config: SimpleNamespace) -> torch.nn.Module:
         return Function()
     if config.op != "multi_head_attention" or config.keys != "torch":
         raise NotImplementedError("another layer than nn.MultiheadAttention")
-    torch.backends.mha.set_fastpath_enabled(config.empty_row == "nan")  # its fast path has NaN for an empty row
+    # On its fast path a query that sees no key gives NaN.
+    torch.backends.mha.set_fastpath_enabled(config.empty_row == "nan")
     return torch.nn.MultiheadAttention(
         config.embed_dim,
         config.num_heads,
