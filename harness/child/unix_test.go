@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/difftest/difftest/harness/harnesstest"
 	"github.com/difftest/difftest/harness/report"
 )
 
@@ -36,6 +37,12 @@ func init() {
 		check(os.Symlink("/dev/zero", filepath.Join(m.Dir, m.Request.Output)))
 		return ok(m)
 	}
+	inPlaceOf["links to a right output"] = func(_ *faulty, m message) bool {
+		elsewhere := filepath.Join(m.Dir, "elsewhere.npy")
+		write(elsewhere, harnesstest.NPY(compute(m.Dir, m.Request)))
+		check(os.Symlink(elsewhere, filepath.Join(m.Dir, m.Request.Output)))
+		return ok(m)
+	}
 	inPlaceOf["pipe for output"] = func(_ *faulty, m message) bool {
 		check(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Output), 0o644))
 		return ok(m)
@@ -60,6 +67,7 @@ func TestFaultsOfUnix(t *testing.T) {
 		{"ignores SIGTERM", "it has not answered for 2s"},
 		{"leaves stubborn grandchildren", "it has not answered for 2s"},
 		{"links its output", "output.npy: not a regular file"},
+		{"links to a right output", "output.npy: not a regular file"},
 		{"pipe for output", "output.npy: not a regular file"},
 		{"pipe for input", "second forward: output.npy: not a .npy file: ..."},
 	} {
