@@ -57,21 +57,21 @@ class Command:
 
     program: Path
 
-    def report(self, *arguments: str | Path, **variables: str) -> dict:
-        """Run difftest at the root of the repository and return its report."""
+    def printed(self, *arguments: str | Path, **variables: str) -> str:
+        """Run difftest at the root of the repository and return what it prints."""
         result = subprocess.run(
-            [self.program, "--json", *arguments],
-            cwd=ROOT,
-            env=os.environ | variables,
-            capture_output=True,
-            text=True,
+            [self.program, *arguments], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
         )
         assert result.returncode in (0, 1), result.stderr
-        return json.loads(result.stdout)
+        return result.stdout
 
-    def verdicts(self, *arguments: str | Path) -> dict[str, str]:
+    def report(self, *arguments: str | Path, **variables: str) -> dict:
+        """Run difftest and return its report."""
+        return json.loads(self.printed("--json", *arguments, **variables))
+
+    def verdicts(self, *arguments: str | Path, **variables: str) -> dict[str, str]:
         """Run difftest and return each case's verdict: "pass", "skip: REASON", "fail: causal-missing"."""
-        return {case["case"]: verdict(case) for case in self.report(*arguments)["results"]}
+        return {case["case"]: verdict(case) for case in self.report(*arguments, **variables)["results"]}
 
 
 def verdict(case: dict) -> str:

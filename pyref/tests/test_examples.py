@@ -1,5 +1,8 @@
 """The examples are what difftest says they are, and so are their mistakes."""
 
+import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +109,29 @@ def test_a_mistake_in_javascript_is_named(difftest, tmp_path, right, wrong, case
     program = tmp_path / "wrong.mjs"
     program.write_text(text.replace(right, wrong))
     assert difftest.verdicts("--case", case, "--", needs("node"), program) == {case: f"fail: {name}"}
+
+
+PAGE = (EXAMPLES / "README.md").read_text()
+SHOWN = re.findall(r"```\n\$ difftest (.*)\n([^`]*)```", PAGE)
+
+
+@pytest.mark.parametrize(("command", "shown"), SHOWN)
+def test_the_page_shows_what_is_printed(difftest, command, shown):
+    first = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    printed = difftest.printed(*shlex.split(command), **first)
+    for part in shown.split("...\n"):
+        assert part in printed
+
+
+def test_the_page_shows_all_runs():
+    assert len(SHOWN) == 3
+
+
+def test_ten_lines_of_python_are_a_subject(difftest, tmp_path):
+    (text,) = re.findall(r"```python\n# mine.py\n([^`]*)```", PAGE)
+    (tmp_path / "mine.py").write_text(text)
+    command = ["--case", "sdpa/**", "--", sys.executable, tmp_path / "mine.py"]
+    verdicts = difftest.verdicts(*command, PYTHONPATH=str(ROOT / "pyref"))
+    assert {verdict.partition(":")[0] for verdict in verdicts.values()} == {"pass", "skip"}
+    assert (verdicts["sdpa/causal"], verdicts["sdpa/decode"], verdicts["sdpa/scale"]) == ("pass",) * 3
+    assert verdicts["sdpa/gqa"] == "skip: grouped-heads is not in what the child offers"
