@@ -16,8 +16,8 @@ config["need_weights"] asks for them. NotImplementedError skips a case, with its
 other exception is an error of that case, with its traceback. What is printed goes to stderr, because stdout
 belongs to the protocol.
 
-A captured module is served as serve(module=...): its inputs by name, config and state_dict. python -m pyref serve
-does it for any torch.nn.Module.
+A captured module is served as serve(module=...), its inputs by name; python -m pyref serve does it for any
+torch.nn.Module.
 """
 
 import json
