@@ -378,11 +378,16 @@ func many(dir string) {
 
 // spawn starts a process that holds this one's pipes and never ends.
 func spawn() {
+	cmd := sleeper()
+	check(cmd.Start())
+	note(cmd.Process.Pid)
+}
+
+func sleeper() *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), faultVariable+"=sleep")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	check(cmd.Start())
-	note(cmd.Process.Pid)
+	return cmd
 }
 
 // once serves one folder.

@@ -6,9 +6,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/harnesstest"
 	"github.com/difftest/difftest/harness/report"
@@ -31,6 +35,14 @@ func init() {
 		signal.Ignore(syscall.SIGTERM) // inherited
 		spawn()
 		time.Sleep(time.Hour)
+		return true
+	}
+	inPlaceOf["leaves a process of another group"] = func(*faulty, message) bool {
+		cmd := sleeper()
+		cmd.Env = append(cmd.Env, pidsVariable+"="+os.Getenv(pidsVariable)+escaped)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		check(cmd.Start())
+		os.Exit(1)
 		return true
 	}
 	inPlaceOf["links its output"] = func(_ *faulty, m message) bool {
@@ -56,6 +68,25 @@ func init() {
 		check(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Inputs["key"]), 0o644))
 		return ok(m)
 	}
+}
+
+// escaped ends the name of the file with the processes that have left their group.
+const escaped = ".escaped"
+
+// A process that leaves its group holds the pipes of the child, and nobody waits for it.
+func TestAProcessThatLeavesItsGroup(t *testing.T) {
+	w := newWorld(t, "leaves a process of another group")
+	t.Cleanup(func() {
+		text, err := os.ReadFile(w.pids + escaped)
+		require.NoError(t, err)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	})
+	r, err := w.check(t.Context(), command(""))
+	require.NoError(t, err)
+	require.Equal(t, "it ended (exit status 1) instead of answering", r.Results[1].Err)
+	require.Equal(t, 2, r.Count(report.Pass))
 }
 
 func TestFaultsOfUnix(t *testing.T) {
