@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
+	"unicode"
 
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/protocol"
@@ -13,9 +15,10 @@ import (
 )
 
 // CheckOutputs judges outputs that were made elsewhere, as [Check] does those of a subject: a folder
-// for each case, mha/causal/output.npy, and weights.npy beside it where the case has attention weights. A case
-// without an output is skipped. What [protocol.Write] puts into such a folder may lie there as well; any
-// other file is an error, as a typing mistake in a name must not look like a missing output.
+// for each case, mha/causal/output.npy, and weights.npy beside it where the case has attention weights.
+// A case without an output is skipped, or has failed where reply.json says so. What [protocol.Write] puts
+// into such a folder may lie there as well; any other file is an error, as a typing mistake in a name must not
+// look like a missing output.
 //
 // The error is as that of [Check]. Outputs that cannot be read are broken, and listed in the report.
 func CheckOutputs(ctx context.Context, suite, outputs fs.FS, cases ...string) (*Report, error) {
@@ -71,11 +74,20 @@ func strays(outputs fs.FS, cases []string) error {
 func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.Result, error) {
 	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
 	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
-	if err := errors.Join(outputErr, weightsErr); err != nil {
+	reply, replyErr := readReply(outputs, c)
+	if err := errors.Join(outputErr, weightsErr, replyErr); err != nil {
 		return report.Result{}, err
 	}
 	r := report.Result{Case: c.Name, Purpose: c.Purpose}
 	switch {
+	case reply.Type != protocol.TypeOK && (output != nil || weights != nil):
+		return r, fmt.Errorf("%s: says %s beside an output", path.Join(c.Name, protocol.ReplyFile), reply.Type)
+	case reply.Type == protocol.TypeSkipped:
+		r.Verdict, r.Err = report.Skip, printable(reply.Reason)
+		return r, nil
+	case reply.Type == protocol.TypeError:
+		r.Verdict, r.Err = report.Error, printable(reply.Message+"\n"+reply.Traceback)
+		return r, nil
 	case output == nil && weights == nil:
 		r.Verdict, r.Err = report.Skip, "no "+protocol.OutputFile
 		return r, nil
@@ -118,4 +130,39 @@ func readOutput(outputs fs.FS, c *fixture.Case, name string) (*array, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return &array{a.Shape, values}, nil
+}
+
+// readReply reads what stands in the place of an output; ok where there is nothing.
+func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
+	file := path.Join(c.Name, protocol.ReplyFile)
+	data, err := fixture.ReadFile(outputs, file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return protocol.Reply{Type: protocol.TypeOK}, nil
+	}
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	reply, err := protocol.ParseReply(data)
+	if err == nil && reply.Type == protocol.TypeStarted {
+		err = fmt.Errorf("type: %q answers no request", reply.Type)
+	}
+	if err != nil {
+		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable(err.Error()))
+	}
+	return reply, nil
+}
+
+// printable keeps the words of others from moving the cursor, and from filling the screen.
+func printable(text string) string {
+	const most = 4000
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text))
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
 }

@@ -113,6 +113,43 @@ func TestCheckOutputsWithWeights(t *testing.T) {
 	require.Len(t, r.Broken, 1)
 }
 
+// A reply stands in the place of an output, never beside it.
+func TestCheckOutputsReadsReplies(t *testing.T) {
+	const name = "mha/causal"
+	check := func(reply string, more fstest.MapFS) (report.Result, error) {
+		more[name+"/reply.json"] = &fstest.MapFile{Data: []byte(reply)}
+		r, err := CheckOutputs(context.Background(), fixtures.FS, more, name)
+		if err != nil {
+			return report.Result{}, err
+		}
+		return r.Results[0], nil
+	}
+	r, err := check(`{"type": "skipped", "reason": "no mask \u001b[31m yet"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Equal(t, report.Skip, r.Verdict)
+	require.Equal(t, "no mask ?[31m yet", r.Err)
+
+	r, err = check(`{"type": "error", "message": "boom", "traceback": "line 1\nline 2\n"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Equal(t, report.Error, r.Verdict)
+	require.Equal(t, "boom\nline 1\nline 2", r.Err)
+
+	r, err = check(`{"type": "ok"}`, answers(t, builtIn, name))
+	require.NoError(t, err)
+	require.Equal(t, report.Pass, r.Verdict)
+
+	for reply, want := range map[string]string{
+		`{"type": "skipped", "reason": "lazy"}`: "mha/causal/reply.json: says skipped beside an output",
+		`{"type": "error", "message": "boom"}`:  "mha/causal/reply.json: says error beside an output",
+		`{"type": "pass"}`:                      `mha/causal/reply.json: type: "pass"`,
+		`{`:                                     "mha/causal/reply.json: no JSON",
+	} {
+		_, err = check(reply, answers(t, builtIn, name))
+		require.ErrorContains(t, err, want)
+	}
+	require.Equal(t, 4003, len(printable(strings.Repeat("x", 5000))))
+}
+
 func TestCheckOutputsRefuses(t *testing.T) {
 	const name = "mha/causal"
 	for _, tc := range []struct {

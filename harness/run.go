@@ -11,7 +11,7 @@
 //		})
 //	}
 //
-// In a program, [Check] returns a report. [Judge] judges an output that was made elsewhere. None
+// In a program, [Check] returns a report. [Judge] and [CheckOutputs] judge outputs that were made elsewhere. None
 // of them has a tolerance to set: the noise that rounding gives each case is the measure.
 package harness
 

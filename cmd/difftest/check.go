@@ -22,8 +22,8 @@ func checkCommand() *cobra.Command {
 if the built-in implementation had given them. An output of bfloat16 is saved as its bits, uint16.
 
 DIR holds a folder for every case, with output.npy in it, and weights.npy where the case has attention
-weights: what difftest export wrote may lie there, too. Cases without an output are skipped; any other file is
-an error. Of one output of a case, the attention weights are judged where --weights names them.`,
+weights: what difftest export wrote may lie there, too. Cases without an output are skipped, with a reason
+where reply.json gives one; any other file is an error. Of one output of a case, the attention weights are judged where --weights names them.`,
 		Example: `  difftest check DIR                    every output in the folder
   difftest check seed/causal output.npy   one output`,
 		Args: cobra.RangeArgs(1, 2),

@@ -18,6 +18,7 @@ func TestPlace(t *testing.T) {
 	for file, want := range map[string]protocol.Belonging{
 		"a/b/output.npy":               protocol.Answer,
 		"a/b/weights.npy":              protocol.Answer,
+		"a/b/reply.json":               protocol.Answer,
 		"a/b/request.json":             protocol.Question,
 		"a/b/inputs/query.npy":         protocol.Question,
 		"a/b/state_dict/W_Q.npy":       protocol.Question,

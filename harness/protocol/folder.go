@@ -14,7 +14,7 @@ const (
 	Elsewhere Belonging = iota // in the folder of no case
 	Unknown                    // in the folder of a case, and nothing that is exchanged there
 	Question                   // a request or one of its arrays
-	Answer                     // an output or attention weights
+	Answer                     // an output, attention weights, or a reply in their place
 )
 
 // Place says what a file is, by its path: mha/causal/output.npy is an Answer where mha/causal is a case.
@@ -34,7 +34,7 @@ func Place(file string, cases []string) Belonging {
 func inFolder(file string) Belonging {
 	dir, name := path.Split(file)
 	switch {
-	case file == OutputFile || file == WeightsFile:
+	case file == OutputFile || file == WeightsFile || file == ReplyFile:
 		return Answer
 	case file == RequestFile, (dir == inputsDir+"/" || dir == stateDir+"/") && path.Ext(name) == ".npy":
 		return Question
