@@ -1,7 +1,7 @@
-"""Regenerate the suite, check that it would not change, plant mistakes, write files of tensors, or capture.
+"""Make the suite, check it, plant mistakes in it, write files of tensors, capture a module, or serve one.
 
-`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture runs in the
-user's environment, which is not the pinned one.
+`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture and serve run
+in the user's environment, which is not the pinned one.
 """
 
 import argparse
@@ -49,6 +49,14 @@ def parse() -> argparse.Namespace:
         metavar="PATTERN",
         help="run the module once, and capture each submodule whose name matches, such as 'layers.*'",
     )
+    command = commands.add_parser("serve", help=serve.__doc__)
+    command.set_defaults(run=serve)
+    command.add_argument(
+        "target",
+        metavar="FILE.py:FACTORY",
+        help="a function, in a file or package.module, that returns the module for a case's configuration",
+    )
+    command.add_argument("folder", nargs="?", metavar="DIR", help="a case's, which difftest --once adds")
     return parser.parse_args()
 
 
@@ -112,6 +120,14 @@ def capture(arguments: argparse.Namespace) -> int:
         where = (arguments.submodules, arguments.name, arguments.into)
         folders = submodules.capture_submodules(module, inputs, *where)
     print(*folders, sep="\n")
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve a module to difftest, with the parameters of every case loaded into it."""
+    from pyref.serve import serve
+
+    serve(arguments.target)
     return 0
 
 

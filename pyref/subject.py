@@ -15,6 +15,9 @@ is rounded to the type of the case. A layer returns its output, or the output an
 config["need_weights"] asks for them. NotImplementedError skips a case, with its message as the reason; any
 other exception is an error of that case, with its traceback. What is printed goes to stderr, because stdout
 belongs to the protocol.
+
+A captured module is served as serve(module=...), its inputs by name; python -m pyref serve does it for any
+torch.nn.Module.
 """
 
 import json
@@ -28,13 +31,14 @@ from typing import Any, TextIO
 import numpy as np
 
 PROTOCOL = 1
-OPS = {"sdpa": "scaled_dot_product_attention", "mha": "multi_head_attention"}
+OPS = {"sdpa": "scaled_dot_product_attention", "mha": "multi_head_attention", "module": "module"}
 
 
 def serve(
     *,
     sdpa: Callable | None = None,
     mha: Callable | None = None,
+    module: Callable | None = None,
     name: str = "",
     version: str = "",
     precision: str = "",
@@ -45,7 +49,7 @@ def serve(
     The precision is declared where it is less than float32; features, where given, are all that is offered
     beyond plain attention.
     """
-    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha}
+    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha, OPS["module"]: module}
     functions = {op: function for op, function in offered.items() if function is not None}
     folder = Path(sys.argv[-1])
     if (folder / "request.json").is_file():
