@@ -26,6 +26,9 @@ type Fit struct {
 	free freedom
 }
 
+// Explains says whether the fit was made and gives the output.
+func (f Fit) Explains() bool { return f.Refused == "" && f.Holds }
+
 // fit is what was found for a freedom.
 type fit struct {
 	Fit
@@ -41,8 +44,8 @@ type fitter struct {
 	names [4]Parameter
 }
 
-func newFitter(p *oracle.Problem, shape []int, got []float64, names [4]Parameter) *fitter {
-	return &fitter{p: p, trace: p.Trace(), shape: shape, got: got, names: names}
+func newFitter(p *oracle.Problem, t oracle.Trace, shape []int, got []float64, names [4]Parameter) *fitter {
+	return &fitter{p, t, shape, got, names}
 }
 
 // try fits one freedom.
@@ -55,35 +58,49 @@ func (f *fitter) try(free freedom) fit {
 		out.Refused = reason
 		return out
 	}
-	start, reason := f.start(x)
-	if reason != "" {
+	start := f.p
+	switch {
+	case len(free.maps) > 1:
+		start, reason = f.factored(x)
+	case free.maps[0] < ValueMap && !free.bias:
+		start, reason = f.scored(x, &out)
+	}
+	if reason != "" || start == nil {
 		out.Refused = reason
 		return out
 	}
-	f.solve(&out, start, share)
+	f.solve(&out, x.blocks(), start, share)
+	if !out.Holds && (free.curved(f.p) || math.IsNaN(out.Residual)) {
+		out.Refused = fmt.Sprintf("no such parameter was found (%.2g is left), and the search does not see all", out.Residual)
+	}
 	return out
 }
 
-// solve takes steps of least squares from a start, until the output is explained or comes no nearer.
-func (f *fitter) solve(out *fit, p *oracle.Problem, share float64) {
-	const steps = 6
-	linear := len(out.free.maps) == 1 && out.free.maps[0] >= ValueMap
+// curved says whether a search that begins at the right parameters, or where a softcap is not inverted, may miss
+// those that explain an output.
+func (f freedom) curved(p *oracle.Problem) bool {
+	return f.maps[0] < ValueMap && (f.bias || p.Softcap > 0)
+}
+
+// solve takes steps of least squares from a start, until the output is explained or comes no nearer. A start
+// that was found from recovered weights, and is not near the output, has no explanation near it.
+func (f *fitter) solve(out *fit, b blocks, p *oracle.Problem, share float64) {
+	const steps = 5
 	for n := range steps + 1 {
 		x := newTangent(p, out.free)
-		c := f.compare(x.t.Output)
-		if better := c.Rel < 0.5*out.Residual; n == 0 || c.Rel <= out.Residual || c.OK() {
-			out.Residual, out.MaxZ, out.problem = c.Rel, c.MaxZ, p
-			out.Holds = holds(c, share)
-			if n > 0 && !better && !out.Holds {
-				return
-			}
-		} else {
+		c := compare.Outputs(f.shape, f.got, expected(x.t.Output))
+		if n > 0 && !(c.Rel <= out.Residual) && !c.OK() {
 			return
 		}
-		if out.Holds && n > 0 || linear && n == 2 || n == steps {
+		better := c.Rel < out.Residual/2
+		out.Residual, out.MaxZ, out.problem = c.Rel, c.MaxZ, p
+		out.Holds = holds(c, share)
+		switch {
+		case out.Holds && n > 0, n > 0 && !better, n == steps, out.free.is(ValueMap) && n > 0 && c.Rel > near, out.free.is(OutputMap) && n > 0 && c.Rel > near,
+			n == 0 && p != f.p && c.Rel > 2*near:
 			return
 		}
-		p = x.moved(cgls(operator{x.forward, x.backward}, x.blocks(), x.lacking(f.got), len(x.mask)))
+		p = x.moved(cgls(operator{x.forward, x.backward}, b, x.lacking(f.got), len(x.mask)))
 	}
 }
 
@@ -91,10 +108,6 @@ func (f *fitter) solve(out *fit, p *oracle.Problem, share float64) {
 // takes its share away.
 func holds(c compare.Comparison, share float64) bool {
 	return c.OK() && c.Rel <= near && c.RMSZ <= c.Limits.RMS*math.Sqrt(share)
-}
-
-func (f *fitter) compare(output oracle.Field) compare.Comparison {
-	return compare.Outputs(f.shape, f.got, expected(output))
 }
 
 // lacking is what an output lacks to that of the tangent, in units of a row's noise.
@@ -127,32 +140,47 @@ func (x *tangent) moved(step []float64) *oracle.Problem {
 	return p
 }
 
-// start is where the search begins: the right parameters, unless scores move with them. Those are
-// found from the recovered weights, in whose logarithm they are linear.
-func (f *fitter) start(x *tangent) (*oracle.Problem, string) {
-	free := x.free
-	switch {
-	case free.is(OutputMap), free.is(ValueMap), free.bias:
-		return f.p, ""
-	case len(free.maps) > 1:
-		return f.factored(x)
+// scored is where the search for queries or keys begins: scores are found from the recovered weights, in whose
+// logarithm they are linear. It is nil, and the fit done, where the context is no mixture of the values,
+// whatever the scores are.
+func (f *fitter) scored(x *tangent, out *fit) (*oracle.Problem, string) {
+	heads := upTo(f.p.Layer.Heads)
+	if x.free.heads != nil {
+		heads = x.free.queryHeads(f.p.Layer)
 	}
-	l := f.p.Layer
-	heads := free.heads
-	switch {
-	case heads == nil:
-		heads = upTo(l.Heads)
-	case free.is(KeyMap):
-		heads = nil
-		for _, h := range free.heads {
-			heads = append(heads, upTo(l.Heads)[h*x.t.Group:][:x.t.Group]...)
-		}
-	}
-	weights, reason := recoverWeights(f.p, f.trace, f.got, heads)
+	found, reason := recoverWeights(f.p, f.trace, f.got, heads)
 	if reason != "" {
 		return nil, reason
 	}
-	return x.fromLogarithms(weights, heads)
+	if found.unlike() {
+		c := f.mixture(x, found)
+		out.Residual, out.MaxZ = c.Rel, c.MaxZ
+		return nil, ""
+	}
+	return x.fromLogarithms(found, heads)
+}
+
+// mixture compares an output with what recovered weights make of the right values.
+func (f *fitter) mixture(x *tangent, found recovered) compare.Comparison {
+	t, context := x.t, slices.Clone(x.t.Context)
+	x.eachRow(func(n, i int) {
+		for j := range t.Keys {
+			if at := (n*t.Queries+i)*t.Keys + j; found.sigma[at] > 0 {
+				axpy(found.weights[at]-t.Weights[at], t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:][:t.ValueWidth], context[(n*t.Queries+i)*t.ValueWidth:])
+			}
+		}
+	})
+	w, merged := f.p.Layer.Output, x.merged(context)
+	want := expected(t.Output)
+	want.Value = make([]float64, len(f.got))
+	for at := range want.Value {
+		o := at % w.Out
+		want.Value[at] = dot(w.Weight[o*w.In:][:w.In], merged[at/w.Out*w.In:])
+		if w.Bias != nil {
+			want.Value[at] += w.Bias[o]
+		}
+	}
+	return compare.Outputs(f.shape, f.got, want)
 }
 
 func upTo(n int) []int {
@@ -224,7 +252,6 @@ func (x *tangent) saturated(certain []float64) string {
 	}
 	return ""
 }
-
 
 // centred takes the mean from each row of scores, all of them in units of their noise.
 func (x *tangent) centred(s, certain []float64) []float64 {

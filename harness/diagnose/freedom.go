@@ -45,6 +45,16 @@ func (f freedom) frees(l *oracle.Layer, m Map, o, i int) bool {
 	return slices.Contains(f.heads, o*headsOf(l, m)/linear.Out)
 }
 
+// queryHeads are the heads of queries that free heads serve.
+func (f freedom) queryHeads(l *oracle.Layer) []int {
+	group := l.Heads / headsOf(l, f.maps[0])
+	var heads []int
+	for _, h := range f.heads {
+		heads = append(heads, upTo(l.Heads)[h*group:(h+1)*group]...)
+	}
+	return heads
+}
+
 // is says that a fit freed this map alone.
 func (f freedom) is(m Map) bool { return len(f.maps) == 1 && f.maps[0] == m }
 

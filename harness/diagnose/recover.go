@@ -18,6 +18,12 @@ type recovered struct {
 	judged         bool      // whether off says something in any row
 }
 
+// unlike says whether a context is no mixture of the values: it is far from all of them.
+func (r recovered) unlike() bool {
+	const far = 4 * certainty
+	return r.judged && slices.Max(r.off) > far
+}
+
 // recoverable says why the weights of some heads of each batch element cannot be recovered; "" where they
 // can. A context is a row's output without its bias, times the pseudo-inverse of the output weight;
 // weights are a context times the pseudo-inverse of the values.

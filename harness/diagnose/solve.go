@@ -7,56 +7,61 @@ import (
 	"gonum.org/v1/gonum/mat"
 )
 
-// blocks are the parts of a tangent's normal equations that belong to one head, or to one output:
-// their Cholesky factors make the iterations of [cgls] few.
+// blocks are nearly the normal equations of a tangent, and easy to solve: they make the iterations of
+// [cgls] few.
 type blocks []block
 
-// block is a matrix for some elements of a step, and for others that have the same.
+// block belongs to a head, or to all outputs: rows of the step, of which what the features do and what the inputs
+// do are taken to be independent. places holds the elements of the rows, one row behind the other.
 type block struct {
-	factor *mat.Cholesky
-	places [][]int // in the step
+	features *mat.Dense // inverse of the square of what features do; nil: nothing
+	inputs   *mat.Dense // inverse of the square of inputs
+	places   []int
 }
 
 // precondition solves all blocks.
 func (b blocks) precondition(s []float64) []float64 {
 	out := make([]float64, len(s))
 	for _, block := range b {
-		for _, places := range block.places {
-			v := mat.NewVecDense(len(places), nil)
-			for i, at := range places {
-				v.SetVec(i, s[at])
-			}
-			if block.factor.SolveVecTo(v, v) != nil && math.IsNaN(v.AtVec(0)) {
-				continue
-			}
-			for i, at := range places {
-				out[at] = v.AtVec(i)
-			}
+		n, _ := block.inputs.Dims()
+		rows := mat.NewDense(len(block.places)/n, n, nil)
+		for i, at := range block.places {
+			rows.Set(i/n, i%n, s[at])
+		}
+		var half, whole mat.Dense
+		half.Mul(rows, block.inputs)
+		if whole = half; block.features != nil {
+			whole.Reset()
+			whole = mat.Dense{}
+			whole.Mul(block.features, &half)
+		}
+		for i, at := range block.places {
+			out[at] = whole.At(i/n, i%n)
 		}
 	}
 	return out
 }
 
-// factored is the Cholesky factor of a normal matrix, made definite by a trillionth of its diagonal.
-func factored(a *mat.SymDense) *mat.Cholesky {
+// inverse is that of a normal matrix, made definite by a trillionth of its diagonal.
+func inverse(a *mat.SymDense) *mat.Dense {
 	n := a.SymmetricDim()
-	largest := 0.0
+	largest := math.SmallestNonzeroFloat64
 	for i := range n {
 		largest = math.Max(largest, a.At(i, i))
 	}
 	for ridge := 1e-12; ; ridge *= 100 {
 		for i := range n {
-			a.SetSym(i, i, a.At(i, i)*(1+ridge)+ridge*largest+math.SmallestNonzeroFloat64)
+			a.SetSym(i, i, a.At(i, i)+ridge*largest)
 		}
 		var c mat.Cholesky
-		if c.Factorize(a) || ridge > 1 {
-			return &c
+		var inverted mat.SymDense
+		if c.Factorize(a) && (c.InverseTo(&inverted) == nil || c.Cond() < 1e15) || ridge > 1 {
+			return mat.DenseCopyOf(&inverted)
 		}
 	}
 }
 
-// blocks of all free maps. Each is exact but for those of keys, in which the mean over a row's keys is
-// left out.
+// blocks of all free maps.
 func (x *tangent) blocks() blocks {
 	var all blocks
 	first := 0
@@ -104,9 +109,9 @@ func (x *tangent) outputBlock(first int) block {
 		}
 		a.SymRankOne(a, 1, mat.NewVecDense(len(one), one))
 	}
-	b := block{factor: factored(a)}
+	b := block{inputs: inverse(a)}
 	for o := range w.Out {
-		b.places = append(b.places, shifted(free, first+o*(w.In+1)))
+		b.places = append(b.places, shifted(free, first+o*(w.In+1))...)
 	}
 	return b
 }
@@ -120,8 +125,7 @@ func shifted(list []int, by int) []int {
 	return out
 }
 
-// headBlock is that of a head of queries, or of keys and values: a sum of Kronecker products of what
-// its features and its inputs do.
+// headBlock is that of a head of queries, or of keys and values.
 func (x *tangent) headBlock(m Map, head, first int) (block, bool) {
 	linear := x.p.Layer.Linears()[m]
 	e, width := linear.Out/headsOf(x.p.Layer, m), linear.In+1
@@ -144,33 +148,40 @@ func (x *tangent) headBlock(m Map, head, first int) (block, bool) {
 	for c := range e {
 		places = append(places, shifted(free, first+(head*e+c)*width)...)
 	}
-	return block{factored(sum.total), [][]int{places}}, true
+	features, inputs := sum.solved()
+	return block{features, inputs, places}, true
 }
 
-// kronecker is a sum of products of a small symmetric matrix and a square of a vector.
+// kronecker is, nearly, a sum of products gram ⊗ in inᵀ: the product of their sums, scaled to the size of
+// the sum.
 type kronecker struct {
-	features, inputs int
-	total            *mat.SymDense
+	features, inputs *mat.SymDense
+	gram, in         int
 }
 
-func newKronecker(features, inputs int) *kronecker {
-	return &kronecker{features, inputs, mat.NewSymDense(features*inputs, nil)}
+func newKronecker(gram, in int) *kronecker {
+	return &kronecker{mat.NewSymDense(gram, nil), mat.NewSymDense(in, nil), gram, in}
 }
 
-// add adds gram ⊗ in inᵀ.
 func (k *kronecker) add(gram, in []float64) {
-	raw := k.total.RawSymmetric()
-	for c := range k.features {
-		for d := c; d < k.features; d++ {
-			g := gram[c*k.features+d]
-			if g == 0 {
-				continue
-			}
-			for i, v := range in {
-				axpy(g*v, in, raw.Data[(c*k.inputs+i)*raw.Stride+d*k.inputs:])
-			}
-		}
+	trace := 0.0
+	for c := range k.gram {
+		trace += gram[c*k.gram+c]
 	}
+	if trace <= 0 {
+		return
+	}
+	k.features.AddSym(k.features, mat.NewSymDense(k.gram, gram))
+	k.inputs.SymRankOne(k.inputs, trace, mat.NewVecDense(k.in, in))
+}
+
+// solved gives the inverses of both.
+func (k *kronecker) solved() (features, inputs *mat.Dense) {
+	trace := mat.Trace(k.features)
+	if trace > 0 {
+		k.inputs.ScaleSym(1/trace, k.inputs)
+	}
+	return inverse(k.features), inverse(k.inputs)
 }
 
 // chosen are some elements of an input with a 1 behind it.
@@ -329,7 +340,7 @@ func cgls(a operator, b blocks, r []float64, size int) (step []float64) {
 	z := b.precondition(s)
 	p, gamma := slices.Clone(z), dot(s, z)
 	for range iterations {
-		if !(gamma > 1e-6*dot(r, r)) || gamma < 1e-3*float64(len(r)) {
+		if !(gamma > 1e-5*dot(r, r)) || gamma < 1e-3*float64(len(r)) {
 			break
 		}
 		q := a.forward(p)

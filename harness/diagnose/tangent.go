@@ -3,6 +3,8 @@ package diagnose
 import (
 	"math"
 
+	"gonum.org/v1/gonum/floats"
+
 	"github.com/difftest/difftest/harness/oracle"
 )
 
@@ -29,11 +31,11 @@ type tangent struct {
 	heads int // of one batch element
 	free  freedom
 
-	mask                   []bool      // of a step: what is free
-	weight                 []float64   // (B*L): 1 over the noise of a row; 0 where there is nothing to fit
-	queryTurn, keyTurn     [][]float64 // rotations of the rows of queries, and of new keys
-	queries, keys, past    int         // rows of the inputs, and cached keys
-	outs                   int         // D
+	mask                []bool      // of a step: what is free
+	weight              []float64   // (B*L): 1 over the noise of a row; 0 where there is nothing to fit
+	queryTurn, keyTurn  [][]float64 // rotations of the rows of queries, and of new keys
+	queries, keys, past int         // rows of the inputs, and cached keys
+	outs                int         // D
 }
 
 func newTangent(p *oracle.Problem, free freedom) *tangent {
@@ -334,19 +336,7 @@ func (x *tangent) eachPlace(f func(together, apart, width int)) {
 }
 
 // dot is the inner product of a and as much of b.
-func dot(a, b []float64) float64 {
-	b = b[:len(a)]
-	sum := 0.0
-	for i, v := range a {
-		sum += v * b[i]
-	}
-	return sum
-}
+func dot(a, b []float64) float64 { return floats.Dot(a, b[:len(a)]) }
 
 // axpy adds a multiple of x to as much of y.
-func axpy(a float64, x, y []float64) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] += a * v
-	}
-}
+func axpy(a float64, x, y []float64) { floats.AddScaled(y[:len(x)], a, x) }

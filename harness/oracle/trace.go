@@ -7,6 +7,7 @@ type Trace struct {
 	Query, Key, Value []float64 // as they meet: (N, L, E), (Nk, S, E), (Nk, S, Ev), Nk heads of keys and values
 	Sees              []bool    // (N, L, S)
 	Scores            []float64 // (N, L, S), -Inf where a key is not seen
+	Terms             []float64 // (N, L, S): what is added to the scaled product
 	Slopes            []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
 	Weights           []float64 // (N, L, S)
 	Context           []float64 // (N, L, Ev)
@@ -39,7 +40,7 @@ func (p *Problem) Trace() Trace {
 func (t *Trace) score(p *Problem) {
 	view := p.view(t.Keys)
 	n := t.Heads * t.Queries * t.Keys
-	t.Sees, t.Scores, t.Slopes = make([]bool, n), make([]float64, n), make([]float64, n)
+	t.Sees, t.Scores, t.Terms, t.Slopes = make([]bool, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	for at := range n {
 		head, i, j := at/(t.Queries*t.Keys), at/t.Keys%t.Queries, at%t.Keys
 		t.Sees[at], t.Scores[at] = view.sees(head, i, j), math.Inf(-1)
@@ -57,9 +58,9 @@ func (t *Trace) score(p *Problem) {
 			t.Slopes[at] = 1 - s*s/(p.Softcap*p.Softcap)
 		}
 		for _, term := range view.terms(head, i, j) {
-			s += term.value
+			t.Terms[at] += term.value
 		}
-		t.Scores[at] = s
+		t.Scores[at] = s + t.Terms[at]
 	}
 }
 
