@@ -39,6 +39,7 @@ type evidence struct {
 	fitting   *finding // what least squares found
 	pattern   *Pattern
 	stage     Stage
+	head      string // the head that alone is wrong
 	why       string // the weights cannot be recovered
 }
 

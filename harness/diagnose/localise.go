@@ -19,7 +19,8 @@ type localisation struct {
 	tried    []fit
 	holding  []fit   // explanations, one for each map that may be another, the narrowest
 	also     []Map   // maps that could not be asked, and that these fits would be taken for
-	untested []fit   // refused, and not excluded otherwise
+	untested []fit   // that could not be asked, and would not be taken for these
+	within   []int   // heads that alone are wrong, where no fit says why; nil: not known
 	apart    float64 // residual of the nearest map that does not explain it; infinite where none was asked
 }
 
@@ -49,8 +50,50 @@ func (f *fitter) localise(rel float64) localisation {
 	}
 	if len(at.holding) > 0 {
 		f.exclude(&at, found, rel)
+		at.describe(f.p.Layer)
+		return at
 	}
+	at.within = f.alone()
 	return at
+}
+
+// alone gives the one head of queries, or else those that share a head of keys, outside of which nothing is wrong; nil where
+// there are no such heads or several.
+func (f *fitter) alone() []int {
+	l := f.p.Layer
+	for _, m := range []Map{QueryMap, ValueMap} {
+		var found [][]int
+		for _, h := range f.candidates(m) {
+			found = append(found, freedom{maps: []Map{m}, heads: []int{h}}.queryHeads(l))
+		}
+		if len(found) == 1 && headsOf(l, m) > 1 {
+			return found[0]
+		}
+	}
+	return nil
+}
+
+// describe says how the weight that was found for value or output, which has no other, differs from the right one.
+func (at *localisation) describe(l *oracle.Layer) {
+	for i, x := range at.holding {
+		m := x.free.maps[0]
+		if len(x.free.maps) > 1 || x.free.bias || m < ValueMap {
+			continue
+		}
+		right, other := l.Linears()[m], x.problem.Layer.Linears()[m]
+		var a, b []float64
+		for n, w := range right.Weight {
+			if x.free.frees(l, m, n/right.In, n%right.In) {
+				a, b = append(a, w), append(b, other.Weight[n])
+			}
+		}
+		at.holding[i].Detail = fmt.Sprintf("the weight found is %.3g times as large as the right one, and has a cosine of %.3f with it", rms(b)/rms(a), dot(a, b)/math.Sqrt(dot(a, a)*dot(b, b)))
+		for n := range at.tried {
+			if at.tried[n].Freed == x.Freed {
+				at.tried[n].Detail = at.holding[i].Detail
+			}
+		}
+	}
 }
 
 // ask tries a map's bias, then all of it, then single heads of it, and stops at the first that explains the output. What
@@ -231,6 +274,15 @@ func redrawn(p *oracle.Problem, free freedom) *oracle.Problem {
 	return q
 }
 
+// headText says which head alone is wrong; "" where that is not known.
+func (at localisation) headText(names [4]Parameter, l *oracle.Layer) string {
+	if at.within == nil {
+		return ""
+	}
+	place := freedom{maps: []Map{OutputMap}, heads: at.within}.place(l, names) + names[OutputMap].Weight
+	return fmt.Sprintf("all that is wrong lies in what head %s gives: only where %s lead; the other heads and the output weight are right", numbers(at.within), place)
+}
+
 // finding says what least squares found; nil where it explains nothing.
 func (at localisation) finding() *finding {
 	if len(at.holding) == 0 {
@@ -262,7 +314,7 @@ func (at localisation) finding() *finding {
 		if why == "" {
 			why = fmt.Sprintf("it leaves %.2g", x.Residual)
 		}
-		out.because("not asked: %s: %s", x.Freed, why)
+		out.because("%s: could not be asked (%s); drawn anew, it would not be taken for this", x.Freed, why)
 	}
 	return out
 }

@@ -104,20 +104,19 @@ func (x *Pattern) say(format string, args ...any) {
 	x.Findings = append(x.Findings, fmt.Sprintf(format, args...))
 }
 
-// mask compares which keys are seen. A weight counts as seen where it is not 0 without doubt, as lost where it is 0
-// within a doubt that is small against what it should be.
+// mask compares which keys are seen. A weight counts as seen where it is not 0 without doubt. One that cannot be told
+// from 0 may be a low score: it counts as lost where that is so in every head that should have shown it.
 func (x *Pattern) mask(p *oracle.Problem, t oracle.Trace) bool {
-	var seen, lost []int
+	var seen []int
+	lost := x.lost(t)
 	rows := map[int]bool{}
 	for at, w := range x.Recovered {
-		switch {
-		case !t.Sees[at] && w > x.doubt(at):
+		if !t.Sees[at] && w > x.doubt(at) {
 			seen = append(seen, at)
-		case t.Sees[at] && math.Abs(w) <= x.doubt(at) && x.Expected[at] > 4*x.doubt(at):
-			lost = append(lost, at)
-		default:
-			continue
+			rows[at/x.Keys] = true
 		}
+	}
+	for _, at := range lost {
 		rows[at/x.Keys] = true
 	}
 	x.describe(p, seen, "are seen that should be hidden")
@@ -129,12 +128,44 @@ func (x *Pattern) mask(p *oracle.Problem, t oracle.Trace) bool {
 	shown := 0
 	for row := x.Shown * x.Queries; row < (x.Shown+1)*x.Queries && shown < examples; row++ {
 		if rows[row] {
-			x.say("%s: query %d sees keys %s, and should see %s", x.label(row/x.Queries), row%x.Queries, x.keys(row, func(at int) bool { return x.Recovered[at] > x.doubt(at) }),
+			x.say("%s: query %d gives weight to keys %s, and should to %s", x.label(row/x.Queries), row%x.Queries, x.keys(row, func(at int) bool { return x.Recovered[at] > x.doubt(at) }),
 				x.keys(row, func(at int) bool { return t.Sees[at] }))
 			shown++
 		}
 	}
 	return true
+}
+
+// lost are weights of 0, within a doubt that is small against what they should be, in all heads of a batch element that
+// could show it: in two heads at least, and for three keys.
+func (x *Pattern) lost(t oracle.Trace) []int {
+	const heads, keys = 2, 3
+	var all []int
+	places, size := 0, x.Queries*x.Keys
+	for b := range x.Heads / x.PerBatch {
+		for i := range size {
+			var zero []int
+			for h := range x.PerBatch {
+				at := (b*x.PerBatch+h)*size + i
+				switch {
+				case !t.Sees[at] || x.Expected[at] <= 4*x.doubt(at):
+				case math.Abs(x.Recovered[at]) <= x.doubt(at):
+					zero = append(zero, at)
+				default:
+					zero = append(zero, -1)
+				}
+			}
+			if len(zero) >= heads && !slices.Contains(zero, -1) {
+				all = append(all, zero...)
+				places++
+			}
+		}
+	}
+	if places < keys {
+		return nil
+	}
+	slices.Sort(all)
+	return all
 }
 
 // describe says of some weights what their keys have in common.

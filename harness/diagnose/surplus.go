@@ -171,10 +171,11 @@ func (x *tangent) valueSurplus(free freedom) (share float64, reason string) {
 	if unknown == 0 {
 		return 0, "the layer has no such bias"
 	}
-	if all := len(rows) * x.outs; all*9 < unknown*10 {
+	all := len(rows) * x.outs
+	if x.outs < l.Output.In && all*9 < unknown*10 { // heads that share features of the output are not told apart by rows alone
 		return 0, fmt.Sprintf("%d elements that see a key and differ, and %d unknowns", all, unknown)
 	}
-	return min(share, 1-float64(unknown)/float64(len(rows)*x.outs)), ""
+	return min(share, math.Abs(1-float64(unknown)/float64(all))), ""
 }
 
 // productSurplus is that of value and output together.

@@ -29,7 +29,7 @@ func leastSquares(e *evidence) *finding {
 		e.fits = append(e.fits, x.Fit)
 	}
 	slices.SortStableFunc(e.fits, func(a, b Fit) int { return rankOf(a) - rankOf(b) })
-	e.fitting = at.finding()
+	e.fitting, e.head = at.finding(), at.headText(e.names, e.problem.Layer)
 	return nil
 }
 
@@ -58,15 +58,18 @@ func (e *evidence) recoverPattern() {
 
 // seen says what the recovered weights show.
 func (e *evidence) seen() []string {
+	var lines []string
+	if e.head != "" {
+		lines = append(lines, e.head)
+	}
 	switch {
 	case e.pattern == nil && e.stage == "":
-		return nil
+		return lines
 	case e.pattern == nil:
-		return []string{e.why}
+		return append(lines, e.why)
 	case len(e.pattern.Findings) == 0:
-		return []string{"attention weights recovered from the output see the right keys and add to what they should: the scores differ"}
+		return append(lines, "attention weights recovered from the output give every key that is hidden none and add to what they should: the scores differ")
 	}
-	var lines []string
 	for _, line := range e.pattern.Findings {
 		lines = append(lines, "recovered attention weights: "+line)
 	}
