@@ -112,7 +112,7 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) == 0 && p.match != "" {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
-	if d.Unexplained != (len(named) == 0 && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
+	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, diagnose.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
 		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
 	}
 }

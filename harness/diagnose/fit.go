@@ -23,6 +23,8 @@ type Fit struct {
 	MaxZ     float64 // the same in sigma of the replay, largest
 	Detail   string  // how the values found differ from the right ones
 
+	Narrowest bool // of the explanations that free the same map it frees the least
+
 	free freedom
 }
 

@@ -50,6 +50,8 @@ func (f *fitter) localise(rel float64) localisation {
 	}
 	if len(at.holding) > 0 {
 		f.exclude(&at, found, rel)
+	}
+	if len(at.holding) > 0 {
 		at.describe(f.p.Layer)
 		return at
 	}
@@ -77,6 +79,7 @@ func (f *fitter) alone() []int {
 func (at *localisation) describe(l *oracle.Layer) {
 	for i, x := range at.holding {
 		m := x.free.maps[0]
+		at.mark(x, func(f *Fit) { f.Narrowest = true })
 		if len(x.free.maps) > 1 || x.free.bias || m < ValueMap {
 			continue
 		}
@@ -88,10 +91,15 @@ func (at *localisation) describe(l *oracle.Layer) {
 			}
 		}
 		at.holding[i].Detail = fmt.Sprintf("the weight found is %.3g times as large as the right one, and has a cosine of %.3f with it", rms(b)/rms(a), dot(a, b)/math.Sqrt(dot(a, a)*dot(b, b)))
-		for n := range at.tried {
-			if at.tried[n].Freed == x.Freed {
-				at.tried[n].Detail = at.holding[i].Detail
-			}
+		at.mark(x, func(f *Fit) { f.Detail = at.holding[i].Detail })
+	}
+}
+
+// mark changes the entry of a fit among all that were tried.
+func (at *localisation) mark(x fit, change func(*Fit)) {
+	for n := range at.tried {
+		if at.tried[n].Freed == x.Freed {
+			change(&at.tried[n].Fit)
 		}
 	}
 }
@@ -221,6 +229,19 @@ func (f *fitter) exclude(at *localisation, found [][]fit, rel float64) {
 			at.untested = append(at.untested, whole)
 		}
 	}
+	if len(at.also) > 1 {
+		at.vacuous()
+	}
+}
+
+// vacuous takes back fits that would explain most of what else may be wrong.
+func (at *localisation) vacuous() {
+	for i, x := range at.tried {
+		if x.Explains() {
+			at.tried[i].Holds, at.tried[i].Refused = false, "on this case it would explain other maps, drawn anew, as well"
+		}
+	}
+	at.holding, at.also, at.untested = nil, nil, nil
 }
 
 func cmpFloat(a, b float64) int {

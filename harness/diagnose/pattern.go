@@ -86,7 +86,7 @@ func (x *Pattern) mostDifferent() int {
 // read lists what is certain, and says the stage that it points to.
 func (x *Pattern) read(p *oracle.Problem, t oracle.Trace) Stage {
 	mask := x.mask(p, t)
-	sums := x.sums()
+	sums := x.sums(p)
 	switch {
 	case mask:
 		return MaskStage
@@ -229,23 +229,30 @@ func (x *Pattern) label(n int) string {
 	return fmt.Sprintf("batch %d head %d", n/x.PerBatch, n%x.PerBatch)
 }
 
-// sums says whether the weights of some row do not add to what they should.
-func (x *Pattern) sums() bool {
-	wrong, least, most := 0, math.Inf(1), math.Inf(-1)
-	for row := range x.Heads * x.Queries {
+// sums says whether the weights of some row do not add to what they should. Beside a sink they add to what it leaves, which
+// other scores change, unless they add to one everywhere, as without it.
+func (x *Pattern) sums(p *oracle.Problem) bool {
+	wrong, whole, least, most := 0, true, math.Inf(1), math.Inf(-1)
+	rows := x.Heads * x.Queries
+	for row := range rows {
 		var sum, want, doubt float64
 		for at := row * x.Keys; at < (row+1)*x.Keys; at++ {
 			sum, want, doubt = sum+x.Recovered[at], want+x.Expected[at], doubt+x.doubt(at)
 		}
+		whole = whole && (want == 0 || math.Abs(sum-1) <= doubt)
 		if math.Abs(sum-want) > doubt {
 			wrong++
 			least, most = math.Min(least, sum), math.Max(most, sum)
 		}
 	}
-	if wrong == 0 {
+	switch {
+	case wrong == 0, p.Sinks != nil && !whole:
 		return false
+	case p.Sinks != nil:
+		x.say("the weights of every row add to 1: no sink takes part")
+	default:
+		x.say("the weights of %d of %d rows do not add to what they should, 1, or 0 where no key is seen: they add to %.3f to %.3f", wrong, rows, least, most)
 	}
-	x.say("the weights of %d of %d rows do not add to what they should: they add to %.4g to %.4g", wrong, x.Heads*x.Queries, least, most)
 	return true
 }
 

@@ -29,6 +29,7 @@ func scaleFit(p *oracle.Problem, shape []int, got []float64, wrongBatch int) Fit
 	c := compare.Outputs(shape, got, expected(whole.Run()))
 	out.Residual, out.MaxZ, out.Holds = c.Rel, c.MaxZ, c.OK() && c.Rel <= near
 	if out.Holds {
+		out.Narrowest = true
 		out.Detail = fmt.Sprintf("the scale is %.6g, not %.6g: %.4g times as large", scale, p.Scale, scale/p.Scale)
 	}
 	return out
