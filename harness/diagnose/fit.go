@@ -197,12 +197,14 @@ func upTo(n int) []int {
 // as much as it is certain: its weight over the noise of it. With a softcap scores are not linear in
 // the parameters, and the fit is repeated.
 func (x *tangent) fromLogarithms(found recovered, heads []int) (*oracle.Problem, string) {
-	certain := make([]float64, len(x.t.Weights))
+	scores := len(x.t.Weights)
+	certain := make([]float64, scores+x.t.Heads*x.t.Queries) // a sink's behind those of all keys
 	x.eachPair(func(n, i, j, at int) {
 		if w, s := found.weights[at], found.sigma[at]; slices.Contains(heads, n%x.heads) && w > certainty*s && s > 0 {
 			certain[at] = w / s
 		}
 	})
+	left := x.leftToSinks(found, certain)
 	if reason := x.saturated(certain); reason != "" {
 		return nil, reason
 	}
@@ -213,15 +215,21 @@ func (x *tangent) fromLogarithms(found recovered, heads []int) (*oracle.Problem,
 	for range repeats {
 		target := make([]float64, len(certain))
 		for at, c := range certain {
-			if c > 0 {
+			switch {
+			case c > 0 && at < scores:
 				target[at] = math.Log(found.weights[at]) - x.t.Scores[at]
+			case c > 0:
+				target[at] = math.Log(left[at-scores]) - x.p.Sinks[(at-scores)/x.t.Queries%x.heads]
 			}
 		}
 		a := operator{
-			forward: func(step []float64) []float64 { return x.centred(x.scores(x.parts(step)), certain) },
+			forward: func(step []float64) []float64 {
+				ds := x.scores(x.parts(step))
+				return x.centred(append(ds, make([]float64, len(certain)-len(ds))...), certain) // a sink's score is known
+			},
 			backward: func(v []float64) []float64 {
 				step := make([]float64, len(x.mask))
-				x.unscored(x.parts(step), x.uncentred(v, certain))
+				x.unscored(x.parts(step), x.uncentred(v, certain)[:scores])
 				x.restrict(step)
 				return step
 			},
@@ -255,19 +263,37 @@ func (x *tangent) saturated(certain []float64) string {
 	return ""
 }
 
-// centred takes the mean from each row of scores, all of them in units of their noise.
+// leftToSinks is what the weights of each row leave to its sink, (N, L), and counts it where it is certain.
+func (x *tangent) leftToSinks(found recovered, certain []float64) []float64 {
+	left := make([]float64, x.t.Heads*x.t.Queries)
+	if x.p.Sinks == nil {
+		return left
+	}
+	x.eachRow(func(n, i int) {
+		row, noise := n*x.t.Queries+i, 0.0
+		left[row] = 1
+		for at := row * x.t.Keys; at < (row+1)*x.t.Keys; at++ {
+			left[row], noise = left[row]-found.weights[at], noise+found.sigma[at]
+		}
+		if noise > 0 && left[row] > certainty*noise {
+			certain[len(found.weights)+row] = left[row] / noise
+		}
+	})
+	return left
+}
+
+// centred takes the mean from each row of scores and its sink, all of them in units of their noise.
 func (x *tangent) centred(s, certain []float64) []float64 {
 	out := make([]float64, len(s))
-	x.eachRow(func(n, i int) {
-		at := (n*x.t.Queries + i) * x.t.Keys
-		u, v := certain[at:][:x.t.Keys], s[at:][:x.t.Keys]
+	x.eachScored(func(places []int) {
 		var sum, all float64
-		for j := range u {
-			sum, all = sum+u[j]*u[j]*v[j], all+u[j]*u[j]
+		for _, at := range places {
+			u := certain[at]
+			sum, all = sum+u*u*s[at], all+u*u
 		}
-		for j := range u {
-			if u[j] > 0 {
-				out[at+j] = u[j] * (v[j] - sum/all)
+		for _, at := range places {
+			if certain[at] > 0 {
+				out[at] = certain[at] * (s[at] - sum/all)
 			}
 		}
 	})
@@ -277,20 +303,32 @@ func (x *tangent) centred(s, certain []float64) []float64 {
 // uncentred is the transpose of centred.
 func (x *tangent) uncentred(r, certain []float64) []float64 {
 	out := make([]float64, len(r))
-	x.eachRow(func(n, i int) {
-		at := (n*x.t.Queries + i) * x.t.Keys
-		u, v := certain[at:][:x.t.Keys], r[at:][:x.t.Keys]
+	x.eachScored(func(places []int) {
 		var sum, all float64
-		for j := range u {
-			sum, all = sum+u[j]*v[j], all+u[j]*u[j]
+		for _, at := range places {
+			u := certain[at]
+			sum, all = sum+u*r[at], all+u*u
 		}
-		for j := range u {
-			if u[j] > 0 {
-				out[at+j] = u[j] * (v[j] - u[j]*sum/all)
+		for _, at := range places {
+			if u := certain[at]; u > 0 {
+				out[at] = u * (r[at] - u*sum/all)
 			}
 		}
 	})
 	return out
+}
+
+// eachScored visits the places of the scores of each row, its sink's last.
+func (x *tangent) eachScored(f func(places []int)) {
+	places := make([]int, x.t.Keys+1)
+	x.eachRow(func(n, i int) {
+		row := n*x.t.Queries + i
+		for j := range x.t.Keys {
+			places[j] = row*x.t.Keys + j
+		}
+		places[x.t.Keys] = len(x.t.Weights) + row
+		f(places)
+	})
 }
 
 // certainty is how many sigma a fact must be away from what would not be one.
