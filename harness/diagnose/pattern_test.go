@@ -134,8 +134,8 @@ func TestPatternIsRefused(t *testing.T) {
 		require.Contains(t, reason, "values or output projection differ")
 	}
 	for name, want := range map[string]string{
-		"sdpa/narrow-values":    "10 keys and 6 features of a value",
-		"decoder/qwen-biases":   "an output of 44 features cannot show the 60 of all contexts",
+		"sdpa/narrow-values":       "10 keys and 6 features of a value",
+		"decoder/qwen-biases":      "an output of 44 features cannot show the 60 of all contexts",
 		"mha/weights-left-padding": "rows that see no key are NaN",
 	} {
 		p := problemOf(t, name)
