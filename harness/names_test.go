@@ -25,6 +25,9 @@ func TestParametersOf(t *testing.T) {
 		}
 		layouts[c.Layer.Keys] = true
 		for m, parameter := range parametersOf(c.Layer) {
+			if parameter.Part != "" {
+				require.Equal(t, diagnose.Map(m).String()+" part", parameter.Part)
+			}
 			linear := oracle.FromCase(c).Layer.Linears()[m]
 			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {
 				requireRow(t, c, m, parameter, row)

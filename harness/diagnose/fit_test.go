@@ -357,3 +357,52 @@ func sorted[T any](m map[string]T) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// Least squares takes noise away: what is left must be as much smaller.
+func TestNoiseThatAFitLeaves(t *testing.T) {
+	c := compare.Comparison{GotShape: []int{1}, WantShape: []int{1}, Elements: 1, Limits: compare.Limits{Z: compare.MaxZ, RMS: compare.MaxRMSZ}, RMSZ: 1}
+	require.True(t, holds(c, 0.9))
+	require.False(t, holds(c, 0.1))
+	c.Rel = 2 * near
+	require.False(t, holds(c, 0.9))
+}
+
+// Work grows with the case: a large one is refused, and says so.
+func TestLargeCasesAreRefused(t *testing.T) {
+	l := &oracle.Layer{Heads: 12, KVHeads: 12}
+	for _, linear := range l.Linears() {
+		*linear = oracle.Linear{In: 768, Out: 768, Bias: make([]float64, 768)}
+	}
+	x := &tangent{p: &oracle.Problem{Layer: l}, weight: make([]float64, 2048)}
+	for m := QueryMap; m <= OutputMap; m++ {
+		_, reason := x.surplus(freedom{maps: []Map{m}})
+		require.Contains(t, reason, "the case is too large", m)
+	}
+	large := &oracle.Problem{Query: oracle.Array{Shape: []int{2, 1024, 768}}, Key: oracle.Array{Shape: []int{2, 1024, 768}}, Layer: l}
+	require.Equal(t, "the case is too large: 25165824 attention weights", untraceable(large))
+	require.Empty(t, untraceable(surplusLayer(2)))
+}
+
+func BenchmarkLocalise(b *testing.B) {
+	c, err := fixture.Read(fixtures.FS, "mha/unmasked")
+	require.NoError(b, err)
+	p := oracle.FromCase(c)
+	trace := p.Trace()
+	wrong := p.Clone()
+	redraw(wrong, QueryMap, "weight")
+	got := variant.Variant{}.Run(wrong)
+	for b.Loop() {
+		localised(p, trace, got)
+	}
+}
+
+func BenchmarkPattern(b *testing.B) {
+	c, err := fixture.Read(fixtures.FS, "mha/unmasked")
+	require.NoError(b, err)
+	p := oracle.FromCase(c)
+	trace := p.Trace()
+	got := p.Run().Value
+	for b.Loop() {
+		pattern(p, trace, got)
+	}
+}

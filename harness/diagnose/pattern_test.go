@@ -91,6 +91,7 @@ func TestPatternSaysWhichKeysAreSeen(t *testing.T) {
 		{"sdpa/sinks", func(p *oracle.Problem) { p.Sinks = nil }, SoftmaxStage, []string{"the weights of every row add to 1: no sink takes part"}},
 		{"sdpa/sinks", func(p *oracle.Problem) { p.Sinks = []float64{2, 1, 0, -1} }, ScoreStage, nil},
 		{"mha/causal", func(p *oracle.Problem) { redraw(p, QueryMap, "weight") }, ScoreStage, nil},
+		{"mha/causal", func(p *oracle.Problem) { redraw(p, KeyMap, "weight") }, ScoreStage, nil}, // one weight is too small to be told from none
 		{"sdpa/causal", func(p *oracle.Problem) {
 			swap(p.Query.Value, len(p.Query.Value)/12)
 			swap(p.Key.Value, len(p.Key.Value)/12)
@@ -183,4 +184,19 @@ func TestScale(t *testing.T) {
 		wrong.Query.Value[len(wrong.Query.Value)-1]++
 		require.False(t, scaleFit(p, shape, variant.Variant{}.Run(wrong), 0).Explains(), name)
 	}
+}
+
+// A weight that cannot be told from 0 may be a low score: it is lost only where all heads say so, of several keys.
+func TestLostKeys(t *testing.T) {
+	const keys = 4
+	x := &Pattern{Heads: 2, PerBatch: 2, Queries: 1, Keys: keys, Expected: slices.Repeat([]float64{0.25}, 2*keys), Uncertainty: slices.Repeat([]float64{1e-9}, 2*keys)}
+	sees := oracle.Trace{Sees: slices.Repeat([]bool{true}, 2*keys)}
+	x.Recovered = []float64{1, 0, 0, 0, 0.25, 0.25, 0.25, 0.25}
+	require.Empty(t, x.lost(sees), "in one head of two")
+	x.Recovered = []float64{0.5, 0.5, 0, 0, 0.5, 0.5, 0, 0}
+	require.Empty(t, x.lost(sees), "two keys")
+	x.Recovered = []float64{1, 0, 0, 0, 1, 0, 0, 0}
+	require.Equal(t, []int{1, 2, 3, 5, 6, 7}, x.lost(sees))
+	x.PerBatch = 1
+	require.Empty(t, x.lost(sees), "one head a batch element")
 }

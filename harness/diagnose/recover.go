@@ -37,9 +37,27 @@ func recoverable(p *oracle.Problem, t oracle.Trace, heads []int) string {
 	if p.EmptyRow != 0 && p.Blank() {
 		return "rows that see no key are NaN"
 	}
-	const size = 1 << 22
-	if len(t.Weights) > size || p.Layer != nil && len(heads)*t.ValueWidth > 512 {
-		return "the case is too large"
+	const features = 512
+	if p.Layer != nil && len(heads)*t.ValueWidth > features {
+		return fmt.Sprintf("the case is too large: contexts of %d features", len(heads)*t.ValueWidth)
+	}
+	return ""
+}
+
+// untraceable says why a case is not traced, which takes some forty bytes for each weight; "" where it is.
+func untraceable(p *oracle.Problem) string {
+	const most = 1 << 21
+	query, key := p.Query.Shape, p.Key.Shape
+	queries, keys := query[len(query)-2], key[len(key)-2]
+	rows := len(p.Query.Value) / last(query) // of all heads, but in a layer
+	if p.Layer != nil {
+		rows = query[0] * p.Layer.Heads * queries
+	}
+	if p.Past != nil {
+		keys += p.Past.Key.Shape[2]
+	}
+	if rows*keys > most {
+		return fmt.Sprintf("the case is too large: %d attention weights", rows*keys)
 	}
 	return ""
 }

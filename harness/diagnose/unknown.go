@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"math"
 	"slices"
 )
 
@@ -21,6 +22,10 @@ func leastSquares(e *evidence) *finding {
 		return nil
 	}
 	if e.problem.Layer == nil {
+		return nil
+	}
+	if reason := untraceable(e.problem); reason != "" {
+		e.fits = append(e.fits, Fit{Freed: "any parameter", Refused: reason, Residual: math.Inf(1), MaxZ: math.Inf(1)})
 		return nil
 	}
 	f := newFitter(e.problem, e.trace(), e.c.WantShape, e.got, e.names)
@@ -51,6 +56,9 @@ func fitted(e *evidence) *finding { return e.fitting }
 func (e *evidence) recoverPattern() {
 	if e.c.NonFinite > 0 {
 		e.why = "the output is not finite"
+		return
+	}
+	if e.why = untraceable(e.problem); e.why != "" {
 		return
 	}
 	e.pattern, e.stage, e.why = pattern(e.problem, e.trace(), e.got)
