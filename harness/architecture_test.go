@@ -21,16 +21,18 @@ var mayImport = map[string][]string{
 	"fixtures":                 {},
 	"harness/fixture":          {"attention"},
 	"harness/subject":          {"attention", "harness/fixture"},
+	"harness/protocol":         {"attention", "harness/fixture"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
 	"harness/catalogue":        {"attention", "harness/oracle"},
 	"harness/diagnose":         {"attention", "harness/catalogue", "harness/compare", "harness/oracle"},
 	"harness/report":           {"attention", "harness/catalogue", "harness/compare", "harness/diagnose"},
-	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
+	"harness":                  {"attention", "harness/fixture", "harness/protocol", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
+	"harness/child":            {"attention", "harness/fixture", "harness/protocol", "harness/subject"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/child", "harness/fixture", "harness/protocol", "harness/subject", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
 }
 
 func TestImports(t *testing.T) {

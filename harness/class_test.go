@@ -29,6 +29,7 @@ type plant struct {
 
 	classes []diagnose.Class // that may be said of it
 	match   string           // the mistake that must be named, "" for none
+	unsure  bool             // or left without a name, where its own rounding hides it or there is too little to tell
 }
 
 var (
@@ -67,7 +68,7 @@ func TestClassesOfPlants(t *testing.T) {
 				t.Skip("pairs take minutes with the race detector")
 			}
 			t.Parallel()
-			seen, referees := 0, all
+			seen, named, referees := 0, 0, all
 			if p.searched() || testing.Short() {
 				referees = few
 			}
@@ -78,8 +79,14 @@ func TestClassesOfPlants(t *testing.T) {
 				}
 				seen++
 				p.check(t, referee.c, r)
+				if len(r.Diagnosis.Matches) > 0 {
+					named++
+				}
 			}
 			require.GreaterOrEqual(t, seen, 2, "fewer than two cases see it")
+			if p.unsure {
+				require.GreaterOrEqual(t, 4*named, 3*seen, "a name on %d of %d cases that see it", named, seen)
+			}
 		})
 	}
 }
@@ -92,7 +99,7 @@ var representative = []string{
 }
 
 // searched says whether no single mistake explains the plant, so that pairs are tried.
-func (p plant) searched() bool { return p.match == "" || strings.Contains(p.match, "+") }
+func (p plant) searched() bool { return p.match == "" || p.unsure || strings.Contains(p.match, "+") }
 
 func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	t.Helper()
@@ -110,7 +117,7 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) > 0 && !slices.Contains(named, p.match) && !p.same(c, d.Matches[0]) {
 		t.Errorf("%s: named %s: %s", r.Case, named, d.Reasons)
 	}
-	if len(named) == 0 && p.match != "" {
+	if len(named) == 0 && p.match != "" && !p.unsure {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
 	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, diagnose.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
@@ -161,6 +168,18 @@ func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) 
 	r, err := by.judge(t.Context(), arranged.Shape, arranged.Value)
 	require.NoError(t, err)
 	return r, true
+}
+
+// rounded rounds both factors of every product.
+func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a, b []float32) float32 {
+	all := func(values []float32) []float32 {
+		out := make([]float32, len(values))
+		for i, v := range values {
+			out[i] = to(v)
+		}
+		return out
+	}
+	return func(a, b []float32) float32 { return dot(all(a), all(b)) }
 }
 
 func plants() []plant {
@@ -274,8 +293,26 @@ func plants() []plant {
 			l.Output.Bias = bias
 		}), classes: weights},
 
-		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision},
-		{name: "TensorFloat-32", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision},
+		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision, match: "precision-float16", unsure: true},
+		{name: "products in TensorFloat-32", variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)}, classes: lowPrecision, match: "precision-tf32", unsure: true},
+		{name: "products in bfloat16, added pairwise", variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
+		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
+		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
+			for _, m := range l.Linears() {
+				for _, values := range [][]float64{m.Weight, m.Bias} {
+					for i, v := range values {
+						values[i] = float64(variant.BFloat16(float32(v)))
+					}
+				}
+			}
+		}), classes: rounding, match: "weights-bfloat16", unsure: true},
+		{name: "an output of bfloat16", output: func(_ []int, y []float64) {
+			for i, v := range y {
+				y[i] = float64(variant.BFloat16(float32(v)))
+			}
+		}, classes: rounding, match: "output-bfloat16", unsure: true},
 
 		{name: "zeros", output: func(_ []int, y []float64) { clear(y) }, classes: dead},
 		{name: "a constant", output: func(_ []int, y []float64) {

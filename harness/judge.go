@@ -48,11 +48,15 @@ type referee struct {
 	reference *diagnose.Reference // nil for a module
 }
 
-func newReferee(c *fixture.Case) (*referee, error) {
+func newReferee(c *fixture.Case) (*referee, error) { return newRefereeIn(c, oracle.Precision{}) }
+
+// newRefereeIn allows the noise of a lower precision than that of the case. That of a module, which was measured,
+// stays what it is.
+func newRefereeIn(c *fixture.Case, lower oracle.Precision) (*referee, error) {
 	if c.Op == fixture.Module {
 		return &referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
 	}
-	problem := oracle.FromCase(c)
+	problem := oracle.FromCase(c).In(lower)
 	truth := expected(problem)
 	exact := inBatchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
 	if err := reproduces(truth.Value, exact.Value); err != nil {
@@ -111,10 +115,14 @@ func whole(c *fixture.Case, shape []int, got []float64) error {
 // JudgeWeights compares attention weights of a case that has them with PyTorch's float64 ones, and
 // finds fault with those outside the noise. The error is as that of [Judge].
 func JudgeWeights(c *fixture.Case, shape []int, got []float64) (findings []string, err error) {
+	return judgeWeightsIn(c, oracle.Precision{}, shape, got)
+}
+
+func judgeWeightsIn(c *fixture.Case, lower oracle.Precision, shape []int, got []float64) (findings []string, err error) {
 	if err := whole(c, shape, got); err != nil {
 		return nil, err
 	}
-	weights := expectedWeights(c, oracle.FromCase(c).Weights())
+	weights := expectedWeights(c, oracle.FromCase(c).In(lower).Weights())
 	if err := reproduces(weights.Value, c.WeightsTruth); err != nil {
 		return nil, fmt.Errorf("%s: weights: %w", c.Name, err)
 	}

@@ -37,7 +37,7 @@ func requireAgreement(t *testing.T, name string, c *fixture.Case) {
 	problem := oracle.FromCase(c)
 	own := expected(problem)
 	truth := inOrder(c, own)
-	ran := builtIn.Run(c)
+	ran := builtIn.Run(t.Context(), c)
 	require.NoError(t, ran.Err, name)
 	require.Empty(t, ran.Findings, name)
 	for by, compared := range map[string]compare.Comparison{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	c, err := fixture.Read(fixtures.FS, args[1])
 	ts.Check(err)
-	result := subjects[args[0]].Run(c)
+	result := subjects[args[0]].Run(context.Background(), c)
 	ts.Check(result.Err)
 	write(ts, args[2], harnesstest.NPY(result.Output))
 }

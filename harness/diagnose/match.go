@@ -3,6 +3,7 @@ package diagnose
 import (
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,7 @@ type Match struct {
 	MaxZ     float64 // the same in sigma of the replay, largest
 	Next     float64 // residual of the next mistakes, which give another output; infinite where there are none
 	Margin   float64 // Next over Residual
+	Trace    float64 // of fewer bits: cosine between the errors and those that are known of them; else 0
 }
 
 // ID joins the ids of the mistakes: "causal-missing+padding-ignored".
@@ -82,11 +84,16 @@ func (s *search) try(got []float64, wrong compare.Expected, mistakes ...catalogu
 
 // matches gives what was found, unless something else comes as near.
 func (s *search) matches() []Match {
+	found := s.withMargins()
+	if slices.ContainsFunc(found, func(m Match) bool { return m.Margin < minMargin }) {
+		return nil
+	}
+	return found
+}
+
+func (s *search) withMargins() []Match {
 	for i, m := range s.found {
 		s.found[i].Next, s.found[i].Margin = s.next, s.next/m.Residual
-		if s.found[i].Margin < minMargin {
-			return nil
-		}
 	}
 	return s.found
 }
@@ -95,7 +102,7 @@ func (s *search) matches() []Match {
 func (e *evidence) singles() []Match {
 	s := &search{next: math.Inf(1)}
 	for _, r := range e.replays {
-		if !r.mistake.Random {
+		if r.mistake.Replayable() {
 			s.try(e.got, r.outputs[0], r.mistake)
 		}
 	}
@@ -111,7 +118,7 @@ func (e *evidence) pairs() []Match {
 	}
 	var candidates []catalogue.Mistake
 	for _, r := range e.replays {
-		if !r.mistake.Random {
+		if r.mistake.Replayable() {
 			candidates = append(candidates, r.mistake)
 		}
 	}

@@ -82,7 +82,7 @@ func (r *Reference) Sight() Sight {
 func grouped(groups [][]replay, made replay) [][]replay {
 	for i, group := range groups {
 		first := group[0]
-		if made.mistake.Random || first.mistake.Random {
+		if !made.mistake.Replayable() || !first.mistake.Replayable() {
 			continue
 		}
 		if out := made.outputs[0]; compare.Outputs(out.Shape, out.Value, first.outputs[0]).OK() {

@@ -77,7 +77,7 @@ func (r *row) score() {
 			squares += t * t
 			carried += key.Value[i]*key.Value[i]*r.query.Variance[i] + q*q*key.Variance[i]
 		}
-		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried)
+		s, variance := r.p.score(sum, sumOfProducts(e, sum, squares)+carried+2*r.p.Precision.factor*squares)
 		for _, term := range r.view.terms(r.head, r.index, j) {
 			s, variance = sumWith(s, variance, term.value, term.variance)
 		}
@@ -165,7 +165,7 @@ func (p *Problem) sinkOf(head int) float64 {
 // context gives O = Σ p v over the visible keys, T of them, and its variance:
 //
 //	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values, or
-//	        Σ p'² v² Var s               where they do not add to one
+//	        Σ p'² v² Var s               where they do not add to one, see moved
 //	      + rounding of Σ p v            T products
 //	      + Σ p² Var v
 //	      + O² rounding of Σ p           the softmax's denominator
@@ -188,19 +188,36 @@ func (r *row) context() {
 			sum += t
 			squares += t * t
 		}
-		carried := r.sink * r.sink * sum * sum * r.sinkVar
+		carried := sum * sum * r.p.moved(r.sink, r.sinkVar)
 		for n, j := range r.seen {
 			w, v := r.weights[n], r.values.Value[j*width+c]
 			off := v - sum
 			if !r.p.addsToOne() {
 				off = v
 			}
-			carried += slopes[n]*slopes[n]*off*off*r.scoreVar[n] + w*w*r.values.Variance[j*width+c] + underflow*underflow*v*v
+			carried += off*off*r.p.moved(slopes[n], r.scoreVar[n]) + w*w*r.values.Variance[j*width+c] + underflow*underflow*v*v
 		}
 		out.Value[c] = sum
-		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + r.p.Precision.stored*squares +
+		out.Variance[c] = underflow*underflow + carried + sumOfProducts(len(r.weights), sum, squares) + (r.p.Precision.stored+2*r.p.Precision.factor)*squares +
 			sum*sum*(sumOfProducts(len(r.weights), 1, squareSum)+2*roundoff)
 	}
+}
+
+// moved is the variance of a weight that an error of its score gives: p² (e^2V - 1)/2, which is p² V where
+// the error is small, and never more than all the weight there is.
+func (p *Problem) moved(slope, v float64) float64 {
+	switch {
+	case slope == 0:
+		return 0
+	case v < 0.1:
+		v = slope * slope * math.Expm1(2*v) / 2
+	default: // p² may be zero, and e^2V infinite
+		v = math.Exp(2*(math.Log(math.Abs(slope))+v))/2 - slope*slope/2
+	}
+	if p.addsToOne() {
+		return min(v, 1)
+	}
+	return v
 }
 
 // addsToOne says whether the weights of a row do, with a sink's, so that an error of one score moves

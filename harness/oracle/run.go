@@ -24,10 +24,13 @@ func (p *Problem) run(keep bool) (output, weights Field) {
 		output = p.Mix(output)
 	}
 	if l := p.Layer; l != nil {
-		output = p.Precision.store(l.Output.apply(l.merge(output)))
+		output = p.Precision.linear(l.Output, l.merge(output))
 	}
 	if p.Finish != nil {
 		output = p.Finish(output)
+	}
+	if p.Stored != nil {
+		output = p.Stored.rounded(output)
 	}
 	return output, weights
 }
@@ -50,13 +53,13 @@ func (p *Problem) prepare() (q, k, v Field) {
 func (p *Problem) project() (q, k, v Field) {
 	q, k, v = p.Precision.exact(p.Query), p.Precision.exact(p.Key), p.Precision.exact(p.Value)
 	if l := p.Layer; l != nil {
-		q = l.place(l.split(l.Query.apply(q), l.Heads), l.QueryNorm, l.QueryTurn)
-		k = l.place(l.split(l.Key.apply(k), l.KVHeads), l.KeyNorm, l.KeyTurn)
-		v = l.place(l.split(l.Value.apply(v), l.KVHeads), l.ValueNorm, l.ValueTurn)
+		q = p.place(l.split(p.Precision.linear(l.Query, q), l.Heads), l.QueryNorm, l.QueryTurn)
+		k = p.place(l.split(p.Precision.linear(l.Key, k), l.KVHeads), l.KeyNorm, l.KeyTurn)
+		v = p.place(l.split(p.Precision.linear(l.Value, v), l.KVHeads), l.ValueNorm, l.ValueTurn)
 		if p.Past != nil {
 			k, v = joined(l.PastTurn.rotate(p.Precision.exact(p.Past.Key)), k), joined(p.Precision.exact(p.Past.Value), v)
 		}
-		k, v = l.extend(k, l.LearnedKey), l.extend(v, l.LearnedValue)
+		k, v = p.extend(k, l.LearnedKey), p.extend(v, l.LearnedValue)
 	}
 	if p.Prepare != nil {
 		p.Prepare(&q, &k, &v)
@@ -65,11 +68,13 @@ func (p *Problem) project() (q, k, v Field) {
 }
 
 // place norms and rotates queries or keys, or values where a mistake does.
-func (l *Layer) place(x Field, n *Norm, t *Turn) Field {
-	if l.NormLast {
-		return n.apply(t.rotate(x))
+func (p *Problem) place(x Field, n *Norm, t *Turn) Field {
+	norm := func(x Field) Field { return p.Precision.norm(n, x) }
+	turn := func(x Field) Field { return p.Precision.rotate(t, x) }
+	if p.Layer.NormLast {
+		return norm(turn(x))
 	}
-	return t.rotate(n.apply(x))
+	return turn(norm(x))
 }
 
 // apply is y = x W^T + b: x (B, T, In) -> (B, T, Out).
@@ -283,15 +288,16 @@ func joined(past, x Field) Field {
 }
 
 // extend puts learned rows and zeros behind x (B, Hk, T, E).
-func (l *Layer) extend(x Field, learned []float64) Field {
+func (p *Problem) extend(x Field, learned []float64) Field {
 	if learned != nil {
 		behind := newField(x.Shape[0], x.Shape[1], 1, x.Shape[3])
 		for i := range behind.Value {
-			behind.Value[i] = learned[i%len(learned)]
+			row := learned[i%len(learned)]
+			behind.Value[i], behind.Variance[i] = row, p.Precision.learned*row*row
 		}
 		x = joined(x, behind)
 	}
-	if l.ZeroKey {
+	if p.Layer.ZeroKey {
 		x = joined(x, newField(x.Shape[0], x.Shape[1], 1, x.Shape[3]))
 	}
 	return x

@@ -93,11 +93,12 @@ func (v view) terms(n, i, j int) []term {
 	head := n % v.heads
 	if v.p.Slopes != nil {
 		lost := -v.p.Slopes[head] * math.Abs(float64(v.distance(v.p.SlopeDistance, i, j)))
-		all = append(all, term{lost, 2 * roundoff * lost * lost})
+		all = append(all, term{lost, (2*roundoff + v.p.Precision.stored) * lost * lost})
 	}
 	if table := v.p.Relative; table != nil {
 		distance, reach := v.distance(v.p.RelativeDistance, i, j), len(table)/v.heads/2
-		all = append(all, term{value: table[(min(max(distance, -reach), reach)+reach)*v.heads+head]})
+		learned := table[(min(max(distance, -reach), reach)+reach)*v.heads+head]
+		all = append(all, term{learned, v.p.Precision.learned * learned * learned})
 	}
 	return all
 }

@@ -14,7 +14,7 @@ import (
 // infinities are the strings "NaN", "+Inf" and "-Inf".
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
-		Version: 1, Subject: r.Subject, Suite: r.Suite,
+		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Results: make([]jsonResult, 0, len(r.Results)),
 		Broken:  make([]jsonBroken, 0, len(r.Broken)),
@@ -40,13 +40,14 @@ func JSON(w io.Writer, r *Report) error {
 }
 
 type jsonReport struct {
-	Version int          `json:"version"`
-	Subject string       `json:"subject"`
-	Suite   string       `json:"suite"`
-	Causes  []jsonCause  `json:"causes"`
-	Results []jsonResult `json:"results"`
-	Broken  []jsonBroken `json:"broken"`
-	Summary jsonSummary  `json:"summary"`
+	Version   int          `json:"version"`
+	Subject   string       `json:"subject"`
+	Precision string       `json:"precision,omitempty"` // declared; else float32
+	Suite     string       `json:"suite"`
+	Causes    []jsonCause  `json:"causes"`
+	Results   []jsonResult `json:"results"`
+	Broken    []jsonBroken `json:"broken"`
+	Summary   jsonSummary  `json:"summary"`
 }
 
 type jsonCause struct {

@@ -15,6 +15,10 @@ import (
 // Report is the result of a run over cases.
 type Report struct {
 	Subject string
+
+	// Precision is what the subject declares to compute in: "bfloat16"; "" is float32.
+	Precision string
+
 	Suite   string  // what made the cases: "PyTorch 2.15.0"
 	Causes  []Cause // the fewest mistakes that explain all failures that have an explanation
 	Results []Result

@@ -25,7 +25,7 @@ func Text(o TextOptions) Format {
 	return func(w io.Writer, r *Report) error {
 		t := &text{TextOptions: o}
 		if !o.Quiet && !o.Bare && len(r.Results) > 0 {
-			t.line("%s against %s", r.Subject, r.Suite)
+			t.line("%s%s against %s", r.Subject, declared(r.Precision), r.Suite)
 			t.gap()
 		}
 		if len(r.Results) > 1 {
@@ -37,7 +37,7 @@ func Text(o TextOptions) Format {
 		for _, b := range r.Broken {
 			t.gap()
 			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
-			t.block("fixture", strings.Split(b.Err, "\n"))
+			t.block("file", strings.Split(b.Err, "\n"))
 			t.gap()
 		}
 		if !o.Bare {
@@ -51,6 +51,14 @@ func Text(o TextOptions) Format {
 type text struct {
 	TextOptions
 	strings.Builder
+}
+
+// declared says what arithmetic the noise is of, unless it is float32.
+func declared(precision string) string {
+	if precision == "" {
+		return ""
+	}
+	return ", which declares " + precision + ","
 }
 
 // gap leaves one blank line, where something stands above it.
@@ -123,7 +131,7 @@ func (t *text) result(r Result) {
 		}
 	case Skip:
 		if !t.Quiet {
-			t.line("%s %s", t.paint(yellow, "skip"), r.Case)
+			t.line("%s %s%s", t.paint(yellow, "skip"), r.Case, reason(r.Err))
 		}
 	case Known:
 		if !t.Quiet {
@@ -138,6 +146,14 @@ func (t *text) result(r Result) {
 	case Fail:
 		t.failure(r)
 	}
+}
+
+// reason stands behind a case, where there is one.
+func reason(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + err
 }
 
 func (t *text) failure(r Result) {

@@ -79,7 +79,7 @@ FAIL a/wrong  unclear
   rerun     difftest --case a/wrong
 
 BROKEN a/broken
-  fixture   a/broken/case.json: one
+  file      a/broken/case.json: one
             a/broken/case.json: two
 
 1 passed, 2 failed, 1 known, 1 skipped, 1 broken

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,9 +24,12 @@ type Result struct {
 // ErrNotOffered says that the subject has no implementation of the case's operation.
 var ErrNotOffered = errors.New("the subject does not offer this operation")
 
+// ErrNotRun says that the subject had no chance: the case could not be handed to it.
+var ErrNotRun = errors.New("the case could not be handed to the subject")
+
 // Run gives the subject copies of the case's inputs and parameters, twice, and returns its
-// first output.
-func (s Subject) Run(c *fixture.Case) (r Result) {
+// first output. Nothing ends it early.
+func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
@@ -47,8 +51,8 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 		return Result{Err: fmt.Errorf("second forward: %w", err)}
 	}
 	r.Findings = original.changes(given)
-	if len(r.Findings) == 0 && !(sameTensor(r.Output, second.Output) && sameTensor(r.Weights, second.Weights)) {
-		r.Findings = append(r.Findings, "a second forward on the same inputs gives another output")
+	if len(r.Findings) == 0 && !(Same(r.Output, second.Output) && Same(r.Weights, second.Weights)) {
+		r.Findings = append(r.Findings, Unsteady)
 	}
 	return r
 }
@@ -147,7 +151,7 @@ func (d data) changes(now data) []string {
 	}
 	is, was := now.tensors(), d.tensors()
 	for _, name := range slices.Sorted(maps.Keys(was)) {
-		note(sameTensor(*was[name], *is[name]), "its "+name)
+		note(Same(*was[name], *is[name]), "its "+name)
 	}
 	isMask, wasMask := now.masks(), d.masks()
 	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
@@ -155,13 +159,16 @@ func (d data) changes(now data) []string {
 	}
 	note(slices.Equal(slices.Sorted(maps.Keys(d.State)), slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range slices.Sorted(maps.Keys(d.State)) {
-		note(sameTensor(d.State[key], now.State[key]), "the state dict it loads: "+key)
+		note(Same(d.State[key], now.State[key]), "the state dict it loads: "+key)
 	}
 	return findings
 }
 
-// sameTensor compares shapes and bits, so that NaN equals itself.
-func sameTensor(a, b *attention.Tensor) bool {
+// Unsteady is the finding that two runs on the same inputs differ.
+const Unsteady = "a second forward on the same inputs gives another output"
+
+// Same compares shapes and bits, so that NaN equals itself.
+func Same(a, b *attention.Tensor) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

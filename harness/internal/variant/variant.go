@@ -31,7 +31,7 @@ func concatenated(s Sizes, h, t, e int) int { return (t*s.Heads+h)*s.Width + e }
 // Run computes a problem and widens the result.
 func (v Variant) Run(p *oracle.Problem) []float64 {
 	v = v.withDefaults()
-	q, k, val := narrow(p.Query), narrow(p.Key), narrow(p.Value)
+	q, k, val := v.given(p.Query), v.given(p.Key), v.given(p.Value)
 	lead := q.Shape[:len(q.Shape)-2]
 	keys := k.Shape[len(k.Shape)-2]
 	if l := p.Layer; l != nil {
@@ -41,7 +41,7 @@ func (v Variant) Run(p *oracle.Problem) []float64 {
 		val = v.split(v.linear(val, l.Value), l.KVHeads)
 		if p.Past != nil {
 			keys += p.Past.Key.Shape[2]
-			k, val = glued(narrow(p.Past.Key), k), glued(narrow(p.Past.Value), val)
+			k, val = glued(v.given(p.Past.Key), k), glued(v.given(p.Past.Value), val)
 		}
 		k, val = extended(k, l.LearnedKey, l.ZeroKey), extended(val, l.LearnedValue, l.ZeroKey)
 	}
@@ -56,10 +56,11 @@ func (v Variant) Run(p *oracle.Problem) []float64 {
 	return wide
 }
 
-func narrow(a oracle.Array) *attention.Tensor {
+// given is an input as it is stored.
+func (v Variant) given(a oracle.Array) *attention.Tensor {
 	t := attention.NewTensor(a.Shape...)
 	for i, x := range a.Value {
-		t.Data[i] = float32(x)
+		t.Data[i] = v.Store(float32(x))
 	}
 	return t
 }
