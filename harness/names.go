@@ -11,7 +11,7 @@ func parametersOf(c attention.Config) [4]diagnose.Parameter {
 	all := [4]diagnose.Parameter{}
 	fused := func(weight, bias string, rows [3]func(int) int) {
 		for i, part := range []string{"query part", "key part", "value part"} {
-			all[i] = diagnose.Parameter{Weight: weight, Bias: bias, Part: part, Row: rows[i]}
+			all[i] = diagnose.Parameter{Weight: weight, Bias: bias, Part: part, BiasPart: part, Row: rows[i]}
 		}
 	}
 	stacked := [3]func(int) int{behind(0), behind(query), behind(query + key)}
@@ -43,7 +43,7 @@ func parametersOf(c attention.Config) [4]diagnose.Parameter {
 		fused("in_proj_weight", "in_proj_bias", stacked)
 		if c.Keys == attention.TorchSeparateKeys || c.KDim != 0 && c.KDim != c.EmbedDim || c.VDim != 0 && c.VDim != c.EmbedDim {
 			for i, name := range []string{"q_proj_weight", "k_proj_weight", "v_proj_weight"} {
-				all[i] = diagnose.Parameter{Weight: name, Bias: "in_proj_bias"}
+				all[i] = diagnose.Parameter{Weight: name, Bias: "in_proj_bias", BiasPart: all[i].BiasPart}
 			}
 		}
 		all[3] = diagnose.Parameter{Weight: "out_proj.weight", Bias: "out_proj.bias"}

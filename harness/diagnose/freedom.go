@@ -11,7 +11,8 @@ import (
 // Parameter is where the state dict has one of the four maps of a layer.
 type Parameter struct {
 	Weight, Bias string
-	Part         string        // "query part" where a tensor holds several maps; "" where it holds one
+	Part         string        // of the weight: "query part" where it holds several maps; "" where it holds one
+	BiasPart     string        // the same of the bias
 	Row          func(int) int // of the tensors, for each row of the map; nil: the same
 	InOut        bool          // the weight is (in, out): its columns are the map's rows
 }
@@ -96,13 +97,34 @@ func (f freedom) text(l *oracle.Layer, of [4]Parameter) string {
 		}
 		text += fmt.Sprintf(" of %s %s", kind, numbers(f.heads))
 	}
-	if names := f.names(l, of); len(names) > 0 {
-		text += " (" + f.place(l, of) + strings.Join(names, ", ") + ")"
+	if of[f.maps[0]].Weight != "" {
+		text += " (" + f.tensors(l, of) + ")"
 	}
 	return text
 }
 
-// place says which rows or columns of the tensors are free.
+// tensors names what is free in a state dict.
+func (f freedom) tensors(l *oracle.Layer, of [4]Parameter) string {
+	var words []string
+	for _, m := range f.maps {
+		at := of[m]
+		if !f.bias {
+			words = append(words, f.place(l, of)+at.Weight)
+		}
+		switch part := at.BiasPart; {
+		case l.Linears()[m].Bias == nil, f.heads != nil && m == OutputMap:
+		case f.heads != nil:
+			words = append(words, "and their part of "+at.Bias)
+		case part != "" && (f.bias || at.Part == ""):
+			words = append(words, part+" of "+at.Bias)
+		default:
+			words = append(words, at.Bias)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// place says which rows or columns of a weight are free, or which part of it.
 func (f freedom) place(l *oracle.Layer, of [4]Parameter) string {
 	m := f.maps[0]
 	part := ""
