@@ -63,7 +63,7 @@ func newRefereeIn(c *fixture.Case, lower oracle.Precision) (*referee, error) {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
-	return &referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth)}, nil
+	return &referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))}, nil
 }
 
 func (r *referee) judge(ctx context.Context, shape []int, got []float64) (report.Result, error) {

@@ -17,7 +17,10 @@ type Diagnosis struct {
 	Structure   Structure // where it is wrong; empty when the shapes differ
 	Matches     []Match   // the mistakes, or pairs of them, that give this output; several cannot be told apart here
 	Bands       []Band    // what every mistake looks like on this case
-	Unexplained bool      // it fails, and neither a mistake nor the class says why
+	Fits        []Fit     // what least squares was asked of parameters, explanations first; nil where a mistake was found before
+	Pattern     *Pattern  // the attention weights that gave the output; nil where they cannot be recovered
+	Stage       Stage     // what they show to be wrong; "" where they show nothing
+	Unexplained bool      // it fails, and neither a mistake nor the class nor a fit says why
 }
 
 // evidence is everything that the checklist looks at.
@@ -30,6 +33,14 @@ type evidence struct {
 	structure Structure
 	replays   []replay
 	matches   []Match // what a check found that looks for them
+	trace     func() oracle.Trace
+	names     [4]Parameter
+	fits      []Fit
+	fitting   *finding // what least squares found
+	pattern   *Pattern
+	stage     Stage
+	head      string // the head that alone is wrong
+	why       string // the weights cannot be recovered
 }
 
 // Reference is what outputs are held against: a problem, its truth, and what every mistake makes of
@@ -38,11 +49,24 @@ type Reference struct {
 	problem *oracle.Problem
 	truth   compare.Expected
 	replays func() []replay
+	trace   func() oracle.Trace
+	names   [4]Parameter
 }
 
 // NewReference is that of a problem whose right result is the truth.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
-	return &Reference{p, truth, sync.OnceValue(func() []replay { return replays(p, truth) })}
+	return &Reference{
+		problem: p, truth: truth,
+		replays: sync.OnceValue(func() []replay { return replays(p, truth) }),
+		trace:   sync.OnceValue(p.Trace),
+	}
+}
+
+// Named says where a state dict has the four maps of the problem's layer, in the order of
+// [oracle.Layer.Linears].
+func (r *Reference) Named(names [4]Parameter) *Reference {
+	r.names = names
+	return r
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
@@ -51,11 +75,12 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	e := &evidence{problem: r.problem, truth: r.truth, got: got, c: c}
+	e := &evidence{problem: r.problem, truth: r.truth, got: got, c: c, trace: r.trace, names: r.names}
 	if c.SameShape() {
 		e.visible = r.problem.Visible()
 		e.structure = structure(c, e.visible)
 		e.replays = r.visibleReplays()
+		e.recoverPattern()
 	}
 	return e.conclude(checklist)
 }
@@ -89,8 +114,12 @@ func (e *evidence) conclude(checklist []func(*evidence) *finding) Diagnosis {
 			break
 		}
 	}
-	d.Matches = e.matches
-	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature)
+	d.Matches, d.Fits, d.Pattern, d.Stage = e.matches, e.fits, e.pattern, e.stage
+	fits := slices.ContainsFunc(d.Fits, Fit.Explains)
+	d.Unexplained = len(d.Matches) == 0 && !fits && (d.Class == Unclear || d.Class == MissingFeature)
+	if d.Unexplained {
+		d.Reasons = append(d.Reasons, e.seen()...)
+	}
 	return d
 }
 

@@ -101,6 +101,9 @@ type jsonResult struct {
 	PyTorch     *jsonNoise      `json:"pytorch,omitempty"`
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
+	Fits        []jsonFit       `json:"fits,omitempty"`
+	Pattern     *jsonPattern    `json:"pattern,omitempty"`
+	Stage       diagnose.Stage  `json:"stage,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
@@ -165,6 +168,26 @@ type jsonMatch struct {
 	Margin   number   `json:"margin"`
 }
 
+// jsonFit is a question: could other values of these parameters give the output?
+type jsonFit struct {
+	Freed      string   `json:"freed"`
+	Parameters []string `json:"parameters"`
+	Explains   bool     `json:"explains"`
+	Residual   number   `json:"residual"`
+	MaxZ       number   `json:"max_z"`
+	Refused    string   `json:"refused,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+}
+
+// jsonPattern holds weights by head over the whole batch, query and key.
+type jsonPattern struct {
+	HeadsPerBatch int          `json:"heads_per_batch"`
+	Recovered     [][][]number `json:"recovered"`
+	Expected      [][][]number `json:"expected"`
+	Uncertainty   [][][]number `json:"uncertainty"`
+	Findings      []string     `json:"findings"`
+}
+
 type jsonBand struct {
 	ID     string    `json:"id"`
 	Rel    [2]number `json:"rel"`
@@ -202,10 +225,31 @@ func toJSON(r Result) jsonResult {
 	for _, p := range r.Probes {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
+	out.Stage = d.Stage
+	for _, f := range d.Fits {
+		out.Fits = append(out.Fits, jsonFit{f.Freed, orEmpty(f.Parameters), f.Explains(), number(f.Residual), number(f.MaxZ), f.Refused, f.Detail})
+	}
+	if p := d.Pattern; p != nil {
+		out.Pattern = &jsonPattern{p.PerBatch, heads(p, p.Recovered), heads(p, p.Expected), heads(p, p.Uncertainty), orEmpty(p.Findings)}
+	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
 	}
 	return out
+}
+
+// heads are weights by head, query and key.
+func heads(p *diagnose.Pattern, weights []float64) [][][]number {
+	all := make([][][]number, p.Heads)
+	for n := range all {
+		all[n] = make([][]number, p.Queries)
+		for i := range all[n] {
+			for _, w := range weights[(n*p.Queries+i)*p.Keys:][:p.Keys] {
+				all[n][i] = append(all[n][i], number(w))
+			}
+		}
+	}
+	return all
 }
 
 func comparisonJSON(c compare.Comparison) *jsonComparison {

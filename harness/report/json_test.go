@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -201,6 +202,42 @@ func TestJSON(t *testing.T) {
   }
 }
 `, b.String())
+}
+
+// Fits and recovered weights stand in it with all their numbers.
+func TestJSONHoldsFitsAndPattern(t *testing.T) {
+	var b strings.Builder
+	require.NoError(t, report.JSON(&b, sampleWithFits()))
+	var got struct {
+		Results []struct {
+			Stage string
+			Fits  []struct {
+				Freed, Refused string
+				Parameters     []string
+				Explains       bool
+				Residual       any
+			}
+			Pattern struct {
+				HeadsPerBatch                    int `json:"heads_per_batch"`
+				Recovered, Expected, Uncertainty [][][]float64
+				Findings                         []string
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(b.String()), &got))
+	r := got.Results[0]
+	require.Equal(t, "scores", r.Stage)
+	require.Len(t, r.Fits, 3)
+	require.True(t, r.Fits[0].Explains)
+	require.Equal(t, []string{"q_proj.weight"}, r.Fits[0].Parameters)
+	require.False(t, r.Fits[1].Explains)
+	require.Equal(t, "+Inf", r.Fits[2].Residual)
+	require.Equal(t, "4 rows", r.Fits[2].Refused)
+	require.Equal(t, 1, r.Pattern.HeadsPerBatch)
+	require.Equal(t, [][][]float64{{{1, 0}, {0.25, 0.75}}}, r.Pattern.Recovered)
+	require.Equal(t, [][][]float64{{{1, 0}, {0.5, 0.5}}}, r.Pattern.Expected)
+	require.Equal(t, [][][]float64{{{0, 0}, {1e-7, 1e-7}}}, r.Pattern.Uncertainty)
+	require.Equal(t, []string{"a finding"}, r.Pattern.Findings)
 }
 
 func mistakes(ids ...string) []catalogue.Mistake {

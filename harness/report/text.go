@@ -212,7 +212,9 @@ func (t *text) failure(r Result) {
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
+		t.pattern(d.Pattern)
 		if t.Verbose {
+			t.fits(d.Fits)
 			t.bands(d.Bands)
 		}
 	}
@@ -232,12 +234,17 @@ func fixes(matches []diagnose.Match) []string {
 	return all
 }
 
-// headline is the class and what explains the output: the mistakes that give it, or what the subject
-// was caught at.
+// headline is the class and what explains the output: what the subject was caught at, the mistakes that
+// give it, or else what other parameters would.
 func headline(r Result) string {
 	var ids []string
 	for _, m := range r.possible() {
 		ids = append(ids, m.ID())
+	}
+	for _, f := range r.Diagnosis.Fits {
+		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+			ids = append(ids, "another of "+f.Freed)
+		}
 	}
 	words := append([]string{}, r.Proven...)
 	if len(ids) > 0 {
@@ -344,6 +351,29 @@ func ranges(places []int) string {
 		return "none"
 	}
 	return strings.Join(words, ", ")
+}
+
+// pattern draws the attention weights that gave the output, beside those that should have.
+func (t *text) pattern(p *diagnose.Pattern) {
+	if p != nil {
+		t.block("weights", append(p.Picture(), p.Findings...))
+	}
+}
+
+// fits lists what other parameters would explain, and would not.
+func (t *text) fits(fits []diagnose.Fit) {
+	var lines []string
+	for _, f := range fits {
+		switch {
+		case f.Refused != "":
+			lines = append(lines, fmt.Sprintf("not asked: %s: %s", f.Freed, f.Refused))
+		case f.Holds:
+			lines = append(lines, fmt.Sprintf("residual %.2g, the output: %s", f.Residual, f.Freed))
+		default:
+			lines = append(lines, fmt.Sprintf("residual %.2g, not the output: %s", f.Residual, f.Freed))
+		}
+	}
+	t.block("freed", lines)
 }
 
 func (t *text) bands(bands []diagnose.Band) {

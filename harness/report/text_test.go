@@ -211,3 +211,44 @@ func TestCausesAreWritten(t *testing.T) {
 		})
 	}
 }
+
+// sampleWithFits has other parameters that explain the output, and its attention weights.
+func sampleWithFits() *report.Report {
+	r := sample()
+	r.Results, r.Broken = r.Results[4:], nil
+	d := &r.Results[0].Diagnosis
+	d.Class, d.Stage = diagnose.WrongWeights, diagnose.ScoreStage
+	d.Fits = []diagnose.Fit{
+		{Freed: "the query weight (q_proj.weight)", Parameters: []string{"q_proj.weight"}, Holds: true, Narrowest: true, Residual: 3e-7, MaxZ: 2},
+		{Freed: "the output weight (o_proj.weight)", Parameters: []string{"o_proj.weight"}, Residual: 0.4, MaxZ: 1e6},
+		{Freed: "the value weight (v_proj.weight)", Parameters: []string{"v_proj.weight"}, Refused: "4 rows", Residual: math.Inf(1), MaxZ: math.Inf(1)},
+	}
+	d.Pattern = &diagnose.Pattern{
+		Heads: 1, PerBatch: 1, Queries: 2, Keys: 2, Recovered: []float64{1, 0, 0.25, 0.75}, Expected: []float64{1, 0, 0.5, 0.5},
+		Uncertainty: []float64{0, 0, 1e-7, 1e-7}, Findings: []string{"a finding"},
+	}
+	return r
+}
+
+func TestTextDrawsRecoveredWeights(t *testing.T) {
+	text := written(t, report.TextOptions{}, sampleWithFits())
+	require.Contains(t, text, "FAIL a/wrong  wrong-weights: another of the query weight (q_proj.weight)\n")
+	require.Contains(t, text, `  weights   recovered  expected   batch 0 head 0
+            |@ |       |@ |
+            |-#|       |++|
+            a column a key, a line a query: blank 0, then . : - = + * # % @, a ninth each
+            a finding
+`)
+	require.NotContains(t, text, "freed")
+	require.Contains(t, written(t, report.TextOptions{Verbose: true}, sampleWithFits()), `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
+            residual 0.4, not the output: the output weight (o_proj.weight)
+            not asked: the value weight (v_proj.weight): 4 rows
+`)
+}
+
+// Known mistakes say more than parameters that might be others.
+func TestHeadlineNamesMistakesFirst(t *testing.T) {
+	r := sampleWithFits()
+	r.Results[0].Diagnosis.Matches = []diagnose.Match{{Mistakes: catalogue.Mistakes[:1]}}
+	require.Contains(t, written(t, report.TextOptions{}, r), "FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
+}
