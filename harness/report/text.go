@@ -202,13 +202,15 @@ func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
 	t.gap()
 	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
-	t.block("case", []string{r.Purpose})
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
+		t.block("fix", fixes(r.possible()))
 		t.block("not", ruledOut(r.RuledOut))
 		t.probes(r)
-		t.block("fix", fixes(r.possible()))
+	}
+	t.block("case", []string{r.Purpose})
+	if d.Class != diagnose.Right {
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)

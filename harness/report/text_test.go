@@ -65,9 +65,9 @@ ERROR a/crash
   rerun     difftest --case a/crash
 
 FAIL a/wrong  unclear
-  case      Wrong.
   finding   the subject changes its input query
   why       no known mistake
+  case      Wrong.
   numbers   rel 5.52e+06, gain 5.52e+06, cosine 0.894; 50.0 % of 2 elements outside the noise
             max z 9.88e+07 (at most 16; PyTorch 1), rms z 6.98e+07 (at most 1.5; PyTorch 0.71)
   worst     [0, 1, 0]    got 12345678       want 2              allowed ±2
@@ -116,7 +116,7 @@ func TestBadBehaviourOfARightOutput(t *testing.T) {
 	r.Results[0].Verdict, r.Results[0].Findings = report.Fail, []string{"answers differently"}
 	r.Results[0].Diagnosis.Class = diagnose.Right
 	text := written(t, report.TextOptions{Quiet: true}, r)
-	require.Equal(t, "FAIL a/right  match\n  case      Right.\n  finding   answers differently\n\n0 passed, 1 failed\n", text)
+	require.Equal(t, "FAIL a/right  match\n  finding   answers differently\n  case      Right.\n\n0 passed, 1 failed\n", text)
 }
 
 func TestOKNeedsAJudgedCase(t *testing.T) {
