@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
+	"harness/internal/random":  {"attention", "harness/fixture"},
 	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
 }
 

@@ -33,7 +33,7 @@ func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Resu
 
 // made judges the output of a mistake on a case. It says false where the case does not see it.
 func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
-	r, err := newReferee(c)
+	r, err := NewReferee(c)
 	if err != nil || r.reference == nil {
 		return result, false, err
 	}
@@ -45,6 +45,6 @@ func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result rep
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v)) // as a subject would give it
 	}
-	result, err = r.judge(ctx, out.Shape, out.Value)
+	result, err = r.Judge(ctx, out.Shape, out.Value)
 	return result, result.Verdict == report.Fail, err
 }

@@ -2,10 +2,10 @@ package diagnose
 
 import (
 	"context"
-
 	"slices"
 	"sync"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -37,12 +37,24 @@ type evidence struct {
 type Reference struct {
 	problem *oracle.Problem
 	truth   compare.Expected
-	replays func() []replay
+	known   []catalogue.Mistake // all that are tried
+	replays func() []replay     // of those that can be made
 }
 
 // NewReference is that of a problem whose right result is the truth.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
-	return &Reference{p, truth, sync.OnceValue(func() []replay { return replays(p, truth) })}
+	return &Reference{p, truth, catalogue.Mistakes, sync.OnceValue(func() []replay { return replays(p, truth) })}
+}
+
+// Without is a reference that does not know a mistake, as if the catalogue lacked it. It shares what was
+// worked out of the others.
+func (r *Reference) Without(id string) *Reference {
+	other := *r
+	other.known = slices.DeleteFunc(slices.Clone(r.known), func(m catalogue.Mistake) bool { return m.ID == id })
+	other.replays = func() []replay {
+		return slices.DeleteFunc(slices.Clone(r.replays()), func(made replay) bool { return made.mistake.ID == id })
+	}
+	return &other
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
