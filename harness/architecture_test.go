@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"harness/report":           {"attention", "harness/catalogue", "harness/compare", "harness/diagnose"},
 	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
+	"harness/selftest":         {"attention", "harness", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/fixture", "harness/internal/random", "harness/internal/variant", "harness/oracle", "harness/report"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
 	"harness/internal/random":  {"attention", "harness/fixture"},
