@@ -63,12 +63,13 @@ func (d draw) oneOf(n int) bool { return d.IntN(n) == 0 }
 
 func (d draw) between(least, most int) int { return least + d.IntN(most-least+1) }
 
-// sizes are those of heads in which no two of the scales that are mistaken for one another are close.
+// sizes are those of heads in which no two of the scales that are mistaken for one another are close. They
+// are small enough for all pairs of mistakes to be made.
 func (d draw) sizes(heads []int, width func(heads, e int) int) (h, e, model int) {
 	for {
 		h, e = random.Pick(d.Draw, heads...), 2*d.between(3, 7)
 		model = width(h, e)
-		if apart(h, e, model) {
+		if h*e <= 60 && apart(h, e, model) {
 			return h, e, model
 		}
 	}
@@ -141,7 +142,7 @@ func (d draw) memory() *fixture.Case {
 
 // decoder is a layer as decoders have it, now and then T5's encoder.
 func (d draw) decoder() *fixture.Case {
-	h, e, model := d.sizes([]int{6, 6, 12, 4}, func(h, e int) int {
+	h, e, model := d.sizes([]int{6, 6, 10, 4}, func(h, e int) int {
 		if d.oneOf(3) {
 			return h * e
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
+	"github.com/difftest/difftest/harness/oracle"
 )
 
 // judgePairs makes two mistakes at once, of those that the case sees. A pair is identifiable when its output
@@ -53,12 +54,22 @@ func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]cata
 	for _, single := range t.singles {
 		exclude(single.id(), single.exact)
 	}
-	for _, pair := range all {
+	var shared *oracle.Problem // the first mistake's
+	for i, pair := range all {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if problem, ok := changed(t.problem, nil, pair[0], pair[1]); ok {
-			exclude(joined(pair[:]), expected(problem))
+		if i == 0 || all[i-1][0].ID != pair[0].ID {
+			shared = t.problem.Clone()
+			pair[0].Plant(shared, nil)
+			shared = shared.Shared()
+		}
+		both := shared.Clone()
+		if pair[1].Stage == catalogue.Score {
+			both = shared.Later()
+		}
+		if pair[1].Plant(both, nil) {
+			exclude(joined(pair[:]), expected(both))
 		}
 	}
 	return own, nil

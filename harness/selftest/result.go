@@ -33,6 +33,7 @@ type Counts struct {
 	Wrong           int // a name that is neither, of all
 
 	Impostors     int // of class: its own name is not among them
+	Constant      int // of class: one row again and again, as of an output that nobody wrote, and said to be
 	Misclassified int // of unexplained: the class that was said is not that of the mistake
 }
 
@@ -126,6 +127,9 @@ func (c *Counts) count(o outcome, distinguishable, misclassified bool) {
 	case impostor:
 		c.Class++
 		c.Impostors++
+	case constant:
+		c.Class++
+		c.Constant++
 	case unexplained:
 		c.Unexplained++
 		if misclassified {
@@ -142,6 +146,7 @@ func (c *Counts) add(other Counts) {
 	c.Unexplained += other.Unexplained
 	c.Wrong += other.Wrong
 	c.Impostors += other.Impostors
+	c.Constant += other.Constant
 	c.Misclassified += other.Misclassified
 }
 

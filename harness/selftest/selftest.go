@@ -36,8 +36,8 @@ type Extent struct {
 
 // Full takes minutes, and Quick less than half a minute, on two cores.
 var (
-	Full  = Extent{Cases: 300, Searched: 60, Pairs: 8, LeftOut: 1000, Random: 1000}
-	Quick = Extent{Cases: 24, Searched: 6, Pairs: 4, LeftOut: 8, Random: 2}
+	Full  = Extent{Cases: 300, Searched: 40, Pairs: 12, LeftOut: 1000, Random: 1000}
+	Quick = Extent{Cases: 24, Searched: 5, Pairs: 6, LeftOut: 6, Random: 2}
 )
 
 // Options are what is planted.

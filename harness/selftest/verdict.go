@@ -2,9 +2,11 @@ package selftest
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/harness/catalogue"
+	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/report"
 )
@@ -17,12 +19,17 @@ const (
 	right                      // it has its own, and no other
 	equivalent                 // it has its own among those of mistakes that give the same output
 	impostor                   // it has not its own, but that of one that gives the same output
+	constant                   // it has no name, but is one row again and again and said to be: so is an output that nobody wrote
 	wrong                      // it has the name of a mistake that gives another output
 )
 
 // outcome holds a verdict against what was planted.
 func (t *trial) outcome(p plant, r report.Result) outcome {
-	if len(r.Diagnosis.Matches) == 0 {
+	switch {
+	case len(r.Diagnosis.Matches) > 0:
+	case r.Diagnosis.Class == diagnose.Dead && p.constant():
+		return constant
+	default:
 		return unexplained
 	}
 	own, others := false, false
@@ -43,6 +50,13 @@ func (t *trial) outcome(p plant, r report.Result) outcome {
 		return right
 	}
 	return impostor
+}
+
+// constant says whether all rows of the planted output are the same.
+func (p plant) constant() bool {
+	width := p.exact.Shape[len(p.exact.Shape)-1]
+	first := slices.Repeat(p.exact.Value[:width], len(p.exact.Value)/width)
+	return compare.Outputs(p.exact.Shape, first, p.exact).OK()
 }
 
 // gives says whether what an output is called gives the output that was planted. What draws numbers of its
