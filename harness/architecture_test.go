@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
 	"harness/internal/random":  {"attention", "harness/fixture"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review", "harness/selftest"},
 }
 
 func TestImports(t *testing.T) {

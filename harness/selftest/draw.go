@@ -9,7 +9,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/internal/random"
+	drawing "github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -19,7 +19,7 @@ import (
 //
 // Its truth is the oracle's, and in the place of PyTorch's float32 result stands that of a variant.
 func drawCase(seed uint64, n int) *fixture.Case {
-	d := draw{random.Draw{Rand: rand.New(rand.NewPCG(seed, uint64(n)))}}
+	d := draw{drawing.Draw{Rand: rand.New(rand.NewPCG(seed, uint64(n)))}}
 	kinds := []func() *fixture.Case{d.decoder, d.self, d.function, d.decoder, d.memory, d.function}
 	c := kinds[n%len(kinds)]()
 	c.Precision = fixture.Float32
@@ -57,7 +57,7 @@ func enlarged(c *fixture.Case, times float32) *fixture.Case {
 	return &larger
 }
 
-type draw struct{ random.Draw }
+type draw struct{ drawing.Draw }
 
 func (d draw) oneOf(n int) bool { return d.IntN(n) == 0 }
 
@@ -67,7 +67,7 @@ func (d draw) between(least, most int) int { return least + d.IntN(most-least+1)
 // are small enough for all pairs of mistakes to be made.
 func (d draw) sizes(heads []int, width func(heads, e int) int) (h, e, model int) {
 	for {
-		h, e = random.Pick(d.Draw, heads...), 2*d.between(3, 7)
+		h, e = drawing.Pick(d.Draw, heads...), 2*d.between(3, 7)
 		model = width(h, e)
 		if h*e <= 60 && apart(h, e, model) {
 			return h, e, model
@@ -111,7 +111,7 @@ func (d draw) self() *fixture.Case {
 	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
 	l := attention.Config{
 		EmbedDim: model, NumHeads: h, Bidirectional: d.Some(), WithoutBias: d.oneOf(5), Order: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2)),
-		Keys: random.Pick(d.Draw, attention.TorchKeys, attention.TorchKeys, attention.TorchSeparateKeys, attention.GPT2Keys, attention.SeedKeys),
+		Keys: drawing.Pick(d.Draw, attention.TorchKeys, attention.TorchKeys, attention.TorchSeparateKeys, attention.GPT2Keys, attention.SeedKeys),
 	}
 	l.WithoutBias = l.WithoutBias || l.Keys == attention.SeedKeys
 	if l.Keys == attention.TorchKeys && d.oneOf(3) {
@@ -126,7 +126,7 @@ func (d draw) memory() *fixture.Case {
 	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
 	l := attention.Config{EmbedDim: model, NumHeads: h, Bidirectional: !d.oneOf(4), WithoutBias: d.oneOf(5), Order: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2))}
 	keys := d.keys()
-	queries, from := keys, random.Pick(d.Draw, fromMemory, fromTwo)
+	queries, from := keys, drawing.Pick(d.Draw, fromMemory, fromTwo)
 	if d.Some() {
 		queries = d.between(5, 8)
 	}
@@ -149,12 +149,12 @@ func (d draw) decoder() *fixture.Case {
 		return d.between(30, 50)
 	})
 	l := attention.Config{
-		EmbedDim: model, NumHeads: h, HeadDim: e, NumKVHeads: random.Pick(d.Draw, 2, 2, h/2, 1, h), WithoutBias: d.Some(), WithoutOutputBias: d.oneOf(3),
-		Keys: random.Pick(d.Draw, attention.LlamaKeys, attention.LlamaKeys, attention.NeoXKeys, attention.FusedKeys), Bidirectional: d.oneOf(6),
+		EmbedDim: model, NumHeads: h, HeadDim: e, NumKVHeads: drawing.Pick(d.Draw, 2, 2, h/2, 1, h), WithoutBias: d.Some(), WithoutOutputBias: d.oneOf(3),
+		Keys: drawing.Pick(d.Draw, attention.LlamaKeys, attention.LlamaKeys, attention.NeoXKeys, attention.FusedKeys), Bidirectional: d.oneOf(6),
 	}
 	switch d.IntN(5) {
 	case 0, 1:
-		l.RoPE = &attention.RoPE{Style: attention.RoPEStyle(d.IntN(2)), Dim: e, Base: random.Pick(d.Draw, 100., 1000, 10000), Factor: random.Pick(d.Draw, 1., 1, 2, 4)}
+		l.RoPE = &attention.RoPE{Style: attention.RoPEStyle(d.IntN(2)), Dim: e, Base: drawing.Pick(d.Draw, 100., 1000, 10000), Factor: drawing.Pick(d.Draw, 1., 1, 2, 4)}
 		if e > 6 && d.Some() {
 			l.RoPE.Dim = 6
 		}
@@ -170,10 +170,10 @@ func (d draw) decoder() *fixture.Case {
 		l.Window = d.between(3, 5)
 	}
 	if d.oneOf(4) {
-		l.Softcap = random.Pick(d.Draw, 1.5, 2, 5)
+		l.Softcap = drawing.Pick(d.Draw, 1.5, 2, 5)
 	}
 	if d.oneOf(4) {
-		l.Scale = random.Pick(d.Draw, 0.42, 0.66)
+		l.Scale = drawing.Pick(d.Draw, 0.42, 0.66)
 	}
 	l.Sinks = d.oneOf(4)
 	keys, past := d.keys(), 0
@@ -187,7 +187,7 @@ func (d draw) decoder() *fixture.Case {
 }
 
 func (d draw) order() attention.Order {
-	return random.Pick(d.Draw, attention.BatchFirst, attention.BatchFirst, attention.SequenceFirst)
+	return drawing.Pick(d.Draw, attention.BatchFirst, attention.BatchFirst, attention.SequenceFirst)
 }
 
 // layer fills in inputs, masks and parameters.
@@ -213,7 +213,7 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 	if from == fromTwo {
 		in.Value = input(keys, full.VDim)
 	}
-	init := random.Pick(d.Draw, scoring, scoring, torchDefault, xavier, small, unit)
+	init := drawing.Pick(d.Draw, scoring, scoring, torchDefault, xavier, small, unit)
 	c.State = filled.StateDict()
 	for _, name := range slices.Sorted(maps.Keys(c.State)) {
 		t := c.State[name]
@@ -240,7 +240,7 @@ func (d draw) layerMasks(c *fixture.Case, batch, queries, keys int) {
 	if l.Keys != attention.TorchKeys && l.Keys != attention.TorchSeparateKeys {
 		return
 	}
-	shape := random.Pick(d.Draw, []int{queries, keys}, []int{batch * l.NumHeads, queries, keys})
+	shape := drawing.Pick(d.Draw, []int{queries, keys}, []int{batch * l.NumHeads, queries, keys})
 	switch d.IntN(5) {
 	case 0:
 		in.Block = d.Mask(0.3, shape...)
@@ -338,10 +338,10 @@ func (d draw) fill(t *attention.Tensor, name string, init initialisation, transp
 func (d draw) function() *fixture.Case {
 	h, e, _ := d.sizes([]int{6, 6, 4, 5}, func(h, e int) int { return h * e })
 	batch, keys, c := d.between(3, 5), d.keys(), &fixture.Case{Op: fixture.SDPA}
-	queries, valueWidth := random.Pick(d.Draw, keys, d.between(5, 8)), random.Pick(d.Draw, e, e+3)
+	queries, valueWidth := drawing.Pick(d.Draw, keys, d.between(5, 8)), drawing.Pick(d.Draw, e, e+3)
 	o, kv := &c.Options, h
 	if h == 6 && d.Some() {
-		o.GroupedQuery, kv = true, random.Pick(d.Draw, 2, 3)
+		o.GroupedQuery, kv = true, drawing.Pick(d.Draw, 2, 3)
 	}
 	c.Inputs.Query, c.Inputs.Key, c.Inputs.Value = d.Tensor(batch, h, queries, e), d.Tensor(batch, kv, keys, e), d.Tensor(batch, kv, keys, valueWidth)
 	if d.oneOf(6) { // without a batch
@@ -351,10 +351,10 @@ func (d draw) function() *fixture.Case {
 	}
 	o.EmptyRow, o.ALiBi = attention.EmptyRow(d.IntN(2)), d.oneOf(5)
 	if d.oneOf(3) {
-		o.Scale = random.Pick(d.Draw, 0.42, 0.66)
+		o.Scale = drawing.Pick(d.Draw, 0.42, 0.66)
 	}
 	if d.oneOf(4) {
-		o.Softcap = random.Pick(d.Draw, 1.5, 2, 5)
+		o.Softcap = drawing.Pick(d.Draw, 1.5, 2, 5)
 	}
 	if d.oneOf(5) {
 		o.Window = d.between(3, 5)
@@ -371,13 +371,13 @@ func (d draw) functionMasks(c *fixture.Case, queries, keys int) {
 	o, lead := &c.Options, c.Inputs.Query.Shape[:len(c.Inputs.Query.Shape)-2]
 	whole := append(slices.Clone(lead), queries, keys)
 	perHead := whole[len(whole)-3:]
-	shape := random.Pick(d.Draw, whole[len(whole)-2:], perHead, whole)
+	shape := drawing.Pick(d.Draw, whole[len(whole)-2:], perHead, whole)
 	switch d.IntN(5) {
 	case 0, 1:
 		o.Allow = d.Mask(0.6, shape...)
 	case 2:
 		o.Bias = d.bias(shape...)
 	case 3:
-		o.Causality = random.Pick(d.Draw, attention.TopLeft, attention.LowerRight)
+		o.Causality = drawing.Pick(d.Draw, attention.TopLeft, attention.LowerRight)
 	}
 }

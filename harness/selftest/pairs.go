@@ -19,7 +19,8 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 		}
 	}
 	var planted []plant
-	for _, pair := range some(all, e.Pairs, t.rand("pairs")) {
+	for _, i := range t.rand("pairs").Perm(len(all))[:min(e.Pairs, len(all))] {
+		pair := all[i]
 		if p, ok := t.planted(t.rand(pair[0].ID+"+"+pair[1].ID), pair[0], pair[1]); ok {
 			planted = append(planted, p)
 		}
@@ -33,7 +34,7 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 		if err != nil {
 			return err
 		}
-		t.tally(&t.found.Pairs, "pairs", p, r, identifiable[i])
+		t.tally(&t.found.Pairs, pairs, p, r, identifiable[i])
 	}
 	return nil
 }

@@ -25,16 +25,16 @@ type Result struct {
 // the right output, and of pairs those that neither a single mistake nor another pair gives. What has a
 // name is one of right, class and wrong, whether it is distinguishable or not.
 type Counts struct {
-	Planted         int
-	Distinguishable int
-	Right           int // its own name alone, of those that are distinguishable
-	Class           int // that of mistakes that give the same output, of those that are distinguishable
-	Unexplained     int // no name, of those that are distinguishable
-	Wrong           int // a name that is neither, of all
+	Planted         int `json:"planted"`
+	Distinguishable int `json:"distinguishable"`
+	Right           int `json:"right"`       // its own name alone, of those that are distinguishable
+	Class           int `json:"class"`       // that of mistakes that give the same output, of those that are distinguishable
+	Unexplained     int `json:"unexplained"` // no name, of those that are distinguishable
+	Wrong           int `json:"wrong"`       // a name that is neither, of all
 
-	Impostors     int // of class: its own name is not among them
-	Constant      int // of class: one row again and again, as of an output that nobody wrote, and said to be
-	Misclassified int // of unexplained: the class that was said is not that of the mistake
+	Impostors     int `json:"impostors"`     // of class: its own name is not among them
+	Constant      int `json:"constant"`      // of class: one row again and again, as of an output that nobody wrote, and said to be
+	Misclassified int `json:"misclassified"` // of unexplained: the class that was said is not that of the mistake
 }
 
 // Named is the share of the distinguishable ones that are right or in a class; 1 of none.
@@ -46,11 +46,17 @@ func (c Counts) Named() float64 {
 }
 
 // Variants are correct implementations that were judged.
-type Variants struct{ Run, FalseAlarms int }
+type Variants struct {
+	Run         int `json:"run"`
+	FalseAlarms int `json:"false_alarms"`
+}
 
 // Detection is how many mistakes lead further than [Beyond] from the right output, and how many outputs of
 // those were refused.
-type Detection struct{ Planted, Detected int }
+type Detection struct {
+	Planted  int `json:"planted"`
+	Detected int `json:"detected"`
+}
 
 // Row is what became of one mistake, as one maker computed it.
 type Row struct {
@@ -61,12 +67,21 @@ type Row struct {
 
 // Finding is one output that was judged wrongly.
 type Finding struct {
-	What    string // "wrong name", "no name"
-	Part    string // "singles", "pairs"
-	Case    string // its number, or its name
-	Planted string
-	Said    string
+	What    string `json:"what"`
+	Part    string `json:"part"` // "singles", "pairs", as the tables are called
+	Case    string `json:"case"` // its number, or its name
+	Planted string `json:"planted"`
+	Said    string `json:"said"`
 }
+
+// What is wrong with an output. The last two are no false statement of a name.
+const (
+	wrongName   = "wrong name"
+	falseAlarm  = "false alarm"
+	notDetected = "not detected"
+	noName      = "no name"
+	wrongClass  = "wrong class"
+)
 
 // Bars are what a diagnosis must reach: the least share of the distinguishable singles and of the pairs that
 // have a name. Wrong names, false alarms and what is not detected must be none.
@@ -92,6 +107,15 @@ func (r *Result) Missed() []string {
 	return missed
 }
 
+// The tables.
+const (
+	singles     = "singles"
+	pairs       = "pairs"
+	leftOut     = "left out"
+	random      = "random"
+	independent = "independent"
+)
+
 // part is one confusion table, and the least share of names in it.
 type part struct {
 	name string
@@ -101,11 +125,11 @@ type part struct {
 
 func (r *Result) parts() []part {
 	return []part{
-		{"singles", r.Singles, singlesBar},
-		{"pairs", r.Pairs, pairsBar},
-		{"left out", r.LeftOut, 0},
-		{"random", r.Random, 0},
-		{"independent", r.Independent, singlesBar},
+		{singles, r.Singles, singlesBar},
+		{pairs, r.Pairs, pairsBar},
+		{leftOut, r.LeftOut, 0},
+		{random, r.Random, 0},
+		{independent, r.Independent, singlesBar},
 	}
 }
 

@@ -28,16 +28,15 @@ const Beyond = 40
 // Extent is how much is planted. Every single mistake is made on every case.
 type Extent struct {
 	Cases    int
-	Searched int // cases, the first ones, on which outputs without a name are searched for pairs, as follows
-	Pairs    int // of each of them
-	LeftOut  int // mistakes left out on each of them; all of them where there are fewer
-	Random   int // mistakes whose outputs cannot be replayed, of each of them
+	Searched int // cases, the first ones, with outputs that are searched for pairs of mistakes, as follows
+	Pairs    int // made on each of them
+	Share    int // of the mistakes that are left out, and of those that cannot be replayed, one in so many
 }
 
 // Full takes minutes, and Quick less than half a minute, on two cores.
 var (
-	Full  = Extent{Cases: 300, Searched: 40, Pairs: 12, LeftOut: 1000, Random: 1000}
-	Quick = Extent{Cases: 24, Searched: 5, Pairs: 6, LeftOut: 6, Random: 2}
+	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Share: 3}
+	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Share: 12}
 )
 
 // Options are what is planted.
@@ -83,11 +82,11 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if len(trials) == 0 {
 		return nil, fmt.Errorf("case %d: there are %d, from 0", o.Case, o.Extent.Cases)
 	}
-	independent, err := readPlanted(o.Planted)
+	elsewhere, err := readPlanted(o.Planted)
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Concat(trials, independent)
+	all := slices.Concat(trials, elsewhere)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range all {
@@ -203,7 +202,7 @@ func (t *trial) judged(ctx context.Context, p plant, unknown string) (report.Res
 		if r.Verdict != report.Pass {
 			t.found.Detection.Detected++
 		} else {
-			t.find("not detected", "detection", p, r)
+			t.find(notDetected, "detection", p, r)
 		}
 	}
 	return r, err
@@ -219,7 +218,7 @@ func (t *trial) judgeSingles(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.tally(&t.found.Singles, "singles", p, r, p.visible)
+		t.tally(&t.found.Singles, singles, p, r, p.visible)
 	}
 	return nil
 }
@@ -230,11 +229,13 @@ func (t *trial) tally(c *Counts, part string, p plant, r report.Result, distingu
 	c.count(o, distinguishable, off)
 	switch {
 	case o == wrong:
-		t.find("wrong name", part, p, r)
-	case o == unexplained && distinguishable && part != "left out" && !p.mistakes[0].Random:
-		t.find("no name", part, p, r)
+		t.find(wrongName, part, p, r)
+	case o == unexplained && distinguishable && off:
+		t.find(wrongClass, part, p, r)
+	case o == unexplained && distinguishable && part != leftOut && part != random:
+		t.find(noName, part, p, r)
 	}
-	if part == "singles" || part == "independent" || part == "random" {
+	if part == singles || part == independent || part == random {
 		row := Row{Mistake: p.mistakes[0], By: p.by}
 		row.count(o, distinguishable, off)
 		t.found.Mistakes = append(t.found.Mistakes, row)
@@ -243,24 +244,24 @@ func (t *trial) tally(c *Counts, part string, p plant, r report.Result, distingu
 
 // judgeRandom wants no wrong name for mistakes whose outputs cannot be replayed.
 func (t *trial) judgeRandom(ctx context.Context, e Extent) error {
-	for _, p := range some(t.random, e.Random, t.rand("random")) {
+	for _, p := range t.share(t.random, e.Share) {
 		r, err := t.judged(ctx, p, "")
 		if err != nil {
 			return err
 		}
-		t.tally(&t.found.Random, "random", p, r, p.visible)
+		t.tally(&t.found.Random, random, p, r, p.visible)
 	}
 	return nil
 }
 
 // judgeLeftOut wants no wrong name for a mistake that the judge does not know.
 func (t *trial) judgeLeftOut(ctx context.Context, e Extent) error {
-	for _, p := range some(t.visible(), e.LeftOut, t.rand("left out")) {
+	for _, p := range t.share(t.visible(), e.Share) {
 		r, err := t.judged(ctx, p, p.id())
 		if err != nil {
 			return err
 		}
-		t.tally(&t.found.LeftOut, "left out", p, r, true)
+		t.tally(&t.found.LeftOut, leftOut, p, r, true)
 	}
 	return nil
 }
@@ -270,16 +271,14 @@ func (t *trial) visible() []plant {
 	return slices.DeleteFunc(slices.Clone(t.singles), func(p plant) bool { return !p.visible })
 }
 
-// some picks so many, in their order.
-func some[T any](all []T, n int, r *rand.Rand) []T {
-	if len(all) <= n {
-		return all
-	}
-	places := r.Perm(len(all))[:n]
-	slices.Sort(places)
-	var picked []T
-	for _, i := range places {
-		picked = append(picked, all[i])
+// share is one in so many, others on other cases.
+func (t *trial) share(all []plant, of int) []plant {
+	var picked []plant
+	for _, p := range all {
+		place := slices.IndexFunc(catalogue.Mistakes, func(m catalogue.Mistake) bool { return m.ID == p.id() })
+		if (place+t.n)%of == 0 {
+			picked = append(picked, p)
+		}
 	}
 	return picked
 }

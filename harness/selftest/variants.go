@@ -34,7 +34,7 @@ func (t *trial) judgeVariant(name string, times float32, got []float64, truth co
 	if c := compare.Outputs(truth.Shape, got, truth); !c.OK() {
 		t.found.Variants.FalseAlarms++
 		t.found.Findings = append(t.found.Findings, Finding{
-			"false alarm", "variants", t.name, fmt.Sprintf("%s, inputs x%g", name, times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+			falseAlarm, "variants", t.name, fmt.Sprintf("%s, inputs x%g", name, times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
 		})
 	}
 }
@@ -60,7 +60,7 @@ func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Exp
 			continue
 		}
 		t.found.Findings = append(t.found.Findings, Finding{
-			"not detected", "detection", t.name, fmt.Sprintf("%s, inputs x%g", p.id(), times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+			notDetected, "detection", t.name, fmt.Sprintf("%s, inputs x%g", p.id(), times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
 		})
 	}
 }

@@ -65,7 +65,7 @@ def weights_uniform(plain: PlainAttention) -> Wrong:
     """Weigh every key that is seen the same."""
 
     def attend(self: PlainAttention, scores: Tensor, seen: Tensor) -> Tensor:
-        return seen.double() / seen.sum(-1, keepdim=True).clamp(min=1)
+        return seen.to(self.dtype) / seen.sum(-1, keepdim=True).clamp(min=1)
 
     return plain.changed(attend=attend)
 
@@ -76,7 +76,7 @@ def weights_identity(plain: PlainAttention) -> Wrong:
         return None
 
     def attend(self: PlainAttention, scores: Tensor, seen: Tensor) -> Tensor:
-        own = torch.eye(self.L, scores.shape[-1], dtype=torch.float64).roll(self.offset, dims=1)
+        own = torch.eye(self.L, scores.shape[-1], dtype=self.dtype).roll(self.offset, dims=1)
         return own.expand_as(scores)
 
     return plain.changed(attend=attend)
