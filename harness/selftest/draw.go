@@ -75,7 +75,7 @@ func (d draw) sizes(heads []int, width func(heads, e int) int) (h, e, model int)
 	}
 }
 
-// apart says whether scales of these sizes are 10 % apart, pairwise.
+// apart says whether scales of these sizes are 2 % apart, pairwise.
 func apart(h, e, model int) bool {
 	root := math.Sqrt(float64(e))
 	scales := []float64{
@@ -87,7 +87,7 @@ func apart(h, e, model int) bool {
 	}
 	slices.Sort(scales)
 	for i := range scales[1:] {
-		if scales[i+1] < 1.1*scales[i] {
+		if scales[i+1] < 1.02*scales[i] {
 			return false
 		}
 	}

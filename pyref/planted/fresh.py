@@ -179,6 +179,7 @@ class Chance:
             add_bias_kv=extra and self.once_in(2),
             add_zero_attn=extra,
             mode=self.among("train", "train", "eval"),
+            need_weights=self.among(None, None, "averaged"),
             **self.masks(),
         )
 
@@ -259,7 +260,8 @@ class Chance:
             {"bias": shape, "blank_rows": self.once_in(2)},
             {"causal": True, "alignment": self.among("top-left", "lower-right")},
             {"causal": True, "alignment": "lower-right", "window": self.between(3, 5)},
-            {"causal": self.once_in(2), "alibi": True, "alignment": "lower-right"},
+            {"causal": True, "alibi": True, "alignment": "lower-right"},
+            {"alibi": True},
             {"causal": self.once_in(2), "softcap": self.among(1.5, 5.0)},
             {"causal": self.once_in(2), "sinks": True},
         )
@@ -277,9 +279,9 @@ class Chance:
 
 
 def apart(H: int, E: int, D: int) -> bool:
-    """Report whether the scales that are mistaken for one another are 10 % apart, pairwise."""
+    """Report whether the scales that are mistaken for one another are 2 % apart, pairwise."""
     scales = [E**-0.5, D**-0.5, 1 / E, H**-0.5, 1 / 8, np.log(2) * E**-0.5, E**0.5, 1.0]
     if H * E != D:
         scales.append((D / H) ** -0.5)
     scales.sort()
-    return all(b >= 1.1 * a for a, b in zip(scales, scales[1:], strict=False))
+    return all(b >= 1.02 * a for a, b in zip(scales, scales[1:], strict=False))
