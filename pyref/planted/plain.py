@@ -63,6 +63,9 @@ class PlainAttention:
     def changed(self, **parts: object) -> "PlainAttention":
         """Return a copy with other fields or steps; a step is a function of the copy, as a method is."""
         copied = copy.copy(self)
+        for name, step in vars(self).items():
+            if isinstance(step, MethodType):  # of an earlier change: it belongs to the copy now
+                setattr(copied, name, MethodType(step.__func__, copied))
         for name, part in parts.items():
             if not hasattr(self, name):
                 raise AttributeError(f"{name}, want a field or a step of PlainAttention")
