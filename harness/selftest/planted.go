@@ -44,7 +44,12 @@ func readPlanted(dir fs.FS) ([]*trial, error) {
 	var errs []error
 	for i, name := range slices.Sorted(maps.Keys(index)) {
 		t := &trial{name: name, n: i}
-		if t.given, err = fixture.Read(cases, name); err == nil {
+		t.given, err = fixture.Read(cases, name)
+		switch {
+		case err != nil:
+		case t.given.Op == fixture.Module:
+			err = fmt.Errorf("cases/%s/case.json: op: %s, on which no mistake can be made", name, fixture.Module)
+		default:
 			t.outputs, err = readOutputs(dir, t.given, index[name])
 		}
 		trials, errs = append(trials, t), append(errs, err)

@@ -74,11 +74,12 @@ type Finding struct {
 	Said    string `json:"said"`
 }
 
-// What is wrong with an output. The last two are no false statement of a name.
+// What is wrong with an output. The last three are no false statement of a name.
 const (
 	wrongName   = "wrong name"
 	falseAlarm  = "false alarm"
 	notDetected = "not detected"
+	otherName   = "impostor"
 	noName      = "no name"
 	wrongClass  = "wrong class"
 )

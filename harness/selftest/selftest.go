@@ -230,6 +230,8 @@ func (t *trial) tally(c *Counts, part string, p plant, r report.Result, distingu
 	switch {
 	case o == wrong:
 		t.find(wrongName, part, p, r)
+	case o == impostor && part != leftOut:
+		t.find(otherName, part, p, r)
 	case o == unexplained && distinguishable && off:
 		t.find(wrongClass, part, p, r)
 	case o == unexplained && distinguishable && part != leftOut && part != random:

@@ -97,7 +97,7 @@ func writeFindings(out io.Writer, r *Result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	var severe, mild []Finding
 	for _, f := range r.Findings {
-		if f.What == noName || f.What == wrongClass {
+		if f.What == noName || f.What == wrongClass || f.What == otherName {
 			mild = append(mild, f)
 		} else {
 			severe = append(severe, f)
