@@ -32,9 +32,11 @@ var mayImport = map[string][]string{
 	"harness":                  {"attention", "harness/fixture", "harness/npy", "harness/protocol", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
 	"harness/review":           {"attention", "harness", "harness/fixture", "harness/npy", "harness/compare"},
 	"harness/child":            {"attention", "harness/fixture", "harness/npy", "harness/protocol", "harness/subject"},
+	"harness/selftest":         {"attention", "harness", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/fixture", "harness/internal/random", "harness/internal/variant", "harness/npy", "harness/oracle", "harness/report"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/checkpoint", "harness/npy", "harness/catalogue", "harness/child", "harness/fixture", "harness/protocol", "harness/subject", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"harness/internal/random":  {"attention", "harness/fixture"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/checkpoint", "harness/npy", "harness/catalogue", "harness/child", "harness/fixture", "harness/protocol", "harness/subject", "harness/compare", "harness/diagnose", "harness/report", "harness/review", "harness/selftest"},
 }
 
 func TestImports(t *testing.T) {

@@ -52,9 +52,9 @@ var (
 func TestClassesOfPlants(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
-	var all, few []*referee
+	var all, few []*Referee
 	for _, name := range names {
-		r, err := newReferee(readCase(t, name))
+		r, err := NewReferee(readCase(t, name))
 		require.NoError(t, err)
 		all = append(all, r)
 		if slices.Contains(representative, name) {
@@ -140,7 +140,7 @@ func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
 	return slices.Equal(planted.Run().Value, mistaken.Run().Value)
 }
 
-func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) {
+func (p plant) judge(t *testing.T, by *Referee) (r report.Result, applies bool) {
 	t.Helper()
 	c := by.c
 	problem := oracle.FromCase(c).Clone()
@@ -165,7 +165,7 @@ func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) 
 		}
 	}
 	arranged := inOrder(c, compare.Expected{Shape: shape, Value: y, Sigma: y})
-	r, err := by.judge(t.Context(), arranged.Shape, arranged.Value)
+	r, err := by.Judge(t.Context(), arranged.Shape, arranged.Value)
 	require.NoError(t, err)
 	return r, true
 }

@@ -24,7 +24,7 @@ func (d declared) output(ctx context.Context, c *fixture.Case, got *attention.Te
 	if err != nil {
 		return report.Result{}, err
 	}
-	return r.judge(ctx, got.Shape, got.Float64s())
+	return r.Judge(ctx, got.Shape, got.Float64s())
 }
 
 func (d declared) weights(c *fixture.Case, got *attention.Tensor) (findings []string, err error) {

@@ -34,7 +34,7 @@ func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Resu
 
 // made judges the output of a mistake on a case. It says false where the case does not see it.
 func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
-	r, err := newReferee(c)
+	r, err := NewReferee(c)
 	if err != nil || r.reference == nil {
 		return result, false, err
 	}
@@ -42,7 +42,7 @@ func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result rep
 	if !ok {
 		return result, false, nil
 	}
-	result, err = r.judge(ctx, out.Shape, out.Value)
+	result, err = r.Judge(ctx, out.Shape, out.Value)
 	return result, result.Verdict == report.Fail, err
 }
 

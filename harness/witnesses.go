@@ -22,7 +22,7 @@ import (
 type witnesses struct {
 	results  []report.Result
 	cases    map[string]*fixture.Case
-	referees map[string]func() *referee // nil: the oracle cannot judge the case
+	referees map[string]func() *Referee // nil: the oracle cannot judge the case
 
 	precision oracle.Precision // declared
 
@@ -32,11 +32,11 @@ type witnesses struct {
 
 func newWitnesses(report *Report, cases map[string]*fixture.Case) *witnesses {
 	w := &witnesses{
-		results: report.Results, cases: cases, referees: map[string]func() *referee{},
+		results: report.Results, cases: cases, referees: map[string]func() *Referee{},
 		precision: arithmetics[subject.Precision(report.Precision)],
 	}
 	for name, c := range cases {
-		w.referees[name] = sync.OnceValue(func() *referee {
+		w.referees[name] = sync.OnceValue(func() *Referee {
 			if c == nil || c.Op == fixture.Module {
 				return nil
 			}
@@ -156,7 +156,7 @@ func (w *witnesses) unscreened(ctx context.Context, probe string) (asked int, ag
 	})
 }
 
-func (w *witnesses) referee(name string) *referee {
+func (w *witnesses) referee(name string) *Referee {
 	if get := w.referees[name]; get != nil {
 		return get()
 	}

@@ -32,6 +32,9 @@ def parse() -> argparse.Namespace:
     command = commands.add_parser("plant", help=plant.__doc__)
     command.set_defaults(run=plant)
     command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
+    command.add_argument(
+        "--fresh", type=int, metavar="SEED", help="on new random cases, which are put there, too, in float32"
+    )
     command = commands.add_parser("checkpoints", help=checkpoints.__doc__)
     command.set_defaults(run=checkpoints)
     command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
@@ -90,9 +93,12 @@ def check(arguments: argparse.Namespace) -> int:
 
 def plant(arguments: argparse.Namespace) -> int:
     """Write what cases give with each known mistake, and name every mistake that no case shows."""
-    from pyref.planted import store
+    from pyref.planted import fresh, store
 
-    shown = store.write(arguments.folder)
+    if arguments.fresh is None:
+        shown = store.write(arguments.folder)
+    else:
+        shown = fresh.write(arguments.fresh, arguments.folder)
     for name, count in shown.items():
         if count == 0:
             print(f"{name}: no case shows it")

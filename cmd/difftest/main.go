@@ -60,6 +60,6 @@ func exit(status int, format string, args ...any) error {
 func newRoot() *cobra.Command {
 	root := testCommand()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(listCommand(), showCommand(), checkCommand(), exportCommand(), compareCommand(), weightsCommand(), lintCommand(), mistakesCommand(), explainCommand(), reviewCommand(), versionCommand())
+	root.AddCommand(listCommand(), showCommand(), checkCommand(), exportCommand(), compareCommand(), weightsCommand(), lintCommand(), mistakesCommand(), explainCommand(), reviewCommand(), selftestCommand(), versionCommand())
 	return root
 }

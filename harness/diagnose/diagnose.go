@@ -2,10 +2,10 @@ package diagnose
 
 import (
 	"context"
-
 	"slices"
 	"sync"
 
+	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/oracle"
 )
@@ -48,7 +48,8 @@ type evidence struct {
 type Reference struct {
 	problem *oracle.Problem
 	truth   compare.Expected
-	replays func() []replay
+	known   []catalogue.Mistake // all that are tried
+	replays func() []replay     // of those that can be made
 	trace   func() oracle.Trace
 	names   [4]Parameter
 }
@@ -56,7 +57,7 @@ type Reference struct {
 // NewReference is that of a problem whose right result is the truth.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 	return &Reference{
-		problem: p, truth: truth,
+		problem: p, truth: truth, known: catalogue.Mistakes,
 		replays: sync.OnceValue(func() []replay { return replays(p, truth) }),
 		trace:   sync.OnceValue(p.Trace),
 	}
@@ -67,6 +68,17 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 func (r *Reference) Named(names [4]Parameter) *Reference {
 	r.names = names
 	return r
+}
+
+// Without is a reference that does not know a mistake, as if the catalogue lacked it. It shares what was
+// worked out of the others.
+func (r *Reference) Without(id string) *Reference {
+	other := *r
+	other.known = slices.DeleteFunc(slices.Clone(r.known), func(m catalogue.Mistake) bool { return m.ID == id })
+	other.replays = func() []replay {
+		return slices.DeleteFunc(slices.Clone(r.replays()), func(made replay) bool { return made.mistake.ID == id })
+	}
+	return &other
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes

@@ -55,7 +55,7 @@ func (r *Reference) Sight() Sight {
 			groups = grouped(groups, replay)
 		}
 	}
-	for _, m := range catalogue.Mistakes {
+	for _, m := range r.known {
 		switch replay, applies := made[m.ID]; {
 		case !applies:
 			s.Absent = append(s.Absent, m)

@@ -15,17 +15,6 @@ import (
 	"github.com/difftest/difftest/harness/oracle"
 )
 
-// correct are implementations that differ from one another by rounding alone.
-var correct = []variant.Variant{
-	{Name: "sequential"},
-	{Name: "reversed", Dot: variant.Reversed},
-	{Name: "pairwise", Dot: variant.Pairwise},
-	{Name: "fused multiply-add in eight lanes", Dot: variant.Lanes},
-	{Name: "online softmax in tiles of 5", Tile: 5},
-	{Name: "fused scale", FusedScale: true},
-	{Name: "online, pairwise, fused scale", Dot: variant.Pairwise, Tile: 8, FusedScale: true},
-}
-
 // The noise model is calibrated: over random shapes, weights, inputs and masks no correct
 // float32 implementation is refused, and the root mean square of z over all of them stays near
 // one: a model that allows too much would show as a small one.
@@ -46,7 +35,7 @@ func TestCalibration(t *testing.T) {
 			}
 			all := calibrate(t, family.cases, func(n int) *oracle.Problem { return family.draw(rand.New(rand.NewPCG(seed, uint64(n)))) })
 			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f",
-				family.cases, len(correct), seed, all.maxZ, all.least, all.most)
+				family.cases, len(variant.Correct), seed, all.maxZ, all.least, all.most)
 			if !(all.least >= family.least && all.most <= 1.2) {
 				t.Errorf("rms z from %.3f to %.3f, want within %g to 1.2", all.least, all.most, family.least)
 			}
@@ -76,7 +65,7 @@ func TestCalibrationOfLowerPrecisions(t *testing.T) {
 				p := randomProblem(rand.New(rand.NewPCG(seed, uint64(n))))
 				f := p.In(lower.precision).Run()
 				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
-				for _, v := range correct {
+				for _, v := range variant.Correct {
 					c := compare.Outputs(truth.Shape, lower.variant(v).Run(p), truth)
 					if !c.OK() {
 						t.Errorf("case %d, %s: max z %.3g, rms z %.3g: false alarm", n, v.Name, c.MaxZ, c.RMSZ)
@@ -134,7 +123,7 @@ func calibrate(t *testing.T, cases int, problem func(n int) *oracle.Problem) ext
 				f := p.Run()
 				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 				e := extremes{least: math.Inf(1)}
-				for _, v := range correct {
+				for _, v := range variant.Correct {
 					c := compare.Outputs(truth.Shape, v.Run(p), truth)
 					if !c.OK() {
 						t.Errorf("case %d, %s: max z %.3g, rms z %.3g: false alarm", n, v.Name, c.MaxZ, c.RMSZ)

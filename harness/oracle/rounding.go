@@ -157,6 +157,9 @@ func (p Precision) roundArray(a Array) Array {
 	return out
 }
 
+// IsFloat32 says whether nothing is rounded to fewer bits than float32 has, or was given in more.
+func (p Precision) IsFloat32() bool { return !p.Rounds() && p.given == 0 && p.learned == 0 }
+
 // Rounds says whether results are stored in fewer bits than float32 has.
 func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
 
