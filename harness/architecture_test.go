@@ -19,18 +19,24 @@ const module = "github.com/difftest/difftest/"
 var mayImport = map[string][]string{
 	"attention":                {},
 	"fixtures":                 {},
-	"harness/fixture":          {"attention"},
+	"harness/npy":              {"attention"},
+	"harness/checkpoint":       {"attention", "harness/npy"},
+	"harness/fixture":          {"attention", "harness/checkpoint", "harness/npy"},
 	"harness/subject":          {"attention", "harness/fixture"},
+	"harness/protocol":         {"attention", "harness/fixture", "harness/npy"},
 	"harness/oracle":           {"attention", "harness/fixture"},
 	"harness/compare":          {},
 	"harness/catalogue":        {"attention", "harness/oracle"},
 	"harness/diagnose":         {"attention", "harness/catalogue", "harness/compare", "harness/oracle"},
 	"harness/report":           {"attention", "harness/catalogue", "harness/compare", "harness/diagnose"},
-	"harness":                  {"attention", "harness/fixture", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
-	"harness/review":           {"attention", "harness", "harness/fixture", "harness/compare"},
+	"harness":                  {"attention", "harness/fixture", "harness/npy", "harness/protocol", "harness/subject", "harness/oracle", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/report"},
+	"harness/review":           {"attention", "harness", "harness/fixture", "harness/npy", "harness/compare"},
+	"harness/child":            {"attention", "harness/fixture", "harness/npy", "harness/protocol", "harness/subject"},
+	"harness/selftest":         {"attention", "harness", "harness/catalogue", "harness/compare", "harness/diagnose", "harness/fixture", "harness/internal/random", "harness/internal/variant", "harness/npy", "harness/oracle", "harness/report"},
 	"harness/harnesstest":      {"attention", "harness/subject"},
 	"harness/internal/variant": {"attention", "harness/oracle"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/catalogue", "harness/fixture", "harness/compare", "harness/diagnose", "harness/report", "harness/review"},
+	"harness/internal/random":  {"attention", "harness/fixture"},
+	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/checkpoint", "harness/npy", "harness/catalogue", "harness/child", "harness/fixture", "harness/protocol", "harness/subject", "harness/compare", "harness/diagnose", "harness/report", "harness/review", "harness/selftest"},
 }
 
 func TestImports(t *testing.T) {

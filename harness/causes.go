@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -8,63 +9,167 @@ import (
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/subject"
 )
 
-// causes looks for the fewest mistakes that explain all failures together: a failure is explained by
-// them when one of its matches consists of them alone. A passing case that would see a mistake speaks
-// against it.
-func causes(ctx context.Context, results []report.Result, cases map[string]*fixture.Case) []report.Cause {
-	var failures []report.Result
-	for _, r := range results {
-		if len(r.Diagnosis.Matches) > 0 {
-			failures = append(failures, r)
-		}
-	}
+// causes looks for what explains all failures of a report together, by what the passing cases leave
+// possible. It also marks, in the results, the matches that other cases rule out. What it has not found out
+// when ctx ends is missing.
+func causes(ctx context.Context, r *Report, cases map[string]*fixture.Case) []report.Cause {
+	in := &inquiry{ctx: ctx, results: r.Results, witnesses: newWitnesses(r, cases)}
+	in.settle()
 	var found []report.Cause
-	for _, m := range fewest(failures) {
-		cause := report.Cause{Mistake: m}
-		for _, r := range failures {
-			if slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool { return contains(match.Mistakes, m) }) {
-				cause.Failures = append(cause.Failures, r.Case)
-			}
-		}
-		for _, r := range results {
-			if c := cases[r.Case]; r.Verdict == report.Pass && c != nil {
-				if _, seen, err := made(ctx, c, m); err == nil && seen {
-					cause.Contradictions = append(cause.Contradictions, r.Case)
-				}
-			}
-		}
-		found = append(found, cause)
+	for _, kind := range kindsOfCauses {
+		found = append(found, kind(in)...)
 	}
 	return found
 }
 
-// fewest takes, again and again, the match that explains most of the failures that are left.
-func fewest(failures []report.Result) []catalogue.Mistake {
+// kindsOfCauses are in the order in which they are told: while weights are not loaded, no mistake can be
+// seen; what a mistake explains needs no other word.
+var kindsOfCauses = []func(*inquiry) []report.Cause{
+	(*inquiry).load,
+	(*inquiry).mistakes,
+	(*inquiry).caught,
+}
+
+// inquiry is the search for causes in the results of a run.
+type inquiry struct {
+	ctx     context.Context
+	results []report.Result
+	*witnesses
+}
+
+// failures are the results whose output is wrong.
+func (in *inquiry) failures() []report.Result {
+	return slices.DeleteFunc(slices.Clone(in.results), func(r report.Result) bool { return !r.Wrong() })
+}
+
+// settle rules out the matches of a failure that another case speaks against, where it has others that
+// none does: the same subject makes the same mistakes on every case.
+func (in *inquiry) settle() {
+	for i := range in.results {
+		r := &in.results[i]
+		if len(r.Diagnosis.Matches) < 2 {
+			continue
+		}
+		var out []report.RuledOut
+		for _, match := range r.Diagnosis.Matches {
+			if by := in.against(match, *r); by != "" {
+				out = append(out, report.RuledOut{ID: match.ID(), By: by})
+			}
+		}
+		if len(out) == len(r.Diagnosis.Matches) {
+			continue
+		}
+		r.RuledOut = out
+	}
+}
+
+// against names a case that speaks against a match of a failure; "" where none does.
+func (in *inquiry) against(match diagnose.Match, failure report.Result) string {
+	var rivals []catalogue.Mistake
+	for _, other := range failure.Diagnosis.Matches {
+		for _, m := range other.Mistakes {
+			if !contains(match.Mistakes, m) {
+				rivals = append(rivals, m)
+			}
+		}
+	}
+	for _, m := range match.Mistakes {
+		if by := in.first(in.ctx, m, rivals, failure.Case); by != "" {
+			return by
+		}
+	}
+	return ""
+}
+
+// load are the causes of failures that are those of other weights than the case's. A layer that passes
+// holds the right ones.
+func (in *inquiry) load() []report.Cause {
+	var right []string
+	for _, r := range in.results {
+		if r.Right() && in.hasParameters(r.Case) {
+			right = append(right, r.Case)
+		}
+	}
+	var found []report.Cause
+	for _, c := range []report.Cause{
+		{ID: subject.LoadNoEffect, Title: loadTitle, Live: true, Fix: "See that the load is called, not assigned, and its error is checked, and that it writes to the layer that computes, not to a copy."},
+		{ID: "other-parameters", Title: otherTitle, Live: true, Fix: "See what becomes of the values between the state dict and the layer."},
+	} {
+		for _, r := range in.failures() {
+			if slices.Contains(r.Proven, c.Title) {
+				c.Failures = append(c.Failures, r.Case)
+			}
+		}
+		if len(c.Failures) > 0 {
+			c.Contradictions, c.Passes = right, len(right)
+			found = append(found, c)
+		}
+	}
+	return found
+}
+
+// mistakes are the fewest that explain, by their matches, all failures that have one.
+func (in *inquiry) mistakes() []report.Cause {
+	failures := slices.DeleteFunc(in.failures(), func(r report.Result) bool { return len(r.Diagnosis.Matches) == 0 })
+	chosen := in.fewest(failures)
+	in.prefer(chosen)
+	var found []report.Cause
+	for _, m := range chosen {
+		c := report.Cause{ID: m.ID, Title: m.Title, Fix: m.Fix, Passes: in.passes(), Contradictions: in.passing(in.ctx, m)}
+		for _, r := range failures {
+			if slices.ContainsFunc(explanations(r, chosen), func(match diagnose.Match) bool { return contains(match.Mistakes, m) }) {
+				c.Failures = append(c.Failures, r.Case)
+			}
+		}
+		in.others(&c, m, chosen, failures)
+		found = append(found, c)
+	}
+	slices.SortStableFunc(found, func(a, b report.Cause) int { return cmp.Compare(len(b.Failures), len(a.Failures)) })
+	return found
+}
+
+// prefer puts those matches of a failure first that consist of the causes of all, and those last that
+// another case rules out.
+func (in *inquiry) prefer(chosen []catalogue.Mistake) {
+	rank := func(r report.Result, m diagnose.Match) int {
+		switch {
+		case r.RuledOutBy(m) != "":
+			return 2
+		case slices.ContainsFunc(m.Mistakes, func(m catalogue.Mistake) bool { return !contains(chosen, m) }):
+			return 1
+		}
+		return 0
+	}
+	for i := range in.results {
+		r := &in.results[i]
+		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b diagnose.Match) int { return cmp.Compare(rank(*r, a), rank(*r, b)) })
+	}
+}
+
+// fewest takes, again and again, the match that explains most of the failures that are left; of
+// several the one that fewest passing cases contradict.
+func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 	var chosen []catalogue.Mistake
 	for {
-		left := slices.DeleteFunc(slices.Clone(failures), func(r report.Result) bool { return explainedBy(r, chosen) })
-		var best []catalogue.Mistake
+		left := slices.DeleteFunc(slices.Clone(failures), func(r report.Result) bool { return len(explanations(r, chosen)) > 0 })
+		var best []diagnose.Match
 		most := 0
-		for _, r := range left {
-			for _, match := range r.Diagnosis.Matches {
-				with := slices.Concat(chosen, match.Mistakes)
-				n := 0
-				for _, other := range left {
-					if explainedBy(other, with) {
-						n++
-					}
-				}
-				if n > most || n == most && len(match.Mistakes) < len(best) {
-					best, most = match.Mistakes, n
-				}
+		for _, match := range candidates(left) {
+			n := explained(left, slices.Concat(chosen, match.Mistakes))
+			if n > most {
+				best, most = nil, n
+			}
+			if n == most {
+				best = append(best, match)
 			}
 		}
 		if most == 0 {
 			return chosen
 		}
-		for _, m := range best {
+		for _, m := range in.leastContradicted(best).Mistakes {
 			if !contains(chosen, m) {
 				chosen = append(chosen, m)
 			}
@@ -72,11 +177,102 @@ func fewest(failures []report.Result) []catalogue.Mistake {
 	}
 }
 
-// explainedBy says whether one of a failure's matches consists of the given mistakes.
-func explainedBy(r report.Result, mistakes []catalogue.Mistake) bool {
-	return slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
-		return !slices.ContainsFunc(match.Mistakes, func(m catalogue.Mistake) bool { return !contains(mistakes, m) })
+func (in *inquiry) leastContradicted(matches []diagnose.Match) diagnose.Match {
+	if len(matches) == 1 {
+		return matches[0]
+	}
+	return slices.MinFunc(matches, func(a, b diagnose.Match) int {
+		return cmp.Compare(in.contradictions(a.Mistakes), in.contradictions(b.Mistakes))
 	})
+}
+
+func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
+	n := 0
+	for _, m := range mistakes {
+		n += len(in.passing(in.ctx, m))
+	}
+	return n
+}
+
+// candidates are the matches of failures, each once, without those that are ruled out.
+func candidates(failures []report.Result) []diagnose.Match {
+	var all []diagnose.Match
+	for _, r := range failures {
+		for _, match := range r.Diagnosis.Matches {
+			if r.RuledOutBy(match) == "" && !slices.ContainsFunc(all, func(m diagnose.Match) bool { return m.ID() == match.ID() }) {
+				all = append(all, match)
+			}
+		}
+	}
+	return all
+}
+
+// explained counts the failures that the mistakes explain.
+func explained(failures []report.Result, mistakes []catalogue.Mistake) int {
+	n := 0
+	for _, r := range failures {
+		if len(explanations(r, mistakes)) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// explanations are a failure's matches that consist of the given mistakes alone.
+func explanations(r report.Result, mistakes []catalogue.Mistake) []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(match diagnose.Match) bool {
+		return r.RuledOutBy(match) != "" ||
+			slices.ContainsFunc(match.Mistakes, func(m catalogue.Mistake) bool { return !contains(mistakes, m) })
+	})
+}
+
+// others are the mistakes that would do in the place of a cause: where no case tells them apart they
+// stand beside it, and where one does it is named.
+func (in *inquiry) others(c *report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result) {
+	rest := slices.DeleteFunc(slices.Clone(chosen), func(other catalogue.Mistake) bool { return other.ID == m.ID })
+	all := explained(failures, chosen)
+	for _, match := range candidates(failures) {
+		for _, other := range match.Mistakes {
+			if contains(chosen, other) || slices.Contains(c.Alternatives, other.ID) || explained(failures, append(rest[:len(rest):len(rest)], other)) < all {
+				continue
+			}
+			against := in.passing(in.ctx, other)
+			if len(against) <= len(c.Contradictions) {
+				c.Alternatives = append(c.Alternatives, other.ID)
+			}
+		}
+	}
+	for _, r := range failures {
+		for _, out := range r.RuledOut {
+			if slices.Contains(c.Failures, r.Case) && !slices.ContainsFunc(c.RuledOut, func(o report.RuledOut) bool { return o.ID == out.ID }) {
+				c.RuledOut = append(c.RuledOut, out)
+			}
+		}
+	}
+}
+
+// caught are findings about a live subject that hold in several failures that nothing else explains.
+func (in *inquiry) caught() []report.Cause {
+	var found []report.Cause
+	for _, r := range in.failures() {
+		for _, p := range r.Probes {
+			if p.ID == subject.LoadNoEffect || len(r.Diagnosis.Matches) > 0 {
+				continue
+			}
+			i := slices.IndexFunc(found, func(c report.Cause) bool { return c.ID == p.ID })
+			if i < 0 {
+				i = len(found)
+				found = append(found, report.Cause{ID: p.ID, Title: p.Title, Live: true})
+			}
+			found[i].Failures = append(found[i].Failures, r.Case)
+		}
+	}
+	found = slices.DeleteFunc(found, func(c report.Cause) bool { return len(c.Failures) < 2 })
+	for i := range found {
+		found[i].Passes, found[i].Contradictions = in.unscreened(in.ctx, found[i].ID)
+	}
+	slices.SortStableFunc(found, func(a, b report.Cause) int { return cmp.Compare(len(b.Failures), len(a.Failures)) })
+	return found
 }
 
 func contains(list []catalogue.Mistake, m catalogue.Mistake) bool {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
@@ -16,59 +18,123 @@ import (
 
 // Check runs a subject on the cases of a suite, or on the named ones only, and returns what it
 // found. The error says that the check could not be carried out in full: a case is broken (the
-// report lists it and holds the others), a name is unknown, ctx ended. A wrong subject is no error.
-func Check(ctx context.Context, suite fs.FS, s Subject, cases ...string) (*Report, error) {
+// report lists it and holds the others), a name is unknown, ctx ended (the report holds what was
+// judged by then). A wrong subject is no error.
+//
+// The subject is called from one goroutine, case by case in their order, unless it says that it runs several
+// cases at once; its outputs are judged on all processors meanwhile.
+func Check(ctx context.Context, suite fs.FS, s Runner, cases ...string) (*Report, error) {
+	about := s.About()
 	names, suiteErr := fixture.Names(suite)
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := errors.Join(checkKnown(s, names), checkNames("case", cases, names)); err != nil {
+	if err := errors.Join(about.Precision.Check(), checkKnown(about.Known, names), checkNames("case", cases, names)); err != nil {
 		return nil, err
 	}
-	r := &Report{Subject: s.Name}
+	r := &Report{Subject: about.Name, Precision: string(about.Precision)}
 	if suiteErr != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(suite)", Err: suiteErr.Error()})
 	}
+	selected := names
 	if len(cases) > 0 {
-		names = cases
+		selected = cases
 	}
-	read := map[string]*fixture.Case{}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return r, err
+	rerun := &rerun{live: s}
+	err := judgeAll(ctx, r, suite, selected, about.Jobs, rerun, func(c *fixture.Case) judgement {
+		ran := s.Run(ctx, c)
+		if err := ctx.Err(); err != nil && errors.Is(ran.Err, err) {
+			return nil
 		}
-		read[name] = checkCase(diagnose.Within(ctx, name), r, suite, s, name)
-	}
-	found := causes(diagnose.Within(ctx, "causes"), r.Results, read)
-	if err := ctx.Err(); err != nil {
-		return r, err // what speaks against a cause was not looked for in full
-	}
-	r.Causes = found
-	return r, brokenError(r.Broken)
+		rerun.keep(c, ran)
+		return func(ctx context.Context) (report.Result, error) { return judgeRun(ctx, about, c, ran) }
+	})
+	return r, errors.Join(err, Acknowledge(r, about.Known, names))
 }
 
-// checkCase adds one case to a report, and returns it; nil where it is broken.
-func checkCase(ctx context.Context, r *Report, suite fs.FS, s Subject, name string) *fixture.Case {
-	c, err := fixture.Read(suite, name)
-	if err == nil {
-		var result report.Result
-		if result, err = runCase(ctx, s, c); err == nil {
-			r.Results = append(r.Results, result)
-			r.AddSource(c.Provenance.Source())
+// judgement gives the verdict on what has been taken of a subject. It may run beside others. nil: nothing has
+// been taken, because ctx ended.
+type judgement func(context.Context) (report.Result, error)
+
+// outcome is a case, and the verdict on it or why there is none.
+type outcome struct {
+	c      *fixture.Case
+	result report.Result
+	err    error
+}
+
+// judgeAll adds cases to a report, in their order: take gets them one after another, or as many at once as there
+// are jobs, and what it returns is called on all processors. Failures are run again in the end, where there is
+// something to run.
+func judgeAll(ctx context.Context, r *Report, suite fs.FS, names []string, jobs int, again *rerun, take func(*fixture.Case) judgement) error {
+	all, queue := make([]outcome, len(names)), make(chan int, len(names))
+	for i := range names {
+		queue <- i
+	}
+	close(queue)
+	var takers, judges errgroup.Group
+	judges.SetLimit(runtime.GOMAXPROCS(0))
+	takeAll := func() error {
+		for i := range queue {
+			all[i].from(ctx, suite, names[i], take, &judges)
 		}
-	}
-	if err != nil && ctx.Err() != nil {
-		return nil // it was not judged
-	}
-	if err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: name, Err: err.Error()})
 		return nil
 	}
-	return c
+	for range jobs - 1 {
+		takers.Go(takeAll)
+	}
+	_ = takeAll()
+	_ = takers.Wait() // each case keeps its own error
+	_ = judges.Wait()
+	again.failures(ctx, all, jobs)
+	return gather(ctx, r, names, all)
 }
 
-func checkKnown(s Subject, cases []string) error {
-	return checkNames("known", slices.Sorted(maps.Keys(s.Known)), cases)
+// from takes a case and has it judged, unless ctx has ended.
+func (one *outcome) from(ctx context.Context, suite fs.FS, name string, take func(*fixture.Case) judgement, judges *errgroup.Group) {
+	if ctx.Err() != nil {
+		return
+	}
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		one.err = err
+		return
+	}
+	judge := take(c)
+	if judge == nil {
+		return
+	}
+	one.c = c
+	judges.Go(func() error {
+		one.result, one.err = judge(diagnose.Within(ctx, name))
+		if one.err != nil && ctx.Err() != nil {
+			one.c, one.err = nil, nil // it was not judged
+		}
+		return nil
+	})
+}
+
+// gather puts the cases into the report and looks for what they have in common.
+func gather(ctx context.Context, r *Report, names []string, all []outcome) error {
+	read, done := map[string]*fixture.Case{}, 0
+	for i, one := range all {
+		switch {
+		case one.err != nil:
+			r.Broken = append(r.Broken, report.Broken{Case: names[i], Err: one.err.Error()})
+		case one.c != nil:
+			r.Results = append(r.Results, one.result)
+			r.AddSource(one.c.Provenance.Source())
+			read[names[i]] = one.c
+		default:
+			continue // ctx ended before its turn
+		}
+		done++
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
+	}
+	r.Causes = causes(ctx, r, read)
+	return brokenError(r.Broken)
 }
 
 // checkNames refuses names that no case has: a typing mistake must not select nothing.
@@ -90,46 +156,43 @@ func brokenError(broken []report.Broken) error {
 	return errors.Join(errs...)
 }
 
-// runCase gives the verdict on one case.
-func runCase(ctx context.Context, s Subject, c *fixture.Case) (report.Result, error) {
-	ran := s.Run(c)
+// runCase runs a subject on one case and gives the verdict.
+func runCase(ctx context.Context, s Runner, c *fixture.Case) (report.Result, error) {
+	about, ran := s.About(), s.Run(ctx, c)
+	r, err := judgeRun(ctx, about, c, ran)
+	if err == nil {
+		r = withProbes(ctx, s, c, ran, r)
+	}
+	return acknowledged(about.Known, r), err
+}
+
+// judgeRun gives the verdict on what a subject did on a case.
+func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result) (report.Result, error) {
+	judged := declared{about.Precision}
+	if errors.Is(ran.Err, subject.ErrNotRun) {
+		return report.Result{}, fmt.Errorf("%s: %w", c.Name, ran.Err)
+	}
 	if ran.Err != nil {
 		r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: ran.Err.Error()}
 		if errors.Is(ran.Err, subject.ErrNotOffered) {
 			r.Verdict = report.Skip
 		}
-		return known(s, r), nil
+		return r, nil
 	}
-	r, err := Judge(ctx, c, ran.Output.Shape, ran.Output.Float64s())
+	r, err := judged.output(ctx, c, ran.Output)
 	if err != nil {
 		return report.Result{}, err
 	}
 	if c.Weights != nil {
-		findings, err := JudgeWeights(c, ran.Weights.Shape, ran.Weights.Float64s())
+		findings, err := judged.weights(c, ran.Weights)
 		if err != nil {
 			return report.Result{}, err
 		}
 		ran.Findings = append(ran.Findings, findings...)
 	}
-	if len(ran.Findings) > 0 {
-		r.Findings, r.Verdict = ran.Findings, report.Fail
+	r.Findings = ran.Findings
+	if r, err = withLoad(ctx, judged, c, ran, r); err != nil {
+		return report.Result{}, err
 	}
-	return known(s, r), nil
-}
-
-// known turns a listed failure into the verdict known, and a listed case that passes into a failure.
-func known(s Subject, r report.Result) report.Result {
-	reason, listed := s.Known[r.Case]
-	if !listed {
-		return r
-	}
-	r.Known = reason
-	switch r.Verdict {
-	case report.Fail, report.Error:
-		r.Verdict = report.Known
-	case report.Pass:
-		r.Verdict = report.Fail
-		r.Findings = append(r.Findings, fmt.Sprintf("it passes, but is listed as known to fail (%s): take it off the list", reason))
-	}
-	return r
+	return r, nil
 }

@@ -29,6 +29,7 @@ type plant struct {
 
 	classes []diagnose.Class // that may be said of it
 	match   string           // the mistake that must be named, "" for none
+	unsure  bool             // or left without a name, where its own rounding hides it or there is too little to tell
 }
 
 var (
@@ -39,7 +40,8 @@ var (
 	missing      = []diagnose.Class{diagnose.MissingFeature}
 	dead         = []diagnose.Class{diagnose.Dead}
 
-	// Some scrambled weights leave the output as far off as random ones do, some do not.
+	// Some scrambled weights leave the output as far off as random ones do, some do not; a gain of the output, or of one of
+	// its features, is as with another output weight.
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
@@ -50,9 +52,9 @@ var (
 func TestClassesOfPlants(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
-	var all, few []*referee
+	var all, few []*Referee
 	for _, name := range names {
-		r, err := newReferee(t.Context(), readCase(t, name))
+		r, err := NewReferee(readCase(t, name))
 		require.NoError(t, err)
 		all = append(all, r)
 		if slices.Contains(representative, name) {
@@ -66,7 +68,7 @@ func TestClassesOfPlants(t *testing.T) {
 				t.Skip("pairs take minutes with the race detector")
 			}
 			t.Parallel()
-			seen, referees := 0, all
+			seen, named, referees := 0, 0, all
 			if p.searched() || testing.Short() {
 				referees = few
 			}
@@ -77,8 +79,14 @@ func TestClassesOfPlants(t *testing.T) {
 				}
 				seen++
 				p.check(t, referee.c, r)
+				if len(r.Diagnosis.Matches) > 0 {
+					named++
+				}
 			}
 			require.GreaterOrEqual(t, seen, 2, "fewer than two cases see it")
+			if p.unsure {
+				require.GreaterOrEqual(t, 4*named, 3*seen, "a name on %d of %d cases that see it", named, seen)
+			}
 		})
 	}
 }
@@ -91,7 +99,7 @@ var representative = []string{
 }
 
 // searched says whether no single mistake explains the plant, so that pairs are tried.
-func (p plant) searched() bool { return p.match == "" || strings.Contains(p.match, "+") }
+func (p plant) searched() bool { return p.match == "" || p.unsure || strings.Contains(p.match, "+") }
 
 func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	t.Helper()
@@ -109,10 +117,10 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) > 0 && !slices.Contains(named, p.match) && !p.same(c, d.Matches[0]) {
 		t.Errorf("%s: named %s: %s", r.Case, named, d.Reasons)
 	}
-	if len(named) == 0 && p.match != "" {
+	if len(named) == 0 && p.match != "" && !p.unsure {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
-	if d.Unexplained != (len(named) == 0 && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
+	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, diagnose.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
 		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
 	}
 }
@@ -132,7 +140,7 @@ func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
 	return slices.Equal(planted.Run().Value, mistaken.Run().Value)
 }
 
-func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) {
+func (p plant) judge(t *testing.T, by *Referee) (r report.Result, applies bool) {
 	t.Helper()
 	c := by.c
 	problem := oracle.FromCase(c).Clone()
@@ -157,9 +165,21 @@ func (p plant) judge(t *testing.T, by *referee) (r report.Result, applies bool) 
 		}
 	}
 	arranged := inOrder(c, compare.Expected{Shape: shape, Value: y, Sigma: y})
-	r, err := by.judge(t.Context(), arranged.Shape, arranged.Value)
+	r, err := by.Judge(t.Context(), arranged.Shape, arranged.Value)
 	require.NoError(t, err)
 	return r, true
+}
+
+// rounded rounds both factors of every product.
+func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a, b []float32) float32 {
+	all := func(values []float32) []float32 {
+		out := make([]float32, len(values))
+		for i, v := range values {
+			out[i] = to(v)
+		}
+		return out
+	}
+	return func(a, b []float32) float32 { return dot(all(a), all(b)) }
 }
 
 func plants() []plant {
@@ -190,7 +210,7 @@ func plants() []plant {
 		}, classes: unclear, match: "heads-split-strided+scale-missing"},
 
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { was := p.Scale; p.Scale *= was; return was != 1 }, classes: missing, match: "scale-twice"},
-		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: unclear},
+		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: mask},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
 		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
 		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
@@ -199,7 +219,7 @@ func plants() []plant {
 		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
 		{name: "heads strided", variant: variant.Variant{Split: strided, Merge: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
 
-		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: unclear},
+		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
 		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
 		{name: "all weights random", change: layer(func(l *oracle.Layer) {
@@ -261,7 +281,7 @@ func plants() []plant {
 			for i := range y {
 				y[i] *= 1.001
 			}
-		}, classes: unclear},
+		}, classes: weights},
 		{name: "output bias slightly off", change: layer(func(l *oracle.Layer) {
 			bias := slices.Clone(l.Output.Bias)
 			if bias == nil {
@@ -271,10 +291,28 @@ func plants() []plant {
 				bias[i] += 1e-4 * float64(i%5-2)
 			}
 			l.Output.Bias = bias
-		}), classes: unclear},
+		}), classes: weights},
 
-		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision},
-		{name: "TensorFloat-32", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision},
+		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision, match: "precision-float16", unsure: true},
+		{name: "products in TensorFloat-32", variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)}, classes: lowPrecision, match: "precision-tf32", unsure: true},
+		{name: "products in bfloat16, added pairwise", variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
+		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
+		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
+			for _, m := range l.Linears() {
+				for _, values := range [][]float64{m.Weight, m.Bias} {
+					for i, v := range values {
+						values[i] = float64(variant.BFloat16(float32(v)))
+					}
+				}
+			}
+		}), classes: rounding, match: "weights-bfloat16", unsure: true},
+		{name: "an output of bfloat16", output: func(_ []int, y []float64) {
+			for i, v := range y {
+				y[i] = float64(variant.BFloat16(float32(v)))
+			}
+		}, classes: rounding, match: "output-bfloat16", unsure: true},
 
 		{name: "zeros", output: func(_ []int, y []float64) { clear(y) }, classes: dead},
 		{name: "a constant", output: func(_ []int, y []float64) {
@@ -294,18 +332,18 @@ func plants() []plant {
 			for i := range y {
 				y[i] *= 1.5
 			}
-		}, classes: unclear},
+		}, classes: weights},
 		{name: "a gain of two millionths", output: func(_ []int, y []float64) {
 			for i := range y {
 				y[i] *= 1 + 2e-6
 			}
-		}, classes: []diagnose.Class{diagnose.Unclear, diagnose.Right}},
+		}, classes: []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear, diagnose.Right}},
 		{name: "one element off", output: func(_ []int, y []float64) { y[len(y)/2] += 1e-3 * slices.Max(y) }, classes: unclear},
 		{name: "one feature a little too large", output: func(shape []int, y []float64) {
 			for i := 3; i < len(y); i += shape[len(shape)-1] {
 				y[i] *= 1.005
 			}
-		}, classes: unclear},
+		}, classes: weights},
 		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: rounding},
 		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: rounding},
 		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: rounding},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/difftest/difftest/harness/catalogue"
+	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/oracle"
 	"github.com/difftest/difftest/harness/report"
@@ -33,18 +34,31 @@ func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Resu
 
 // made judges the output of a mistake on a case. It says false where the case does not see it.
 func made(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
-	r, err := newReferee(ctx, c)
+	r, err := newRefereeIn(ctx, c, oracle.Precision{})
 	if err != nil || r.reference == nil {
 		return result, false, err
 	}
-	wrong := oracle.FromCase(c).Clone()
-	if !m.Plant(wrong, rand.New(rand.NewPCG(1, 0))) {
+	out, ok := planted(c, oracle.Precision{}, m)
+	if !ok {
 		return result, false, nil
+	}
+	result, err = r.Judge(ctx, out.Shape, out.Value)
+	return result, result.Verdict == report.Fail, err
+}
+
+// planted is what a case gives with mistakes made one after the other, in its own order and in float32,
+// as a subject would give it, with the noise of a lower precision. It says false where one of them has nothing to
+// get wrong.
+func planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mistake) (compare.Expected, bool) {
+	wrong := oracle.FromCase(c).In(lower)
+	for _, m := range mistakes {
+		if !m.Plant(wrong, rand.New(rand.NewPCG(1, 0))) {
+			return compare.Expected{}, false
+		}
 	}
 	out := inOrder(c, expected(wrong))
 	for i, v := range out.Value {
-		out.Value[i] = float64(float32(v)) // as a subject would give it
+		out.Value[i] = float64(float32(v))
 	}
-	result, err = r.judge(ctx, out.Shape, out.Value)
-	return result, result.Verdict == report.Fail, err
+	return out, true
 }

@@ -25,36 +25,43 @@ const reproduction = 1e-12
 // The noise is computed by the oracle. That of a module, which the oracle does not know, was
 // measured by PyTorch and stands in the case.
 func Judge(ctx context.Context, c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	r, err := newReferee(ctx, c)
+	r, err := newRefereeIn(ctx, c, oracle.Precision{})
 	if err != nil {
 		return report.Result{}, err
 	}
-	return r.judge(ctx, shape, got)
+	return r.Judge(ctx, shape, got)
 }
 
 // Compare gives the verdict of [Judge] without the diagnosis.
 func Compare(c *fixture.Case, shape []int, got []float64) (report.Result, error) {
-	r, err := newReferee(context.Background(), c)
+	r, err := NewReferee(c)
 	if err != nil {
 		return report.Result{}, err
 	}
 	return r.compare(shape, got)
 }
 
-// referee judges outputs of one case. It may be used from several goroutines.
-type referee struct {
+// Referee judges many outputs of one case as [Judge] does one: what every mistake makes of the case is worked
+// out once. It may be used from several goroutines.
+type Referee struct {
 	c         *fixture.Case
 	shown     compare.Expected    // in the order of the case
 	truth     compare.Expected    // in the order (B, T, width) of the oracle
 	reference *diagnose.Reference // nil for a module
 }
 
-// newReferee works out the truth. The error is as that of [Judge].
-func newReferee(ctx context.Context, c *fixture.Case) (*referee, error) {
+// NewReferee fails where [Judge] does.
+func NewReferee(c *fixture.Case) (*Referee, error) {
+	return newRefereeIn(context.Background(), c, oracle.Precision{})
+}
+
+// newRefereeIn allows the noise of a lower precision than that of the case. That of a module, which was measured,
+// stays what it is.
+func newRefereeIn(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 	if c.Op == fixture.Module {
-		return &referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
+		return &Referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
 	}
-	problem := oracle.FromCase(c).Shared()
+	problem := oracle.FromCase(c).In(lower).Shared()
 	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
 	f, err := problem.Rows(ctx, nil, oracle.WithNoise)
 	if err != nil {
@@ -66,10 +73,20 @@ func newReferee(ctx context.Context, c *fixture.Case) (*referee, error) {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
-	return &referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth)}, nil
+	return &Referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))}, nil
 }
 
-func (r *referee) judge(ctx context.Context, shape []int, got []float64) (report.Result, error) {
+// Without is a referee that does not know a mistake, as if the catalogue lacked it.
+func (r *Referee) Without(id string) *Referee {
+	other := *r
+	if r.reference != nil {
+		other.reference = r.reference.Without(id)
+	}
+	return &other
+}
+
+// Judge is [Judge] of the referee's case.
+func (r *Referee) Judge(ctx context.Context, shape []int, got []float64) (report.Result, error) {
 	result, err := r.compare(shape, got)
 	if err != nil {
 		return report.Result{}, err
@@ -79,7 +96,7 @@ func (r *referee) judge(ctx context.Context, shape []int, got []float64) (report
 }
 
 // compare gives the verdict without its cause.
-func (r *referee) compare(shape []int, got []float64) (report.Result, error) {
+func (r *Referee) compare(shape []int, got []float64) (report.Result, error) {
 	if err := whole(r.c, shape, got); err != nil {
 		return report.Result{}, err
 	}
@@ -96,7 +113,7 @@ func (r *referee) compare(shape []int, got []float64) (report.Result, error) {
 
 // diagnose works in the oracle's order, in which a row is the output of one query. The places of
 // the comparison are in the order of the case.
-func (r *referee) diagnose(ctx context.Context, shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
+func (r *Referee) diagnose(ctx context.Context, shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
 	if r.reference == nil {
 		return diagnose.DiagnoseUnknown(r.shown, got, c)
 	}
@@ -118,10 +135,14 @@ func whole(c *fixture.Case, shape []int, got []float64) error {
 // JudgeWeights compares attention weights of a case that has them with PyTorch's float64 ones, and
 // finds fault with those outside the noise. The error is as that of [Judge].
 func JudgeWeights(c *fixture.Case, shape []int, got []float64) (findings []string, err error) {
+	return judgeWeightsIn(c, oracle.Precision{}, shape, got)
+}
+
+func judgeWeightsIn(c *fixture.Case, lower oracle.Precision, shape []int, got []float64) (findings []string, err error) {
 	if err := whole(c, shape, got); err != nil {
 		return nil, err
 	}
-	weights := expectedWeights(c, oracle.FromCase(c).Weights())
+	weights := expectedWeights(c, oracle.FromCase(c).In(lower).Weights())
 	if err := reproduces(weights.Value, c.WeightsTruth); err != nil {
 		return nil, fmt.Errorf("%s: weights: %w", c.Name, err)
 	}
@@ -189,7 +210,7 @@ func reproduces(got, want []float64) error {
 // Sees makes every known mistake on a case. On a module, which the oracle does not know, none can be
 // made, and the sight is empty. The error is as that of [Judge].
 func Sees(c *fixture.Case) (diagnose.Sight, error) {
-	r, err := newReferee(context.Background(), c)
+	r, err := NewReferee(c)
 	if err != nil || r.reference == nil {
 		return diagnose.Sight{}, err
 	}

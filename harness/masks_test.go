@@ -72,7 +72,7 @@ func agree(t *testing.T, c *fixture.Case) {
 	t.Helper()
 	problem := oracle.FromCase(c)
 	truth := expected(problem)
-	ran := builtIn.Run(c)
+	ran := builtIn.Run(t.Context(), c)
 	require.NoError(t, ran.Err)
 	for name, got := range map[string][]float64{"attention": ran.Output.Float64s(), "variant": variant.Variant{}.Run(problem)} {
 		if cmp := compare.Outputs(truth.Shape, got, truth); !cmp.OK() {

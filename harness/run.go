@@ -11,11 +11,12 @@
 //		})
 //	}
 //
-// In a program, [Check] returns a report. [Judge] judges an output that was made elsewhere. None
+// In a program, [Check] returns a report. [Judge] and [CheckOutputs] judge outputs that were made elsewhere. None
 // of them has a tolerance to set: the noise that rounding gives each case is the measure.
 package harness
 
 import (
+	"errors"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -29,8 +30,15 @@ import (
 // Subject is an implementation under test.
 type Subject = subject.Subject
 
+// Runner is an implementation under test, wherever it runs. A [Subject] is one; the package child has one in
+// a process of its own.
+type Runner = subject.Runner
+
 // Module is a multi-head attention layer under test.
 type Module = subject.Module
+
+// StateDicter is a module that says which parameters it holds; optional.
+type StateDicter = subject.StateDicter
 
 // Report is what was found out about a subject.
 type Report = report.Report
@@ -44,7 +52,7 @@ func Run(t *testing.T, suite fs.FS, s Subject) {
 	if err != nil {
 		t.Error(err)
 	}
-	if err := checkKnown(s, names); err != nil {
+	if err := errors.Join(s.Precision.Check(), checkKnown(s.Known, names)); err != nil {
 		t.Error(err)
 	}
 	skipped := 0

@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/diagnose"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/oracle"
 )
 
@@ -44,9 +45,9 @@ func TestClassOfSight(t *testing.T) {
 
 // Why a case cannot see a mistake: what it has too little of.
 func TestWhyAMistakeIsHidden(t *testing.T) {
-	r := draw{rand.New(rand.NewPCG(4, 4))}
+	r := random.Draw{Rand: rand.New(rand.NewPCG(4, 4))}
 	function := func(queries, keys int, o attention.SDPAOptions) *fixture.Case {
-		return &fixture.Case{Op: fixture.SDPA, Options: o, Inputs: attention.Inputs{Query: r.tensor(2, 2, queries, 4), Key: r.tensor(2, 2, keys, 4), Value: r.tensor(2, 2, keys, 4)}}
+		return &fixture.Case{Op: fixture.SDPA, Options: o, Inputs: attention.Inputs{Query: r.Tensor(2, 2, queries, 4), Key: r.Tensor(2, 2, keys, 4), Value: r.Tensor(2, 2, keys, 4)}}
 	}
 	for _, tc := range []struct {
 		name, mistake, why string

@@ -27,6 +27,8 @@ func TestStory(t *testing.T) {
 	}{
 		{harnesstest.NeverLoaded(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.Greater(t, r.Comparison.Gain, 100.0)
+			require.Equal(t, []string{"the load had no effect"}, r.Proven)
+			require.Equal(t, []string{"every parameter reads back as it was before the load"}, r.Findings)
 		}},
 		{harnesstest.Unmasked(), diagnose.MissingFeature, "causal-missing", func(t *testing.T, r report.Result) {
 			require.True(t, r.Diagnosis.Structure.LastRowExact)
@@ -35,12 +37,21 @@ func TestStory(t *testing.T) {
 				require.True(t, rows[len(rows)-2])
 			}
 		}},
-		{harnesstest.Both(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
+		{harnesstest.Both(), diagnose.WrongWeights, "causal-missing", func(t *testing.T, r report.Result) {
+			require.Equal(t, "the load had no effect: what follows is by the parameters that it reads back", r.Diagnosis.Reasons[0])
+			require.Equal(t, []string{"the load had no effect"}, r.Proven)
+			require.Equal(t, []string{"load-no-effect", "future-token"}, probeIDs(r))
+		}},
+		{unreadable(harnesstest.Both()), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.Contains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged until the weights load")
+			require.Equal(t, []string{"the load had no effect", "later tokens reach earlier rows"}, r.Proven)
 		}},
 		{harnesstest.OtherWeights(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
 			require.Greater(t, r.Comparison.Gain, 0.5)
 			require.Less(t, r.Comparison.Gain, 2.0)
+			require.Equal(t, []string{"it holds other parameters than were loaded"}, r.Proven)
+			require.Contains(t, r.Findings[0], "as random ones")
+			require.Empty(t, r.Probes)
 		}},
 	} {
 		t.Run(turn.subject.Name, func(t *testing.T) {
@@ -80,6 +91,25 @@ func TestStoryAllCorrect(t *testing.T) {
 		require.Equal(t, len(names), passed)
 		require.GreaterOrEqual(t, passed, 90)
 	}
+}
+
+// unreadable hides what the layers of a subject hold.
+func unreadable(s Subject) Subject {
+	make := s.MHA
+	s.Name += ", not read back"
+	s.MHA = func(c attention.Config) (Module, error) {
+		m, err := make(c)
+		return struct{ Module }{m}, err
+	}
+	return s
+}
+
+func probeIDs(r report.Result) []string {
+	var ids []string
+	for _, p := range r.Probes {
+		ids = append(ids, p.ID)
+	}
+	return ids
 }
 
 var builtIn = Subject{

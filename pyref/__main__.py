@@ -1,7 +1,7 @@
-"""Regenerate the suite, check that regenerating would change nothing, plant mistakes, or capture a module.
+"""Make the suite, check it, plant mistakes in it, write files of tensors, capture a module, or serve one.
 
-`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture runs in the
-user's environment, which is not the pinned one.
+`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture and serve run
+in the user's environment, which is not the pinned one.
 """
 
 import argparse
@@ -32,6 +32,12 @@ def parse() -> argparse.Namespace:
     command = commands.add_parser("plant", help=plant.__doc__)
     command.set_defaults(run=plant)
     command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
+    command.add_argument(
+        "--fresh", type=int, metavar="SEED", help="on new random cases, which are put there, too, in float32"
+    )
+    command = commands.add_parser("checkpoints", help=checkpoints.__doc__)
+    command.set_defaults(run=checkpoints)
+    command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
     command.add_argument(
@@ -46,6 +52,14 @@ def parse() -> argparse.Namespace:
         metavar="PATTERN",
         help="run the module once, and capture each submodule whose name matches, such as 'layers.*'",
     )
+    command = commands.add_parser("serve", help=serve.__doc__)
+    command.set_defaults(run=serve)
+    command.add_argument(
+        "target",
+        metavar="FILE.py:FACTORY",
+        help="a function, in a file or package.module, that returns the module for a case's configuration",
+    )
+    command.add_argument("folder", nargs="?", metavar="DIR", help="a case's, which difftest --once adds")
     return parser.parse_args()
 
 
@@ -79,14 +93,26 @@ def check(arguments: argparse.Namespace) -> int:
 
 def plant(arguments: argparse.Namespace) -> int:
     """Write what cases give with each known mistake, and name every mistake that no case shows."""
-    from pyref.planted import store
+    from pyref.planted import fresh, store
 
-    shown = store.write(arguments.folder)
+    if arguments.fresh is None:
+        shown = store.write(arguments.folder)
+    else:
+        shown = fresh.write(arguments.fresh, arguments.folder)
     for name, count in shown.items():
         if count == 0:
             print(f"{name}: no case shows it")
     print(f"{arguments.folder}: {len(+shown)} mistakes")
     return 0 if len(+shown) == len(shown) else 1
+
+
+def checkpoints(arguments: argparse.Namespace) -> int:
+    """Write small files of tensors by torch.save, safetensors and NumPy, for the tests of their readers."""
+    from pyref import checkpoints
+
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    checkpoints.write(arguments.folder)
+    return 0
 
 
 def capture(arguments: argparse.Namespace) -> int:
@@ -100,6 +126,14 @@ def capture(arguments: argparse.Namespace) -> int:
         where = (arguments.submodules, arguments.name, arguments.into)
         folders = submodules.capture_submodules(module, inputs, *where)
     print(*folders, sep="\n")
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve a module to difftest, with the parameters of every case loaded into it."""
+    from pyref.serve import serve
+
+    serve(arguments.target)
     return 0
 
 

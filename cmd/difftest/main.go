@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -20,7 +21,7 @@ const (
 	exitBroken  = 3 // a fixture, an output file or the harness is broken
 	exitNothing = 4 // no case was selected, or all were skipped
 
-	exitInterrupted = 130 // Ctrl-C: as a shell has it
+	exitInterrupted = 130 // Ctrl-C: as a shell has it; the report holds what was known by then
 )
 
 func main() {
@@ -29,7 +30,7 @@ func main() {
 
 // run carries out a command line and gives its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
 	return runContext(ctx, args, stdout, stderr)
@@ -79,6 +80,6 @@ func interrupted(ctx context.Context, err error) error {
 func newRoot() *cobra.Command {
 	root := testCommand()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(listCommand(), showCommand(), checkCommand(), compareCommand(), lintCommand(), mistakesCommand(), explainCommand(), reviewCommand(), versionCommand())
+	root.AddCommand(listCommand(), showCommand(), checkCommand(), exportCommand(), compareCommand(), weightsCommand(), lintCommand(), mistakesCommand(), explainCommand(), reviewCommand(), selftestCommand(), versionCommand())
 	return root
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,9 @@ import (
 	"github.com/difftest/difftest/harness/harnesstest"
 	"github.com/difftest/difftest/harness/subject"
 )
+
+// testFiles is where the files of tensors lie, whatever the working directory is.
+var testFiles, _ = filepath.Abs("../../harness/checkpoint/testdata")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"difftest": main})
@@ -32,6 +37,8 @@ func TestScripts(t *testing.T) {
 			"output":  output,
 			"replace": replace,
 			"suite":   suite,
+			"tensors": tensors,
+			"state":   state,
 		},
 	})
 }
@@ -55,7 +62,7 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	c, err := fixture.Read(fixtures.FS, args[1])
 	ts.Check(err)
-	result := subjects[args[0]].Run(c)
+	result := subjects[args[0]].Run(context.Background(), c)
 	ts.Check(result.Err)
 	write(ts, args[2], harnesstest.NPY(result.Output))
 }
@@ -64,6 +71,42 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 func suite(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
 	write(ts, "scalar.npy", harnesstest.NPY(attention.NewTensor()))
+}
+
+// tensors DIR: writes a copy of the files that the tests of their readers have.
+func tensors(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(testFiles)))
+}
+
+// state CASE FILE [CHANGE]: writes the state dict of a case as a .safetensors file, after a change to it.
+func state(ts *testscript.TestScript, _ bool, args []string) {
+	c, err := fixture.Read(fixtures.FS, args[0])
+	ts.Check(err)
+	if len(args) > 2 {
+		changes[args[2]](c.State)
+	}
+	write(ts, args[1], harnesstest.Safetensors(c.State))
+}
+
+var changes = map[string]func(attention.StateDict){
+	"swapped": func(d attention.StateDict) { d["W_Q"], d["W_K"] = d["W_K"], d["W_Q"] },
+	"renamed": func(d attention.StateDict) { d["W_P"] = d["W_Q"]; delete(d, "W_Q") },
+	"zero":    func(d attention.StateDict) { clear(d["W_V"].Data) },
+	"behind model": func(d attention.StateDict) {
+		for key, t := range maps.Clone(d) {
+			d["model.layer."+key] = t
+			delete(d, key)
+		}
+	},
+	"transposed": func(d attention.StateDict) {
+		t := d["W_O"]
+		turned := t.Clone()
+		n := t.Shape[0]
+		for i := range turned.Data {
+			turned.Data[i] = t.Data[i%n*n+i/n]
+		}
+		d["W_O"] = turned
+	},
 }
 
 // replace FILE OLD NEW: puts one text, which must be there, in the place of another.

@@ -70,7 +70,7 @@ func finish(w io.Writer, format report.Format, r *report.Report) error {
 	}
 	switch {
 	case len(r.Broken) > 0:
-		return exit(exitBroken, "broken fixtures: %d", len(r.Broken))
+		return exit(exitBroken, "broken: %d, named above", len(r.Broken))
 	case r.OK():
 		return nil
 	case r.Count(report.Fail)+r.Count(report.Error) > 0:

@@ -30,7 +30,7 @@ func TestReadmeShowsARealFailure(t *testing.T) {
 	c, err := fixture.Read(fixtures.FS, "seed/causal")
 	require.NoError(t, err)
 	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile("output.npy", harnesstest.NPY(harnesstest.Unmasked().Run(c).Output), 0o644))
+	require.NoError(t, os.WriteFile("output.npy", harnesstest.NPY(harnesstest.Unmasked().Run(t.Context(), c).Output), 0o644))
 	var stdout, stderr strings.Builder
 	require.Equal(t, exitFailed, run([]string{"check", "seed/causal", "output.npy"}, &stdout, &stderr))
 	require.Empty(t, stderr.String())

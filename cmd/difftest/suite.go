@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/fixtures"
@@ -99,20 +98,56 @@ func (s *suiteFlag) complete(_ *cobra.Command, _ []string, word string) ([]cobra
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// selectionFlags choose cases of a suite.
+type selectionFlags struct{ patterns, skip []string }
+
+func (s *selectionFlags) add(cmd *cobra.Command, suite *suiteFlag) {
+	cmd.Flags().StringArrayVar(&s.patterns, "case", nil, "only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
+	cmd.Flags().StringArrayVar(&s.skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
+	for _, flag := range []string{"case", "skip"} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, suite.complete)
+	}
+}
+
+// given says whether anything is chosen.
+func (s *selectionFlags) given() bool { return len(s.patterns)+len(s.skip) > 0 }
+
+// flags are what a command line needs to choose the same cases.
+func (s *selectionFlags) flags() string {
+	var words strings.Builder
+	for _, p := range s.patterns {
+		words.WriteString(" --case " + shellWord(p))
+	}
+	for _, p := range s.skip {
+		words.WriteString(" --skip " + shellWord(p))
+	}
+	return words.String()
+}
+
+// cases opens a suite and names the cases that are chosen.
+func (s *selectionFlags) cases(suite *suiteFlag) (fs.FS, []string, error) {
+	fsys, names, err := suite.cases()
+	if err != nil {
+		return nil, nil, err
+	}
+	selected, err := selectCases(names, s.patterns, s.skip)
+	return fsys, selected, err
+}
+
 // selectCases gives the names that some pattern selects (all without a pattern) and that no skip
 // pattern does. A pattern that selects nothing is an error: it is a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
 	for _, p := range slices.Concat(patterns, skip) {
-		if !slices.Contains(names, p) && !doublestar.ValidatePattern(p) {
+		if !slices.Contains(names, p) && !fixture.ValidPattern(p) {
 			return nil, exit(exitUsage, "pattern %q is malformed", p)
 		}
-		if !slices.ContainsFunc(names, func(name string) bool { return matches(name, p) }) {
+		if !slices.ContainsFunc(names, func(name string) bool { return fixture.Selects(p, name) }) {
 			return nil, exit(exitNothing, "%q selects no case; difftest list names them", p)
 		}
 	}
 	var selected []string
 	for _, name := range names {
-		selects := func(pattern string) bool { return matches(name, pattern) }
+		selects := func(pattern string) bool { return fixture.Selects(pattern, name) }
 		if (len(patterns) == 0 || slices.ContainsFunc(patterns, selects)) && !slices.ContainsFunc(skip, selects) {
 			selected = append(selected, name)
 		}
@@ -121,21 +156,4 @@ func selectCases(names, patterns, skip []string) ([]string, error) {
 		return nil, exit(exitNothing, "no case is selected: --skip takes every one")
 	}
 	return selected, nil
-}
-
-// matches says whether a pattern selects a case: its name, a glob of its path, in which ** crosses slashes,
-// or a plain word that is an element of the path or a hyphenated part of one.
-func matches(name, pattern string) bool {
-	if pattern == name {
-		return true
-	}
-	if strings.ContainsAny(pattern, `*?[{\/`) {
-		return doublestar.MatchUnvalidated(pattern, name)
-	}
-	for element := range strings.SplitSeq(name, "/") {
-		if strings.Contains("-"+element+"-", "-"+pattern+"-") {
-			return true
-		}
-	}
-	return false
 }

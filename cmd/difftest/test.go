@@ -1,67 +1,69 @@
 package main
 
 import (
+	"context"
+	"io/fs"
+
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/subject"
 )
 
 // testCommand is difftest itself: it runs the cases.
 func testCommand() *cobra.Command {
-	var suite suiteFlag
-	var output outputFlags
-	var patterns, skip []string
+	var flags judgeFlags
+	var child childFlags
+	var state stateFlag
 	cmd := &cobra.Command{
-		Use:   "difftest",
+		Use:   "difftest [-- CMD ARG...]",
 		Short: "Does an attention implementation compute what PyTorch computes, and if not, why not?",
 		Long: `difftest runs the built-in implementation of attention on cases that a pinned PyTorch made,
-and says of every output that is outside the noise of float32 what is wrong with it.
+and says of every output that is outside the noise of float32 what is wrong with it. Behind -- stands the command of
+another implementation, in any language, which is tested instead: it speaks the protocol of harness/protocol/README.md.
 
 Exit status: 0 all passed, 1 a case failed, 2 wrong usage, 3 a fixture is broken,
 4 no case was selected, 130 interrupted: the report holds what was known by then.`,
 		Example: `  difftest                     every case
   difftest --case causal       every case with that word in its name
   difftest --case 'mha/**'     every case below mha
+  difftest -- python mine.py   every case on another implementation
   difftest check seed/causal output.npy`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runTests(cmd, &suite, &output, patterns, skip)
+		Args: commandArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
+				return checkSubject(ctx, cmd, args, &child, &state, suite, cases)
+			}, func(name string) string {
+				return "difftest --case " + name + flags.suite.flag() + state.flag() + child.flags(args)
+			})
 		},
 	}
-	suite.add(cmd)
-	output.add(cmd)
-	cmd.Flags().StringArrayVar(&patterns, "case", nil, "run only the cases that `PATTERN` selects: a path glob with **, or a word of the name (repeatable)")
-	cmd.Flags().StringArrayVar(&skip, "skip", nil, "leave out the cases that `PATTERN` selects (repeatable)")
-	for _, flag := range []string{"case", "skip"} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, suite.complete)
-	}
+	flags.add(cmd)
+	child.add(cmd)
+	state.add(cmd)
 	return cmd
 }
 
-func runTests(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, patterns, skip []string) error {
-	format, err := output.format(cmd.OutOrStdout())
+// checkSubject runs the built-in implementation, or a command, and ends it.
+func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child *childFlags, state *stateFlag, suite fs.FS, cases []string) (*report.Report, error) {
+	dict, err := state.read(suite, cases)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fsys, names, err := suite.cases()
+	runner, end, err := child.runner(ctx, cmd, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	selected, err := selectCases(names, patterns, skip)
-	if err != nil {
-		return err
+	if dict != nil {
+		runner = subject.Loading(runner, dict)
 	}
-	ctx, done := followed(cmd)
-	r, err := harness.Check(ctx, fsys, builtIn(), selected...)
-	done()
-	if r == nil {
-		return exit(exitBroken, "%w", err)
+	r, err := harness.Check(ctx, suite, runner, cases...)
+	if endErr := end(); endErr != nil {
+		return nil, exit(exitBroken, "%w", endErr)
 	}
-	for i := range r.Results {
-		r.Results[i].Rerun = "difftest --case " + r.Results[i].Case + suite.flag()
-	}
-	return interrupted(ctx, finish(cmd.OutOrStdout(), format, r))
+	return r, err
 }
 
 // builtIn is the implementation in the package attention.

@@ -324,7 +324,8 @@ func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
 	}
-	p.Causal = func(query, key int) bool { return key <= query }
+	offset := p.Offset
+	p.Causal = func(query, key int) bool { return key <= query-offset }
 	return true
 }
 
@@ -475,7 +476,7 @@ func plus(v float64) func(float64) (s, slope float64) {
 }
 
 func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hides(p) {
+	if !hides(p) || !softmaxIsRight(p) {
 		return false
 	}
 	p.Hidden = plus(0)

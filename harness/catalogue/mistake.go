@@ -26,6 +26,10 @@ type Mistake struct {
 	// direction say something.
 	Random bool
 
+	// Lower is the arithmetic of a mistake that computes in fewer bits. Its errors are known in part
+	// alone, so that its outputs cannot be replayed: that part of them is what tells it.
+	Lower *oracle.Precision
+
 	// Plant makes the mistake: it puts new arrays in the place of those that it changes, and writes to
 	// none. It says false when the problem has nothing to get wrong so.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
@@ -50,6 +54,8 @@ const (
 	Relative Family = "relative bias"
 	Norms    Family = "qk norm"
 	Memory   Family = "cross attention"
+
+	Precision Family = "precision"
 )
 
 // Kind says what part of an implementation a mistake is in, and with that the class of a failure.
@@ -66,6 +72,8 @@ const (
 	Altered
 	// Layout: the parameters are right and numbers stand in the wrong places.
 	Layout
+	// Rounded: everything is right to fewer bits.
+	Rounded
 )
 
 // Stage is the first thing that a mistake changes.
@@ -81,8 +89,12 @@ const (
 
 // Mistakes are all of them.
 var Mistakes = slices.Concat(
-	weights, biases, files, heads, masks, scales, softmaxes, scores, rotations, caches, slopes, relatives, norms, memories,
+	weights, biases, files, heads, masks, scales, softmaxes, scores, rotations, caches, slopes, relatives, norms, memories, precisions,
 )
+
+// Replayable says whether the mistake gives one output, to rounding, so that a subject's can be held
+// against it.
+func (m Mistake) Replayable() bool { return !m.Random && m.Lower == nil }
 
 // ByID finds a mistake.
 func ByID(id string) (Mistake, bool) {

@@ -14,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 	"github.com/difftest/difftest/harness/oracle"
 )
 
@@ -51,7 +52,7 @@ func readPlanted(t *testing.T, name string) oracle.Array {
 	t.Helper()
 	data, err := os.ReadFile(plantedDir + strings.ReplaceAll(name, "/", "-") + ".npy")
 	require.NoError(t, err)
-	a, err := fixture.ParseNPY(data)
+	a, err := npy.Parse(data)
 	require.NoError(t, err)
 	values, err := a.Float64s()
 	require.NoError(t, err)

@@ -106,11 +106,16 @@ var softmaxes = []Mistake{
 	},
 }
 
-// over lets the softmax run over another dimension.
+// softmaxIsRight says whether nothing stands in its place yet: a second mistake there would undo the first.
+func softmaxIsRight(p *oracle.Problem) bool { return p.Weigh == nil && p.Axis == oracle.OverKeys }
+
+// over lets the softmax run over another dimension. A query that sees no key gives zeros: its scores of -inf
+// weigh nothing beside others.
 func over(axis oracle.Axis) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		p.Axis = axis
-		return true
+		right := softmaxIsRight(p)
+		p.Axis, p.EmptyRow = axis, attention.EmptyZero
+		return right
 	}
 }
 
@@ -126,8 +131,9 @@ func softmaxOverBatch(p *oracle.Problem, r *rand.Rand) bool {
 // score.
 func weighed(weigh func(oracle.Row) (weights, slopes []float64)) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		right := softmaxIsRight(p)
 		p.Weigh = weigh
-		return true
+		return right
 	}
 }
 
@@ -196,7 +202,7 @@ func zeroKeyAdded(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 // onlineNotRescaled weighs a key by the largest score so far, its own tile among it: later maxima
-// change the denominator alone. Only keys that are seen are in tiles.
+// change the denominator alone. Only keys that are seen are in tiles; a sink comes after them.
 func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	const tile = 4
 	if keyCount(p)+appended(p) <= tile {
@@ -204,7 +210,7 @@ func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	}
 	return weighed(func(row oracle.Row) (weights, slopes []float64) {
 		weights = softmax(row)
-		top, soFar := math.Max(slices.Max(row.Scores), row.Sink), math.Inf(-1)
+		top, soFar := slices.Max(row.Scores), math.Inf(-1)
 		for at := 0; at < len(weights); at += tile {
 			end := min(at+tile, len(weights))
 			soFar = math.Max(soFar, slices.Max(row.Scores[at:end]))

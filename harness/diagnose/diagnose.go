@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
@@ -17,7 +18,10 @@ type Diagnosis struct {
 	Structure   Structure // where it is wrong; empty when the shapes differ
 	Matches     []Match   // the mistakes, or pairs of them, that give this output; several cannot be told apart here
 	Bands       []Band    // what every mistake looks like on this case
-	Unexplained bool      // it fails, and neither a mistake nor the class says why
+	Fits        []Fit     // what least squares was asked of parameters, explanations first; nil where a mistake was found before
+	Pattern     *Pattern  // the attention weights that gave the output; nil where they cannot be recovered
+	Stage       Stage     // what they show to be wrong; "" where they show nothing
+	Unexplained bool      // it fails, and neither a mistake nor the class nor a fit says why
 }
 
 // evidence is everything that the checklist looks at.
@@ -30,11 +34,19 @@ type evidence struct {
 	visible   []int // keys that each row sees
 	structure Structure
 	matches   []Match // what a check found that looks for them
+	trace     func() oracle.Trace
+	names     [4]Parameter
+	fits      []Fit
+	fitting   *finding // what least squares found
+	pattern   *Pattern
+	stage     Stage
+	head      string // the head that alone is wrong
+	why       string // the weights cannot be recovered
 
 	reference  *Reference
 	part       part     // of the output, that mistakes are made on
 	candidates []replay // that may be the mistake
-	replays    []replay // those of them that the part sees
+	replays    []replay // those that the part sees, random ones and those of fewer bits among them
 	cut        string   // what was not tried, because ctx ended
 }
 
@@ -48,22 +60,39 @@ type part struct {
 // Reference is what outputs are held against: a problem, its truth, and what every mistake makes of
 // it, which is worked out once, when it is first asked for. It may be used from several goroutines.
 type Reference struct {
-	problem  *oracle.Problem // shared
-	truth    compare.Expected
-	sample   sample
-	mistakes []catalogue.Mistake
-	made     []*replay     // of each of them, nil: not yet
-	turn     chan struct{} // of who makes them
+	problem *oracle.Problem // shared
+	truth   compare.Expected
+	known   []catalogue.Mistake // all that are tried
+	trace   func() oracle.Trace
+	names   [4]Parameter
+	sample  sample
+	made    *made
 }
 
 // NewReference is that of a problem whose right result is the truth. Where the problem is
 // [oracle.Problem.Shared], and the truth its own, less is computed twice. Nobody may write to its arrays
 // from then on.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
+	p = p.Shared()
 	return &Reference{
-		problem: p.Shared(), truth: truth, sample: newSample(p, truth),
-		mistakes: catalogue.Mistakes, made: make([]*replay, len(catalogue.Mistakes)), turn: make(chan struct{}, 1),
+		problem: p, truth: truth, known: catalogue.Mistakes, trace: sync.OnceValue(p.Trace), sample: newSample(p, truth),
+		made: &made{mistakes: catalogue.Mistakes, replays: make([]*replay, len(catalogue.Mistakes)), turn: make(chan struct{}, 1)},
 	}
+}
+
+// Named says where a state dict has the four maps of the problem's layer, in the order of
+// [oracle.Layer.Linears].
+func (r *Reference) Named(names [4]Parameter) *Reference {
+	r.names = names
+	return r
+}
+
+// Without is a reference that does not know a mistake, as if the catalogue lacked it. It shares what was
+// worked out of the others.
+func (r *Reference) Without(id string) *Reference {
+	other := *r
+	other.known = slices.DeleteFunc(slices.Clone(r.known), func(m catalogue.Mistake) bool { return m.ID == id })
+	return &other
 }
 
 // Diagnose classifies an output of the problem. c is its comparison with the truth. The mistakes
@@ -73,7 +102,7 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	e := &evidence{ctx: ctx, problem: r.problem, truth: r.truth, got: got, c: c, reference: r}
+	e := &evidence{ctx: ctx, problem: r.problem, truth: r.truth, got: got, c: c, trace: r.trace, names: r.names, reference: r}
 	if c.SameShape() {
 		e.visible = r.problem.Visible()
 		e.structure = structure(c, e.visible)
@@ -82,6 +111,7 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 			e.part.c = compare.Outputs(r.sample.truth.Shape, e.part.got, r.sample.truth)
 		}
 		e.replay()
+		e.recoverPattern()
 	}
 	return e.conclude(checklist)
 }
@@ -90,13 +120,13 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 func (e *evidence) replay() {
 	all, missing := e.reference.replays(e.ctx)
 	if missing > 0 {
-		e.cut = fmt.Sprintf("%d of %d mistakes were not tried on this case, and no two at once", missing, len(e.reference.mistakes))
+		e.cut = fmt.Sprintf("%d of %d mistakes were not tried on this case, and no two at once", missing, len(e.reference.known))
 	}
 	for _, made := range all {
 		if made.visible() {
 			e.replays = append(e.replays, made)
 		}
-		if !made.mistake.Random && (made.visible() || e.part.partial()) {
+		if made.mistake.Replayable() && (made.visible() || e.part.partial()) {
 			e.candidates = append(e.candidates, made)
 		}
 	}
@@ -131,8 +161,12 @@ func (e *evidence) conclude(checklist []func(*evidence) *finding) Diagnosis {
 			break
 		}
 	}
-	d.Matches = e.matches
-	d.Unexplained = len(d.Matches) == 0 && (d.Class == Unclear || d.Class == MissingFeature) && e.cut == ""
+	d.Matches, d.Fits, d.Pattern, d.Stage = e.matches, e.fits, e.pattern, e.stage
+	fits := slices.ContainsFunc(d.Fits, Fit.Explains)
+	d.Unexplained = len(d.Matches) == 0 && !fits && (d.Class == Unclear || d.Class == MissingFeature) && e.cut == ""
+	if d.Unexplained {
+		d.Reasons = append(d.Reasons, e.seen()...)
+	}
 	return d
 }
 

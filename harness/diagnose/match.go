@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/harness/catalogue"
@@ -19,6 +20,7 @@ type Match struct {
 	MaxZ     float64 // the same in sigma of the replay, largest
 	Next     float64 // residual of the next mistakes, which give another output; infinite where there are none
 	Margin   float64 // Next over Residual
+	Trace    float64 // of fewer bits: cosine between the errors and those that are known of them; else 0
 }
 
 // ID joins the ids of the mistakes: "causal-missing+padding-ignored".
@@ -111,11 +113,16 @@ func distance(got, want []float64) float64 {
 
 // matches gives what was found, unless something else comes as near.
 func (s *search) matches() []Match {
+	found := s.withMargins()
+	if slices.ContainsFunc(found, func(m Match) bool { return m.Margin < minMargin }) {
+		return nil
+	}
+	return found
+}
+
+func (s *search) withMargins() []Match {
 	for i, m := range s.found {
 		s.found[i].Next, s.found[i].Margin = s.next, s.next/m.Residual
-		if s.found[i].Margin < minMargin {
-			return nil
-		}
 	}
 	return s.found
 }

@@ -75,18 +75,26 @@ func (r replay) band() Band {
 	return b
 }
 
-// replays makes every mistake that was not made before, and gives those that apply, in the order of the
-// catalogue. When ctx ends it gives what there is, and says how many mistakes are missing.
+// made is what mistakes make of a case, as far as they were made.
+type made struct {
+	mistakes []catalogue.Mistake
+	replays  []*replay     // of each of them, nil: not yet
+	turn     chan struct{} // of who makes them
+}
+
+// replays makes every mistake that was not made before, and gives those that are known and apply, in the order
+// of the catalogue. When ctx ends it gives what there is, and says how many are missing.
 func (r *Reference) replays(ctx context.Context) (all []replay, missing int) {
 	select {
-	case r.turn <- struct{}{}:
-		defer func() { <-r.turn }()
+	case r.made.turn <- struct{}{}:
+		defer func() { <-r.made.turn }()
 	case <-ctx.Done():
-		return nil, len(r.mistakes)
+		return nil, len(r.known)
 	}
 	r.makeAll(ctx)
-	for _, made := range r.made {
+	for i, made := range r.made.replays {
 		switch {
+		case !slices.ContainsFunc(r.known, func(m catalogue.Mistake) bool { return m.ID == r.made.mistakes[i].ID }):
 		case made == nil:
 			missing++
 		case made.applies():
@@ -102,15 +110,15 @@ func (r *Reference) makeAll(ctx context.Context) {
 	for _, random := range []bool{false, true} {
 		var group errgroup.Group
 		group.SetLimit(r.together())
-		for i, m := range r.mistakes {
-			if m.Random != random || r.made[i] != nil {
+		for i, m := range r.made.mistakes {
+			if m.Random != random || r.made.replays[i] != nil {
 				continue
 			}
 			group.Go(func() error {
 				if made, err := r.replay(ctx, m); err == nil {
-					r.made[i] = made
+					r.made.replays[i] = made
 				}
-				Progress{"mistakes made", int(done.Add(1)), len(r.mistakes)}.Tell(ctx)
+				Progress{"mistakes made", int(done.Add(1)), len(r.made.mistakes)}.Tell(ctx)
 				return nil
 			})
 		}

@@ -43,7 +43,7 @@ func newSample(p *oracle.Problem, truth compare.Expected) sample {
 			s.rows = append(s.rows, first+head*length+i)
 		}
 	}
-	s.truth = some(truth, s.rows)
+	s.truth = expectedIn(truth, s.rows)
 	return s
 }
 
@@ -98,15 +98,15 @@ func rowsOf(values []float64, rows []int, width int) []float64 {
 	if rows == nil {
 		return values
 	}
-	some := make([]float64, 0, len(rows)*width)
+	part := make([]float64, 0, len(rows)*width)
 	for _, row := range rows {
-		some = append(some, values[row*width:][:width]...)
+		part = append(part, values[row*width:][:width]...)
 	}
-	return some
+	return part
 }
 
-// some is what is expected in some rows; nil: all.
-func some(e compare.Expected, rows []int) compare.Expected {
+// expectedIn is what is expected in some rows; nil: all.
+func expectedIn(e compare.Expected, rows []int) compare.Expected {
 	if rows == nil {
 		return e
 	}

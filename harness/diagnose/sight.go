@@ -57,7 +57,7 @@ func (r *Reference) Sight() Sight {
 			groups = r.grouped(groups, replay)
 		}
 	}
-	for _, m := range catalogue.Mistakes {
+	for _, m := range r.known {
 		switch replay, applies := made[m.ID]; {
 		case !applies:
 			s.Absent = append(s.Absent, m)
@@ -77,7 +77,7 @@ func (r *Reference) Sight() Sight {
 
 // sees says whether a mistake shows in the sample or, where that is not all, elsewhere.
 func (r *Reference) sees(made replay) bool {
-	if made.visible() || !r.sample.partial() || made.mistake.Random {
+	if made.visible() || !r.sample.partial() || !made.mistake.Replayable() {
 		return made.visible()
 	}
 	f := r.make(made.mistake, nil, oracle.ValuesAlone)
@@ -103,7 +103,7 @@ func (r *Reference) grouped(groups []group, made replay) []group {
 	out := made.outputs[0]
 	for i := range groups {
 		g := &groups[i]
-		if made.mistake.Random || g.alike[0].Random || !(distance(out, g.first) <= near) {
+		if !made.mistake.Replayable() || !g.alike[0].Replayable() || !(distance(out, g.first) <= near) {
 			continue
 		}
 		if g.noise == nil {

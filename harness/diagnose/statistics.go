@@ -66,19 +66,37 @@ func (e *evidence) copied(row int) bool {
 	return false
 }
 
-// towards is the cosine between the output's error and a mistake's, both in sigma, in the rows of the part.
-func (p part) towards(wrong []float64) float64 {
-	var ab, aa, bb float64
-	for i, w := range p.truth.Value {
-		if s := p.truth.Sigma[i]; s > 0 {
-			a, b := (p.got[i]-w)/s, (wrong[i]-w)/s
-			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
-		}
-	}
+// towards is the cosine between an output's error and that of another result, both in sigma; 0 where
+// either has none.
+func towards(got []float64, truth, other compare.Expected) float64 {
+	ab, aa, bb := products(got, truth, other)
 	if aa == 0 || bb == 0 {
 		return 0
 	}
 	return ab / math.Sqrt(aa*bb)
+}
+
+// towards is that of the part's error and a mistake's.
+func (p part) towards(wrong []float64) float64 {
+	return towards(p.got, p.truth, compare.Expected{Value: wrong})
+}
+
+// share is how far an output went on the way from the truth to another result: 0 not at all, 1 all of it;
+// NaN where that is no way at all.
+func share(got []float64, truth, other compare.Expected) float64 {
+	ab, _, bb := products(got, truth, other)
+	return ab / bb
+}
+
+// products are those of an output's error a and another result's b, in sigma.
+func products(got []float64, truth, other compare.Expected) (ab, aa, bb float64) {
+	for i, w := range truth.Value {
+		if s := truth.Sigma[i]; s > 0 {
+			a, b := (got[i]-w)/s, (other.Value[i]-w)/s
+			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
+		}
+	}
+	return ab, aa, bb
 }
 
 // along is how far the error points in a direction of as many values, from 0 to 1.

@@ -144,7 +144,10 @@ func (r *row) score(line int) {
 			variance = (float64(e)/3+1)*roundoff*sum*sum + r.noises[n]
 		}
 		s, variance := r.pass.score(sum, variance)
-		s, variance = r.view.add(s, variance, r.head, r.index, j)
+		terms, count := r.view.terms(r.head, r.index, j)
+		for _, term := range terms[:count] {
+			s, variance = sumWith(s, variance, term.value, term.variance)
+		}
 		variance += r.Precision.stored * s * s
 		s, variance = r.masked(s, variance, r.hidden[n])
 		r.scores, r.scoreVar = append(r.scores, s), append(r.scoreVar, variance)
@@ -170,13 +173,13 @@ func (r *row) multiplyKeys(q Field) {
 // noiseOfQuery is what k² and Var k are multiplied by in the variance of q.k: the roundings of the sum that
 // grow with its terms, and what query and key carry on,
 //
-//	Σ ((E/6 + 1) q² u²/3 + Var q) k² + q² Var k
+//	Σ ((E/6 + 1) q² u²/3 + 2 roundings of q² as factors + Var q) k² + q² Var k
 func (r *row) noiseOfQuery(q Field) {
 	if !r.noise {
 		return
 	}
 	r.terms = r.terms[:0]
-	own := (float64(len(q.Value))/6 + 1) * roundoff
+	own := (float64(len(q.Value))/6+1)*roundoff + 2*r.Precision.factor
 	for i, v := range q.Value {
 		r.terms = append(r.terms, own*v*v+q.Variance[i])
 	}
@@ -282,17 +285,17 @@ func addRows(sum, weights, values []float64, stride int) {
 
 // contextSums are sums over the keys that are seen, for each feature of the context.
 type contextSums struct {
-	w, b    []float64 // p² and p'² Var s, of each key
+	w, b    []float64 // p² and the variance that errors of scores give p, of each key
 	squares []float64 // Σ p² v², and behind them Σ p² Var v
-	bSquare []float64 // Σ p'² v² Var s
-	bValue  []float64 // Σ p'² v Var s
-	p2, all float64   // Σ p², Σ p'² Var s
+	bSquare []float64 // Σ b v²
+	bValue  []float64 // Σ b v
+	p2, all float64   // Σ p², Σ b
 }
 
 // noiseOfContext is
 //
 //	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values, or
-//	        Σ p'² v² Var s               where they do not add to one
+//	        Σ p'² v² Var s               where they do not add to one, see moved
 //	      + rounding of Σ p v            T products
 //	      + Σ p² Var v
 //	      + O² rounding of Σ p           the softmax's denominator
@@ -302,8 +305,8 @@ func (r *row) noiseOfContext(out Field, values int) {
 	r.sum(values, len(out.Value))
 	s, terms := &r.sums, len(r.weights)
 	for c, sum := range out.Value {
-		others := underflow*underflow + r.sink*r.sink*sum*sum*r.sinkVar + s.squares[len(out.Value)+c] +
-			sumOfProducts(terms, sum, s.squares[c]) + r.Precision.stored*s.squares[c] +
+		others := underflow*underflow + sum*sum*r.moved(r.sink, r.sinkVar) + s.squares[len(out.Value)+c] +
+			sumOfProducts(terms, sum, s.squares[c]) + (r.Precision.stored+2*r.Precision.factor)*s.squares[c] +
 			sum*sum*(sumOfProducts(terms, 1, s.p2)+2*roundoff)
 		if others < 1e12*underflow*underflow*r.largest*float64(terms) { // elsewhere underflow is lost in it
 			others += underflow * underflow * r.sumOfSquares(values, c)
@@ -320,7 +323,7 @@ func (r *row) sum(values, width int) {
 	}
 	s.w, s.b, s.p2, s.all = s.w[:0], s.b[:0], 0, 0
 	for n, w := range r.weights {
-		b := slopes[n] * slopes[n] * r.scoreVar[n]
+		b := r.moved(slopes[n], r.scoreVar[n])
 		s.w, s.b = append(s.w, w*w), append(s.b, b)
 		s.p2, s.all = s.p2+w*w, s.all+b
 	}
@@ -354,6 +357,23 @@ func (r *row) ofScores(values, feature int, context, others float64) float64 {
 		sum += s.b[n] * off * off
 	}
 	return sum
+}
+
+// moved is the variance of a weight that an error of its score gives: p² (e^2V - 1)/2, which is p² V where
+// the error is small, and never more than all the weight there is.
+func (p *Problem) moved(slope, v float64) float64 {
+	switch {
+	case slope == 0:
+		return 0
+	case v < 0.1:
+		v = slope * slope * math.Expm1(2*v) / 2
+	default: // p² may be zero, and e^2V infinite
+		v = math.Exp(2*(math.Log(math.Abs(slope))+v))/2 - slope*slope/2
+	}
+	if p.addsToOne() {
+		return min(v, 1)
+	}
+	return v
 }
 
 // sumOfSquares is that of one feature of all values that are seen.

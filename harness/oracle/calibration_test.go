@@ -7,22 +7,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/x448/float16"
+
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/oracle"
 )
-
-// correct are implementations that differ from one another by rounding alone.
-var correct = []variant.Variant{
-	{Name: "sequential"},
-	{Name: "reversed", Dot: variant.Reversed},
-	{Name: "pairwise", Dot: variant.Pairwise},
-	{Name: "fused multiply-add in eight lanes", Dot: variant.Lanes},
-	{Name: "online softmax in tiles of 5", Tile: 5},
-	{Name: "fused scale", FusedScale: true},
-	{Name: "online, pairwise, fused scale", Dot: variant.Pairwise, Tile: 8, FusedScale: true},
-}
 
 // The noise model is calibrated: over random shapes, weights, inputs and masks no correct
 // float32 implementation is refused, and the root mean square of z over all of them stays near
@@ -44,11 +35,76 @@ func TestCalibration(t *testing.T) {
 			}
 			all := calibrate(t, family.cases, func(n int) *oracle.Problem { return family.draw(rand.New(rand.NewPCG(seed, uint64(n)))) })
 			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f",
-				family.cases, len(correct), seed, all.maxZ, all.least, all.most)
+				family.cases, len(variant.Correct), seed, all.maxZ, all.least, all.most)
 			if !(all.least >= family.least && all.most <= 1.2) {
 				t.Errorf("rms z from %.3f to %.3f, want within %g to 1.2", all.least, all.most, family.least)
 			}
 		})
+	}
+}
+
+// The noise of a declared lower precision is calibrated in the same way: correct implementations that round
+// every value, or every factor, are within it, and come near it.
+func TestCalibrationOfLowerPrecisions(t *testing.T) {
+	const seed = 20260102
+	for name, lower := range map[string]struct {
+		precision oracle.Precision
+		variant   func(variant.Variant) variant.Variant
+	}{
+		"float16":        {oracle.Float16, storing(func(x float32) float32 { return float16.Fromfloat32(x).Float32() })},
+		"bfloat16":       {oracle.BFloat16, storing(variant.BFloat16)},
+		"TensorFloat-32": {oracle.TensorFloat32, multiplying(variant.TensorFloat32)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cases := 300
+			if testing.Short() {
+				cases = 30
+			}
+			all := extremes{least: math.Inf(1)}
+			for n := range cases {
+				p := randomProblem(rand.New(rand.NewPCG(seed, uint64(n))))
+				f := p.In(lower.precision).Run()
+				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
+				for _, v := range variant.Correct {
+					c := compare.Outputs(truth.Shape, lower.variant(v).Run(p), truth)
+					if !c.OK() {
+						t.Errorf("case %d, %s: max z %.3g, rms z %.3g: false alarm", n, v.Name, c.MaxZ, c.RMSZ)
+					}
+					all.maxZ = math.Max(all.maxZ, c.MaxZ)
+					all.least, all.most = math.Min(all.least, c.RMSZ), math.Max(all.most, c.RMSZ)
+				}
+			}
+			t.Logf("largest z %.2f, rms z of a case from %.3f to %.3f", all.maxZ, all.least, all.most)
+			if !(all.least >= 0.1 && all.most <= 1.5) {
+				t.Errorf("rms z from %.3f to %.3f, want within 0.1 to 1.5", all.least, all.most)
+			}
+		})
+	}
+}
+
+func storing(round func(float32) float32) func(variant.Variant) variant.Variant {
+	return func(v variant.Variant) variant.Variant {
+		v.Store = round
+		return v
+	}
+}
+
+// multiplying rounds both factors of every product.
+func multiplying(round func(float32) float32) func(variant.Variant) variant.Variant {
+	all := func(values []float32) []float32 {
+		out := make([]float32, len(values))
+		for i, v := range values {
+			out[i] = round(v)
+		}
+		return out
+	}
+	return func(v variant.Variant) variant.Variant {
+		dot := v.Dot
+		if dot == nil {
+			dot = variant.Sequential
+		}
+		v.Dot = func(a, b []float32) float32 { return dot(all(a), all(b)) }
+		return v
 	}
 }
 
@@ -67,7 +123,7 @@ func calibrate(t *testing.T, cases int, problem func(n int) *oracle.Problem) ext
 				f := p.Run()
 				truth := compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 				e := extremes{least: math.Inf(1)}
-				for _, v := range correct {
+				for _, v := range variant.Correct {
 					c := compare.Outputs(truth.Shape, v.Run(p), truth)
 					if !c.OK() {
 						t.Errorf("case %d, %s: max z %.3g, rms z %.3g: false alarm", n, v.Name, c.MaxZ, c.RMSZ)

@@ -15,24 +15,24 @@ import (
 // not computed, may be known.
 //
 //	Var y = roundings of the sum S + Σ W² Var x + rounding of the addition of b
-//	      = (n/3 + 1) S² u²/3 + Σ W² ((n/6 + 1) x² u²/3 + Var x) + rounding of the addition of b
+//	      = (n/3 + 1) S² u²/3 + Σ W² ((n/6 + 1) x² u²/3 + rounding of the factors + Var x) + rounding of the addition of b
 func (s *pass) linear(known *memo, m Linear, x Field, rows wanted) Field {
 	y := newField(s.noise, x.Shape[0], x.Shape[1], m.Out)
 	known.product(s, y.Value, x.Value, m, rows)
 	if s.noise {
-		s.multiply(y.Variance, m.terms(x, rows), squares(m.Weight), m.In, rows)
+		s.multiply(y.Variance, m.terms(x, rows, s.Precision.ofProducts()), squares(m.Weight), m.In, rows)
 	}
 	for row := range len(y.Value) / m.Out {
 		if rows.has(row) {
 			m.finish(y.line(row))
 		}
 	}
-	return y
+	return s.Precision.linear(m, y)
 }
 
-// terms are what each W² is multiplied by: (n/6 + 1) x² u²/3 + Var x.
-func (m Linear) terms(x Field, rows wanted) []float64 {
-	own := (float64(m.In)/6 + 1) * roundoff
+// terms are what each W² is multiplied by: (n/6 + 1) x² u²/3 + rounding of the factors + Var x.
+func (m Linear) terms(x Field, rows wanted, factors float64) []float64 {
+	own := (float64(m.In)/6+1)*roundoff + factors
 	terms := make([]float64, len(x.Value))
 	for row := range len(x.Value) / m.In {
 		if !rows.has(row) {
@@ -62,14 +62,6 @@ func (m Linear) finish(y Field) {
 			y.Variance[o] += roundoff * y.Value[o] * y.Value[o]
 		}
 	}
-}
-
-func squares(values []float64) []float64 {
-	all := make([]float64, len(values))
-	for i, v := range values {
-		all[i] = v * v
-	}
-	return all
 }
 
 // multiply is y = x W^T, (rows, in) and (out, in) -> (rows, out), of the rows that are wanted. A few rows of

@@ -11,7 +11,7 @@ import (
 // Nothing that it knows may be written to. A nil memo knows nothing.
 type memo struct {
 	first     *Problem
-	precision Precision
+	precision [4]float64
 	origins   [3]origin
 	parts     [3]lockedField
 	context   lockedField
@@ -42,7 +42,7 @@ type origin struct {
 	norm                               normOrigin
 	turn, pastTurn                     *Turn
 	normLast, zeroKey                  bool
-	precision                          Precision
+	precision                          [4]float64
 }
 
 // memory is where an array stands.
@@ -85,14 +85,14 @@ func (p *Problem) origins() [3]origin {
 	}
 	for i, m := range l.Linears()[:3] {
 		o[i].weight, o[i].bias = memoryOf(m.Weight), memoryOf(m.Bias)
-		o[i].normLast, o[i].precision = l.NormLast, p.Precision
+		o[i].normLast, o[i].precision = l.NormLast, p.Precision.noise()
 	}
 	return o
 }
 
 // newMemo is that of a problem and those that are made from it.
 func newMemo(p *Problem, known *products) *memo {
-	m := &memo{first: p, precision: p.Precision, products: known}
+	m := &memo{first: p, precision: p.Precision.noise(), products: known}
 	if p.Layer != nil {
 		m.origins = p.origins()
 	}
@@ -131,7 +131,7 @@ func (s *pass) detailed(f Field) Field {
 
 // contextFor gives the context of the first problem to one that differs from it in what comes later alone.
 func (m *memo) contextFor(s *pass) (Field, bool) {
-	if m == nil || !s.late || s.Precision != m.precision {
+	if m == nil || !s.late || s.Precision.noise() != m.precision {
 		return Field{}, false
 	}
 	m.context.mu.Lock()

@@ -34,6 +34,7 @@ type Problem struct {
 	EmptyRow attention.EmptyRow
 
 	Precision Precision
+	Stored    *Precision // the result is rounded to it; nil: not
 
 	Hooks
 

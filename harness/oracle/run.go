@@ -62,10 +62,13 @@ func (s *pass) run(rows []int, keep bool) (output, weights Field) {
 		output = s.Mix(output)
 	}
 	if l := s.Layer; l != nil {
-		output = s.Precision.store(s.linear(nil, l.Output, l.merge(output, before), before))
+		output = s.linear(nil, l.Output, l.merge(output, before), before)
 	}
 	if s.Finish != nil {
 		output = s.Finish(output)
+	}
+	if s.Stored != nil {
+		output = s.Stored.rounded(output)
 	}
 	return output, weights
 }
@@ -112,25 +115,25 @@ func (s *pass) prepare(needed wanted) (q, k, v Field) {
 
 func (s *pass) queries(rows wanted) Field {
 	l := s.Layer
-	return l.place(l.split(s.linear(s.memo, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
+	return s.place(l.split(s.linear(s.memo, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
 }
 
 func (s *pass) keys(rows wanted) Field {
 	l := s.Layer
-	k := l.place(l.split(s.linear(s.memo, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
+	k := s.place(l.split(s.linear(s.memo, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
 	if s.Past != nil {
 		k = joined(l.PastTurn.rotate(s.exact(s.Past.Key)), k)
 	}
-	return l.extend(k, l.LearnedKey)
+	return s.extend(k, l.LearnedKey)
 }
 
 func (s *pass) values(rows wanted) Field {
 	l := s.Layer
-	v := l.place(l.split(s.linear(s.memo, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
+	v := s.place(l.split(s.linear(s.memo, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
 	if s.Past != nil {
 		v = joined(s.exact(s.Past.Value), v)
 	}
-	return l.extend(v, l.LearnedValue)
+	return s.extend(v, l.LearnedValue)
 }
 
 // exact is an array that was given.
@@ -142,11 +145,13 @@ func (s *pass) exact(a Array) Field {
 }
 
 // place norms and rotates queries or keys, or values where a mistake does.
-func (l *Layer) place(x Field, n *Norm, t *Turn) Field {
-	if l.NormLast {
-		return n.apply(t.rotate(x))
+func (p *Problem) place(x Field, n *Norm, t *Turn) Field {
+	norm := func(x Field) Field { return p.Precision.norm(n, x) }
+	turn := func(x Field) Field { return p.Precision.rotate(t, x) }
+	if p.Layer.NormLast {
+		return norm(turn(x))
 	}
-	return t.rotate(n.apply(x))
+	return turn(norm(x))
 }
 
 // split moves the heads before the sequence: (B, T, H*E) -> (B, H, T, E).
@@ -371,15 +376,16 @@ func joined(past, x Field) Field {
 }
 
 // extend puts learned rows and zeros behind x (B, Hk, T, E).
-func (l *Layer) extend(x Field, learned []float64) Field {
+func (p *Problem) extend(x Field, learned []float64) Field {
 	if learned != nil {
 		behind := newField(x.noisy(), x.Shape[0], x.Shape[1], 1, x.Shape[3])
 		for i := range behind.Value {
 			behind.Value[i] = learned[i%len(learned)]
 		}
+		addSquares(behind, p.Precision.learned)
 		x = joined(x, behind)
 	}
-	if l.ZeroKey {
+	if p.Layer.ZeroKey {
 		x = joined(x, newField(x.noisy(), x.Shape[0], x.Shape[1], 1, x.Shape[3]))
 	}
 	return x

@@ -77,9 +77,15 @@ func attended(scores, values []noisy) noisy {
 	}
 	for j, w := range weights {
 		off := values[j].value - out
-		carried += w * w * (off*off*variance[j] + values[j].variance)
+		carried += off*off*moved(w, variance[j]) + w*w*values[j].variance
 	}
 	return noisy{out, sum(products...) + carried + out*out*(sum(weights...)+2*r)}
+}
+
+// moved is the variance of a weight e^s: a score that is off by a normal error of that variance makes it
+// off by that of a lognormal one, to second order; all of the weight is the most.
+func moved(weight, variance float64) float64 {
+	return min(1, weight*weight*math.Expm1(2*variance)/2)
 }
 
 // linear1 has one input.
@@ -355,7 +361,7 @@ func TestVarianceOfHalfPrecision(t *testing.T) {
 				squares += w * values[j].value * w * values[j].value
 			}
 			for j, w := range weights {
-				want += w * w * (values[j].value - out) * (values[j].value - out) * variance[j]
+				want += (values[j].value - out) * (values[j].value - out) * moved(w, variance[j])
 			}
 			for _, w := range weights[:2] {
 				ww += w * w

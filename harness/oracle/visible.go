@@ -56,26 +56,34 @@ func (v *view) visible(n, i int, keys []int, hidden []bool) ([]int, []bool) {
 	return keys, hidden
 }
 
-// add adds to a score, of its own variance, the additive mask and what depends on the distance.
-func (v *view) add(s, variance float64, n, i, j int) (sum, sumVariance float64) {
+// term is something added to a score, with its own variance.
+type term struct{ value, variance float64 }
+
+// terms are what is added to a score, up to three: the additive mask, and what depends on the distance.
+func (v *view) terms(n, i, j int) (all [3]term, count int) {
 	if j >= v.keys {
-		return s, variance
+		return all, 0
+	}
+	add := func(value, variance float64) {
+		all[count] = term{value, variance}
+		count++
 	}
 	if v.bias != nil {
 		if b := v.p.Bias.Value[v.bias.place(n, i, j)]; !math.IsInf(b, -1) { // that hides the key, see sees
-			s, variance = sumWith(s, variance, b, v.p.Precision.given*b*b)
+			add(b, v.p.Precision.given*b*b)
 		}
 	}
 	head := n % v.heads
 	if v.p.Slopes != nil {
 		lost := -v.p.Slopes[head] * math.Abs(float64(v.distance(v.p.SlopeDistance, i, j)))
-		s, variance = sumWith(s, variance, lost, 2*roundoff*lost*lost)
+		add(lost, (2*roundoff+v.p.Precision.stored)*lost*lost)
 	}
 	if table := v.p.Relative; table != nil {
 		distance, reach := v.distance(v.p.RelativeDistance, i, j), len(table)/v.heads/2
-		s, variance = sumWith(s, variance, table[(min(max(distance, -reach), reach)+reach)*v.heads+head], 0)
+		learned := table[(min(max(distance, -reach), reach)+reach)*v.heads+head]
+		add(learned, v.p.Precision.learned*learned*learned)
 	}
-	return s, variance
+	return all, count
 }
 
 // distance is from a query to a key, by the positions where they stand.

@@ -14,7 +14,7 @@ import (
 // infinities are the strings "NaN", "+Inf" and "-Inf".
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
-		Version: 1, Subject: r.Subject, Suite: r.Suite,
+		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Results: make([]jsonResult, 0, len(r.Results)),
 		Broken:  make([]jsonBroken, 0, len(r.Broken)),
@@ -24,8 +24,9 @@ func JSON(w io.Writer, r *Report) error {
 		},
 	}
 	for _, c := range r.Causes {
-		m := c.Mistake
-		out.Causes = append(out.Causes, jsonCause{m.ID, m.Title, m.Fix, orEmpty(c.Failures), orEmpty(c.Contradictions)})
+		out.Causes = append(out.Causes, jsonCause{
+			c.ID, c.Title, c.Fix, c.Live, orEmpty(c.Failures), orEmpty(c.Contradictions), c.Passes, orEmpty(c.Alternatives), ruledOutJSON(c.RuledOut),
+		})
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -40,21 +41,40 @@ func JSON(w io.Writer, r *Report) error {
 }
 
 type jsonReport struct {
-	Version int          `json:"version"`
-	Subject string       `json:"subject"`
-	Suite   string       `json:"suite"`
-	Causes  []jsonCause  `json:"causes"`
-	Results []jsonResult `json:"results"`
-	Broken  []jsonBroken `json:"broken"`
-	Summary jsonSummary  `json:"summary"`
+	Version   int          `json:"version"`
+	Subject   string       `json:"subject"`
+	Precision string       `json:"precision,omitempty"` // declared; else float32
+	Suite     string       `json:"suite"`
+	Causes    []jsonCause  `json:"causes"`
+	Results   []jsonResult `json:"results"`
+	Broken    []jsonBroken `json:"broken"`
+	Summary   jsonSummary  `json:"summary"`
 }
 
 type jsonCause struct {
 	ID             string   `json:"id"`
 	Title          string   `json:"title"`
 	Fix            string   `json:"fix"`
+	Live           bool     `json:"live"` // the subject was caught at it; it is no mistake of the catalogue
 	Failures       []string `json:"failures"`
 	Contradictions []string `json:"contradictions"`
+	Passes         int      `json:"passes"`
+	Alternatives   []string `json:"alternatives"`
+
+	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+type jsonRuledOut struct {
+	ID string `json:"id"`
+	By string `json:"by"`
+}
+
+func ruledOutJSON(list []RuledOut) []jsonRuledOut {
+	out := []jsonRuledOut{}
+	for _, one := range list {
+		out = append(out, jsonRuledOut(one))
+	}
+	return out
 }
 
 type jsonBroken struct {
@@ -81,12 +101,24 @@ type jsonResult struct {
 	PyTorch     *jsonNoise      `json:"pytorch,omitempty"`
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
+	Fits        []jsonFit       `json:"fits,omitempty"`
+	Pattern     *jsonPattern    `json:"pattern,omitempty"`
+	Stage       diagnose.Stage  `json:"stage,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
+	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
+	Probes      []jsonProbe     `json:"probes"`
+	Proven      []string        `json:"proven"` // what of the probes and the load stands beside the class
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonProbe struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
 }
 
 type jsonNoise struct {
@@ -136,6 +168,26 @@ type jsonMatch struct {
 	Margin   number   `json:"margin"`
 }
 
+// jsonFit is a question: could other values of these parameters give the output?
+type jsonFit struct {
+	Freed      string   `json:"freed"`
+	Parameters []string `json:"parameters"`
+	Explains   bool     `json:"explains"`
+	Residual   number   `json:"residual"`
+	MaxZ       number   `json:"max_z"`
+	Refused    string   `json:"refused,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+}
+
+// jsonPattern holds weights by head over the whole batch, query and key.
+type jsonPattern struct {
+	HeadsPerBatch int          `json:"heads_per_batch"`
+	Recovered     [][][]number `json:"recovered"`
+	Expected      [][][]number `json:"expected"`
+	Uncertainty   [][][]number `json:"uncertainty"`
+	Findings      []string     `json:"findings"`
+}
+
 type jsonBand struct {
 	ID     string    `json:"id"`
 	Rel    [2]number `json:"rel"`
@@ -157,8 +209,8 @@ func toJSON(r Result) jsonResult {
 	d := r.Diagnosis
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
-		Matches: []jsonMatch{}, Bands: []jsonBand{}, Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.Proven), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)
@@ -170,10 +222,34 @@ func toJSON(r Result) jsonResult {
 	for _, m := range d.Matches {
 		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
 	}
+	for _, p := range r.Probes {
+		out.Probes = append(out.Probes, jsonProbe(p))
+	}
+	out.Stage = d.Stage
+	for _, f := range d.Fits {
+		out.Fits = append(out.Fits, jsonFit{f.Freed, orEmpty(f.Parameters), f.Explains(), number(f.Residual), number(f.MaxZ), f.Refused, f.Detail})
+	}
+	if p := d.Pattern; p != nil {
+		out.Pattern = &jsonPattern{p.PerBatch, heads(p, p.Recovered), heads(p, p.Expected), heads(p, p.Uncertainty), orEmpty(p.Findings)}
+	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
 	}
 	return out
+}
+
+// heads are weights by head, query and key.
+func heads(p *diagnose.Pattern, weights []float64) [][][]number {
+	all := make([][][]number, p.Heads)
+	for n := range all {
+		all[n] = make([][]number, p.Queries)
+		for i := range all[n] {
+			for _, w := range weights[(n*p.Queries+i)*p.Keys:][:p.Keys] {
+				all[n][i] = append(all[n][i], number(w))
+			}
+		}
+	}
+	return all
 }
 
 func comparisonJSON(c compare.Comparison) *jsonComparison {

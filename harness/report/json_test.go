@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -19,6 +20,13 @@ func TestJSON(t *testing.T) {
 	d.Bands[0].Rel, d.Bands[0].Gain = diagnose.Range{Min: 1, Max: 2}, diagnose.Range{Min: 3, Max: 4}
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
+	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
+	r.Results[4].Proven = []string{"later tokens reach earlier rows"}
+	r.Results[4].RuledOut = []report.RuledOut{{ID: "causal-missing", By: "a/right"}}
+	r.Causes = []report.Cause{{
+		ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.",
+		Failures: []string{"a/wrong"}, Passes: 1, Alternatives: []string{"causal-inverted"},
+	}}
 	r.Results = r.Results[3:]
 	r.Results[1].Comparison.MaxZ, r.Results[1].Comparison.RMSZ = 20, 10
 	r.Results[1].PyTorch.MaxZ, r.Results[1].PyTorch.RMSZ = 2, 0.5
@@ -31,7 +39,23 @@ func TestJSON(t *testing.T) {
   "version": 1,
   "subject": "mine",
   "suite": "PyTorch 2.15.0",
-  "causes": [],
+  "causes": [
+    {
+      "id": "causal-missing",
+      "title": "the causal mask missing",
+      "fix": "Hide later keys.",
+      "live": false,
+      "failures": [
+        "a/wrong"
+      ],
+      "contradictions": [],
+      "passes": 1,
+      "alternatives": [
+        "causal-inverted"
+      ],
+      "ruled_out": []
+    }
+  ],
   "results": [
     {
       "case": "a/crash",
@@ -40,8 +64,11 @@ func TestJSON(t *testing.T) {
       "reasons": [],
       "matches": [],
       "bands": [],
+      "ruled_out": [],
       "unexplained": false,
       "findings": [],
+      "probes": [],
+      "proven": [],
       "error": "panic: boom\nstack",
       "rerun": "difftest --case a/crash"
     },
@@ -136,9 +163,25 @@ func TestJSON(t *testing.T) {
           ]
         }
       ],
+      "ruled_out": [
+        {
+          "id": "causal-missing",
+          "by": "a/right"
+        }
+      ],
       "unexplained": true,
       "findings": [
         "the subject changes its input query"
+      ],
+      "probes": [
+        {
+          "id": "future-token",
+          "title": "later tokens reach earlier rows",
+          "text": "row 0 changes"
+        }
+      ],
+      "proven": [
+        "later tokens reach earlier rows"
       ],
       "rerun": "difftest --case a/wrong"
     }
@@ -159,6 +202,42 @@ func TestJSON(t *testing.T) {
   }
 }
 `, b.String())
+}
+
+// Fits and recovered weights stand in it with all their numbers.
+func TestJSONHoldsFitsAndPattern(t *testing.T) {
+	var b strings.Builder
+	require.NoError(t, report.JSON(&b, sampleWithFits()))
+	var got struct {
+		Results []struct {
+			Stage string
+			Fits  []struct {
+				Freed, Refused string
+				Parameters     []string
+				Explains       bool
+				Residual       any
+			}
+			Pattern struct {
+				HeadsPerBatch                    int `json:"heads_per_batch"`
+				Recovered, Expected, Uncertainty [][][]float64
+				Findings                         []string
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(b.String()), &got))
+	r := got.Results[0]
+	require.Equal(t, "scores", r.Stage)
+	require.Len(t, r.Fits, 3)
+	require.True(t, r.Fits[0].Explains)
+	require.Equal(t, []string{"q_proj.weight"}, r.Fits[0].Parameters)
+	require.False(t, r.Fits[1].Explains)
+	require.Equal(t, "+Inf", r.Fits[2].Residual)
+	require.Equal(t, "4 rows", r.Fits[2].Refused)
+	require.Equal(t, 1, r.Pattern.HeadsPerBatch)
+	require.Equal(t, [][][]float64{{{1, 0}, {0.25, 0.75}}}, r.Pattern.Recovered)
+	require.Equal(t, [][][]float64{{{1, 0}, {0.5, 0.5}}}, r.Pattern.Expected)
+	require.Equal(t, [][][]float64{{{0, 0}, {1e-7, 1e-7}}}, r.Pattern.Uncertainty)
+	require.Equal(t, []string{"a finding"}, r.Pattern.Findings)
 }
 
 func mistakes(ids ...string) []catalogue.Mistake {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
 	"github.com/difftest/difftest/harness/diagnose"
 )
@@ -15,17 +14,37 @@ import (
 // Report is the result of a run over cases.
 type Report struct {
 	Subject string
+
+	// Precision is what the subject declares to compute in: "bfloat16"; "" is float32.
+	Precision string
+
 	Suite   string  // what made the cases: "PyTorch 2.15.0"
-	Causes  []Cause // the fewest mistakes that explain all failures that have an explanation
+	Causes  []Cause // the fewest that explain all failures that have an explanation
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
 
-// Cause is a mistake that explains failures of several cases.
+// Cause is what explains failures of several cases: a mistake of the catalogue, or what a live subject
+// was caught at.
 type Cause struct {
-	Mistake        catalogue.Mistake
+	ID    string
+	Title string
+	Fix   string // what to do about it; "" where that is not known
+	Live  bool   // the subject was caught at it; it is no mistake of the catalogue
+
 	Failures       []string // cases whose failure it has part in
-	Contradictions []string // cases that pass, and would not with this mistake
+	Contradictions []string // cases that pass, and would not with it
+	Passes         int      // passing cases that could speak against it
+
+	Alternatives []string   // ids of mistakes that would do as well: no case tells them apart
+	RuledOut     []RuledOut // mistakes that would do on some of the failures
+}
+
+// RuledOut is a mistake, or two made at once, that explains a failure, and that another case speaks
+// against.
+type RuledOut struct {
+	ID string
+	By string // the case: it is right and would not be, or it is wrong in another way
 }
 
 // Verdict says how a case ended.
@@ -50,10 +69,39 @@ type Result struct {
 	PyTorch    compare.Comparison // of PyTorch's own float32 result
 	Diagnosis  diagnose.Diagnosis
 
+	RuledOut []RuledOut // matches that other cases of the run rule out; they stand behind the others
+
 	Findings []string // wrong behaviour that is not in the numbers
+	Probes   []Probe  // what a subject that was run again on a failing case was caught at
+	Proven   []string // what of that stands beside the class, a few words each
 	Err      string   // why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case
+}
+
+// Wrong says whether the output was compared and is outside the noise, and Right whether it was and is
+// not, whatever the verdict is.
+func (r Result) Wrong() bool { return r.Comparison.WantShape != nil && !r.Comparison.OK() }
+
+// Right is the reverse of [Result.Wrong] of an output that was compared.
+func (r Result) Right() bool { return r.Comparison.OK() }
+
+// RuledOutBy names the case that rules a match out; "" where none does.
+func (r Result) RuledOutBy(m diagnose.Match) string {
+	for _, out := range r.RuledOut {
+		if out.ID == m.ID() {
+			return out.By
+		}
+	}
+	return ""
+}
+
+// Probe is what a subject was caught at when it was run again with a case's inputs or parameters
+// changed.
+type Probe struct {
+	ID    string
+	Title string // a few words
+	Text  string // what was changed and what came of it
 }
 
 // Broken is a case that could not be read.

@@ -25,7 +25,7 @@ func Text(o TextOptions) Format {
 	return func(w io.Writer, r *Report) error {
 		t := &text{TextOptions: o}
 		if !o.Quiet && !o.Bare && len(r.Results) > 0 {
-			t.line("%s against %s", r.Subject, r.Suite)
+			t.line("%s%s against %s", r.Subject, declared(r.Precision), r.Suite)
 			t.gap()
 		}
 		if len(r.Results) > 1 {
@@ -37,7 +37,7 @@ func Text(o TextOptions) Format {
 		for _, b := range r.Broken {
 			t.gap()
 			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
-			t.block("fixture", strings.Split(b.Err, "\n"))
+			t.block("file", strings.Split(b.Err, "\n"))
 			t.gap()
 		}
 		if !o.Bare {
@@ -51,6 +51,14 @@ func Text(o TextOptions) Format {
 type text struct {
 	TextOptions
 	strings.Builder
+}
+
+// declared says what arithmetic the noise is of, unless it is float32.
+func declared(precision string) string {
+	if precision == "" {
+		return ""
+	}
+	return ", which declares " + precision + ","
 }
 
 // gap leaves one blank line, where something stands above it.
@@ -89,17 +97,59 @@ func (t *text) block(label string, lines []string) {
 
 // causes stand before the cases: a subject that fails many has few.
 func (t *text) causes(r *Report) {
-	for _, c := range r.Causes {
-		t.line("%s %s: %s", t.paint(red, "CAUSE"), t.paint(yellow, c.Mistake.ID), c.Mistake.Title)
-		t.block("explains", []string{fmt.Sprintf("%d of %d failures: %s", len(c.Failures), r.Count(Fail), someOf(c.Failures))})
-		against := "no case that passes"
-		if len(c.Contradictions) > 0 {
-			against = fmt.Sprintf("%d cases that pass and would not with it: %s", len(c.Contradictions), someOf(c.Contradictions))
+	wrong := 0
+	for _, result := range r.Results {
+		if result.Wrong() && result.Verdict != Known {
+			wrong++
 		}
-		t.block("against", []string{against})
-		t.block("fix", []string{c.Mistake.Fix})
+	}
+	for _, c := range r.Causes {
+		t.line("%s %s explains %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
+		t.block("what", []string{c.Title})
+		t.block("failures", []string{someOf(c.Failures)})
+		if len(c.Contradictions) > 0 {
+			t.block("passes", []string{someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere"})
+		}
+		if len(c.Alternatives) > 0 {
+			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
+		}
+		t.block("not", ruledOut(c.RuledOut))
+		if c.Fix != "" {
+			t.block("fix", []string{c.Fix})
+		}
 		t.gap()
 	}
+}
+
+func shareOf(n, all int) string {
+	switch {
+	case n == 1 && all == 1:
+		return "the failure"
+	case n == all:
+		return fmt.Sprintf("all %d failures", n)
+	}
+	return fmt.Sprintf("%d of %d failures", n, all)
+}
+
+// against says what the passing cases have against a cause.
+func (c Cause) against() string {
+	switch n := len(c.Contradictions); {
+	case n > 0:
+		return fmt.Sprintf(", but %d of the %d passes contradict it", n, c.Passes)
+	case c.Passes > 1:
+		return fmt.Sprintf(" and none of the %d passes contradicts it", c.Passes)
+	case c.Passes == 1:
+		return " and the one pass does not contradict it"
+	}
+	return "; no case passes that could contradict it"
+}
+
+func ruledOut(list []RuledOut) []string {
+	var lines []string
+	for _, out := range list {
+		lines = append(lines, fmt.Sprintf("%s, which %s rules out", out.ID, out.By))
+	}
+	return lines
 }
 
 // someOf names the first of a list.
@@ -123,7 +173,7 @@ func (t *text) result(r Result) {
 		}
 	case Skip:
 		if !t.Quiet {
-			t.line("%s %s", t.paint(yellow, "skip"), r.Case)
+			t.line("%s %s%s", t.paint(yellow, "skip"), r.Case, reason(r.Err))
 		}
 	case Known:
 		if !t.Quiet {
@@ -140,19 +190,33 @@ func (t *text) result(r Result) {
 	}
 }
 
+// reason stands behind a case, where there is one.
+func reason(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + err
+}
+
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
 	t.gap()
-	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(d)))
-	t.block("case", []string{r.Purpose})
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
-		t.block("fix", fixes(d.Matches))
+		t.block("fix", fixes(r.possible()))
+		t.block("not", ruledOut(r.RuledOut))
+		t.probes(r)
+	}
+	t.block("case", []string{r.Purpose})
+	if d.Class != diagnose.Right {
 		t.numbers(c, r.PyTorch)
 		t.elements(c)
 		t.structure(d.Structure)
+		t.pattern(d.Pattern)
 		if t.Verbose {
+			t.fits(d.Fits)
 			t.bands(d.Bands)
 		}
 	}
@@ -172,16 +236,39 @@ func fixes(matches []diagnose.Match) []string {
 	return all
 }
 
-// headline is the class and the mistakes that explain the output.
-func headline(d diagnose.Diagnosis) string {
+// headline is the class and what explains the output: what the subject was caught at, the mistakes that
+// give it, or else what other parameters would.
+func headline(r Result) string {
 	var ids []string
-	for _, m := range d.Matches {
+	for _, m := range r.possible() {
 		ids = append(ids, m.ID())
 	}
-	if len(ids) == 0 {
-		return string(d.Class)
+	for _, f := range r.Diagnosis.Fits {
+		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+			ids = append(ids, "another of "+f.Freed)
+		}
 	}
-	return string(d.Class) + ": " + strings.Join(ids, " or ")
+	words := append([]string{}, r.Proven...)
+	if len(ids) > 0 {
+		words = append(words, strings.Join(ids, " or "))
+	}
+	if len(words) == 0 {
+		return string(r.Diagnosis.Class)
+	}
+	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
+}
+
+// possible are the matches that no other case rules out.
+func (r Result) possible() []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
+}
+
+func (t *text) probes(r Result) {
+	var lines []string
+	for _, p := range r.Probes {
+		lines = append(lines, p.Text)
+	}
+	t.block("probe", lines)
 }
 
 func (t *text) numbers(c, torch compare.Comparison) {
@@ -266,6 +353,29 @@ func ranges(places []int) string {
 		return "none"
 	}
 	return strings.Join(words, ", ")
+}
+
+// pattern draws the attention weights that gave the output, beside those that should have.
+func (t *text) pattern(p *diagnose.Pattern) {
+	if p != nil {
+		t.block("weights", append(p.Picture(), p.Findings...))
+	}
+}
+
+// fits lists what other parameters would explain, and would not.
+func (t *text) fits(fits []diagnose.Fit) {
+	var lines []string
+	for _, f := range fits {
+		switch {
+		case f.Refused != "":
+			lines = append(lines, fmt.Sprintf("not asked: %s: %s", f.Freed, f.Refused))
+		case f.Holds:
+			lines = append(lines, fmt.Sprintf("residual %.2g, the output: %s", f.Residual, f.Freed))
+		default:
+			lines = append(lines, fmt.Sprintf("residual %.2g, not the output: %s", f.Residual, f.Freed))
+		}
+	}
+	t.block("freed", lines)
 }
 
 func (t *text) bands(bands []diagnose.Band) {

@@ -65,9 +65,9 @@ ERROR a/crash
   rerun     difftest --case a/crash
 
 FAIL a/wrong  unclear
-  case      Wrong.
   finding   the subject changes its input query
   why       no known mistake
+  case      Wrong.
   numbers   rel 5.52e+06, gain 5.52e+06, cosine 0.894; 50.0 % of 2 elements outside the noise
             max z 9.88e+07 (at most 16; PyTorch 1), rms z 6.98e+07 (at most 1.5; PyTorch 0.71)
   worst     [0, 1, 0]    got 12345678       want 2              allowed ±2
@@ -79,7 +79,7 @@ FAIL a/wrong  unclear
   rerun     difftest --case a/wrong
 
 BROKEN a/broken
-  fixture   a/broken/case.json: one
+  file      a/broken/case.json: one
             a/broken/case.json: two
 
 1 passed, 2 failed, 1 known, 1 skipped, 1 broken
@@ -116,7 +116,7 @@ func TestBadBehaviourOfARightOutput(t *testing.T) {
 	r.Results[0].Verdict, r.Results[0].Findings = report.Fail, []string{"answers differently"}
 	r.Results[0].Diagnosis.Class = diagnose.Right
 	text := written(t, report.TextOptions{Quiet: true}, r)
-	require.Equal(t, "FAIL a/right  match\n  case      Right.\n  finding   answers differently\n\n0 passed, 1 failed\n", text)
+	require.Equal(t, "FAIL a/right  match\n  finding   answers differently\n  case      Right.\n\n0 passed, 1 failed\n", text)
 }
 
 func TestOKNeedsAJudgedCase(t *testing.T) {
@@ -155,4 +155,100 @@ func TestFirstAndLastRowExact(t *testing.T) {
 	require.Contains(t, written(t, report.TextOptions{}, r), "first and last row exact in every batch")
 	r.Results[4].Diagnosis.Structure.FirstRowExact = false
 	require.Contains(t, written(t, report.TextOptions{}, r), "            last row exact in every batch")
+}
+
+// What a live subject was caught at stands in the first line where it says more than the class, and in
+// full below.
+func TestProbesAreWritten(t *testing.T) {
+	r := sample()
+	r.Results, r.Broken = r.Results[4:], nil
+	r.Results[0].Probes = []report.Probe{{ID: "load-no-effect", Title: "the load had no effect", Text: "other weights give the same output"}, {ID: "future-token", Title: "later tokens", Text: "row 0 changes"}}
+	text := written(t, report.TextOptions{Quiet: true}, r)
+	require.Contains(t, text, "FAIL a/wrong  unclear\n")
+	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n            row 0 changes\n")
+
+	d := &r.Results[0].Diagnosis
+	r.Results[0].Proven = []string{"the load had no effect"}
+	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
+	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
+	text = written(t, report.TextOptions{Quiet: true}, r)
+	require.Contains(t, text, "FAIL a/wrong  unclear: the load had no effect; causal-missing\n")
+	require.Contains(t, text, "  not       causal-inverted, which a/right rules out\n")
+	require.NotContains(t, text, mistakes("causal-inverted")[0].Fix)
+}
+
+func TestCausesAreWritten(t *testing.T) {
+	cause := report.Cause{ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.", Failures: []string{"a/wrong"}}
+	for _, tc := range []struct {
+		name   string
+		change func(*report.Cause)
+		want   []string
+	}{
+		{"alone", func(*report.Cause) {}, []string{
+			"CAUSE causal-missing explains 1 of 2 failures; no case passes that could contradict it\n",
+			"  what      the causal mask missing\n  failures  a/wrong\n  fix       Hide later keys.\n"}},
+		{"all", func(c *report.Cause) { c.Failures, c.Passes = []string{"a/wrong", "a/second"}, 70 },
+			[]string{"CAUSE causal-missing explains all 2 failures and none of the 70 passes contradicts it\n", "  failures  a/wrong, a/second\n"}},
+		{"one pass", func(c *report.Cause) { c.Passes = 1 }, []string{" and the one pass does not contradict it\n"}},
+		{"contradicted", func(c *report.Cause) { c.Passes, c.Contradictions = 3, []string{"a/right", "a/other"} },
+			[]string{" explains 1 of 2 failures, but 2 of the 3 passes contradict it\n", "  passes    a/right, a/other: with it they would fail, so it is not made everywhere\n"}},
+		{"not told apart", func(c *report.Cause) {
+			c.Alternatives, c.RuledOut = []string{"b", "c"}, []report.RuledOut{{ID: "d", By: "a/right"}}
+		}, []string{"  or        b, or c: no case tells them apart\n  not       d, which a/right rules out\n"}},
+		{"without a fix", func(c *report.Cause) { c.Fix = "" }, []string{"  failures  a/wrong\n\n"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := sample()
+			second := r.Results[4]
+			second.Case = "a/second"
+			c := cause
+			tc.change(&c)
+			r.Results, r.Causes = append(r.Results, second), []report.Cause{c}
+			text := written(t, report.TextOptions{Quiet: true}, r)
+			for _, want := range tc.want {
+				require.Contains(t, text, want)
+			}
+		})
+	}
+}
+
+// sampleWithFits has other parameters that explain the output, and its attention weights.
+func sampleWithFits() *report.Report {
+	r := sample()
+	r.Results, r.Broken = r.Results[4:], nil
+	d := &r.Results[0].Diagnosis
+	d.Class, d.Stage = diagnose.WrongWeights, diagnose.ScoreStage
+	d.Fits = []diagnose.Fit{
+		{Freed: "the query weight (q_proj.weight)", Parameters: []string{"q_proj.weight"}, Holds: true, Narrowest: true, Residual: 3e-7, MaxZ: 2},
+		{Freed: "the output weight (o_proj.weight)", Parameters: []string{"o_proj.weight"}, Residual: 0.4, MaxZ: 1e6},
+		{Freed: "the value weight (v_proj.weight)", Parameters: []string{"v_proj.weight"}, Refused: "4 rows", Residual: math.Inf(1), MaxZ: math.Inf(1)},
+	}
+	d.Pattern = &diagnose.Pattern{
+		Heads: 1, PerBatch: 1, Queries: 2, Keys: 2, Recovered: []float64{1, 0, 0.25, 0.75}, Expected: []float64{1, 0, 0.5, 0.5},
+		Uncertainty: []float64{0, 0, 1e-7, 1e-7}, Findings: []string{"a finding"},
+	}
+	return r
+}
+
+func TestTextDrawsRecoveredWeights(t *testing.T) {
+	text := written(t, report.TextOptions{}, sampleWithFits())
+	require.Contains(t, text, "FAIL a/wrong  wrong-weights: another of the query weight (q_proj.weight)\n")
+	require.Contains(t, text, `  weights   recovered  expected   batch 0 head 0
+            |@ |       |@ |
+            |-#|       |++|
+            a column a key, a line a query: blank 0, then . : - = + * # % @, a ninth each
+            a finding
+`)
+	require.NotContains(t, text, "freed")
+	require.Contains(t, written(t, report.TextOptions{Verbose: true}, sampleWithFits()), `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
+            residual 0.4, not the output: the output weight (o_proj.weight)
+            not asked: the value weight (v_proj.weight): 4 rows
+`)
+}
+
+// Known mistakes say more than parameters that might be others.
+func TestHeadlineNamesMistakesFirst(t *testing.T) {
+	r := sampleWithFits()
+	r.Results[0].Diagnosis.Matches = []diagnose.Match{{Mistakes: catalogue.Mistakes[:1]}}
+	require.Contains(t, written(t, report.TextOptions{}, r), "FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
 }

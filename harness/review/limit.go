@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/npy"
 )
 
 // What rounding may do; the package comment says why.
@@ -41,8 +42,8 @@ func (r *reviewer) array(file string, before, after []byte) (File, error) {
 }
 
 // parse reads a .npy file. In a suite, uint16 has one meaning: the bits of bfloat16.
-func parse(data []byte) (*fixture.Array, error) {
-	a, err := fixture.ParseNPY(data)
+func parse(data []byte) (*npy.Array, error) {
+	a, err := npy.Parse(data)
 	if err == nil && a.DType == fixture.Uint16 {
 		return a.BFloat16()
 	}
@@ -50,7 +51,7 @@ func parse(data []byte) (*fixture.Array, error) {
 }
 
 // excess says how far an array moved, in units of what rounding may do and in words.
-func (r *reviewer) excess(file string, a, b *fixture.Array) (excess float64, detail string, err error) {
+func (r *reviewer) excess(file string, a, b *npy.Array) (excess float64, detail string, err error) {
 	before, errA := a.Float64s()
 	after, errB := b.Float64s()
 	if errA != nil || errB != nil {
@@ -83,7 +84,7 @@ func (r *reviewer) excess(file string, a, b *fixture.Array) (excess float64, det
 const sameValues = "the same values in other bytes"
 
 // discrete compares arrays of other types than floating-point numbers, which no rounding moves.
-func discrete(a, b *fixture.Array) (excess float64, detail string, err error) {
+func discrete(a, b *npy.Array) (excess float64, detail string, err error) {
 	before, errA := a.Mask()
 	after, errB := b.Mask()
 	if errA != nil || errB != nil {

@@ -29,7 +29,7 @@ func measure(t fixture.DType, shape []int, before, after []float64) movement {
 	}
 	for start := 0; start < len(before); start += width {
 		row := before[start : start+width]
-		unit := ulp(t, largest(row))
+		unit := t.ULP(largest(row))
 		for i, b := range row {
 			distance := distance(b, after[start+i])
 			m.largest = math.Max(m.largest, distance)
@@ -65,24 +65,6 @@ func largest(values []float64) float64 {
 		}
 	}
 	return most
-}
-
-// formats are the stored bits of the significand and the smallest exponent of each type.
-var formats = map[fixture.DType]struct{ bits, least int }{
-	fixture.Float16:  {10, -14},
-	fixture.BFloat16: {7, -126},
-	fixture.Float32:  {23, -126},
-	fixture.Float64:  {52, -1022},
-}
-
-// ulp is the unit in the last place of a magnitude: the distance to the next number of its type.
-func ulp(t fixture.DType, v float64) float64 {
-	f := formats[t]
-	exponent := f.least
-	if v > 0 {
-		exponent = max(exponent, math.Ilogb(v))
-	}
-	return math.Ldexp(1, exponent-f.bits)
 }
 
 // norm is the root of the sum of squares.

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,26 +18,30 @@ type Result struct {
 	Output   *attention.Tensor // nil when Err is set
 	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
+	Load     Load              // what became of the state dict
 	Err      error             // it panicked, refused the case, or gave no usable output
 }
 
 // ErrNotOffered says that the subject has no implementation of the case's operation.
 var ErrNotOffered = errors.New("the subject does not offer this operation")
 
+// ErrNotRun says that the subject had no chance: the case could not be handed to it.
+var ErrNotRun = errors.New("the case could not be handed to the subject")
+
 // Run gives the subject copies of the case's inputs and parameters, twice, and returns its
-// first output.
-func (s Subject) Run(c *fixture.Case) (r Result) {
+// first output. Nothing ends it early.
+func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original := data{Inputs: c.Inputs, Options: c.Options, State: c.State}
-	given := original.clone()
-	forward, err := s.prepare(c, given)
+	original, given := dataOf(c), copied(c)
+	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return Result{Err: err}
 	}
+	r.Load = loaded
 	first, err := forward()
 	if err != nil {
 		return Result{Err: err}
@@ -47,35 +52,33 @@ func (s Subject) Run(c *fixture.Case) (r Result) {
 		return Result{Err: fmt.Errorf("second forward: %w", err)}
 	}
 	r.Findings = original.changes(given)
-	if len(r.Findings) == 0 && !(sameTensor(r.Output, second.Output) && sameTensor(r.Weights, second.Weights)) {
-		r.Findings = append(r.Findings, "a second forward on the same inputs gives another output")
+	if len(r.Findings) == 0 && !(Same(r.Output, second.Output) && Same(r.Weights, second.Weights)) {
+		r.Findings = append(r.Findings, Unsteady)
 	}
 	return r
 }
 
 // prepare makes the function that runs the case once, on the data given.
-func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), error) {
+func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
 	in := given.Inputs
 	switch {
 	case c.Op == fixture.SDPA && s.SDPA != nil:
 		return func() (attention.Outputs, error) {
 			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
 			return checked(c, attention.Outputs{Output: out}, err)
-		}, nil
+		}, Load{}, nil
 	case c.Op != fixture.MultiHead || s.MHA == nil:
-		return nil, ErrNotOffered
+		return nil, Load{}, ErrNotOffered
 	}
 	m, err := s.MHA(c.Layer)
 	if err != nil {
-		return nil, fmt.Errorf("make the layer: %w", err)
+		return nil, Load{}, fmt.Errorf("make the layer: %w", err)
 	}
-	if _, err := m.LoadStateDict(given.State, attention.Strict); err != nil {
-		return nil, fmt.Errorf("load the state dict: %w", err)
-	}
+	loaded, err := load(m, given.State, c.State, s.Precision)
 	return func() (attention.Outputs, error) {
 		out, err := m.Forward(in)
 		return checked(c, out, err)
-	}, nil
+	}, loaded, err
 }
 
 // checked refuses outputs that are missing or do not hold what their shape claims. Weights that the
@@ -101,6 +104,13 @@ type data struct {
 	Options attention.SDPAOptions
 	State   attention.StateDict
 }
+
+func dataOf(c *fixture.Case) data {
+	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
+}
+
+// copied is the data of a case that a subject may have for its own.
+func copied(c *fixture.Case) data { return dataOf(c).clone() }
 
 // tensors and masks are those of the data, by what they are called.
 func (d *data) tensors() map[string]**attention.Tensor {
@@ -147,7 +157,7 @@ func (d data) changes(now data) []string {
 	}
 	is, was := now.tensors(), d.tensors()
 	for _, name := range slices.Sorted(maps.Keys(was)) {
-		note(sameTensor(*was[name], *is[name]), "its "+name)
+		note(Same(*was[name], *is[name]), "its "+name)
 	}
 	isMask, wasMask := now.masks(), d.masks()
 	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
@@ -155,13 +165,16 @@ func (d data) changes(now data) []string {
 	}
 	note(slices.Equal(slices.Sorted(maps.Keys(d.State)), slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range slices.Sorted(maps.Keys(d.State)) {
-		note(sameTensor(d.State[key], now.State[key]), "the state dict it loads: "+key)
+		note(Same(d.State[key], now.State[key]), "the state dict it loads: "+key)
 	}
 	return findings
 }
 
-// sameTensor compares shapes and bits, so that NaN equals itself.
-func sameTensor(a, b *attention.Tensor) bool {
+// Unsteady is the finding that two runs on the same inputs differ.
+const Unsteady = "a second forward on the same inputs gives another output"
+
+// Same compares shapes and bits, so that NaN equals itself.
+func Same(a, b *attention.Tensor) bool {
 	if a == nil || b == nil {
 		return a == b
 	}

@@ -60,7 +60,7 @@ func subjectOf(l layer) subject.Subject {
 func TestRunGivesTheOutput(t *testing.T) {
 	for _, name := range []string{"mha/padding", "sdpa/float-mask"} {
 		c := readCase(t, name)
-		r := subject.Subject{SDPA: attention.SDPA, MHA: subjectOf(layer{}).MHA}.Run(c)
+		r := subject.Subject{SDPA: attention.SDPA, MHA: subjectOf(layer{}).MHA}.Run(t.Context(), c)
 		require.NoError(t, r.Err)
 		require.Empty(t, r.Findings)
 		require.Equal(t, c.Output.Shape, r.Output.Shape)
@@ -88,7 +88,7 @@ func TestRunFindsBadBehaviour(t *testing.T) {
 		}, []string{"a second forward on the same inputs gives another output"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := subjectOf(layer{after: tc.after}).Run(readCase(t, "mha/padding"))
+			r := subjectOf(layer{after: tc.after}).Run(t.Context(), readCase(t, "mha/padding"))
 			require.NoError(t, r.Err)
 			require.Equal(t, tc.want, r.Findings)
 		})
@@ -100,7 +100,7 @@ func TestRunKeepsTheFirstOutput(t *testing.T) {
 	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
 		shared.Data[0]++
 		return shared, nil
-	}}).Run(readCase(t, "mha/padding"))
+	}}).Run(t.Context(), readCase(t, "mha/padding"))
 	require.Equal(t, float32(1), r.Output.Data[0])
 	require.Equal(t, []string{"a second forward on the same inputs gives another output"}, r.Findings)
 }
@@ -108,7 +108,7 @@ func TestRunKeepsTheFirstOutput(t *testing.T) {
 func TestNaNIsTheSameNaN(t *testing.T) {
 	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
 		return &attention.Tensor{Shape: []int{1}, Data: []float32{float32(math.NaN())}}, nil
-	}}).Run(readCase(t, "mha/padding"))
+	}}).Run(t.Context(), readCase(t, "mha/padding"))
 	require.NoError(t, r.Err)
 	require.Empty(t, r.Findings)
 }
@@ -139,12 +139,12 @@ func TestRunReportsErrors(t *testing.T) {
 		{"not offered", subject.Subject{SDPA: attention.SDPA}, subject.ErrNotOffered.Error()},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := tc.subject.Run(readCase(t, "mha/padding"))
+			r := tc.subject.Run(t.Context(), readCase(t, "mha/padding"))
 			require.ErrorContains(t, r.Err, tc.want)
 			require.Nil(t, r.Output)
 		})
 	}
-	require.ErrorIs(t, subject.Subject{}.Run(readCase(t, "sdpa/causal")).Err, subject.ErrNotOffered)
+	require.ErrorIs(t, subject.Subject{}.Run(t.Context(), readCase(t, "sdpa/causal")).Err, subject.ErrNotOffered)
 }
 
 // A subject cannot reach the case itself, whatever it does.
@@ -156,7 +156,7 @@ func TestRunProtectsTheCase(t *testing.T) {
 		clear(o.Bias.Data)
 		clear(q.Data)
 		return out, err
-	}}.Run(c)
+	}}.Run(t.Context(), c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"the subject changes its input query", "the subject changes its option bias"}, r.Findings)
 	require.True(t, before.Data[0] == c.Options.Bias.Data[0] && c.Inputs.Query.Data[0] != 0)
@@ -165,7 +165,7 @@ func TestRunProtectsTheCase(t *testing.T) {
 func TestRunProtectsTheMasksOfALayer(t *testing.T) {
 	c := *readCase(t, "mha/padding")
 	c.Inputs.Block = attention.NewMask(9, 9)
-	r := subjectOf(layer{after: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(&c)
+	r := subjectOf(layer{after: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(t.Context(), &c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"the subject changes its mask block"}, r.Findings)
 	require.False(t, c.Inputs.Block.Data[3])
@@ -177,7 +177,7 @@ func TestRunProtectsTheMaskOfSDPA(t *testing.T) {
 		out, err := attention.SDPA(q, k, v, o)
 		o.Allow.Data[0] = !o.Allow.Data[0]
 		return out, err
-	}}.Run(c)
+	}}.Run(t.Context(), c)
 	require.NoError(t, r.Err)
 	require.Len(t, r.Findings, 1) // changed twice is as it was, but the second output is another
 }

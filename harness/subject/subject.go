@@ -3,8 +3,30 @@
 package subject
 
 import (
+	"context"
+
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/fixture"
 )
+
+// Runner is an implementation under test, wherever it runs: a [Subject] in this process, or a child
+// process in any language.
+type Runner interface {
+	// About says who is being tested. It does not change while cases run.
+	About() About
+	// Run gives the implementation one case. It ends early when ctx does, with ctx's error. It may be called from as many goroutines as About says.
+	Run(ctx context.Context, c *fixture.Case) Result
+
+	Live
+}
+
+// About is what a report says of an implementation.
+type About struct {
+	Name      string
+	Precision Precision // declared; the zero value is float32
+	Known     []Known   // cases that fail
+	Jobs      int       // how many cases it can run at once; 0 is one
+}
 
 // Subject is an implementation under test. A nil maker means that it does not offer that
 // operation: its cases are skipped and counted.
@@ -17,12 +39,34 @@ type Subject struct {
 	// MHA makes a layer; every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
-	// Known lists the cases that fail, each with the reason. A known failure that passes fails.
-	Known map[string]string
+	// Precision is what the implementation computes in where that is less than float32.
+	Precision Precision
+
+	// Known lists the cases that fail. A known failure that passes fails.
+	Known []Known
+}
+
+// Known is a failure that is expected.
+type Known struct {
+	Cases  string // the case, or a pattern that selects several: "mha/**", "left-padding"
+	Cause  string // id of the mistake that it fails with; "" is any
+	Reason string
+}
+
+// About says who the subject is. It runs one case at a time.
+func (s Subject) About() About {
+	return About{Name: s.Name, Precision: s.Precision, Known: s.Known}
 }
 
 // Module is a multi-head attention layer. *attention.MultiHead is one.
 type Module interface {
 	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
 	Forward(attention.Inputs) (attention.Outputs, error)
+}
+
+// StateDicter is a module that says which parameters it holds, under the names and in the shapes in
+// which it loads them, as torch.nn.Module.state_dict does. It is optional: where a module is one,
+// every load is read back. An empty state dict says nothing.
+type StateDicter interface {
+	StateDict() attention.StateDict
 }

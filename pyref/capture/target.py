@@ -1,9 +1,9 @@
-"""What the command is told to capture: FILE.py:FACTORY or package.module:FACTORY."""
+"""What the command is told to capture or to serve: FILE.py:FACTORY or package.module:FACTORY."""
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -12,16 +12,21 @@ import torch
 
 def load(target: str) -> tuple[torch.nn.Module, Mapping[str, object]]:
     """Call the factory, and return the module and the inputs that it makes."""
-    source, separator, factory = target.rpartition(":")
-    if not separator or not source or not factory:
-        raise ValueError(f"{target!r}: want FILE.py:FACTORY or package.module:FACTORY")
-    made = getattr(imported(source), factory, None)
-    if not callable(made):
-        raise ValueError(f"{source} has no function {factory}")
-    match made():
+    match factory(target)():
         case (torch.nn.Module() as module, dict() as inputs):
             return module, inputs
     raise ValueError(f"{target} returns something else than a module and a dict of forward's arguments")
+
+
+def factory(target: str) -> Callable:
+    """Return the function that a target names."""
+    source, separator, name = target.rpartition(":")
+    if not separator or not source or not name:
+        raise ValueError(f"{target!r}: want FILE.py:FACTORY or package.module:FACTORY")
+    made = getattr(imported(source), name, None)
+    if not callable(made):
+        raise ValueError(f"{source} has no function {name}")
+    return made
 
 
 def imported(source: str) -> ModuleType:

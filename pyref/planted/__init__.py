@@ -12,6 +12,7 @@ from pyref.planted import (
     masks,
     memories,
     norms,
+    precisions,
     relatives,
     rotations,
     scales,
@@ -36,5 +37,6 @@ FAMILIES = {
     "relatives": relatives.MISTAKES,
     "norms": norms.MISTAKES,
     "memories": memories.MISTAKES,
+    "precisions": precisions.MISTAKES,
 }
 MISTAKES = {name: mistake for family in FAMILIES.values() for name, mistake in family.items()}

@@ -31,7 +31,7 @@ def turned(plain: PlainAttention, sign: int) -> Wrong:
     """Rotate the keys in the cache by their positions, forwards or backwards."""
     if plain.rope is None or plain.P == 0:
         return None
-    angles = plain.angles(sign * torch.arange(plain.P, dtype=torch.float64))
+    angles = plain.angles(sign * torch.arange(plain.P, dtype=plain.dtype))
     return plain.changed(past_key=plain.turn(plain.past_key, angles))
 
 

@@ -61,7 +61,7 @@ def output_weight_column_major(plain: PlainAttention) -> Wrong:
 
 def weights_bfloat16_as_float16(plain: PlainAttention) -> Wrong:
     """Read the bits of bfloat16 weights as those of float16."""
-    return reread(plain, lambda weight: weight.bfloat16().view(torch.float16).double())
+    return reread(plain, lambda weight: weight.bfloat16().view(torch.float16).to(weight.dtype))
 
 
 def weights_shifted_by_a_row(plain: PlainAttention) -> Wrong:

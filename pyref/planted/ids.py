@@ -205,4 +205,15 @@ IDS = {
         "memory-is-query",
         "memory-value-is-query",
     ),
+    "precisions": (
+        "precision-float16",
+        "precision-bfloat16",
+        "precision-tf32",
+        "weights-float16",
+        "weights-bfloat16",
+        "weights-int8",
+        "weights-int8-per-tensor",
+        "output-float16",
+        "output-bfloat16",
+    ),
 }

@@ -169,17 +169,17 @@ def mask_multiplied(plain: PlainAttention) -> Wrong:
 
 def mask_added_as_one(plain: PlainAttention) -> Wrong:
     """Add the mask, one where a key is seen."""
-    return hidden_as(plain, lambda scores, seen: scores + seen.double())
+    return hidden_as(plain, lambda scores, seen: scores + seen.to(scores.dtype))
 
 
 def mask_added_as_one_inverted(plain: PlainAttention) -> Wrong:
     """Add the mask, one where a key is hidden."""
-    return hidden_as(plain, lambda scores, seen: scores + (~seen).double())
+    return hidden_as(plain, lambda scores, seen: scores + (~seen).to(scores.dtype))
 
 
 def mask_minus_ten(plain: PlainAttention) -> Wrong:
     """Hide by taking ten away."""
-    return hidden_as(plain, lambda scores, seen: scores - 10 * (~seen).double())
+    return hidden_as(plain, lambda scores, seen: scores - 10 * (~seen).to(scores.dtype))
 
 
 def mask_finite(plain: PlainAttention) -> Wrong:

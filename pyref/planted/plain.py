@@ -1,4 +1,4 @@
-"""Attention in plain steps, each of which a mistake can take the place of: PyTorch, float64, nothing fused.
+"""Attention in plain steps, each of which a mistake can take the place of: PyTorch, nothing fused.
 
 It shares nothing with the rest of pyref, which goes through PyTorch's own functions, and nothing with Go.
 """
@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 from types import MethodType
 
-from pyref.case import Arrays, Operation
+from pyref.case import Arrays, Operation, Precision
 from pyref.convert import to_torch
 from pyref.pinned import torch
 from pyref.planted.state import INPUTS, Parameters, separated
@@ -63,6 +63,9 @@ class PlainAttention:
     def changed(self, **parts: object) -> "PlainAttention":
         """Return a copy with other fields or steps; a step is a function of the copy, as a method is."""
         copied = copy.copy(self)
+        for name, step in vars(self).items():
+            if isinstance(step, MethodType):  # of an earlier change: it belongs to the copy now
+                setattr(copied, name, MethodType(step.__func__, copied))
         for name, part in parts.items():
             if not hasattr(self, name):
                 raise AttributeError(f"{name}, want a field or a step of PlainAttention")
@@ -80,6 +83,11 @@ class PlainAttention:
     def rope_with(self, **fields: object) -> "PlainAttention":
         """Return a copy with other rotary positions."""
         return self.changed(rope=replace(self.rope, **fields))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.query.dtype
 
     @property
     def is_layer(self) -> bool:
@@ -188,7 +196,7 @@ class PlainAttention:
 
     def positions(self, x: torch.Tensor, role: str) -> torch.Tensor:
         """Return the positions of new tokens: (T), or (H, T) if they depend on the head."""
-        return torch.arange(self.P, self.P + x.shape[-2], dtype=torch.float64)
+        return torch.arange(self.P, self.P + x.shape[-2], dtype=self.dtype)
 
     def angles(self, positions: torch.Tensor) -> torch.Tensor:
         """Return the angle of each pair at each position."""
@@ -196,7 +204,7 @@ class PlainAttention:
 
     def exponents(self) -> torch.Tensor:
         """Return by which power of the base each pair turns more slowly than the first."""
-        return torch.arange(0, self.rope.dim, 2, dtype=torch.float64) / self.rope.dim
+        return torch.arange(0, self.rope.dim, 2, dtype=self.dtype) / self.rope.dim
 
     def turn(self, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
         """Rotate the pairs of the first features; the rest stays."""
@@ -252,7 +260,7 @@ class PlainAttention:
 
     def added(self) -> torch.Tensor:
         """Return what is added to the scores (B or 1, H or 1, L, S)."""
-        added = torch.zeros(1, 1, self.L, self.S, dtype=torch.float64)
+        added = torch.zeros(1, 1, self.L, self.S, dtype=self.dtype)
         if self.bias is not None:
             added = added + self.bias_added()
         if self.alibi:
@@ -267,7 +275,7 @@ class PlainAttention:
 
     def slopes(self) -> torch.Tensor:
         """Return ALiBi's slopes (H)."""
-        return torch.tensor(slopes(self.H), dtype=torch.float64)
+        return torch.tensor(slopes(self.H), dtype=self.dtype)
 
     def distance(self) -> torch.Tensor:
         """Return (L, S): by how many positions a key comes after a query."""
@@ -364,12 +372,14 @@ def slopes(H: int) -> list[float]:
     return series + finer[: H - n]
 
 
-def plain(operation: Operation, inputs: Arrays, parameters: Arrays) -> PlainAttention:
-    """Return the attention of a case as its case.json describes it."""
-    config, tensors = operation.config, to_torch(inputs, "float64")
+def plain(
+    operation: Operation, inputs: Arrays, parameters: Arrays, precision: Precision = "float64"
+) -> PlainAttention:
+    """Return the attention of a case as its case.json describes it, to be computed in a precision."""
+    config, tensors = operation.config, to_torch(inputs, precision)
     if operation.name == "multi_head_attention":
         prefix = config.get("prefix", "")
-        state = {name.removeprefix(prefix): x for name, x in to_torch(parameters, "float64").items()}
+        state = {name.removeprefix(prefix): x for name, x in to_torch(parameters, precision).items()}
         return layer(config, tensors, state)
     return function(config, tensors)
 

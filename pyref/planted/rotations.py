@@ -125,7 +125,7 @@ def rope_position_is_head(plain: PlainAttention) -> Wrong:
     """Take the position from the axis of the heads."""
 
     def positions(self: PlainAttention, x: Tensor, role: str) -> Tensor:
-        return torch.arange(x.shape[1], dtype=torch.float64)[:, None]
+        return torch.arange(x.shape[1], dtype=self.dtype)[:, None]
 
     return None if plain.rope is None else plain.changed(positions=positions)
 
@@ -198,7 +198,7 @@ def rope_tables_bfloat16(plain: PlainAttention) -> Wrong:
     """Keep cosine and sine in bfloat16."""
 
     def tables(self: PlainAttention, angles: Tensor) -> tuple[Tensor, Tensor]:
-        return angles.cos().bfloat16().double(), angles.sin().bfloat16().double()
+        return tuple(table.bfloat16().to(self.dtype) for table in (angles.cos(), angles.sin()))
 
     return None if plain.rope is None else plain.changed(tables=tables)
 

@@ -28,7 +28,7 @@ def alibi_slopes_not_power_of_two(plain: PlainAttention) -> Wrong:
     """Use the formula for powers of two for a number of heads that is none."""
     if not plain.alibi or math.log2(plain.H).is_integer():
         return None
-    return sloped(plain, 2 ** (-8 * torch.arange(1, plain.H + 1, dtype=torch.float64) / plain.H))
+    return sloped(plain, 2 ** (-8 * torch.arange(1, plain.H + 1, dtype=plain.dtype) / plain.H))
 
 
 def alibi_slopes_off_by_one(plain: PlainAttention) -> Wrong:
@@ -37,7 +37,7 @@ def alibi_slopes_off_by_one(plain: PlainAttention) -> Wrong:
         return None
     n = 2 ** int(math.log2(plain.H))
     ratios = [2 ** (8 / n)] * n + [2 ** (8 / (2 * n))] * (plain.H - n)
-    return sloped(plain, plain.slopes() * torch.tensor(ratios, dtype=torch.float64))
+    return sloped(plain, plain.slopes() * torch.tensor(ratios, dtype=plain.dtype))
 
 
 def alibi_past_ignored(plain: PlainAttention) -> Wrong:

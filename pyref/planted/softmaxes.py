@@ -17,7 +17,7 @@ def normalised_over(plain: PlainAttention, *axes: int) -> Wrong:
 
     def softmax(self: PlainAttention, scores: Tensor) -> Tensor:
         logits = self.with_sink(scores)
-        parts = (logits - logits.max()).exp()
+        parts = (logits - logits.amax(axes, keepdim=True)).exp()
         return (parts / parts.sum(axes, keepdim=True)).nan_to_num()[..., : scores.shape[-1]]
 
     return plain.changed(softmax=softmax)
@@ -65,7 +65,8 @@ def weights_uniform(plain: PlainAttention) -> Wrong:
     """Weigh every key that is seen the same."""
 
     def attend(self: PlainAttention, scores: Tensor, seen: Tensor) -> Tensor:
-        return seen.double() / seen.sum(-1, keepdim=True).clamp(min=1)
+        weights = seen.to(self.dtype) / seen.sum(-1, keepdim=True)
+        return weights.nan_to_num() if self.empty_row == "zero" else weights
 
     return plain.changed(attend=attend)
 
@@ -76,7 +77,7 @@ def weights_identity(plain: PlainAttention) -> Wrong:
         return None
 
     def attend(self: PlainAttention, scores: Tensor, seen: Tensor) -> Tensor:
-        own = torch.eye(self.L, scores.shape[-1], dtype=torch.float64).roll(self.offset, dims=1)
+        own = torch.eye(self.L, scores.shape[-1], dtype=self.dtype).roll(self.offset, dims=1)
         return own.expand_as(scores)
 
     return plain.changed(attend=attend)
@@ -116,7 +117,9 @@ def online_softmax_not_rescaled(plain: PlainAttention) -> Wrong:
         for last in range(int(tile.max()) + 1):
             running = scores.masked_fill(tile > last, -math.inf).max(-1, keepdim=True).values
             weights = torch.where(tile == last, (scores - running).exp() / denominator, weights)
-        return weights.masked_fill(~visible, 0)
+        weights = weights.masked_fill(~visible, 0)
+        blank = ~visible.any(-1, keepdim=True)
+        return weights if self.empty_row == "zero" else weights.masked_fill(blank, math.nan)
 
     return plain.changed(softmax=softmax) if plain.S + plain.extras > TILE else None
 

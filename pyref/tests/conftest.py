@@ -1,11 +1,13 @@
-"""The suite under test, made once."""
+"""What is made once for all tests: the suite under test, and the command."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pyref import suite
 from pyref.table import CASES
+from pyref.tests.support import ROOT, Command, needs
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +16,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "fixtures"
     suite.generate(CASES, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def difftest(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Return the command, built from this tree."""
+    program = tmp_path_factory.mktemp("command") / "difftest"
+    subprocess.run([needs("go"), "build", "-o", str(program), "./cmd/difftest"], cwd=ROOT, check=True)
+    return Command(program)

@@ -1,9 +1,11 @@
-"""What several test files need: where things are, how to run pyref as a user does, and folders as values."""
+"""What several test files need: where things are, how to run things as a user does, and folders as values."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,45 @@ def contents(folder: Path) -> dict[str, bytes]:
 def record(suite: Path, name: str) -> dict:
     """Return a case's case.json."""
     return json.loads((suite / name / "case.json").read_text())
+
+
+def needs(program: str) -> str:
+    """Return the path of a program, and skip the test where this machine has none; .ci/run installs it."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command difftest."""
+
+    program: Path
+
+    def printed(self, *arguments: str | Path, **variables: str) -> str:
+        """Run difftest at the root of the repository and return what it prints."""
+        result = subprocess.run(
+            [self.program, *arguments], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
+        )
+        assert result.returncode in (0, 1), result.stderr
+        return result.stdout
+
+    def report(self, *arguments: str | Path, **variables: str) -> dict:
+        """Run difftest and return its report."""
+        return json.loads(self.printed("--json", *arguments, **variables))
+
+    def verdicts(self, *arguments: str | Path, **variables: str) -> dict[str, str]:
+        """Run difftest and return each case's verdict: "pass", "skip: REASON", "fail: causal-missing"."""
+        return {case["case"]: verdict(case) for case in self.report(*arguments, **variables)["results"]}
+
+
+def verdict(case: dict) -> str:
+    """Return a verdict with its reason, with the names of mistakes, or with the class where it has none."""
+    names = " or ".join(match["id"] for match in case["matches"]) or case.get("class")
+    details = {"skip": case.get("error"), "error": case.get("error"), "fail": names}
+    word = case["verdict"]
+    return f"{word}: {details[word].removeprefix(NOT_OFFERED)}" if word in details else word
+
+
+NOT_OFFERED = "the subject does not offer this operation: "

@@ -23,6 +23,7 @@ EQUIVALENT = {
     ("output-weight-transposed", "output-weight-column-major"): "so is a square output weight",
     ("key-weight-zero", "weights-uniform"): "keys that are all the same bias give each query equal scores",
     ("rope-other-style", "rope-weights-permuted-twice"): "pairs move to the other style's places, no cache",
+    ("precision-float16", "precision-tf32"): "both round what a function is given to 11 bits",
 }
 
 

@@ -27,6 +27,7 @@ func (m masks) hidden(head, i, j int) bool {
 	p, distance := m.p, j-i-m.p.Offset
 	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
 		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
+		p.Filler != nil && p.Filler.Data[m.at(p.Filler.Shape, head, i, j)] ||
 		p.Padding != nil && p.Padding.Data[head/m.perBatch*m.keys+j] {
 		return true
 	}
@@ -47,11 +48,18 @@ func (m masks) added(head, i, j int) float32 {
 	}
 	distance := j - i - m.p.Offset
 	if m.p.Slopes != nil {
-		away := float32(max(distance, -distance))
+		along := distance
+		if m.p.SlopeDistance != nil {
+			along = m.p.SlopeDistance(i+m.p.Offset, j)
+		}
+		away := float32(max(along, -along))
 		sum -= float32(m.p.Slopes[head%m.perBatch]) * away
 	}
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2
+		if m.p.RelativeDistance != nil {
+			distance = m.p.RelativeDistance(i+m.p.Offset, j)
+		}
 		clipped := middle + distance
 		if clipped < 0 {
 			clipped = 0
@@ -62,6 +70,15 @@ func (m masks) added(head, i, j int) float32 {
 		sum += float32(m.p.Relative[clipped*m.perBatch+head%m.perBatch])
 	}
 	return sum
+}
+
+// valueless are the scores of a head that have no value: its sink's, and those of keys of zeros.
+func (m masks) valueless(head int) []float32 {
+	scores := make([]float32, m.p.ZeroKeys)
+	if m.p.Sinks != nil {
+		scores = append(scores, float32(m.p.Sinks[head%m.perBatch]))
+	}
+	return scores
 }
 
 // at finds a score in a mask of the given shape.

@@ -39,6 +39,19 @@ func Lanes(a, b []float32) float32 {
 	return (lanes[0] + lanes[4]) + (lanes[1] + lanes[5]) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
 }
 
+// Chunks adds n parts of the sum by themselves, as threads do, and then what they have.
+func Chunks(n int) func(a, b []float32) float32 {
+	return func(a, b []float32) float32 {
+		var sum float32
+		share := max(1, (len(a)+n-1)/n)
+		for at := 0; at < len(a); at += share {
+			end := min(at+share, len(a))
+			sum += Sequential(a[at:end], b[at:end])
+		}
+		return sum
+	}
+}
+
 // BFloat16 rounds to the nearest bfloat16, ties to even.
 func BFloat16(x float32) float32 { return toBits(x, 16) }
 

@@ -1,0 +1,94 @@
+package checkpoint
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+)
+
+// view says where the elements of a tensor lie in a storage, counted in elements.
+type view struct {
+	offset         int
+	shape, strides []int
+}
+
+// check says whether every element lies inside a storage.
+func (v view) check(elements int) error {
+	n, err := attention.Size(v.shape)
+	if err != nil {
+		return err
+	}
+	if len(v.strides) != len(v.shape) {
+		return fmt.Errorf("shape %s has other dimensions than strides %s", attention.FormatShape(v.shape), attention.FormatShape(v.strides))
+	}
+	if v.offset < 0 || slices.ContainsFunc(v.strides, func(s int) bool { return s < 0 }) {
+		return fmt.Errorf("offset %d or strides %s are negative", v.offset, attention.FormatShape(v.strides))
+	}
+	if n == 0 {
+		return nil
+	}
+	left := elements - 1 - v.offset // between the first element and the end
+	for d, stride := range v.strides {
+		if left >= 0 && stride > 0 && v.shape[d]-1 > left/stride {
+			left = -1
+		}
+		if left >= 0 {
+			left -= (v.shape[d] - 1) * stride
+		}
+	}
+	if left < 0 {
+		return fmt.Errorf("shape %s with offset %d and strides %s reaches beyond a storage of %d elements",
+			attention.FormatShape(v.shape), v.offset, attention.FormatShape(v.strides), elements)
+	}
+	return nil
+}
+
+// gather puts the elements, of size bytes each, in row-major order. The view has been checked.
+func (v view) gather(storage []byte, size int) []byte {
+	n, _ := attention.Size(v.shape)
+	if n == 0 {
+		return nil
+	}
+	if v.contiguous() {
+		return storage[v.offset*size : (v.offset+n)*size]
+	}
+	out := make([]byte, 0, n*size)
+	index, from := make([]int, len(v.shape)), v.offset
+	for range n {
+		out = append(out, storage[from*size:(from+1)*size]...)
+		for d := len(index) - 1; d >= 0; d-- {
+			index[d]++
+			from += v.strides[d]
+			if index[d] < v.shape[d] {
+				break
+			}
+			from -= v.strides[d] * v.shape[d]
+			index[d] = 0
+		}
+	}
+	return out
+}
+
+// contiguous says whether the elements lie in row-major order. The stride of a dimension of 1 says nothing.
+func (v view) contiguous() bool {
+	want := 1
+	for d := len(v.shape) - 1; d >= 0; d-- {
+		if v.shape[d] != 1 && v.strides[d] != want {
+			return false
+		}
+		want *= v.shape[d]
+	}
+	return true
+}
+
+// fortran is the view of a whole array whose first index is the fastest.
+func fortran(shape []int) view {
+	v := view{shape: shape, strides: make([]int, len(shape))}
+	stride := 1
+	for d, n := range shape {
+		v.strides[d] = stride
+		stride *= n
+	}
+	return v
+}

@@ -1,0 +1,102 @@
+package checkpoint
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// archive is a zip archive that has been checked.
+type archive struct {
+	members []*zip.File // without folders
+	size    int64
+}
+
+// readZip reads an archive of PyTorch's or of NumPy's: the former has a data.pkl in its one folder.
+func readZip(r io.ReaderAt, size int64) (*File, error) {
+	z, err := openZip(r, size)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range z.members {
+		if strings.HasSuffix(m.Name, "/data.pkl") {
+			return readPyTorch(z, strings.TrimSuffix(m.Name, "data.pkl"))
+		}
+	}
+	return readNPZ(z)
+}
+
+// maxInflation is more than the most that deflate can make of a byte, 1032 of them.
+const maxInflation = 1100
+
+// openZip checks what the members claim: names that stand once, and sizes that their bytes can have.
+func openZip(r io.ReaderAt, size int64) (*archive, error) {
+	directory, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, err
+	}
+	z := &archive{size: size}
+	names := map[string]bool{}
+	left := uint64(size)
+	var errs []error
+	for _, m := range directory.File {
+		if strings.HasSuffix(m.Name, "/") {
+			continue
+		}
+		z.members = append(z.members, m)
+		if names[m.Name] {
+			errs = append(errs, fmt.Errorf("member %q stands twice", m.Name))
+		}
+		names[m.Name] = true
+		errs = append(errs, checkMember(m, &left))
+	}
+	return z, errors.Join(errs...)
+}
+
+// checkMember refuses sizes that cannot be: members that lie over each other have more bytes together
+// than are left of the file.
+func checkMember(m *zip.File, left *uint64) error {
+	if m.CompressedSize64 > *left {
+		return fmt.Errorf("member %q claims %d bytes of the file, which has %d left", m.Name, m.CompressedSize64, *left)
+	}
+	*left -= m.CompressedSize64
+	const encrypted = 1
+	switch {
+	case m.Flags&encrypted != 0:
+		return fmt.Errorf("member %q is encrypted", m.Name)
+	case m.Method == zip.Store && m.UncompressedSize64 != m.CompressedSize64:
+		return fmt.Errorf("member %q is stored in %d bytes and claims %d", m.Name, m.CompressedSize64, m.UncompressedSize64)
+	case m.UncompressedSize64/maxInflation > m.CompressedSize64:
+		return fmt.Errorf("member %q claims %d bytes, which %d compressed ones cannot give", m.Name, m.UncompressedSize64, m.CompressedSize64)
+	}
+	return nil
+}
+
+// readMember reads a whole member and checks its sum. It may not be longer than it claims.
+func readMember(m *zip.File) ([]byte, error) {
+	r, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	data := make([]byte, m.UncompressedSize64)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, fmt.Errorf("member %q: %w", m.Name, err)
+	}
+	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF { // the sum is compared at the end
+		return nil, fmt.Errorf("member %q: its end: %w", m.Name, err)
+	}
+	return data, nil
+}
+
+// member finds a member by its name; nil where there is none.
+func (z *archive) member(name string) *zip.File {
+	for _, m := range z.members {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+// Package random draws cases for tests, of options in all their combinations: also those that no model
+// has. Their sizes are as small as can be, so that they say little of the mistakes that are made on them.
+package random
+
+import (
+	"maps"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/fixture"
+)
+
+// Draw makes things of chance.
+type Draw struct{ *rand.Rand }
+
+// Some is true half of the time.
+func (r Draw) Some() bool { return r.IntN(2) == 0 }
+
+// Tensor is of N(0,1).
+func (r Draw) Tensor(shape ...int) *attention.Tensor {
+	t := attention.NewTensor(shape...)
+	for i := range t.Data {
+		t.Data[i] = float32(r.NormFloat64())
+	}
+	return t
+}
+
+// Mask is true by chance.
+func (r Draw) Mask(chance float64, shape ...int) *attention.Mask {
+	m := attention.NewMask(shape...)
+	for i := range m.Data {
+		m.Data[i] = r.Float64() < chance
+	}
+	return m
+}
+
+// Bias hides some keys: by -inf, by -1e4, and by the lowest number there is.
+func (r Draw) Bias(shape ...int) *attention.Tensor {
+	t := r.Tensor(shape...)
+	for i := range t.Data {
+		switch r.IntN(8) {
+		case 0:
+			t.Data[i] = float32(math.Inf(-1))
+		case 1:
+			t.Data[i] = -1e4
+		case 2:
+			t.Data[i] = -math.MaxFloat32
+		}
+	}
+	return t
+}
+
+// Pick gives one of some values.
+func Pick[T any](r Draw, of ...T) T { return of[r.IntN(len(of))] }
+
+// Function is a case of scaled dot-product attention, without results.
+func (r Draw) Function() *fixture.Case {
+	c := &fixture.Case{Op: fixture.SDPA}
+	o := &c.Options
+	batch, group, kvHeads := 1+r.IntN(3), 1+r.IntN(3), 1+r.IntN(3)
+	queries, keys, width, valueWidth := 1+r.IntN(6), 1+r.IntN(6), 1+r.IntN(5), 1+r.IntN(5)
+	o.GroupedQuery = r.Some()
+	heads := kvHeads
+	if o.GroupedQuery {
+		heads *= group
+	}
+	in := []**attention.Tensor{&c.Inputs.Query, &c.Inputs.Key, &c.Inputs.Value}
+	whole := r.Some() // leading dimensions are those of the scores, or 1, or absent
+	for i, shape := range [][]int{{batch, heads, queries, width}, {batch, kvHeads, keys, width}, {batch, kvHeads, keys, valueWidth}} {
+		if !whole && i != r.IntN(3) {
+			shape[0] = 1
+			if r.Some() {
+				shape = shape[1:]
+			}
+		}
+		*in[i] = r.Tensor(shape...)
+	}
+	shape, err := attention.SDPAShape(*in[0], *in[1], *in[2], o.GroupedQuery)
+	if err != nil {
+		panic(err)
+	}
+	scores := append(slices.Clone(shape[:len(shape)-1]), keys)
+	o.Causality = Pick(r, attention.NotCausal, attention.TopLeft, attention.LowerRight)
+	if o.Causality == attention.NotCausal {
+		masked := slices.Clone(scores)
+		for d := range masked {
+			if r.IntN(3) == 0 {
+				masked[d] = 1
+			}
+		}
+		masked = masked[r.IntN(len(masked)+1):]
+		switch r.IntN(3) {
+		case 0:
+			o.Allow = r.Mask(0.7, masked...)
+		case 1:
+			o.Bias = r.Bias(masked...)
+		}
+	}
+	o.Scale, o.Softcap = Pick(r, 0, 0.3, -0.7), Pick(r, 0, 0, 0.8, 20)
+	o.Window, o.ALiBi, o.EmptyRow = Pick(r, 0, 0, 1, 2, 4), r.Some(), Pick(r, attention.EmptyZero, attention.EmptyNaN)
+	if r.Some() {
+		o.Sinks = r.Tensor(shape[len(shape)-3])
+	}
+	return c
+}
+
+// Layer is a case of multi-head attention, without results but for the shape of its weights.
+func (r Draw) Layer() *fixture.Case {
+	c := &fixture.Case{Op: fixture.MultiHead, Layer: r.config()}
+	filled, err := attention.New(c.Layer)
+	if err != nil {
+		panic(err)
+	}
+	layer := filled.Config()
+	batch, queries := 1+r.IntN(3), 1+r.IntN(5)
+	if layer.Order == attention.Unbatched {
+		batch = 1
+	}
+	shape := func(length, width int) []int {
+		return map[attention.Order][]int{attention.BatchFirst: {batch, length, width}, attention.SequenceFirst: {length, batch, width}, attention.Unbatched: {length, width}}[layer.Order]
+	}
+	c.Inputs.Query = r.Tensor(shape(queries, layer.EmbedDim)...)
+	c.Inputs.Key, c.Inputs.Value = c.Inputs.Query, c.Inputs.Query
+	keys := queries
+	if layer.KDim != layer.EmbedDim || layer.VDim != layer.EmbedDim || r.Some() {
+		keys = 1 + r.IntN(5)
+		c.Inputs.Key, c.Inputs.Value = r.Tensor(shape(keys, layer.KDim)...), r.Tensor(shape(keys, layer.VDim)...)
+	}
+	if !layer.BiasKV && !layer.ZeroAttn && r.Some() {
+		past := r.IntN(4)
+		c.Inputs.PastKey = r.Tensor(batch, layer.NumKVHeads, past, layer.HeadDim)
+		c.Inputs.PastValue = r.Tensor(batch, layer.NumKVHeads, past, layer.HeadDim)
+		keys += past
+	}
+	masked := Pick(r, []int{queries, keys}, []int{batch * layer.NumHeads, queries, keys})
+	if r.IntN(3) == 0 {
+		c.Inputs.Block = r.Mask(0.3, masked...)
+	}
+	if r.IntN(3) == 0 {
+		c.Inputs.Bias = r.Bias(masked...)
+	}
+	if r.IntN(3) == 0 {
+		c.Inputs.Padding = r.Mask(0.3, batch, keys)
+		if layer.Order == attention.Unbatched {
+			c.Inputs.Padding.Shape = []int{keys}
+		}
+	}
+	c.State = filled.StateDict()
+	for _, name := range slices.Sorted(maps.Keys(c.State)) {
+		c.State[name] = r.Tensor(c.State[name].Shape...)
+	}
+	if layer.Weights != attention.NoWeights {
+		out, err := filled.Forward(c.Inputs)
+		if err != nil {
+			panic(err)
+		}
+		c.Weights = out.Weights // for its shape
+	}
+	return c
+}
+
+// config draws until one is not refused.
+func (r Draw) config() attention.Config {
+	for {
+		heads := 1 + r.IntN(6)
+		c := attention.Config{
+			EmbedDim: heads * (1 + r.IntN(5)), NumHeads: heads, NumKVHeads: Pick(r, 0, 0, 1, 2, 3), HeadDim: Pick(r, 0, 0, 3, 4, 6), KDim: Pick(r, 0, 0, 5), VDim: Pick(r, 0, 0, 7),
+			Bidirectional: r.Some(), WithoutBias: r.Some(), WithoutOutputBias: r.IntN(4) == 0,
+			Scale: Pick(r, 0, 0, 0.4), Softcap: Pick(r, 0, 0, 0.8, 20), Window: Pick(r, 0, 0, 1, 2, 4), ALiBi: r.Some(), Sinks: r.Some(), Relative: Pick(r, 0, 1, 3),
+			BiasKV: r.IntN(4) == 0, ZeroAttn: r.IntN(4) == 0,
+			Keys: attention.Keys(r.IntN(7)), Prefix: Pick(r, "", "a.b."), Order: attention.Order(r.IntN(3)), Weights: attention.Weights(r.IntN(3)), EmptyRow: attention.EmptyRow(r.IntN(2)),
+		}
+		if r.Some() {
+			c.RoPE = &attention.RoPE{Style: attention.RoPEStyle(r.IntN(2)), Dim: Pick(r, 0, 2, 4), Base: Pick(r, 10., 10000), Factor: Pick(r, 0, 1, 4.)}
+		}
+		if r.Some() {
+			c.QKNorm = &attention.QKNorm{Epsilon: Pick(r, 0, 1e-6, 0.5)}
+		}
+		if r.IntN(3) == 0 { // nothing that has a position
+			c.RoPE, c.ALiBi, c.Relative, c.Window = nil, false, 0, 0
+		}
+		if c.Check() == nil {
+			return c
+		}
+	}
+}

@@ -1,0 +1,16 @@
+package variant
+
+// Correct are implementations that differ from one another by rounding alone.
+var Correct = []Variant{
+	{Name: "sequential"},
+	{Name: "reversed", Dot: Reversed},
+	{Name: "pairwise", Dot: Pairwise},
+	{Name: "fused multiply-add in eight lanes", Dot: Lanes},
+	{Name: "online softmax in tiles of 5", Tile: 5},
+	{Name: "fused scale", FusedScale: true},
+	{Name: "online, pairwise, fused scale", Dot: Pairwise, Tile: 8, FusedScale: true},
+	{Name: "fused input projection, in lanes", Dot: Lanes, FusedInput: true},
+	{Name: "weights stored transposed", Transposed: true},
+	{Name: "sums split over 3 threads", Dot: Chunks(3)},
+	{Name: "keys split over 2 threads, sums over 4", Dot: Chunks(4), Parts: 2},
+}

@@ -1,0 +1,51 @@
+package selftest
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// JSON writes a result for programs.
+func JSON(out io.Writer, r *Result) error {
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(jsonResult{
+		Version: 1, Seed: r.Seed, Cases: r.Cases,
+		Singles: r.Singles, Pairs: r.Pairs, LeftOut: r.LeftOut, Random: r.Random, Independent: r.Independent,
+		Variants: r.Variants, Detection: r.Detection,
+		Mistakes: jsonRows(r.Mistakes), Findings: append([]Finding{}, r.Findings...), Missed: append([]string{}, r.Missed()...),
+	})
+}
+
+type jsonResult struct {
+	Version     int       `json:"version"`
+	Seed        uint64    `json:"seed"`
+	Cases       int       `json:"cases"`
+	Singles     Counts    `json:"singles"`
+	Pairs       Counts    `json:"pairs"`
+	LeftOut     Counts    `json:"left_out"`
+	Random      Counts    `json:"random"`
+	Independent Counts    `json:"independent"`
+	Variants    Variants  `json:"variants"`
+	Detection   Detection `json:"detection"`
+	Mistakes    []jsonRow `json:"mistakes"`
+	Findings    []Finding `json:"findings"`
+	Missed      []string  `json:"missed"`
+}
+
+type jsonRow struct {
+	ID          string `json:"id"`
+	Family      string `json:"family"`
+	By          Maker  `json:"by"`
+	Independent bool   `json:"independent"`
+	Counts
+}
+
+func jsonRows(rows []Row) []jsonRow {
+	all := []jsonRow{}
+	for _, row := range rows {
+		all = append(all, jsonRow{row.Mistake.ID, string(row.Mistake.Family), row.By, row.By == ByPyTorch, row.Counts})
+	}
+	return all
+}

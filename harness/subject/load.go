@@ -1,0 +1,244 @@
+package subject
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+)
+
+// Load is what the load of a state dict did, as far as it shows from outside: in what
+// LoadStateDict returned and, where the module is a [StateDicter], in what it holds afterwards.
+// The zero value is a load of which nothing is wrong.
+type Load struct {
+	Wrong     []string // wrong whatever the output is
+	Doubtful  []string // a module that keeps its parameters in another layout answers so, too
+	Unchanged bool     // all parameters read back as before the load, and not as they were given
+
+	// Held is what was read back, where it has the names and shapes of what was given and other
+	// values; else nil.
+	Held attention.StateDict
+}
+
+// load loads a state dict, of which the module gets a copy of its own, and reads it back. A module may keep its
+// parameters in the precision that it declares.
+func load(m Module, own, given attention.StateDict, kept Precision) (Load, error) {
+	before, _ := held(m)
+	keys, err := m.LoadStateDict(own, attention.Strict)
+	if err != nil {
+		return Load{}, fmt.Errorf("load the state dict: %w", err)
+	}
+	l := Load{Wrong: contradicted(keys, given)}
+	after, err := held(m)
+	if err != nil {
+		l.Wrong = append(l.Wrong, err.Error())
+	}
+	if len(after) > 0 {
+		l.readBack(given, before, after, sameParameter[kept])
+	}
+	return l, nil
+}
+
+// held is a copy of what a module says it holds; nil where it does not say. The error is a panic.
+func held(m Module) (dict attention.StateDict, err error) {
+	d, ok := m.(StateDicter)
+	if !ok {
+		return nil, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			dict, err = nil, fmt.Errorf("StateDict() panics after the load: %v", p)
+		}
+	}()
+	dict = attention.StateDict{}
+	for key, t := range d.StateDict() {
+		dict[key] = t.Clone()
+	}
+	return dict, nil
+}
+
+// contradicted finds fault with keys that a strict load returns: it was given the keys of the
+// layer, and returned no error.
+func contradicted(keys attention.IncompatibleKeys, given attention.StateDict) []string {
+	var wrong []string
+	for _, key := range keys.Missing {
+		if _, ok := given[key]; ok {
+			wrong = append(wrong, fmt.Sprintf("LoadStateDict says that %s is missing, which it was given", key))
+		} else {
+			wrong = append(wrong, fmt.Sprintf("LoadStateDict says that %s is missing, which the layer does not have, and returns no error", key))
+		}
+	}
+	for _, key := range keys.Unexpected {
+		if _, ok := given[key]; ok {
+			wrong = append(wrong, fmt.Sprintf("LoadStateDict did not expect %s, which the layer has, and returns no error", key))
+		} else {
+			wrong = append(wrong, fmt.Sprintf("LoadStateDict did not expect %s, which it was not given", key))
+		}
+	}
+	return wrong
+}
+
+// readBack compares what was given with what is held. Values under the same name and in the same
+// shape must be those that were given; other names and shapes may be another layout of them.
+func (l *Load) readBack(given, before, after attention.StateDict, same float64) {
+	unchanged, wrong := sameState(before, after), 0
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		got, ok := after[key]
+		switch how := difference(key, given, before[key], got, same); {
+		case !ok:
+			l.Doubtful = append(l.Doubtful, "StateDict() lacks "+key)
+		case got.Check() != nil:
+			l.Wrong = append(l.Wrong, fmt.Sprintf("StateDict() gives no valid %s: %v", key, got.Check()))
+		case !slices.Equal(got.Shape, given[key].Shape):
+			l.Doubtful = append(l.Doubtful, fmt.Sprintf("%s %s", key, how))
+		case how != "":
+			wrong++
+			l.Wrong = append(l.Wrong, fmt.Sprintf("%s %s", key, how))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		if _, ok := given[key]; !ok {
+			l.Doubtful = append(l.Doubtful, "StateDict() has "+key+", which was not loaded")
+		}
+	}
+	l.Unchanged = unchanged && wrong > 0
+	if wrong > 0 && len(l.Doubtful) == 0 && finiteState(after) {
+		l.Held = after
+	}
+	if l.Unchanged && wrong == len(given) {
+		l.Wrong = append(slices.DeleteFunc(l.Wrong, func(s string) bool { return strings.HasSuffix(s, asBefore) }),
+			"every parameter "+asBefore)
+	}
+}
+
+const asBefore = "reads back as it was before the load"
+
+// sameParameter is how far a parameter may be from what was loaded and still be the same: what
+// scaling it and scaling it back leave in float32, and the roundoff of what is kept in less.
+var sameParameter = map[Precision]float64{Float32: 1e-6, Float16: 0x1p-11, BFloat16: 0x1p-8, TF32: 0x1p-11}
+
+// difference says how a parameter that was read back differs from what was given; "" where it does
+// not. The most telling answer comes first.
+func difference(key string, given attention.StateDict, before, got *attention.Tensor, same float64) string {
+	want := given[key]
+	if got.Check() != nil {
+		return "reads back as nothing"
+	}
+	s := parameterStatistics(want, got)
+	sameShape := slices.Equal(want.Shape, got.Shape)
+	switch {
+	case sameShape && s.rel <= same:
+		return ""
+	case before != nil && Same(before, got):
+		return asBefore
+	case Same(transposed(want), got):
+		return "reads back transposed"
+	case !sameShape:
+		return fmt.Sprintf("reads back in shape %s, and was loaded in shape %s", attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
+	case holder(key, given, got) != "":
+		return "reads back with the values of " + holder(key, given, got)
+	case s.gain == 0:
+		return "reads back as zeros"
+	case slices.Equal(slices.Sorted(slices.Values(want.Data)), slices.Sorted(slices.Values(got.Data))):
+		return "reads back with its values in another order"
+	case math.Abs(s.cosine) > 1-1e-10:
+		return fmt.Sprintf("reads back as %.4g times itself", math.Copysign(s.gain, s.cosine))
+	case s.rel <= 0x1p-7:
+		return fmt.Sprintf("reads back changed a little, as rounding to a lower precision does: rel %.2g", s.rel)
+	}
+	return fmt.Sprintf("reads back with other values%s: rel %.2g, gain %.2g, cosine %.2g%s", someRows(want, got), s.rel, s.gain, s.cosine, s.random())
+}
+
+// statistics are those of a parameter that was read back, against what was given.
+type statistics struct {
+	rel, gain, cosine float64
+	n                 int
+}
+
+func parameterStatistics(want, got *attention.Tensor) statistics {
+	if len(want.Data) != len(got.Data) {
+		return statistics{rel: math.Inf(1), gain: math.NaN(), cosine: math.NaN()}
+	}
+	var ww, gg, wg, dd float64
+	for i, w := range want.Data {
+		w, g := float64(w), float64(got.Data[i])
+		ww, gg, wg, dd = ww+w*w, gg+g*g, wg+w*g, dd+(w-g)*(w-g)
+	}
+	s := statistics{math.Sqrt(dd / ww), math.Sqrt(gg / ww), wg / math.Sqrt(ww) / math.Sqrt(gg), len(want.Data)}
+	if dd == 0 {
+		s.rel = 0
+	}
+	return s
+}
+
+// random says so where values have no more in common with what was loaded than random ones do: a
+// cosine of n random pairs has a standard deviation of 1/sqrt(n).
+func (s statistics) random() string {
+	const few = 50
+	if s.n >= few && math.Abs(s.cosine) < 4/math.Sqrt(float64(s.n)) {
+		return ", as random ones"
+	}
+	return ""
+}
+
+// transposed is a matrix with its dimensions exchanged; nil of anything else.
+func transposed(t *attention.Tensor) *attention.Tensor {
+	if len(t.Shape) != 2 {
+		return nil
+	}
+	rows, columns := t.Shape[0], t.Shape[1]
+	y := attention.NewTensor(columns, rows)
+	for i, v := range t.Data {
+		y.Data[i%columns*rows+i/columns] = v
+	}
+	return y
+}
+
+// holder names another parameter whose values these are.
+func holder(key string, given attention.StateDict, got *attention.Tensor) string {
+	for _, other := range slices.Sorted(maps.Keys(given)) {
+		if other != key && Same(given[other], got) {
+			return other
+		}
+	}
+	return ""
+}
+
+// someRows names the rows of a parameter that differ, where others do not.
+func someRows(want, got *attention.Tensor) string {
+	if len(want.Shape) == 0 || want.Shape[0] == 0 {
+		return ""
+	}
+	rows := want.Shape[0]
+	width := len(want.Data) / rows
+	first, last, n := -1, -1, 0
+	for r := range rows {
+		if !slices.Equal(want.Data[r*width:][:width], got.Data[r*width:][:width]) {
+			if first < 0 {
+				first = r
+			}
+			last, n = r, n+1
+		}
+	}
+	if n == rows {
+		return ""
+	}
+	return fmt.Sprintf(" in %d of %d rows, %d to %d", n, rows, first, last)
+}
+
+func finiteState(dict attention.StateDict) bool {
+	for _, t := range dict {
+		if t.Check() != nil || !finite(t.Data) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameState says whether two state dicts have the same keys, shapes and bits.
+func sameState(a, b attention.StateDict) bool {
+	return maps.EqualFunc(a, b, Same)
+}

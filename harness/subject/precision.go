@@ -1,0 +1,40 @@
+package subject
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Precision is the arithmetic that a subject computes in, where it says so. It is no tolerance: the noise
+// becomes that which this arithmetic gives.
+type Precision string
+
+// The precisions that can be declared. The zero value is float32.
+const (
+	Float32  Precision = ""
+	Float16  Precision = "float16"
+	BFloat16 Precision = "bfloat16"
+	TF32     Precision = "tf32"
+)
+
+var lower = []Precision{Float16, BFloat16, TF32}
+
+// Check refuses what is none of the precisions.
+func (p Precision) Check() error {
+	if p != Float32 && !slices.Contains(lower, p) {
+		return fmt.Errorf("precision: %q, want one of %q, or nothing for float32", p, lower)
+	}
+	return nil
+}
+
+// ParsePrecision reads what a flag or a child declares. "float32", as nothing at all, is the zero value.
+func ParsePrecision(word string) (Precision, error) {
+	p := Precision(word)
+	if p == "float32" {
+		p = Float32
+	}
+	if err := p.Check(); err != nil {
+		return Float32, err
+	}
+	return p, nil
+}
