@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/compare"
@@ -63,7 +64,9 @@ func newRefereeIn(ctx context.Context, c *fixture.Case, lower oracle.Precision) 
 	}
 	problem := oracle.FromCase(c).In(lower).Shared()
 	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
-	f, err := problem.Rows(ctx, nil, oracle.WithNoise)
+	soon, done := outlived(ctx)
+	defer done()
+	f, err := problem.Rows(soon, nil, oracle.WithNoise)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
@@ -74,6 +77,18 @@ func newRefereeIn(ctx context.Context, c *fixture.Case, lower oracle.Precision) 
 	}
 	truth.Value = exact.Value
 	return &Referee{c, inOrder(c, truth), truth, diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))}, nil
+}
+
+// outlived is a context that ends a little after another: an output that is there already gets a verdict, if
+// that takes no longer.
+func outlived(ctx context.Context) (longer context.Context, done func()) {
+	const little = 100 * time.Millisecond
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(little, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
 }
 
 // Without is a referee that does not know a mistake, as if the catalogue lacked it.
