@@ -1,4 +1,4 @@
-"""New random cases, and what each gives with every mistake, in float32: nothing of it has been seen before."""
+"""New random cases, and what each gives with every mistake, in float32: nothing has been seen before."""
 
 import json
 from collections import Counter
@@ -248,7 +248,8 @@ class Chance:
             base=self.among(100, 1000, 10000),
             factor=self.among(1, 1, 2, 4),
         )
-        return self.among({}, {"rope": rope}, {"rope": rope}, {"alibi": True}, {"relative_bias": self.between(3, 5)})
+        relative = {"relative_bias": self.between(3, 5)}
+        return self.among({}, {"rope": rope}, {"rope": rope}, {"alibi": True}, relative)
 
     def function(self) -> Operation:
         """Return scaled_dot_product_attention, or what stands in for it."""
