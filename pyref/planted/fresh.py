@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -285,4 +286,4 @@ def apart(H: int, E: int, D: int) -> bool:
     if H * E != D:
         scales.append((D / H) ** -0.5)
     scales.sort()
-    return all(b >= 1.02 * a for a, b in zip(scales, scales[1:], strict=False))
+    return all(b >= 1.02 * a for a, b in pairwise(scales))
