@@ -35,6 +35,8 @@ type plant struct {
 var (
 	unclear  = []diagnose.Class{diagnose.Unclear}
 	rounding = []diagnose.Class{diagnose.Rounding}
+	// Parameters that are slightly off look like rounding, where they are not found.
+	slightlyOff = []diagnose.Class{diagnose.Rounding, diagnose.WrongWeights}
 	// A mask of finfo.min overflows when it is rounded to fewer bits.
 	lowPrecision = []diagnose.Class{diagnose.Rounding, diagnose.NonFinite}
 	missing      = []diagnose.Class{diagnose.MissingFeature}
@@ -344,16 +346,16 @@ func plants() []plant {
 				y[i] *= 1.005
 			}
 		}, classes: weights},
-		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: rounding},
-		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: rounding},
-		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: rounding},
+		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
+		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
+		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: slightlyOff},
 		{name: "query bias a little too large", change: func(p *oracle.Problem) bool {
 			has := p.Layer != nil && p.Layer.Query.Bias != nil
 			if has {
 				enlarge(p.Layer.Query.Bias, 1.02)
 			}
 			return has
-		}, classes: rounding},
+		}, classes: slightlyOff},
 		{name: "residual added", residual: true, classes: unclear},
 		{name: "the query itself", bypass: true, classes: unclear},
 		{name: "the last token alone", output: func(shape []int, y []float64) {

@@ -72,10 +72,40 @@ func (f *fitter) try(free freedom) fit {
 		return out
 	}
 	f.solve(&out, x.blocks(), start, share)
+	if out.Holds {
+		out.Refused = f.wild(out)
+	}
 	if !out.Holds && (free.curved(f.p) || math.IsNaN(out.Residual)) {
 		out.Refused = fmt.Sprintf("no such parameter was found (%.2g is left), and the search does not see all", out.Residual)
 	}
 	return out
+}
+
+// wild says why what was found explains nothing though it fits: parameters so large that they tell apart rows that are
+// alike but for rounding, or so noisy a computation that it agrees with anything. "" where it is neither.
+func (f *fitter) wild(out fit) string {
+	const larger, noisier = 64, 16
+	for _, m := range out.free.maps {
+		right, other := f.p.Layer.Linears()[m], out.problem.Layer.Linears()[m]
+		if ratio := rms(other.Weight) / rms(right.Weight); ratio > larger {
+			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
+		}
+	}
+	if ratio := noiseOf(out.problem.Run()) / noiseOf(f.trace.Output); !(ratio <= noisier) {
+		return fmt.Sprintf("what would fit is %.2g times as noisy as the right computation", ratio)
+	}
+	return ""
+}
+
+// noiseOf is the noise of an output relative to it.
+func noiseOf(f oracle.Field) float64 {
+	var noise, size float64
+	for i, v := range f.Value {
+		if !math.IsNaN(v) {
+			noise, size = noise+f.Variance[i], size+v*v
+		}
+	}
+	return math.Sqrt(noise / size)
 }
 
 // curved says whether a search that begins at the right parameters, or where a softcap is not inverted, may miss

@@ -116,7 +116,7 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	}
 	require.Zero(t, count["wrong"])
 	if !testing.Short() {
-		require.GreaterOrEqual(t, count["unique"], 300)
+		require.GreaterOrEqual(t, count["unique"], 290)
 		require.GreaterOrEqual(t, count["head"], 150)
 	}
 }
@@ -404,5 +404,31 @@ func BenchmarkPattern(b *testing.B) {
 	got := p.Run().Value
 	for b.Loop() {
 		pattern(p, trace, got)
+	}
+}
+
+// Where the softmax is saturated rows are alike but for rounding, and large parameters, or noisy ones, would explain anything: outputs
+// of no layer at all get no explanation.
+func TestWildParametersExplainNothing(t *testing.T) {
+	p := problemOf(t, "mha/hot")
+	width := p.Query.Shape[2]
+	for name, change := range map[string]func(y []float64){
+		"the query is added": func(y []float64) {
+			for i, v := range p.Query.Value {
+				y[i] += v
+			}
+		},
+		"the last row everywhere": func(y []float64) {
+			rows := p.Query.Shape[1]
+			for i := range y {
+				y[i] = y[i/(rows*width)*rows*width+(rows-1)*width+i%width]
+			}
+		},
+	} {
+		got := variant.Variant{}.Run(p)
+		change(got)
+		at, seen := localised(p, p.Trace(), got)
+		require.True(t, seen)
+		require.Empty(t, at.said(), "%s: %+v", name, at.holding)
 	}
 }

@@ -270,7 +270,7 @@ func (f *fitter) takenFor(free freedom, m Map) bool {
 	if compare.Outputs(f.shape, drawn.got, expected(f.trace.Output)).OK() {
 		return false // and this map does nothing here
 	}
-	return drawn.try(free).Holds
+	return drawn.try(free).Explains()
 }
 
 // redrawn is a problem with what is free in it drawn anew, of the same size.

@@ -1,9 +1,10 @@
-"""New random cases, and what each gives with every mistake, in float32: nothing of it has been seen before."""
+"""New random cases, and what each gives with every mistake, in float32: nothing has been seen before."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -248,7 +249,8 @@ class Chance:
             base=self.among(100, 1000, 10000),
             factor=self.among(1, 1, 2, 4),
         )
-        return self.among({}, {"rope": rope}, {"rope": rope}, {"alibi": True}, {"relative_bias": self.between(3, 5)})
+        relative = {"relative_bias": self.between(3, 5)}
+        return self.among({}, {"rope": rope}, {"rope": rope}, {"alibi": True}, relative)
 
     def function(self) -> Operation:
         """Return scaled_dot_product_attention, or what stands in for it."""
@@ -284,4 +286,4 @@ def apart(H: int, E: int, D: int) -> bool:
     if H * E != D:
         scales.append((D / H) ** -0.5)
     scales.sort()
-    return all(b >= 1.02 * a for a, b in zip(scales, scales[1:], strict=False))
+    return all(b >= 1.02 * a for a, b in pairwise(scales))

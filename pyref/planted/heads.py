@@ -1,5 +1,7 @@
 """Mistakes in cutting vectors into heads, putting them together again, and in which head takes which."""
 
+import math
+
 from pyref.pinned import torch
 from pyref.planted.plain import PlainAttention
 
@@ -77,7 +79,7 @@ def heads_merge_reversed(plain: PlainAttention) -> Wrong:
 
 
 def recounted(plain: PlainAttention, H: int, Hk: int) -> Wrong:
-    """Cut the same vectors into another number of heads, which are scaled by their own width.
+    """Cut the same vectors into another number of heads, scaled by their own width unless a scale is given.
 
     None where something else has the number or the width of the heads.
     """
@@ -87,7 +89,8 @@ def recounted(plain: PlainAttention, H: int, Hk: int) -> Wrong:
         return None
     if any(mask.shape[1] != 1 for mask in masks):
         return None
-    return plain.changed(H=H, Hk=Hk, scale=(plain.H * plain.E / H) ** -0.5)
+    given = not math.isclose(plain.scale, plain.E**-0.5, rel_tol=1e-12)
+    return plain.changed(H=H, Hk=Hk, scale=plain.scale if given else (plain.H * plain.E / H) ** -0.5)
 
 
 def heads_halved(plain: PlainAttention) -> Wrong:
