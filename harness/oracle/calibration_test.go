@@ -24,20 +24,19 @@ func TestCalibration(t *testing.T) {
 		name  string
 		cases int
 		draw  func(*rand.Rand) *oracle.Problem
-		least float64 // rms z of a case
 	}{
-		{"layers", 2000, randomProblem, 0.2},
-		{"decoders", 1500, randomDecoder, 0.2},
+		{"layers", 2000, randomProblem},
+		{"decoders", 1500, randomDecoder},
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			if testing.Short() {
 				family.cases /= 20
 			}
 			all := calibrate(t, family.cases, func(n int) *oracle.Problem { return family.draw(rand.New(rand.NewPCG(seed, uint64(n)))) })
-			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f",
-				family.cases, len(variant.Correct), seed, all.maxZ, all.least, all.most)
-			if !(all.least >= family.least && all.most <= 1.2) {
-				t.Errorf("rms z from %.3f to %.3f, want within %g to 1.2", all.least, all.most, family.least)
+			t.Logf("%d cases, %d variants, seed %d: largest z %.2f, rms z of a case from %.3f to %.3f, of its noisiest variant from %.3f",
+				family.cases, len(variant.Correct), seed, all.maxZ, all.least, all.most, all.noisiest)
+			if !(all.least >= 0.12 && all.noisiest >= 0.2 && all.most <= 1.2) {
+				t.Errorf("rms z from %.3f to %.3f, want within 0.12 to 1.2; of the noisiest variant %.3f, want at least 0.2", all.least, all.most, all.noisiest)
 			}
 		})
 	}
@@ -104,11 +103,14 @@ func multiplying(round func(float32) float32) func(variant.Variant) variant.Vari
 			dot = variant.Sequential
 		}
 		v.Dot = func(a, b []float32) float32 { return dot(all(a), all(b)) }
+		v.BiasFirst = false // a bias is no factor
 		return v
 	}
 }
 
-type extremes struct{ maxZ, least, most float64 }
+// extremes are those of rms z over cases and variants, but for the noisiest, which are the least over cases of
+// the greatest over variants. A sum that ends with a large bias has far less noise than one that begins with it.
+type extremes struct{ maxZ, least, most, noisiest float64 }
 
 // calibrate judges every correct variant of every problem.
 func calibrate(t *testing.T, cases int, problem func(n int) *oracle.Problem) extremes {
@@ -131,14 +133,15 @@ func calibrate(t *testing.T, cases int, problem func(n int) *oracle.Problem) ext
 					e.maxZ = math.Max(e.maxZ, c.MaxZ)
 					e.least, e.most = math.Min(e.least, c.RMSZ), math.Max(e.most, c.RMSZ)
 				}
+				e.noisiest = e.most
 				results[n] = e
 			}
 		})
 	}
 	wg.Wait()
-	all := extremes{least: math.Inf(1)}
+	all := extremes{least: math.Inf(1), noisiest: math.Inf(1)}
 	for _, e := range results {
-		all.maxZ = math.Max(all.maxZ, e.maxZ)
+		all.maxZ, all.noisiest = math.Max(all.maxZ, e.maxZ), math.Min(all.noisiest, e.noisiest)
 		all.least, all.most = math.Min(all.least, e.least), math.Max(all.most, e.most)
 	}
 	return all

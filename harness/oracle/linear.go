@@ -16,6 +16,9 @@ import (
 //
 //	Var y = roundings of the sum S + Σ W² Var x + rounding of the addition of b
 //	      = (n/3 + 1) S² u²/3 + Σ W² ((n/6 + 1) x² u²/3 + rounding of the factors + Var x) + rounding of the addition of b
+//
+// A sum may begin with b as well as end with it. Its n-1 partial sums then go from b to b + S, not from 0 to S, and
+// their mean square is b² + b S + S²/3, not S²/3: the greater of the two is taken.
 func (s *pass) linear(known *memo, m Linear, x Field, rows wanted) Field {
 	y := newField(s.noise, x.Shape[0], x.Shape[1], m.Out)
 	known.product(s, y.Value, x.Value, m, rows)
@@ -57,9 +60,11 @@ func (m Linear) finish(y Field) {
 		return
 	}
 	for o, b := range m.Bias {
+		sum := y.Value[o]
 		y.Value[o] += b
 		if y.noisy() {
-			y.Variance[o] += roundoff * y.Value[o] * y.Value[o]
+			begun := float64(m.In-1) * max(0, b*b+b*sum)
+			y.Variance[o] += roundoff * (y.Value[o]*y.Value[o] + begun)
 		}
 	}
 }

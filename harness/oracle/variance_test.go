@@ -112,3 +112,19 @@ func TestVarianceOfQueryAndKeyReachesTheScores(t *testing.T) {
 	context := 2*0.25*score + sum(0.5, -0.5) + 2*0.25*value
 	requireVariance(t, p, sum(0)+context)
 }
+
+// A sum may begin with its bias, which then stands in every partial sum.
+func TestVarianceOfABias(t *testing.T) {
+	for _, bias := range []float64{4, -4, 0.1} {
+		p := &oracle.Problem{Query: row(2, 1), Key: row(3, 1), Value: row(5, -1), Scale: 1, Layer: &oracle.Layer{
+			Heads: 1, KVHeads: 1, Query: oracle.Linear{Weight: []float64{1, 1}, In: 2, Out: 1}, Key: oracle.Linear{Weight: []float64{1, 1}, In: 2, Out: 1},
+			Value:  oracle.Linear{Weight: []float64{0.5, 2}, Bias: []float64{bias}, In: 2, Out: 1},
+			Output: oracle.Linear{Weight: []float64{-3}, In: 1, Out: 1},
+		}}
+		const s = 5*0.5 - 2
+		v := s + bias
+		value := sum(5*0.5, -2) + r*v*v + r*math.Max(0, bias*bias+bias*s)
+		context := value + sum(v) + v*v*(sum(1)+2*r)
+		requireVariance(t, p, sum(-3*v)+9*context)
+	}
+}

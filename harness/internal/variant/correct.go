@@ -11,6 +11,8 @@ var Correct = []Variant{
 	{Name: "online, pairwise, fused scale", Dot: Pairwise, Tile: 8, FusedScale: true},
 	{Name: "fused input projection, in lanes", Dot: Lanes, FusedInput: true},
 	{Name: "weights stored transposed", Transposed: true},
+	{Name: "sums that begin with the bias", BiasFirst: true},
+	{Name: "sums that begin with the bias, weights stored transposed", BiasFirst: true, Transposed: true},
 	{Name: "sums split over 3 threads", Dot: Chunks(3)},
 	{Name: "keys split over 2 threads, sums over 4", Dot: Chunks(4), Parts: 2},
 }

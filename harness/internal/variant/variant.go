@@ -19,6 +19,7 @@ type Variant struct {
 	FusedScale bool                         // the query is scaled, not the scores
 	FusedInput bool                         // one product projects all that is made of one input
 	Transposed bool                         // weights are stored (in, out)
+	BiasFirst  bool                         // sums of a product begin with the bias
 	Parts      int                          // threads that share the keys of a query, and merge their softmaxes; 0: one
 	Store      func(float32) float32        // rounds every value that is stored; nil: float32
 
@@ -202,14 +203,22 @@ func (v Variant) linear(x *attention.Tensor, m oracle.Linear) *attention.Tensor 
 			in[i] = v.Store(x.Data[row*m.In+i])
 		}
 		for o := range m.Out {
-			sum := v.Dot(in, weight[o*m.In:][:m.In])
-			if m.Bias != nil {
-				sum += v.Store(float32(m.Bias[o]))
-			}
-			y.Data[row*m.Out+o] = v.Store(sum)
+			y.Data[row*m.Out+o] = v.Store(v.sum(in, weight[o*m.In:][:m.In], m.Bias, o))
 		}
 	}
 	return y
+}
+
+// sum is w x + b of one output.
+func (v Variant) sum(in, weight []float32, bias []float64, o int) float32 {
+	if bias == nil {
+		return v.Dot(in, weight)
+	}
+	b := v.Store(float32(bias[o]))
+	if v.BiasFirst {
+		return v.Dot(append([]float32{1}, in...), append([]float32{b}, weight...))
+	}
+	return v.Dot(in, weight) + b
 }
 
 // linearTransposed goes through the stored weight, (in, out), row by row, and adds to all
@@ -222,6 +231,11 @@ func (v Variant) linearTransposed(x *attention.Tensor, m oracle.Linear) *attenti
 	y := attention.NewTensor(x.Shape[0], x.Shape[1], m.Out)
 	for row := range x.Shape[0] * x.Shape[1] {
 		out := y.Data[row*m.Out:][:m.Out]
+		if m.Bias != nil && v.BiasFirst {
+			for o, b := range m.Bias {
+				out[o] = v.Store(float32(b))
+			}
+		}
 		for i := range m.In {
 			in := v.Store(x.Data[row*m.In+i])
 			for o, w := range stored[i*m.Out:][:m.Out] {
@@ -229,7 +243,7 @@ func (v Variant) linearTransposed(x *attention.Tensor, m oracle.Linear) *attenti
 			}
 		}
 		for o := range out {
-			if m.Bias != nil {
+			if m.Bias != nil && !v.BiasFirst {
 				out[o] += v.Store(float32(m.Bias[o]))
 			}
 			out[o] = v.Store(out[o])
