@@ -1,9 +1,11 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -13,29 +15,31 @@ import (
 )
 
 // pairs looks for two mistakes that explain the output together: first in a few rows of a batch element that
-// is wrong, then in all of them with noise and, where they do so there, in all batch elements. Left out are
-// random mistakes, which cannot be replayed, and those that may reach from one batch element to another.
+// is wrong, then in all of them with noise and, where they do so there, in all batch elements. Mistakes that
+// may reach from one batch element to another are made on all of them at once. Left out are random mistakes,
+// which cannot be replayed.
 func (e *evidence) pairs() []Match {
 	if len(e.structure.WrongBatches) == 0 {
 		return nil // too much noise everywhere, and nowhere a mistake
 	}
-	b := newBatch(e)
-	searches := make([]search, len(e.candidates))
+	element, whole := newPiece(e, e.structure.WrongBatches[0]), newPiece(e, everything)
+	candidates := byStage(e.candidates)
+	searches := make([]search, len(candidates))
 	var done atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, made := range e.candidates {
+	for i, made := range candidates {
 		group.Go(func() error {
-			searches[i] = b.pairsWith(made.mistake, e.candidates[i+1:])
+			searches[i] = e.pairsWith(made.mistake, candidates[i+1:], element, whole)
 			if e.ctx.Err() == nil {
-				Progress{"mistakes made with each other", int(done.Add(1)), len(e.candidates)}.Tell(e.ctx)
+				Progress{"mistakes made with each other", int(done.Add(1)), len(candidates)}.Tell(e.ctx)
 			}
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if left := len(e.candidates) - int(done.Load()); left > 0 {
-		e.cut = fmt.Sprintf("no known mistake alone gives this output; two at once were not all tried, %d of %d mistakes with none of those behind them", left, len(e.candidates))
+	if left := len(candidates) - int(done.Load()); left > 0 {
+		e.cut = fmt.Sprintf("no known mistake alone gives this output; two at once were not all tried, %d of %d mistakes with none of those behind them", left, len(candidates))
 		return nil
 	}
 	all := search{next: math.Inf(1)}
@@ -45,10 +49,16 @@ func (e *evidence) pairs() []Match {
 	return all.matches()
 }
 
-// batch is one batch element of an output, that is wrong.
-type batch struct {
+// byStage puts mistakes of later stages behind those of earlier ones: made second, they share what the first
+// has computed.
+func byStage(candidates []replay) []replay {
+	return slices.SortedStableFunc(slices.Values(candidates), func(a, b replay) int { return cmp.Compare(a.mistake.Stage, b.mistake.Stage) })
+}
+
+// piece is what pairs are tried on.
+type piece struct {
 	*evidence
-	number int
+	number int             // of a batch element that is wrong, or everything
 	right  *oracle.Problem // shared
 	got    []float64
 	rows   []int // a few, that are wrong
@@ -56,85 +66,116 @@ type batch struct {
 	most   float64 // the greatest sum of squared differences, in the rows, of an explanation
 }
 
-// newBatch takes the first that is wrong.
-func newBatch(e *evidence) *batch {
+const everything = -1
+
+func newPiece(e *evidence, number int) *piece {
 	const rows = 3
-	number, size, width := e.structure.WrongBatches[0], len(e.got)/e.structure.Batches, last(e.c.WantShape)
-	b := &batch{evidence: e, number: number, right: e.problem.Only(number).Shared(), got: e.got[number*size:][:size]}
-	wrong := places(wrongRows(e.c)[number*size/width:][:size/width])
-	for _, i := range spreadOver(len(wrong), rows) {
-		b.rows = append(b.rows, wrong[i])
+	width, first := last(e.c.WantShape), 0
+	p := &piece{evidence: e, number: number, got: e.got}
+	if number != everything {
+		size := len(e.got) / e.structure.Batches
+		first, p.got = number*size, e.got[number*size:][:size]
 	}
-	b.few = rowsOf(b.got, b.rows, width)
-	for _, v := range b.got {
+	p.right = p.of(e.problem).Shared()
+	wrong := places(wrongRows(e.c)[first/width:][:len(p.got)/width])
+	for _, i := range spreadOver(len(wrong), rows) {
+		p.rows = append(p.rows, wrong[i])
+	}
+	p.few = rowsOf(p.got, p.rows, width)
+	for _, v := range p.got {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			b.most += v * v * near * near / (1 - near) / (1 - near)
+			p.most += v * v * near * near / (1 - near) / (1 - near)
 		}
 	}
-	return b
+	return p
 }
 
-// pairsWith tries a mistake with each of others.
-func (b *batch) pairsWith(a catalogue.Mistake, others []replay) search {
+// of is the piece of a problem.
+func (p *piece) of(problem *oracle.Problem) *oracle.Problem {
+	if p.number == everything {
+		return problem.Later()
+	}
+	return problem.Only(p.number)
+}
+
+// pairsWith tries a mistake with each of others, on the piece that is enough for the two.
+func (e *evidence) pairsWith(a catalogue.Mistake, others []replay, element, whole *piece) search {
 	s := search{next: math.Inf(1)}
-	alone := planted(b.problem, nil, a)
-	if alone == nil || !alone.Local() {
+	alone := planted(e.problem, nil, a)
+	if alone == nil {
 		return s
 	}
-	shared := alone.Only(b.number).Beside(b.right).Shared()
-	if _, err := shared.Rows(b.ctx, nil, oracle.ValuesAlone); err != nil { // from now on it keeps its context
-		return s
-	}
+	shared := map[*piece]*oracle.Problem{}
 	for _, other := range others {
-		if b.ctx.Err() != nil {
+		wrong := planted(alone, nil, other.mistake)
+		if wrong == nil {
+			continue
+		}
+		p := whole
+		if wrong.Local() {
+			p = element
+		}
+		if shared[p] == nil {
+			shared[p] = p.of(alone).Beside(p.right).Shared()
+			_, _ = shared[p].Rows(e.ctx, nil, oracle.ValuesAlone) // from now on it keeps its context; when ctx has ended, nothing is tried
+		}
+		if e.ctx.Err() != nil {
 			return s
 		}
-		b.try(&s, alone, shared, a, other.mistake)
+		p.try(&s, p.of(wrong).Beside(shared[p]), a, other.mistake)
 	}
 	return s
 }
 
-// try makes a second mistake where one is made alone. shared is the batch element of that.
-func (b *batch) try(s *search, alone, shared *oracle.Problem, a, other catalogue.Mistake) {
-	wrong := planted(alone, nil, other)
-	if wrong == nil || !wrong.Local() {
-		return
-	}
-	part := wrong.Only(b.number).Beside(shared)
-	few, err := part.Rows(b.ctx, b.rows, oracle.ValuesAlone)
+// try holds a piece of a problem with two mistakes against that of the output.
+func (p *piece) try(s *search, wrong *oracle.Problem, a, other catalogue.Mistake) {
+	few, err := wrong.Rows(p.ctx, p.rows, oracle.ValuesAlone)
 	if err != nil {
 		return
 	}
-	if b.tooFar(few.Value) {
-		s.passed(distance(b.few, few.Value))
+	if p.tooFar(few.Value) {
+		s.passed(distance(p.few, few.Value))
 		return
 	}
-	all, err := part.Rows(b.ctx, nil, oracle.ValuesAlone)
-	if off := distance(b.got, all.Value); err != nil || !(off <= near) {
+	all, err := wrong.Rows(p.ctx, nil, oracle.ValuesAlone)
+	if off := distance(p.got, all.Value); err != nil || !(off <= near) {
 		s.passed(off)
 		return
 	}
-	if f, err := part.Rows(b.ctx, nil, oracle.WithNoise); err == nil {
-		if _, ok := s.holds(b.got, expected(f)); ok {
-			if f, err := planted(b.problem, nil, a, other).Rows(b.ctx, nil, oracle.WithNoise); err == nil {
-				s.try(b.evidence.got, expected(f), a, other)
+	if f, err := wrong.Rows(p.ctx, nil, oracle.WithNoise); err == nil {
+		if _, ok := s.holds(p.got, expected(f)); ok {
+			if f, err := planted(p.problem, nil, a, other).Rows(p.ctx, nil, oracle.WithNoise); err == nil {
+				s.try(p.evidence.got, expected(f), inOrder(a, other)...)
 			}
 		}
 	}
 }
 
-// tooFar says whether a few rows are too far away for the batch element to be within [near], whatever the
+// inOrder are two mistakes in the order of the catalogue.
+func inOrder(a, b catalogue.Mistake) []catalogue.Mistake {
+	for _, m := range catalogue.Mistakes {
+		if m.ID == b.ID {
+			return []catalogue.Mistake{b, a}
+		}
+		if m.ID == a.ID {
+			break
+		}
+	}
+	return []catalogue.Mistake{a, b}
+}
+
+// tooFar says whether a few rows are too far away for the piece to be within [near], whatever the
 // other rows are: |got - want| there would be more than near |want|, and |want| is at most |got| / (1 - near).
-func (b *batch) tooFar(values []float64) bool {
+func (p *piece) tooFar(values []float64) bool {
 	off := 0.0
 	for i, w := range values {
-		g := b.few[i]
+		g := p.few[i]
 		if g == w || math.IsNaN(g) && math.IsNaN(w) {
 			continue
 		}
 		off += (g - w) * (g - w)
 	}
-	return !(off <= b.most)
+	return !(off <= p.most)
 }
 
 // affordable says whether all pairs can be made in about a second: whether their multiplications, in a few
