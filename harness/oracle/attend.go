@@ -365,6 +365,8 @@ func (p *Problem) moved(slope, v float64) float64 {
 	switch {
 	case slope == 0:
 		return 0
+	case v < 1e-9: // the next term is lost
+		return slope * slope * v * (1 + v)
 	case v < 0.1:
 		v = slope * slope * math.Expm1(2*v) / 2
 	default: // p² may be zero, and e^2V infinite

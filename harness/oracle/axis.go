@@ -86,11 +86,14 @@ func (a *attending) softmaxOver(rows []*row) {
 	if a.Axis == OverHeadsAndKeys { // elsewhere a sink shares its softmax with no key
 		groups[0].addSinks(rows)
 	}
-	each(func(g *group, r *row, n int) { g.total += math.Exp(r.scores[n] - g.top) })
 	for _, r := range rows {
 		r.own = zeros(r.own, len(r.seen))
 		r.weights = r.own
 	}
+	each(func(g *group, r *row, n int) {
+		r.weights[n] = math.Exp(r.scores[n] - g.top)
+		g.total += r.weights[n]
+	})
 	each(func(g *group, r *row, n int) { g.weigh(r, n) })
 	each(func(g *group, r *row, n int) {
 		r.scoreVar[n] = g.all + (1-2*r.weights[n])*r.scoreVar[n] + sumOfProducts(g.count, 1, g.squares) + 2*roundoff
@@ -127,7 +130,7 @@ func (g *group) addSinks(rows []*row) {
 // weigh gives a weight, and in the place of the score's variance that of the weight, as [row.noiseOfContext]
 // takes it where weights do not add to one, but for what all of the group share.
 func (g *group) weigh(r *row, n int) {
-	w, off := math.Exp(r.scores[n]-g.top)/g.total, r.scores[n]-g.top
+	w, off := r.weights[n]/g.total, r.scores[n]-g.top
 	r.weights[n] = w
 	r.scoreVar[n] += roundoff*off*off + 4*u*u
 	g.all += w * w * r.scoreVar[n]
