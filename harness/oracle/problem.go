@@ -133,6 +133,7 @@ type Linear struct {
 	Weight  []float64 // (Out, In)
 	Bias    []float64 // (Out), nil for none
 	In, Out int
+	Skipped bool // y is x, whatever the weight is: no right layer has it
 }
 
 // Norm is x / sqrt(mean(x²) + Epsilon) times a weight for each feature.

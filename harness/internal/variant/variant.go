@@ -189,7 +189,10 @@ func (v Variant) withDefaults() Variant {
 
 // linear is y = x W^T + b.
 func (v Variant) linear(x *attention.Tensor, m oracle.Linear) *attention.Tensor {
-	if v.Transposed {
+	switch {
+	case m.Skipped:
+		return x
+	case v.Transposed:
 		return v.linearTransposed(x, m)
 	}
 	y := attention.NewTensor(x.Shape[0], x.Shape[1], m.Out)
