@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -86,14 +87,16 @@ func (at localisation) said() []Map {
 	return slices.Compact(list)
 }
 
-// Each part of each map is drawn anew on each committed layer, and computed in float32 by code that shares nothing with
+// Each part of each map is drawn anew on every third committed layer, and some besides, and computed in float32 by code that shares nothing with
 // the oracle: the map is found, or is among several that the case cannot tell apart, or nothing is said.
 func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	var mutex sync.Mutex
 	count := map[string]int{}
 	t.Run("cases", func(t *testing.T) {
-		for name, p := range layers(t) {
-			if testing.Short() && !slices.Contains(some, name) {
+		all := layers(t)
+		for n, name := range slices.Sorted(maps.Keys(all)) {
+			p := all[name]
+			if !slices.Contains(some, name) && (testing.Short() || n%3 != 0) {
 				continue
 			}
 			t.Run(name, func(t *testing.T) {
@@ -116,8 +119,8 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	}
 	require.Zero(t, count["wrong"])
 	if !testing.Short() {
-		require.GreaterOrEqual(t, count["unique"], 290)
-		require.GreaterOrEqual(t, count["head"], 150)
+		require.GreaterOrEqual(t, count["unique"], 100)
+		require.GreaterOrEqual(t, count["head"], 50)
 	}
 }
 

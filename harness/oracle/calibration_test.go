@@ -25,8 +25,8 @@ func TestCalibration(t *testing.T) {
 		cases int
 		draw  func(*rand.Rand) *oracle.Problem
 	}{
-		{"layers", 2000, randomProblem},
-		{"decoders", 1500, randomDecoder},
+		{"layers", 1000, randomProblem},
+		{"decoders", 800, randomDecoder},
 	} {
 		t.Run(family.name, func(t *testing.T) {
 			if testing.Short() {
@@ -55,9 +55,9 @@ func TestCalibrationOfLowerPrecisions(t *testing.T) {
 		"TensorFloat-32": {oracle.TensorFloat32, multiplying(variant.TensorFloat32)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cases := 300
+			cases := 100
 			if testing.Short() {
-				cases = 30
+				cases = 15
 			}
 			all := extremes{least: math.Inf(1)}
 			for n := range cases {
