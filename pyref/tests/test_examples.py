@@ -112,19 +112,20 @@ def test_a_mistake_in_javascript_is_named(difftest, tmp_path, right, wrong, case
 
 
 PAGE = (EXAMPLES / "README.md").read_text()
-SHOWN = re.findall(r"```\n\$ difftest (.*)\n([^`]*)```", PAGE)
+RUN = re.compile(r"^\$ difftest (.* -- .*)\n((?:(?!```|\$ ).*\n)*)", re.MULTILINE)
+SHOWN = RUN.findall(PAGE) + RUN.findall((ROOT / "README.md").read_text())
 
 
 @pytest.mark.parametrize(("command", "shown"), SHOWN)
-def test_the_page_shows_what_is_printed(difftest, command, shown):
+def test_the_pages_show_what_is_printed(difftest, command, shown):
     first = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     printed = difftest.printed(*shlex.split(command), **first)
-    for part in shown.split("...\n"):
+    for part in filter(None, shown.split("...\n")):
         assert part in printed
 
 
-def test_the_page_shows_all_runs():
-    assert len(SHOWN) == 3
+def test_the_pages_show_all_runs():
+    assert len(SHOWN) == 6
 
 
 def test_ten_lines_of_python_are_a_subject(difftest, tmp_path):
