@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/diagnose"
@@ -30,6 +31,7 @@ func causes(ctx context.Context, r *Report, cases map[string]*fixture.Case) []re
 var kindsOfCauses = []func(*inquiry) []report.Cause{
 	(*inquiry).load,
 	(*inquiry).mistakes,
+	(*inquiry).parameters,
 	(*inquiry).caught,
 }
 
@@ -87,13 +89,8 @@ func (in *inquiry) against(match diagnose.Match, failure report.Result) string {
 // load are the causes of failures that are those of other weights than the case's. A layer that passes
 // holds the right ones.
 func (in *inquiry) load() []report.Cause {
-	var right []string
-	for _, r := range in.results {
-		if r.Right() && in.hasParameters(r.Case) {
-			right = append(right, r.Case)
-		}
-	}
 	var found []report.Cause
+	right := in.rightLayers()
 	for _, c := range []report.Cause{
 		{ID: subject.LoadNoEffect, Title: loadTitle, Live: true, Fix: "See that the load is called, not assigned, and its error is checked, and that it writes to the layer that computes, not to a copy."},
 		{ID: "other-parameters", Title: otherTitle, Live: true, Fix: "See what becomes of the values between the state dict and the layer."},
@@ -249,6 +246,62 @@ func (in *inquiry) others(c *report.Cause, m catalogue.Mistake, chosen []catalog
 			}
 		}
 	}
+}
+
+// parameters are the maps of layers of which others than the case's explain several failures that have no
+// other explanation: those first that explain most, and none whose failures another one explains as well.
+func (in *inquiry) parameters() []report.Cause {
+	var found []report.Cause
+	for _, r := range in.failures() {
+		for _, fit := range r.Diagnosis.Fits {
+			if len(r.Diagnosis.Matches) > 0 || len(r.Proven) > 0 || !fit.Explains() || !fit.Narrowest {
+				continue
+			}
+			id := "other-" + strings.Join(fit.Maps(), "-and-") + "-parameters"
+			i := slices.IndexFunc(found, func(c report.Cause) bool { return c.ID == id })
+			if i < 0 {
+				i = len(found)
+				what := strings.Join(fit.Maps(), " and ")
+				found = append(found, report.Cause{
+					ID: id, Title: "other parameters of the " + what + " projection than the case's",
+					Fix: "See how the " + what + " projection is loaded: under which name, which rows of it, and in which layout.",
+				})
+			}
+			if c := &found[i]; !slices.Contains(c.Failures, r.Case) {
+				c.Failures = append(c.Failures, r.Case)
+			}
+		}
+	}
+	slices.SortStableFunc(found, func(a, b report.Cause) int { return cmp.Compare(len(b.Failures), len(a.Failures)) })
+	return in.onlyNew(found)
+}
+
+// onlyNew leaves out causes of fewer than two failures, and those all of whose failures an earlier one has.
+func (in *inquiry) onlyNew(causes []report.Cause) []report.Cause {
+	told, right := map[string]bool{}, in.rightLayers()
+	var kept []report.Cause
+	for _, c := range causes {
+		if len(c.Failures) < 2 || !slices.ContainsFunc(c.Failures, func(name string) bool { return !told[name] }) {
+			continue
+		}
+		for _, name := range c.Failures {
+			told[name] = true
+		}
+		c.Contradictions, c.Passes = right, len(right)
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+// rightLayers are the cases that pass and have parameters: by them, they are loaded.
+func (in *inquiry) rightLayers() []string {
+	var right []string
+	for _, r := range in.results {
+		if r.Right() && in.hasParameters(r.Case) {
+			right = append(right, r.Case)
+		}
+	}
+	return right
 }
 
 // caught are findings about a live subject that hold in several failures that nothing else explains.

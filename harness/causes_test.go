@@ -293,6 +293,41 @@ func TestCauseOfOtherWeights(t *testing.T) {
 	require.Equal(t, []string{"seed/causal", "samples/module-bare"}, r.Causes[0].Failures)
 }
 
+// A projection that holds other values, which have no name, is one cause.
+func TestCauseOfOneProjection(t *testing.T) {
+	s := Subject{Name: "an output projection read one number too late", MHA: func(c attention.Config) (Module, error) {
+		m, err := attention.New(c)
+		return outputLate{m}, err
+	}}
+	r, err := Check(t.Context(), fixtures.FS, s, "mha/unmasked", "mha/causal", "mha/cross", "sdpa/causal")
+	require.NoError(t, err)
+	require.Equal(t, 3, r.Count(report.Fail))
+	require.Len(t, r.Causes, 1)
+	require.Equal(t, "other-output-parameters", r.Causes[0].ID)
+	require.Equal(t, []string{"mha/unmasked", "mha/causal", "mha/cross"}, r.Causes[0].Failures)
+	require.Empty(t, r.Causes[0].Contradictions)
+}
+
+// outputLate is a layer that reads its output projection one number too late, and does not say what it holds.
+type outputLate struct{ layer *attention.MultiHead }
+
+func (o outputLate) Forward(in attention.Inputs) (attention.Outputs, error) {
+	return o.layer.Forward(in)
+}
+
+func (o outputLate) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
+	own := attention.StateDict{}
+	for _, name := range slices.Sorted(maps.Keys(dict)) {
+		own[name] = dict[name].Clone()
+		if strings.HasSuffix(name, "out_proj.weight") || strings.HasSuffix(name, "o_proj.weight") {
+			data := own[name].Data
+			copy(data[1:], dict[name].Data)
+			data[0] = dict[name].Data[len(data)-1]
+		}
+	}
+	return o.layer.LoadStateDict(own, s)
+}
+
 // unpadded is a layer that takes no padding.
 type unpadded struct{ *attention.MultiHead }
 

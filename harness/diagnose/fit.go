@@ -31,6 +31,15 @@ type Fit struct {
 // Explains says whether the fit was made and gives the output.
 func (f Fit) Explains() bool { return f.Refused == "" && f.Holds }
 
+// Maps names the projections whose parameters were free: "value".
+func (f Fit) Maps() []string {
+	var names []string
+	for _, m := range f.free.maps {
+		names = append(names, m.String())
+	}
+	return names
+}
+
 // fit is what was found for a freedom.
 type fit struct {
 	Fit
