@@ -49,18 +49,21 @@ var (
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
 )
 
-// Every plant, on every case that it applies to, is named by what it is or not at all. Where a case
-// cannot tell it from other mistakes, all of them are named. A case that cannot see it passes it.
+// Every plant, on every third case that it applies to and on some of each family, is named by what it is or
+// not at all. Where a case cannot tell it from other mistakes, all of them are named. A case that cannot see
+// it passes it.
 func TestClassesOfPlants(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	var all, few []*Referee
-	for _, name := range names {
+	for n, name := range names {
 		r, err := NewReferee(readCase(t, name))
 		require.NoError(t, err)
-		all = append(all, r)
 		if slices.Contains(representative, name) {
 			few = append(few, r)
+		}
+		if n%3 == 0 || slices.Contains(representative, name) {
+			all = append(all, r)
 		}
 	}
 	require.Len(t, few, len(representative))

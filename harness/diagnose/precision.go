@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/difftest/difftest/harness/catalogue"
 	"github.com/difftest/difftest/harness/compare"
@@ -25,13 +26,24 @@ func lowered(e *evidence) *finding {
 		e.cut = "fewer bits, and no two mistakes at once"
 		return nil
 	}
-	e.matches = s.withMargins()
+	e.matches = clearest(s.withMargins())
 	return explained(e.matches)
+}
+
+// clearest are the explanations whose known errors are there as clearly as those of the best. Of two that
+// round the same numbers nearly all, one shows the rest.
+func clearest(matches []Match) []Match {
+	const apart = 0.1
+	best := 0.0
+	for _, m := range matches {
+		best = math.Max(best, m.Trace)
+	}
+	return slices.DeleteFunc(matches, func(m Match) bool { return m.Trace < best-apart })
 }
 
 // replayedLower: it is that of a mistake in fewer bits.
 func replayedLower(e *evidence) *finding {
-	s := &search{next: math.Inf(1)}
+	s, lowers := &search{next: math.Inf(1)}, sync.OnceValue(e.lowerPrecisions)
 	for _, r := range e.candidates {
 		if r.mistake.Family == catalogue.Precision {
 			continue
@@ -41,7 +53,7 @@ func replayedLower(e *evidence) *finding {
 			continue
 		}
 		wrong := planted(e.problem, nil, r.mistake)
-		for _, low := range e.lowerPrecisions() {
+		for _, low := range lowers() {
 			e.tryLower(s, wrong, low, r.mistake, low)
 		}
 	}
@@ -53,11 +65,20 @@ func replayedLower(e *evidence) *finding {
 	return explained(e.matches)
 }
 
+// lowerPrecisions are those in which the right computation could not have given the output: where it could, by
+// its size alone, no mistake is needed beside the fewer bits.
 func (e *evidence) lowerPrecisions() []catalogue.Mistake {
-	if e.problem.Precision.Rounds() {
-		return nil
+	var lowers []catalogue.Mistake
+	for _, m := range e.reference.known {
+		if m.Lower == nil || e.problem.Precision.Rounds() {
+			continue
+		}
+		f, err := newFewer(e.ctx, e.problem, nil, *m.Lower)
+		if err == nil && !compare.Outputs(f.low.Shape, e.got, f.low).OK() {
+			lowers = append(lowers, m)
+		}
 	}
-	return slices.DeleteFunc(slices.Clone(catalogue.Mistakes), func(m catalogue.Mistake) bool { return m.Lower == nil })
+	return lowers
 }
 
 // fewer is some rows of a computation in fewer bits: its result without, and with what is given rounded. Its
