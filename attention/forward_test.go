@@ -234,3 +234,16 @@ func ExampleMultiHead() {
 	// <nil>
 	// [1.000000 0.000000 0.330238 0.669762] <nil>
 }
+
+// Two keys that are the same share the weight of a query; the causal mask hides the second from the first query.
+func ExampleSDPA() {
+	q := &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{1, 1}}
+	v := &attention.Tensor{Shape: []int{1, 2, 1}, Data: []float32{10, 20}}
+	out, err := attention.SDPA(q, q, v, attention.SDPAOptions{Causality: attention.TopLeft})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(out.Shape, out.Data)
+	// Output:
+	// [1 2 1] [10 15]
+}

@@ -127,7 +127,7 @@ func TestRun(t *testing.T) {
 		{"right", "", true, []string{"--- PASS: TestRun/seed/causal"}, nil},
 		{"right", "/mha/causal", true, []string{"--- PASS: TestRun/mha/causal-left-padding"}, []string{"TestRun/seed"}},
 		{"unmasked", "", false, []string{
-			"--- FAIL: TestRun/seed/causal", "FAIL seed/causal  missing-feature: causal-missing", "xxxxxxxxxxx.  batch 0 to batch 3",
+			"--- FAIL: TestRun/seed/causal", "    check_test.go:", "FAIL seed/causal  missing-feature: causal-missing", "xxxxxxxxxxx.  batch 0 to batch 3",
 			"go test -run '^TestRun$/^seed$/^causal$'", "--- PASS: TestRun/seed/unmasked", "--- SKIP: TestRun/sdpa/causal",
 		}, nil},
 		{"nothing", "", false, []string{" cases were skipped: the subject does not offer", "--- SKIP: TestRun/seed/causal"}, []string{"--- PASS"}},

@@ -3,10 +3,12 @@ package harness_test
 import (
 	"context"
 	"fmt"
+	"testing/fstest"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/fixture"
 	"github.com/difftest/difftest/harness/report"
 )
 
@@ -31,4 +33,43 @@ func ExampleCheck() {
 	// 1 passed, 1 failed
 	// missing-feature causal-missing
 	// [xxxxxxxx.  batch 0 to batch 4]
+}
+
+// An output that was made elsewhere: here PyTorch's own, with its queries in the order of their time reversed.
+func ExampleJudge() {
+	c, err := fixture.Read(fixtures.FS, "sdpa/causal")
+	if err != nil {
+		panic(err)
+	}
+	got := c.Output.Float64s()
+	rows, width := c.Output.Shape[2], c.Output.Shape[3]
+	reversed := make([]float64, 0, len(got))
+	for head := range len(got) / (rows * width) {
+		for row := range rows {
+			reversed = append(reversed, got[(head*rows+rows-1-row)*width:][:width]...)
+		}
+	}
+	r, err := harness.Judge(context.Background(), c, c.Output.Shape, reversed)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Verdict, r.Diagnosis.Matches[0].ID())
+	// Output:
+	// fail output-time-reversed
+}
+
+// Outputs in a folder, a file for each case: those that are missing are skipped.
+func ExampleCheckOutputs() {
+	right, err := fixtures.FS.ReadFile("seed/causal/expected/output.npy")
+	if err != nil {
+		panic(err)
+	}
+	outputs := fstest.MapFS{"seed/causal/output.npy": {Data: right}}
+	r, err := harness.CheckOutputs(context.Background(), fixtures.FS, outputs, "seed/causal", "seed/unmasked")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Count(report.Pass), "passed,", r.Count(report.Skip), "skipped")
+	// Output:
+	// 1 passed, 1 skipped
 }

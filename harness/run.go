@@ -58,6 +58,7 @@ func Run(t *testing.T, suite fs.FS, s Subject) {
 	skipped := 0
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
+			t.Helper() // a failure is at the line of the test that calls Run
 			if runTest(t, suite, s, name) == report.Skip {
 				skipped++
 				t.Skipf("%s", subject.ErrNotOffered)
