@@ -14,12 +14,12 @@ LEARNED = ("relative", "sinks", "learned_key", "learned_value")
 
 def float16(x: Tensor) -> Tensor:
     """Round to float16."""
-    return x.half().double()
+    return x.half().to(x.dtype)
 
 
 def bfloat16(x: Tensor) -> Tensor:
     """Round to bfloat16."""
-    return x.bfloat16().double()
+    return x.bfloat16().to(x.dtype)
 
 
 def tf32(x: Tensor) -> Tensor:
