@@ -97,3 +97,14 @@ def test_what_is_stored_differs_from_the_truth_and_from_each_other():
 def test_a_step_that_does_not_exist_cannot_be_changed():
     with pytest.raises(AttributeError, match="soft_max, want a field or a step"):
         store.attention(named("mha/causal")).changed(soft_max=lambda self, scores: scores)
+
+
+def test_fresh_cases_show_nearly_every_mistake(tmp_path):
+    done = python("-m", "pyref", "plant", "--fresh", "7", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    index = json.loads((tmp_path / "planted" / "index.json").read_text())
+    shown = {name for names in index.values() for name in names}
+    assert len(shown & set(MISTAKES)) >= 0.95 * len(MISTAKES)
+    for case, names in index.items():
+        outputs = np.load(tmp_path / "planted" / f"{case.replace('/', '-')}.npy")
+        assert (outputs.dtype, len(outputs)) == (np.float32, len(names))
