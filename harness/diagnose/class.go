@@ -56,6 +56,7 @@ var checklist = []func(*evidence) *finding{
 	reordered,
 	replayedLower,
 	interrupted,
+	gainOrShift,
 	leastSquares,
 	replayedPair,
 	interrupted,
