@@ -95,7 +95,7 @@ func (f freedom) text(l *oracle.Layer, of [4]Parameter) string {
 		if headsOf(l, f.maps[0]) < l.Heads {
 			kind = "key head"
 		}
-		text += fmt.Sprintf(" of %s %s", kind, numbers(f.heads))
+		text += fmt.Sprintf(" of %s %s", kind, Ranges(f.heads))
 	}
 	if of[f.maps[0]].Weight != "" {
 		text += " (" + f.tensors(l, of) + ")"
@@ -154,11 +154,11 @@ func (f freedom) place(l *oracle.Layer, of [4]Parameter) string {
 	if in {
 		word = "columns"
 	}
-	return fmt.Sprintf("%s %s of ", word, numbers(places))
+	return fmt.Sprintf("%s %s of ", word, Ranges(places))
 }
 
-// numbers writes a sorted list: "0-3, 5".
-func numbers(list []int) string {
+// Ranges writes a sorted list of numbers: "0-3, 5"; "" where there is none.
+func Ranges(list []int) string {
 	var words []string
 	for i := 0; i < len(list); {
 		end := i

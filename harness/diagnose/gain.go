@@ -50,7 +50,9 @@ func (e *evidence) shift() []float64 {
 	width := last(e.truth.Shape)
 	mean, rows := make([]float64, width), float64(len(e.got)/width)
 	for i, w := range e.truth.Value {
-		mean[i%width] += (e.got[i] - w) / rows
+		if d := e.got[i] - w; !math.IsNaN(d) {
+			mean[i%width] += d / rows
+		}
 	}
 	return mean
 }

@@ -301,7 +301,7 @@ func (at localisation) headText(names [4]Parameter, l *oracle.Layer) string {
 		return ""
 	}
 	place := freedom{maps: []Map{OutputMap}, heads: at.within}.place(l, names) + names[OutputMap].Weight
-	return fmt.Sprintf("all that is wrong lies in what head %s gives: only where %s lead; the other heads and the output weight are right", numbers(at.within), place)
+	return fmt.Sprintf("all that is wrong lies in what head %s gives: only where %s lead; the other heads and the output weight are right", Ranges(at.within), place)
 }
 
 // finding says what least squares found; nil where it explains nothing.

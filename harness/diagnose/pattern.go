@@ -202,7 +202,7 @@ func (x *Pattern) describe(p *oracle.Problem, list []int, what string) {
 	}
 	text := strings.Join(words, " and ") + " " + what
 	if after+before > 0 && (after == 0 || before == 0) && padded == 0 && other == 0 {
-		text += fmt.Sprintf(", at distances %s", numbers([]int{nearest, furthest}[:1+min(1, furthest-nearest)]))
+		text += fmt.Sprintf(", at distances %s", Ranges([]int{nearest, furthest}[:1+min(1, furthest-nearest)]))
 		if furthest-nearest > 1 {
 			text = strings.TrimSuffix(text, fmt.Sprintf("%d, %d", nearest, furthest)) + fmt.Sprintf("%d to %d", nearest, furthest)
 		}
@@ -221,7 +221,7 @@ func (x *Pattern) keys(row int, holds func(at int) bool) string {
 	if len(list) == 0 {
 		return "none"
 	}
-	return numbers(list)
+	return Ranges(list)
 }
 
 // label names a head.

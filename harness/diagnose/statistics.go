@@ -118,16 +118,14 @@ func (e *evidence) along(direction []float64) float64 {
 
 // shifted is how much of the error is the same in every row, from 0 to 1.
 func (e *evidence) shifted() float64 {
-	width := last(e.c.WantShape)
-	mean, all := make([]float64, width), 0.0
+	width, all := last(e.c.WantShape), 0.0
 	rows := float64(len(e.got) / width)
 	for i, w := range e.truth.Value {
 		if d := e.got[i] - w; !math.IsNaN(d) {
-			mean[i%width] += d / rows
 			all += d * d / rows
 		}
 	}
-	return rms(mean) * math.Sqrt(float64(width)/all)
+	return rms(e.shift()) * math.Sqrt(float64(width)/all)
 }
 
 // wrongRows says for every row whether it is outside the noise.

@@ -336,23 +336,10 @@ func (t *text) structure(s diagnose.Structure) {
 
 // ranges writes a sorted list of places: 0-3, 5, 7-9.
 func ranges(places []int) string {
-	var words []string
-	for i := 0; i < len(places); {
-		end := i
-		for end+1 < len(places) && places[end+1] == places[end]+1 {
-			end++
-		}
-		word := fmt.Sprint(places[i])
-		if end > i {
-			word += fmt.Sprintf("-%d", places[end])
-		}
-		words = append(words, word)
-		i = end + 1
-	}
-	if len(words) == 0 {
+	if len(places) == 0 {
 		return "none"
 	}
-	return strings.Join(words, ", ")
+	return diagnose.Ranges(places)
 }
 
 // pattern draws the attention weights that gave the output, beside those that should have.
