@@ -11,11 +11,11 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/harnesstest"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // A layer without its masks: every failure has one of two causes, or both, and no passing case

@@ -10,10 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/report"
-	"github.com/difftest/difftest/harness/subject"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Check runs a subject on the cases of a suite, or on the named ones only, and returns what it

@@ -15,8 +15,8 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/harnesstest"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 func TestCheck(t *testing.T) {

@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"math/rand/v2"
 
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/compare"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // Example makes a mistake on the first case of a suite that sees it, and judges the

@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/report"
-	"github.com/difftest/difftest/harness/subject"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Known is a failure that is expected.

@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/harnesstest"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 func entry(cases, cause, reason string) Known {

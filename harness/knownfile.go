@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // ParseKnown reads a list of known failures: an entry a line, the name of a case or a pattern, then, if the

@@ -7,11 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // A layer of B2 T1024 D768 H12: every mistake is made on a sample of its rows, and the one that was made is

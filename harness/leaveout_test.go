@@ -6,11 +6,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // A mistake that the catalogue lacks gets no name, but for mistakes that are the same computation on

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/catalogue"
+	"github.com/difftest/difftest/harness/internal/catalogue"
 )
 
 // lintedSuite is what the committed suite sees; every mistake is made on every case once.

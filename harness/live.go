@@ -8,11 +8,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
-	"github.com/difftest/difftest/harness/subject"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // What the load of a state dict can be found to have done, in a few words.

@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/compare"
-	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/variant"
-	"github.com/difftest/difftest/harness/oracle"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // Masks of every shape that broadcasts mean the same to three implementations that share no

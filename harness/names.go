@@ -2,7 +2,7 @@ package harness
 
 import (
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/diagnose"
+	"github.com/difftest/difftest/harness/internal/diagnose"
 )
 
 // parametersOf says where a layer's state dict has its query, key, value and output maps.

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/npy"
-	"github.com/difftest/difftest/harness/protocol"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // CheckOutputs judges outputs that were made elsewhere, as [Check] does those of a subject: a folder

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/harnesstest"
-	"github.com/difftest/difftest/harness/protocol"
-	"github.com/difftest/difftest/harness/report"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // answers are the outputs of a subject on the named cases, as a folder.

@@ -22,9 +22,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/difftest/difftest/harness/fixture"
-	"github.com/difftest/difftest/harness/report"
-	"github.com/difftest/difftest/harness/subject"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Subject is an implementation under test.

@@ -8,11 +8,11 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/catalogue"
-	"github.com/difftest/difftest/harness/diagnose"
-	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/random"
-	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // Mistakes that give one output on a case have one class there, that of the first; what is not seen

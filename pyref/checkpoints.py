@@ -1,6 +1,6 @@
 """Small files of tensors, by every writer that people use: torch.save, safetensors and NumPy.
 
-The Go tests of `harness/checkpoint` say what each of them holds. All values follow from their place, so that
+The Go tests of `harness/internal/checkpoint` say what each of them holds. All values follow from their place, so that
 a test can write them down.
 """
 

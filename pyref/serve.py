@@ -2,7 +2,7 @@
 
 The factory is called with the configuration of every case and returns a module for it, or raises
 NotImplementedError with the reason to skip the case. The configuration is a namespace of what config says
-in the request (harness/protocol/README.md), and of op. The case's state dict is loaded, strictly and without
+in the request (harness/PROTOCOL.md), and of op. The case's state dict is loaded, strictly and without
 the prefix, and the module is called in eval mode without gradients. It returns its output, or a tuple of
 that and the attention weights.
 

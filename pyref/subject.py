@@ -9,7 +9,7 @@
 
     difftest -- python mine.py
 
-Every array is given by its name in the request, and only those that a case has; harness/protocol/README.md
+Every array is given by its name in the request, and only those that a case has; harness/PROTOCOL.md
 says what each is, and what stands in config. Numbers of bfloat16 come as float32, and whatever is returned
 is rounded to the type of the case. A layer returns its output, or the output and the weights where
 config["need_weights"] asks for them. NotImplementedError skips a case, with its message as the reason; any

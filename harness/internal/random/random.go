@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/fixture"
+	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
 // Draw makes things of chance.

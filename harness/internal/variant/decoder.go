@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // norm divides each head's features by their root mean square: (B, H, T, E).

@@ -3,7 +3,7 @@ package variant
 import (
 	"math"
 
-	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // masks answers for one score at a time, from the place of its indices in each mask's shape.

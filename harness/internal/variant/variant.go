@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/oracle"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // Variant is one way to compute attention in float32. The zero value adds from left to right.

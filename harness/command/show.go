@@ -1,0 +1,193 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+func showCommand() *cobra.Command {
+	var suite suiteFlag
+	cmd := &cobra.Command{
+		Use:   "show CASE",
+		Short: "Say what a case is for: its configuration, tensors, provenance, and what it cannot see",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := suite.read(args[0])
+			if err != nil {
+				return err
+			}
+			return show(cmd.OutOrStdout(), c)
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return suite.complete(cmd, args, word)
+		},
+	}
+	suite.add(cmd)
+	return cmd
+}
+
+func show(out io.Writer, c *fixture.Case) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s\n%s\n\n", c.Name, c.Purpose)
+	fmt.Fprintf(w, "operation\t%s\n", c.Op)
+	for _, line := range configuration(c) {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
+	for _, role := range slices.Sorted(maps.Keys(c.Roles)) {
+		f := c.Files[c.Roles[role]]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n", role, c.Roles[role], f.DType, attention.FormatShape(f.Shape), meaning[role])
+	}
+	p := c.Provenance
+	fmt.Fprintf(w, "\nmade by\t%s, PyTorch %s (%.10s), NumPy %s, Python %s\n", p.Function, p.Torch, p.TorchGit, p.NumPy, p.Python)
+	fmt.Fprintf(w, "\t%s\n", p.Call)
+	fmt.Fprintf(w, "\tseed %d, threads %d, oneDNN %s", p.Seed, p.Threads, onOff(p.MKLDNN))
+	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
+		fmt.Fprintf(w, ", %s=%s", name, p.Environment[name])
+	}
+	fmt.Fprint(w, "\n\n")
+	sight, err := harness.Sees(c)
+	if err != nil {
+		return exit(exitBroken, "%w", err)
+	}
+	writeSight(w, "", sight)
+	if err := w.Flush(); err != nil {
+		return exit(exitBroken, "%w", err)
+	}
+	return nil
+}
+
+// meaning says what the values of a mask do.
+var meaning = map[string]string{
+	"inputs.allow":   "  true takes part",
+	"inputs.block":   "  true is ignored",
+	"inputs.padding": "  true is ignored",
+	"inputs.bias":    "  added to the scores",
+}
+
+// configuration writes what the case asks of an implementation: what PyTorch's default is not.
+func configuration(c *fixture.Case) []string {
+	empty := map[attention.EmptyRow]string{attention.EmptyZero: "zeros", attention.EmptyNaN: "NaN"}[c.EmptyRow()]
+	switch c.Op {
+	case fixture.SDPA:
+		return functionLines(c, empty)
+	case fixture.MultiHead:
+		return layerLines(c.Layer, empty)
+	}
+	return []string{"module\t" + c.Module}
+}
+
+func functionLines(c *fixture.Case, empty string) []string {
+	o := c.Options
+	causality := map[attention.Causality]string{
+		attention.NotCausal: "no", attention.TopLeft: "yes", attention.LowerRight: "yes, aligned lower right: the last query sees every key",
+	}
+	lines := []string{"causal\t" + causality[o.Causality], "scale\t" + scaleText(o.Scale), "row without keys\t" + empty}
+	if c.Precision != fixture.Float32 {
+		lines = append(lines, fmt.Sprintf("precision\t%s", c.Precision))
+	}
+	if o.GroupedQuery {
+		q, k := c.Inputs.Query.Shape, c.Inputs.Key.Shape
+		lines = append(lines, fmt.Sprintf("heads\t%d, of key and value %d", q[len(q)-3], k[len(k)-3]))
+	}
+	return append(lines, scoreLines(o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)...)
+}
+
+func layerLines(l attention.Config, empty string) []string {
+	heads, width := fmt.Sprint(l.NumHeads), l.HeadDim
+	if l.NumKVHeads > 0 {
+		heads += fmt.Sprintf(", of key and value %d,", l.NumKVHeads)
+	}
+	if width == 0 {
+		width = l.EmbedDim / l.NumHeads
+	}
+	biases := yesNo(!l.WithoutBias)
+	if l.WithoutOutputBias {
+		biases += ", but none of the output"
+	}
+	lines := []string{
+		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
+		fmt.Sprintf("heads\t%s of width %d", heads, width),
+		"biases\t" + biases,
+		"parameters\t" + attention.Recognized{Keys: l.Keys, Prefix: l.Prefix}.String(),
+		"causal\t" + yesNo(!l.Bidirectional),
+		"scale\t" + scaleText(l.Scale),
+		"row without keys\tcontext of " + empty,
+	}
+	if r := l.RoPE; r != nil {
+		style := map[attention.RoPEStyle]string{attention.HalfSplit: "half split", attention.Interleaved: "interleaved"}[r.Style]
+		lines = append(lines, fmt.Sprintf("rope\t%s, %d features, base %g, positions divided by %g", style, r.Dim, r.Base, r.Factor))
+	}
+	if l.QKNorm != nil {
+		lines = append(lines, fmt.Sprintf("qk norm\tepsilon %g", l.QKNorm.Epsilon))
+	}
+	lines = append(lines, scoreLines(l.Window, l.Softcap, l.ALiBi, l.Sinks)...)
+	for _, option := range []struct {
+		on   bool
+		text string
+	}{
+		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
+		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
+		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
+		{l.Order == attention.SequenceFirst, "order\t(T, B, D)"},
+		{l.Order == attention.Unbatched, "order\t(T, D), no batch"},
+		{l.Weights == attention.AveragedWeights, "weights\treturned, averaged over the heads"},
+		{l.Weights == attention.WeightsPerHead, "weights\treturned, of every head"},
+	} {
+		if option.on {
+			lines = append(lines, option.text)
+		}
+	}
+	return lines
+}
+
+func scaleText(scale float64) string {
+	if scale == 0 {
+		return "1/sqrt(E), the default"
+	}
+	return fmt.Sprint(scale)
+}
+
+// scoreLines are about what changes the scores.
+func scoreLines(window int, softcap float64, alibi, sinks bool) []string {
+	var lines []string
+	if window > 0 {
+		lines = append(lines, fmt.Sprintf("window\tkeys at a distance below %d", window))
+	}
+	if softcap > 0 {
+		lines = append(lines, fmt.Sprintf("softcap\t%g", softcap))
+	}
+	if alibi {
+		lines = append(lines, "alibi\tyes")
+	}
+	if sinks {
+		lines = append(lines, "sinks\tone logit a head in the softmax, without a value")
+	}
+	return lines
+}
+
+func yesNo(v bool) string {
+	if v {
+		return "yes"
+	}
+	return "no"
+}
+
+func onOff(v bool) string {
+	if v {
+		return "on"
+	}
+	return "off"
+}

@@ -1,0 +1,206 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/checkpoint"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+func weightsCommand() *cobra.Command {
+	var suite suiteFlag
+	var against string
+	cmd := &cobra.Command{
+		Use:   "weights FILE",
+		Short: "Say what is in a file of weights, and whether a case's layer would load it",
+		Long: `weights lists the tensors of a .safetensors, .pt, .pth, .npz or .npy file: type, shape, mean, standard deviation,
+the share of zeros, and what looks as if nobody had trained or loaded it; tensors with the same bytes; and the layout
+of an attention layer, where the names have one.
+
+With --against it says what the layer of a case would miss, would not expect, and would find in another shape; and
+holds every value against the case's own. Of those that are others it says, where it can, what they are: another
+parameter's, transposed, rows in another order, the bits of another type, never loaded.
+
+Exit status: 0 the file can be read and, with --against, would load and has the case's values to a rounding of
+bfloat16; 1 it would not, or has not; 2 wrong usage, 3 the file or the case is broken, 4 no case is selected.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return weights(cmd.OutOrStdout(), &suite, args[0], against)
+		},
+		ValidArgsFunction: cobra.FixedCompletions(tensorFiles, cobra.ShellCompDirectiveFilterFileExt),
+	}
+	suite.add(cmd)
+	cmd.Flags().StringVar(&against, "against", "", "`CASE` whose layer is to load the file")
+	_ = cmd.RegisterFlagCompletionFunc("against", suite.complete)
+	return cmd
+}
+
+func weights(out io.Writer, suite *suiteFlag, file, against string) error {
+	c, err := parametersOf(suite, against)
+	if err != nil {
+		return err
+	}
+	f, err := openTensors(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := &strings.Builder{}
+	if err := inspect(w, file, f); err != nil {
+		return exit(exitBroken, "%s: %w", file, err)
+	}
+	fits := true
+	if c != nil {
+		if fits, err = holdAgainst(w, f, c); err != nil {
+			return exit(exitBroken, "%s: %w", file, err)
+		}
+	}
+	if _, err := io.WriteString(out, w.String()); err != nil {
+		return exit(exitBroken, "%w", err)
+	}
+	if !fits {
+		return &exitError{status: exitFailed}
+	}
+	return nil
+}
+
+// parametersOf reads the case of --against, which must have a layer of parameters; nil without one.
+func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
+	if pattern == "" {
+		return nil, nil
+	}
+	c, err := suite.read(pattern)
+	if err == nil && c.Op != fixture.MultiHead {
+		err = exit(exitUsage, "--against: %s is of %s and has no layer that loads a state dict", c.Name, c.Op)
+	}
+	return c, err
+}
+
+// inspect writes what is in a file.
+func inspect(out io.Writer, file string, f *checkpoint.File) error {
+	fmt.Fprintf(out, "%s: %s, %d tensors\n", place(file, f), f.Format, len(f.Tensors))
+	if len(f.Other) > 0 {
+		fmt.Fprintf(out, "beside them: %s\n", printables(f.Other))
+	}
+	fmt.Fprintf(out, "layout: %s\n\n", layoutOf(f))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, t := range f.Tensors {
+		s, err := t.Statistics()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, attention.FormatShape(t.Shape), statisticsText(s))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	twins, err := f.Twins()
+	for _, group := range twins {
+		fmt.Fprintf(out, "the same bytes: %s\n", printables(group))
+	}
+	return err
+}
+
+func printables(names []string) string {
+	var words []string
+	for _, name := range names {
+		words = append(words, printable(name))
+	}
+	return strings.Join(words, ", ")
+}
+
+// layoutOf names the layout that the names of the tensors have.
+func layoutOf(f *checkpoint.File) string {
+	names := attention.StateDict{}
+	for _, t := range f.Tensors {
+		names[t.Name] = nil
+	}
+	found, err := attention.Recognize(names)
+	if err == nil {
+		return found.String()
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return fmt.Sprintf("%d attention layers", len(joined.Unwrap())-1)
+	}
+	return "none of an attention layer"
+}
+
+func statisticsText(s checkpoint.Statistics) string {
+	if s.Elements == 0 {
+		return "no element"
+	}
+	text := fmt.Sprintf("mean %.3g\tstd %.3g\tzeros %.3g %%", s.Mean, s.Std, 100*float64(s.Zeros)/float64(s.Elements))
+	if s.NonFinite > 0 {
+		text += fmt.Sprintf("\t%d NaN or infinite", s.NonFinite)
+	}
+	if s.Origin != "" {
+		text += "\t" + s.Origin
+	}
+	return text
+}
+
+// holdAgainst writes whether a layer of the case would load the file, and what its values are.
+func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
+	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, attention.Recognized{Keys: c.Layer.Keys, Prefix: c.Layer.Prefix})
+	dict, left, err := f.StateDict()
+	if err != nil {
+		return false, err
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(w, "  left out, integers and booleans are no parameters: %s\n", printables(left))
+	}
+	loads := writeLoad(w, c.Layer.CheckStateDict(dict))
+	prefix, found := f.Prefix(c.State)
+	if found && prefix != "" {
+		fmt.Fprintf(w, "  every parameter is there behind %q\n", prefix)
+	}
+	findings, err := f.Against(c.State, prefix)
+	if err != nil {
+		return false, err
+	}
+	for _, finding := range findings {
+		fmt.Fprintf(w, "  %s: %s\n", printable(finding.Name), finding.Text)
+	}
+	switch {
+	case !loads:
+		fmt.Fprintln(w, "it would not load")
+	case len(findings) > 0:
+		fmt.Fprintf(w, "it would load; %d of %d parameters have other values than the case's\n", len(findings), len(c.State))
+	default:
+		fmt.Fprintln(w, "it would load, and has the case's values")
+	}
+	return loads && len(findings) == 0, nil
+}
+
+// writeLoad writes why a strict load would fail, and says whether it would not.
+func writeLoad(w io.Writer, err error) (loads bool) {
+	var load *attention.LoadError
+	if !errors.As(err, &load) {
+		if err != nil {
+			fmt.Fprintf(w, "  %v\n", err)
+		}
+		return err == nil
+	}
+	for _, invalid := range load.Invalid {
+		fmt.Fprintf(w, "  %v\n", invalid)
+	}
+	for _, list := range []struct {
+		what  string
+		names []string
+	}{{"missing", load.Keys.Missing}, {"unexpected", load.Keys.Unexpected}} {
+		if len(list.names) > 0 {
+			fmt.Fprintf(w, "  %s: %s\n", list.what, printables(list.names))
+		}
+	}
+	for _, m := range load.Mismatched {
+		fmt.Fprintf(w, "  %s: shape %s, the layer has %s\n", printable(m.Name), attention.FormatShape(m.Dict), attention.FormatShape(m.Model))
+	}
+	return false
+}

@@ -1,0 +1,42 @@
+package catalogue
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// memories are the inputs of cross attention.
+var memories = []Mistake{
+	{
+		ID: "memory-is-query", Title: "keys and values taken from the query input",
+		Explanation: "The layer attends to its own input, and the memory has no effect.",
+		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
+		Family:      Memory, Kind: Layout, Stage: Projection, Needs: "keys and values of the query input's shape, and not all of them the same", Refs: []string{"K12"},
+		Plant: memoryIsQuery,
+	},
+	{
+		ID: "memory-value-is-query", Title: "values taken from the query input",
+		Explanation: "Keys come from the memory, but values from the layer's own input.",
+		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
+		Family:      Memory, Kind: Layout, Stage: Projection, Needs: "values of the query input's shape that are not the same", Refs: []string{"K14"},
+		Plant: memoryValueIsQuery,
+	},
+}
+
+func memoryIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || selfAttention(p) || !slices.Equal(p.Key.Shape, p.Query.Shape) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+		return false
+	}
+	p.Key, p.Value = p.Query, p.Query
+	return true
+}
+
+func memoryValueIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || same(p.Value, p.Query) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+		return false
+	}
+	p.Value = p.Query
+	return true
+}

@@ -1,0 +1,210 @@
+package catalogue
+
+import (
+	"math/rand/v2"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// caches are keys and values of earlier positions.
+var caches = []Mistake{
+	{
+		ID: "rope-offset-lost", Title: "the positions of new queries and keys counted from 0",
+		Explanation: "The rotation does not count on from the cache; cached keys have their own positions.",
+		Fix:         "Begin the positions of new queries and keys after the cache's last one.",
+		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04"},
+		Evidence: "https://github.com/Blaizzy/mlx-vlm/issues/1983",
+		Plant:    turned(offsetLost, queryTurn, keyTurn),
+	},
+	{
+		ID: "rope-offset-lost-for-queries", Title: "the positions of new queries counted from 0",
+		Explanation: "New keys are rotated by their positions after the cache, queries as if there were none.",
+		Fix:         "Begin the positions of queries, too, after the cache's last one.",
+		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04q"},
+		Evidence: "https://github.com/RobertCsordas/moeut/pull/6",
+		Plant:    turned(offsetLost, queryTurn),
+	},
+	{
+		ID: "cache-rotated-twice", Title: "the cached keys rotated once more",
+		Explanation: "Keys are stored as they are rotated, and rotated again by their positions with the new ones.",
+		Fix:         "Rotate keys once: before they are stored, and then the new ones alone.",
+		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18"},
+		Evidence: "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
+		Plant:    pastTurned(func(t *oracle.Turn) {}),
+	},
+	{
+		ID: "cache-not-rotated", Title: "the cached keys not rotated",
+		Explanation: "Keys are stored before the rotation, which is applied to the new ones alone.",
+		Fix:         "Store keys as they are rotated, or rotate cached keys with the new ones.",
+		Family:      Cache, Kind: Missing, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18b"},
+		Evidence: "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
+		Plant:    pastTurned(func(t *oracle.Turn) { t.Factor = -t.Factor }),
+	},
+	{
+		ID: "cache-stale", Title: "another sequence's cache",
+		Explanation: "Cached keys and values are left from another sequence.",
+		Fix:         "Clear the cache between sequences, and look it up by all that its contents depend on.",
+		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "a cache", Refs: []string{"H02"}, Random: true,
+		Evidence: "https://github.com/local-inference-lab/vllm/issues/480",
+		Plant:    cacheStale,
+	},
+	{
+		ID: "cache-overwritten", Title: "the new keys and values written over the first ones of the cache",
+		Explanation: "The place to write at does not count the cache: its first slots are lost, and the last ones stay zero.",
+		Fix:         "Write new keys and values behind the cached ones.",
+		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H03"},
+		Evidence: "https://github.com/EricLBuehler/mistral.rs/pull/300",
+		Plant:    slots(overwritten),
+	},
+	{
+		ID: "cache-one-slot-late", Title: "the new keys and values written one slot late",
+		Explanation: "The slot after the cached ones stays zero, and the last new key and value are lost.",
+		Fix:         "Write the first new key and value at the slot whose number is that of the cached ones.",
+		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H04"},
+		Evidence: "https://github.com/tenstorrent/tt-metal/issues/54742",
+		Plant:    slots(oneLate),
+	},
+	{
+		ID: "cache-without-new-keys", Title: "the new keys hidden",
+		Explanation: "Queries meet the cache before new keys and values are appended to it.",
+		Fix:         "Append new keys and values first, and attend then.",
+		Family:      Cache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H05"},
+		Plant: cached(func(past, key int) bool { return key < past }),
+	},
+	{
+		ID: "cache-ignored", Title: "the cached keys hidden",
+		Explanation: "Queries see the new keys alone.",
+		Fix:         "Put cached keys and values before the new ones.",
+		Family:      Cache, Kind: Missing, Stage: Score, Needs: "a cache", Refs: []string{"H01"},
+		Plant: cached(func(past, key int) bool { return key >= past }),
+	},
+	{
+		ID: "cache-of-first-batch-element", Title: "the cache of the first batch element for all",
+		Explanation: "Every batch element goes on from the cached keys and values of the first.",
+		Fix:         "Keep a cache for each batch element, (B, Hk, P, E), and reorder it with the batch.",
+		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache, and two batch elements or more", Refs: []string{"H07"},
+		Plant: cacheOfFirstBatch,
+	},
+	{
+		ID: "cache-zero-slots-seen", Title: "two slots of zeros seen that nothing was written to",
+		Explanation: "The cache is longer than what it holds, and its empty slots take part: keys and values of zeros.",
+		Fix:         "Hide the slots that are not filled, or cut the cache to its length.",
+		Family:      Cache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H08"},
+		Evidence: "https://github.com/huggingface/transformers/pull/45940",
+		Plant:    zeroSlotsSeen,
+	},
+}
+
+// pastCount is P, the number of cached keys.
+func pastCount(p *oracle.Problem) int {
+	if p.Past == nil {
+		return 0
+	}
+	return p.Past.Key.Shape[2]
+}
+
+func offsetLost(p *oracle.Problem, t *oracle.Turn) bool {
+	t.First = 0
+	return pastCount(p) > 0
+}
+
+// pastTurned rotates cached keys once more, by positions from 0. The first keeps its place.
+func pastTurned(change func(*oracle.Turn)) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if pastCount(p) < 2 || p.Layer.KeyTurn == nil {
+			return false
+		}
+		turn := *p.Layer.KeyTurn
+		turn.First = 0
+		change(&turn)
+		p.Layer.PastTurn = &turn
+		return true
+	}
+}
+
+func cacheStale(p *oracle.Problem, r *rand.Rand) bool {
+	if pastCount(p) == 0 {
+		return false
+	}
+	p.Past = &oracle.Past{Key: drawnLike(p.Past.Key, r), Value: drawnLike(p.Past.Value, r)}
+	return true
+}
+
+// drawnLike draws an array of the same shape and size of values.
+func drawnLike(a oracle.Array, r *rand.Rand) oracle.Array {
+	values := make([]float64, len(a.Value))
+	draw(values, rms(a.Value), r)
+	return oracle.Array{Shape: a.Shape, Value: values}
+}
+
+// slots puts keys and values into other slots of the cache: from says which row of the right order a
+// slot gets, -1 for none. The slots of appended keys are behind those of past and new ones.
+func slots(from func(past, fresh, slot int) int) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		past, fresh := pastCount(p), p.Key.Shape[1]
+		if past == 0 {
+			return false
+		}
+		p.Prepare = func(_, k, v *oracle.Field) {
+			*k = slotted(*k, func(slot int) int { return from(past, fresh, slot) })
+			*v = slotted(*v, func(slot int) int { return from(past, fresh, slot) })
+		}
+		return true
+	}
+}
+
+func overwritten(past, fresh, slot int) int {
+	switch {
+	case slot < fresh:
+		return past + slot
+	case slot < past || slot >= past+fresh:
+		return slot
+	}
+	return -1
+}
+
+func oneLate(past, fresh, slot int) int {
+	switch {
+	case slot < past || slot >= past+fresh:
+		return slot
+	case slot == past:
+		return -1
+	}
+	return slot - 1
+}
+
+// slotted takes each slot of (B, Hk, S, E) from another, and leaves zero those that come from none.
+func slotted(f oracle.Field, from func(slot int) int) oracle.Field {
+	return moved(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(slot) })(f)
+}
+
+// cached hides keys by whether they are cached.
+func cached(sees func(past, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		past, was := pastCount(p), p.Causal
+		if past == 0 {
+			return false
+		}
+		p.Causal = func(query, key int) bool { return sees(past, key) && (was == nil || was(query, key)) }
+		return true
+	}
+}
+
+func cacheOfFirstBatch(p *oracle.Problem, _ *rand.Rand) bool {
+	if pastCount(p) == 0 || p.Past.Key.Shape[0] == 1 {
+		return false
+	}
+	batches := p.Past.Key.Shape[0]
+	p.Past = &oracle.Past{Key: firstRepeated(p.Past.Key, batches), Value: firstRepeated(p.Past.Value, batches)}
+	return true
+}
+
+// zeroSlotsSeen gives zeros to a query that sees no other key.
+func zeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
+	if pastCount(p) == 0 {
+		return false
+	}
+	p.ZeroKeys, p.EmptyRow = p.ZeroKeys+2, attention.EmptyZero
+	return true
+}

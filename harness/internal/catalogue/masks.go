@@ -1,0 +1,593 @@
+package catalogue
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// masks are keys that are seen and should not be, or the reverse.
+var masks = []Mistake{
+	{
+		ID: "causal-missing", Title: "the causal mask missing",
+		Explanation: "Every query sees the keys after it.",
+		Fix:         "Hide key j from query i where j > i, before the softmax, also where a padding mask is given.",
+		Family:      Masks, Kind: Missing, Stage: Score, Needs: "a causal mask", Refs: []string{"C01"},
+		Evidence: "https://github.com/facebookresearch/xformers/issues/103",
+		Plant:    causalMissing,
+	},
+	{
+		ID: "causal-inverted", Title: "the causal mask inverted: only later keys are seen",
+		Explanation: "What the mask hides is seen, and what it shows is hidden.",
+		Fix:         "True takes part in scaled_dot_product_attention, true is ignored in nn.MultiheadAttention.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a causal mask", Refs: []string{"C04a"},
+		Evidence: "https://github.com/rasbt/LLMs-from-scratch/issues/1061",
+		Plant:    causal(func(i, j int) bool { return j > i }),
+	},
+	{
+		ID: "causal-transposed", Title: "the causal mask transposed: a query sees itself and later keys",
+		Explanation: "The upper triangle was taken for the lower.",
+		Fix:         "Use tril where true takes part, triu(diagonal=1) where true is ignored.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a causal mask", Refs: []string{"C04b"},
+		Evidence: "https://github.com/karpathy/nanoGPT/issues/170",
+		Plant:    causal(func(i, j int) bool { return j >= i }),
+	},
+	{
+		ID: "causal-self-hidden", Title: "the causal mask off by one: a query does not see itself",
+		Explanation: "The diagonal is hidden, so the first query sees nothing.",
+		Fix:         "Hide j > i, not j >= i.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a causal mask", Refs: []string{"C02"},
+		Evidence: "https://github.com/pytorch/tutorials/issues/2250",
+		Plant:    causal(func(i, j int) bool { return j < i }),
+	},
+	{
+		ID: "causal-next-seen", Title: "the causal mask off by one: a query sees the next key",
+		Explanation: "The mask begins one diagonal too late.",
+		Fix:         "Hide j > i, not j > i+1.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a causal mask", Refs: []string{"C03"},
+		Evidence: "https://github.com/RVC-Boss/GPT-SoVITS/issues/965",
+		Plant:    causal(func(i, j int) bool { return j <= i+1 }),
+	},
+	{
+		ID: "causal-top-left", Title: "the causal mask counted from the first key, whatever lies before the queries",
+		Explanation: "A query of a chunk sees the keys up to its own index in the chunk, not up to its position.",
+		Fix:         "Hide key j from query i where j > i + offset; the offset is the length of the cache, or S - L.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a causal mask and queries that begin behind the first key", Refs: []string{"C05"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/103082",
+		Plant:    causalTopLeft,
+	},
+	{
+		ID: "causal-added", Title: "a causal mask that does not belong",
+		Explanation: "A query of a bidirectional or cross attention sees only keys up to its own index.",
+		Fix:         "Leave the causal mask to the layers that ask for it.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "no causal mask", Refs: []string{"C06"},
+		Evidence: "https://github.com/lucidrains/RETRO-pytorch/issues/35",
+		Plant:    causalAdded,
+	},
+	{
+		ID: "causal-added-lower-right", Title: "a causal mask from the lower right corner that does not belong",
+		Explanation: "The last query of a bidirectional or cross attention sees all keys, each one before it a key less.",
+		Fix:         "Leave the causal mask to the layers that ask for it.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "no causal mask", Refs: []string{"C06b"},
+		Plant: causalAddedLowerRight,
+	},
+	{
+		ID: "padding-ignored", Title: "the padding mask ignored",
+		Explanation: "Queries see filler keys.",
+		Fix:         "Hide the keys that key_padding_mask marks, for every head and query.",
+		Family:      Masks, Kind: Missing, Stage: Score, Needs: "padding", Refs: []string{"C07"},
+		Evidence: "https://github.com/huggingface/transformers/pull/16243",
+		Plant:    paddingIgnored,
+	},
+	{
+		ID: "padding-inverted", Title: "the padding mask inverted: only padding is seen",
+		Explanation: "Filler is seen and real keys are hidden.",
+		Fix:         "In key_padding_mask true is ignored; in SDPA's attn_mask true takes part.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding", Refs: []string{"C08"},
+		Evidence: "https://github.com/pytorch/pytorch/pull/170404",
+		Plant:    paddingInverted,
+	},
+	{
+		ID: "padding-tiled-over-heads", Title: "the padding mask repeated over the heads in the wrong order",
+		Explanation: "A mask of (B*H) was made by tiling (B), so that head h of batch element b has the padding of element (b*H + h) mod B.",
+		Fix:         "Repeat each element's mask for its heads: repeat_interleave(H, dim=0), or a mask of (B, 1, 1, S).",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding, and two heads and batch elements or more", Refs: []string{"B17"},
+		Evidence: "https://github.com/line/lighthouse/pull/77",
+		Plant:    paddingTiled,
+	},
+	{
+		ID: "padding-on-queries", Title: "the padding mask laid on the queries in place of the keys",
+		Explanation: "Queries at filler positions see nothing, and all others see the filler keys.",
+		Fix:         "A padding mask hides columns of the scores: unsqueeze it to (B, 1, 1, S), not (B, 1, S, 1).",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding in self-attention", Refs: []string{"C09"},
+		Evidence: "https://github.com/hyunwoongko/transformer/pull/40",
+		Plant:    paddingByRow(func(query, _ bool) bool { return query }),
+	},
+	{
+		ID: "padding-on-queries-too", Title: "the padding mask laid on the queries as well as the keys",
+		Explanation: "Queries at filler positions see nothing; the others are right.",
+		Fix:         "A padding mask hides keys alone; what filler queries give is cut off afterwards, if at all.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding in self-attention", Refs: []string{"C10"},
+		Evidence: "https://github.com/autosome-ru/vigg_ribonanza/issues/1",
+		Plant:    paddingByRow(func(query, key bool) bool { return query || key }),
+	},
+	{
+		ID: "padding-sees-padding", Title: "a mask by which filler sees filler: keys are seen where they are as valid as the query",
+		Explanation: "The mask compares the marks of query and key, so that filler queries attend to filler keys.",
+		Fix:         "Hide filler keys from every query.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding in self-attention", Refs: []string{"C10e"},
+		Evidence: "https://github.com/Biohub/esm/issues/299",
+		Plant:    paddingByRow(func(query, key bool) bool { return query != key }),
+	},
+	{
+		ID: "padding-one-longer", Title: "the padding one key longer",
+		Explanation: "The number of valid keys is one too small, so that the valid key beside the filler is hidden.",
+		Fix:         "Compare j < length, with the length itself.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding on one side", Refs: []string{"C11b"},
+		Plant: paddingLonger,
+	},
+	{
+		ID: "padding-other-side", Title: "the padding on the other side",
+		Explanation: "Lengths are right, but left padding is taken for right padding, or the reverse.",
+		Fix:         "Make the mask from the tokens that were padded, or from the tokenizer's padding side.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "padding on one side", Refs: []string{"C40"},
+		Evidence: "https://github.com/huggingface/transformers/issues/29419",
+		Plant:    paddingOtherSide,
+	},
+	{
+		ID: "mask-ignored", Title: "the boolean mask ignored",
+		Explanation: "attn_mask has no effect.",
+		Fix:         "Hide the keys that the mask hides, before the softmax.",
+		Family:      Masks, Kind: Missing, Stage: Score, Needs: "a boolean mask",
+		Plant: maskIgnored,
+	},
+	{
+		ID: "mask-inverted", Title: "the boolean mask inverted: true taken for false",
+		Explanation: "What the mask hides is seen, and what it shows is hidden.",
+		Fix:         "True takes part in scaled_dot_product_attention, true is ignored in nn.MultiheadAttention.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a boolean mask",
+		Plant: maskInverted,
+	},
+	{
+		ID: "mask-value-near-zero", Title: "hidden scores of -1e-9 in place of -1e9",
+		Explanation: "A slip of the exponent: a hidden key has nearly the score 0, and takes part.",
+		Fix:         "Fill hidden scores with -inf.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C14"},
+		Evidence: "https://github.com/Shujun-He/RibonanzaNet/issues/5",
+		Plant:    rescored(nil, constant(-1e-9)),
+	},
+	{
+		ID: "mask-multiplied", Title: "the scores multiplied by a mask of 0 and 1",
+		Explanation: "A hidden key has the score 0, and takes part.",
+		Fix:         "Fill hidden scores with -inf; a product with 0 hides nothing from a softmax.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C15"},
+		Evidence: "https://github.com/georg-wolflein/good-features/pull/1",
+		Plant:    rescored(nil, constant(0)),
+	},
+	{
+		ID: "mask-after-softmax", Title: "the mask applied after the softmax, and nothing normalised again",
+		Explanation: "Hidden keys have weight 0, but stand in the denominator: the weights of the others are too small.",
+		Fix:         "Mask the scores, not the weights.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C16"},
+		Evidence: "https://github.com/huggingface/pytorch-image-models/pull/2236",
+		Plant:    maskAfterSoftmax,
+	},
+	{
+		ID: "mask-added-as-one", Title: "a boolean mask added as a number: 1 more for the keys that are seen",
+		Explanation: "True became 1 and was added to the scores, so that nothing is hidden.",
+		Fix:         "Turn a boolean mask into 0 and -inf before it is added, or fill with it.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C18"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/21518",
+		Plant:    rescored(plus(1), plus(0)),
+	},
+	{
+		ID: "mask-added-as-one-inverted", Title: "a boolean mask added as a number: 1 more for the keys that are hidden",
+		Explanation: "True became 1 and was added to the scores, so that what should be ignored is preferred.",
+		Fix:         "Turn a boolean mask into 0 and -inf before it is added, or fill with it.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C18i"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/21518",
+		Plant:    rescored(nil, plus(1)),
+	},
+	{
+		ID: "mask-minus-ten", Title: "10 taken from the scores of hidden keys",
+		Explanation: "Too little: hidden keys keep a share of e^-10 and more.",
+		Fix:         "Fill hidden scores with -inf.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a mask that hides keys", Refs: []string{"C19"},
+		Evidence: "https://github.com/lucidrains/nGPT-pytorch/issues/11",
+		Plant:    rescored(nil, plus(-10)),
+	},
+	{
+		ID: "mask-finite", Title: "hidden scores of -1e9, which is finite",
+		Explanation: "A query that sees no key gets the mean of all values, filler among them.",
+		Fix:         "Fill hidden scores with -inf, and say what a query without keys gives.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a query that sees no key", Refs: []string{"C19b", "C22m"},
+		Evidence: "https://github.com/huggingface/transformers/pull/17306",
+		Plant:    maskFinite,
+	},
+	{
+		ID: "mask-empty-row-nan", Title: "NaN for a query that sees no key",
+		Explanation: "The softmax of a row of -inf is 0/0.",
+		Fix:         "Give zeros where every key is hidden, as torch.nn.functional.scaled_dot_product_attention does.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a query that sees no key and gives zeros", Refs: []string{"C22n"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/103963",
+		Plant:    emptyRow(attention.EmptyNaN),
+	},
+	{
+		ID: "mask-empty-row-zero", Title: "zeros for a query that sees no key",
+		Explanation: "The case declares NaN for such a query, as torch.nn.MultiheadAttention in eval mode gives it.",
+		Fix:         "Give what the function that is ported gives; NaN shows a query without keys, zeros hide it.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a query that sees no key and gives NaN",
+		Plant: emptyRow(attention.EmptyZero),
+	},
+	{
+		ID: "bias-ignored", Title: "the additive mask ignored",
+		Explanation: "attn_mask is not added to the scores.",
+		Fix:         "Add it after the scale and before the softmax.",
+		Family:      Masks, Kind: Missing, Stage: Score, Needs: "an additive mask",
+		Plant: biasIgnored,
+	},
+	{
+		ID: "bias-scaled", Title: "the scale multiplying what is added to the scores, too",
+		Explanation: "The scale was applied after the additive mask or the bias by distance, to their sum with the scores.",
+		Fix:         "Scale the products of query and key, and then add.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "something that is added to the scores", Refs: []string{"C20"},
+		Evidence: "https://github.com/tenstorrent/tt-metal/pull/42891",
+		Plant:    biasTimes(func(p *oracle.Problem) float64 { return p.Scale }),
+	},
+	{
+		ID: "bias-twice", Title: "what is added to the scores added twice",
+		Explanation: "The additive mask or the bias by distance counts double.",
+		Fix:         "Add it once: not in the mask and in the kernel.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "something that is added to the scores", Refs: []string{"C21"},
+		Evidence: "https://github.com/huggingface/transformers/pull/17306",
+		Plant:    biasTimes(func(*oracle.Problem) float64 { return 2 }),
+	},
+	{
+		ID: "window-one-wide", Title: "the window one key too wide",
+		Explanation: "A query sees a key at the distance of the window.",
+		Fix:         "A query sees keys at a distance below the window, itself among them: hide j <= i - window.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a window", Refs: []string{"C27"},
+		Evidence: "https://github.com/huggingface/transformers/issues/39408",
+		Plant:    windowBy(1),
+	},
+	{
+		ID: "window-one-narrow", Title: "the window one key too narrow",
+		Explanation: "The furthest key of the window is hidden.",
+		Fix:         "A query sees keys at a distance below the window, itself among them: hide j <= i - window.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a window of two keys or more", Refs: []string{"C28"},
+		Evidence: "https://github.com/huggingface/transformers/pull/47010",
+		Plant:    windowBy(-1),
+	},
+	{
+		ID: "window-missing", Title: "the window missing",
+		Explanation: "A query sees keys at any distance.",
+		Fix:         "Hide the keys at the distance of the window and beyond.",
+		Family:      Masks, Kind: Missing, Stage: Score, Needs: "a window", Refs: []string{"C29"},
+		Evidence: "https://github.com/unslothai/unsloth/pull/8253",
+		Plant:    windowMissing,
+	},
+	{
+		ID: "window-two-sided", Title: "a window on both sides in place of a causal one",
+		Explanation: "The band of the window took the place of the causal mask.",
+		Fix:         "Hide later keys besides those outside the window.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a window and a causal mask", Refs: []string{"C31"},
+		Evidence: "https://github.com/keras-team/keras/pull/22814",
+		Plant:    windowTwoSided,
+	},
+	{
+		ID: "window-top-left", Title: "the window counted from the first key, whatever lies before the queries",
+		Explanation: "The window lies round a query's own index in the chunk, and the causal mask where it belongs.",
+		Fix:         "Take distances between positions: that of query i is i + offset.",
+		Family:      Masks, Kind: Altered, Stage: Score, Needs: "a window and queries that begin behind the first key", Refs: []string{"C30"},
+		Evidence: "https://github.com/huggingface/transformers/pull/41228",
+		Plant:    windowTopLeft,
+	},
+	{
+		ID: "first-key-dropped", Title: "the first key left out",
+		Explanation: "A loop over the keys starts at 1.",
+		Fix:         "Begin at key 0.",
+		Family:      Masks, Kind: Altered, Stage: Score, Refs: []string{"C42"},
+		Plant: firstKeyDropped,
+	},
+}
+
+func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Causal != nil
+	p.Causal = nil
+	return had
+}
+
+// causal puts another mask in the place of the causal one.
+func causal(sees func(query, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Causal == nil {
+			return false
+		}
+		p.Causal = sees
+		return true
+	}
+}
+
+func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
+	was, offset := p.Causal, p.Offset
+	if was == nil || offset == 0 {
+		return false
+	}
+	p.Causal = func(query, key int) bool { return was(query-offset, key) }
+	return true
+}
+
+func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Causal != nil {
+		return false
+	}
+	offset := p.Offset
+	p.Causal = func(query, key int) bool { return key <= query-offset }
+	return true
+}
+
+func causalAddedLowerRight(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Causal != nil {
+		return false
+	}
+	later := keyCount(p) - queryCount(p) - p.Offset
+	p.Causal = func(query, key int) bool { return key <= query+later }
+	return true
+}
+
+func paddingIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Padding != nil
+	p.Padding = nil
+	return had
+}
+
+func paddingInverted(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Padding = inverted(p.Padding)
+	return p.Padding != nil
+}
+
+// filler puts a mask in the place of the padding: (B, H, L, S) with dimensions of 1, true is ignored.
+func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) bool) {
+	batch, keys := p.Padding.Shape[0], last(p.Padding.Shape)
+	m := &attention.Mask{Shape: []int{batch, heads, queries, keys}, Data: make([]bool, batch*heads*queries*keys)}
+	for at := range m.Data {
+		row := at / keys
+		m.Data[at] = hidden(row/queries/heads, row/queries%heads, row%queries, at%keys)
+	}
+	p.Filler, p.Padding = m, nil
+}
+
+func paddingTiled(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Padding == nil || headCount(p) == 1 || p.Padding.Shape[0] == 1 {
+		return false
+	}
+	padding, heads := p.Padding, headCount(p)
+	filler(p, heads, 1, func(b, h, _, j int) bool {
+		return padding.Data[(b*heads+h)%padding.Shape[0]*last(padding.Shape)+j]
+	})
+	return true
+}
+
+// paddingByRow hides keys by the marks of query and key, which are the same positions.
+func paddingByRow(hidden func(query, key bool) bool) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Padding == nil || p.Past != nil || !slices.Equal(p.Query.Value, p.Key.Value) {
+			return false
+		}
+		padding, length := p.Padding.Data, queryCount(p)
+		filler(p, 1, length, func(b, _, i, j int) bool { return hidden(padding[b*length+i], padding[b*length+j]) })
+		return true
+	}
+}
+
+// onOneSide says whether all filler stands before the valid keys, or all behind them. Without filler
+// there is no side.
+func onOneSide(padding *attention.Mask) (left, right bool) {
+	if padding == nil || !slices.Contains(padding.Data, true) {
+		return false, false
+	}
+	left, right = true, true
+	for at := 1; at < len(padding.Data); at++ {
+		if at%last(padding.Shape) > 0 && padding.Data[at] != padding.Data[at-1] {
+			left, right = left && !padding.Data[at], right && padding.Data[at]
+		}
+	}
+	return left, right
+}
+
+// paddingLonger leaves one valid key.
+func paddingLonger(p *oracle.Problem, _ *rand.Rand) bool {
+	left, right := onOneSide(p.Padding)
+	if left == right {
+		return false
+	}
+	was, keys := p.Padding.Data, last(p.Padding.Shape)
+	longer := slices.Clone(was)
+	for first := 0; first < len(was); first += keys {
+		row := was[first:][:keys]
+		edge := slices.Index(row, false) // the first valid key
+		filler := len(slices.DeleteFunc(slices.Clone(row), func(ignored bool) bool { return !ignored }))
+		if right {
+			edge = keys - filler - 1
+		}
+		if filler < keys-1 {
+			longer[first+edge] = true
+		}
+	}
+	p.Padding = &attention.Mask{Shape: p.Padding.Shape, Data: longer}
+	return true
+}
+
+func paddingOtherSide(p *oracle.Problem, _ *rand.Rand) bool {
+	if left, right := onOneSide(p.Padding); left == right {
+		return false
+	}
+	other := slices.Clone(p.Padding.Data)
+	for first := 0; first < len(other); first += last(p.Padding.Shape) {
+		slices.Reverse(other[first:][:last(p.Padding.Shape)])
+	}
+	p.Padding = &attention.Mask{Shape: p.Padding.Shape, Data: other}
+	return true
+}
+
+func maskIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Allow != nil || p.Block != nil
+	p.Allow, p.Block = nil, nil
+	return had
+}
+
+func maskInverted(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Allow, p.Block = inverted(p.Allow), inverted(p.Block)
+	return p.Allow != nil || p.Block != nil
+}
+
+func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Bias != nil
+	p.Bias = nil
+	return had
+}
+
+// hides says whether anything hides keys.
+func hides(p *oracle.Problem) bool {
+	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Filler != nil ||
+		p.Bias != nil && slices.Contains(p.Bias.Value, math.Inf(-1))
+}
+
+// rescored lets hidden keys take part, with other scores. Seen keys keep theirs where seen is nil.
+func rescored(seen, hidden func(float64) (s, slope float64)) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if !hides(p) {
+			return false
+		}
+		p.Seen, p.Hidden = seen, hidden
+		return true
+	}
+}
+
+func constant(v float64) func(float64) (s, slope float64) {
+	return func(float64) (float64, float64) { return v, 0 }
+}
+
+func plus(v float64) func(float64) (s, slope float64) {
+	return func(s float64) (float64, float64) { return s + v, 1 }
+}
+
+func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
+	if !hides(p) || !softmaxIsRight(p) {
+		return false
+	}
+	p.Hidden = plus(0)
+	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
+		weights = softmax(row)
+		for n, hidden := range row.Hidden {
+			if hidden {
+				weights[n] = 0
+			}
+		}
+		return weights, weights
+	}
+	return true
+}
+
+// maskFinite shows in rows without keys alone: elsewhere e^-1e9 is 0. A sink's is 0 there, too.
+func maskFinite(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Sinks != nil || !p.Blank() {
+		return false
+	}
+	p.Hidden = constant(-1e9)
+	return true
+}
+
+func emptyRow(gives attention.EmptyRow) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.EmptyRow == gives || p.Sinks != nil || !p.Blank() {
+			return false
+		}
+		p.EmptyRow = gives
+		return true
+	}
+}
+
+// biasTimes multiplies all that is added to the scores. What float32 cannot hold is infinite.
+func biasTimes(by func(*oracle.Problem) float64) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		factor := by(p)
+		if factor == 1 || p.Bias == nil && p.Slopes == nil && p.Relative == nil {
+			return false
+		}
+		if p.Bias != nil {
+			p.Bias = &oracle.Array{Shape: p.Bias.Shape, Value: times(p.Bias.Value, factor)}
+		}
+		p.Slopes, p.Relative = times(p.Slopes, factor), times(p.Relative, factor)
+		return true
+	}
+}
+
+// times multiplies values in a copy; nil stays nil.
+func times(values []float64, factor float64) []float64 {
+	product := slices.Clone(values)
+	for i := range product {
+		if product[i] *= factor; product[i] < -math.MaxFloat32 {
+			product[i] = math.Inf(-1)
+		}
+	}
+	return product
+}
+
+// windowBy makes the window wider. One of no keys would be none.
+func windowBy(more int) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Window == 0 || p.Window+more == 0 {
+			return false
+		}
+		p.Window += more
+		return true
+	}
+}
+
+func windowMissing(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Window > 0
+	p.Window = 0
+	return had
+}
+
+func windowTwoSided(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Window == 0 || p.Causal == nil {
+		return false
+	}
+	p.Causal = nil
+	return true
+}
+
+func windowTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
+	was, window, offset := p.Causal, p.Window, p.Offset
+	if window == 0 || offset == 0 {
+		return false
+	}
+	p.Window = 0
+	p.Causal = func(query, key int) bool {
+		away := query - offset - key
+		return max(away, -away) < window && (was == nil || was(query, key))
+	}
+	return true
+}
+
+func firstKeyDropped(p *oracle.Problem, _ *rand.Rand) bool {
+	was := p.Causal
+	p.Causal = func(query, key int) bool { return key > 0 && (was == nil || was(query, key)) }
+	return true
+}
+
+func inverted(m *attention.Mask) *attention.Mask {
+	if m == nil {
+		return nil
+	}
+	n := &attention.Mask{Shape: m.Shape, Data: slices.Clone(m.Data)}
+	for i, v := range n.Data {
+		n.Data[i] = !v
+	}
+	return n
+}

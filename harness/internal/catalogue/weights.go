@@ -1,0 +1,477 @@
+package catalogue
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// weights are parameters that are not those of the state dict.
+var weights = []Mistake{
+	{
+		ID: "weights-unit-normal", Title: "weights left at N(0,1), never loaded",
+		Explanation: "The state dict never reached the layer, which still has the unscaled random values it was made with.",
+		Fix:         "Call load_state_dict, and look at what it returns: an assignment to it, or an error that is dropped, loads nothing.",
+		Family:      Weights, Kind: Unloaded, Stage: Projection, Needs: "parameters", Refs: []string{"A01"}, Random: true,
+		Evidence: "https://github.com/huggingface/transformers/issues/46620",
+		Plant:    unitNormal,
+	},
+	{
+		ID: "weights-random", Title: "other random weights of the case's own scale",
+		Explanation: "The layer holds other values than the state dict's, drawn at a sane scale: never loaded, or initialised again afterwards.",
+		Fix:         "Load the state dict last, and look for keys that it reports as missing: a prefix is enough.",
+		Family:      Weights, Kind: Unloaded, Stage: Projection, Needs: "parameters", Refs: []string{"A01"}, Random: true,
+		Evidence: "https://github.com/pytorch/examples/issues/1029",
+		Plant:    ownScale,
+	},
+	{
+		ID: "weights-zero", Title: "all weights zero",
+		Explanation: "Every parameter is zero, as after an allocation that nothing filled.",
+		Fix:         "Load the state dict before the first forward pass.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "parameters", Refs: []string{"A02"},
+		Evidence: "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
+		Plant:    zeroWeights,
+	},
+	{
+		ID: "weights-transposed", Title: "every weight transposed: x W in place of x W^T",
+		Explanation: "A Linear's weight is (out, in) and multiplies from the right transposed; used as it is, only square ones do not crash.",
+		Fix:         "Compute x W^T for weights of torch.nn.Linear, x W for those of GPT-2's Conv1D.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "weights that are all square: others cannot be used transposed", Refs: []string{"A16"},
+		Evidence: "https://github.com/huggingface/transformers/issues/47031",
+		Plant:    transposedWeights,
+	},
+	{
+		ID: "query-weight-random", Title: "another random query weight",
+		Explanation: "The query projection holds other values than the state dict's, drawn at their own scale; its bias is loaded.",
+		Fix:         "Load the state dict with strict=True: the query weight is reported as missing under the name that the layer gives it.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A03"}, Random: true,
+		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
+		Plant:    weightOf(queryOf, redrawn),
+	},
+	{
+		ID: "key-weight-random", Title: "another random key weight",
+		Explanation: "The key projection holds other values than the state dict's, drawn at their own scale; its bias is loaded.",
+		Fix:         "Load the state dict with strict=True: the key weight is reported as missing under the name that the layer gives it.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A04"}, Random: true,
+		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
+		Plant:    weightOf(keyOf, redrawn),
+	},
+	{
+		ID: "value-weight-random", Title: "another random value weight",
+		Explanation: "The value projection holds other values than the state dict's, drawn at their own scale; its bias is loaded.",
+		Fix:         "Load the state dict with strict=True: the value weight is reported as missing under the name that the layer gives it.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A05"}, Random: true,
+		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
+		Plant:    weightOf(valueOf, redrawn),
+	},
+	{
+		ID: "output-weight-random", Title: "another random output weight",
+		Explanation: "The output projection holds other values than the state dict's, drawn at their own scale; its bias is loaded.",
+		Fix:         "Initialise before the state dict is loaded, not after: out_proj.weight is the last one written.",
+		Family:      Weights, Kind: Parameters, Stage: Context, Needs: "a layer", Refs: []string{"A06"}, Random: true,
+		Evidence: "https://github.com/huggingface/transformers/pull/45591",
+		Plant:    weightOf(outputOf, redrawn),
+	},
+	{
+		ID: "key-weight-zero", Title: "a key weight of zeros",
+		Explanation: "All keys are the same, the bias, so that every query weighs the keys that it sees alike.",
+		Fix:         "Fill the key weight from the state dict: a missing tensor is an error, not zeros.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A04z"},
+		Evidence: "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
+		Plant:    weightOf(keyOf, zeros),
+	},
+	{
+		ID: "value-weight-zero", Title: "a value weight of zeros",
+		Explanation: "All values are the same, the bias, whatever the queries and keys are.",
+		Fix:         "Fill the value weight from the state dict: a missing tensor is an error, not zeros.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A05z"},
+		Evidence: "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
+		Plant:    weightOf(valueOf, zeros),
+	},
+	{
+		ID: "output-weight-zero", Title: "an output weight of zeros",
+		Explanation: "Nothing but the output bias is left of the attention.",
+		Fix:         "Fill the output weight from the state dict: a missing tensor is an error, not zeros.",
+		Family:      Weights, Kind: Parameters, Stage: Context, Needs: "a layer", Refs: []string{"A06z"},
+		Plant: weightOf(outputOf, zeros),
+	},
+	{
+		ID: "output-projection-skipped", Title: "the output projection skipped",
+		Explanation: "The heads side by side are given as the result, without out_proj and its bias.",
+		Fix:         "Multiply the joined heads by out_proj.weight and add out_proj.bias.",
+		Family:      Weights, Kind: Altered, Stage: Context, Needs: "heads that are together as wide as the output", Refs: []string{"A12"},
+		Evidence: "https://github.com/Kyubyong/transformer/issues/117",
+		Plant:    outputSkipped,
+	},
+	{
+		ID: "query-key-swapped", Title: "the query and key projections swapped",
+		Explanation: "Queries are projected by the key's weight and bias, and keys by the query's.",
+		Fix:         "Read the projections in the order query, key, value.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "query and key projections of the same shape", Refs: []string{"A13"},
+		Plant: rotated(queryOf, keyOf),
+	},
+	{
+		ID: "key-value-swapped", Title: "the key and value projections swapped",
+		Explanation: "Keys are projected by the value's weight and bias, and values by the key's.",
+		Fix:         "Read the projections in the order query, key, value.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "key and value projections of the same shape", Refs: []string{"A14"},
+		Evidence: "https://github.com/huggingface/diffusers/pull/92",
+		Plant:    rotated(keyOf, valueOf),
+	},
+	{
+		ID: "query-value-swapped", Title: "the query and value projections swapped",
+		Explanation: "Queries are projected by the value's weight and bias, and values by the query's.",
+		Fix:         "Read the projections in the order query, key, value.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "query and value projections of the same shape", Refs: []string{"A15"},
+		Evidence: "https://github.com/huggingface/diffusers/pull/92",
+		Plant:    rotated(queryOf, valueOf),
+	},
+	{
+		ID: "projections-rotated", Title: "the projections read in the order key, value, query",
+		Explanation: "Queries are projected by the key's weight and bias, keys by the value's, and values by the query's.",
+		Fix:         "Read in_proj_weight in the order query, key, value.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "query, key and value projections of the same shape", Refs: []string{"A15c"},
+		Evidence: "https://github.com/SandAI-org/MAGI-1/issues/123",
+		Plant:    rotated(queryOf, keyOf, valueOf),
+	},
+	{
+		ID: "query-weight-transposed", Title: "the query weight transposed",
+		Explanation: "The query weight multiplies from the right as it is stored, x W in place of x W^T; the others do not.",
+		Fix:         "Compute x W^T for weights of torch.nn.Linear, x W for those of GPT-2's Conv1D.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a query weight that is square", Refs: []string{"A17q"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/139598",
+		Plant:    weightOf(queryOf, transposed),
+	},
+	{
+		ID: "key-weight-transposed", Title: "the key weight transposed",
+		Explanation: "The key weight multiplies from the right as it is stored, x W in place of x W^T; the others do not.",
+		Fix:         "Compute x W^T for weights of torch.nn.Linear, x W for those of GPT-2's Conv1D.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a key weight that is square", Refs: []string{"A17k"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/139598",
+		Plant:    weightOf(keyOf, transposed),
+	},
+	{
+		ID: "value-weight-transposed", Title: "the value weight transposed",
+		Explanation: "The value weight multiplies from the right as it is stored, x W in place of x W^T; the others do not.",
+		Fix:         "Compute x W^T for weights of torch.nn.Linear, x W for those of GPT-2's Conv1D.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a value weight that is square", Refs: []string{"A17v"},
+		Evidence: "https://github.com/pytorch/pytorch/issues/139598",
+		Plant:    weightOf(valueOf, transposed),
+	},
+	{
+		ID: "output-weight-transposed", Title: "the output weight transposed",
+		Explanation: "The output weight multiplies from the right as it is stored, x W in place of x W^T; the others do not.",
+		Fix:         "Compute x W^T for weights of torch.nn.Linear, x W for those of GPT-2's Conv1D.",
+		Family:      Weights, Kind: Parameters, Stage: Context, Needs: "an output weight that is square", Refs: []string{"A17o"},
+		Evidence: "https://github.com/AutoGPTQ/AutoGPTQ/pull/139",
+		Plant:    weightOf(outputOf, transposed),
+	},
+	{
+		ID: "fused-read-per-head", Title: "a fused weight of [Q; K; V] read head by head",
+		Explanation: "The rows of all queries, then all keys, then all values were read as query, key and value of each head in turn.",
+		Fix:         "Split the rows of in_proj_weight into three parts first, and each part into heads then.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "two heads or more, each with its own key and value", Refs: []string{"A19a"},
+		Evidence: "https://github.com/vllm-project/vllm/pull/53114",
+		Plant:    fusedPerHead,
+	},
+	{
+		ID: "fused-read-stacked", Title: "a fused weight of query, key and value of each head read as [Q; K; V]",
+		Explanation: "The rows of query, key and value of each head in turn were cut into three equal parts.",
+		Fix:         "Split the rows of query_key_value.weight into heads first, (H, 3, E, D), and each head into three parts then.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "two heads or more, each with its own key and value", Refs: []string{"A19b"},
+		Evidence: "https://github.com/lablup/mlxcel/pull/928",
+		Plant:    fusedStacked,
+	},
+	{
+		ID: "fused-group-read-stacked", Title: "a fused weight of the groups of each key head read as [Q; K; V]",
+		Explanation: "The rows of each key head in turn, its queries, its key, its value, were read as all queries, then all keys, then all values.",
+		Fix:         "Split the rows into key heads first, (Hk, H/Hk + 2, E, D), and each group into queries, key and value then.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "two key heads or more, shared by query heads", Refs: []string{"A19c"},
+		Evidence: "https://github.com/NVIDIA-NeMo/Megatron-Bridge/pull/1818",
+		Plant:    fusedGroupStacked,
+	},
+	{
+		ID: "second-half-of-heads-zero", Title: "the second half of the heads zero",
+		Explanation: "Only the first of two shards was loaded: the rows of the other heads, and their columns of the output weight, are zero.",
+		Fix:         "Load every shard of a tensor-parallel checkpoint, and join them along the heads.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "even numbers of heads and key heads", Refs: []string{"A29"},
+		Evidence: "https://github.com/tenstorrent/tt-metal/pull/52818",
+		Plant:    secondHalfZero,
+	},
+	{
+		ID: "value-aliased-to-key", Title: "the key projection in the place of the value projection",
+		Explanation: "Values are projected by the key's weight and bias.",
+		Fix:         "Load the value weight under its own name, and do not fall back to the key's.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "keys and values of the same width", Refs: []string{"A33"},
+		Evidence: "https://github.com/ml-explore/mlx-swift-lm/issues/300",
+		Plant:    valueAliased,
+	},
+	{
+		ID: "values-scaled", Title: "the values multiplied by sqrt(2)",
+		Explanation: "A scale of the values was dropped, or applied twice.",
+		Fix:         "Leave values as the projection gives them, unless the layer has a scale for them.",
+		Family:      Weights, Kind: Altered, Stage: Projection, Needs: "a layer", Refs: []string{"A37"},
+		Evidence: "https://github.com/NVIDIA-NeMo/Megatron-Bridge/pull/4155",
+		Plant:    valuesScaled,
+	},
+	{
+		ID: "value-weight-last-head-random", Title: "other random rows of the last head in the value weight",
+		Explanation: "The last head of the value projection holds other values than the state dict's.",
+		Fix:         "Load the whole tensor: look for a shard that is missing.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A38"}, Random: true,
+		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
+		Plant:    weightOf(valueOf, lastHeadRedrawn),
+	},
+	{
+		ID: "query-weight-last-head-random", Title: "other random rows of the last head in the query weight",
+		Explanation: "The last head of the query projection holds other values than the state dict's.",
+		Fix:         "Load the whole tensor: look for a shard that is missing.",
+		Family:      Weights, Kind: Parameters, Stage: Projection, Needs: "a layer", Refs: []string{"A39"}, Random: true,
+		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
+		Plant:    weightOf(queryOf, lastHeadRedrawn),
+	},
+}
+
+func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { draw(values, 1, r) })
+}
+
+func ownScale(p *oracle.Problem, r *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { draw(values, rms(values), r) })
+}
+
+func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
+	return eachParameter(p, func(values []float64) { clear(values) })
+}
+
+// transposedWeights can be made only where every weight is square; elsewhere it crashes.
+func transposedWeights(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+		return false
+	}
+	for _, m := range p.Layer.Linears() {
+		m.Weight = transposed(p.Layer, *m, nil)
+	}
+	return true
+}
+
+// part is one of the four maps of a layer.
+type part func(*oracle.Layer) *oracle.Linear
+
+func queryOf(l *oracle.Layer) *oracle.Linear  { return &l.Query }
+func keyOf(l *oracle.Layer) *oracle.Linear    { return &l.Key }
+func valueOf(l *oracle.Layer) *oracle.Linear  { return &l.Value }
+func outputOf(l *oracle.Layer) *oracle.Linear { return &l.Output }
+
+// weightOf makes a mistake of one weight. other gives what stands in its place, nil where nothing
+// can: a new slice.
+func weightOf(which part, other func(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		if p.Layer == nil {
+			return false
+		}
+		m := which(p.Layer)
+		weight := other(p.Layer, *m, r)
+		if weight == nil {
+			return false
+		}
+		m.Weight = weight
+		return true
+	}
+}
+
+func redrawn(_ *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
+	weight := make([]float64, len(m.Weight))
+	draw(weight, rms(m.Weight), r)
+	return weight
+}
+
+// lastHeadRedrawn draws the rows of the last head, of (heads*E, In).
+func lastHeadRedrawn(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
+	weight := slices.Clone(m.Weight)
+	draw(weight[(m.Out-width(l))*m.In:], rms(m.Weight), r)
+	return weight
+}
+
+func zeros(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+	return make([]float64, len(m.Weight))
+}
+
+func transposed(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+	if m.In != m.Out {
+		return nil
+	}
+	weight := make([]float64, len(m.Weight))
+	for i := range weight {
+		weight[i] = m.Weight[i%m.In*m.In+i/m.In]
+	}
+	return weight
+}
+
+// width is the number of features of a head, E.
+func width(l *oracle.Layer) int { return l.Query.Out / l.Heads }
+
+// outputSkipped leaves out the output projection, where the result keeps its width.
+func outputSkipped(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || p.Layer.Output.In != p.Layer.Output.Out {
+		return false
+	}
+	p.Layer.Output.Skipped = true
+	return true
+}
+
+// rotated puts in the place of each map the next one, and the first in that of the last.
+func rotated(which ...part) func(*oracle.Problem, *rand.Rand) bool {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Layer == nil {
+			return false
+		}
+		first := *which[0](p.Layer)
+		for _, of := range which {
+			if m := of(p.Layer); m.In != first.In || m.Out != first.Out {
+				return false
+			}
+		}
+		for i, of := range which[1:] {
+			*which[i](p.Layer) = *of(p.Layer)
+		}
+		*which[len(which)-1](p.Layer) = first
+		return true
+	}
+}
+
+func fusedPerHead(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && reread(p.Layer, stackedOrder, groupedOrder)
+}
+
+func fusedStacked(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && reread(p.Layer, groupedOrder, stackedOrder)
+}
+
+func fusedGroupStacked(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads > p.Layer.KVHeads && reread(p.Layer, groupedOrder, stackedOrder)
+}
+
+// block is the E rows of one head in one of the maps of a layer.
+type block struct {
+	of   part
+	head int
+}
+
+// stackedOrder is all queries, all keys, all values.
+func stackedOrder(l *oracle.Layer) (order []block) {
+	for h := range l.Heads {
+		order = append(order, block{queryOf, h})
+	}
+	for _, of := range []part{keyOf, valueOf} {
+		for h := range l.KVHeads {
+			order = append(order, block{of, h})
+		}
+	}
+	return order
+}
+
+// groupedOrder is the queries, the key and the value of each key head in turn.
+func groupedOrder(l *oracle.Layer) (order []block) {
+	group := l.Heads / l.KVHeads
+	for k := range l.KVHeads {
+		for h := range group {
+			order = append(order, block{queryOf, k*group + h})
+		}
+		order = append(order, block{keyOf, k}, block{valueOf, k})
+	}
+	return order
+}
+
+// reread takes a fused weight, and its bias, in another order than it is stored in. With one key
+// head both orders are the same.
+func reread(l *oracle.Layer, stored, read func(*oracle.Layer) []block) bool {
+	if l.KVHeads == 1 || l.Query.In != l.Key.In || l.Key.In != l.Value.In || (l.Query.Bias == nil) != (l.Key.Bias == nil) || (l.Key.Bias == nil) != (l.Value.Bias == nil) {
+		return false
+	}
+	was := *l
+	for _, of := range []part{queryOf, keyOf, valueOf} {
+		m := of(l)
+		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+	}
+	from, to := stored(l), read(l)
+	for i := range from {
+		weight, bias := from[i].rows(&was)
+		toWeight, toBias := to[i].rows(l)
+		copy(toWeight, weight)
+		copy(toBias, bias)
+	}
+	return true
+}
+
+// rows are those of a block in its weight, and in its bias if there is one.
+func (b block) rows(l *oracle.Layer) (weight, bias []float64) {
+	m, e := b.of(l), width(l)
+	weight = m.Weight[b.head*e*m.In:][:e*m.In]
+	if m.Bias != nil {
+		bias = m.Bias[b.head*e:][:e]
+	}
+	return weight, bias
+}
+
+func secondHalfZero(p *oracle.Problem, _ *rand.Rand) bool {
+	l := p.Layer
+	if l == nil || l.Heads%2 != 0 || l.KVHeads%2 != 0 {
+		return false
+	}
+	for _, m := range []*oracle.Linear{&l.Query, &l.Key, &l.Value} {
+		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+		clear(m.Weight[len(m.Weight)/2:])
+		clear(m.Bias[len(m.Bias)/2:])
+	}
+	l.Output.Weight = slices.Clone(l.Output.Weight)
+	for row := range slices.Chunk(l.Output.Weight, l.Output.In) {
+		clear(row[len(row)/2:])
+	}
+	return true
+}
+
+func valueAliased(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil || p.Layer.Key.In != p.Layer.Value.In {
+		return false
+	}
+	p.Layer.Value.Weight, p.Layer.Value.Bias = slices.Clone(p.Layer.Key.Weight), slices.Clone(p.Layer.Key.Bias)
+	return true
+}
+
+func valuesScaled(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Layer == nil {
+		return false
+	}
+	v := &p.Layer.Value
+	v.Weight, v.Bias = times(v.Weight, math.Sqrt2), times(v.Bias, math.Sqrt2)
+	return true
+}
+
+// eachParameter changes copies of all that a layer has learned. Without a layer there is nothing.
+func eachParameter(p *oracle.Problem, change func([]float64)) bool {
+	for _, values := range p.Parameters() {
+		*values = slices.Clone(*values)
+		change(*values)
+	}
+	return p.Layer != nil
+}
+
+func draw(values []float64, scale float64, r *rand.Rand) {
+	for i := range values {
+		values[i] = scale * r.NormFloat64()
+	}
+}
+
+func rms(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, v := range values {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(len(values)))
+}

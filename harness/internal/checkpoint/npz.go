@@ -1,0 +1,91 @@
+package checkpoint
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/npy"
+)
+
+// readNPY reads the one array of a .npy file.
+func readNPY(r io.ReaderAt, size int64) (*File, error) {
+	head, err := section(r, 0, min(size, npy.MaxHeader))
+	if err != nil {
+		return nil, err
+	}
+	whole := func() ([]byte, error) { return section(r, 0, size) }
+	t, err := array("", head, size, whole)
+	if err != nil {
+		return nil, err
+	}
+	return &File{Format: NPY, Tensors: []*Tensor{t}}, nil
+}
+
+// readNPZ reads a zip archive whose members are .npy files, as numpy.savez and savez_compressed
+// write it (NumPy 2.4).
+func readNPZ(z *archive) (*File, error) {
+	f := &File{Format: NPZ}
+	var errs []error
+	for _, m := range z.members {
+		t, err := readArray(m)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%q: %w", m.Name, err))
+			continue
+		}
+		f.Tensors = append(f.Tensors, t)
+	}
+	return f, errors.Join(errs...)
+}
+
+func readArray(m *zip.File) (*Tensor, error) {
+	name, isArray := strings.CutSuffix(m.Name, ".npy")
+	if !isArray {
+		return nil, errors.New("no .npy file: this is neither an .npz nor a .pt archive")
+	}
+	r, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	head, err := io.ReadAll(io.LimitReader(r, npy.MaxHeader))
+	if err != nil {
+		return nil, err
+	}
+	return array(name, head, int64(m.UncompressedSize64), func() ([]byte, error) { return readMember(m) })
+}
+
+// array makes a tensor of a .npy file that begins with head and is size bytes long.
+func array(name string, head []byte, size int64, whole func() ([]byte, error)) (*Tensor, error) {
+	h, err := npy.ParseHeader(head)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.Check(size - int64(h.Length)); err != nil {
+		return nil, err
+	}
+	return &Tensor{Name: name, DType: h.DType, Shape: h.Shape, read: func() ([]byte, error) {
+		data, err := whole()
+		if err != nil {
+			return nil, err
+		}
+		data = data[h.Length:]
+		if h.BigEndian {
+			swap(data, h.DType.Size())
+		}
+		if h.Fortran {
+			return fortran(h.Shape).gather(data, h.DType.Size()), nil
+		}
+		return data, nil
+	}}, nil
+}
+
+// swap turns the bytes of each element around.
+func swap(data []byte, size int) {
+	for element := range slices.Chunk(data, size) {
+		slices.Reverse(element)
+	}
+}

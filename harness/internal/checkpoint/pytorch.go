@@ -1,0 +1,368 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/npy"
+)
+
+// storage is the memory that tensors are views of.
+type storage struct {
+	dtype    npy.DType // of an untyped one, uint8
+	untyped  bool
+	elements int
+	read     func() ([]byte, error) // set at the end of a legacy file
+}
+
+// tensor is a view of a storage.
+type tensor struct {
+	dtype   npy.DType
+	storage *storage
+	view    view
+}
+
+// maxPickle is more than the pickle of 100,000 tensors takes, in bytes.
+const maxPickle = 1 << 25
+
+// readPyTorch reads what torch.save writes since PyTorch 1.6: a zip archive with a pickle, data.pkl, and
+// each storage as a member data/KEY (torch/serialization.py of PyTorch 2.15.0).
+func readPyTorch(z *archive, folder string) (*File, error) {
+	if z.member(folder+"constants.pkl") != nil {
+		return nil, errors.New("a TorchScript archive: save model.state_dict() with torch.save")
+	}
+	if err := checkByteOrder(z, folder); err != nil {
+		return nil, err
+	}
+	pickle := z.member(folder + "data.pkl")
+	if pickle.UncompressedSize64 > maxPickle {
+		return nil, fmt.Errorf("data.pkl has %d bytes, want at most %d", pickle.UncompressedSize64, maxPickle)
+	}
+	data, err := readMember(pickle)
+	if err != nil {
+		return nil, err
+	}
+	u := &unpickler{data: data, classes: knownClass, persistent: zipStorages(z, folder)}
+	value, err := u.load()
+	if err != nil {
+		return nil, fmt.Errorf("data.pkl: %w", err)
+	}
+	if u.at != len(data) {
+		return nil, fmt.Errorf("data.pkl: %d bytes stand behind the pickle", len(data)-u.at)
+	}
+	return pytorchFile(PyTorch, value)
+}
+
+// checkByteOrder refuses storages of a big-endian machine.
+func checkByteOrder(z *archive, folder string) error {
+	m := z.member(folder + "byteorder")
+	if m == nil {
+		return nil // before PyTorch 2.1
+	}
+	const little = "little"
+	if m.UncompressedSize64 > uint64(len(little)) {
+		return fmt.Errorf("byteorder has %d bytes, want %q", m.UncompressedSize64, little)
+	}
+	order, err := readMember(m)
+	if err == nil && string(order) != little {
+		err = fmt.Errorf("byteorder is %q, want %q", order, little)
+	}
+	return err
+}
+
+// zipStorages finds the storages in the archive. Their descriptions are checked against its members.
+func zipStorages(z *archive, folder string) func(tuple) (any, error) {
+	members := map[string]int{}
+	for i, m := range z.members {
+		members[m.Name] = i
+	}
+	known, last := map[string]*storage{}, &lastRead{}
+	return func(id tuple) (any, error) {
+		key, s, err := describedStorage(id)
+		if err != nil {
+			return nil, err
+		}
+		if old := known[key]; old != nil && old.dtype == s.dtype && old.untyped == s.untyped && old.elements == s.elements {
+			return old, nil
+		}
+		name := folder + "data/" + key
+		i, found := members[name]
+		if !found {
+			return nil, fmt.Errorf("the archive has no %q", name)
+		}
+		m := z.members[i]
+		if size := s.dtype.Size(); m.UncompressedSize64%uint64(size) != 0 || m.UncompressedSize64/uint64(size) != uint64(s.elements) {
+			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d", name, m.UncompressedSize64, s.elements, size)
+		}
+		s.read = last.of(func() ([]byte, error) { return readMember(m) })
+		known[key] = s
+		return s, nil
+	}
+}
+
+// lastRead keeps the storage that was read last: many tensors may be views of one.
+type lastRead struct {
+	owner *int
+	data  []byte
+}
+
+func (l *lastRead) of(read func() ([]byte, error)) func() ([]byte, error) {
+	owner := new(int)
+	return func() ([]byte, error) {
+		if l.owner == owner {
+			return l.data, nil
+		}
+		data, err := read()
+		if err == nil {
+			l.owner, l.data = owner, data
+		}
+		return data, err
+	}
+}
+
+// describedStorage reads ("storage", class, key, location, elements) and, in a legacy file, a view, which
+// no PyTorch since 0.4 writes.
+func describedStorage(id tuple) (key string, s *storage, err error) {
+	if len(id) < 5 || len(id) > 6 || id[0] != "storage" {
+		return "", nil, errors.New("a persistent object that is no storage")
+	}
+	if len(id) == 6 && id[5] != nil {
+		return "", nil, errors.New("a view of a storage, which PyTorch wrote before 0.4")
+	}
+	kind, ok := id[1].(storageClass)
+	key, okKey := id[2].(string)
+	elements, okElements := id[4].(int)
+	if !ok || !okKey || !okElements || elements < 0 || elements > math.MaxInt/8 {
+		return "", nil, fmt.Errorf("a storage: %w", errArguments)
+	}
+	return key, &storage{dtype: kind.dtype, untyped: kind.untyped, elements: elements}, nil
+}
+
+// storageClass is one of torch.FloatStorage and its like.
+type storageClass struct {
+	dtype   npy.DType
+	untyped bool
+}
+
+var storageClasses = map[string]storageClass{
+	"torch.FloatStorage": {dtype: npy.Float32}, "torch.DoubleStorage": {dtype: npy.Float64},
+	"torch.HalfStorage": {dtype: npy.Float16}, "torch.BFloat16Storage": {dtype: npy.BFloat16},
+	"torch.LongStorage": {dtype: npy.Int64}, "torch.IntStorage": {dtype: npy.Int32}, "torch.ShortStorage": {dtype: npy.Int16},
+	"torch.CharStorage": {dtype: npy.Int8}, "torch.ByteStorage": {dtype: npy.Uint8}, "torch.BoolStorage": {dtype: npy.Bool},
+	"torch.storage.UntypedStorage": {dtype: npy.Uint8, untyped: true}, "torch.UntypedStorage": {dtype: npy.Uint8, untyped: true},
+}
+
+// functions are what a state dict calls.
+var functions = map[string]callable{
+	"collections.OrderedDict":                    newDict,
+	"torch._utils._rebuild_tensor_v2":            rebuildTensor,
+	"torch._utils._rebuild_tensor_v3":            rebuildTyped,
+	"torch._utils._rebuild_parameter":            rebuildParameter,
+	"torch._utils._rebuild_parameter_with_state": rebuildParameter,
+	"torch.Size":   newSize,
+	"torch.device": newDevice,
+}
+
+// knownClass gives what a name in a pickle stands for. Every other name is refused by it.
+func knownClass(name string) (any, error) {
+	if f, ok := functions[name]; ok {
+		return f, nil
+	}
+	if s, ok := storageClasses[name]; ok {
+		return s, nil
+	}
+	if t, ok := strings.CutPrefix(name, "torch."); ok && npy.DType(t).Size() > 0 {
+		return npy.DType(t), nil
+	}
+	return nil, fmt.Errorf("refused: %.200q is no part of a plain state dict (save model.state_dict(), and nothing else, with torch.save)", name)
+}
+
+func newDict(args tuple) (any, error) {
+	if len(args) > 0 {
+		return nil, fmt.Errorf("OrderedDict: %w", errArguments)
+	}
+	return &dict{}, nil
+}
+
+func newSize(args tuple) (any, error) {
+	if len(args) == 1 {
+		if size, ok := args[0].(tuple); ok {
+			return size, nil
+		}
+	}
+	return nil, fmt.Errorf("torch.Size: %w", errArguments)
+}
+
+// newDevice drops the device: values are read where they are.
+func newDevice(tuple) (any, error) { return nil, nil }
+
+// rebuildTensor takes (storage, offset, size, stride, requires_grad, hooks).
+func rebuildTensor(args tuple) (any, error) {
+	if len(args) < 6 || len(args) > 7 {
+		return nil, fmt.Errorf("_rebuild_tensor_v2: %w", errArguments)
+	}
+	return viewOf(args, "")
+}
+
+// rebuildTyped takes (storage, offset, size, stride, requires_grad, hooks, dtype); the storage is untyped.
+func rebuildTyped(args tuple) (any, error) {
+	if len(args) < 7 || len(args) > 8 {
+		return nil, fmt.Errorf("_rebuild_tensor_v3: %w", errArguments)
+	}
+	dtype, ok := args[6].(npy.DType)
+	if !ok {
+		return nil, fmt.Errorf("_rebuild_tensor_v3: %w", errArguments)
+	}
+	return viewOf(args, dtype)
+}
+
+// rebuildParameter takes (tensor, requires_grad, hooks) and gives the tensor.
+func rebuildParameter(args tuple) (any, error) {
+	if len(args) > 0 {
+		if t, ok := args[0].(*tensor); ok {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("_rebuild_parameter: %w", errArguments)
+}
+
+// viewOf makes a tensor of a storage, an offset, a shape and strides. dtype is that of an untyped storage.
+func viewOf(args tuple, dtype npy.DType) (any, error) {
+	s, ok := args[0].(*storage)
+	offset, okOffset := args[1].(int)
+	shape, okShape := ints(args[2])
+	strides, okStrides := ints(args[3])
+	if !ok || !okOffset || !okShape || !okStrides || s.untyped != (dtype != "") {
+		return nil, fmt.Errorf("a tensor: %w", errArguments)
+	}
+	t := &tensor{dtype: s.dtype, storage: s, view: view{offset, shape, strides}}
+	elements := s.elements
+	if s.untyped {
+		t.dtype = dtype
+		elements /= dtype.Size()
+	}
+	return t, t.view.check(elements)
+}
+
+// maxDimensions is that of NumPy, and more than any parameter has.
+const maxDimensions = 64
+
+func ints(value any) ([]int, bool) {
+	t, ok := value.(tuple)
+	if len(t) > maxDimensions {
+		return nil, false
+	}
+	out := make([]int, len(t))
+	for i, v := range t {
+		n, isInt := v.(int)
+		out[i], ok = n, ok && isInt
+	}
+	return out, ok
+}
+
+// nests are the keys under which training scripts put a state dict.
+var nests = []string{"state_dict", "model_state_dict", "model"}
+
+// pytorchFile finds the state dict in what was saved: under one of the keys in nests, or at the top; or a
+// single tensor.
+func pytorchFile(format Format, value any) (*File, error) {
+	f := &File{Format: format}
+	switch v := value.(type) {
+	case *tensor:
+		f.Tensors = []*Tensor{v.named("")}
+		return f, nil
+	case *dict:
+		return f, f.find(v)
+	}
+	return nil, fmt.Errorf("%s was saved, want a state dict", kind(value))
+}
+
+// find takes the dict under the one key in nests that holds tensors, or else the top.
+func (f *File) find(top *dict) error {
+	var found []string
+	for _, key := range nests {
+		if d, ok := top.get(key).(*dict); ok && d.holdsTensors() {
+			found = append(found, key)
+		}
+	}
+	switch {
+	case len(found) > 1:
+		return fmt.Errorf("ambiguous: %s each hold tensors", strings.Join(found, " and "))
+	case len(found) == 1:
+		f.Under = found[0]
+		for i, key := range top.keys {
+			if key != any(f.Under) {
+				f.Other = append(f.Other, describeOther(key, top.values[i]))
+			}
+		}
+		return f.fill(top.get(f.Under).(*dict))
+	case !top.holdsTensors() && len(top.keys) > 0:
+		return fmt.Errorf("no tensor stands at the top or under %s; the file has %s", strings.Join(nests, ", "), strings.Join(top.names(), ", "))
+	}
+	return f.fill(top)
+}
+
+// fill takes the tensors of a dict; what else it holds is only named.
+func (f *File) fill(d *dict) error {
+	var errs []error
+	for i, key := range d.keys {
+		t, isTensor := d.values[i].(*tensor)
+		name, isText := key.(string)
+		switch {
+		case isTensor && isText:
+			f.Tensors = append(f.Tensors, t.named(name))
+		case isTensor:
+			errs = append(errs, fmt.Errorf("%s is the key of a tensor, want a text", kind(key)))
+		default:
+			f.Other = append(f.Other, describeOther(key, d.values[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func describeOther(key, value any) string {
+	name, ok := key.(string)
+	if !ok {
+		name = kind(key)
+	}
+	if strings.ContainsFunc(name, unprintable) {
+		name = strconv.Quote(name)
+	}
+	return fmt.Sprintf("%.200s: %s", name, kind(value))
+}
+
+func (d *dict) holdsTensors() bool {
+	return slices.ContainsFunc(d.values, func(v any) bool { _, ok := v.(*tensor); return ok })
+}
+
+// names are the first of the keys, for an error.
+func (d *dict) names() []string {
+	const shown = 10
+	var names []string
+	for i, key := range d.keys {
+		if i == shown {
+			return append(names, "...")
+		}
+		names = append(names, describeKey(key))
+	}
+	return names
+}
+
+// named makes a tensor that is read from its storage.
+func (t *tensor) named(name string) *Tensor {
+	return &Tensor{Name: name, DType: t.dtype, Shape: t.view.shape, read: func() ([]byte, error) {
+		if n, _ := attention.Size(t.view.shape); n == 0 {
+			return nil, nil
+		}
+		data, err := t.storage.read()
+		if err != nil {
+			return nil, err
+		}
+		return t.view.gather(data, t.dtype.Size()), nil
+	}}
+}

@@ -1,0 +1,111 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/x448/float16"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/npy"
+)
+
+// Tensor is one named tensor of a file.
+type Tensor struct {
+	Name  string // empty for the one array of a .npy file
+	DType npy.DType
+	Shape []int
+
+	read func() ([]byte, error)
+}
+
+// size is the number of bytes that the values take.
+func (t *Tensor) size() (int64, error) {
+	n, err := attention.Size(t.Shape)
+	if err != nil {
+		return 0, err
+	}
+	size := int64(t.DType.Size())
+	if int64(n) > math.MaxInt64/size {
+		return 0, fmt.Errorf("shape %s has more bytes than an int64 can count", attention.FormatShape(t.Shape))
+	}
+	return int64(n) * size, nil
+}
+
+// Bytes reads the values in row-major order, little endian, whatever the file's order is. They may be
+// those of another tensor, too, and must not be changed.
+func (t *Tensor) Bytes() ([]byte, error) {
+	data, err := t.read()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.Name, err)
+	}
+	return data, nil
+}
+
+// Float64s reads the values as float64. All of them are exact but integers beyond 2^53; true is 1.
+func (t *Tensor) Float64s() ([]float64, error) {
+	data, err := t.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return decodeAll(t.DType, data), nil
+}
+
+func decodeAll(dtype npy.DType, data []byte) []float64 {
+	size, decode := dtype.Size(), decoders[dtype]
+	values := make([]float64, len(data)/size)
+	for i := range values {
+		values[i] = decode(data[i*size:])
+	}
+	return values
+}
+
+// Float32s reads the values as float32: those of float64 are rounded, all others exact. It fails on
+// integers, which are no parameters, and on a float64 that float32 has no number for.
+func (t *Tensor) Float32s() (*attention.Tensor, error) {
+	if !t.DType.IsFloat() {
+		return nil, fmt.Errorf("%s: dtype %s, want a floating-point type", t.Name, t.DType)
+	}
+	values, err := t.Float64s()
+	if err != nil {
+		return nil, err
+	}
+	out := &attention.Tensor{Shape: t.Shape, Data: make([]float32, len(values))}
+	for i, v := range values {
+		out.Data[i] = float32(v)
+		if math.IsInf(float64(out.Data[i]), 0) && !math.IsInf(v, 0) {
+			return nil, fmt.Errorf("%s: element %d is %g, too large for float32", t.Name, i, v)
+		}
+	}
+	return out, nil
+}
+
+// decoders take one element from the beginning of some bytes.
+var decoders = map[npy.DType]func([]byte) float64{
+	npy.Float16: func(b []byte) float64 { return float64(float16.Frombits(binary.LittleEndian.Uint16(b)).Float32()) },
+	npy.BFloat16: func(b []byte) float64 {
+		return float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16))
+	},
+	npy.Float32: func(b []byte) float64 { return float64(math.Float32frombits(binary.LittleEndian.Uint32(b))) },
+	npy.Float64: func(b []byte) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(b)) },
+	npy.Bool:    func(b []byte) float64 { return float64(min(b[0], 1)) },
+	npy.Int8:    func(b []byte) float64 { return float64(int8(b[0])) },
+	npy.Uint8:   func(b []byte) float64 { return float64(b[0]) },
+	npy.Int16:   func(b []byte) float64 { return float64(int16(binary.LittleEndian.Uint16(b))) },
+	npy.Uint16:  func(b []byte) float64 { return float64(binary.LittleEndian.Uint16(b)) },
+	npy.Int32:   func(b []byte) float64 { return float64(int32(binary.LittleEndian.Uint32(b))) },
+	npy.Uint32:  func(b []byte) float64 { return float64(binary.LittleEndian.Uint32(b)) },
+	npy.Int64:   func(b []byte) float64 { return float64(int64(binary.LittleEndian.Uint64(b))) },
+	npy.Uint64:  func(b []byte) float64 { return float64(binary.LittleEndian.Uint64(b)) },
+}
+
+// section reads n bytes of a file from an offset on.
+func section(r io.ReaderAt, offset, n int64) ([]byte, error) {
+	data := make([]byte, n)
+	if _, err := io.ReadFull(io.NewSectionReader(r, offset, n), data); err != nil {
+		return nil, fmt.Errorf("%d bytes at %d: %w", n, offset, err)
+	}
+	return data, nil
+}

@@ -1,0 +1,103 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// once starts a process for the case, and takes the output that it leaves behind.
+func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
+	p, err := start(withFolder(s.command.Args, f.dir), words)
+	if err != nil {
+		return subject.Result{Err: fmt.Errorf("the child cannot be started: %w", err)}
+	}
+	_ = p.stdin.Close() // there is nothing to read
+	err = p.finish(ctx, s.command.Timeout, f)
+	p.end(0, impatience)
+	if err == nil {
+		err = p.verdict(f)
+	}
+	if err != nil {
+		if !errors.Is(err, subject.ErrNotOffered) {
+			err = withWords(err, p.stderr)
+		}
+		return subject.Result{Err: err}
+	}
+	out, err := f.outputs()
+	if err != nil {
+		return subject.Result{Err: withWords(err, p.stderr)}
+	}
+	return subject.Result{Output: out.Output, Weights: out.Weights, Findings: f.changes()}
+}
+
+// withFolder puts a folder into the arguments of a command.
+func withFolder(args []string, dir string) []string {
+	const place = "{dir}"
+	var out []string
+	for _, a := range args {
+		out = append(out, strings.ReplaceAll(a, place, dir))
+	}
+	if !strings.Contains(strings.Join(args[1:], "\x00"), place) {
+		out = append(out, dir)
+	}
+	return out
+}
+
+// finish waits until the process has ended, as long as it does nothing wrong.
+func (p *process) finish(ctx context.Context, timeout time.Duration, f *folder) error {
+	late, look := time.NewTimer(timeout), time.NewTicker(watched)
+	defer late.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case <-p.ended:
+			return nil
+		case <-late.C:
+			return fmt.Errorf("it has not ended for %v", timeout)
+		case <-look.C:
+			if err := f.withinQuota(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// verdict is what the process says by the way it ended, and in a reply that it may leave in the folder.
+func (p *process) verdict(f *folder) error {
+	if err := leftReply(filepath.Join(f.dir, protocol.ReplyFile)); err != nil {
+		return err
+	}
+	const success = "exit status 0"
+	if p.state != success {
+		return fmt.Errorf("it ended (%s), want %s", p.state, success)
+	}
+	if p.leftovers {
+		return errors.New("it ended and left other processes running")
+	}
+	return nil
+}
+
+// leftReply is what the reply in a file says; nil where there is none.
+func leftReply(file string) error {
+	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	data, err := readRegular(file)
+	if err == nil {
+		var reply protocol.Reply
+		if reply, err = protocol.ParseReply(data); err == nil {
+			return answered(reply)
+		}
+	}
+	return fmt.Errorf("%s: %s", protocol.ReplyFile, quoted(err))
+}

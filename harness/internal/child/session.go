@@ -1,0 +1,186 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// session is a child that has answered to start and is asked for one output after another.
+type session struct {
+	*process
+	seq     int // of the last message
+	timeout time.Duration
+	started protocol.Started
+}
+
+// fault is what a child did wrong that makes it unusable: it is ended.
+type fault struct{ err error }
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+func faultf(format string, args ...any) error { return &fault{fmt.Errorf(format, args...)} }
+
+// open starts a child that serves cases. Its fault is told with its last words, and nothing of it is left.
+func open(ctx context.Context, c Command) (*session, error) {
+	p, err := start(c.Args, messages)
+	if err != nil {
+		return nil, faultf("the child cannot be started: %w", err)
+	}
+	s := &session{process: p, timeout: c.Timeout}
+	reply, err := s.ask(ctx, protocol.Start{Type: protocol.TypeStart, Seq: s.next(), Protocol: protocol.Version, Difftest: c.Tool}, always)
+	if err == nil && reply.Type != protocol.TypeStarted {
+		err = faultf("it answers %q to %q, want %q", reply.Type, protocol.TypeStart, protocol.TypeStarted)
+	}
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	s.started = reply.Started
+	return s, nil
+}
+
+func always() error { return nil }
+
+func (s *session) next() int {
+	s.seq++
+	return s.seq
+}
+
+// same refuses a child that, started again, is another.
+func (s *session) same(before protocol.Started) error {
+	if !reflect.DeepEqual(s.started, before) {
+		return faultf("started again, it is another: %s, before %s", printable(fmt.Sprintf("%+v", s.started)), printable(fmt.Sprintf("%+v", before)))
+	}
+	return nil
+}
+
+// run asks for the output of a request once more. It gives no fault where the child says by itself that it has none.
+func (s *session) run(ctx context.Context, f *folder) error {
+	reply, err := s.ask(ctx, protocol.Run{Type: protocol.TypeRun, Seq: s.next(), Dir: f.dir, Request: f.request}, f.withinQuota)
+	if err != nil {
+		return err
+	}
+	if reply.Type == protocol.TypeStarted {
+		return faultf("it answers %q to %q", reply.Type, protocol.TypeRun)
+	}
+	return answered(reply)
+}
+
+// answered is the error that a child reports, or why it skips a case.
+func answered(r protocol.Reply) error {
+	switch r.Type {
+	case protocol.TypeSkipped:
+		return fmt.Errorf("%w: %s", subject.ErrNotOffered, strings.Join(readable(r.Reason), " "))
+	case protocol.TypeError:
+		return errors.New(strings.Join(append(readable(r.Message), readable(strings.TrimSpace(r.Traceback))...), "\n"))
+	}
+	return nil
+}
+
+// done ends a case: what the child says besides is told of this case and no other.
+func (s *session) done(ctx context.Context, f *folder) error {
+	reply, err := s.ask(ctx, protocol.Done{Type: protocol.TypeDone, Seq: s.next()}, f.withinQuota)
+	if err == nil && reply.Type != protocol.TypeOK {
+		err = faultf("it answers %q to %q, want %q", reply.Type, protocol.TypeDone, protocol.TypeOK)
+	}
+	return err
+}
+
+// watched is how often a child that has not answered yet is looked after.
+const watched = 50 * time.Millisecond
+
+// ask sends a message and waits for its answer, as long as check finds nothing wrong.
+func (s *session) ask(ctx context.Context, message any, check func() error) (protocol.Reply, error) {
+	text, err := protocol.Line(message)
+	if err != nil {
+		return protocol.Reply{}, err
+	}
+	sent := make(chan error, 1)
+	go func() {
+		_, err := s.stdin.Write(text)
+		sent <- err
+	}()
+	late, look := time.NewTimer(s.timeout), time.NewTicker(watched)
+	defer late.Stop()
+	defer look.Stop()
+	for {
+		select {
+		case l, more := <-s.lines:
+			return s.answer(l, more)
+		case err := <-sent:
+			if sent = nil; err != nil && !s.within(stragglers) {
+				return protocol.Reply{}, faultf("it has closed its stdin")
+			}
+		case <-late.C:
+			return protocol.Reply{}, faultf("it has not answered for %v", s.timeout)
+		case <-look.C:
+			if err := check(); err != nil {
+				return protocol.Reply{}, err
+			}
+		case <-ctx.Done():
+			return protocol.Reply{}, ctx.Err()
+		}
+	}
+}
+
+// answer reads a line as the answer to the last message.
+func (s *session) answer(l line, more bool) (protocol.Reply, error) {
+	if !more {
+		return protocol.Reply{}, s.silent("instead of answering")
+	}
+	if errors.Is(l.err, errHalfLine) {
+		return protocol.Reply{}, s.silent("in the middle of a line")
+	}
+	if l.err != nil {
+		return protocol.Reply{}, &fault{l.err}
+	}
+	reply, err := protocol.ParseReply(l.text)
+	switch {
+	case err != nil:
+		return reply, faultf("its stdout has what is no answer: %s: %s", printable(string(l.text[:min(len(l.text), 100)])), quoted(err))
+	case reply.Seq < s.seq:
+		return reply, faultf("it answers message %d again or too late: the last one is %d", reply.Seq, s.seq)
+	case reply.Seq > s.seq:
+		return reply, faultf("it answers message %d, which it was never sent: the last one is %d", reply.Seq, s.seq)
+	}
+	return reply, nil
+}
+
+// silent says why nothing more comes from a child.
+func (s *session) silent(when string) error {
+	if !s.within(stragglers) {
+		return faultf("it has closed its stdout %s", when)
+	}
+	return faultf("it ended (%s) %s", s.state, when)
+}
+
+// fail ends a child that is of no use any more, and adds its last words.
+func (s *session) fail(err error) error {
+	s.end(0, impatience)
+	return withWords(err, s.stderr)
+}
+
+// withWords adds the last words of a process to what it did wrong.
+func withWords(err error, t *tail) error {
+	lines := t.lines()
+	if len(lines) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\nlast lines of stderr:\n  %s", err, strings.Join(lines, "\n  "))
+}
+
+// stop ends a child that has served all cases.
+func (s *session) stop() {
+	text, err := protocol.Line(protocol.Done{Type: protocol.TypeStop, Seq: s.next()})
+	if err == nil {
+		go func() { _, _ = s.stdin.Write(text) }()
+	}
+	s.end(politeness, politeness)
+}

@@ -1,0 +1,248 @@
+package child
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// Subject is an implementation in child processes. It is a [subject.Runner].
+type Subject struct {
+	command Command
+	about   subject.About
+	root    string     // of the folders of all cases
+	idle    chan *slot // those of the children that serve no case now
+
+	mu      sync.Mutex
+	known   *protocol.Started // what every child has said of itself; nil: none has yet
+	refused error             // why the last start failed
+	tries   int               // failed starts in a row
+}
+
+// slot is the place of one child.
+type slot struct{ *session } // nil: it must be started
+
+// attempts is how many starts in a row may fail. A program that is no child is not started for every case.
+const attempts = 3
+
+// New starts an implementation. A child that does not come up is no error: each of its cases is. The error says
+// that the command is not a program, that the child declares another precision than the
+// command, or that no folder can be made. Close must be called in the end.
+func New(ctx context.Context, c Command) (*Subject, error) {
+	if len(c.Args) == 0 {
+		return nil, errors.New("no command")
+	}
+	if _, err := exec.LookPath(c.Args[0]); err != nil {
+		return nil, err
+	}
+	root, err := os.MkdirTemp("", "difftest-")
+	if err != nil {
+		return nil, err
+	}
+	c.Jobs = max(c.Jobs, 1)
+	s := &Subject{command: c, root: root, idle: make(chan *slot, c.Jobs)}
+	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Known: c.Known, Jobs: c.Jobs}
+	first := &slot{}
+	if !c.Once {
+		first.session, _ = s.open(ctx) // a fault is told with each case
+	}
+	s.idle <- first
+	for range c.Jobs - 1 {
+		s.idle <- &slot{}
+	}
+	if err := s.introduce(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// introduce takes over what the first child says of itself.
+func (s *Subject) introduce() error {
+	if s.known == nil {
+		return nil
+	}
+	s.about.Name = s.known.Name
+	if s.known.Version != "" {
+		s.about.Name += " " + s.known.Version
+	}
+	if s.known.Language != "" {
+		s.about.Name += " (" + s.known.Language + ")"
+	}
+	s.about.Name = printable(s.about.Name)
+	declared, err := subject.ParsePrecision(s.known.Precision)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.about.Name, err)
+	}
+	flag := s.command.Precision
+	if s.known.Precision != "" && flag != subject.Float32 && flag != declared {
+		return fmt.Errorf("precision: %q, but the child declares %q", flag, s.known.Precision)
+	}
+	if flag == subject.Float32 {
+		s.about.Precision = declared
+	}
+	return nil
+}
+
+// About says who the child is: by its own words, or by its command where it has said nothing.
+func (s *Subject) About() subject.About { return s.about }
+
+// Close ends all children and removes their folders. No case may be running.
+func (s *Subject) Close() error {
+	for range s.command.Jobs {
+		if c := <-s.idle; c.session != nil {
+			c.stop()
+		}
+	}
+	return removeAll(s.root)
+}
+
+// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once.
+// A child that does anything wrong is ended, and the next case gets another.
+func (s *Subject) Run(ctx context.Context, c *fixture.Case) subject.Result {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	return s.run(ctx, place, c, (*session).twice)
+}
+
+// Series gives cases to one child, one after the other, once each, and returns their outputs. The error is that one of
+// the cases has none, or that ctx ended.
+func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
+	place := <-s.idle
+	defer func() { s.idle <- place }()
+	for _, c := range cases {
+		r := s.run(ctx, place, c, (*session).single)
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		outputs = append(outputs, r.Output)
+	}
+	return outputs, nil
+}
+
+// run gives a case to the child in a place, or to a process of its own.
+func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
+	f, err := newFolder(s.root, c)
+	if err != nil {
+		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
+	}
+	defer func() {
+		if err := f.remove(); err != nil && r.Err == nil {
+			r = subject.Result{Err: fmt.Errorf("the folder of the case cannot be removed: %w", err)}
+		}
+	}()
+	if s.command.Once {
+		return s.once(ctx, f)
+	}
+	if place.session == nil {
+		if place.session, err = s.open(ctx); err != nil {
+			return subject.Result{Err: err}
+		}
+	}
+	place.stderr.clear()
+	r, err = place.serve(ctx, f, how)
+	if err != nil {
+		err, place.session = place.fail(err), nil
+		return subject.Result{Err: err}
+	}
+	return r
+}
+
+// serving is a way to have a case computed.
+type serving func(*session, context.Context, *folder) (subject.Result, error)
+
+// serve has a case computed. The error says that the child can serve no more.
+func (s *session) serve(ctx context.Context, f *folder, how serving) (r subject.Result, err error) {
+	if lacks := s.started.Lacks(f.c); lacks != "" {
+		return subject.Result{Err: fmt.Errorf("%w: %s is not in what the child offers", subject.ErrNotOffered, lacks)}, nil
+	}
+	r, err = how(s, ctx, f)
+	if broken := (*fault)(nil); errors.As(err, &broken) || ctx.Err() != nil {
+		return r, err
+	}
+	if err != nil {
+		r = subject.Result{Err: err}
+	}
+	return r, s.done(ctx, f)
+}
+
+// single runs a case once, and only its output counts.
+func (s *session) single(ctx context.Context, f *folder) (subject.Result, error) {
+	out, err := s.forward(ctx, f)
+	return subject.Result{Output: out.Output, Weights: out.Weights}, err
+}
+
+// twice runs a case two times. The second output must be written anew.
+func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) {
+	first, err := s.forward(ctx, f)
+	if err != nil {
+		return subject.Result{}, err
+	}
+	r := subject.Result{Output: first.Output, Weights: first.Weights, Findings: f.changes()}
+	second, err := s.forward(ctx, f)
+	switch broken := (*fault)(nil); {
+	case errors.As(err, &broken) || ctx.Err() != nil:
+		return subject.Result{}, err
+	case errors.Is(err, subject.ErrNotOffered):
+		return subject.Result{}, errors.New("second forward: it skips what it has just computed")
+	case err != nil:
+		return subject.Result{}, fmt.Errorf("second forward: %w", err)
+	}
+	if len(r.Findings) == 0 {
+		r.Findings = f.changes()
+	}
+	if len(r.Findings) == 0 && !(subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)) {
+		r.Findings = []string{subject.Unsteady}
+	}
+	return r, nil
+}
+
+// forward runs a case and takes what it gives.
+func (s *session) forward(ctx context.Context, f *folder) (attention.Outputs, error) {
+	if err := s.run(ctx, f); err != nil {
+		return attention.Outputs{}, err
+	}
+	return f.outputs()
+}
+
+// open starts a child, unless too many did not come up.
+func (s *Subject) open(ctx context.Context) (*session, error) {
+	s.mu.Lock()
+	known, refused := s.known, s.refused
+	if s.tries < attempts {
+		refused = nil
+	}
+	s.mu.Unlock()
+	if refused != nil {
+		return nil, refused
+	}
+	child, err := open(ctx, s.command)
+	if err == nil && known != nil {
+		if err = child.same(*known); err != nil {
+			err = child.fail(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil && s.known == nil:
+		s.known, s.tries = &child.started, 0
+	case err == nil:
+		s.tries = 0
+	case ctx.Err() == nil:
+		s.refused = err
+		s.tries++
+	}
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}

@@ -1,0 +1,109 @@
+package compare_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+)
+
+var nan, inf = math.NaN(), math.Inf(1)
+
+func TestOutputs(t *testing.T) {
+	for _, tc := range []struct {
+		name                          string
+		got, want, sigma              []float64
+		ok                            bool
+		outside, nonFinite            int
+		maxZ, rmsZ, rel, gain, cosine float64
+	}{
+		{"equal", []float64{3, 4}, []float64{3, 4}, []float64{1, 1}, true, 0, 0, 0, 0, 0, 1, 1},
+		{"at the limit of max z", append([]float64{16}, make([]float64, 127)...), make([]float64, 128), ones(128), true, 0, 0, 16, math.Sqrt2, inf, inf, nan},
+		{"beyond max z", []float64{16.001, 1}, []float64{0, 1}, []float64{1, 1}, false, 1, 0, 16.001, 16.001 / math.Sqrt2, 16.001, math.Hypot(16.001, 1), 1 / math.Hypot(16.001, 1)},
+		{"beyond rms z", []float64{2, 3}, []float64{0, 1}, []float64{1, 1}, false, 0, 0, 2, 2, math.Sqrt(8), math.Sqrt(13), 3 / math.Sqrt(13)},
+		{"NaN is wrong", []float64{nan, 1}, []float64{1, 1}, []float64{1, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"infinity is wrong", []float64{inf, 1}, []float64{1, 1}, []float64{1, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"NaN where it is expected", []float64{nan, 1}, []float64{nan, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
+		{"a number where NaN is expected", []float64{0, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"infinity where NaN is expected", []float64{inf, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
+		{"nothing finite", []float64{nan, nan}, []float64{1, 1}, []float64{1, 1}, false, 2, 2, inf, inf, nan, nan, nan},
+		{"at the limit of rms z", []float64{1.5, -1.5}, []float64{0, 0}, []float64{1, 1}, true, 0, 0, 1.5, 1.5, inf, inf, nan},
+		{"just beyond the limit of rms z", []float64{1.501, -1.501}, []float64{0, 0}, []float64{1, 1}, false, 0, 0, 1.501, 1.501, inf, inf, nan},
+		{"exact where there is no noise", []float64{5, 1}, []float64{5, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
+		{"not exact where there is no noise", []float64{5 + 1e-12, 0}, []float64{5, 0}, []float64{0, 1}, false, 1, 0, inf, inf, 2e-13, 1, 1},
+		{"NaN sigma allows nothing", []float64{2, 1}, []float64{1, 1}, []float64{nan, 1}, false, 1, 0, inf, inf, math.Sqrt(0.5), math.Sqrt(2.5), 3 / math.Sqrt(10)},
+		{"all zero", []float64{0, 0}, []float64{3, 4}, []float64{1, 1}, false, 0, 0, 4, 5 / math.Sqrt2, 1, 0, nan},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			shape := []int{len(tc.want)}
+			c := compare.Outputs(shape, tc.got, compare.Expected{Shape: shape, Value: tc.want, Sigma: tc.sigma})
+			require.Equal(t, tc.ok, c.OK())
+			got := []float64{float64(c.Outside), float64(c.NonFinite), c.MaxZ, c.RMSZ, c.Rel, c.Gain, c.Cosine}
+			want := []float64{float64(tc.outside), float64(tc.nonFinite), tc.maxZ, tc.rmsZ, tc.rel, tc.gain, tc.cosine}
+			require.Empty(t, cmp.Diff(got, want, cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-3, 1e-15)))
+		})
+	}
+}
+
+func ones(n int) []float64 {
+	v := make([]float64, n)
+	for i := range v {
+		v[i] = 1
+	}
+	return v
+}
+
+// Rows that are exact by nature must not hide an error that is everywhere else.
+func TestExactElementsDoNotDiluteRMSZ(t *testing.T) {
+	want := compare.Expected{Shape: []int{4}, Value: make([]float64, 4), Sigma: []float64{0, 0, 0, 1}}
+	c := compare.Outputs([]int{4}, []float64{0, 0, 0, 1.6}, want)
+	require.InDelta(t, 1.6, c.RMSZ, 1e-12)
+	require.False(t, c.OK())
+}
+
+func TestOutputsLocates(t *testing.T) {
+	want := compare.Expected{Shape: []int{2, 2, 2}, Value: make([]float64, 8), Sigma: ones(8)}
+	got := []float64{0, 20, 17, 30, 1, 40, 18, 19}
+	c := compare.Outputs([]int{2, 2, 2}, got, want)
+	require.Equal(t, compare.Element{Index: []int{1, 0, 1}, Got: 40, Want: 0, Allowed: 16, Z: 40}, c.Worst)
+	var first [][]int
+	for _, e := range c.First {
+		first = append(first, e.Index)
+	}
+	require.Equal(t, [][]int{{0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {1, 0, 1}, {1, 1, 0}}, first)
+	require.Equal(t, 6, c.Outside)
+}
+
+func TestOtherShapesAreNotCompared(t *testing.T) {
+	c := compare.Outputs([]int{1, 2}, []float64{1, 2}, compare.Expected{Shape: []int{2}, Value: []float64{1, 2}, Sigma: ones(2)})
+	require.False(t, c.SameShape())
+	require.False(t, c.OK())
+	require.Nil(t, c.Z)
+}
+
+func TestNothingComparedIsNotOK(t *testing.T) {
+	c := compare.Outputs([]int{0}, nil, compare.Expected{Shape: []int{0}})
+	require.False(t, c.OK())
+}
+
+func TestValues(t *testing.T) {
+	d := compare.Values([]int{3}, []float64{1, nan, 3}, []float64{1, nan, 3})
+	require.Equal(t, 3, d.Equal)
+
+	d = compare.Values([]int{3}, []float64{1.5, 2, 5}, []float64{1, 2, 3})
+	require.Equal(t, 1, d.Equal)
+	require.Equal(t, 3, d.Elements)
+	require.Equal(t, []int{2}, d.Largest.Index)
+	require.InDelta(t, math.Sqrt(4.25/14), d.Rel, 1e-12)
+
+	d = compare.Values([]int{3}, []float64{9, nan, 3}, []float64{1, 2, 3})
+	require.Equal(t, 1, d.Equal)
+	require.Equal(t, []int{1}, d.Largest.Index)
+
+	d = compare.Values([]int{4}, []float64{nan, 1, 2, 4}, []float64{nan, 1, 2, 3})
+	require.Equal(t, []int{3}, d.Largest.Index, "NaN that is equal is no difference")
+}

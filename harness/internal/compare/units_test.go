@@ -1,0 +1,59 @@
+package compare_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/npy"
+)
+
+func TestInUnits(t *testing.T) {
+	const f16, f32, f64, bf16 = npy.Float16, npy.Float32, npy.Float64, npy.BFloat16
+	for _, tc := range []struct {
+		name        string
+		got, want   float64
+		ofGot, ofW  npy.DType
+		units       float64
+		roundedOnce bool
+	}{
+		{"equal", 1, 1, f32, f32, 0, true},
+		{"neighbours", 1 + 0x1p-23, 1, f32, f32, 1, true},
+		{"next but one", 1 + 0x1p-22, 1, f32, f32, 2, false},
+		{"neighbours across a power of two", 1 - 0x1p-24, 1, f32, f32, 0.5, true},
+		{"neighbours of the least size", 0x1p-149, 0, f32, f32, 1, true},
+		{"both signs of the least size", 0x1p-149, -0x1p-149, f32, f32, 2, false},
+		{"half a unit of float16", 1 + 0x1p-11, 1, f32, f16, 0.5, true},
+		{"half a unit of float16, the other way round", 1, 1 + 0x1p-11, f16, f32, 0.5, true},
+		{"half a unit of each", 1 + 0x1p-11 + 0x1p-24, 1, f32, f16, 0.5 + 0x1p-14, true},
+		{"more than half a unit of each", 1 + 0x1p-11 + 0x1p-23, 1, f32, f16, 0.5 + 0x1p-13, false},
+		{"a unit of float16 is no rounding to it", 1 + 0x1p-10, 1, f32, f16, 1, false},
+		{"a unit of bfloat16 between two of them", 1 + 0x1p-7, 1, bf16, bf16, 1, true},
+		{"half a unit of float32", 1 + 0x1p-24, 1, f64, f32, 0.5, true},
+		{"NaN twice", nan, nan, f32, f32, 0, true},
+		{"NaN once", nan, 1, f32, f32, inf, false},
+		{"overflow of float16", 1e6, inf, f32, f16, inf, false},
+		{"infinity twice", -inf, -inf, f32, f32, 0, true},
+		{"underflow of float16", 0x1p-26, 0, f32, f16, 0.25, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			u := compare.InUnits([]int{1}, []float64{tc.got}, []float64{tc.want}, tc.ofGot.ULP, tc.ofW.ULP)
+			require.Equal(t, tc.units, u.Median)
+			require.Equal(t, tc.units, u.Largest.Z)
+			require.Equal(t, tc.roundedOnce, u.Beyond == 0)
+		})
+	}
+}
+
+func TestInUnitsOfManyElements(t *testing.T) {
+	got := []float64{1, 1 + 0x1p-23, 1 + 0x1p-22, 1, 1, 5}
+	want := []float64{1, 1, 1, 1 + 0x1p-21, 1, 5}
+	u := compare.InUnits([]int{2, 3}, got, want, npy.Float32.ULP, npy.Float32.ULP)
+	require.Equal(t, 0.0, u.Median)
+	require.Equal(t, []int{1, 0}, u.Largest.Index)
+	require.Equal(t, 4.0, u.Largest.Z)
+	require.Equal(t, 2, u.Beyond)
+	require.True(t, math.IsNaN(compare.InUnits([]int{0}, nil, nil, npy.Float32.ULP, npy.Float32.ULP).Median))
+}

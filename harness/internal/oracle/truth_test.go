@@ -1,0 +1,69 @@
+package oracle_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// The oracle may judge a case only when it reproduces PyTorch's float64 result of it.
+func TestReproducesPyTorchsFloat64(t *testing.T) {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(names), 90)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			c, err := fixture.Read(fixtures.FS, name)
+			require.NoError(t, err)
+			out := oracle.FromCase(c).Run()
+			got := oracle.Array{Shape: out.Shape, Value: out.Value}
+			if c.Op == fixture.MultiHead {
+				got = oracle.InOrder(c.Layer.Order, got)
+			}
+			requireTruth(t, c, got.Shape, got.Value)
+		})
+	}
+}
+
+func requireTruth(t *testing.T, c *fixture.Case, shape []int, got []float64) {
+	t.Helper()
+	require.Equal(t, c.Output.Shape, shape)
+	require.Len(t, got, len(c.Truth))
+	var worst, scale float64
+	for i, want := range c.Truth {
+		require.Equal(t, math.IsNaN(want), math.IsNaN(got[i]), "element %d", i)
+		if !math.IsNaN(want) {
+			worst = math.Max(worst, math.Abs(got[i]-want))
+			scale = math.Max(scale, math.Abs(want))
+		}
+	}
+	if !(worst <= 1e-12*scale) {
+		t.Errorf("differs from PyTorch's float64 result by %.3g of its largest value, want 1e-12", worst/scale)
+	}
+	t.Logf("%.2g", worst/scale)
+}
+
+// One batch element by itself gives that part of the whole result.
+func TestOnlyIsPartOfTheWhole(t *testing.T) {
+	for _, name := range []string{
+		"mha/causal-left-padding", "mha/cross-kdim", "mha/float-mask-causal", "mha/sequence-first", "sdpa/bool-mask", "sdpa/float-mask", "sdpa/gqa",
+		"seed/causal", "decoder/gemma", "decoder/alibi-cache", "decoder/relative-bias-cache", "decoder/sinks",
+	} {
+		c, err := fixture.Read(fixtures.FS, name)
+		require.NoError(t, err)
+		p := oracle.FromCase(c)
+		whole := p.Run()
+		size := len(whole.Value) / whole.Shape[0]
+		for b := range whole.Shape[0] {
+			part := p.Only(b).Run()
+			require.Equal(t, append([]int{1}, whole.Shape[1:]...), part.Shape)
+			require.Equal(t, whole.Value[b*size:][:size], part.Value, "%s, element %d", name, b)
+			require.Equal(t, whole.Variance[b*size:][:size], part.Variance, "%s, element %d", name, b)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package protocol
+
+import (
+	"math"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// Function is the configuration of scaled_dot_product_attention. Heads and widths are those of the inputs.
+type Function struct {
+	Causality     string   `json:"causality"`
+	FirstPosition int      `json:"first_position"`
+	Scale         float64  `json:"scale"`
+	EmptyRow      string   `json:"empty_row"`
+	GroupedQuery  bool     `json:"enable_gqa"`
+	Window        *int     `json:"window"`
+	Softcap       *float64 `json:"softcap"`
+	ALiBi         bool     `json:"alibi"`
+}
+
+// Layer is the configuration of a multi-head attention layer.
+type Layer struct {
+	EmbedDim      int      `json:"embed_dim"`
+	NumHeads      int      `json:"num_heads"`
+	NumKVHeads    int      `json:"num_kv_heads"`
+	HeadDim       int      `json:"head_dim"`
+	KDim          int      `json:"kdim"`
+	VDim          int      `json:"vdim"`
+	Bias          bool     `json:"bias"`
+	OutputBias    bool     `json:"output_bias"`
+	Keys          string   `json:"keys"`
+	Prefix        string   `json:"prefix"`
+	Order         string   `json:"input_layout"`
+	Weights       *string  `json:"need_weights"`
+	Causality     string   `json:"causality"`
+	FirstPosition int      `json:"first_position"`
+	Scale         float64  `json:"scale"`
+	EmptyRow      string   `json:"empty_row"`
+	BiasKV        bool     `json:"bias_kv"`
+	ZeroAttn      bool     `json:"add_zero_attn"`
+	RoPE          *RoPE    `json:"rope"`
+	QKNorm        *QKNorm  `json:"qk_norm"`
+	Window        *int     `json:"window"`
+	Softcap       *float64 `json:"softcap"`
+	ALiBi         bool     `json:"alibi"`
+	Sinks         bool     `json:"sinks"`
+	Relative      *int     `json:"relative_bias"`
+}
+
+// RoPE is config.rope of a layer.
+type RoPE struct {
+	Style  string  `json:"style"`
+	Dim    int     `json:"dim"`
+	Base   float64 `json:"base"`
+	Factor float64 `json:"factor"`
+}
+
+// QKNorm is config.qk_norm of a layer.
+type QKNorm struct {
+	Epsilon float64 `json:"eps"`
+}
+
+// Module is the configuration of a module that is known by its class alone.
+type Module struct {
+	Module string `json:"module"`
+}
+
+// configOf says everything of a case that its arrays do not: a Function, a Layer or a Module.
+func configOf(c *fixture.Case) any {
+	switch c.Op {
+	case fixture.SDPA:
+		return function(c)
+	case fixture.MultiHead:
+		return layer(c)
+	}
+	return Module{c.Module}
+}
+
+func function(c *fixture.Case) Function {
+	o, query, key := c.Options, c.Inputs.Query.Shape, c.Inputs.Key.Shape
+	f := Function{
+		Causality: fixture.Word(o.Causality), EmptyRow: fixture.Word(o.EmptyRow), GroupedQuery: o.GroupedQuery,
+		Scale: scale(o.Scale, query[len(query)-1]), Window: unlessZero(o.Window), Softcap: unlessZero(o.Softcap), ALiBi: o.ALiBi,
+	}
+	if o.Causality == attention.LowerRight {
+		f.FirstPosition = key[len(key)-2] - query[len(query)-2]
+	}
+	return f
+}
+
+func layer(c *fixture.Case) Layer {
+	l := c.Layer
+	config := Layer{
+		EmbedDim: l.EmbedDim, NumHeads: l.NumHeads, NumKVHeads: or(l.NumKVHeads, l.NumHeads), HeadDim: or(l.HeadDim, l.EmbedDim/l.NumHeads),
+		KDim: or(l.KDim, l.EmbedDim), VDim: or(l.VDim, l.EmbedDim),
+		Bias: !l.WithoutBias, OutputBias: !l.WithoutBias && !l.WithoutOutputBias,
+		Keys: fixture.Word(l.Keys), Prefix: l.Prefix, Order: fixture.Word(l.Order),
+		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
+		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: unlessZero(l.Window), Softcap: unlessZero(l.Softcap),
+		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: unlessZero(l.Relative),
+	}
+	config.Scale = scale(l.Scale, config.HeadDim)
+	if l.Bidirectional {
+		config.Causality = fixture.Word(attention.NotCausal)
+	}
+	if c.Inputs.PastKey != nil {
+		config.FirstPosition = c.Inputs.PastKey.Shape[2]
+	}
+	if l.Weights != attention.NoWeights {
+		config.Weights = unlessZero(fixture.Word(l.Weights))
+	}
+	if r := l.RoPE; r != nil {
+		config.RoPE = &RoPE{fixture.Word(r.Style), or(r.Dim, config.HeadDim), r.Base, or(r.Factor, 1)}
+	}
+	if l.QKNorm != nil {
+		config.QKNorm = &QKNorm{l.QKNorm.Epsilon}
+	}
+	return config
+}
+
+// scale is a number in every request: 1/sqrt(width) is PyTorch's default.
+func scale(given float64, width int) float64 {
+	return or(given, 1/math.Sqrt(float64(width)))
+}
+
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// unlessZero is null for what 0 means none.
+func unlessZero[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}

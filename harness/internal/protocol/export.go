@@ -1,0 +1,105 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// Export writes the requests of cases into a folder, which it makes: mha/causal/request.json, and the arrays beside
+// it. Whoever answers puts mha/causal/output.npy there.
+//
+// Nothing is lost: it fails with [fs.ErrExist], before it writes anything, where the folder holds a
+// file that is neither an answer nor, byte for byte, what the suite asks. So an earlier export of the same suite is
+// completed or left as it is, and its answers stay. It fails on a broken case, too.
+func Export(suite fs.FS, dir string, cases ...string) error {
+	names, err := fixture.Names(suite)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	present, err := inspect(dir, names)
+	if err != nil {
+		return err
+	}
+	for _, write := range []func(*fixture.Case) error{
+		func(c *fixture.Case) error { return agrees(dir, c, present) },
+		func(c *fixture.Case) error { return writeCase(dir, c) },
+	} {
+		var errs []error
+		for _, name := range cases {
+			c, err := fixture.Read(suite, name)
+			if err == nil {
+				err = write(c)
+			}
+			errs = append(errs, err)
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inspect lists the questions that a folder holds already. It fails on any file that is neither question nor
+// answer, and on links, which could lead anywhere.
+func inspect(dir string, cases []string) ([]string, error) {
+	var present []string
+	err := fs.WalkDir(os.DirFS(dir), ".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		belonging := Place(file, cases)
+		if !d.Type().IsRegular() || belonging < Question {
+			return refusal(dir, file, "is nothing that an export of this suite holds")
+		}
+		if belonging == Question {
+			present = append(present, file)
+		}
+		return nil
+	})
+	return present, err
+}
+
+// agrees wants what is present of a case to be what would be written.
+func agrees(dir string, c *fixture.Case, present []string) error {
+	_, files, err := texts(c)
+	if err != nil {
+		return err
+	}
+	for _, file := range present {
+		if Place(file, []string{c.Name}) != Question {
+			continue
+		}
+		was, err := fixture.ReadFile(os.DirFS(dir), file)
+		if err != nil {
+			return err
+		}
+		if want, ok := files[strings.TrimPrefix(file, c.Name+"/")]; !ok || !bytes.Equal(was, want) {
+			return refusal(dir, file, "is not what this suite would write there")
+		}
+	}
+	return nil
+}
+
+func refusal(dir, file, why string) error {
+	return fmt.Errorf("%s: %s: export into another folder, or remove this one: %w", path.Join(filepath.ToSlash(dir), file), why, fs.ErrExist)
+}
+
+func writeCase(dir string, c *fixture.Case) error {
+	folder := filepath.Join(dir, filepath.FromSlash(c.Name))
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	_, err := Write(folder, c)
+	return err
+}

@@ -1,0 +1,88 @@
+package protocol_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/protocol"
+)
+
+func TestPlace(t *testing.T) {
+	cases := []string{"a/b", "a/b/inputs", "c"}
+	for file, want := range map[string]protocol.Belonging{
+		"a/b/output.npy":               protocol.Answer,
+		"a/b/weights.npy":              protocol.Answer,
+		"a/b/reply.json":               protocol.Answer,
+		"a/b/request.json":             protocol.Question,
+		"a/b/inputs/query.npy":         protocol.Question,
+		"a/b/state_dict/W_Q.npy":       protocol.Question,
+		"a/b/inputs/output.npy":        protocol.Answer, // of the case a/b/inputs
+		"a/b/state_dict/output.npy":    protocol.Question,
+		"a/b/inputs/query.txt":         protocol.Unknown,
+		"a/b/inputs/deep/er/query.npy": protocol.Unknown,
+		"a/b/expected/output.npy":      protocol.Unknown,
+		"a/output.npy":                 protocol.Elsewhere,
+		"output.npy":                   protocol.Elsewhere,
+		"c/case.json":                  protocol.Unknown,
+		"cc/output.npy":                protocol.Elsewhere,
+	} {
+		require.Equal(t, want, protocol.Place(file, cases), file)
+	}
+	require.Equal(t, protocol.Answer, protocol.Place("output.npy", []string{"."}))
+	require.Equal(t, protocol.Question, protocol.Place("inputs/query.npy", []string{"."}))
+}
+
+// A second export completes the first and loses nothing.
+func TestExportAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "folder")
+	require.NoError(t, protocol.Export(fixtures.FS, dir, "seed/causal"))
+	answer := filepath.Join(dir, "seed/causal", protocol.OutputFile)
+	require.NoError(t, os.WriteFile(answer, []byte("mine"), 0o644))
+	query := filepath.Join(dir, "seed/causal/inputs/query.npy")
+	require.NoError(t, os.Remove(query))
+	require.NoError(t, protocol.Export(fixtures.FS, dir, "seed/causal", "sdpa/causal"))
+	require.FileExists(t, query)
+	require.FileExists(t, filepath.Join(dir, "sdpa/causal/request.json"))
+	data, err := os.ReadFile(answer)
+	require.NoError(t, err)
+	require.Equal(t, "mine", string(data))
+}
+
+func TestExportRefuses(t *testing.T) {
+	for _, tc := range []struct{ name, file, err string }{
+		{"a file of no case", "notes.txt", "notes.txt: is nothing that an export of this suite holds"},
+		{"a file of its own beside a case", "seed/causal/mine.py", "mine.py: is nothing that an export of this suite holds"},
+		{"another request", "seed/causal/request.json", "seed/causal/request.json: is not what this suite would write there"},
+		{"another input", "seed/causal/inputs/query.npy", "inputs/query.npy: is not what this suite would write there"},
+		{"an input more", "seed/causal/inputs/mask.npy", "inputs/mask.npy: is not what this suite would write there"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, tc.file)
+			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+			require.NoError(t, os.WriteFile(file, []byte("precious"), 0o644))
+			err := protocol.Export(fixtures.FS, dir, "sdpa/causal", "seed/causal")
+			require.ErrorIs(t, err, fs.ErrExist)
+			require.ErrorContains(t, err, tc.err)
+			data, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, "precious", string(data))
+			require.NoDirExists(t, filepath.Join(dir, "sdpa"), "nothing is written before everything is looked at")
+		})
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "seed")); err == nil {
+		require.ErrorIs(t, protocol.Export(fixtures.FS, dir, "seed/causal"), fs.ErrExist, "a link could lead anywhere")
+	}
+	require.ErrorContains(t, protocol.Export(fstest.MapFS{"a/case.json": {Data: []byte("{}")}}, dir+"2", "a"), "a/case.json: version: 0, want 1")
+	require.ErrorContains(t, protocol.Export(fstest.MapFS{}, dir+"2"), "no case found")
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	require.Error(t, protocol.Export(fixtures.FS, file, "seed/causal"))
+}

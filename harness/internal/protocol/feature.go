@@ -1,0 +1,73 @@
+package protocol
+
+import (
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// features are the words for what goes beyond plain attention, in the order of the table in PROTOCOL.md.
+var features = []string{
+	"grouped-heads", "masks", "padding", "additive-masks", "cache", "window", "softcap", "alibi", "sinks", "rope", "qk-norm",
+	"relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
+	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
+}
+
+// AllFeatures are the words that a child may list.
+func AllFeatures() []string { return slices.Clone(features) }
+
+// Features are those that a case needs, sorted. Those of a module are not known.
+func Features(c *fixture.Case) []string {
+	var needed []string
+	need := func(feature string, needs bool) {
+		if needs {
+			needed = append(needed, feature)
+		}
+	}
+	need(string(c.Precision), c.Precision != fixture.Float32)
+	need("masks", c.Inputs.Block != nil || c.Options.Allow != nil)
+	need("padding", c.Inputs.Padding != nil)
+	need("additive-masks", c.Inputs.Bias != nil || c.Options.Bias != nil)
+	need("cache", c.Inputs.PastKey != nil)
+	switch c.Op {
+	case fixture.SDPA:
+		o := c.Options
+		need("grouped-heads", o.GroupedQuery)
+		needScores(need, o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)
+	case fixture.MultiHead:
+		l := c.Layer
+		needScores(need, l.Window, l.Softcap, l.ALiBi, l.Sinks)
+		needLayer(need, l)
+	}
+	slices.Sort(needed)
+	return needed
+}
+
+func needScores(need func(string, bool), window int, softcap float64, alibi, sinks bool) {
+	need("window", window > 0)
+	need("softcap", softcap > 0)
+	need("alibi", alibi)
+	need("sinks", sinks)
+}
+
+func needLayer(need func(string, bool), l attention.Config) {
+	need("grouped-heads", l.NumKVHeads > 0 && l.NumKVHeads != l.NumHeads)
+	need("rope", l.RoPE != nil)
+	need("qk-norm", l.QKNorm != nil)
+	need("relative-bias", l.Relative > 0)
+	need("bias-kv", l.BiasKV)
+	need("zero-attn", l.ZeroAttn)
+	need("attention-weights", l.Weights != attention.NoWeights)
+	need("sequence-first", l.Order == attention.SequenceFirst)
+	need("unbatched", l.Order == attention.Unbatched)
+	for _, keys := range []struct {
+		feature string
+		value   attention.Keys
+	}{
+		{"torch-separate", attention.TorchSeparateKeys}, {"seed", attention.SeedKeys}, {"llama", attention.LlamaKeys},
+		{"gpt2", attention.GPT2Keys}, {"neox", attention.NeoXKeys}, {"fused", attention.FusedKeys},
+	} {
+		need(keys.feature, l.Keys == keys.value)
+	}
+}

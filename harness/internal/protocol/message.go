@@ -1,0 +1,191 @@
+package protocol
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// ReplyFile is where a process that serves one case alone may leave a [Reply]: that it skips the case, or an error.
+const ReplyFile = "reply.json"
+
+// MaxLine bounds a message of a child, in bytes.
+const MaxLine = 1 << 20
+
+// Type says what a message is.
+type Type string
+
+// The messages of the harness, and the answers of a child.
+const (
+	TypeStart Type = "start" // answered by started
+	TypeRun   Type = "run"   // answered by ok, skipped or error
+	TypeDone  Type = "done"  // answered by ok
+	TypeStop  Type = "stop"  // not answered: the child ends
+
+	TypeStarted Type = "started"
+	TypeOK      Type = "ok"
+	TypeSkipped Type = "skipped"
+	TypeError   Type = "error"
+)
+
+// Start is the first message: who asks.
+type Start struct {
+	Type     Type   `json:"type"`
+	Seq      int    `json:"seq"`
+	Protocol int    `json:"protocol"`
+	Difftest string `json:"difftest"`
+}
+
+// Run asks for the output of a request whose files lie in a folder, an absolute path.
+type Run struct {
+	Type    Type    `json:"type"`
+	Seq     int     `json:"seq"`
+	Dir     string  `json:"dir"`
+	Request Request `json:"request"`
+}
+
+// Done ends a case: its folder goes once the child has answered. It is also [TypeStop], for all cases.
+type Done struct {
+	Type Type `json:"type"`
+	Seq  int  `json:"seq"`
+}
+
+// Reply is any answer of a child. Fields that do not belong to its type are empty.
+type Reply struct {
+	Type Type `json:"type"`
+	Seq  int  `json:"seq"`
+
+	Started // of started
+
+	Reason    string `json:"reason"`    // of skipped
+	Message   string `json:"message"`   // of error
+	Traceback string `json:"traceback"` // of error
+}
+
+// Started says who the child is, and what it offers.
+type Started struct {
+	Protocol  int          `json:"protocol"`
+	Name      string       `json:"name"`
+	Version   string       `json:"version"`
+	Language  string       `json:"language"`
+	Precision string       `json:"precision"`
+	Ops       []fixture.Op `json:"ops"`
+	Features  []string     `json:"features"` // null: every one
+}
+
+// Line is a message as it is sent: one line of JSON.
+func Line(message any) ([]byte, error) {
+	text, err := json.Marshal(message, json.Deterministic(true))
+	return append(text, '\n'), err
+}
+
+// ParseReply reads an answer, one line without its end. It fails on anything but one JSON object whose fields are
+// those of its type, each once; of started, also on words that the protocol does not have.
+func ParseReply(line []byte) (Reply, error) {
+	var r Reply
+	if len(line) > MaxLine {
+		return r, fmt.Errorf("%d bytes, want at most %d", len(line), MaxLine)
+	}
+	if err := json.Unmarshal(line, &r, json.RejectUnknownMembers(true)); err != nil {
+		return Reply{}, plain(err)
+	}
+	if err := r.check(); err != nil {
+		return Reply{}, err
+	}
+	return r, nil
+}
+
+// plain says what is wrong with a text in words of this package: those of the JSON package change from run to run.
+func plain(err error) error {
+	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
+		if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
+			return fmt.Errorf("%s: twice", strings.TrimPrefix(string(syntax.JSONPointer), "/"))
+		}
+		return fmt.Errorf("no JSON: %w after %d bytes", syntax.Err, syntax.ByteOffset)
+	}
+	meaning := (*json.SemanticError)(nil)
+	if !errors.As(err, &meaning) {
+		return fmt.Errorf("no JSON: %w", err)
+	}
+	field := strings.TrimPrefix(string(meaning.JSONPointer), "/")
+	switch {
+	case field == "":
+		return fmt.Errorf("a JSON %v, want an object", meaning.JSONKind)
+	case errors.Is(meaning.Err, json.ErrUnknownName):
+		return fmt.Errorf("%s: unknown field", field)
+	}
+	return fmt.Errorf("%s: not a JSON %v", field, meaning.JSONKind)
+}
+
+// check reports every field that is missing, or that belongs to another type.
+func (r Reply) check() error {
+	var errs []error
+	refuse := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	types := []Type{TypeStarted, TypeOK, TypeSkipped, TypeError}
+	if !slices.Contains(types, r.Type) {
+		return fmt.Errorf("type: %q, want one of %q", r.Type, types)
+	}
+	refuse(r.Type == TypeSkipped && r.Reason == "", "reason: empty")
+	refuse(r.Type != TypeSkipped && r.Reason != "", "reason: goes with %s, not with %s", TypeSkipped, r.Type)
+	refuse(r.Type == TypeError && r.Message == "", "message: empty")
+	refuse(r.Type != TypeError && r.Message+r.Traceback != "", "message, traceback: go with %s, not with %s", TypeError, r.Type)
+	if r.Type == TypeStarted {
+		errs = append(errs, r.Started.check())
+	} else {
+		refuse(!r.Started.empty(), "protocol, name, version, language, precision, ops, features: go with %s, not with %s", TypeStarted, r.Type)
+	}
+	return errors.Join(errs...)
+}
+
+func (s Started) check() error {
+	var errs []error
+	if s.Protocol != Version {
+		errs = append(errs, fmt.Errorf("protocol: %d, want %d", s.Protocol, Version))
+	}
+	if strings.TrimSpace(s.Name) == "" {
+		errs = append(errs, errors.New("name: empty"))
+	}
+	if len(s.Ops) == 0 {
+		errs = append(errs, fmt.Errorf("ops: empty, want some of %q", ops))
+	}
+	return errors.Join(append(errs, known("ops", s.Ops, ops), known("features", s.Features, features))...)
+}
+
+var ops = []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Module}
+
+// known refuses words that nobody has defined: a typing mistake must not skip cases.
+func known[T ~string](field string, words, defined []T) error {
+	for _, w := range words {
+		if !slices.Contains(defined, w) {
+			return fmt.Errorf("%s: %q, want some of %q", field, w, defined)
+		}
+	}
+	return nil
+}
+
+func (s Started) empty() bool {
+	return s.Protocol == 0 && s.Name+s.Version+s.Language+s.Precision == "" && len(s.Ops)+len(s.Features) == 0
+}
+
+// Lacks is what a case needs and the child does not offer; "" where it offers the case.
+func (s Started) Lacks(c *fixture.Case) string {
+	if !slices.Contains(s.Ops, c.Op) {
+		return string(c.Op)
+	}
+	for _, f := range Features(c) {
+		if s.Features != nil && !slices.Contains(s.Features, f) {
+			return f
+		}
+	}
+	return ""
+}

@@ -1,0 +1,57 @@
+package protocol_test
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/protocol"
+)
+
+// Whoever writes a child reads this page alone: every field and every word is on it.
+func TestPageNamesEveryField(t *testing.T) {
+	text, err := os.ReadFile("../../PROTOCOL.md")
+	require.NoError(t, err)
+	page := string(text)
+	for _, message := range []any{
+		protocol.Start{}, protocol.Run{}, protocol.Done{}, protocol.Reply{}, protocol.Started{},
+		protocol.Request{}, protocol.Function{}, protocol.Layer{}, protocol.RoPE{}, protocol.QKNorm{}, protocol.Module{},
+	} {
+		kind := reflect.TypeOf(message)
+		for i := range kind.NumField() {
+			if name := kind.Field(i).Tag.Get("json"); name != "" {
+				require.Contains(t, page, "`"+name+"`", "%v", kind)
+			}
+		}
+	}
+	for _, feature := range protocol.AllFeatures() {
+		require.Contains(t, page, "`"+feature+"`")
+	}
+	for _, word := range []protocol.Type{
+		protocol.TypeStart, protocol.TypeRun, protocol.TypeDone, protocol.TypeStop,
+		protocol.TypeStarted, protocol.TypeOK, protocol.TypeSkipped, protocol.TypeError,
+	} {
+		require.Contains(t, page, "`"+string(word)+"`")
+	}
+	for _, file := range []string{protocol.RequestFile, protocol.OutputFile, protocol.WeightsFile, protocol.ReplyFile} {
+		require.Contains(t, page, file)
+	}
+}
+
+// The answers that the page shows are answers.
+func TestPageShowsAnswers(t *testing.T) {
+	text, err := os.ReadFile("../../PROTOCOL.md")
+	require.NoError(t, err)
+	answers := 0
+	for line := range strings.Lines(string(text)) {
+		if answer, ok := strings.CutPrefix(line, "< "); ok {
+			answers++
+			_, err := protocol.ParseReply([]byte(answer))
+			require.NoError(t, err, answer)
+		}
+	}
+	require.Equal(t, 6, answers)
+}

@@ -1,0 +1,294 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"strconv"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+)
+
+// JSON writes a report for programs: "version" 1, no field of which changes its meaning. NaN and
+// infinities are the strings "NaN", "+Inf" and "-Inf".
+func JSON(w io.Writer, r *Report) error {
+	out := jsonReport{
+		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
+		Causes:  make([]jsonCause, 0, len(r.Causes)),
+		Results: make([]jsonResult, 0, len(r.Results)),
+		Broken:  make([]jsonBroken, 0, len(r.Broken)),
+		Summary: jsonSummary{
+			Pass: r.Count(Pass), Fail: r.Count(Fail), Error: r.Count(Error),
+			Skip: r.Count(Skip), Known: r.Count(Known), Broken: len(r.Broken),
+		},
+	}
+	for _, c := range r.Causes {
+		out.Causes = append(out.Causes, jsonCause{
+			c.ID, c.Title, c.Fix, c.Live, orEmpty(c.Failures), orEmpty(c.Contradictions), c.Passes, orEmpty(c.Alternatives), ruledOutJSON(c.RuledOut),
+		})
+	}
+	for _, result := range r.Results {
+		out.Results = append(out.Results, toJSON(result))
+	}
+	for _, b := range r.Broken {
+		out.Broken = append(out.Broken, jsonBroken{b.Case, b.Err})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+type jsonReport struct {
+	Version   int          `json:"version"`
+	Subject   string       `json:"subject"`
+	Precision string       `json:"precision,omitempty"` // declared; else float32
+	Suite     string       `json:"suite"`
+	Causes    []jsonCause  `json:"causes"`
+	Results   []jsonResult `json:"results"`
+	Broken    []jsonBroken `json:"broken"`
+	Summary   jsonSummary  `json:"summary"`
+}
+
+type jsonCause struct {
+	ID             string   `json:"id"`
+	Title          string   `json:"title"`
+	Fix            string   `json:"fix"`
+	Live           bool     `json:"live"` // the subject was caught at it; it is no mistake of the catalogue
+	Failures       []string `json:"failures"`
+	Contradictions []string `json:"contradictions"`
+	Passes         int      `json:"passes"`
+	Alternatives   []string `json:"alternatives"`
+
+	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+type jsonRuledOut struct {
+	ID string `json:"id"`
+	By string `json:"by"`
+}
+
+func ruledOutJSON(list []RuledOut) []jsonRuledOut {
+	out := []jsonRuledOut{}
+	for _, one := range list {
+		out = append(out, jsonRuledOut(one))
+	}
+	return out
+}
+
+type jsonBroken struct {
+	Case  string `json:"case"`
+	Error string `json:"error"`
+}
+
+type jsonSummary struct {
+	Pass   int `json:"pass"`
+	Fail   int `json:"fail"`
+	Error  int `json:"error"`
+	Skip   int `json:"skip"`
+	Known  int `json:"known"`
+	Broken int `json:"broken"`
+}
+
+type jsonResult struct {
+	Case        string          `json:"case"`
+	Purpose     string          `json:"purpose"`
+	Verdict     Verdict         `json:"verdict"`
+	Class       diagnose.Class  `json:"class,omitempty"`
+	Reasons     []string        `json:"reasons"`
+	Comparison  *jsonComparison `json:"comparison,omitempty"`
+	PyTorch     *jsonNoise      `json:"pytorch,omitempty"`
+	Structure   *jsonStructure  `json:"structure,omitempty"`
+	Matches     []jsonMatch     `json:"matches"`
+	Fits        []jsonFit       `json:"fits,omitempty"`
+	Pattern     *jsonPattern    `json:"pattern,omitempty"`
+	Stage       diagnose.Stage  `json:"stage,omitempty"`
+	Bands       []jsonBand      `json:"bands"`
+	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
+	Unexplained bool            `json:"unexplained"`
+	Findings    []string        `json:"findings"`
+	Probes      []jsonProbe     `json:"probes"`
+	Proven      []string        `json:"proven"` // what of the probes and the load stands beside the class
+	Error       string          `json:"error,omitempty"`
+	Known       string          `json:"known,omitempty"`
+	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonProbe struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Text  string `json:"text"`
+}
+
+type jsonNoise struct {
+	MaxZ number `json:"max_z"`
+	RMSZ number `json:"rms_z"`
+}
+
+type jsonComparison struct {
+	GotShape  []int         `json:"got_shape"`
+	WantShape []int         `json:"want_shape"`
+	Elements  int           `json:"elements"`
+	Outside   int           `json:"outside"`
+	NonFinite int           `json:"non_finite"`
+	MaxZ      number        `json:"max_z"`
+	RMSZ      number        `json:"rms_z"`
+	Rel       number        `json:"rel"`
+	Gain      number        `json:"gain"`
+	Cosine    number        `json:"cosine"`
+	Noise     string        `json:"noise"` // computed by the oracle, or measured by PyTorch
+	Worst     *jsonElement  `json:"worst,omitempty"`
+	First     []jsonElement `json:"first"`
+}
+
+type jsonElement struct {
+	Index   []int  `json:"index"`
+	Got     number `json:"got"`
+	Want    number `json:"want"`
+	Allowed number `json:"allowed"`
+	Z       number `json:"z"`
+}
+
+type jsonStructure struct {
+	Rows          []string `json:"rows"`
+	WrongBatches  []int    `json:"wrong_batches"`
+	WrongRows     []int    `json:"wrong_rows"`
+	WrongFeatures []int    `json:"wrong_features"`
+	FirstRowExact bool     `json:"first_row_exact"`
+	LastRowExact  bool     `json:"last_row_exact"`
+}
+
+type jsonMatch struct {
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Fixes    []string `json:"fixes"`
+	Residual number   `json:"residual"`
+	MaxZ     number   `json:"max_z"`
+	Margin   number   `json:"margin"`
+}
+
+// jsonFit is a question: could other values of these parameters give the output?
+type jsonFit struct {
+	Freed      string   `json:"freed"`
+	Parameters []string `json:"parameters"`
+	Explains   bool     `json:"explains"`
+	Residual   number   `json:"residual"`
+	MaxZ       number   `json:"max_z"`
+	Refused    string   `json:"refused,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+}
+
+// jsonPattern holds weights by head over the whole batch, query and key.
+type jsonPattern struct {
+	HeadsPerBatch int          `json:"heads_per_batch"`
+	Recovered     [][][]number `json:"recovered"`
+	Expected      [][][]number `json:"expected"`
+	Uncertainty   [][][]number `json:"uncertainty"`
+	Findings      []string     `json:"findings"`
+}
+
+type jsonBand struct {
+	ID     string    `json:"id"`
+	Rel    [2]number `json:"rel"`
+	Gain   [2]number `json:"gain"`
+	Cosine [2]number `json:"cosine"`
+}
+
+// number writes what JSON has no word for as a string.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if v := float64(n); math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte(strconv.Quote(strconv.FormatFloat(v, 'g', -1, 64))), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+func toJSON(r Result) jsonResult {
+	d := r.Diagnosis
+	out := jsonResult{
+		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
+		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.Proven), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+	}
+	if r.Comparison.WantShape != nil {
+		out.Comparison = comparisonJSON(r.Comparison)
+		out.PyTorch = &jsonNoise{number(r.PyTorch.MaxZ), number(r.PyTorch.RMSZ)}
+	}
+	if s := d.Structure; s.Wrong != nil {
+		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
+	}
+	for _, m := range d.Matches {
+		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
+	}
+	for _, p := range r.Probes {
+		out.Probes = append(out.Probes, jsonProbe(p))
+	}
+	out.Stage = d.Stage
+	for _, f := range d.Fits {
+		out.Fits = append(out.Fits, jsonFit{f.Freed, orEmpty(f.Parameters), f.Explains(), number(f.Residual), number(f.MaxZ), f.Refused, f.Detail})
+	}
+	if p := d.Pattern; p != nil {
+		out.Pattern = &jsonPattern{p.PerBatch, heads(p, p.Recovered), heads(p, p.Expected), heads(p, p.Uncertainty), orEmpty(p.Findings)}
+	}
+	for _, b := range d.Bands {
+		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
+	}
+	return out
+}
+
+// heads are weights by head, query and key.
+func heads(p *diagnose.Pattern, weights []float64) [][][]number {
+	all := make([][][]number, p.Heads)
+	for n := range all {
+		all[n] = make([][]number, p.Queries)
+		for i := range all[n] {
+			for _, w := range weights[(n*p.Queries+i)*p.Keys:][:p.Keys] {
+				all[n][i] = append(all[n][i], number(w))
+			}
+		}
+	}
+	return all
+}
+
+func comparisonJSON(c compare.Comparison) *jsonComparison {
+	out := &jsonComparison{
+		GotShape: orEmpty(c.GotShape), WantShape: orEmpty(c.WantShape), Elements: c.Elements,
+		Outside: c.Outside, NonFinite: c.NonFinite, MaxZ: number(c.MaxZ), RMSZ: number(c.RMSZ),
+		Rel: number(c.Rel), Gain: number(c.Gain), Cosine: number(c.Cosine), Noise: "computed", First: []jsonElement{},
+	}
+	if c.Measured {
+		out.Noise = "measured"
+	}
+	if c.SameShape() {
+		worst := elementJSON(c.Worst)
+		out.Worst = &worst
+	}
+	for _, e := range c.First {
+		out.First = append(out.First, elementJSON(e))
+	}
+	return out
+}
+
+func elementJSON(e compare.Element) jsonElement {
+	return jsonElement{e.Index, number(e.Got), number(e.Want), number(e.Allowed), number(e.Z)}
+}
+
+func rowsOf(s diagnose.Structure) []string {
+	rows := make([]string, len(s.Wrong))
+	for g := range s.Wrong {
+		rows[g] = s.Row(g)
+	}
+	return rows
+}
+
+func pair(r diagnose.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
+
+// orEmpty keeps a missing list from becoming null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

@@ -1,0 +1,414 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+)
+
+// TextOptions say how [Text] writes. The zero value is what a terminal without colour gets.
+type TextOptions struct {
+	Verbose bool // what each case is for; of a failure, what every mistake looks like there
+	Quiet   bool // only what is wrong, and the last line
+	Bare    bool // results alone, without the first and the last line
+	Color   bool // ANSI colours
+}
+
+// Text writes a report for people. It may change from version to version.
+func Text(o TextOptions) Format {
+	return func(w io.Writer, r *Report) error {
+		t := &text{TextOptions: o}
+		if !o.Quiet && !o.Bare && len(r.Results) > 0 {
+			t.line("%s%s against %s", r.Subject, declared(r.Precision), r.Suite)
+			t.gap()
+		}
+		if len(r.Results) > 1 {
+			t.causes(r)
+		}
+		for _, result := range r.Results {
+			t.result(result)
+		}
+		for _, b := range r.Broken {
+			t.gap()
+			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
+			t.block("file", strings.Split(b.Err, "\n"))
+			t.gap()
+		}
+		if !o.Bare {
+			t.summary(r)
+		}
+		_, err := io.WriteString(w, t.String())
+		return err
+	}
+}
+
+type text struct {
+	TextOptions
+	strings.Builder
+}
+
+// declared says what arithmetic the noise is of, unless it is float32.
+func declared(precision string) string {
+	if precision == "" {
+		return ""
+	}
+	return ", which declares " + precision + ","
+}
+
+// gap leaves one blank line, where something stands above it.
+func (t *text) gap() {
+	if t.Len() > 0 && !strings.HasSuffix(t.String(), "\n\n") {
+		t.line("")
+	}
+}
+
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (t *text) paint(color, s string) string {
+	if !t.Color {
+		return s
+	}
+	return "\x1b[" + color + "m" + s + "\x1b[0m"
+}
+
+func (t *text) line(format string, args ...any) {
+	fmt.Fprintf(t, format+"\n", args...)
+}
+
+// block writes lines behind a label, the label before the first.
+func (t *text) block(label string, lines []string) {
+	for i, line := range lines {
+		if i > 0 {
+			label = ""
+		}
+		t.line("  %-9s %s", label, line)
+	}
+}
+
+// causes stand before the cases: a subject that fails many has few.
+func (t *text) causes(r *Report) {
+	wrong := 0
+	for _, result := range r.Results {
+		if result.Wrong() && result.Verdict != Known {
+			wrong++
+		}
+	}
+	for _, c := range r.Causes {
+		t.line("%s %s explains %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
+		t.block("what", []string{c.Title})
+		t.block("failures", []string{someOf(c.Failures)})
+		if len(c.Contradictions) > 0 {
+			t.block("passes", []string{someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere"})
+		}
+		if len(c.Alternatives) > 0 {
+			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
+		}
+		t.block("not", ruledOut(c.RuledOut))
+		if c.Fix != "" {
+			t.block("fix", []string{c.Fix})
+		}
+		t.gap()
+	}
+}
+
+func shareOf(n, all int) string {
+	switch {
+	case n == 1 && all == 1:
+		return "the failure"
+	case n == all:
+		return fmt.Sprintf("all %d failures", n)
+	}
+	return fmt.Sprintf("%d of %d failures", n, all)
+}
+
+// against says what the passing cases have against a cause.
+func (c Cause) against() string {
+	switch n := len(c.Contradictions); {
+	case n > 0:
+		return fmt.Sprintf(", but %d of the %d passes contradict it", n, c.Passes)
+	case c.Passes > 1:
+		return fmt.Sprintf(" and none of the %d passes contradicts it", c.Passes)
+	case c.Passes == 1:
+		return " and the one pass does not contradict it"
+	}
+	return "; no case passes that could contradict it"
+}
+
+func ruledOut(list []RuledOut) []string {
+	var lines []string
+	for _, out := range list {
+		lines = append(lines, fmt.Sprintf("%s, which %s rules out", out.ID, out.By))
+	}
+	return lines
+}
+
+// someOf names the first of a list.
+func someOf(names []string) string {
+	const shown = 4
+	if len(names) <= shown {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
+}
+
+func (t *text) result(r Result) {
+	switch r.Verdict {
+	case Pass:
+		if !t.Quiet {
+			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)%s",
+				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ, measured(r.Comparison))
+		}
+		if t.Verbose {
+			t.block("case", []string{r.Purpose})
+		}
+	case Skip:
+		if !t.Quiet {
+			t.line("%s %s%s", t.paint(yellow, "skip"), r.Case, reason(r.Err))
+		}
+	case Known:
+		if !t.Quiet {
+			t.line("%s %s: %s", t.paint(yellow, "known"), r.Case, r.Known)
+		}
+	case Error:
+		t.gap()
+		t.line("%s %s", t.paint(red, "ERROR"), r.Case)
+		t.block("case", []string{r.Purpose})
+		t.block("subject", strings.Split(strings.TrimSpace(r.Err), "\n"))
+		t.rerun(r)
+	case Fail:
+		t.failure(r)
+	}
+}
+
+// reason stands behind a case, where there is one.
+func reason(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + err
+}
+
+func (t *text) failure(r Result) {
+	d, c := r.Diagnosis, r.Comparison
+	t.gap()
+	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
+	t.block("finding", r.Findings)
+	if d.Class != diagnose.Right {
+		t.block("why", d.Reasons)
+		t.block("fix", fixes(r.possible()))
+		t.block("not", ruledOut(r.RuledOut))
+		t.probes(r)
+	}
+	t.block("case", []string{r.Purpose})
+	if d.Class != diagnose.Right {
+		t.numbers(c, r.PyTorch)
+		t.elements(c)
+		t.structure(d.Structure)
+		t.pattern(d.Pattern)
+		if t.Verbose {
+			t.fits(d.Fits)
+			t.bands(d.Bands)
+		}
+	}
+	t.rerun(r)
+}
+
+// fixes are those of all explanations, each once.
+func fixes(matches []diagnose.Match) []string {
+	var all []string
+	for _, m := range matches {
+		for _, fix := range m.Fixes() {
+			if !slices.Contains(all, fix) {
+				all = append(all, fix)
+			}
+		}
+	}
+	return all
+}
+
+// headline is the class and what explains the output: what the subject was caught at, the mistakes that
+// give it, or else what other parameters would.
+func headline(r Result) string {
+	var ids []string
+	for _, m := range r.possible() {
+		ids = append(ids, m.ID())
+	}
+	for _, f := range r.Diagnosis.Fits {
+		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+			ids = append(ids, "another of "+f.Freed)
+		}
+	}
+	words := append([]string{}, r.Proven...)
+	if len(ids) > 0 {
+		words = append(words, strings.Join(ids, " or "))
+	}
+	if len(words) == 0 {
+		return string(r.Diagnosis.Class)
+	}
+	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
+}
+
+// possible are the matches that no other case rules out.
+func (r Result) possible() []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
+}
+
+func (t *text) probes(r Result) {
+	var lines []string
+	for _, p := range r.Probes {
+		lines = append(lines, p.Text)
+	}
+	t.block("probe", lines)
+}
+
+func (t *text) numbers(c, torch compare.Comparison) {
+	if !c.SameShape() {
+		t.block("shape", []string{"got " + attention.FormatShape(c.GotShape) + ", want " + attention.FormatShape(c.WantShape)})
+		return
+	}
+	t.block("numbers", []string{
+		fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
+			c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements),
+		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)%s",
+			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ, measured(c)),
+	})
+}
+
+// measured says where the noise comes from, unless the oracle computed it.
+func measured(c compare.Comparison) string {
+	if c.Measured {
+		return "  noise as PyTorch shows it on jittered inputs"
+	}
+	return ""
+}
+
+func (t *text) elements(c compare.Comparison) {
+	if !c.SameShape() {
+		return
+	}
+	t.block("worst", []string{elementText(c.Worst)})
+	var lines []string
+	for _, e := range c.First {
+		lines = append(lines, elementText(e))
+	}
+	t.block("first", lines)
+}
+
+func elementText(e compare.Element) string {
+	return fmt.Sprintf("%-12s got %-14s want %-14s allowed ±%.2g", e.Place(), decimal(e.Got), decimal(e.Want), e.Allowed)
+}
+
+// decimal writes a number with the eight digits that tell most float32 values apart.
+func decimal(v float64) string { return fmt.Sprintf("%.8g", v) }
+
+func (t *text) structure(s diagnose.Structure) {
+	if len(s.WrongRows) == 0 {
+		return // no shape, or nothing outside the noise by itself
+	}
+	t.block("rows", s.Picture())
+	legend := "x outside the noise, . within it"
+	if strings.Contains(strings.Join(rowsOf(s), ""), "-") {
+		legend += ", - within it and sees no key"
+	}
+	facts := []string{legend}
+	switch {
+	case s.FirstRowExact && s.LastRowExact:
+		facts = append(facts, "first and last row exact in every batch")
+	case s.FirstRowExact:
+		facts = append(facts, "first row exact in every batch")
+	case s.LastRowExact:
+		facts = append(facts, "last row exact in every batch")
+	}
+	t.block("", facts)
+	t.block("where", []string{fmt.Sprintf("rows %s (of %d), batch elements %s (of %d), features %s (of %d)",
+		ranges(s.WrongRows), s.Rows, ranges(s.WrongBatches), s.Batches, ranges(s.WrongFeatures), s.Features)})
+}
+
+// ranges writes a sorted list of places: 0-3, 5, 7-9.
+func ranges(places []int) string {
+	if len(places) == 0 {
+		return "none"
+	}
+	return diagnose.Ranges(places)
+}
+
+// pattern draws the attention weights that gave the output, beside those that should have.
+func (t *text) pattern(p *diagnose.Pattern) {
+	if p != nil {
+		t.block("weights", append(p.Picture(), p.Findings...))
+	}
+}
+
+// fits lists what other parameters would explain, and would not.
+func (t *text) fits(fits []diagnose.Fit) {
+	var lines []string
+	for _, f := range fits {
+		switch {
+		case f.Refused != "":
+			lines = append(lines, fmt.Sprintf("not asked: %s: %s", f.Freed, f.Refused))
+		case f.Holds:
+			lines = append(lines, fmt.Sprintf("residual %.2g, the output: %s", f.Residual, f.Freed))
+		default:
+			lines = append(lines, fmt.Sprintf("residual %.2g, not the output: %s", f.Residual, f.Freed))
+		}
+	}
+	t.block("freed", lines)
+}
+
+func (t *text) bands(bands []diagnose.Band) {
+	var lines []string
+	for _, b := range bands {
+		lines = append(lines, fmt.Sprintf("%-24s rel %-14s gain %-14s cosine %s",
+			b.Mistake.ID, rangeText(b.Rel), rangeText(b.Gain), rangeText(b.Cosine)))
+	}
+	t.block("mistakes", lines)
+}
+
+func rangeText(r diagnose.Range) string {
+	switch {
+	case math.IsNaN(r.Min):
+		return "none"
+	case r.Min == r.Max:
+		return fmt.Sprintf("%.3g", r.Min)
+	}
+	return fmt.Sprintf("%.3g..%.3g", r.Min, r.Max)
+}
+
+func (t *text) rerun(r Result) {
+	if r.Rerun != "" {
+		t.block("rerun", []string{r.Rerun})
+	}
+	t.gap()
+}
+
+// summary is the last line: every verdict that occurred.
+func (t *text) summary(r *Report) {
+	t.gap()
+	words := []string{
+		fmt.Sprintf("%d passed", r.Count(Pass)),
+		fmt.Sprintf("%d failed", r.Count(Fail)+r.Count(Error)),
+	}
+	for _, more := range []struct {
+		n    int
+		word string
+	}{{r.Count(Known), "known"}, {r.Count(Skip), "skipped"}, {len(r.Broken), "broken"}} {
+		if more.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", more.n, more.word))
+		}
+	}
+	color := green
+	if !r.OK() || len(r.Broken) > 0 {
+		color = red
+	}
+	t.line("%s", t.paint(color, strings.Join(words, ", ")))
+}

@@ -1,0 +1,121 @@
+package selftest
+
+import (
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+const plantedCase = "sdpa/float-mask"
+
+// plantedFS is a committed case with its right output and that of a mistake.
+func plantedFS(t *testing.T, mistake string) fstest.MapFS {
+	t.Helper()
+	dir := fstest.MapFS{}
+	require.NoError(t, fs.WalkDir(fixtures.FS, plantedCase, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := fs.ReadFile(fixtures.FS, file)
+		dir["cases/"+file] = &fstest.MapFile{Data: data}
+		return err
+	}))
+	c, err := fixture.Read(fixtures.FS, plantedCase)
+	require.NoError(t, err)
+	m, ok := catalogue.ByID(mistake)
+	require.True(t, ok)
+	problem, ok := changed(oracle.FromCase(c), nil, m)
+	require.True(t, ok)
+	outputs := attention.NewTensor(append([]int{2}, c.Output.Shape...)...)
+	copy(outputs.Data, c.Output.Data)
+	for i, v := range problem.Run().Value {
+		outputs.Data[len(c.Output.Data)+i] = float32(v)
+	}
+	dir["planted/sdpa-float-mask.npy"] = &fstest.MapFile{Data: harnesstest.NPY(outputs)}
+	dir[indexFile] = &fstest.MapFile{Data: []byte(`{"sdpa/float-mask": ["right", "` + mistake + `"]}`)}
+	return dir
+}
+
+// What was planted elsewhere is judged, and is said to be independent.
+func TestPlantedElsewhere(t *testing.T) {
+	trials, err := readPlanted(plantedFS(t, "bias-ignored"))
+	require.NoError(t, err)
+	require.Len(t, trials, 1)
+	require.NoError(t, trials[0].run(t.Context(), Options{judge: referee}))
+	found := trials[0].found
+	require.Equal(t, Counts{Planted: 1, Distinguishable: 1, Right: 1}, found.Independent)
+	require.Equal(t, Variants{Run: 1}, found.Variants)
+	require.Equal(t, Detection{Planted: 1, Detected: 1}, found.Detection)
+	require.Equal(t, ByPyTorch, found.Mistakes[0].By)
+}
+
+// An output that is not that of its mistake has the name of another, and is found.
+func TestPlantedUnderAnotherName(t *testing.T) {
+	dir := plantedFS(t, "bias-ignored")
+	dir[indexFile].Data = []byte(`{"sdpa/float-mask": ["right", "scale-missing"]}`)
+	trials, err := readPlanted(dir)
+	require.NoError(t, err)
+	require.NoError(t, trials[0].run(t.Context(), Options{judge: referee}))
+	require.Equal(t, Counts{Planted: 1, Distinguishable: 1, Class: 1, Impostors: 1}, trials[0].found.Independent)
+	require.Equal(t, []Finding{{otherName, independent, plantedCase, "scale-missing", "bias-ignored"}}, trials[0].found.Findings)
+}
+
+func TestPlantedIsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name, want string
+		change     func(fstest.MapFS)
+	}{
+		{"no index", "open planted/index.json: file does not exist", func(dir fstest.MapFS) { delete(dir, indexFile) }},
+		{"no JSON", "planted/index.json: invalid character 'x' looking for beginning of value", func(dir fstest.MapFS) { dir[indexFile].Data = []byte("x") }},
+		{"nothing", "planted/index.json: it has no case", func(dir fstest.MapFS) { dir[indexFile].Data = []byte("{}") }},
+		{"unknown mistake", `planted/index.json: sdpa/float-mask: "weights-random" is no known mistake that can be replayed`, func(dir fstest.MapFS) {
+			dir[indexFile].Data = []byte(`{"sdpa/float-mask": ["right", "weights-random"]}`)
+		}},
+		{"too few outputs", "planted/sdpa-float-mask.npy: shape is (2, 3, 4, 9, 10), the index and the case give (1, 3, 4, 9, 10)", func(dir fstest.MapFS) {
+			dir[indexFile].Data = []byte(`{"sdpa/float-mask": ["right"]}`)
+		}},
+		{"a case outside", "../fixtures/case.json: invalid argument", func(dir fstest.MapFS) { dir[indexFile].Data = []byte(`{"../fixtures": ["right"]}`) }},
+		{"no outputs", "open planted/sdpa-float-mask.npy: file does not exist", func(dir fstest.MapFS) { delete(dir, "planted/sdpa-float-mask.npy") }},
+		{"broken case", "sdpa/float-mask/case.json: ", func(dir fstest.MapFS) { dir["cases/sdpa/float-mask/case.json"].Data = []byte("x") }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := plantedFS(t, "bias-ignored")
+			tc.change(dir)
+			_, err := readPlanted(dir)
+			require.ErrorContains(t, err, tc.want)
+		})
+	}
+}
+
+// Drawn cases have what every family of mistakes needs, and are what a fixture must be.
+func TestDrawnCases(t *testing.T) {
+	var made []string
+	for n := range 60 {
+		c := drawCase(DefaultSeed, n)
+		if c.Op == fixture.SDPA {
+			require.NoError(t, attention.CheckSDPA(c.Inputs.Query, c.Inputs.Key, c.Inputs.Value, c.Options), "case %d", n)
+		} else {
+			require.NoError(t, c.Layer.CheckStateDict(c.State), "case %d", n)
+			require.NoError(t, c.Layer.CheckInputs(c.Inputs), "case %d", n)
+		}
+		for _, m := range catalogue.Mistakes {
+			if _, ok := changed(oracle.FromCase(c), rand.New(rand.NewPCG(1, 1)), m); ok && !slices.Contains(made, m.ID) {
+				made = append(made, m.ID)
+			}
+		}
+	}
+	for _, m := range catalogue.Mistakes {
+		require.Contains(t, made, m.ID)
+	}
+}

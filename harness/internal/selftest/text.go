@@ -1,0 +1,128 @@
+package selftest
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+)
+
+// Text writes a result for people.
+func Text(out io.Writer, r *Result) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(out, "seed %d, %d cases\n\n", r.Seed, r.Cases)
+	const heads = "planted\tdistinguishable\tright\tclass\tunexplained\twrong\tnamed\t\n"
+	fmt.Fprint(w, "\t"+heads)
+	for _, p := range r.parts() {
+		if p.Planted > 0 {
+			writeCounts(w, p.name+"\t", p.Counts)
+		}
+	}
+	fmt.Fprint(w, "\t\t\t\t\t\t\t\t\nsingles\t"+heads)
+	for _, row := range families(r.Mistakes) {
+		writeCounts(w, fmt.Sprintf("%s, %s\t", row.Mistake.Family, row.By), row.Counts)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	writeNotes(out, r)
+	writeFindings(out, r)
+	for _, missed := range r.Missed() {
+		fmt.Fprintf(out, "MISSED  %s\n", missed)
+	}
+	_, err := fmt.Fprintf(out, "%s\n", verdict(r))
+	return err
+}
+
+func verdict(r *Result) string {
+	if len(r.Missed()) > 0 {
+		return "not all bars are reached"
+	}
+	return "all bars are reached"
+}
+
+func writeCounts(w io.Writer, label string, c Counts) {
+	named := "-"
+	if c.Distinguishable > 0 {
+		named = fmt.Sprintf("%.1f %%", 100*c.Named())
+	}
+	fmt.Fprintf(w, "%s%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", label, c.Planted, c.Distinguishable, c.Right, c.Class, c.Unexplained, c.Wrong, named)
+}
+
+// families adds up the rows of mistakes by family and maker, in their order. Random mistakes are not among
+// them: they have no name to be right.
+func families(rows []Row) []Row {
+	var sum []Row
+	for _, by := range []Maker{ByPyTorch, ByVariant, ByOracle} {
+		for _, row := range rows {
+			if row.By != by || row.Mistake.Random {
+				continue
+			}
+			i := slices.IndexFunc(sum, func(s Row) bool { return s.Mistake.Family == row.Mistake.Family && s.By == by })
+			if i < 0 {
+				sum = append(sum, Row{Mistake: catalogue.Mistake{Family: row.Mistake.Family}, By: by})
+				i = len(sum) - 1
+			}
+			sum[i].add(row.Counts)
+		}
+	}
+	return sum
+}
+
+func writeNotes(out io.Writer, r *Result) {
+	var all Counts
+	for _, p := range r.parts() {
+		all.add(p.Counts)
+	}
+	if r.Independent.Planted > 0 {
+		fmt.Fprintln(out, "pytorch   independent: the mistakes were made in PyTorch, by code that shares nothing with the catalogue, in float32")
+	}
+	fmt.Fprintln(out, "variant   float32 code that shares no arithmetic with the diagnosis; what to get wrong comes from the catalogue")
+	fmt.Fprintln(out, "oracle    the catalogue's own float64 output, with the noise of float32")
+	fmt.Fprintf(out, "class     %d in a list of several that give the same output or, %d of them, one row again and again as of an output that nobody wrote;\n", all.Class-all.Impostors, all.Constant)
+	fmt.Fprintf(out, "          %d with the name of an impostor alone, which gives the same output\n", all.Impostors)
+	fmt.Fprintf(out, "left out  the mistake was taken from the catalogue: unexplained is right, and a class is that of its equivalents\n")
+	fmt.Fprintf(out, "random    another draw has another output: unexplained is right\n")
+	fmt.Fprintf(out, "variants  %d outputs of correct implementations, inputs x1, x4 and x8: %d false alarms\n", r.Variants.Run, r.Variants.FalseAlarms)
+	fmt.Fprintf(out, "detection %d of %d outputs refused whose mistake leads further than %d sigma\n", r.Detection.Detected, r.Detection.Planted, Beyond)
+	fmt.Fprintf(out, "classes   %d outputs without a name were said to be of a class that the mistake is not in\n\n", all.Misclassified)
+}
+
+// writeFindings lists all that is wrong, and some of what has no name.
+func writeFindings(out io.Writer, r *Result) {
+	const listed = 12
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var severe, mild []Finding
+	for _, f := range r.Findings {
+		if f.What == noName || f.What == wrongClass || f.What == otherName {
+			mild = append(mild, f)
+		} else {
+			severe = append(severe, f)
+		}
+	}
+	write := func(f Finding) {
+		fmt.Fprintf(w, "%s\t%s\tcase %s\t%s\t%s\n", f.What, f.Part, f.Case, f.Planted, f.Said)
+	}
+	for _, f := range severe {
+		write(f)
+	}
+	for _, f := range mild[:min(listed, len(mild))] {
+		write(f)
+	}
+	_ = w.Flush()
+	if more := len(mild) - listed; more > 0 {
+		fmt.Fprintf(out, "and %d more, which --json has\n", more)
+	}
+	for _, f := range slices.Concat(severe, mild) {
+		if f.Part != "independent" {
+			fmt.Fprintf(out, "one of them again: difftest selftest --seed %d --case %s\n", r.Seed, f.Case)
+			break
+		}
+	}
+	if len(r.Findings) > 0 {
+		fmt.Fprintln(out)
+	}
+}

@@ -1,0 +1,66 @@
+package selftest
+
+import (
+	"fmt"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/variant"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// judgeVariants judges correct implementations on inputs of several sizes: none may be refused. Larger inputs
+// are where a mistake might hide in the noise, so that all of them are made there, too.
+func (t *trial) judgeVariants() {
+	for _, times := range []float32{1, 4, 8} {
+		c := enlarged(t.c, times)
+		problem := oracle.FromCase(c)
+		truth := expected(problem)
+		for _, v := range variant.Correct {
+			t.judgeVariant(v.Name, times, v.Run(problem), truth)
+		}
+		nearest := make([]float64, len(truth.Value))
+		for i, v := range truth.Value {
+			nearest[i] = float64(float32(v))
+		}
+		t.judgeVariant("float64, rounded", times, nearest, truth)
+		if times > 1 {
+			t.detect(times, problem, truth)
+		}
+	}
+}
+
+func (t *trial) judgeVariant(name string, times float32, got []float64, truth compare.Expected) {
+	t.found.Variants.Run++
+	if c := compare.Outputs(truth.Shape, got, truth); !c.OK() {
+		t.found.Variants.FalseAlarms++
+		t.found.Findings = append(t.found.Findings, Finding{
+			falseAlarm, "variants", t.name, fmt.Sprintf("%s, inputs x%g", name, times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+		})
+	}
+}
+
+// detect makes every mistake, and wants those refused that lead far from the right output.
+func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Expected) {
+	for _, single := range t.singles {
+		r := t.rand(fmt.Sprint(single.id(), times))
+		wrong, ok := changed(problem, r, single.mistakes...)
+		if !ok {
+			continue
+		}
+		p := plant{mistakes: single.mistakes, exact: expected(wrong)}
+		p.measure(truth)
+		if p.maxZ <= Beyond {
+			continue
+		}
+		p.got, p.by = rounded(wrong, p.exact, r)
+		t.found.Detection.Planted++
+		c := compare.Outputs(truth.Shape, p.got, truth)
+		if !c.OK() {
+			t.found.Detection.Detected++
+			continue
+		}
+		t.found.Findings = append(t.found.Findings, Finding{
+			notDetected, "detection", t.name, fmt.Sprintf("%s, inputs x%g", p.id(), times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+		})
+	}
+}

@@ -1,0 +1,188 @@
+package subject_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/variant"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// holder is a right layer that answers as a test wants it to.
+type holder struct {
+	*attention.MultiHead
+	answer func(d attention.StateDict) attention.StateDict // to StateDict(), after the load
+	keys   attention.IncompatibleKeys                      // that the load returns
+	loaded *bool
+}
+
+func (h holder) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
+	*h.loaded = true
+	_, err := h.MultiHead.LoadStateDict(dict, s)
+	return h.keys, err
+}
+
+func (h holder) StateDict() attention.StateDict {
+	d := h.MultiHead.StateDict()
+	if *h.loaded && h.answer != nil {
+		return h.answer(d)
+	}
+	return d
+}
+
+func holding(h holder) subject.Subject {
+	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+		m, err := attention.New(c)
+		return holder{m, h.answer, h.keys, new(bool)}, err
+	}}
+}
+
+func TestLoadIsReadBack(t *testing.T) {
+	change := func(key string, f func(t *attention.Tensor)) func(attention.StateDict) attention.StateDict {
+		return func(d attention.StateDict) attention.StateDict {
+			f(d[key])
+			return d
+		}
+	}
+	for _, tc := range []struct {
+		name            string
+		answer          func(attention.StateDict) attention.StateDict
+		wrong, doubtful []string
+		held            bool
+	}{
+		{name: "right"},
+		{name: "says nothing", answer: func(attention.StateDict) attention.StateDict { return nil }},
+		{name: "scaled and scaled back", answer: change("W_Q", func(t *attention.Tensor) {
+			for i, v := range t.Data {
+				t.Data[i] = v / 3 * 3
+			}
+		})},
+		{name: "as before", answer: change("W_Q", func(t *attention.Tensor) { clear(t.Data) }), held: true,
+			wrong: []string{"W_Q reads back as it was before the load"}},
+		{name: "transposed", answer: change("W_O", transpose), held: true, wrong: []string{"W_O reads back transposed"}},
+		{name: "another", answer: func(d attention.StateDict) attention.StateDict {
+			copy(d["W_K"].Data, d["W_Q"].Data)
+			return d
+		}, held: true, wrong: []string{"W_K reads back with the values of W_Q"}},
+		{name: "larger", answer: change("W_V", func(t *attention.Tensor) {
+			for i := range t.Data {
+				t.Data[i] *= -0.25
+			}
+		}), held: true, wrong: []string{"W_V reads back as -0.25 times itself"}},
+		{name: "reordered", answer: change("W_V", func(t *attention.Tensor) { slices.Reverse(t.Data) }), held: true,
+			wrong: []string{"W_V reads back with its values in another order"}},
+		{name: "rounded", answer: change("W_V", func(t *attention.Tensor) {
+			for i, v := range t.Data {
+				t.Data[i] = float32(int(v*4096)) / 4096
+			}
+		}), held: true, wrong: []string{"W_V reads back changed a little, as rounding to a lower precision does: rel 0.002"}},
+		{name: "random", answer: change("W_V", randomize), held: true,
+			wrong: []string{"W_V reads back with other values: rel 14, gain 14, cosine -0.014, as random ones"}},
+		{name: "in part", answer: change("W_V", func(t *attention.Tensor) {
+			for i := range t.Data[:5*64] {
+				t.Data[i] += 0.25
+			}
+		}), held: true, wrong: []string{"W_V reads back with other values in 5 of 64 rows, 0 to 4: rel 0.97, gain 1.4, cosine 0.72"}},
+		{name: "lacks one", answer: func(d attention.StateDict) attention.StateDict {
+			delete(d, "W_O")
+			return d
+		}, doubtful: []string{"StateDict() lacks W_O"}},
+		{name: "one more, and one wrong", answer: func(d attention.StateDict) attention.StateDict {
+			d["cache"] = attention.NewTensor(2)
+			clear(d["W_K"].Data)
+			return d
+		}, wrong: []string{"W_K reads back as it was before the load"}, doubtful: []string{"StateDict() has cache, which was not loaded"}},
+		{name: "other shape", answer: change("W_O", func(t *attention.Tensor) { t.Shape = []int{32, 128} }),
+			doubtful: []string{"W_O reads back in shape (32, 128), and was loaded in shape (64, 64)"}},
+		{name: "invalid", answer: change("W_O", func(t *attention.Tensor) { t.Shape = []int{7} }),
+			wrong: []string{"StateDict() gives no valid W_O: shape (7,) needs 7 elements, the data has 4096"}},
+		{name: "no tensor", answer: func(d attention.StateDict) attention.StateDict {
+			d["W_O"] = nil
+			return d
+		}, wrong: []string{"StateDict() gives no valid W_O: no tensor"}},
+		{name: "panics", answer: func(attention.StateDict) attention.StateDict { panic("kaboom") },
+			wrong: []string{"StateDict() panics after the load: kaboom"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := readCase(t, "seed/causal")
+			r := run(holding(holder{answer: tc.answer}), c)
+			require.NoError(t, r.Err)
+			require.Equal(t, tc.wrong, r.Load.Wrong)
+			require.Equal(t, tc.doubtful, r.Load.Doubtful)
+			require.False(t, r.Load.Unchanged)
+			require.Equal(t, tc.held, r.Load.Held != nil)
+			require.Empty(t, r.Findings)
+		})
+	}
+}
+
+// A module may keep its parameters in the precision that it declares, and in no less.
+func TestLoadInADeclaredPrecision(t *testing.T) {
+	for precision, right := range map[subject.Precision]bool{subject.Float32: false, subject.Float16: false, subject.TF32: false, subject.BFloat16: true} {
+		s := holding(holder{answer: func(d attention.StateDict) attention.StateDict {
+			for i, v := range d["W_Q"].Data {
+				d["W_Q"].Data[i] = variant.BFloat16(v)
+			}
+			return d
+		}})
+		s.Precision = precision
+		r := run(s, readCase(t, "seed/causal"))
+		require.NoError(t, r.Err)
+		require.Equal(t, right, len(r.Load.Wrong) == 0, "%q: %s", precision, r.Load.Wrong)
+	}
+}
+
+// A load that does nothing leaves everything as it was; one that leaves one parameter does not.
+func TestLoadWithoutEffect(t *testing.T) {
+	c := readCase(t, "mha/padding")
+	r := run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), c)
+	require.NoError(t, r.Err)
+	require.Equal(t, []string{"every parameter reads back as it was before the load"}, r.Load.Wrong)
+	require.True(t, r.Load.Unchanged)
+	require.NotNil(t, r.Load.Held)
+
+	zeros := *c // what was given is what was there: nothing is proved
+	zeros.State = attention.StateDict{}
+	for key, t := range c.State {
+		zeros.State[key] = attention.NewTensor(t.Shape...)
+	}
+	r = run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), &zeros)
+	require.NoError(t, r.Err)
+	require.Equal(t, subject.Load{}, r.Load)
+}
+
+func TestLoadContradictsItself(t *testing.T) {
+	for _, tc := range []struct {
+		keys attention.IncompatibleKeys
+		want string
+	}{
+		{attention.IncompatibleKeys{Missing: []string{"W_Q"}}, "LoadStateDict says that W_Q is missing, which it was given"},
+		{attention.IncompatibleKeys{Missing: []string{"W_R"}}, "LoadStateDict says that W_R is missing, which the layer does not have, and returns no error"},
+		{attention.IncompatibleKeys{Unexpected: []string{"W_Q"}}, "LoadStateDict did not expect W_Q, which the layer has, and returns no error"},
+		{attention.IncompatibleKeys{Unexpected: []string{"W_R"}}, "LoadStateDict did not expect W_R, which it was not given"},
+	} {
+		r := run(holding(holder{keys: tc.keys}), readCase(t, "seed/causal"))
+		require.NoError(t, r.Err)
+		require.Equal(t, []string{tc.want}, r.Load.Wrong)
+	}
+}
+
+func transpose(t *attention.Tensor) {
+	n := t.Shape[0]
+	for i := range n {
+		for j := range i {
+			t.Data[i*n+j], t.Data[j*n+i] = t.Data[j*n+i], t.Data[i*n+j]
+		}
+	}
+}
+
+func randomize(t *attention.Tensor) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range t.Data {
+		t.Data[i] = float32(r.NormFloat64())
+	}
+}

@@ -1,0 +1,191 @@
+package subject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"runtime/debug"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// Result is what a subject did on a case.
+type Result struct {
+	Output   *attention.Tensor // nil when Err is set
+	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
+	Findings []string          // behaviour that is wrong whatever the numbers are
+	Load     Load              // what became of the state dict
+	Err      error             // it panicked, refused the case, or gave no usable output
+}
+
+// ErrNotOffered says that the subject has no implementation of the case's operation.
+var ErrNotOffered = errors.New("the subject does not offer this operation")
+
+// ErrNotRun says that the subject had no chance: the case could not be handed to it.
+var ErrNotRun = errors.New("the case could not be handed to the subject")
+
+// Run gives the subject copies of the case's inputs and parameters, twice, and returns its
+// first output. Nothing ends it early.
+func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	original, given := dataOf(c), copied(c)
+	forward, loaded, err := s.prepare(c, given)
+	if err != nil {
+		return Result{Err: err}
+	}
+	r.Load = loaded
+	first, err := forward()
+	if err != nil {
+		return Result{Err: err}
+	}
+	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone() // a subject may give the same memory again
+	second, err := forward()
+	if err != nil {
+		return Result{Err: fmt.Errorf("second forward: %w", err)}
+	}
+	r.Findings = original.changes(given)
+	if len(r.Findings) == 0 && !(Same(r.Output, second.Output) && Same(r.Weights, second.Weights)) {
+		r.Findings = append(r.Findings, Unsteady)
+	}
+	return r
+}
+
+// prepare makes the function that runs the case once, on the data given.
+func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
+	in := given.Inputs
+	switch {
+	case c.Op == fixture.SDPA && s.SDPA != nil:
+		return func() (attention.Outputs, error) {
+			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
+			return checked(c, attention.Outputs{Output: out}, err)
+		}, Load{}, nil
+	case c.Op != fixture.MultiHead || s.MHA == nil:
+		return nil, Load{}, ErrNotOffered
+	}
+	m, err := s.MHA(c.Layer)
+	if err != nil {
+		return nil, Load{}, fmt.Errorf("make the layer: %w", err)
+	}
+	loaded, err := load(m, given.State, c.State, s.Precision)
+	return func() (attention.Outputs, error) {
+		out, err := m.Forward(in)
+		return checked(c, out, err)
+	}, loaded, err
+}
+
+// checked refuses outputs that are missing or do not hold what their shape claims. Weights that the
+// case does not ask for are dropped.
+func checked(c *fixture.Case, out attention.Outputs, err error) (attention.Outputs, error) {
+	if err != nil {
+		return out, fmt.Errorf("forward: %w", err)
+	}
+	if err := out.Output.Check(); err != nil {
+		return out, fmt.Errorf("output: %w", err)
+	}
+	if c.Weights == nil {
+		out.Weights = nil
+	} else if err := out.Weights.Check(); err != nil {
+		return out, fmt.Errorf("attention weights: %w", err)
+	}
+	return out, nil
+}
+
+// data is everything that a subject is given and must leave alone.
+type data struct {
+	Inputs  attention.Inputs
+	Options attention.SDPAOptions
+	State   attention.StateDict
+}
+
+func dataOf(c *fixture.Case) data {
+	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
+}
+
+// copied is the data of a case that a subject may have for its own.
+func copied(c *fixture.Case) data { return dataOf(c).clone() }
+
+// tensors and masks are those of the data, by what they are called.
+func (d *data) tensors() map[string]**attention.Tensor {
+	return map[string]**attention.Tensor{
+		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
+		"input past_key": &d.Inputs.PastKey, "input past_value": &d.Inputs.PastValue,
+		"mask bias": &d.Inputs.Bias, "option bias": &d.Options.Bias, "option sinks": &d.Options.Sinks,
+	}
+}
+
+func (d *data) masks() map[string]**attention.Mask {
+	return map[string]**attention.Mask{
+		"mask block": &d.Inputs.Block, "mask padding": &d.Inputs.Padding, "option allow": &d.Options.Allow,
+	}
+}
+
+// clone copies data; tensors that are one, as query and key in self-attention, stay one.
+func (d data) clone() data {
+	copies := map[*attention.Tensor]*attention.Tensor{}
+	c := d
+	for _, t := range c.tensors() {
+		if copies[*t] == nil {
+			copies[*t] = (*t).Clone()
+		}
+		*t = copies[*t]
+	}
+	for _, m := range c.masks() {
+		*m = (*m).Clone()
+	}
+	c.State = attention.StateDict{}
+	for key, t := range d.State {
+		c.State[key] = t.Clone()
+	}
+	return c
+}
+
+// changes names what of the given data is no longer as it was.
+func (d data) changes(now data) []string {
+	var findings []string
+	note := func(same bool, what string) {
+		if !same {
+			findings = append(findings, "the subject changes "+what)
+		}
+	}
+	is, was := now.tensors(), d.tensors()
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		note(Same(*was[name], *is[name]), "its "+name)
+	}
+	isMask, wasMask := now.masks(), d.masks()
+	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
+		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
+	}
+	note(slices.Equal(slices.Sorted(maps.Keys(d.State)), slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
+	for _, key := range slices.Sorted(maps.Keys(d.State)) {
+		note(Same(d.State[key], now.State[key]), "the state dict it loads: "+key)
+	}
+	return findings
+}
+
+// Unsteady is the finding that two runs on the same inputs differ.
+const Unsteady = "a second forward on the same inputs gives another output"
+
+// Same compares shapes and bits, so that NaN equals itself.
+func Same(a, b *attention.Tensor) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(a.Shape, b.Shape) && slices.EqualFunc(a.Data, b.Data, func(x, y float32) bool {
+		return math.Float32bits(x) == math.Float32bits(y)
+	})
+}
+
+func sameMask(a, b *attention.Mask) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(a.Shape, b.Shape) && slices.Equal(a.Data, b.Data)
+}

@@ -1,0 +1,183 @@
+package subject_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+func readCase(t *testing.T, name string) *fixture.Case {
+	t.Helper()
+	c, err := fixture.Read(fixtures.FS, name)
+	require.NoError(t, err)
+	return c
+}
+
+// layer is right, but for what a test puts in its way.
+type layer struct {
+	*attention.MultiHead
+	load    func(attention.StateDict) error
+	forward func(attention.Inputs) (*attention.Tensor, error) // instead of the right one
+	after   func(in attention.Inputs, dict attention.StateDict, out *attention.Tensor)
+	dict    attention.StateDict
+}
+
+func (l *layer) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
+	l.dict = dict
+	if l.load != nil {
+		return attention.IncompatibleKeys{}, l.load(dict)
+	}
+	return l.MultiHead.LoadStateDict(dict, s)
+}
+
+func (l *layer) Forward(in attention.Inputs) (attention.Outputs, error) {
+	if l.forward != nil {
+		out, err := l.forward(in)
+		return attention.Outputs{Output: out}, err
+	}
+	out, err := l.MultiHead.Forward(in)
+	if l.after != nil {
+		l.after(in, l.dict, out.Output)
+	}
+	return out, err
+}
+
+func subjectOf(l layer) subject.Subject {
+	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+		m, err := attention.New(c)
+		l.MultiHead = m
+		return &l, err
+	}}
+}
+
+func TestRunGivesTheOutput(t *testing.T) {
+	for _, name := range []string{"mha/padding", "sdpa/float-mask"} {
+		c := readCase(t, name)
+		r := subject.Subject{SDPA: attention.SDPA, MHA: subjectOf(layer{}).MHA}.Run(t.Context(), c)
+		require.NoError(t, r.Err)
+		require.Empty(t, r.Findings)
+		require.Equal(t, c.Output.Shape, r.Output.Shape)
+	}
+}
+
+func TestRunFindsBadBehaviour(t *testing.T) {
+	calls := 0
+	for _, tc := range []struct {
+		name  string
+		after func(in attention.Inputs, dict attention.StateDict, out *attention.Tensor)
+		want  []string
+	}{
+		{"changes the query", func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Query.Data[3]++ },
+			[]string{"the subject changes its input key", "the subject changes its input query", "the subject changes its input value"}},
+		{"changes the mask", func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Padding.Data[0] = true },
+			[]string{"the subject changes its mask padding"}},
+		{"changes the state dict", func(_ attention.Inputs, d attention.StateDict, _ *attention.Tensor) { d["out_proj.bias"].Shape[0] = 7 },
+			[]string{"the subject changes the state dict it loads: out_proj.bias"}},
+		{"takes a key", func(_ attention.Inputs, d attention.StateDict, _ *attention.Tensor) { delete(d, "out_proj.bias") },
+			[]string{"the subject changes the keys of the state dict it loads", "the subject changes the state dict it loads: out_proj.bias"}},
+		{"answers differently", func(_ attention.Inputs, _ attention.StateDict, out *attention.Tensor) {
+			calls++
+			out.Data[0] += float32(calls)
+		}, []string{"a second forward on the same inputs gives another output"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := subjectOf(layer{after: tc.after}).Run(t.Context(), readCase(t, "mha/padding"))
+			require.NoError(t, r.Err)
+			require.Equal(t, tc.want, r.Findings)
+		})
+	}
+}
+
+func TestRunKeepsTheFirstOutput(t *testing.T) {
+	shared := attention.NewTensor(5, 9, 40)
+	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+		shared.Data[0]++
+		return shared, nil
+	}}).Run(t.Context(), readCase(t, "mha/padding"))
+	require.Equal(t, float32(1), r.Output.Data[0])
+	require.Equal(t, []string{"a second forward on the same inputs gives another output"}, r.Findings)
+}
+
+func TestNaNIsTheSameNaN(t *testing.T) {
+	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+		return &attention.Tensor{Shape: []int{1}, Data: []float32{float32(math.NaN())}}, nil
+	}}).Run(t.Context(), readCase(t, "mha/padding"))
+	require.NoError(t, r.Err)
+	require.Empty(t, r.Findings)
+}
+
+func TestRunReportsErrors(t *testing.T) {
+	boom := errors.New("boom")
+	calls := 0
+	for _, tc := range []struct {
+		name    string
+		subject subject.Subject
+		want    string
+	}{
+		{"panic", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { panic("kaboom") }}), "panic: kaboom"},
+		{"maker", subject.Subject{MHA: func(attention.Config) (subject.Module, error) { return nil, boom }}, "make the layer: boom"},
+		{"load", subjectOf(layer{load: func(attention.StateDict) error { return boom }}), "load the state dict: boom"},
+		{"forward", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { return nil, boom }}), "forward: boom"},
+		{"no output", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { return nil, nil }}), "output: no tensor"},
+		{"short output", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+			return &attention.Tensor{Shape: []int{2}, Data: []float32{1}}, nil
+		}}), "output: shape (2,) needs 2 elements, the data has 1"},
+		{"second forward", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+			calls++
+			if calls > 1 {
+				return nil, boom
+			}
+			return attention.NewTensor(1), nil
+		}}), "second forward: forward: boom"},
+		{"not offered", subject.Subject{SDPA: attention.SDPA}, subject.ErrNotOffered.Error()},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := tc.subject.Run(t.Context(), readCase(t, "mha/padding"))
+			require.ErrorContains(t, r.Err, tc.want)
+			require.Nil(t, r.Output)
+		})
+	}
+	require.ErrorIs(t, subject.Subject{}.Run(t.Context(), readCase(t, "sdpa/causal")).Err, subject.ErrNotOffered)
+}
+
+// A subject cannot reach the case itself, whatever it does.
+func TestRunProtectsTheCase(t *testing.T) {
+	c := readCase(t, "sdpa/float-mask")
+	before := c.Options.Bias.Clone()
+	r := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := attention.SDPA(q, k, v, o)
+		clear(o.Bias.Data)
+		clear(q.Data)
+		return out, err
+	}}.Run(t.Context(), c)
+	require.NoError(t, r.Err)
+	require.Equal(t, []string{"the subject changes its input query", "the subject changes its option bias"}, r.Findings)
+	require.True(t, before.Data[0] == c.Options.Bias.Data[0] && c.Inputs.Query.Data[0] != 0)
+}
+
+func TestRunProtectsTheMasksOfALayer(t *testing.T) {
+	c := *readCase(t, "mha/padding")
+	c.Inputs.Block = attention.NewMask(9, 9)
+	r := subjectOf(layer{after: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(t.Context(), &c)
+	require.NoError(t, r.Err)
+	require.Equal(t, []string{"the subject changes its mask block"}, r.Findings)
+	require.False(t, c.Inputs.Block.Data[3])
+}
+
+func TestRunProtectsTheMaskOfSDPA(t *testing.T) {
+	c := readCase(t, "sdpa/bool-mask")
+	r := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := attention.SDPA(q, k, v, o)
+		o.Allow.Data[0] = !o.Allow.Data[0]
+		return out, err
+	}}.Run(t.Context(), c)
+	require.NoError(t, r.Err)
+	require.Len(t, r.Findings, 1) // changed twice is as it was, but the second output is another
+}

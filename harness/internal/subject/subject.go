@@ -1,0 +1,72 @@
+// Package subject runs the implementation under test on one case and watches how it behaves:
+// whether it panics, changes its inputs, or answers differently the second time.
+package subject
+
+import (
+	"context"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+)
+
+// Runner is an implementation under test, wherever it runs: a [Subject] in this process, or a child
+// process in any language.
+type Runner interface {
+	// About says who is being tested. It does not change while cases run.
+	About() About
+	// Run gives the implementation one case. It ends early when ctx does, with ctx's error. It may be called from as many goroutines as About says.
+	Run(ctx context.Context, c *fixture.Case) Result
+
+	Live
+}
+
+// About is what a report says of an implementation.
+type About struct {
+	Name      string
+	Precision Precision // declared; the zero value is float32
+	Known     []Known   // cases that fail
+	Jobs      int       // how many cases it can run at once; 0 is one
+}
+
+// Subject is an implementation under test. A nil maker means that it does not offer that
+// operation: its cases are skipped and counted.
+type Subject struct {
+	Name string
+
+	// SDPA is scaled_dot_product_attention.
+	SDPA func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error)
+
+	// MHA makes a layer; every case gets a fresh one.
+	MHA func(attention.Config) (Module, error)
+
+	// Precision is what the implementation computes in where that is less than float32.
+	Precision Precision
+
+	// Known lists the cases that fail. A known failure that passes fails.
+	Known []Known
+}
+
+// Known is a failure that is expected.
+type Known struct {
+	Cases  string // the case, or a pattern that selects several: "mha/**", "left-padding"
+	Cause  string // id of the mistake that it fails with; "" is any
+	Reason string
+}
+
+// About says who the subject is. It runs one case at a time.
+func (s Subject) About() About {
+	return About{Name: s.Name, Precision: s.Precision, Known: s.Known}
+}
+
+// Module is a multi-head attention layer. *attention.MultiHead is one.
+type Module interface {
+	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
+	Forward(attention.Inputs) (attention.Outputs, error)
+}
+
+// StateDicter is a module that says which parameters it holds, under the names and in the shapes in
+// which it loads them, as torch.nn.Module.state_dict does. It is optional: where a module is one,
+// every load is read back. An empty state dict says nothing.
+type StateDicter interface {
+	StateDict() attention.StateDict
+}
