@@ -17,7 +17,7 @@ func TestAppendedKeysAreKeys(t *testing.T) {
 		learned, zero bool
 	}{{"learned", true, false}, {"zero", false, true}, {"both", true, true}} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := attention.Config{EmbedDim: H * E, NumHeads: H, WithoutBias: true, Keys: attention.TorchSeparateKeys, BiasKV: tc.learned, ZeroAttn: tc.zero}
+			c := attention.Config{EmbedDim: H * E, NumHeads: H, WithoutBias: true, ParamLayout: attention.TorchSeparateLayout, BiasKV: tc.learned, ZeroAttn: tc.zero}
 			m := newLayer(t, c)
 			dict := m.StateDict()
 			for i := range H * E { // the projections pass on

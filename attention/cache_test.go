@@ -42,7 +42,7 @@ func TestCacheContinuesASequence(t *testing.T) {
 // Position decides what a query sees of a cache: all of it, and of the new keys its own and those before. Masks count the
 // cached keys first.
 func TestCacheIsSeenAndMasked(t *testing.T) {
-	c := attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.LlamaKeys, WithoutBias: true, Weights: attention.WeightsPerHead}
+	c := attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutBias: true, NeedWeights: attention.WeightsPerHead}
 	m := loaded(t, c, 1)
 	in := self(randomTensor(2, 1, 2, 4))
 	in.PastKey, in.PastValue = randomTensor(3, 1, 2, 3, 2), randomTensor(4, 1, 2, 3, 2)

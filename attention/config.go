@@ -36,31 +36,31 @@ type Config struct {
 	BiasKV   bool    // one more learned key and value, bias_k and bias_v; add_bias_kv in PyTorch
 	ZeroAttn bool    // one more key and value of zeros; add_zero_attn in PyTorch
 
-	Keys     Keys     // names of the parameters; the zero value is TorchKeys
-	Prefix   string   // stands before every name: "module.", "model.layers.0.self_attn."
-	Order    Order    // of the dimensions of the inputs; the zero value is BatchFirst
-	Weights  Weights  // attention weights to return; the zero value is NoWeights
-	EmptyRow EmptyRow // what a query that may see no key gives; the zero value is EmptyZero
+	ParamLayout ParamLayout // names of the parameters; the zero value is TorchLayout
+	Prefix      string      // stands before every name: "module.", "model.layers.0.self_attn."
+	InputLayout InputLayout // of the dimensions of the inputs; the zero value is BatchFirst
+	NeedWeights NeedWeights // attention weights to return; the zero value is NoWeights
+	EmptyRow    EmptyRow    // what a query that may see no key gives; the zero value is EmptyZero
 }
 
-// Order is that of the dimensions of query, key, value and output.
-type Order int
+// InputLayout is that of the dimensions of query, key, value and output.
+type InputLayout int
 
 const (
 	// BatchFirst is (B, T, width): batch_first=True.
-	BatchFirst Order = iota
+	BatchFirst InputLayout = iota
 	// SequenceFirst is (T, B, width): PyTorch's default for nn.MultiheadAttention.
 	SequenceFirst
 	// Unbatched is (T, width). A padding mask has no batch dimension either.
 	Unbatched
 )
 
-// Weights says which attention weights a layer returns beside its output.
-type Weights int
+// NeedWeights says which attention weights a layer returns beside its output.
+type NeedWeights int
 
 const (
 	// NoWeights: none, need_weights=False.
-	NoWeights Weights = iota
+	NoWeights NeedWeights = iota
 	// AveragedWeights: their mean over the heads, (B, L, S); need_weights=True.
 	AveragedWeights
 	// WeightsPerHead: (B, H, L, S); need_weights=True, average_attn_weights=False.
@@ -119,8 +119,8 @@ func (c Config) Check() error {
 	c.checkWidths(refuse)
 	c.checkScores(refuse)
 	c.checkKeys(refuse)
-	refuse(c.Order < BatchFirst || c.Order > Unbatched, "unknown order %d", c.Order)
-	refuse(c.Weights < NoWeights || c.Weights > WeightsPerHead, "unknown weights %d", c.Weights)
+	refuse(c.InputLayout < BatchFirst || c.InputLayout > Unbatched, "unknown order %d", c.InputLayout)
+	refuse(c.NeedWeights < NoWeights || c.NeedWeights > WeightsPerHead, "unknown weights %d", c.NeedWeights)
 	refuse(c.EmptyRow < EmptyZero || c.EmptyRow > EmptyNaN, "unknown empty row %d", c.EmptyRow)
 	if len(errs) > 0 {
 		return errors.Join(errs...)
@@ -179,8 +179,8 @@ func (c Config) checkScores(refuse refusal) {
 
 // Check, with the parameters' names: what a layout cannot hold is refused.
 func (c Config) checkKeys(refuse refusal) {
-	l, known := layouts[c.Keys]
-	refuse(!known, "unknown keys %d", c.Keys)
+	l, known := layouts[c.ParamLayout]
+	refuse(!known, "unknown keys %d", c.ParamLayout)
 	if !known {
 		return
 	}
@@ -190,6 +190,6 @@ func (c Config) checkKeys(refuse refusal) {
 	refuse(l.plain && !plain, "the keys %s have as many key heads as heads, together as wide as the model", l.name)
 	refuse(l.fused && (filled.KDim != c.EmbedDim || filled.VDim != c.EmbedDim),
 		"the keys %s hold query, key and value in one parameter: kdim and vdim must be embed dim", l.name)
-	refuse(c.BiasKV && c.Keys != TorchKeys && c.Keys != TorchSeparateKeys, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
+	refuse(c.BiasKV && c.ParamLayout != TorchLayout && c.ParamLayout != TorchSeparateLayout, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
 	refuse(l.oneBias && c.WithoutOutputBias && !c.WithoutBias, "the keys %s have all biases or none", l.name)
 }

@@ -20,10 +20,10 @@ func TestConfigCheck(t *testing.T) {
 			"config: embed dim 0, want at least 1 and at most 1048576\nconfig: num heads 0, want at least 1 and at most 1048576"},
 		{"heads do not divide", func(c *attention.Config) { c.NumHeads = 5 }, "config: num heads 5 does not divide embed dim 12"},
 		{"more heads than features", func(c *attention.Config) { c.NumHeads = 24 }, "config: num heads 24 does not divide embed dim 12"},
-		{"key heads do not divide", func(c *attention.Config) { c.NumKVHeads, c.Keys = 3, attention.LlamaKeys }, "config: num kv heads 3 does not divide num heads 4"},
-		{"more key heads than heads", func(c *attention.Config) { c.NumKVHeads, c.Keys = 8, attention.LlamaKeys }, "config: num kv heads 8 does not divide num heads 4"},
+		{"key heads do not divide", func(c *attention.Config) { c.NumKVHeads, c.ParamLayout = 3, attention.LlamaLayout }, "config: num kv heads 3 does not divide num heads 4"},
+		{"more key heads than heads", func(c *attention.Config) { c.NumKVHeads, c.ParamLayout = 8, attention.LlamaLayout }, "config: num kv heads 8 does not divide num heads 4"},
 		{"negative widths", func(c *attention.Config) {
-			c.NumKVHeads, c.HeadDim, c.KDim, c.VDim, c.Keys = -1, -2, -3, -4, attention.LlamaKeys
+			c.NumKVHeads, c.HeadDim, c.KDim, c.VDim, c.ParamLayout = -1, -2, -3, -4, attention.LlamaLayout
 		},
 			"config: num kv heads -1, want 0 (num heads) or at least 1 and at most 1048576\n" +
 				"config: head dim -2, want 0 (embed dim / num heads) or at least 1 and at most 1048576\n" +
@@ -59,24 +59,24 @@ func TestConfigCheck(t *testing.T) {
 		{"negative factor", func(c *attention.Config) { c.RoPE = &attention.RoPE{Dim: 2, Base: 1, Factor: -1} },
 			"config: rope: factor -1, want 0 (1) or a positive number"},
 
-		{"seed keys with biases", func(c *attention.Config) { c.Keys = attention.SeedKeys }, "config: the keys W_Q W_K W_V W_O name no biases: set WithoutBias"},
+		{"seed keys with biases", func(c *attention.Config) { c.ParamLayout = attention.SeedLayout }, "config: the keys W_Q W_K W_V W_O name no biases: set WithoutBias"},
 		{"grouped heads of nn.MultiheadAttention", func(c *attention.Config) { c.NumKVHeads = 2 },
 			"config: the keys of torch.nn.MultiheadAttention have as many key heads as heads, together as wide as the model"},
-		{"wide heads of GPT-2", func(c *attention.Config) { c.HeadDim, c.Keys = 4, attention.GPT2Keys },
+		{"wide heads of GPT-2", func(c *attention.Config) { c.HeadDim, c.ParamLayout = 4, attention.GPT2Layout },
 			"config: the keys c_attn c_proj have as many key heads as heads, together as wide as the model"},
-		{"fused keys of another width", func(c *attention.Config) { c.KDim, c.Keys = 5, attention.FusedKeys },
+		{"fused keys of another width", func(c *attention.Config) { c.KDim, c.ParamLayout = 5, attention.FusedLayout },
 			"config: the keys qkv_proj o_proj hold query, key and value in one parameter: kdim and vdim must be embed dim"},
-		{"fused values of another width", func(c *attention.Config) { c.VDim, c.Keys = 5, attention.NeoXKeys },
+		{"fused values of another width", func(c *attention.Config) { c.VDim, c.ParamLayout = 5, attention.NeoXLayout },
 			"config: the keys query_key_value dense hold query, key and value in one parameter: kdim and vdim must be embed dim"},
-		{"learned key of another layout", func(c *attention.Config) { c.BiasKV, c.Keys = true, attention.LlamaKeys },
+		{"learned key of another layout", func(c *attention.Config) { c.BiasKV, c.ParamLayout = true, attention.LlamaLayout },
 			"config: bias kv goes with the keys of torch.nn.MultiheadAttention alone"},
 		{"output bias of nn.MultiheadAttention", func(c *attention.Config) { c.WithoutOutputBias = true },
 			"config: the keys of torch.nn.MultiheadAttention have all biases or none"},
 		{"unknown choices", func(c *attention.Config) {
-			c.Keys, c.EmptyRow, c.Order, c.Weights, c.RoPE = 9, 9, 9, 9, &attention.RoPE{Style: 9, Dim: 2, Base: 1}
+			c.ParamLayout, c.EmptyRow, c.InputLayout, c.NeedWeights, c.RoPE = 9, 9, 9, 9, &attention.RoPE{Style: 9, Dim: 2, Base: 1}
 		}, "config: rope: unknown style 9\nconfig: unknown keys 9\nconfig: unknown order 9\nconfig: unknown weights 9\nconfig: unknown empty row 9"},
 		{"negative choices", func(c *attention.Config) {
-			c.Keys, c.EmptyRow, c.Order, c.Weights, c.RoPE = -1, -1, -1, -1, &attention.RoPE{Style: -1, Dim: 2, Base: 1}
+			c.ParamLayout, c.EmptyRow, c.InputLayout, c.NeedWeights, c.RoPE = -1, -1, -1, -1, &attention.RoPE{Style: -1, Dim: 2, Base: 1}
 		}, "config: rope: unknown style -1\nconfig: unknown keys -1\nconfig: unknown order -1\nconfig: unknown weights -1\nconfig: unknown empty row -1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -96,14 +96,14 @@ func TestConfigCheckAccepts(t *testing.T) {
 		name   string
 		config attention.Config
 	}{
-		{"widest", attention.Config{EmbedDim: 1 << 20, NumHeads: 1 << 20, HeadDim: 1 << 20, Keys: attention.NeoXKeys, Relative: 1 << 20}},
+		{"widest", attention.Config{EmbedDim: 1 << 20, NumHeads: 1 << 20, HeadDim: 1 << 20, ParamLayout: attention.NeoXLayout, Relative: 1 << 20}},
 		{"one head of one feature", attention.Config{EmbedDim: 1, NumHeads: 1}},
-		{"wide heads of Llama", attention.Config{EmbedDim: 5, NumHeads: 4, NumKVHeads: 1, HeadDim: 6, KDim: 3, VDim: 2, Keys: attention.LlamaKeys, WithoutOutputBias: true}},
-		{"grouped heads of the seed", attention.Config{EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, Keys: attention.SeedKeys, WithoutBias: true}},
+		{"wide heads of Llama", attention.Config{EmbedDim: 5, NumHeads: 4, NumKVHeads: 1, HeadDim: 6, KDim: 3, VDim: 2, ParamLayout: attention.LlamaLayout, WithoutOutputBias: true}},
+		{"grouped heads of the seed", attention.Config{EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, ParamLayout: attention.SeedLayout, WithoutBias: true}},
 		{"no bias, no output bias", attention.Config{EmbedDim: 12, NumHeads: 4, WithoutBias: true, WithoutOutputBias: true}},
 		{"rotation of a whole head", attention.Config{EmbedDim: 16, NumHeads: 4, RoPE: &attention.RoPE{Dim: 4, Base: 10000, Factor: 8}}},
 		{"no epsilon", attention.Config{EmbedDim: 12, NumHeads: 4, QKNorm: &attention.QKNorm{}}},
-		{"separate weights with learned keys", attention.Config{EmbedDim: 12, NumHeads: 4, Keys: attention.TorchSeparateKeys, BiasKV: true, ZeroAttn: true}},
+		{"separate weights with learned keys", attention.Config{EmbedDim: 12, NumHeads: 4, ParamLayout: attention.TorchSeparateLayout, BiasKV: true, ZeroAttn: true}},
 		{"negative scale", attention.Config{EmbedDim: 12, NumHeads: 4, Scale: -1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { require.NoError(t, tc.config.Check()) })

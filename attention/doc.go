@@ -2,7 +2,7 @@
 // the same state dict keys, the same mask polarities, the same shapes.
 //
 // [SDPA] is the function, [MultiHead] the layer, with what decoders add to it: grouped heads, a
-// cache, rotary positions, windows, softcap, sinks, ALiBi. [Keys] are the names under which state
+// cache, rotary positions, windows, softcap, sinks, ALiBi. [ParamLayout] are the names under which state
 // dicts have the parameters, and [Recognize] tells them.
 //
 // Dimension letters are PyTorch's: B batch, H heads, Hk heads of key and value, L or Tq queries,

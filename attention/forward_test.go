@@ -130,7 +130,7 @@ func equalBits(a, b []float32) bool {
 }
 
 func TestOneToken(t *testing.T) {
-	m := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.SeedKeys, WithoutBias: true})
+	m := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.SeedLayout, WithoutBias: true})
 	dict := m.StateDict()
 	for i := range 4 { // value doubles, output passes on
 		dict["W_V"].Data[i*4+i], dict["W_O"].Data[i*4+i] = 2, 1
@@ -215,7 +215,7 @@ func TestZeroMultiHeadIsRefused(t *testing.T) {
 }
 
 func ExampleMultiHead() {
-	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, Keys: attention.SeedKeys, WithoutBias: true})
+	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, ParamLayout: attention.SeedLayout, WithoutBias: true})
 	if err != nil {
 		panic(err)
 	}

@@ -40,11 +40,11 @@ func (c Config) CheckInputs(in Inputs) error {
 		letters string
 		width   int
 	}{
-		{"query", in.Query, c.Order.letters("L"), c.EmbedDim},
-		{"key", in.Key, c.Order.letters("S"), c.KDim},
-		{"value", in.Value, c.Order.letters("S"), c.VDim},
+		{"query", in.Query, c.InputLayout.letters("L"), c.EmbedDim},
+		{"key", in.Key, c.InputLayout.letters("S"), c.KDim},
+		{"value", in.Value, c.InputLayout.letters("S"), c.VDim},
 	} {
-		dims := len(c.Order.shape(0, 0, 0))
+		dims := len(c.InputLayout.shape(0, 0, 0))
 		if err := input.t.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", input.name, err))
 		} else if shape := input.t.Shape; len(shape) != dims || shape[dims-1] != input.width || slices.Contains(shape, 0) {
@@ -60,10 +60,10 @@ func (c Config) CheckInputs(in Inputs) error {
 
 // checkTogether compares the inputs with one another.
 func (c Config) checkTogether(in Inputs) error {
-	s, memory := c.sizes(in), "("+c.Order.letters("S")+", "
+	s, memory := c.sizes(in), "("+c.InputLayout.letters("S")+", "
 	fits := fitting{}
-	fits.shape("key", in.Key.Shape, wanted{memory + "kdim)", c.Order.shape(s.batch, s.fresh, c.KDim)})
-	fits.shape("value", in.Value.Shape, wanted{memory + "vdim)", c.Order.shape(s.batch, s.fresh, c.VDim)})
+	fits.shape("key", in.Key.Shape, wanted{memory + "kdim)", c.InputLayout.shape(s.batch, s.fresh, c.KDim)})
+	fits.shape("value", in.Value.Shape, wanted{memory + "vdim)", c.InputLayout.shape(s.batch, s.fresh, c.VDim)})
 	if (in.PastKey == nil) != (in.PastValue == nil) {
 		fits.errs = append(fits.errs, errors.New("past_key and past_value go together"))
 	}
@@ -78,7 +78,7 @@ func (c Config) checkTogether(in Inputs) error {
 	fits.mask("block", in.Block, common, perHead)
 	fits.tensor("bias", in.Bias, common, perHead)
 	padding := wanted{"(B, S)", []int{s.batch, s.keys()}}
-	if c.Order == Unbatched {
+	if c.InputLayout == Unbatched {
 		padding = wanted{"(S)", []int{s.keys()}}
 	}
 	fits.mask("padding", in.Padding, padding)
@@ -94,8 +94,8 @@ func (s sizes) keys() int { return s.past + s.fresh }
 // sizes must be given inputs of the right number of dimensions.
 func (c Config) sizes(in Inputs) sizes {
 	s := sizes{}
-	s.batch, s.queries = c.Order.of(in.Query.Shape)
-	_, s.fresh = c.Order.of(in.Key.Shape)
+	s.batch, s.queries = c.InputLayout.of(in.Query.Shape)
+	_, s.fresh = c.InputLayout.of(in.Key.Shape)
 	if in.PastKey != nil && len(in.PastKey.Shape) == 4 {
 		s.past = in.PastKey.Shape[2]
 	}
@@ -103,7 +103,7 @@ func (c Config) sizes(in Inputs) sizes {
 }
 
 // of gives batch and length of a shape.
-func (o Order) of(shape []int) (batch, length int) {
+func (o InputLayout) of(shape []int) (batch, length int) {
 	switch o {
 	case SequenceFirst:
 		return shape[1], shape[0]
@@ -113,8 +113,8 @@ func (o Order) of(shape []int) (batch, length int) {
 	return shape[0], shape[1]
 }
 
-// shape is the reverse of [Order.of].
-func (o Order) shape(batch, length, width int) []int {
+// shape is the reverse of [InputLayout.of].
+func (o InputLayout) shape(batch, length, width int) []int {
 	switch o {
 	case SequenceFirst:
 		return []int{length, batch, width}
@@ -125,8 +125,8 @@ func (o Order) shape(batch, length, width int) []int {
 }
 
 // letters name the dimensions before the width; length is L or S.
-func (o Order) letters(length string) string {
-	return map[Order]string{BatchFirst: "B, " + length, SequenceFirst: length + ", B", Unbatched: length}[o]
+func (o InputLayout) letters(length string) string {
+	return map[InputLayout]string{BatchFirst: "B, " + length, SequenceFirst: length + ", B", Unbatched: length}[o]
 }
 
 // wanted is a shape that an input must have, in letters and in numbers.

@@ -15,10 +15,10 @@ func self(x *attention.Tensor) attention.Inputs {
 }
 
 func TestCheckInputs(t *testing.T) {
-	grouped := attention.Config{EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, Keys: attention.LlamaKeys}
+	grouped := attention.Config{EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, ParamLayout: attention.LlamaLayout}
 	learned := attention.Config{EmbedDim: 12, NumHeads: 4, BiasKV: true, ZeroAttn: true}
-	sequenceFirst := attention.Config{EmbedDim: 12, NumHeads: 4, KDim: 5, Order: attention.SequenceFirst}
-	unbatched := attention.Config{EmbedDim: 12, NumHeads: 4, Order: attention.Unbatched}
+	sequenceFirst := attention.Config{EmbedDim: 12, NumHeads: 4, KDim: 5, InputLayout: attention.SequenceFirst}
+	unbatched := attention.Config{EmbedDim: 12, NumHeads: 4, InputLayout: attention.Unbatched}
 	x, single := attention.NewTensor(2, 5, 12), attention.NewTensor(5, 12)
 	past := func(shape ...int) attention.Inputs {
 		in := self(x)

@@ -1,35 +1,35 @@
 package attention
 
-// Keys is a layout of the parameters: the names that a state dict has for them, and where each
+// ParamLayout is a layout of the parameters: the names that a state dict has for them, and where each
 // projection's rows lie in them.
-type Keys int
+type ParamLayout int
 
 const (
-	// TorchKeys are those of torch.nn.MultiheadAttention: in_proj_weight (query, key and value
+	// TorchLayout are those of torch.nn.MultiheadAttention: in_proj_weight (query, key and value
 	// stacked), in_proj_bias, out_proj.weight, out_proj.bias; and q_proj_weight, k_proj_weight,
 	// v_proj_weight in place of in_proj_weight when KDim or VDim differ from EmbedDim.
-	TorchKeys Keys = iota
-	// TorchSeparateKeys are those of TorchKeys with q_proj_weight, k_proj_weight and v_proj_weight
+	TorchLayout ParamLayout = iota
+	// TorchSeparateLayout are those of TorchKeys with q_proj_weight, k_proj_weight and v_proj_weight
 	// whatever the widths are: use_separate_proj_weight of multi_head_attention_forward.
-	TorchSeparateKeys
-	// SeedKeys are W_Q, W_K, W_V, W_O, each (out, in) as in torch.nn.Linear, without biases.
-	SeedKeys
-	// LlamaKeys are q_proj, k_proj, v_proj and o_proj, each with .weight and .bias, as in Hugging
+	TorchSeparateLayout
+	// SeedLayout are W_Q, W_K, W_V, W_O, each (out, in) as in torch.nn.Linear, without biases.
+	SeedLayout
+	// LlamaLayout are q_proj, k_proj, v_proj and o_proj, each with .weight and .bias, as in Hugging
 	// Face's Llama, Mistral, Qwen and Gemma.
-	LlamaKeys
-	// GPT2Keys are c_attn and c_proj, each with .weight and .bias; the weights are (in, out), as
+	LlamaLayout
+	// GPT2Layout are c_attn and c_proj, each with .weight and .bias; the weights are (in, out), as
 	// GPT-2's Conv1D has them, and c_attn holds query, key and value side by side.
-	GPT2Keys
-	// NeoXKeys are query_key_value and dense, each with .weight and .bias. The rows of
+	GPT2Layout
+	// NeoXLayout are query_key_value and dense, each with .weight and .bias. The rows of
 	// query_key_value are those of one key head after another: its query heads, its key, its
 	// value. With as many key heads as heads it is GPT-NeoX's and Bloom's, with fewer Falcon's.
-	NeoXKeys
-	// FusedKeys are qkv_proj and o_proj, each with .weight and .bias; qkv_proj stacks all query
+	NeoXLayout
+	// FusedLayout are qkv_proj and o_proj, each with .weight and .bias; qkv_proj stacks all query
 	// heads, all key heads, all value heads, as in Phi-3.
-	FusedKeys
+	FusedLayout
 )
 
-// layout is what [Keys] mean.
+// layout is what [ParamLayout] mean.
 type layout struct {
 	name        string // as errors say it
 	withoutBias bool   // it has no names for biases
@@ -50,23 +50,23 @@ type source struct {
 	inOut        bool            // the weight is (in, out), so that row means column
 }
 
-var layouts = map[Keys]layout{
-	TorchKeys:         {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
-	TorchSeparateKeys: {name: "of torch.nn.MultiheadAttention with separate weights", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
-	SeedKeys:          {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, sources: seedSources},
-	LlamaKeys:         {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, sources: llamaSources},
-	GPT2Keys:          {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, sources: gpt2Sources},
-	NeoXKeys:          {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), sources: neoxSources},
-	FusedKeys:         {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), sources: fusedSources},
+var layouts = map[ParamLayout]layout{
+	TorchLayout:         {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
+	TorchSeparateLayout: {name: "of torch.nn.MultiheadAttention with separate weights", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
+	SeedLayout:          {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, sources: seedSources},
+	LlamaLayout:         {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, sources: llamaSources},
+	GPT2Layout:          {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, sources: gpt2Sources},
+	NeoXLayout:          {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), sources: neoxSources},
+	FusedLayout:         {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), sources: fusedSources},
 }
 
 // String is the layout as errors name it.
-func (k Keys) String() string { return "keys " + layouts[k].name }
+func (k ParamLayout) String() string { return "keys " + layouts[k].name }
 
 // parameters gives names and shapes, those of the projections in the order in which PyTorch
 // registers them. The widths must be filled in.
 func (c Config) parameters() []parameter {
-	list := layouts[c.Keys].parameters(c)
+	list := layouts[c.ParamLayout].parameters(c)
 	if c.QKNorm != nil {
 		list = append(list, parameter{name: "q_norm.weight", shape: []int{c.HeadDim}},
 			parameter{name: "k_norm.weight", shape: []int{c.HeadDim}})
@@ -112,7 +112,7 @@ func (n *named) outputBias(name string, shape ...int) {
 
 // packed says whether nn.MultiheadAttention stacks its three input weights.
 func (c Config) packed() bool {
-	return c.Keys == TorchKeys && c.KDim == c.EmbedDim && c.VDim == c.EmbedDim
+	return c.ParamLayout == TorchLayout && c.KDim == c.EmbedDim && c.VDim == c.EmbedDim
 }
 
 func torchParameters(c Config) []parameter {

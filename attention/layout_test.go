@@ -15,7 +15,7 @@ import (
 // the four weights and biases, each weight (out, in) of its own.
 type layout struct {
 	name    string
-	keys    attention.Keys
+	keys    attention.ParamLayout
 	grouped bool // it holds fewer key heads than heads
 	arrange func(q, k, v, o linear) attention.StateDict
 }
@@ -24,40 +24,40 @@ type layout struct {
 type linear struct{ weight, bias *attention.Tensor }
 
 var layouts = []layout{
-	{"nn.MultiheadAttention", attention.TorchKeys, false, func(q, k, v, o linear) attention.StateDict {
+	{"nn.MultiheadAttention", attention.TorchLayout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"in_proj_weight": below(q.weight, k.weight, v.weight), "in_proj_bias": below(q.bias, k.bias, v.bias),
 			"out_proj.weight": o.weight, "out_proj.bias": o.bias,
 		}
 	}},
-	{"nn.MultiheadAttention, separate weights", attention.TorchSeparateKeys, false, func(q, k, v, o linear) attention.StateDict {
+	{"nn.MultiheadAttention, separate weights", attention.TorchSeparateLayout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"q_proj_weight": q.weight, "k_proj_weight": k.weight, "v_proj_weight": v.weight, "in_proj_bias": below(q.bias, k.bias, v.bias),
 			"out_proj.weight": o.weight, "out_proj.bias": o.bias,
 		}
 	}},
-	{"seed", attention.SeedKeys, true, func(q, k, v, o linear) attention.StateDict {
+	{"seed", attention.SeedLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{"W_Q": q.weight, "W_K": k.weight, "W_V": v.weight, "W_O": o.weight}
 	}},
-	{"Llama", attention.LlamaKeys, true, func(q, k, v, o linear) attention.StateDict {
+	{"Llama", attention.LlamaLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"q_proj.weight": q.weight, "k_proj.weight": k.weight, "v_proj.weight": v.weight, "o_proj.weight": o.weight,
 			"q_proj.bias": q.bias, "k_proj.bias": k.bias, "v_proj.bias": v.bias, "o_proj.bias": o.bias,
 		}
 	}},
-	{"GPT-2", attention.GPT2Keys, false, func(q, k, v, o linear) attention.StateDict {
+	{"GPT-2", attention.GPT2Layout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"c_attn.weight": transposed(below(q.weight, k.weight, v.weight)), "c_attn.bias": below(q.bias, k.bias, v.bias),
 			"c_proj.weight": transposed(o.weight), "c_proj.bias": o.bias,
 		}
 	}},
-	{"NeoX", attention.NeoXKeys, true, func(q, k, v, o linear) attention.StateDict {
+	{"NeoX", attention.NeoXLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"query_key_value.weight": byKeyHead(q.weight, k.weight, v.weight), "query_key_value.bias": byKeyHead(q.bias, k.bias, v.bias),
 			"dense.weight": o.weight, "dense.bias": o.bias,
 		}
 	}},
-	{"fused", attention.FusedKeys, true, func(q, k, v, o linear) attention.StateDict {
+	{"fused", attention.FusedLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
 			"qkv_proj.weight": below(q.weight, k.weight, v.weight), "qkv_proj.bias": below(q.bias, k.bias, v.bias),
 			"o_proj.weight": o.weight, "o_proj.bias": o.bias,
@@ -136,13 +136,13 @@ func TestLayoutsAreTheSameLayer(t *testing.T) {
 		x := randomTensor(9, 2, 5, family.d)
 		var first *attention.Tensor
 		for _, l := range layouts {
-			if (family.kv < family.heads && !l.grouped) || (family.biased && l.keys == attention.SeedKeys) {
+			if (family.kv < family.heads && !l.grouped) || (family.biased && l.keys == attention.SeedLayout) {
 				continue
 			}
 			for _, prefix := range []string{"", "model.layers.0.self_attn."} {
 				t.Run(family.name+"/"+l.name+"/"+prefix, func(t *testing.T) {
 					m := newLayer(t, attention.Config{
-						EmbedDim: family.d, NumHeads: family.heads, NumKVHeads: family.kv, HeadDim: headDim, WithoutBias: !family.biased, Keys: l.keys, Prefix: prefix,
+						EmbedDim: family.d, NumHeads: family.heads, NumKVHeads: family.kv, HeadDim: headDim, WithoutBias: !family.biased, ParamLayout: l.keys, Prefix: prefix,
 					})
 					dict := attention.StateDict{}
 					for name, p := range l.arrange(q, k, v, o) {
@@ -181,7 +181,7 @@ func loaded(t *testing.T, c attention.Config, seed uint64) *attention.MultiHead 
 // is another name.
 func TestPrefix(t *testing.T) {
 	c := attention.Config{
-		EmbedDim: 4, NumHeads: 2, Keys: attention.LlamaKeys, WithoutOutputBias: true, Prefix: "layers.3.",
+		EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutOutputBias: true, Prefix: "layers.3.",
 		Sinks: true, Relative: 2, QKNorm: &attention.QKNorm{},
 	}
 	m := newLayer(t, c)
@@ -205,8 +205,8 @@ func TestPrefix(t *testing.T) {
 // The learned key and value of nn.MultiheadAttention are (1, 1, D), with packed weights and with
 // separate ones.
 func TestLearnedKeyIsAParameter(t *testing.T) {
-	for _, keys := range []attention.Keys{attention.TorchKeys, attention.TorchSeparateKeys} {
-		dict := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, BiasKV: true, Keys: keys}).StateDict()
+	for _, keys := range []attention.ParamLayout{attention.TorchLayout, attention.TorchSeparateLayout} {
+		dict := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, BiasKV: true, ParamLayout: keys}).StateDict()
 		require.Equal(t, []int{1, 1, 4}, dict["bias_k"].Shape)
 		require.Equal(t, []int{1, 1, 4}, dict["bias_v"].Shape)
 	}

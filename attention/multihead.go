@@ -44,7 +44,7 @@ func (m *MultiHead) arrange() {
 	c := m.config
 	query, key := c.projectionWidths()
 	widths := [4][2]int{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
-	for i, s := range layouts[c.Keys].sources(c) {
+	for i, s := range layouts[c.ParamLayout].sources(c) {
 		p := projection{in: widths[i][0], out: widths[i][1]}
 		p.weight = m.rows(s, p.in, p.out)
 		p.bias = m.biases(s, p.out)
@@ -142,9 +142,9 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	c, s := m.config, m.config.sizes(in)
 
 	// 1. project: (B, T, width) -> (B, T, H*E) and (B, T, Hk*E)
-	q := m.query.apply(c.Order.batchFirst(in.Query))
-	k := m.key.apply(c.Order.batchFirst(in.Key))
-	v := m.value.apply(c.Order.batchFirst(in.Value))
+	q := m.query.apply(c.InputLayout.batchFirst(in.Query))
+	k := m.key.apply(c.InputLayout.batchFirst(in.Key))
+	v := m.value.apply(c.InputLayout.batchFirst(in.Value))
 
 	// 2. split into heads: (B, T, Hk*E) -> (B, Hk, T, E)
 	q, k, v = splitHeads(q, c.NumHeads), splitHeads(k, c.NumKVHeads), splitHeads(v, c.NumKVHeads)
@@ -159,7 +159,7 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	v = m.extend(in.PastValue, v, "bias_v")
 
 	// 5. attend: (B, H, L, E), weights (B, H, L, S)
-	context, weights := m.core(q, k, v, in).attend(q, k, v, c.Weights != NoWeights)
+	context, weights := m.core(q, k, v, in).attend(q, k, v, c.NeedWeights != NoWeights)
 
 	// 6. concatenate the heads: (B, L, H*E)
 	merged := mergeHeads(context)
@@ -167,7 +167,7 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	// 7. project the output: (B, L, D)
 	output := m.out.apply(merged)
 
-	return Outputs{Output: c.Order.restore(output), Weights: c.shown(weights)}, nil
+	return Outputs{Output: c.InputLayout.restore(output), Weights: c.shown(weights)}, nil
 }
 
 func (m *MultiHead) norm(q, k *Tensor) {
@@ -274,10 +274,10 @@ func (c Config) widened(bias *Tensor, s sizes, appended int) *Tensor {
 
 // shown are the weights as the configuration asks for them.
 func (c Config) shown(weights *Tensor) *Tensor {
-	if c.Weights == AveragedWeights {
+	if c.NeedWeights == AveragedWeights {
 		weights = averageHeads(weights)
 	}
-	if weights != nil && c.Order == Unbatched {
+	if weights != nil && c.InputLayout == Unbatched {
 		weights.Shape = weights.Shape[1:]
 	}
 	return weights

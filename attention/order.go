@@ -1,7 +1,7 @@
 package attention
 
 // batchFirst gives x, in the order o, as (B, T, width).
-func (o Order) batchFirst(x *Tensor) *Tensor {
+func (o InputLayout) batchFirst(x *Tensor) *Tensor {
 	switch o {
 	case SequenceFirst:
 		return swapped(x)
@@ -12,7 +12,7 @@ func (o Order) batchFirst(x *Tensor) *Tensor {
 }
 
 // restore undoes batchFirst.
-func (o Order) restore(x *Tensor) *Tensor {
+func (o InputLayout) restore(x *Tensor) *Tensor {
 	switch o {
 	case SequenceFirst:
 		return swapped(x)

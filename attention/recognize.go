@@ -11,7 +11,7 @@ import (
 
 // Recognized is a layout found in a state dict.
 type Recognized struct {
-	Keys   Keys
+	Keys   ParamLayout
 	Prefix string
 }
 
@@ -24,16 +24,16 @@ func (r Recognized) String() string {
 
 // signatures are the weights that every state dict of a layout has.
 var signatures = []struct {
-	keys    Keys
+	keys    ParamLayout
 	weights []string
 }{
-	{TorchKeys, []string{"in_proj_weight", "out_proj.weight"}},
-	{TorchSeparateKeys, []string{"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"}},
-	{SeedKeys, []string{"W_Q", "W_K", "W_V", "W_O"}},
-	{LlamaKeys, []string{"q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight"}},
-	{GPT2Keys, []string{"c_attn.weight", "c_proj.weight"}},
-	{NeoXKeys, []string{"query_key_value.weight", "dense.weight"}},
-	{FusedKeys, []string{"qkv_proj.weight", "o_proj.weight"}},
+	{TorchLayout, []string{"in_proj_weight", "out_proj.weight"}},
+	{TorchSeparateLayout, []string{"q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"}},
+	{SeedLayout, []string{"W_Q", "W_K", "W_V", "W_O"}},
+	{LlamaLayout, []string{"q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight"}},
+	{GPT2Layout, []string{"c_attn.weight", "c_proj.weight"}},
+	{NeoXLayout, []string{"query_key_value.weight", "dense.weight"}},
+	{FusedLayout, []string{"qkv_proj.weight", "o_proj.weight"}},
 }
 
 // Recognize finds the layout and the prefix of a state dict by its names. It fails when no layout

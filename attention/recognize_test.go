@@ -18,13 +18,13 @@ func TestRecognize(t *testing.T) {
 	}{
 		{"nn.MultiheadAttention", attention.Config{EmbedDim: 4, NumHeads: 2, BiasKV: true}},
 		{"nn.MultiheadAttention without biases", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true}},
-		{"separate weights", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.TorchSeparateKeys}},
-		{"separate weights of other widths", attention.Config{EmbedDim: 4, NumHeads: 2, KDim: 3, VDim: 5, Keys: attention.TorchSeparateKeys}},
-		{"seed", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, Keys: attention.SeedKeys}},
-		{"Llama", attention.Config{EmbedDim: 4, NumHeads: 2, NumKVHeads: 1, Keys: attention.LlamaKeys, QKNorm: &attention.QKNorm{}}},
-		{"GPT-2", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.GPT2Keys}},
-		{"NeoX", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.NeoXKeys}},
-		{"fused", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, Keys: attention.FusedKeys}},
+		{"separate weights", attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.TorchSeparateLayout}},
+		{"separate weights of other widths", attention.Config{EmbedDim: 4, NumHeads: 2, KDim: 3, VDim: 5, ParamLayout: attention.TorchSeparateLayout}},
+		{"seed", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, ParamLayout: attention.SeedLayout}},
+		{"Llama", attention.Config{EmbedDim: 4, NumHeads: 2, NumKVHeads: 1, ParamLayout: attention.LlamaLayout, QKNorm: &attention.QKNorm{}}},
+		{"GPT-2", attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.GPT2Layout}},
+		{"NeoX", attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.NeoXLayout}},
+		{"fused", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, ParamLayout: attention.FusedLayout}},
 	} {
 		for _, prefix := range []string{"", "module.", "_orig_mod.model.layers.0.self_attn."} {
 			t.Run(tc.name+" "+prefix, func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestRecognize(t *testing.T) {
 				dict[prefix+"rotary_emb.inv_freq"] = attention.NewTensor(1) // what a layer holds beside its weights
 				r, err := attention.Recognize(dict)
 				require.NoError(t, err)
-				require.Equal(t, attention.Recognized{Keys: tc.config.Keys, Prefix: prefix}, r)
+				require.Equal(t, attention.Recognized{Keys: tc.config.ParamLayout, Prefix: prefix}, r)
 			})
 		}
 	}
@@ -42,13 +42,13 @@ func TestRecognize(t *testing.T) {
 
 func TestRecognizeRefuses(t *testing.T) {
 	llama := func(prefix string) attention.StateDict {
-		return newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, Keys: attention.LlamaKeys, Prefix: prefix}).StateDict()
+		return newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, ParamLayout: attention.LlamaLayout, Prefix: prefix}).StateDict()
 	}
 	both := func(a, b attention.StateDict) attention.StateDict {
 		maps.Copy(a, b)
 		return a
 	}
-	fused := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, Keys: attention.FusedKeys}).StateDict()
+	fused := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true, ParamLayout: attention.FusedLayout}).StateDict()
 	for _, tc := range []struct {
 		name string
 		dict attention.StateDict
@@ -79,7 +79,7 @@ func ExampleRecognize() {
 	}
 	found, err := attention.Recognize(checkpoint)
 	fmt.Println(found, err)
-	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, WithoutBias: true, Keys: found.Keys, Prefix: found.Prefix})
+	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, WithoutBias: true, ParamLayout: found.Keys, Prefix: found.Prefix})
 	if err != nil {
 		panic(err)
 	}

@@ -15,7 +15,7 @@ func rotatedScores(t *testing.T, r attention.RoPE, key []float32) []float64 {
 	t.Helper()
 	width := len(key)
 	m := newLayer(t, attention.Config{
-		EmbedDim: width, NumHeads: 1, WithoutBias: true, Bidirectional: true, Keys: attention.SeedKeys, Scale: 1, RoPE: &r, Weights: attention.WeightsPerHead,
+		EmbedDim: width, NumHeads: 1, WithoutBias: true, Bidirectional: true, ParamLayout: attention.SeedLayout, Scale: 1, RoPE: &r, NeedWeights: attention.WeightsPerHead,
 	})
 	dict := m.StateDict()
 	for i := range width {
@@ -72,7 +72,7 @@ func TestRoPETurnsPairs(t *testing.T) {
 // with its own sign.
 func TestRoPETurnsForward(t *testing.T) {
 	m := newLayer(t, attention.Config{
-		EmbedDim: 2, NumHeads: 1, WithoutBias: true, Bidirectional: true, Keys: attention.SeedKeys, Scale: 1, RoPE: &attention.RoPE{Base: 100}, Weights: attention.WeightsPerHead,
+		EmbedDim: 2, NumHeads: 1, WithoutBias: true, Bidirectional: true, ParamLayout: attention.SeedLayout, Scale: 1, RoPE: &attention.RoPE{Base: 100}, NeedWeights: attention.WeightsPerHead,
 	})
 	dict := m.StateDict()
 	dict["W_Q"].Data, dict["W_K"].Data = []float32{0, 0, 1, 0}, []float32{1, 0, 0, 0} // query (0, 1), key (1, 0)

@@ -25,7 +25,7 @@ func sdpa(t *testing.T, o attention.SDPAOptions) []float32 {
 
 // causalDecoder is a layer with everything on that changes a score without being told to.
 var causalDecoder = attention.Config{
-	EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, HeadDim: 6, Keys: attention.LlamaKeys, RoPE: &attention.RoPE{Base: 10000}, QKNorm: &attention.QKNorm{Epsilon: 1e-6},
+	EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, HeadDim: 6, ParamLayout: attention.LlamaLayout, RoPE: &attention.RoPE{Base: 10000}, QKNorm: &attention.QKNorm{Epsilon: 1e-6},
 }
 
 // An option at the end of its range, where it does nothing, gives the output of a layer without it.
@@ -227,7 +227,7 @@ func TestLayerScoresAreThoseOfTheFunction(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := attention.Config{EmbedDim: 8, NumHeads: 2, WithoutBias: true, Keys: attention.SeedKeys}
+			c := attention.Config{EmbedDim: 8, NumHeads: 2, WithoutBias: true, ParamLayout: attention.SeedLayout}
 			o := attention.SDPAOptions{Causality: attention.TopLeft}
 			change(&c, &o)
 			m := newLayer(t, c)

@@ -42,7 +42,7 @@ func TestStateDictKeys(t *testing.T) {
 				"in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4}}},
 		{"vdim alone", attention.Config{EmbedDim: 4, NumHeads: 2, VDim: 5, WithoutBias: true},
 			map[string][]int{"q_proj_weight": {4, 4}, "k_proj_weight": {4, 4}, "v_proj_weight": {4, 5}, "out_proj.weight": {4, 4}}},
-		{"seed", attention.Config{EmbedDim: 4, NumHeads: 2, Keys: attention.SeedKeys, WithoutBias: true},
+		{"seed", attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.SeedLayout, WithoutBias: true},
 			map[string][]int{"W_Q": {4, 4}, "W_K": {4, 4}, "W_V": {4, 4}, "W_O": {4, 4}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

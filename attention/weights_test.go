@@ -12,8 +12,8 @@ import (
 func TestWeights(t *testing.T) {
 	c := attention.Config{EmbedDim: 12, NumHeads: 4, BiasKV: true, ZeroAttn: true}
 	x := randomTensor(1, 2, 5, 12)
-	run := func(w attention.Weights) attention.Outputs {
-		c.Weights = w
+	run := func(w attention.NeedWeights) attention.Outputs {
+		c.NeedWeights = w
 		out, err := loaded(t, c, 2).Forward(self(x))
 		require.NoError(t, err)
 		return out
@@ -41,7 +41,7 @@ func TestWeights(t *testing.T) {
 
 // The weights of a layer with sinks sum to less than one.
 func TestWeightsLeaveOutTheSink(t *testing.T) {
-	c := attention.Config{EmbedDim: 4, NumHeads: 1, Sinks: true, Weights: attention.AveragedWeights}
+	c := attention.Config{EmbedDim: 4, NumHeads: 1, Sinks: true, NeedWeights: attention.AveragedWeights}
 	m := newLayer(t, c)
 	dict := m.StateDict() // scores of 0
 	dict["sinks"].Data[0] = float32(math.Log(3))
@@ -54,9 +54,9 @@ func TestWeightsLeaveOutTheSink(t *testing.T) {
 // A query that sees no key has weights of zero, or NaN, as the configuration says; the mean over the heads is then the
 // same.
 func TestWeightsOfAnEmptyRow(t *testing.T) {
-	for _, w := range []attention.Weights{attention.AveragedWeights, attention.WeightsPerHead} {
+	for _, w := range []attention.NeedWeights{attention.AveragedWeights, attention.WeightsPerHead} {
 		for _, empty := range []attention.EmptyRow{attention.EmptyZero, attention.EmptyNaN} {
-			m := loaded(t, attention.Config{EmbedDim: 4, NumHeads: 2, Weights: w, EmptyRow: empty}, 1)
+			m := loaded(t, attention.Config{EmbedDim: 4, NumHeads: 2, NeedWeights: w, EmptyRow: empty}, 1)
 			in := self(randomTensor(2, 1, 3, 4))
 			in.Padding = &attention.Mask{Shape: []int{1, 3}, Data: []bool{true, false, false}}
 			out, err := m.Forward(in)

@@ -17,26 +17,28 @@ const module = "github.com/difftest/difftest/"
 // What each package may import of this module. Data walks fixture -> subject -> oracle and
 // compare -> diagnose -> report, with no step back.
 var mayImport = map[string][]string{
-	"attention":                {},
-	"fixtures":                 {},
-	"harness/internal/npy":              {"attention"},
-	"harness/internal/checkpoint":       {"attention", "harness/internal/npy"},
-	"harness/internal/fixture":          {"attention", "harness/internal/checkpoint", "harness/internal/npy"},
-	"harness/internal/subject":          {"attention", "harness/internal/fixture"},
-	"harness/internal/protocol":         {"attention", "harness/internal/fixture", "harness/internal/npy"},
-	"harness/internal/oracle":           {"attention", "harness/internal/fixture"},
-	"harness/internal/compare":          {},
-	"harness/internal/catalogue":        {"attention", "harness/internal/oracle"},
-	"harness/internal/diagnose":         {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/oracle"},
-	"harness/internal/report":           {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose"},
-	"harness":                  {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject", "harness/internal/oracle", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report"},
-	"harness/internal/review":           {"attention", "harness", "harness/internal/fixture", "harness/internal/npy", "harness/internal/compare"},
-	"harness/internal/child":            {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject"},
-	"harness/internal/selftest":         {"attention", "harness", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/random", "harness/internal/variant", "harness/internal/npy", "harness/internal/oracle", "harness/internal/report"},
-	"harness/internal/harnesstest":      {"attention", "harness/internal/subject"},
-	"harness/internal/variant": {"attention", "harness/internal/oracle"},
-	"harness/internal/random":  {"attention", "harness/internal/fixture"},
-	"cmd/difftest":             {"attention", "fixtures", "harness", "harness/internal/checkpoint", "harness/internal/npy", "harness/internal/catalogue", "harness/internal/child", "harness/internal/fixture", "harness/internal/protocol", "harness/internal/subject", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report", "harness/internal/review", "harness/internal/selftest"},
+	"attention":                    {},
+	"fixtures":                     {},
+	"harness/internal/num":         {},
+	"harness/internal/npy":         {"attention"},
+	"harness/internal/checkpoint":  {"attention", "harness/internal/npy"},
+	"harness/internal/fixture":     {"attention", "harness/internal/checkpoint", "harness/internal/npy"},
+	"harness/internal/subject":     {"attention", "harness/internal/fixture"},
+	"harness/internal/protocol":    {"attention", "harness/internal/fixture", "harness/internal/npy"},
+	"harness/internal/compare":     {},
+	"harness/internal/oracle":      {"attention", "harness/internal/compare", "harness/internal/fixture", "harness/internal/num"},
+	"harness/internal/catalogue":   {"attention", "harness/internal/num", "harness/internal/oracle"},
+	"harness/internal/diagnose":    {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/num", "harness/internal/oracle"},
+	"harness/internal/report":      {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose"},
+	"harness":                      {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject", "harness/internal/oracle", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report"},
+	"harness/internal/review":      {"attention", "harness", "harness/internal/fixture", "harness/internal/npy", "harness/internal/compare"},
+	"harness/internal/child":       {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject"},
+	"harness/internal/selftest":    {"attention", "harness", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/random", "harness/internal/variant", "harness/internal/npy", "harness/internal/oracle", "harness/internal/report"},
+	"harness/internal/harnesstest": {"attention", "harness/internal/subject"},
+	"harness/internal/variant":     {"attention", "harness/internal/oracle"},
+	"harness/internal/random":      {"attention", "harness/internal/fixture"},
+	"harness/command":              {"attention", "fixtures", "harness", "harness/internal/checkpoint", "harness/internal/npy", "harness/internal/catalogue", "harness/internal/child", "harness/internal/fixture", "harness/internal/protocol", "harness/internal/subject", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report", "harness/internal/review", "harness/internal/selftest"},
+	"cmd/difftest":                 {"harness/command"},
 }
 
 func TestImports(t *testing.T) {
@@ -59,14 +61,14 @@ func TestImports(t *testing.T) {
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
-	"NotCausal", "LowerRight", "Order", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "Keys",
-	"TorchKeys", "TorchSeparateKeys", "SeedKeys", "LlamaKeys", "GPT2Keys", "NeoXKeys", "FusedKeys", "FormatShape",
+	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "ParamLayout",
+	"TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout", "GPT2Layout", "NeoXLayout", "FusedLayout", "FormatShape",
 }
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {
 	used := map[string]bool{}
 	for _, dir := range []string{"oracle", "catalogue", "diagnose"} {
-		files, err := filepath.Glob(dir + "/*.go")
+		files, err := filepath.Glob("internal/" + dir + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {

@@ -48,7 +48,7 @@ func TestCausesOfALayerWithoutMasks(t *testing.T) {
 // A mask that is missing only in some layers is no mistake of all of them.
 func TestCausesAreContradicted(t *testing.T) {
 	s := Subject{Name: "seed alone", MHA: func(c attention.Config) (Module, error) {
-		c.Bidirectional = c.Bidirectional || c.Keys == attention.SeedKeys
+		c.Bidirectional = c.Bidirectional || c.ParamLayout == attention.SeedLayout
 		return attention.New(c)
 	}}
 	r, err := Check(context.Background(), fixtures.FS, s, "mha/causal", "mha/padding", "seed/causal")
@@ -271,7 +271,7 @@ func TestCauseOfWeightsNeverLoaded(t *testing.T) {
 
 	right := harnesstest.NeverLoaded().MHA
 	r, err = Check(t.Context(), fixtures.FS, Subject{MHA: func(c attention.Config) (Module, error) {
-		if c.Keys == attention.SeedKeys {
+		if c.ParamLayout == attention.SeedLayout {
 			return right(c)
 		}
 		return attention.New(c)

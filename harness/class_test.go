@@ -14,9 +14,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // plant is a wrong implementation: a float32 variant, of a changed problem, with a changed output.

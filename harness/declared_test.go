@@ -8,9 +8,9 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/diagnose"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // low is a subject whose values are stored in bfloat16 wherever it gets or gives them.

@@ -56,7 +56,7 @@ func planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mist
 			return compare.Expected{}, false
 		}
 	}
-	out := inOrder(c, expected(wrong))
+	out := inOrder(c, wrong.Run().Expected())
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v))
 	}

@@ -62,7 +62,7 @@ func newRefereeIn(ctx context.Context, c *fixture.Case, lower oracle.Precision) 
 	if c.Op == fixture.Module {
 		return &Referee{c: c, shown: compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}}, nil
 	}
-	problem := oracle.FromCase(c).In(lower).Shared()
+	problem := oracle.FromCase(c).In(lower).Cached()
 	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
 	soon, done := outlived(ctx)
 	defer done()
@@ -177,7 +177,7 @@ func judgeWeightsIn(c *fixture.Case, lower oracle.Precision, shape []int, got []
 
 // expectedWeights are those of every head, (B, H, L, S), as the layer shows them.
 func expectedWeights(c *fixture.Case, perHead oracle.Field) compare.Expected {
-	if c.Layer.Weights == attention.AveragedWeights {
+	if c.Layer.NeedWeights == attention.AveragedWeights {
 		perHead = perHead.MeanOfHeads()
 	}
 	return compare.Expected{Shape: c.Weights.Shape, Value: perHead.Value, Sigma: perHead.Sigma()}
@@ -188,7 +188,7 @@ func inBatchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.BatchFirst(c.Layer.Order, a)
+	return oracle.BatchFirst(c.Layer.InputLayout, a)
 }
 
 // inOrder brings what the oracle computed into the order of the case.
@@ -196,14 +196,9 @@ func inOrder(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e
 	}
-	value := oracle.InOrder(c.Layer.Order, oracle.Array{Shape: e.Shape, Value: e.Value})
-	sigma := oracle.InOrder(c.Layer.Order, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	value := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
-}
-
-func expected(p *oracle.Problem) compare.Expected {
-	f := p.Run()
-	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }
 
 // reproduces compares the oracle's values with PyTorch's float64 result.

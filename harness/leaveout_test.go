@@ -51,7 +51,7 @@ func judgedMistake(t *testing.T, c *fixture.Case, by *Referee, m catalogue.Mista
 	t.Helper()
 	p := oracle.FromCase(c).Clone()
 	require.True(t, m.Plant(p, nil))
-	out := inOrder(c, expected(p))
+	out := inOrder(c, p.Run().Expected())
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v))
 	}

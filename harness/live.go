@@ -64,7 +64,7 @@ func withHeld(ctx context.Context, judged declared, c *fixture.Case, ran subject
 func holding(c *fixture.Case, l subject.Load) *fixture.Case {
 	own := *c
 	own.State = l.Held
-	truth := inOrder(c, expected(oracle.FromCase(&own)))
+	truth := inOrder(c, oracle.FromCase(&own).Run().Expected())
 	own.Truth = truth.Value
 	own.Output = c.Output.Clone()
 	for i, v := range truth.Value {

@@ -11,9 +11,9 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // Masks of every shape that broadcasts mean the same to three implementations that share no
@@ -71,7 +71,7 @@ func TestLayerMasks(t *testing.T) {
 func agree(t *testing.T, c *fixture.Case) {
 	t.Helper()
 	problem := oracle.FromCase(c)
-	truth := expected(problem)
+	truth := problem.Run().Expected()
 	ran := builtIn.Run(t.Context(), c)
 	require.NoError(t, ran.Err)
 	for name, got := range map[string][]float64{"attention": ran.Output.Float64s(), "variant": variant.Variant{}.Run(problem)} {

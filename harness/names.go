@@ -20,28 +20,28 @@ func parametersOf(c attention.Config) [4]diagnose.Parameter {
 			all[i] = diagnose.Parameter{Weight: name + ".weight", Bias: name + ".bias"}
 		}
 	}
-	switch c.Keys {
-	case attention.SeedKeys:
+	switch c.ParamLayout {
+	case attention.SeedLayout:
 		for i, name := range []string{"W_Q", "W_K", "W_V", "W_O"} {
 			all[i] = diagnose.Parameter{Weight: name}
 		}
-	case attention.LlamaKeys:
+	case attention.LlamaLayout:
 		separate([4]string{"q_proj", "k_proj", "v_proj", "o_proj"})
-	case attention.GPT2Keys:
+	case attention.GPT2Layout:
 		fused("c_attn.weight", "c_attn.bias", stacked)
 		all[3] = diagnose.Parameter{Weight: "c_proj.weight", Bias: "c_proj.bias"}
 		for i := range all {
 			all[i].InOut = true
 		}
-	case attention.NeoXKeys:
+	case attention.NeoXLayout:
 		fused("query_key_value.weight", "query_key_value.bias", grouped(c))
 		all[3] = diagnose.Parameter{Weight: "dense.weight", Bias: "dense.bias"}
-	case attention.FusedKeys:
+	case attention.FusedLayout:
 		fused("qkv_proj.weight", "qkv_proj.bias", stacked)
 		all[3] = diagnose.Parameter{Weight: "o_proj.weight", Bias: "o_proj.bias"}
 	default:
 		fused("in_proj_weight", "in_proj_bias", stacked)
-		if c.Keys == attention.TorchSeparateKeys || c.KDim != 0 && c.KDim != c.EmbedDim || c.VDim != 0 && c.VDim != c.EmbedDim {
+		if c.ParamLayout == attention.TorchSeparateLayout || c.KDim != 0 && c.KDim != c.EmbedDim || c.VDim != 0 && c.VDim != c.EmbedDim {
 			for i, name := range []string{"q_proj_weight", "k_proj_weight", "v_proj_weight"} {
 				all[i] = diagnose.Parameter{Weight: name, Bias: "in_proj_bias", BiasPart: all[i].BiasPart}
 			}

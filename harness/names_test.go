@@ -23,10 +23,10 @@ func TestParametersOf(t *testing.T) {
 		if c.Op != fixture.MultiHead {
 			continue
 		}
-		layouts[c.Layer.Keys] = true
+		layouts[c.Layer.ParamLayout] = true
 		for m, parameter := range parametersOf(c.Layer) {
 			if parameter.Part != "" {
-				require.Equal(t, diagnose.Map(m).String()+" part", parameter.Part)
+				require.Equal(t, diagnose.Projection(m).String()+" part", parameter.Part)
 			}
 			linear := oracle.FromCase(c).Layer.Linears()[m]
 			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {

@@ -11,9 +11,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/variant"
-	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // Options in all their combinations, also those that no committed case has, mean the same to three
@@ -33,7 +33,7 @@ func TestRandomCasesAgree(t *testing.T) {
 func requireAgreement(t *testing.T, name string, c *fixture.Case) {
 	t.Helper()
 	problem := oracle.FromCase(c)
-	own := expected(problem)
+	own := problem.Run().Expected()
 	truth := inOrder(c, own)
 	ran := builtIn.Run(t.Context(), c)
 	require.NoError(t, ran.Err, name)
@@ -61,7 +61,7 @@ func TestRandomCasesAreSeen(t *testing.T) {
 			c = r.Function()
 		}
 		problem := oracle.FromCase(c)
-		own := expected(problem)
+		own := problem.Run().Expected()
 		reference := diagnose.NewReference(problem, own)
 		require.NotEmpty(t, reference.Sight().Absent)
 		wrong := slices.Clone(own.Value)

@@ -11,8 +11,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/random"
 )
 
 // Mistakes that give one output on a case have one class there, that of the first; what is not seen
@@ -63,7 +63,7 @@ func TestWhyAMistakeIsHidden(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			problem := oracle.FromCase(tc.c)
 			why := map[string]string{}
-			for _, b := range diagnose.NewReference(problem, expected(problem)).Sight().Blind {
+			for _, b := range diagnose.NewReference(problem, problem.Run().Expected()).Sight().Blind {
 				why[b.Mistake.ID] = b.Why
 			}
 			require.Equal(t, tc.why, why[tc.mistake])

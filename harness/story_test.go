@@ -159,7 +159,7 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 	out.Inputs.Query, out.Inputs.Key, out.Inputs.Value = scale(c.Inputs.Query), scale(c.Inputs.Key), scale(c.Inputs.Value)
 	out.Unrounded = nil // what is larger is what was rounded
 	problem := oracle.FromCase(&out)
-	out.Truth = inOrder(&out, expected(problem)).Value
+	out.Truth = inOrder(&out, problem.Run().Expected()).Value
 	out.Output = c.Output.Clone()
 	for i, v := range out.Truth {
 		out.Output.Data[i] = float32(v)

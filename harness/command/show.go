@@ -121,7 +121,7 @@ func layerLines(l attention.Config, empty string) []string {
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
 		fmt.Sprintf("heads\t%s of width %d", heads, width),
 		"biases\t" + biases,
-		"parameters\t" + attention.Recognized{Keys: l.Keys, Prefix: l.Prefix}.String(),
+		"parameters\t" + attention.Recognized{Keys: l.ParamLayout, Prefix: l.Prefix}.String(),
 		"causal\t" + yesNo(!l.Bidirectional),
 		"scale\t" + scaleText(l.Scale),
 		"row without keys\tcontext of " + empty,
@@ -141,10 +141,10 @@ func layerLines(l attention.Config, empty string) []string {
 		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
 		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
 		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
-		{l.Order == attention.SequenceFirst, "order\t(T, B, D)"},
-		{l.Order == attention.Unbatched, "order\t(T, D), no batch"},
-		{l.Weights == attention.AveragedWeights, "weights\treturned, averaged over the heads"},
-		{l.Weights == attention.WeightsPerHead, "weights\treturned, of every head"},
+		{l.InputLayout == attention.SequenceFirst, "order\t(T, B, D)"},
+		{l.InputLayout == attention.Unbatched, "order\t(T, D), no batch"},
+		{l.NeedWeights == attention.AveragedWeights, "weights\treturned, averaged over the heads"},
+		{l.NeedWeights == attention.WeightsPerHead, "weights\treturned, of every head"},
 	} {
 		if option.on {
 			lines = append(lines, option.text)

@@ -16,7 +16,7 @@ import (
 
 // What parameterCases must show: every mistake of these families.
 var parameterFamilies = []catalogue.Family{
-	catalogue.Weights, catalogue.Biases, catalogue.Files, catalogue.Heads, catalogue.Norms, catalogue.Memory,
+	catalogue.Weights, catalogue.Biases, catalogue.Files, catalogue.Heads, catalogue.QKNorm, catalogue.CrossAttention,
 }
 
 // parameterCases are few that have between them all that the mistakes need: biases, norms, shared
@@ -88,7 +88,7 @@ func TestParameterMistakesChangeTheirCopyAlone(t *testing.T) {
 	shown := map[string]bool{}
 	for _, name := range parameterCases {
 		p := problemOf(t, name)
-		shared := p.Shared()
+		shared := p.Cached()
 		right := shared.Run().Value // from now on it keeps its queries, keys and values
 		for _, m := range parameterMistakes() {
 			clone := p.Clone()
@@ -98,12 +98,12 @@ func TestParameterMistakesChangeTheirCopyAlone(t *testing.T) {
 				continue
 			}
 			require.True(t, identical(made, madeOn(p.Clone(), m)), "%s on %s, made twice", m.ID, name)
-			require.True(t, identical(made, madeOn(shared.Later(), m)), "%s on %s, with what is known of the right one", m.ID, name)
+			require.True(t, identical(made, madeOn(shared.Fork(), m)), "%s on %s, with what is known of the right one", m.ID, name)
 			if m.Stage == catalogue.Context {
-				require.True(t, identical(made, madeOn(shared.AfterContext(), m)), "%s on %s, with the context of the right one", m.ID, name)
+				require.True(t, identical(made, madeOn(shared.ForkAfterContext(), m)), "%s on %s, with the context of the right one", m.ID, name)
 			}
 			require.True(t, identical(right, p.Run().Value), "%s on %s: the original is changed", m.ID, name)
-			require.True(t, identical(right, shared.Later().Run().Value), "%s on %s: the shared problem is changed", m.ID, name)
+			require.True(t, identical(right, shared.Fork().Run().Value), "%s on %s: the shared problem is changed", m.ID, name)
 			shown[m.ID] = shown[m.ID] || len(made) == len(right) && apart(made, right) > 1e-6
 		}
 	}

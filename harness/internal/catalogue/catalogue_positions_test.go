@@ -27,7 +27,7 @@ var positionsAlike = map[[2]string]string{
 }
 
 func positionMistakes() (all []catalogue.Mistake) {
-	families := []catalogue.Family{catalogue.RoPE, catalogue.Cache, catalogue.ALiBi, catalogue.Relative}
+	families := []catalogue.Family{catalogue.RoPE, catalogue.KVCache, catalogue.ALiBi, catalogue.RelativeBias}
 	for _, m := range catalogue.Mistakes {
 		if slices.Contains(families, m.Family) {
 			all = append(all, m)
@@ -42,7 +42,7 @@ func TestPositionMistakesChangeTheirCopyAlone(t *testing.T) {
 	shown := map[string]bool{}
 	for _, name := range positionCases {
 		p := problemOf(t, name)
-		shared := p.Shared()
+		shared := p.Cached()
 		right := shared.Run().Value
 		for _, m := range positionMistakes() {
 			clone := p.Clone()
@@ -52,12 +52,12 @@ func TestPositionMistakesChangeTheirCopyAlone(t *testing.T) {
 				continue
 			}
 			require.True(t, identical(made, madeOn(p.Clone(), m)), "%s on %s, made twice", m.ID, name)
-			require.True(t, identical(made, madeOn(shared.Later(), m)), "%s on %s, with what is known of the right one", m.ID, name)
+			require.True(t, identical(made, madeOn(shared.Fork(), m)), "%s on %s, with what is known of the right one", m.ID, name)
 			if m.Stage == catalogue.Context {
-				require.True(t, identical(made, madeOn(shared.AfterContext(), m)), "%s on %s, with the context of the right one", m.ID, name)
+				require.True(t, identical(made, madeOn(shared.ForkAfterContext(), m)), "%s on %s, with the context of the right one", m.ID, name)
 			}
 			require.True(t, identical(right, p.Run().Value), "%s on %s: the original is changed", m.ID, name)
-			require.True(t, identical(right, shared.Later().Run().Value), "%s on %s: the shared problem is changed", m.ID, name)
+			require.True(t, identical(right, shared.Fork().Run().Value), "%s on %s: the shared problem is changed", m.ID, name)
 			shown[m.ID] = shown[m.ID] || len(made) == len(right) && apart(made, right) > 1e-6
 		}
 	}
@@ -179,7 +179,7 @@ func TestRotationCountsFillerOrNot(t *testing.T) {
 		p := problemOf(t, name)
 		padded := 0
 		for b := range p.Query.Shape[0] {
-			alone := p.Only(b)
+			alone := p.Element(b)
 			if filler := slices.Index(alone.Padding.Data, false); filler > 0 {
 				padded++
 				counted := alone.Clone()

@@ -22,14 +22,14 @@ func TestMistakesInSomeRows(t *testing.T) {
 		c, err := fixture.Read(fixtures.FS, name)
 		require.NoError(t, err)
 		p := oracle.FromCase(c)
-		shared := p.Shared()
+		shared := p.Cached()
 		right := shared.Run()
 		width := right.Shape[len(right.Shape)-1]
 		rows := []int{len(right.Value)/width - 1, 1, len(right.Value) / width / 2}
 		for _, m := range catalogue.Mistakes {
-			makers := map[string]*oracle.Problem{"a clone": p.Clone(), "later": shared.Later()}
+			makers := map[string]*oracle.Problem{"a clone": p.Clone(), "later": shared.Fork()}
 			if m.Stage == catalogue.Context {
-				makers["after the context"] = shared.AfterContext()
+				makers["after the context"] = shared.ForkAfterContext()
 			}
 			whole := p.Clone()
 			if !m.Plant(whole, rand.New(rand.NewPCG(1, 2))) {
@@ -51,7 +51,7 @@ func TestMistakesInSomeRows(t *testing.T) {
 				}
 			}
 		}
-		require.Equal(t, bits(right), bits(shared.Later().Run()), "%s was changed", name)
+		require.Equal(t, bits(right), bits(shared.Fork().Run()), "%s was changed", name)
 	}
 }
 

@@ -90,10 +90,10 @@ func TestMistakesOfScores(t *testing.T) {
 		outputs[m.ID] = map[string]oracle.Field{}
 	}
 	for name, p := range all {
-		right, shared := p.Run(), p.Shared()
+		right, shared := p.Run(), p.Cached()
 		for _, m := range ofScores() {
 			out := made(m, p.Clone())
-			again, later := made(m, p.Clone()), made(m, shared.Later())
+			again, later := made(m, p.Clone()), made(m, shared.Fork())
 			require.Equal(t, out == nil, later == nil, "%s on %s", m.ID, name)
 			if out == nil {
 				untouched := p.Clone()

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -125,7 +126,7 @@ func fromTheEnd(_, length, b, t int) (fromB, fromT int) { return b, length - 1 -
 // the batch.
 func rows(p *oracle.Problem, from func(batch, length, b, t int) (fromB, fromT int)) bool {
 	for _, in := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
-		length, width := in.Shape[len(in.Shape)-2], last(in.Shape)
+		length, width := in.Shape[len(in.Shape)-2], num.Last(in.Shape)
 		batch := len(in.Value) / (length * width)
 		moved := make([]float64, len(in.Value))
 		for row := range batch * length {
@@ -272,7 +273,7 @@ func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
 // moved takes each row of a field from another, and leaves zero those that come from before the first.
 func moved(from func(batch, length, b, t int) (fromB, fromT int)) func(oracle.Field) oracle.Field {
 	return func(f oracle.Field) oracle.Field {
-		out, length, width := f.Like(), f.Shape[len(f.Shape)-2], last(f.Shape)
+		out, length, width := f.Like(), f.Shape[len(f.Shape)-2], num.Last(f.Shape)
 		batch := len(f.Value) / (length * width)
 		for row := range batch * length {
 			b, t := from(batch, length, row/length, row%length)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -212,9 +213,9 @@ func headsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
 
 // averagedOverHeads puts the mean over the heads, the last dimension but two, in the place of each.
 func averagedOverHeads(f oracle.Field) oracle.Field {
-	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*last(f.Shape)
+	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*num.Last(f.Shape)
 	batch := len(f.Value) / (heads * size)
-	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
+	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], num.Last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
 	out := f.Like()
 	for n := range batch * heads {
 		out.Take(n*size, mean, n/heads*size, size)

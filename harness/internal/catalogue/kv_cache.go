@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -13,7 +14,7 @@ var caches = []Mistake{
 		ID: "rope-offset-lost", Title: "the positions of new queries and keys counted from 0",
 		Explanation: "The rotation does not count on from the cache; cached keys have their own positions.",
 		Fix:         "Begin the positions of new queries and keys after the cache's last one.",
-		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04"},
+		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04"},
 		Evidence: "https://github.com/Blaizzy/mlx-vlm/issues/1983",
 		Plant:    turned(offsetLost, queryTurn, keyTurn),
 	},
@@ -21,7 +22,7 @@ var caches = []Mistake{
 		ID: "rope-offset-lost-for-queries", Title: "the positions of new queries counted from 0",
 		Explanation: "New keys are rotated by their positions after the cache, queries as if there were none.",
 		Fix:         "Begin the positions of queries, too, after the cache's last one.",
-		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04q"},
+		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04q"},
 		Evidence: "https://github.com/RobertCsordas/moeut/pull/6",
 		Plant:    turned(offsetLost, queryTurn),
 	},
@@ -29,7 +30,7 @@ var caches = []Mistake{
 		ID: "cache-rotated-twice", Title: "the cached keys rotated once more",
 		Explanation: "Keys are stored as they are rotated, and rotated again by their positions with the new ones.",
 		Fix:         "Rotate keys once: before they are stored, and then the new ones alone.",
-		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18"},
+		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18"},
 		Evidence: "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
 		Plant:    pastTurned(func(t *oracle.Turn) {}),
 	},
@@ -37,7 +38,7 @@ var caches = []Mistake{
 		ID: "cache-not-rotated", Title: "the cached keys not rotated",
 		Explanation: "Keys are stored before the rotation, which is applied to the new ones alone.",
 		Fix:         "Store keys as they are rotated, or rotate cached keys with the new ones.",
-		Family:      Cache, Kind: Missing, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18b"},
+		Family:      KVCache, Kind: Missing, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18b"},
 		Evidence: "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
 		Plant:    pastTurned(func(t *oracle.Turn) { t.Factor = -t.Factor }),
 	},
@@ -45,7 +46,7 @@ var caches = []Mistake{
 		ID: "cache-stale", Title: "another sequence's cache",
 		Explanation: "Cached keys and values are left from another sequence.",
 		Fix:         "Clear the cache between sequences, and look it up by all that its contents depend on.",
-		Family:      Cache, Kind: Altered, Stage: Projection, Needs: "a cache", Refs: []string{"H02"}, Random: true,
+		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "a cache", Refs: []string{"H02"}, Random: true,
 		Evidence: "https://github.com/local-inference-lab/vllm/issues/480",
 		Plant:    cacheStale,
 	},
@@ -53,7 +54,7 @@ var caches = []Mistake{
 		ID: "cache-overwritten", Title: "the new keys and values written over the first ones of the cache",
 		Explanation: "The place to write at does not count the cache: its first slots are lost, and the last ones stay zero.",
 		Fix:         "Write new keys and values behind the cached ones.",
-		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H03"},
+		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H03"},
 		Evidence: "https://github.com/EricLBuehler/mistral.rs/pull/300",
 		Plant:    slots(overwritten),
 	},
@@ -61,7 +62,7 @@ var caches = []Mistake{
 		ID: "cache-one-slot-late", Title: "the new keys and values written one slot late",
 		Explanation: "The slot after the cached ones stays zero, and the last new key and value are lost.",
 		Fix:         "Write the first new key and value at the slot whose number is that of the cached ones.",
-		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H04"},
+		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H04"},
 		Evidence: "https://github.com/tenstorrent/tt-metal/issues/54742",
 		Plant:    slots(oneLate),
 	},
@@ -69,28 +70,28 @@ var caches = []Mistake{
 		ID: "cache-without-new-keys", Title: "the new keys hidden",
 		Explanation: "Queries meet the cache before new keys and values are appended to it.",
 		Fix:         "Append new keys and values first, and attend then.",
-		Family:      Cache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H05"},
+		Family:      KVCache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H05"},
 		Plant: cached(func(past, key int) bool { return key < past }),
 	},
 	{
 		ID: "cache-ignored", Title: "the cached keys hidden",
 		Explanation: "Queries see the new keys alone.",
 		Fix:         "Put cached keys and values before the new ones.",
-		Family:      Cache, Kind: Missing, Stage: Score, Needs: "a cache", Refs: []string{"H01"},
+		Family:      KVCache, Kind: Missing, Stage: Score, Needs: "a cache", Refs: []string{"H01"},
 		Plant: cached(func(past, key int) bool { return key >= past }),
 	},
 	{
 		ID: "cache-of-first-batch-element", Title: "the cache of the first batch element for all",
 		Explanation: "Every batch element goes on from the cached keys and values of the first.",
 		Fix:         "Keep a cache for each batch element, (B, Hk, P, E), and reorder it with the batch.",
-		Family:      Cache, Kind: Layout, Stage: Projection, Needs: "a cache, and two batch elements or more", Refs: []string{"H07"},
+		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache, and two batch elements or more", Refs: []string{"H07"},
 		Plant: cacheOfFirstBatch,
 	},
 	{
 		ID: "cache-zero-slots-seen", Title: "two slots of zeros seen that nothing was written to",
 		Explanation: "The cache is longer than what it holds, and its empty slots take part: keys and values of zeros.",
 		Fix:         "Hide the slots that are not filled, or cut the cache to its length.",
-		Family:      Cache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H08"},
+		Family:      KVCache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H08"},
 		Evidence: "https://github.com/huggingface/transformers/pull/45940",
 		Plant:    zeroSlotsSeen,
 	},
@@ -134,7 +135,7 @@ func cacheStale(p *oracle.Problem, r *rand.Rand) bool {
 // drawnLike draws an array of the same shape and size of values.
 func drawnLike(a oracle.Array, r *rand.Rand) oracle.Array {
 	values := make([]float64, len(a.Value))
-	draw(values, rms(a.Value), r)
+	draw(values, num.RMS(a.Value), r)
 	return oracle.Array{Shape: a.Shape, Value: values}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -351,7 +352,7 @@ func paddingInverted(p *oracle.Problem, _ *rand.Rand) bool {
 
 // filler puts a mask in the place of the padding: (B, H, L, S) with dimensions of 1, true is ignored.
 func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) bool) {
-	batch, keys := p.Padding.Shape[0], last(p.Padding.Shape)
+	batch, keys := p.Padding.Shape[0], num.Last(p.Padding.Shape)
 	m := &attention.Mask{Shape: []int{batch, heads, queries, keys}, Data: make([]bool, batch*heads*queries*keys)}
 	for at := range m.Data {
 		row := at / keys
@@ -366,7 +367,7 @@ func paddingTiled(p *oracle.Problem, _ *rand.Rand) bool {
 	}
 	padding, heads := p.Padding, headCount(p)
 	filler(p, heads, 1, func(b, h, _, j int) bool {
-		return padding.Data[(b*heads+h)%padding.Shape[0]*last(padding.Shape)+j]
+		return padding.Data[(b*heads+h)%padding.Shape[0]*num.Last(padding.Shape)+j]
 	})
 	return true
 }
@@ -391,7 +392,7 @@ func onOneSide(padding *attention.Mask) (left, right bool) {
 	}
 	left, right = true, true
 	for at := 1; at < len(padding.Data); at++ {
-		if at%last(padding.Shape) > 0 && padding.Data[at] != padding.Data[at-1] {
+		if at%num.Last(padding.Shape) > 0 && padding.Data[at] != padding.Data[at-1] {
 			left, right = left && !padding.Data[at], right && padding.Data[at]
 		}
 	}
@@ -404,7 +405,7 @@ func paddingLonger(p *oracle.Problem, _ *rand.Rand) bool {
 	if left == right {
 		return false
 	}
-	was, keys := p.Padding.Data, last(p.Padding.Shape)
+	was, keys := p.Padding.Data, num.Last(p.Padding.Shape)
 	longer := slices.Clone(was)
 	for first := 0; first < len(was); first += keys {
 		row := was[first:][:keys]
@@ -426,8 +427,8 @@ func paddingOtherSide(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	other := slices.Clone(p.Padding.Data)
-	for first := 0; first < len(other); first += last(p.Padding.Shape) {
-		slices.Reverse(other[first:][:last(p.Padding.Shape)])
+	for first := 0; first < len(other); first += num.Last(p.Padding.Shape) {
+		slices.Reverse(other[first:][:num.Last(p.Padding.Shape)])
 	}
 	p.Padding = &attention.Mask{Shape: p.Padding.Shape, Data: other}
 	return true

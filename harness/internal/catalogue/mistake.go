@@ -40,20 +40,20 @@ type Family string
 
 // The families, in the order of the catalogue.
 const (
-	Weights  Family = "weights"
-	Biases   Family = "biases"
-	Files    Family = "files"
-	Heads    Family = "heads"
-	Masks    Family = "masks"
-	Scales   Family = "scales"
-	Softmax  Family = "softmax"
-	Scores   Family = "scores"
-	RoPE     Family = "rope"
-	Cache    Family = "kv cache"
-	ALiBi    Family = "alibi"
-	Relative Family = "relative bias"
-	Norms    Family = "qk norm"
-	Memory   Family = "cross attention"
+	Weights        Family = "weights"
+	Biases         Family = "biases"
+	Files          Family = "files"
+	Heads          Family = "heads"
+	Masks          Family = "masks"
+	Scales         Family = "scales"
+	Softmax        Family = "softmax"
+	Scores         Family = "scores"
+	RoPE           Family = "rope"
+	KVCache        Family = "kv cache"
+	ALiBi          Family = "alibi"
+	RelativeBias   Family = "relative bias"
+	QKNorm         Family = "qk norm"
+	CrossAttention Family = "cross attention"
 
 	Precision Family = "precision"
 )
@@ -80,7 +80,7 @@ const (
 type Stage int
 
 // The stages, in the order of the computation. What comes before a mistake's stage can be shared with
-// the right computation: see [oracle.Problem.Later] and [oracle.Problem.AfterContext].
+// the right computation: see [oracle.Problem.Fork] and [oracle.Problem.ForkAfterContext].
 const (
 	Projection Stage = iota // inputs, parameters, or what becomes of queries, keys and values before they meet
 	Score                   // scores, masks, softmax
@@ -95,6 +95,22 @@ var Mistakes = slices.Concat(
 // Replayable says whether the mistake gives one output, to rounding, so that a subject's can be held
 // against it.
 func (m Mistake) Replayable() bool { return !m.Random && m.Lower == nil }
+
+// Make returns a fork of p with the mistakes made one after the other, and reports whether each of
+// them has something to get wrong there. The fork takes from a cached p whatever comes before the
+// first mistake. Only random mistakes draw from r, which may be nil for others.
+func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem, bool) {
+	wrong := p.Fork()
+	if !slices.ContainsFunc(mistakes, func(m Mistake) bool { return m.Stage != Context }) {
+		wrong = p.ForkAfterContext()
+	}
+	for _, m := range mistakes {
+		if !m.Plant(wrong, r) {
+			return nil, false
+		}
+	}
+	return wrong, true
+}
 
 // ByID finds a mistake.
 func ByID(id string) (Mistake, bool) {

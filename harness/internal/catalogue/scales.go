@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -91,7 +92,7 @@ func rootOf(width int) float64 { return 1 / math.Sqrt(float64(width)) }
 
 // scaleOfModelPerHead is of a layer 1/sqrt(D/H), of a function 1/sqrt(Ev).
 func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
-	width := float64(last(p.Value.Shape))
+	width := float64(num.Last(p.Value.Shape))
 	if p.Layer != nil {
 		width = float64(modelWidth(p)) / float64(headCount(p))
 	}

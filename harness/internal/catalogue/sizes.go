@@ -1,8 +1,9 @@
 package catalogue
 
-import "github.com/difftest/difftest/harness/internal/oracle"
-
-func last(shape []int) int { return shape[len(shape)-1] }
+import (
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
 
 // queryCount is L.
 func queryCount(p *oracle.Problem) int { return p.Query.Shape[len(p.Query.Shape)-2] }
@@ -41,13 +42,13 @@ func headWidth(p *oracle.Problem) int {
 	if p.Layer != nil {
 		return p.Layer.Query.Out / p.Layer.Heads
 	}
-	return last(p.Query.Shape)
+	return num.Last(p.Query.Shape)
 }
 
 // modelWidth is D; a function has what its heads are together.
 func modelWidth(p *oracle.Problem) int {
 	if p.Layer != nil {
-		return last(p.Query.Shape)
+		return num.Last(p.Query.Shape)
 	}
 	return headCount(p) * headWidth(p)
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -239,7 +240,7 @@ func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
 }
 
 func ownScale(p *oracle.Problem, r *rand.Rand) bool {
-	return eachParameter(p, func(values []float64) { draw(values, rms(values), r) })
+	return eachParameter(p, func(values []float64) { draw(values, num.RMS(values), r) })
 }
 
 func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
@@ -284,14 +285,14 @@ func weightOf(which part, other func(l *oracle.Layer, m oracle.Linear, r *rand.R
 
 func redrawn(_ *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
 	weight := make([]float64, len(m.Weight))
-	draw(weight, rms(m.Weight), r)
+	draw(weight, num.RMS(m.Weight), r)
 	return weight
 }
 
 // lastHeadRedrawn draws the rows of the last head, of (heads*E, In).
 func lastHeadRedrawn(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
 	weight := slices.Clone(m.Weight)
-	draw(weight[(m.Out-width(l))*m.In:], rms(m.Weight), r)
+	draw(weight[(m.Out-width(l))*m.In:], num.RMS(m.Weight), r)
 	return weight
 }
 
@@ -463,15 +464,4 @@ func draw(values []float64, scale float64, r *rand.Rand) {
 	for i := range values {
 		values[i] = scale * r.NormFloat64()
 	}
-}
-
-func rms(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sum := 0.0
-	for _, v := range values {
-		sum += v * v
-	}
-	return math.Sqrt(sum / float64(len(values)))
 }

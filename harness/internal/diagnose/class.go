@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -93,7 +94,7 @@ func nonFinite(e *evidence) *finding {
 		return nil
 	}
 	f := found(NonFinite, "%d of %d elements are NaN or infinite where the case expects a number, or the reverse", e.c.NonFinite, e.c.Elements)
-	elsewhere, width := 0, last(e.c.WantShape)
+	elsewhere, width := 0, num.Last(e.c.WantShape)
 	for i, z := range e.c.Z {
 		if math.IsInf(z, 1) && e.visible[i/width] > 0 {
 			elsewhere++
@@ -108,7 +109,7 @@ func nonFinite(e *evidence) *finding {
 // dead: an output that is one number, or one row over and over, where the truth is not. Zero
 // parameters give zeros, and so does an output that was never written: neither is named.
 func dead(e *evidence) *finding {
-	width := last(e.c.WantShape)
+	width := num.Last(e.c.WantShape)
 	switch {
 	case math.IsInf(e.got[0], 0):
 		return nil
@@ -235,7 +236,7 @@ func rounding(e *evidence) *finding {
 			e.cut = "the noise of fewer bits, and no two mistakes at once"
 			return nil
 		}
-		low := expected(f)
+		low := f.Expected()
 		low.Value = e.part.truth.Value
 		if c := compare.Outputs(low.Shape, e.part.got, low); c.OK() && c.RMSZ >= least {
 			return found(Rounding, "errors in every row and feature, without direction, of the size that %s gives, or parameters slightly off (rel %.3g; %.2g times the noise of that precision)",
@@ -294,7 +295,7 @@ func reordered(e *evidence) *finding {
 
 // unwritten: the wrong rows hold no result of their own.
 func unwritten(e *evidence) *finding {
-	width := last(e.c.WantShape)
+	width := num.Last(e.c.WantShape)
 	for row, wrong := range wrongRows(e.c) {
 		if wrong && !constant(e.got[row*width:][:width], 1) && !e.copied(row) {
 			return nil
@@ -328,7 +329,11 @@ func (e *evidence) touches(m catalogue.Mistake) bool {
 	if !e.part.partial() {
 		return true
 	}
-	f, err := planted(e.problem, nil, m).Rows(e.ctx, nil, oracle.ValuesAlone)
+	wrong, ok := catalogue.Make(e.problem, nil, m)
+	if !ok {
+		return false
+	}
+	f, err := wrong.Rows(e.ctx, nil, oracle.ValuesAlone)
 	return err == nil && slices.Equal(wrongRows(e.c), wrongRows(compare.Outputs(f.Shape, f.Value, e.truth)))
 }
 

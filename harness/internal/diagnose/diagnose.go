@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -70,10 +71,10 @@ type Reference struct {
 }
 
 // NewReference is that of a problem whose right result is the truth. Where the problem is
-// [oracle.Problem.Shared], and the truth its own, less is computed twice. Nobody may write to its arrays
+// [oracle.Problem.Cached], and the truth its own, less is computed twice. Nobody may write to its arrays
 // from then on.
 func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
-	p = p.Shared()
+	p = p.Cached()
 	return &Reference{
 		problem: p, truth: truth, known: catalogue.Mistakes, trace: sync.OnceValue(p.Trace), sample: newSample(p, truth),
 		made: &made{mistakes: catalogue.Mistakes, replays: make([]*replay, len(catalogue.Mistakes)), turn: make(chan struct{}, 1)},
@@ -141,7 +142,7 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 	if c.SameShape() {
 		shape := slices.Concat([]int{1, 1}, truth.Shape)[min(2, len(truth.Shape)):] // a vector is one row, a number one of one
 		e.c.GotShape, e.c.WantShape = shape, shape
-		e.visible = slices.Repeat([]int{1}, len(truth.Value)/max(1, last(shape)))
+		e.visible = slices.Repeat([]int{1}, len(truth.Value)/max(1, num.Last(shape)))
 	}
 	if c.SameShape() && len(truth.Shape) > 1 {
 		e.structure = structure(c, e.visible)
@@ -169,5 +170,3 @@ func (e *evidence) conclude(checklist []func(*evidence) *finding) Diagnosis {
 	}
 	return d
 }
-
-func last(shape []int) int { return shape[len(shape)-1] }

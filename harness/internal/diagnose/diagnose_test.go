@@ -39,14 +39,9 @@ func problem() *oracle.Problem {
 
 func past(query, key int) bool { return key <= query }
 
-func expected(p *oracle.Problem) compare.Expected {
-	f := p.Run()
-	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
-}
-
 // diagnosed changes the right output and diagnoses it.
 func diagnosed(p *oracle.Problem, change func(y []float64)) diagnose.Diagnosis {
-	truth := expected(p)
+	truth := p.Run().Expected()
 	got := append([]float64{}, truth.Value...)
 	change(got)
 	return diagnose.NewReference(p, truth).Diagnose(context.Background(), got, compare.Outputs(truth.Shape, got, truth))
@@ -131,7 +126,7 @@ func TestClasses(t *testing.T) {
 
 func TestOtherShape(t *testing.T) {
 	p := problem()
-	truth := expected(p)
+	truth := p.Run().Expected()
 	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
 	d := diagnose.NewReference(p, truth).Diagnose(t.Context(), truth.Value, c)
 	require.Equal(t, diagnose.Unclear, d.Class)
@@ -143,7 +138,7 @@ func TestOtherShape(t *testing.T) {
 // Each mistake is found again from its own output, together with the mistakes that give the same.
 func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 	p := problem()
-	truth := expected(p)
+	truth := p.Run().Expected()
 	seen := diagnose.NewReference(p, truth).Sight().Seen
 	named := 0
 	for _, m := range seen {
@@ -171,7 +166,7 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 // The expected output times a number, or plus the same in every row, is called that and nothing else.
 func TestGainAndShift(t *testing.T) {
 	p := problem()
-	width := expected(p).Shape[2]
+	width := p.Run().Expected().Shape[2]
 	for _, tc := range []struct {
 		name   string
 		change func(y []float64)
@@ -209,7 +204,7 @@ func TestPairs(t *testing.T) {
 	p := problem()
 	wrong := p.Clone()
 	wrong.Causal, wrong.Padding, wrong.Scale = nil, nil, p.Scale
-	truth, got := expected(p), wrong.Run().Value
+	truth, got := p.Run().Expected(), wrong.Run().Value
 	d := diagnose.NewReference(p, truth).Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
 	require.Len(t, d.Matches, 1)
 	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
@@ -222,7 +217,7 @@ func TestPairs(t *testing.T) {
 // explains the output.
 func TestTooMuchNoise(t *testing.T) {
 	p := problem()
-	truth := expected(p)
+	truth := p.Run().Expected()
 	got := append([]float64{}, truth.Value...)
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * float64(1-2*(i%2))
@@ -257,7 +252,7 @@ func TestMistakesHaveDistinctNames(t *testing.T) {
 func TestSightSortsTheMistakes(t *testing.T) {
 	p := problem()
 	p.Padding = attention.NewMask(2, 3) // nothing is padded
-	sight := diagnose.NewReference(p, expected(p)).Sight()
+	sight := diagnose.NewReference(p, p.Run().Expected()).Sight()
 	ids := func(list []catalogue.Mistake) (words []string) {
 		for _, m := range list {
 			words = append(words, m.ID)
@@ -287,7 +282,7 @@ func TestSightSaysWhyAndWhatIsAlike(t *testing.T) {
 	p.Padding = nil
 	p.Past = &oracle.Past{Key: oracle.Array{Shape: []int{2, 2, 1, 2}, Value: p.Query.Value[:8]}, Value: oracle.Array{Shape: []int{2, 2, 1, 2}, Value: p.Query.Value[:8]}}
 	p.Offset = 1
-	sight := diagnose.NewReference(p, expected(p)).Sight()
+	sight := diagnose.NewReference(p, p.Run().Expected()).Sight()
 	why := map[string]string{}
 	for _, b := range sight.Blind {
 		why[b.Mistake.ID] = b.Why

@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -96,7 +97,7 @@ func (f *fitter) wild(out fit) string {
 	const larger, noisier = 64, 16
 	for _, m := range out.free.maps {
 		right, other := f.p.Layer.Linears()[m], out.problem.Layer.Linears()[m]
-		if ratio := rms(other.Weight) / rms(right.Weight); ratio > larger {
+		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
 		}
 	}
@@ -129,7 +130,7 @@ func (f *fitter) solve(out *fit, b blocks, p *oracle.Problem, share float64) {
 	const steps = 5
 	for n := range steps + 1 {
 		x := newTangent(p, out.free)
-		c := compare.Outputs(f.shape, f.got, expected(x.t.Output))
+		c := compare.Outputs(f.shape, f.got, x.t.Output.Expected())
 		if n > 0 && !(c.Rel <= out.Residual) && !c.OK() {
 			return
 		}
@@ -172,7 +173,7 @@ func (x *tangent) moved(step []float64) *oracle.Problem {
 		l := p.Layer.Linears()[m]
 		for o := range l.Out {
 			row := parts[m][o*(l.In+1):][:l.In+1]
-			axpy(1, row[:l.In], l.Weight[o*l.In:])
+			num.AddScaled(1, row[:l.In], l.Weight[o*l.In:])
 			if l.Bias != nil {
 				l.Bias[o] += row[l.In]
 			}
@@ -207,16 +208,16 @@ func (f *fitter) mixture(x *tangent, found recovered) compare.Comparison {
 	x.eachRow(func(n, i int) {
 		for j := range t.Keys {
 			if at := (n*t.Queries+i)*t.Keys + j; found.sigma[at] > 0 {
-				axpy(found.weights[at]-t.Weights[at], t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:][:t.ValueWidth], context[(n*t.Queries+i)*t.ValueWidth:])
+				num.AddScaled(found.weights[at]-t.Weights[at], t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:][:t.ValueWidth], context[(n*t.Queries+i)*t.ValueWidth:])
 			}
 		}
 	})
 	w, merged := f.p.Layer.Output, x.merged(context)
-	want := expected(t.Output)
+	want := t.Output.Expected()
 	want.Value = make([]float64, len(f.got))
 	for at := range want.Value {
 		o := at % w.Out
-		want.Value[at] = dot(w.Weight[o*w.In:][:w.In], merged[at/w.Out*w.In:])
+		want.Value[at] = num.Dot(w.Weight[o*w.In:][:w.In], merged[at/w.Out*w.In:])
 		if w.Bias != nil {
 			want.Value[at] += w.Bias[o]
 		}

@@ -15,26 +15,27 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/variant"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // redrawings are what may be drawn anew of a map: all of it, the part of its last head, its bias.
 var redrawings = []string{"weight", "head", "bias"}
 
 // redraw draws a part of a map anew, of the same size, in float32. It says false where there is none.
-func redraw(p *oracle.Problem, m Map, part string) bool {
+func redraw(p *oracle.Problem, m Projection, part string) bool {
 	l := p.Layer
 	linear, heads := l.Linears()[m], headsOf(l, m)
 	if part == "bias" && linear.Bias == nil || part == "head" && heads == 1 {
 		return false
 	}
-	free := freedom{maps: []Map{m}, bias: part == "bias"}
+	free := freedom{maps: []Projection{m}, bias: part == "bias"}
 	if part == "head" {
 		free.heads = []int{heads - 1}
 	}
 	r := rand.New(rand.NewPCG(11, uint64(m)))
-	weight, bias := rms(linear.Weight), rms(linear.Bias)
+	weight, bias := num.RMS(linear.Weight), num.RMS(linear.Bias)
 	for o := range linear.Out {
 		for i := range linear.In {
 			if free.frees(l, m, o, i) {
@@ -69,7 +70,7 @@ func layers(t *testing.T) map[string]*oracle.Problem {
 
 // localised asks for the parameters of an output that is not right; seen is false where it is within the noise.
 func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localisation, seen bool) {
-	truth := expected(p.Run())
+	truth := p.Run().Expected()
 	c := compare.Outputs(truth.Shape, got, truth)
 	if c.OK() || c.NonFinite > 0 {
 		return at, false
@@ -78,7 +79,7 @@ func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localis
 }
 
 // said lists the maps that a localisation speaks of.
-func (at localisation) said() []Map {
+func (at localisation) said() []Projection {
 	list := slices.Clone(at.also)
 	for _, x := range at.holding {
 		list = append(list, x.free.maps...)
@@ -128,7 +129,7 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 var some = []string{"decoder/gemma", "decoder/qwen-biases", "decoder/cache", "layouts/gpt", "mha/bias-kv-zero-attn-left-padding", "mha/causal", "mha/kdim", "samples/forward-batch-packed-mask"}
 
 // redrawnVerdict is what is said of a part of a map that was drawn anew.
-func redrawnVerdict(t *testing.T, p *oracle.Problem, trace oracle.Trace, m Map, part string) string {
+func redrawnVerdict(t *testing.T, p *oracle.Problem, trace oracle.Trace, m Projection, part string) string {
 	wrong := p.Clone()
 	if !redraw(wrong, m, part) {
 		return "absent"
@@ -141,7 +142,7 @@ func redrawnVerdict(t *testing.T, p *oracle.Problem, trace oracle.Trace, m Map, 
 	case len(at.holding) == 0 && at.within == nil:
 		return "refused"
 	case len(at.holding) == 0:
-		last := freedom{maps: []Map{m}, heads: []int{headsOf(p.Layer, m) - 1}}.queryHeads(p.Layer)
+		last := freedom{maps: []Projection{m}, heads: []int{headsOf(p.Layer, m) - 1}}.queryHeads(p.Layer)
 		if part == "head" && slices.Equal(at.within, last) && m != OutputMap {
 			return "head"
 		}
@@ -232,7 +233,7 @@ func TestEveryMapIsFoundWhereRowsSuffice(t *testing.T) {
 					require.True(t, redraw(wrong, m, "weight"))
 					at, seen := localised(p, p.Trace(), variant.Variant{Dot: variant.Pairwise}.Run(wrong))
 					require.True(t, seen)
-					require.Equal(t, []Map{m}, at.said(), "%s: %+v", m, at.tried)
+					require.Equal(t, []Projection{m}, at.said(), "%s: %+v", m, at.tried)
 					if p.Softcap == 0 { // with one the search may miss a parameter, and excludes none
 						require.Empty(t, at.untested, m)
 					}
@@ -251,7 +252,7 @@ func TestValueAndOutputTogether(t *testing.T) {
 	redraw(wrong, ValueMap, "weight")
 	redraw(wrong, OutputMap, "weight")
 	at, _ := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
-	require.Equal(t, []Map{ValueMap, OutputMap}, at.said(), "%+v", at.tried)
+	require.Equal(t, []Projection{ValueMap, OutputMap}, at.said(), "%+v", at.tried)
 	require.Len(t, at.holding, 1)
 }
 
@@ -259,7 +260,7 @@ func TestValueAndOutputTogether(t *testing.T) {
 func TestThreeMapsAreNotLocalised(t *testing.T) {
 	p := surplusLayer(2)
 	wrong := p.Clone()
-	for _, m := range []Map{QueryMap, ValueMap, OutputMap} {
+	for _, m := range []Projection{QueryMap, ValueMap, OutputMap} {
 		redraw(wrong, m, "weight")
 	}
 	at, _ := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
@@ -269,12 +270,12 @@ func TestThreeMapsAreNotLocalised(t *testing.T) {
 
 // With fewer rows than unknowns least squares explains everything, also what another map gives: it is refused, with the figures.
 func TestTooFewRowsAreRefused(t *testing.T) {
-	p := surplusLayer(2).Only(0)
+	p := surplusLayer(2).Element(0)
 	wrong := p.Clone()
 	redraw(wrong, QueryMap, "weight")
-	truth := expected(p.Run())
+	truth := p.Run().Expected()
 	f := newFitter(p, p.Trace(), truth.Shape, variant.Variant{}.Run(wrong), names)
-	free := freedom{maps: []Map{OutputMap}}
+	free := freedom{maps: []Projection{OutputMap}}
 	x := newTangent(p, free)
 	vacuous := fit{Fit: Fit{Residual: math.Inf(1), free: free}}
 	f.solve(&vacuous, x.blocks(), p, 1)
@@ -283,10 +284,10 @@ func TestTooFewRowsAreRefused(t *testing.T) {
 	refused := f.try(free)
 	require.False(t, refused.Explains())
 	require.Equal(t, "4 rows that see a key and differ, and 13 unknowns of rank 4: at least 7 are needed", refused.Refused)
-	require.Contains(t, f.try(freedom{maps: []Map{ValueMap}}).Refused, "4 different mixtures of values in head 0, and 11 unknowns of rank 4")
-	require.Contains(t, f.try(freedom{maps: []Map{QueryMap}}).Refused, "12 differences of scores in head 0, and 84 unknowns")
-	require.Contains(t, f.try(freedom{maps: []Map{KeyMap}}).Refused, "12 differences of scores in head 0, and 72 unknowns")
-	require.Contains(t, f.try(freedom{maps: []Map{ValueMap, OutputMap}}).Refused, "4 rows that see a key and differ, and 21 unknowns")
+	require.Contains(t, f.try(freedom{maps: []Projection{ValueMap}}).Refused, "4 different mixtures of values in head 0, and 11 unknowns of rank 4")
+	require.Contains(t, f.try(freedom{maps: []Projection{QueryMap}}).Refused, "12 differences of scores in head 0, and 84 unknowns")
+	require.Contains(t, f.try(freedom{maps: []Projection{KeyMap}}).Refused, "12 differences of scores in head 0, and 72 unknowns")
+	require.Contains(t, f.try(freedom{maps: []Projection{ValueMap, OutputMap}}).Refused, "4 rows that see a key and differ, and 21 unknowns")
 }
 
 // Rows that are alike count once: many batch elements of one input are no surplus.
@@ -332,11 +333,11 @@ func TestTangent(t *testing.T) {
 		p := surplusLayer(1)
 		tc.change(p)
 		r := rand.New(rand.NewPCG(8, 8))
-		x := newTangent(p, freedom{maps: []Map{QueryMap, KeyMap, ValueMap, OutputMap}})
+		x := newTangent(p, freedom{maps: []Projection{QueryMap, KeyMap, ValueMap, OutputMap}})
 		step, out := drawnArray(r, len(x.mask)).Value, drawnArray(r, len(x.t.Output.Value)).Value
 		x.restrict(step)
 		forward, backward := x.forward(step), x.backward(out)
-		require.LessOrEqual(t, math.Abs(dot(forward, out)-dot(step, backward)), 1e-9*math.Sqrt(dot(forward, forward)*dot(out, out)), tc.name)
+		require.LessOrEqual(t, math.Abs(num.Dot(forward, out)-num.Dot(step, backward)), 1e-9*math.Sqrt(num.Dot(forward, forward)*num.Dot(out, out)), tc.name)
 
 		const small = 1e-6
 		for i := range step {
@@ -378,7 +379,7 @@ func TestLargeCasesAreRefused(t *testing.T) {
 	}
 	x := &tangent{p: &oracle.Problem{Layer: l}, weight: make([]float64, 2048)}
 	for m := QueryMap; m <= OutputMap; m++ {
-		_, reason := x.surplus(freedom{maps: []Map{m}})
+		_, reason := x.surplus(freedom{maps: []Projection{m}})
 		require.Contains(t, reason, "the case is too large", m)
 	}
 	large := &oracle.Problem{Query: oracle.Array{Shape: []int{2, 1024, 768}}, Key: oracle.Array{Shape: []int{2, 1024, 768}}, Layer: l}

@@ -19,13 +19,13 @@ type Parameter struct {
 
 // freedom is what a fit may change: the rest is right.
 type freedom struct {
-	maps  []Map
+	maps  []Projection
 	heads []int // those of key and value for their maps; nil: all
 	bias  bool  // the bias alone
 }
 
 // headsOf is how many heads a map serves.
-func headsOf(l *oracle.Layer, m Map) int {
+func headsOf(l *oracle.Layer, m Projection) int {
 	if m == KeyMap || m == ValueMap {
 		return l.KVHeads
 	}
@@ -33,7 +33,7 @@ func headsOf(l *oracle.Layer, m Map) int {
 }
 
 // frees says whether element i of row o of a map is free; element In is the bias.
-func (f freedom) frees(l *oracle.Layer, m Map, o, i int) bool {
+func (f freedom) frees(l *oracle.Layer, m Projection, o, i int) bool {
 	linear := l.Linears()[m]
 	switch {
 	case i == linear.In && linear.Bias == nil, i < linear.In && f.bias:
@@ -57,7 +57,7 @@ func (f freedom) queryHeads(l *oracle.Layer) []int {
 }
 
 // is says that a fit freed this map alone.
-func (f freedom) is(m Map) bool { return len(f.maps) == 1 && f.maps[0] == m }
+func (f freedom) is(m Projection) bool { return len(f.maps) == 1 && f.maps[0] == m }
 
 // names are the tensors of the state dict that are free.
 func (f freedom) names(l *oracle.Layer, of [4]Parameter) []string {
@@ -86,7 +86,7 @@ func (f freedom) text(l *oracle.Layer, of [4]Parameter) string {
 	switch {
 	case f.bias:
 		what = "bias"
-	case f.heads == nil && slices.ContainsFunc(f.maps, func(m Map) bool { return l.Linears()[m].Bias != nil }):
+	case f.heads == nil && slices.ContainsFunc(f.maps, func(m Projection) bool { return l.Linears()[m].Bias != nil }):
 		what = "weight and bias"
 	}
 	text := "the " + strings.Join(maps, " and ") + " " + what

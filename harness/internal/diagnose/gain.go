@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // gainOrShift: the output is the expected one times a number, or plus the same in every row, to rounding. No
@@ -13,13 +14,13 @@ func gainOrShift(e *evidence) *finding {
 	if e.c.NonFinite > 0 || e.c.Elements < least {
 		return nil
 	}
-	width := last(e.truth.Shape)
+	width := num.Last(e.truth.Shape)
 	if g := e.gain(); e.isTruth(g, make([]float64, width)) {
 		return found(Unclear, "the output is the expected one times %.7g in every element: look for a scale of the values or of the result", g)
 	}
 	shift := e.shift()
 	if rows := len(e.got) / width; rows >= least && e.isTruth(1, shift) {
-		return found(Unclear, "the output is the expected one plus the same %d numbers in every row, of a root mean square of %.3g: look for a bias of the output that is left out, added twice, or another", width, rms(shift))
+		return found(Unclear, "the output is the expected one plus the same %d numbers in every row, of a root mean square of %.3g: look for a bias of the output that is left out, added twice, or another", width, num.RMS(shift))
 	}
 	return nil
 }
@@ -47,7 +48,7 @@ func (e *evidence) gain() float64 {
 
 // shift is the mean over all rows of what the output has more than the truth.
 func (e *evidence) shift() []float64 {
-	width := last(e.truth.Shape)
+	width := num.Last(e.truth.Shape)
 	mean, rows := make([]float64, width), float64(len(e.got)/width)
 	for i, w := range e.truth.Value {
 		if d := e.got[i] - w; !math.IsNaN(d) {

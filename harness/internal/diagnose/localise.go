@@ -11,21 +11,22 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // localisation is what least squares says of an output.
 type localisation struct {
 	tried    []fit
-	holding  []fit   // explanations, one for each map that may be another, the narrowest
-	also     []Map   // maps that could not be asked, and that these fits would be taken for
-	untested []fit   // that could not be asked, and would not be taken for these
-	within   []int   // heads that alone are wrong, where no fit says why; nil: not known
-	apart    float64 // residual of the nearest map that does not explain it; infinite where none was asked
+	holding  []fit        // explanations, one for each map that may be another, the narrowest
+	also     []Projection // maps that could not be asked, and that these fits would be taken for
+	untested []fit        // that could not be asked, and would not be taken for these
+	within   []int        // heads that alone are wrong, where no fit says why; nil: not known
+	apart    float64      // residual of the nearest map that does not explain it; infinite where none was asked
 }
 
 // maps in the order in which they are asked: cheap ones first.
-var order = []Map{OutputMap, ValueMap, QueryMap, KeyMap}
+var order = []Projection{OutputMap, ValueMap, QueryMap, KeyMap}
 
 // localise asks which parameters of a layer could give the output. rel is how far it is from the right one.
 func (f *fitter) localise(rel float64) localisation {
@@ -63,10 +64,10 @@ func (f *fitter) localise(rel float64) localisation {
 // there are no such heads or several.
 func (f *fitter) alone() []int {
 	l := f.p.Layer
-	for _, m := range []Map{QueryMap, ValueMap} {
+	for _, m := range []Projection{QueryMap, ValueMap} {
 		var found [][]int
 		for _, h := range f.candidates(m) {
-			found = append(found, freedom{maps: []Map{m}, heads: []int{h}}.queryHeads(l))
+			found = append(found, freedom{maps: []Projection{m}, heads: []int{h}}.queryHeads(l))
 		}
 		if len(found) == 1 && headsOf(l, m) > 1 {
 			return found[0]
@@ -90,7 +91,7 @@ func (at *localisation) describe(l *oracle.Layer) {
 				a, b = append(a, w), append(b, other.Weight[n])
 			}
 		}
-		at.holding[i].Detail = fmt.Sprintf("the weight found is %.3g times as large as the right one, and has a cosine of %.3f with it", rms(b)/rms(a), dot(a, b)/math.Sqrt(dot(a, a)*dot(b, b)))
+		at.holding[i].Detail = fmt.Sprintf("the weight found is %.3g times as large as the right one, and has a cosine of %.3f with it", num.RMS(b)/num.RMS(a), num.Dot(a, b)/math.Sqrt(num.Dot(a, a)*num.Dot(b, b)))
 		at.mark(x, func(f *Fit) { f.Detail = at.holding[i].Detail })
 	}
 }
@@ -106,17 +107,17 @@ func (at *localisation) mark(x fit, change func(*Fit)) {
 
 // ask tries a map's bias, then all of it, then single heads of it, and stops at the first that explains the output. What
 // holds for all of it is tried on the heads that differ most.
-func (f *fitter) ask(m Map) []fit {
+func (f *fitter) ask(m Projection) []fit {
 	l := f.p.Layer
 	var tried []fit
 	if l.Linears()[m].Bias != nil {
-		if bias := f.try(freedom{maps: []Map{m}, bias: true}); bias.Explains() {
+		if bias := f.try(freedom{maps: []Projection{m}, bias: true}); bias.Explains() {
 			return []fit{bias}
 		} else {
 			tried = append(tried, bias)
 		}
 	}
-	whole := f.try(freedom{maps: []Map{m}})
+	whole := f.try(freedom{maps: []Projection{m}})
 	if whole.Explains() {
 		return append(f.narrowed(whole), slices.Concat([]fit{whole}, tried)...)
 	}
@@ -125,7 +126,7 @@ func (f *fitter) ask(m Map) []fit {
 		return tried
 	}
 	for _, h := range f.candidates(m) {
-		if one := f.try(freedom{maps: []Map{m}, heads: []int{h}}); one.Explains() {
+		if one := f.try(freedom{maps: []Projection{m}, heads: []int{h}}); one.Explains() {
 			return append([]fit{one}, tried...)
 		}
 	}
@@ -162,14 +163,14 @@ func (f *fitter) narrowed(whole fit) []fit {
 
 // candidates are heads that alone may differ: of the output weight all of them, of others those whose part of the
 // output weight leads wherever the output is wrong.
-func (f *fitter) candidates(m Map) []int {
+func (f *fitter) candidates(m Projection) []int {
 	l := f.p.Layer
 	heads := upTo(headsOf(l, m))
 	if m == OutputMap {
 		return heads
 	}
 	return slices.DeleteFunc(heads, func(h int) bool {
-		return !f.within(freedom{maps: []Map{m}, heads: []int{h}}.queryHeads(l))
+		return !f.within(freedom{maps: []Projection{m}, heads: []int{h}}.queryHeads(l))
 	})
 }
 
@@ -202,7 +203,7 @@ func (f *fitter) within(heads []int) bool {
 
 // together asks for value and output at once.
 func (f *fitter) together(at *localisation) {
-	both := f.try(freedom{maps: []Map{ValueMap, OutputMap}})
+	both := f.try(freedom{maps: []Projection{ValueMap, OutputMap}})
 	at.tried = append(at.tried, both)
 	if both.Explains() {
 		at.holding = append(at.holding, both)
@@ -255,11 +256,11 @@ func cmpFloat(a, b float64) int {
 }
 
 // takenFor says whether another map, drawn anew, gives an output that a fit explains.
-func (f *fitter) takenFor(free freedom, m Map) bool {
-	other := freedom{maps: []Map{m}, bias: free.bias && f.p.Layer.Linears()[m].Bias != nil}
+func (f *fitter) takenFor(free freedom, m Projection) bool {
+	other := freedom{maps: []Projection{m}, bias: free.bias && f.p.Layer.Linears()[m].Bias != nil}
 	if free.heads != nil {
 		for h := range headsOf(f.p.Layer, m) {
-			served := freedom{maps: []Map{m}, heads: []int{h}}.queryHeads(f.p.Layer)
+			served := freedom{maps: []Projection{m}, heads: []int{h}}.queryHeads(f.p.Layer)
 			if slices.Contains(free.queryHeads(f.p.Layer), served[0]) {
 				other.heads = append(other.heads, h)
 			}
@@ -267,7 +268,7 @@ func (f *fitter) takenFor(free freedom, m Map) bool {
 	}
 	drawn := *f
 	drawn.got = redrawn(f.p, other).Run().Value
-	if compare.Outputs(f.shape, drawn.got, expected(f.trace.Output)).OK() {
+	if compare.Outputs(f.shape, drawn.got, f.trace.Output.Expected()).OK() {
 		return false // and this map does nothing here
 	}
 	return drawn.try(free).Explains()
@@ -279,7 +280,7 @@ func redrawn(p *oracle.Problem, free freedom) *oracle.Problem {
 	for _, m := range free.maps {
 		r := rand.New(rand.NewPCG(7, uint64(m)))
 		l := q.Layer.Linears()[m]
-		weight, bias := rms(l.Weight), rms(l.Bias)
+		weight, bias := num.RMS(l.Weight), num.RMS(l.Bias)
 		for o := range l.Out {
 			for i := range l.In + 1 {
 				switch {
@@ -300,7 +301,7 @@ func (at localisation) headText(names [4]Parameter, l *oracle.Layer) string {
 	if at.within == nil {
 		return ""
 	}
-	place := freedom{maps: []Map{OutputMap}, heads: at.within}.place(l, names) + names[OutputMap].Weight
+	place := freedom{maps: []Projection{OutputMap}, heads: at.within}.place(l, names) + names[OutputMap].Weight
 	return fmt.Sprintf("all that is wrong lies in what head %s gives: only where %s lead; the other heads and the output weight are right", Ranges(at.within), place)
 }
 
@@ -340,7 +341,7 @@ func (at localisation) finding() *finding {
 	return out
 }
 
-func (at localisation) refusal(m Map) string {
+func (at localisation) refusal(m Projection) string {
 	for _, x := range at.tried {
 		if x.free.is(m) && x.Refused != "" && !x.free.bias {
 			return x.Refused

@@ -7,6 +7,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -148,15 +149,18 @@ func (e *evidence) singles() []Match {
 // confirm holds a mistake against the output in more and more rows, with its noise: those of the part, some
 // that are wrong, and all.
 func (e *evidence) confirm(s *search, mistakes ...catalogue.Mistake) {
-	wrong := planted(e.problem, nil, mistakes...)
-	width := last(e.c.WantShape)
+	wrong, ok := catalogue.Make(e.problem, nil, mistakes...)
+	if !ok {
+		return
+	}
+	width := num.Last(e.c.WantShape)
 	if e.part.partial() {
 		for _, rows := range [][]int{e.part.rows, e.someWrongRows(8)} {
 			f, err := wrong.Rows(e.ctx, rows, oracle.WithNoise)
 			if err != nil {
 				return
 			}
-			if _, ok := s.holds(rowsOf(e.got, rows, width), expected(f)); len(rows) > 0 && !ok {
+			if _, ok := s.holds(rowsOf(e.got, rows, width), f.Expected()); len(rows) > 0 && !ok {
 				return
 			}
 		}
@@ -165,7 +169,7 @@ func (e *evidence) confirm(s *search, mistakes ...catalogue.Mistake) {
 	if err != nil {
 		return
 	}
-	out := expected(f)
+	out := f.Expected()
 	if e.part.partial() && compare.Outputs(out.Shape, out.Value, e.truth).OK() {
 		return // nobody sees it, and it explains nothing
 	}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -70,13 +71,13 @@ const everything = -1
 
 func newPiece(e *evidence, number int) *piece {
 	const rows = 3
-	width, first := last(e.c.WantShape), 0
+	width, first := num.Last(e.c.WantShape), 0
 	p := &piece{evidence: e, number: number, got: e.got}
 	if number != everything {
 		size := len(e.got) / e.structure.Batches
 		first, p.got = number*size, e.got[number*size:][:size]
 	}
-	p.right = p.of(e.problem).Shared()
+	p.right = p.of(e.problem).Cached()
 	wrong := places(wrongRows(e.c)[first/width:][:len(p.got)/width])
 	for _, i := range spreadOver(len(wrong), rows) {
 		p.rows = append(p.rows, wrong[i])
@@ -93,36 +94,36 @@ func newPiece(e *evidence, number int) *piece {
 // of is the piece of a problem.
 func (p *piece) of(problem *oracle.Problem) *oracle.Problem {
 	if p.number == everything {
-		return problem.Later()
+		return problem.Fork()
 	}
-	return problem.Only(p.number)
+	return problem.Element(p.number)
 }
 
 // pairsWith tries a mistake with each of others, on the piece that is enough for the two.
 func (e *evidence) pairsWith(a catalogue.Mistake, others []replay, element, whole *piece) search {
 	s := search{next: math.Inf(1)}
-	alone := planted(e.problem, nil, a)
-	if alone == nil {
+	alone, ok := catalogue.Make(e.problem, nil, a)
+	if !ok {
 		return s
 	}
 	shared := map[*piece]*oracle.Problem{}
 	for _, other := range others {
-		wrong := planted(alone, nil, other.mistake)
-		if wrong == nil {
+		wrong, ok := catalogue.Make(alone, nil, other.mistake)
+		if !ok {
 			continue
 		}
 		p := whole
-		if wrong.Local() {
+		if wrong.Independent() {
 			p = element
 		}
 		if shared[p] == nil {
-			shared[p] = p.of(alone).Beside(p.right).Shared()
+			shared[p] = p.of(alone).WithCache(p.right).Cached()
 			_, _ = shared[p].Rows(e.ctx, nil, oracle.ValuesAlone) // from now on it keeps its context; when ctx has ended, nothing is tried
 		}
 		if e.ctx.Err() != nil {
 			return s
 		}
-		p.try(&s, p.of(wrong).Beside(shared[p]), a, other.mistake)
+		p.try(&s, p.of(wrong).WithCache(shared[p]), a, other.mistake)
 	}
 	return s
 }
@@ -143,11 +144,20 @@ func (p *piece) try(s *search, wrong *oracle.Problem, a, other catalogue.Mistake
 		return
 	}
 	if f, err := wrong.Rows(p.ctx, nil, oracle.WithNoise); err == nil {
-		if _, ok := s.holds(p.got, expected(f)); ok {
-			if f, err := planted(p.problem, nil, a, other).Rows(p.ctx, nil, oracle.WithNoise); err == nil {
-				s.try(p.evidence.got, expected(f), inOrder(a, other)...)
-			}
+		if _, ok := s.holds(p.got, f.Expected()); ok {
+			p.confirmPair(s, a, other)
 		}
+	}
+}
+
+// confirmPair holds two mistakes, made on the whole problem with their noise, against the output.
+func (p *piece) confirmPair(s *search, a, other catalogue.Mistake) {
+	wrong, ok := catalogue.Make(p.problem, nil, a, other)
+	if !ok {
+		return
+	}
+	if f, err := wrong.Rows(p.ctx, nil, oracle.WithNoise); err == nil {
+		s.try(p.evidence.got, f.Expected(), inOrder(a, other)...)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // problemOf is a committed case, laid open.
@@ -125,7 +125,7 @@ func swap(values []float64, block int) {
 
 // Weights are not recovered where values or output are wrong, where a mixture does not show them, or in vain.
 func TestPatternIsRefused(t *testing.T) {
-	for _, m := range []Map{ValueMap, OutputMap} {
+	for _, m := range []Projection{ValueMap, OutputMap} {
 		p := problemOf(t, "mha/causal")
 		wrong := p.Clone()
 		redraw(wrong, m, "weight")

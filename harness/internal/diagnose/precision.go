@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -52,7 +53,10 @@ func replayedLower(e *evidence) *finding {
 			s.passed(off)
 			continue
 		}
-		wrong := planted(e.problem, nil, r.mistake)
+		wrong, ok := catalogue.Make(e.problem, nil, r.mistake)
+		if !ok {
+			continue
+		}
 		for _, low := range lowers() {
 			e.tryLower(s, wrong, low, r.mistake, low)
 		}
@@ -101,7 +105,7 @@ func newFewer(ctx context.Context, p *oracle.Problem, rows []int, lower oracle.P
 	if err != nil {
 		return f, err
 	}
-	f.low = expected(low)
+	f.low = low.Expected()
 	f.exact = compare.Expected{Shape: exact.Shape, Value: exact.Value, Sigma: f.low.Sigma}
 	return f, nil
 }
@@ -120,7 +124,7 @@ func (e *evidence) tryLower(s *search, p *oracle.Problem, low catalogue.Mistake,
 			return
 		}
 		var ok bool
-		if m, ok = f.explains(e.ctx, rowsOf(e.got, rows, last(e.c.WantShape))); !ok {
+		if m, ok = f.explains(e.ctx, rowsOf(e.got, rows, num.Last(e.c.WantShape))); !ok {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -49,7 +50,7 @@ func untraceable(p *oracle.Problem) string {
 	const most = 1 << 21
 	query, key := p.Query.Shape, p.Key.Shape
 	queries, keys := query[len(query)-2], key[len(key)-2]
-	rows := len(p.Query.Value) / last(query) // of all heads, but in a layer
+	rows := len(p.Query.Value) / num.Last(query) // of all heads, but in a layer
 	if p.Layer != nil {
 		rows = query[0] * p.Layer.Heads * queries
 	}
@@ -191,7 +192,7 @@ func (r *recovered) rows(p *oracle.Problem, t oracle.Trace, got []float64, n int
 // difference is that of a row of the output to the right one, and its noise: that of the right one, or as
 // much larger as the row is.
 func difference(got, want, variance []float64) (off, sigma []float64) {
-	larger := math.Max(1, rms(got)/math.Max(rms(want), math.SmallestNonzeroFloat64))
+	larger := math.Max(1, num.RMS(got)/math.Max(num.RMS(want), math.SmallestNonzeroFloat64))
 	off, sigma = make([]float64, len(got)), make([]float64, len(got))
 	for c := range got {
 		off[c], sigma[c] = got[c]-want[c], larger*math.Sqrt(variance[c])

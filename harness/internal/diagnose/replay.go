@@ -146,8 +146,8 @@ func (r *Reference) replay(ctx context.Context, m catalogue.Mistake) (*replay, e
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		wrong := planted(r.problem, rand.New(rand.NewPCG(1, uint64(i))), m)
-		if wrong == nil {
+		wrong, ok := catalogue.Make(r.problem, rand.New(rand.NewPCG(1, uint64(i))), m)
+		if !ok {
 			break
 		}
 		out, err := wrong.Rows(ctx, r.sample.rows, oracle.ValuesAlone)
@@ -158,23 +158,4 @@ func (r *Reference) replay(ctx context.Context, m catalogue.Mistake) (*replay, e
 		made.against = append(made.against, compare.Outputs(out.Shape, out.Value, r.sample.truth))
 	}
 	return made, nil
-}
-
-// planted is a problem with mistakes made, one after the other; nil where one does not apply. It takes from
-// a shared problem what comes before them.
-func planted(shared *oracle.Problem, r *rand.Rand, mistakes ...catalogue.Mistake) *oracle.Problem {
-	wrong := shared.Later()
-	if !slices.ContainsFunc(mistakes, func(m catalogue.Mistake) bool { return m.Stage != catalogue.Context }) {
-		wrong = shared.AfterContext()
-	}
-	for _, m := range mistakes {
-		if !m.Plant(wrong, r) {
-			return nil
-		}
-	}
-	return wrong
-}
-
-func expected(f oracle.Field) compare.Expected {
-	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -91,7 +92,9 @@ func (s sample) row(i int) int {
 }
 
 // of are the rows of an output that are in it.
-func (s sample) of(values []float64) []float64 { return rowsOf(values, s.rows, last(s.truth.Shape)) }
+func (s sample) of(values []float64) []float64 {
+	return rowsOf(values, s.rows, num.Last(s.truth.Shape))
+}
 
 // rowsOf takes some rows of a result; nil: all.
 func rowsOf(values []float64, rows []int, width int) []float64 {
@@ -110,7 +113,7 @@ func expectedIn(e compare.Expected, rows []int) compare.Expected {
 	if rows == nil {
 		return e
 	}
-	width := last(e.Shape)
+	width := num.Last(e.Shape)
 	return compare.Expected{
 		Shape: []int{len(rows), width}, Value: rowsOf(e.Value, rows, width), Sigma: rowsOf(e.Sigma, rows, width), Measured: e.Measured,
 	}
@@ -120,12 +123,12 @@ func expectedIn(e compare.Expected, rows []int) compare.Expected {
 func multiplications(p *oracle.Problem) float64 {
 	query, key := p.Query.Shape, p.Key.Shape
 	queries, keys := float64(query[len(query)-2]), float64(key[len(key)-2])
-	batch := float64(len(p.Query.Value)) / (queries * float64(last(query))) // of a function, with its heads
+	batch := float64(len(p.Query.Value)) / (queries * float64(num.Last(query))) // of a function, with its heads
 	past := 0.0
 	if p.Past != nil {
 		past = float64(p.Past.Key.Shape[2])
 	}
-	width := float64(last(query) + last(p.Value.Shape)) // of what is multiplied for each query and key
+	width := float64(num.Last(query) + num.Last(p.Value.Shape)) // of what is multiplied for each query and key
 	projected := 0.0
 	if l := p.Layer; l != nil {
 		width = 2 * float64(l.Query.Out)

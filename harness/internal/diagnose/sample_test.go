@@ -28,7 +28,7 @@ func wide(change func(*oracle.Problem)) (*Reference, *oracle.Problem) {
 	}
 	p := &oracle.Problem{Query: random(), Key: random(), Value: random(), Scale: 0.35, EmptyRow: attention.EmptyZero}
 	change(p)
-	return NewReference(p, expected(p.Run())), p
+	return NewReference(p, p.Run().Expected()), p
 }
 
 func causal(p *oracle.Problem) { p.Causal = func(query, key int) bool { return key <= query } }
@@ -94,7 +94,7 @@ func TestInterruptedDiagnosis(t *testing.T) {
 		}
 	}
 	causal(p)
-	r := NewReference(p, expected(p.Run()))
+	r := NewReference(p, p.Run().Expected())
 	missing := p.Clone()
 	missing.Causal = nil
 	got := missing.Run().Value
@@ -159,8 +159,8 @@ func TestPairsWithWhatComesAfterTheContext(t *testing.T) {
 	x := oracle.Array{Shape: []int{3, 7, 12}, Value: values(3 * 7 * 12)}
 	p := &oracle.Problem{Query: x, Key: x, Value: x, Scale: 0.2, Layer: &oracle.Layer{Heads: 3, KVHeads: 3, Query: linear(), Key: linear(), Value: linear(), Output: linear()}}
 	causal(p)
-	p = p.Shared() // it keeps its context
-	r := NewReference(p, expected(p.Run()))
+	p = p.Cached() // it keeps its context
+	r := NewReference(p, p.Run().Expected())
 	for _, pair := range []string{
 		"query-weight-transposed+output-bias-missing", "key-weight-transposed+heads-merge-untransposed",
 		"output-weight-transposed+causal-missing", "heads-merge-untransposed+causal-missing", "query-weight-transposed+causal-missing",

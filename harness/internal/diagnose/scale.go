@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -23,11 +24,11 @@ func scaleFit(p *oracle.Problem, shape []int, got []float64, wrongBatch int) Fit
 		return out
 	}
 	size := len(got) / shape[0]
-	part := scaling{p.Only(wrongBatch).Shared(), got[wrongBatch*size:][:size]}
+	part := scaling{p.Element(wrongBatch).Cached(), got[wrongBatch*size:][:size]}
 	scale := part.search(p.Scale)
-	whole := p.Later()
+	whole := p.Fork()
 	whole.Scale = scale
-	c := compare.Outputs(shape, got, expected(whole.Run()))
+	c := compare.Outputs(shape, got, whole.Run().Expected())
 	out.Residual, out.MaxZ, out.Holds = c.Rel, c.MaxZ, c.OK() && c.Rel <= near
 	if out.Holds {
 		out.Narrowest = true
@@ -42,7 +43,7 @@ const runs = 40
 // attentionWork is the multiplications of a batch element.
 func attentionWork(p *oracle.Problem) float64 {
 	query, key := p.Query.Shape, p.Key.Shape
-	width, keys := float64(last(query)), float64(key[len(key)-2])
+	width, keys := float64(num.Last(query)), float64(key[len(key)-2])
 	if p.Past != nil {
 		keys += float64(p.Past.Key.Shape[2])
 	}
@@ -87,7 +88,7 @@ func (s scaling) search(right float64) float64 {
 
 // at is the output with a scale, and how far it is from what was got.
 func (s scaling) at(scale float64) (y []float64, off float64) {
-	p := s.p.Later()
+	p := s.p.Fork()
 	p.Scale = scale
 	f, _ := p.Rows(context.Background(), nil, oracle.ValuesAlone) // which never ends
 	y = f.Value

@@ -80,13 +80,14 @@ func (r *Reference) sees(made replay) bool {
 	if made.visible() || !r.sample.partial() || !made.mistake.Replayable() {
 		return made.visible()
 	}
-	f := r.make(made.mistake, nil, oracle.ValuesAlone)
+	f := r.output(made.mistake, nil, oracle.ValuesAlone)
 	return !compare.Outputs(f.Shape, f.Value, r.truth).OK()
 }
 
-// make makes a mistake that applies, in some rows; nil: all.
-func (r *Reference) make(m catalogue.Mistake, rows []int, d oracle.Detail) oracle.Field {
-	f, _ := planted(r.problem, nil, m).Rows(context.Background(), rows, d)
+// output computes what a mistake that applies gives in some rows; nil: all.
+func (r *Reference) output(m catalogue.Mistake, rows []int, d oracle.Detail) oracle.Field {
+	wrong, _ := catalogue.Make(r.problem, nil, m)
+	f, _ := wrong.Rows(context.Background(), rows, d)
 	return f
 }
 
@@ -107,7 +108,7 @@ func (r *Reference) grouped(groups []group, made replay) []group {
 			continue
 		}
 		if g.noise == nil {
-			noise := expected(r.make(g.alike[0], r.sample.rows, oracle.WithNoise))
+			noise := r.output(g.alike[0], r.sample.rows, oracle.WithNoise).Expected()
 			g.noise = &noise
 		}
 		if compare.Outputs(g.noise.Shape, out, *g.noise).OK() {

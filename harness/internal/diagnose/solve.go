@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -126,7 +127,7 @@ func shifted(list []int, by int) []int {
 }
 
 // headBlock is that of a head of queries, or of keys and values.
-func (x *tangent) headBlock(m Map, head, first int) (block, bool) {
+func (x *tangent) headBlock(m Projection, head, first int) (block, bool) {
 	linear := x.p.Layer.Linears()[m]
 	e, width := linear.Out/headsOf(x.p.Layer, m), linear.In+1
 	free := x.freeOf(first, head*e, width)
@@ -203,7 +204,7 @@ func (x *tangent) outputGram(head int) []float64 {
 	for o := range w.Out {
 		row := w.Weight[o*w.In+head*ev:][:ev]
 		for c, v := range row {
-			axpy(v, row, gram[c*ev:])
+			num.AddScaled(v, row, gram[c*ev:])
 		}
 	}
 	return gram
@@ -227,7 +228,7 @@ func (x *tangent) queryTerms(sum *kronecker, batch, head int, free []int) {
 			key := x.turned(x.queryTurn, i, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width])
 			for c := range t.ValueWidth {
 				off := t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth+c] - mean[c]
-				axpy(weight*x.p.Scale*t.Slopes[at]*t.Weights[at]*off, key, moves[c*t.Width:])
+				num.AddScaled(weight*x.p.Scale*t.Slopes[at]*t.Weights[at]*off, key, moves[c*t.Width:])
 			}
 		}
 		input := x.p.Query.Value[(batch*t.Queries+i)*x.p.Layer.Query.In:][:x.p.Layer.Query.In]
@@ -247,7 +248,7 @@ func (x *tangent) turned(turns [][]float64, i int, v []float64) []float64 {
 	}
 	out := make([]float64, len(v))
 	for c := range out {
-		out[c] = dot(turns[i][c*len(v):][:len(v)], v)
+		out[c] = num.Dot(turns[i][c*len(v):][:len(v)], v)
 	}
 	return out
 }
@@ -258,12 +259,12 @@ func square(gram, moves []float64, width int) []float64 {
 	half, out := make([]float64, len(moves)), make([]float64, width*width)
 	for c := range ev {
 		for d := range ev {
-			axpy(gram[c*ev+d], moves[d*width:][:width], half[c*width:])
+			num.AddScaled(gram[c*ev+d], moves[d*width:][:width], half[c*width:])
 		}
 	}
 	for c := range ev {
 		for i := range width {
-			axpy(moves[c*width+i], half[c*width:][:width], out[i*width:])
+			num.AddScaled(moves[c*width+i], half[c*width:][:width], out[i*width:])
 		}
 	}
 	return out
@@ -289,7 +290,7 @@ func (x *tangent) keyTerms(sum *kronecker, batch, kvHead int, free []int) {
 				query := x.turned(x.keyTurn, k, t.Query[(n*t.Queries+i)*t.Width:][:t.Width])
 				by := weight * x.p.Scale * t.Slopes[at] * t.Weights[at]
 				for c, v := range query {
-					axpy(by*by*size*v, query, gram[c*t.Width:])
+					num.AddScaled(by*by*size*v, query, gram[c*t.Width:])
 				}
 			}
 		}
@@ -322,7 +323,7 @@ func (x *tangent) mixed(batch, head, i int, free []int) []float64 {
 	for k := range x.keys {
 		w := x.t.Weights[(n*x.t.Queries+i)*x.t.Keys+k+x.past]
 		if w != 0 {
-			axpy(w, chosen(x.p.Value.Value[(batch*x.keys+k)*in:][:in], free), out)
+			num.AddScaled(w, chosen(x.p.Value.Value[(batch*x.keys+k)*in:][:in], free), out)
 		}
 	}
 	return out
@@ -338,21 +339,21 @@ func cgls(a operator, b blocks, r []float64, size int) (step []float64) {
 	step, r = make([]float64, size), slices.Clone(r)
 	s := a.backward(r)
 	z := b.precondition(s)
-	p, gamma := slices.Clone(z), dot(s, z)
+	p, gamma := slices.Clone(z), num.Dot(s, z)
 	for range iterations {
-		if !(gamma > 1e-5*dot(r, r)) || gamma < 1e-3*float64(len(r)) {
+		if !(gamma > 1e-5*num.Dot(r, r)) || gamma < 1e-3*float64(len(r)) {
 			break
 		}
 		q := a.forward(p)
-		qq := dot(q, q)
+		qq := num.Dot(q, q)
 		if !(qq > 0) {
 			break
 		}
-		axpy(gamma/qq, p, step)
-		axpy(-gamma/qq, q, r)
+		num.AddScaled(gamma/qq, p, step)
+		num.AddScaled(-gamma/qq, q, r)
 		s = a.backward(r)
 		z = b.precondition(s)
-		next := dot(s, z)
+		next := num.Dot(s, z)
 		for i := range p {
 			p[i] = z[i] + next/gamma*p[i]
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // constant says whether blocks of the given width all repeat the first.
@@ -19,11 +20,11 @@ func constant(values []float64, width int) bool {
 
 // noiseOfRows is the root mean square z of each row that sees a key.
 func (e *evidence) noiseOfRows() []float64 {
-	width := last(e.c.WantShape)
+	width := num.Last(e.c.WantShape)
 	var noise []float64
 	for row, visible := range e.visible {
 		if visible > 0 {
-			noise = append(noise, rms(e.c.Z[row*width:][:width]))
+			noise = append(noise, num.RMS(e.c.Z[row*width:][:width]))
 		}
 	}
 	return noise
@@ -32,7 +33,7 @@ func (e *evidence) noiseOfRows() []float64 {
 // noiseOfFeatures is the root mean square z of each place in the last dimension, over the rows
 // that see a key.
 func (e *evidence) noiseOfFeatures() []float64 {
-	width := last(e.c.WantShape)
+	width := num.Last(e.c.WantShape)
 	noise := make([]float64, width)
 	for f := range noise {
 		var column []float64
@@ -41,7 +42,7 @@ func (e *evidence) noiseOfFeatures() []float64 {
 				column = append(column, e.c.Z[row*width+f])
 			}
 		}
-		noise[f] = rms(column)
+		noise[f] = num.RMS(column)
 	}
 	return noise
 }
@@ -56,7 +57,7 @@ func spread(values []float64) float64 {
 
 // copied says whether a row of the output is equal to an earlier or later one.
 func (e *evidence) copied(row int) bool {
-	width := last(e.c.WantShape)
+	width := num.Last(e.c.WantShape)
 	values := e.got[row*width:][:width]
 	for other := range len(e.got) / width {
 		if other != row && slices.Equal(values, e.got[other*width:][:width]) {
@@ -118,19 +119,19 @@ func (e *evidence) along(direction []float64) float64 {
 
 // shifted is how much of the error is the same in every row, from 0 to 1.
 func (e *evidence) shifted() float64 {
-	width, all := last(e.c.WantShape), 0.0
+	width, all := num.Last(e.c.WantShape), 0.0
 	rows := float64(len(e.got) / width)
 	for i, w := range e.truth.Value {
 		if d := e.got[i] - w; !math.IsNaN(d) {
 			all += d * d / rows
 		}
 	}
-	return rms(e.shift()) * math.Sqrt(float64(width)/all)
+	return num.RMS(e.shift()) * math.Sqrt(float64(width)/all)
 }
 
 // wrongRows says for every row whether it is outside the noise.
 func wrongRows(c compare.Comparison) []bool {
-	width := last(c.WantShape)
+	width := num.Last(c.WantShape)
 	wrong := make([]bool, len(c.Z)/width)
 	for row := range wrong {
 		wrong[row] = slices.Max(c.Z[row*width:][:width]) > c.Limits.Z
@@ -147,16 +148,4 @@ func (e *evidence) rightRows() int {
 		}
 	}
 	return n
-}
-
-// rms is the root mean square; 0 of nothing.
-func rms(values []float64) float64 {
-	if len(values) == 0 {
-		return 0
-	}
-	sum := 0.0
-	for _, v := range values {
-		sum += v * v
-	}
-	return math.Sqrt(sum / float64(len(values)))
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -69,7 +70,7 @@ func (x *tangent) distinct() []int {
 	known := map[string]bool{}
 	for row, weight := range x.weight {
 		context := merged[row*width:][:width]
-		if weight == 0 || rms(context) == 0 {
+		if weight == 0 || num.RMS(context) == 0 {
 			continue
 		}
 		if key := digest(context); !known[key] {
@@ -151,7 +152,7 @@ func (x *tangent) valueSurplus(free freedom) (share float64, reason string) {
 		for _, row := range rows {
 			for h := g * t.Group; h < (g+1)*t.Group; h++ {
 				mixed := x.mixed(row/t.Queries, h, row%t.Queries, columns)
-				if key := digest(mixed); (free.bias || !known[key]) && rms(mixed) > 0 {
+				if key := digest(mixed); (free.bias || !known[key]) && num.RMS(mixed) > 0 {
 					known[key] = true
 					design = append(design, mixed...)
 				}

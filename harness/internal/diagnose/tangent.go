@@ -3,23 +3,22 @@ package diagnose
 import (
 	"math"
 
-	"gonum.org/v1/gonum/floats"
-
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Map is one of the four linear maps of a layer.
-type Map int
+// Projection is one of the four linear maps of a layer.
+type Projection int
 
 // The maps, in the order of [oracle.Layer.Linears].
 const (
-	QueryMap Map = iota
+	QueryMap Projection = iota
 	KeyMap
 	ValueMap
 	OutputMap
 )
 
-func (m Map) String() string { return [...]string{"query", "key", "value", "output"}[m] }
+func (m Projection) String() string { return [...]string{"query", "key", "value", "output"}[m] }
 
 // tangent says how the output of a layer moves with parameters that are free, to first order:
 // each row of it in units of its noise. A step is the change of all free maps, one behind the other,
@@ -60,7 +59,7 @@ func newTangent(p *oracle.Problem, free freedom) *tangent {
 // rowWeights are 1 over the root mean square of the noise in each row, which is at least a thousandth
 // of the largest; 0 in rows that hold no number.
 func rowWeights(f oracle.Field) []float64 {
-	width := last(f.Shape)
+	width := num.Last(f.Shape)
 	weights, largest := make([]float64, len(f.Value)/width), 0.0
 	for row := range weights {
 		noise := 0.0
@@ -110,7 +109,7 @@ func (x *tangent) forward(step []float64) []float64 {
 			if k < 0 || k >= x.keys {
 				return
 			}
-			axpy(t.Weights[at], dv[(n/t.Group*x.keys+k)*t.ValueWidth:][:t.ValueWidth], dc[(n*t.Queries+i)*t.ValueWidth:])
+			num.AddScaled(t.Weights[at], dv[(n/t.Group*x.keys+k)*t.ValueWidth:][:t.ValueWidth], dc[(n*t.Queries+i)*t.ValueWidth:])
 		})
 	}
 	if ds := x.scores(parts); ds != nil {
@@ -122,7 +121,7 @@ func (x *tangent) forward(step []float64) []float64 {
 			}
 			for j, w := range t.Weights[at:][:t.Keys] {
 				if w != 0 {
-					axpy(w*(ds[at+j]-mean), t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:][:t.ValueWidth], dc[(n*t.Queries+i)*t.ValueWidth:])
+					num.AddScaled(w*(ds[at+j]-mean), t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:][:t.ValueWidth], dc[(n*t.Queries+i)*t.ValueWidth:])
 				}
 			}
 		})
@@ -136,9 +135,9 @@ func (x *tangent) forward(step []float64) []float64 {
 		}
 		out := dy[row*x.outs:][:x.outs]
 		for o := range out {
-			sum := dot(w.Weight[o*w.In:][:w.In], changed[row*w.In:])
+			sum := num.Dot(w.Weight[o*w.In:][:w.In], changed[row*w.In:])
 			if step := parts[OutputMap]; step != nil {
-				sum += dot(step[o*(w.In+1):][:w.In], merged[row*w.In:]) + step[o*(w.In+1)+w.In]
+				sum += num.Dot(step[o*(w.In+1):][:w.In], merged[row*w.In:]) + step[o*(w.In+1)+w.In]
 			}
 			out[o] = weight * sum
 		}
@@ -157,9 +156,9 @@ func (x *tangent) backward(dy []float64) []float64 {
 			continue
 		}
 		for o, d := range dy[row*x.outs:][:x.outs] {
-			axpy(weight*d, w.Weight[o*w.In:][:w.In], changed[row*w.In:])
+			num.AddScaled(weight*d, w.Weight[o*w.In:][:w.In], changed[row*w.In:])
 			if out := parts[OutputMap]; out != nil {
-				axpy(weight*d, merged[row*w.In:][:w.In], out[o*(w.In+1):])
+				num.AddScaled(weight*d, merged[row*w.In:][:w.In], out[o*(w.In+1):])
 				out[o*(w.In+1)+w.In] += weight * d
 			}
 		}
@@ -172,7 +171,7 @@ func (x *tangent) backward(dy []float64) []float64 {
 			if k < 0 || k >= x.keys {
 				return
 			}
-			axpy(t.Weights[at], dc[(n*t.Queries+i)*t.ValueWidth:][:t.ValueWidth], dv[(n/t.Group*x.keys+k)*t.ValueWidth:])
+			num.AddScaled(t.Weights[at], dc[(n*t.Queries+i)*t.ValueWidth:][:t.ValueWidth], dv[(n/t.Group*x.keys+k)*t.ValueWidth:])
 		})
 		x.unmapped(x.p.Layer.Value, x.p.Value.Value, x.keys, parts[ValueMap], dv, t.KVHeads, nil)
 	}
@@ -200,10 +199,10 @@ func (x *tangent) scores(parts [4][]float64) []float64 {
 	x.eachPair(func(n, i, j, at int) {
 		sum := 0.0
 		if dq != nil {
-			sum += dot(dq[(n*t.Queries+i)*t.Width:][:t.Width], t.Key[(n/t.Group*t.Keys+j)*t.Width:])
+			sum += num.Dot(dq[(n*t.Queries+i)*t.Width:][:t.Width], t.Key[(n/t.Group*t.Keys+j)*t.Width:])
 		}
 		if k := j - x.past; dk != nil && k >= 0 && k < x.keys {
-			sum += dot(t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
+			sum += num.Dot(t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
 		}
 		ds[at] = x.p.Scale * t.Slopes[at] * sum
 	})
@@ -218,7 +217,7 @@ func (x *tangent) pulls(dc []float64) []float64 {
 		at, mean := (n*t.Queries+i)*t.Keys, 0.0
 		for j, w := range t.Weights[at:][:t.Keys] {
 			if w != 0 {
-				ds[at+j] = dot(dc[(n*t.Queries+i)*t.ValueWidth:][:t.ValueWidth], t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:])
+				ds[at+j] = num.Dot(dc[(n*t.Queries+i)*t.ValueWidth:][:t.ValueWidth], t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth:])
 				mean += w * ds[at+j]
 			}
 		}
@@ -235,9 +234,9 @@ func (x *tangent) unscored(parts [4][]float64, ds []float64) {
 	dq, dk := make([]float64, t.Heads*t.Queries*t.Width), make([]float64, t.KVHeads*x.keys*t.Width)
 	x.eachPair(func(n, i, j, at int) {
 		g := x.p.Scale * t.Slopes[at] * ds[at]
-		axpy(g, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width], dq[(n*t.Queries+i)*t.Width:])
+		num.AddScaled(g, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width], dq[(n*t.Queries+i)*t.Width:])
 		if k := j - x.past; k >= 0 && k < x.keys {
-			axpy(g, t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
+			num.AddScaled(g, t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
 		}
 	})
 	if parts[QueryMap] != nil {
@@ -257,7 +256,7 @@ func (x *tangent) mapped(l oracle.Linear, in []float64, rows int, step []float64
 			input := in[(n/perBatch*rows+i)*l.In:][:l.In]
 			for c := range e {
 				row := step[(n%perBatch*e+c)*(l.In+1):][:l.In+1]
-				one[c] = dot(input, row) + row[l.In]
+				one[c] = num.Dot(input, row) + row[l.In]
 			}
 			to := out[(n*rows+i)*e:][:e]
 			if turns == nil {
@@ -265,7 +264,7 @@ func (x *tangent) mapped(l oracle.Linear, in []float64, rows int, step []float64
 				continue
 			}
 			for c, v := range one {
-				axpy(v, turns[i][c*e:][:e], to)
+				num.AddScaled(v, turns[i][c*e:][:e], to)
 			}
 		}
 	}
@@ -282,10 +281,10 @@ func (x *tangent) unmapped(l oracle.Linear, in []float64, rows int, step, d []fl
 			for c := range e {
 				v := from[c]
 				if turns != nil {
-					v = dot(turns[i][c*e:][:e], from)
+					v = num.Dot(turns[i][c*e:][:e], from)
 				}
 				row := step[(n%perBatch*e+c)*(l.In+1):][:l.In+1]
-				axpy(v, input, row)
+				num.AddScaled(v, input, row)
 				row[l.In] += v
 			}
 		}
@@ -334,9 +333,3 @@ func (x *tangent) eachPlace(f func(together, apart, width int)) {
 		}
 	}
 }
-
-// dot is the inner product of a and as much of b.
-func dot(a, b []float64) float64 { return floats.Dot(a, b[:len(a)]) }
-
-// axpy adds a multiple of x to as much of y.
-func axpy(a float64, x, y []float64) { floats.AddScaled(y[:len(x)], a, x) }

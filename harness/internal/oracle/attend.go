@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/gonum/blas/blas64"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // attend is softmax(scale q k^T + what is added) v, head by head and query by query:
@@ -16,15 +17,15 @@ import (
 func (s *pass) attend(q, k, v Field, lines wanted, keep bool) (context, weights Field) {
 	lead := q.Shape[:len(q.Shape)-2]
 	queries, keys := q.Shape[len(lead)], k.Shape[len(k.Shape)-2]
-	context = newField(s.noise, append(slices.Clone(lead), queries, last(v.Shape))...)
+	context = newField(s.noise, append(slices.Clone(lead), queries, num.Last(v.Shape))...)
 	if keep {
 		weights = newField(s.noise, append(slices.Clone(lead), queries, keys)...)
 	}
 	a := &attending{pass: s, view: s.view(keys), q: q, k: k, v: v, context: context, weights: weights, lines: lines}
 	a.squared()
-	classes := s.classes(size(lead), queries, lines)
+	classes := s.classes(num.Size(lead), queries, lines)
 	pool := newPool(a)
-	each := len(slices.Concat(classes[:min(1, len(classes))]...)) * keys * (last(k.Shape) + last(v.Shape))
+	each := len(slices.Concat(classes[:min(1, len(classes))]...)) * keys * (num.Last(k.Shape) + num.Last(v.Shape))
 	s.parallel(len(classes), each, func(i int) {
 		rows := pool.take(len(classes[i]))
 		for n, line := range classes[i] {
@@ -62,7 +63,7 @@ func (a *attending) squared() {
 
 // squaresAndNoise puts the squares of each row and its variances side by side.
 func squaresAndNoise(f Field) []float64 {
-	width := last(f.Shape)
+	width := num.Last(f.Shape)
 	all := make([]float64, 0, 2*len(f.Value))
 	for at := 0; at < len(f.Value); at += width {
 		for _, v := range f.Value[at:][:width] {
@@ -128,7 +129,7 @@ func (r *row) findRuns() {
 //
 // and what the softmax does to it, as errors of the score: rounding of s - max s + (2u)² for exp.
 func (r *row) score(line int) {
-	queries, e := r.q.Shape[len(r.q.Shape)-2], last(r.q.Shape)
+	queries, e := r.q.Shape[len(r.q.Shape)-2], num.Last(r.q.Shape)
 	r.line, r.head, r.index = line, line/queries, line%queries
 	r.partner = r.pass.partner(r.head)
 	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
@@ -268,7 +269,7 @@ func (p *Problem) sinkOf(head int) float64 {
 
 // contextOf gives O = Σ p v over the visible keys, T of them, and its variance.
 func (r *row) contextOf() {
-	out, width := r.context.line(r.line), last(r.v.Shape)
+	out, width := r.context.line(r.line), num.Last(r.v.Shape)
 	values := r.partner * r.v.Shape[len(r.v.Shape)-2]
 	for _, run := range r.runs {
 		addRows(out.Value, r.weights[run.seen:][:run.n], r.v.Value[(values+run.key)*width:][:run.n*width], width)
@@ -353,7 +354,7 @@ func (r *row) ofScores(values, feature int, context, others float64) float64 {
 	}
 	sum = 0
 	for n, j := range r.seen {
-		off := r.v.Value[(values+j)*last(r.v.Shape)+feature] - context
+		off := r.v.Value[(values+j)*num.Last(r.v.Shape)+feature] - context
 		sum += s.b[n] * off * off
 	}
 	return sum
@@ -380,7 +381,7 @@ func (p *Problem) moved(slope, v float64) float64 {
 
 // sumOfSquares is that of one feature of all values that are seen.
 func (r *row) sumOfSquares(values, feature int) float64 {
-	width, sum := last(r.v.Shape), 0.0
+	width, sum := num.Last(r.v.Shape), 0.0
 	for _, j := range r.seen {
 		v := r.v.Value[(values+j)*width+feature]
 		sum += v * v

@@ -6,6 +6,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // FromCase lays a validated case open. It must not be a module's: of that only the results are known.
@@ -48,7 +49,7 @@ func (p *Problem) fromFunction(c *fixture.Case) {
 		p.Bias = &bias
 	}
 	if p.Scale == 0 {
-		p.Scale = 1 / math.Sqrt(float64(last(p.Query.Shape)))
+		p.Scale = 1 / math.Sqrt(float64(num.Last(p.Query.Shape)))
 	}
 	if o.ALiBi {
 		p.Slopes = slopes(p.heads())
@@ -91,7 +92,7 @@ func spread(data []float64, shape, target []int) []float64 {
 	}
 	for d := range target {
 		if full[d] != target[d] {
-			data = repeat(data, size(full[d+1:]), target[d])
+			data = repeat(data, num.Size(full[d+1:]), target[d])
 			full[d] = target[d]
 		}
 	}
@@ -136,7 +137,7 @@ func (p *Problem) fromLayer(c *fixture.Case) {
 	config := c.Layer
 	heads := config.NumHeads
 	p.Layer = layer(config, c.State)
-	p.batchFirst(config.Order)
+	p.batchFirst(config.InputLayout)
 	width := p.Layer.Query.Out / heads
 	p.Scale, p.Softcap, p.Window = config.Scale, config.Softcap, config.Window
 	if p.Scale == 0 {
@@ -163,14 +164,14 @@ func (p *Problem) fromLayer(c *fixture.Case) {
 }
 
 // batchFirst brings inputs of another order into (B, T, width).
-func (p *Problem) batchFirst(o attention.Order) {
+func (p *Problem) batchFirst(o attention.InputLayout) {
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
 		*in = BatchFirst(o, *in)
 	}
 }
 
 // BatchFirst is an array of a layer in the order (B, T, width), whatever order it stands in.
-func BatchFirst(o attention.Order, a Array) Array {
+func BatchFirst(o attention.InputLayout, a Array) Array {
 	switch o {
 	case attention.Unbatched:
 		return Array{append([]int{1}, a.Shape...), a.Value}
@@ -180,8 +181,8 @@ func BatchFirst(o attention.Order, a Array) Array {
 	return a
 }
 
-// InOrder is an array (B, T, width) in a layer's own order.
-func InOrder(o attention.Order, a Array) Array {
+// InLayout is an array (B, T, width) in a layer's own order.
+func InLayout(o attention.InputLayout, a Array) Array {
 	if o == attention.Unbatched {
 		return Array{a.Shape[1:], a.Value}
 	}
@@ -208,7 +209,7 @@ func (p *Problem) setMasks(in attention.Inputs) {
 		p.Bias = &Array{perHead(in.Bias.Shape, scores), in.Bias.Float64s()}
 	}
 	if in.Padding != nil {
-		p.Padding = &attention.Mask{Shape: []int{scores[0], last(scores)}, Data: in.Padding.Data}
+		p.Padding = &attention.Mask{Shape: []int{scores[0], num.Last(scores)}, Data: in.Padding.Data}
 	}
 }
 

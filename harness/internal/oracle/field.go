@@ -3,6 +3,9 @@ package oracle
 import (
 	"math"
 	"slices"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // Field is an array of values, each with the variance of its rounding, in row-major order. Where values
@@ -15,7 +18,7 @@ type Field struct {
 
 // newField is one of zeros, which are exact, with variances only where there is noise to follow.
 func newField(noise bool, shape ...int) Field {
-	n := size(shape)
+	n := num.Size(shape)
 	f := Field{Shape: slices.Clone(shape), Value: make([]float64, n)}
 	if noise {
 		f.Variance = make([]float64, n)
@@ -34,6 +37,11 @@ func (f Field) Take(at int, from Field, place, n int) {
 	if f.noisy() && from.noisy() {
 		copy(f.Variance[at:][:n], from.Variance[place:])
 	}
+}
+
+// Expected returns the field as what an output is compared with.
+func (f Field) Expected() compare.Expected {
+	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
 }
 
 // Sigma is the standard deviation of each element's rounding.
@@ -57,13 +65,13 @@ func (f Field) view(at, n int, shape ...int) Field {
 // part views the n-th matrix of the last two dimensions.
 func (f Field) part(n int) Field {
 	shape := f.Shape[len(f.Shape)-2:]
-	size := size(shape)
+	size := num.Size(shape)
 	return f.view(n*size, size, shape...)
 }
 
 // line views row n, of the last dimension.
 func (f Field) line(n int) Field {
-	width := last(f.Shape)
+	width := num.Last(f.Shape)
 	return f.view(n*width, width, width)
 }
 

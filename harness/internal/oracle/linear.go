@@ -19,7 +19,7 @@ import (
 //
 // A sum may begin with b as well as end with it. Its n-1 partial sums then go from b to b + S, not from 0 to S, and
 // their mean square is b² + b S + S²/3, not S²/3: the greater of the two is taken.
-func (s *pass) linear(known *memo, m Linear, x Field, rows wanted) Field {
+func (s *pass) linear(known *cache, m Linear, x Field, rows wanted) Field {
 	if m.Skipped {
 		return x
 	}

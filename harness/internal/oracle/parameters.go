@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // dict is a state dict whose names all begin with a prefix.
@@ -21,7 +22,7 @@ func (d dict) matrix(name string) table {
 	}
 	columns := 1
 	if len(t.Shape) > 1 {
-		columns = last(t.Shape)
+		columns = num.Last(t.Shape)
 	}
 	return slices.Collect(slices.Chunk(t.Float64s(), columns))
 }
@@ -51,12 +52,12 @@ func layer(c attention.Config, state attention.StateDict) *Layer {
 	if width == 0 {
 		width = c.EmbedDim / c.NumHeads
 	}
-	weights := inputs(c.Keys, l, width, d.matrix)
-	biases := inputs(c.Keys, l, width, func(name string) table { return d.matrix(biasOf(name)) })
+	weights := inputs(c.ParamLayout, l, width, d.matrix)
+	biases := inputs(c.ParamLayout, l, width, func(name string) table { return d.matrix(biasOf(name)) })
 	l.Query, l.Key, l.Value = linear(weights[0], biases[0]), linear(weights[1], biases[1]), linear(weights[2], biases[2])
-	output := outputNames[c.Keys]
+	output := outputNames[c.ParamLayout]
 	w := d.matrix(output)
-	if c.Keys == attention.GPT2Keys {
+	if c.ParamLayout == attention.GPT2Layout {
 		w = w.transposed()
 	}
 	l.Output = linear(w, d.matrix(biasOf(output)))
@@ -72,9 +73,9 @@ func linear(weight, bias table) Linear {
 	return Linear{Weight: weight.flat(), Bias: bias.flat(), Out: len(weight), In: len(weight[0])}
 }
 
-var outputNames = map[attention.Keys]string{
-	attention.TorchKeys: "out_proj.weight", attention.TorchSeparateKeys: "out_proj.weight", attention.SeedKeys: "W_O", attention.LlamaKeys: "o_proj.weight",
-	attention.GPT2Keys: "c_proj.weight", attention.NeoXKeys: "dense.weight", attention.FusedKeys: "o_proj.weight",
+var outputNames = map[attention.ParamLayout]string{
+	attention.TorchLayout: "out_proj.weight", attention.TorchSeparateLayout: "out_proj.weight", attention.SeedLayout: "W_O", attention.LlamaLayout: "o_proj.weight",
+	attention.GPT2Layout: "c_proj.weight", attention.NeoXLayout: "dense.weight", attention.FusedLayout: "o_proj.weight",
 }
 
 // biasOf names the bias that belongs to a weight; the seed's have none, under any name.
@@ -88,22 +89,22 @@ func biasOf(weight string) string {
 
 // inputs gives the rows of query, key and value. find gives the matrix of a name: a weight, or in
 // its place the bias that belongs to it, which has rows of the same meaning.
-func inputs(keys attention.Keys, l *Layer, width int, find func(name string) table) [3]table {
+func inputs(keys attention.ParamLayout, l *Layer, width int, find func(name string) table) [3]table {
 	sizes := [3]int{l.Heads * width, l.KVHeads * width, l.KVHeads * width}
 	switch keys {
-	case attention.SeedKeys:
+	case attention.SeedLayout:
 		return [3]table{find("W_Q"), find("W_K"), find("W_V")}
-	case attention.LlamaKeys:
+	case attention.LlamaLayout:
 		return [3]table{find("q_proj.weight"), find("k_proj.weight"), find("v_proj.weight")}
-	case attention.GPT2Keys:
+	case attention.GPT2Layout:
 		fused := find("c_attn.weight")
 		if len(fused) > 0 && len(fused[0]) > 1 {
 			fused = fused.transposed()
 		}
 		return stacked(fused, sizes)
-	case attention.FusedKeys:
+	case attention.FusedLayout:
 		return stacked(find("qkv_proj.weight"), sizes)
-	case attention.NeoXKeys:
+	case attention.NeoXLayout:
 		return grouped(find("query_key_value.weight"), l, width)
 	}
 	if packed := find("in_proj_weight"); packed != nil && len(packed) == 3*sizes[0] {

@@ -38,8 +38,8 @@ type Problem struct {
 
 	Hooks
 
-	memo *memo // shared by problems that were made from one another; nil: nobody's
-	late bool  // the context is that of the problem that it was made from
+	cache        *cache // shared by problems that were made from one another; nil: nobody's
+	afterContext bool   // the context is that of the problem that it was made from
 }
 
 // Hooks are where mistakes take hold that no other field can express. The zero value has none.
@@ -165,34 +165,34 @@ type Turn struct {
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.
 func (p *Problem) Clone() *Problem {
-	q := p.Later()
-	q.memo = nil
+	q := p.Fork()
+	q.cache = nil
 	for _, values := range q.Parameters() {
 		*values = slices.Clone(*values)
 	}
 	return q
 }
 
-// Shared is a problem like p that remembers what it computes for those who are made [Problem.Later] from it;
+// Cached is a problem like p that remembers what it computes for those who are made [Problem.Fork] from it;
 // p itself where it does so already. Nobody may write to its arrays from then on.
-func (p *Problem) Shared() *Problem {
-	if p.memo != nil && p.memo.first == p {
+func (p *Problem) Cached() *Problem {
+	if p.cache != nil && p.cache.first == p {
 		return p
 	}
-	q := p.Later()
+	q := p.Fork()
 	known := &products{room: roomForProducts}
-	if p.memo != nil {
-		known = p.memo.products
+	if p.cache != nil {
+		known = p.cache.products
 	}
-	q.memo = newMemo(q, known)
+	q.cache = newMemo(q, known)
 	return q
 }
 
-// Later is a copy for a mistake that puts other arrays in the place of those that it changes, and writes to
-// none. It takes what a problem that is [Problem.Shared] remembers where that is the same.
-func (p *Problem) Later() *Problem {
+// Fork is a copy for a mistake that puts other arrays in the place of those that it changes, and writes to
+// none. It takes what a problem that is [Problem.Cached] remembers where that is the same.
+func (p *Problem) Fork() *Problem {
 	q := *p
-	q.late = false
+	q.afterContext = false
 	if p.Layer == nil {
 		return &q
 	}
@@ -207,23 +207,23 @@ func (p *Problem) Later() *Problem {
 	return &q
 }
 
-// AfterContext is as [Problem.Later], for changes to what becomes of the context alone: it takes that of the
+// ForkAfterContext is as [Problem.Fork], for changes to what becomes of the context alone: it takes that of the
 // problem that is shared.
-func (p *Problem) AfterContext() *Problem {
-	q := p.Later()
-	q.late = true
+func (p *Problem) ForkAfterContext() *Problem {
+	q := p.Fork()
+	q.afterContext = true
 	return q
 }
 
-// Beside makes p take what a [Problem.Shared] problem remembers.
-func (p *Problem) Beside(shared *Problem) *Problem {
-	p.memo = shared.memo
+// WithCache makes p take what a [Problem.Cached] problem remembers.
+func (p *Problem) WithCache(shared *Problem) *Problem {
+	p.cache = shared.cache
 	return p
 }
 
-// Local says whether nothing in the problem crosses from one batch element to another, for sure: a
+// Independent says whether nothing in the problem crosses from one batch element to another, for sure: a
 // hook that sees all of them might.
-func (p *Problem) Local() bool {
+func (p *Problem) Independent() bool {
 	return p.Prepare == nil && p.Partner == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
 }
 
@@ -245,12 +245,12 @@ func (p *Problem) Parameters() []*[]float64 {
 	return append(all, &l.LearnedKey, &l.LearnedValue, &p.Sinks, &p.Relative)
 }
 
-// Only is the problem of one place in the first dimension of the inputs, a batch element, or a head
+// Element is the problem of one place in the first dimension of the inputs, a batch element, or a head
 // where there is no batch: its
 // result is that part of the whole result, because nothing crosses from one to another.
-func (p *Problem) Only(b int) *Problem {
+func (p *Problem) Element(b int) *Problem {
 	q := *p
-	q.memo = nil
+	q.cache = nil
 	serving := b * p.Key.Shape[0] / p.Query.Shape[0] // b itself, but where the first dimension is that of the heads
 	q.Query, q.Key, q.Value = p.Query.only(b), p.Key.only(serving), p.Value.only(serving)
 	if p.Layer == nil && len(p.Query.Shape) == 3 {
@@ -319,14 +319,4 @@ func (p *Problem) scores() []int {
 func (p *Problem) heads() int {
 	s := p.scores()
 	return s[len(s)-3]
-}
-
-func last(shape []int) int { return shape[len(shape)-1] }
-
-func size(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
 }

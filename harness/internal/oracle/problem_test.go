@@ -41,7 +41,7 @@ func TestOnlyOfHeadsWithoutABatch(t *testing.T) {
 			whole := p.Run()
 			require.Equal(t, []int{4, 3, 6}, whole.Shape)
 			for h := range 4 {
-				part := p.Only(h).Run()
+				part := p.Element(h).Run()
 				require.Equal(t, []int{1, 3, 6}, part.Shape)
 				require.Equal(t, whole.Value[h*18:][:18], part.Value, "head %d", h)
 				require.Equal(t, whole.Variance[h*18:][:18], part.Variance, "head %d", h)
@@ -146,9 +146,9 @@ func TestOrders(t *testing.T) {
 	require.Equal(t, a, oracle.BatchFirst(attention.BatchFirst, a))
 	swapped := oracle.Array{Shape: []int{3, 2, 2}, Value: []float64{0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11}}
 	require.Equal(t, swapped, oracle.BatchFirst(attention.SequenceFirst, a))
-	require.Equal(t, a, oracle.InOrder(attention.SequenceFirst, swapped))
+	require.Equal(t, a, oracle.InLayout(attention.SequenceFirst, swapped))
 	flat := oracle.Array{Shape: []int{6, 2}, Value: a.Value}
 	require.Equal(t, oracle.Array{Shape: []int{1, 6, 2}, Value: a.Value}, oracle.BatchFirst(attention.Unbatched, flat))
-	require.Equal(t, flat, oracle.InOrder(attention.Unbatched, oracle.BatchFirst(attention.Unbatched, flat)))
-	require.True(t, slices.Equal(a.Value, oracle.InOrder(attention.BatchFirst, a).Value))
+	require.Equal(t, flat, oracle.InLayout(attention.Unbatched, oracle.BatchFirst(attention.Unbatched, flat)))
+	require.True(t, slices.Equal(a.Value, oracle.InLayout(attention.BatchFirst, a).Value))
 }

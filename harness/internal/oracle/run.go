@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"slices"
+
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // Detail is how much of a result is computed.
@@ -32,7 +34,7 @@ func (p *Problem) Rows(ctx context.Context, rows []int, d Detail) (Field, error)
 	if rows == nil {
 		return output, nil
 	}
-	width := last(output.Shape)
+	width := num.Last(output.Shape)
 	some := newField(s.noise, len(rows), width)
 	for i, row := range rows {
 		some.Take(i*width, output, row*width, width)
@@ -76,23 +78,23 @@ func (s *pass) run(rows []int, keep bool) (output, weights Field) {
 // resultShape is that of the result before it is finished.
 func (p *Problem) resultShape() []int {
 	shape := slices.Clone(p.Query.Shape)
-	shape[len(shape)-1] = last(p.Value.Shape)
+	shape[len(shape)-1] = num.Last(p.Value.Shape)
 	if p.Layer != nil {
 		shape[len(shape)-1] = p.Layer.Output.Out
 	}
 	return shape
 }
 
-// context is that of some lines, or one that was computed before: [Problem.AfterContext].
+// context is that of some lines, or one that was computed before: [Problem.ForkAfterContext].
 func (s *pass) context(lines wanted, keep bool) (context, weights Field) {
-	if known, ok := s.memo.contextFor(s); ok && !keep {
+	if known, ok := s.cache.contextFor(s); ok && !keep {
 		return known, Field{}
 	}
 	needed := s.closed(lines)
 	q, k, v := s.prepare(needed)
 	context, weights = s.attend(q, k, v, lines, keep)
 	if lines == nil {
-		s.memo.keepContext(s, context)
+		s.cache.keepContext(s, context)
 	}
 	return context, weights
 }
@@ -104,8 +106,8 @@ func (s *pass) prepare(needed wanted) (q, k, v Field) {
 		q, k, v = s.exact(s.Query), s.exact(s.Key), s.exact(s.Value)
 	} else {
 		keys := s.keyRows(needed)
-		q = s.memo.part(s, queryPart, s.queryRows(needed), s.queries)
-		k, v = s.memo.part(s, keyPart, keys, s.keys), s.memo.part(s, valuePart, keys, s.values)
+		q = s.cache.part(s, queryPart, s.queryRows(needed), s.queries)
+		k, v = s.cache.part(s, keyPart, keys, s.keys), s.cache.part(s, valuePart, keys, s.values)
 	}
 	if s.Prepare != nil {
 		s.Prepare(&q, &k, &v)
@@ -115,12 +117,12 @@ func (s *pass) prepare(needed wanted) (q, k, v Field) {
 
 func (s *pass) queries(rows wanted) Field {
 	l := s.Layer
-	return s.place(l.split(s.linear(s.memo, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
+	return s.place(l.split(s.linear(s.cache, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
 }
 
 func (s *pass) keys(rows wanted) Field {
 	l := s.Layer
-	k := s.place(l.split(s.linear(s.memo, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
+	k := s.place(l.split(s.linear(s.cache, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
 	if s.Past != nil {
 		k = joined(l.PastTurn.rotate(s.exact(s.Past.Key)), k)
 	}
@@ -129,7 +131,7 @@ func (s *pass) keys(rows wanted) Field {
 
 func (s *pass) values(rows wanted) Field {
 	l := s.Layer
-	v := s.place(l.split(s.linear(s.memo, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
+	v := s.place(l.split(s.linear(s.cache, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
 	if s.Past != nil {
 		v = joined(s.exact(s.Past.Value), v)
 	}
@@ -207,7 +209,7 @@ func (n *Norm) apply(x Field) Field {
 		return x
 	}
 	y := x.Like()
-	for row := range len(x.Value) / last(x.Shape) {
+	for row := range len(x.Value) / num.Last(x.Shape) {
 		in, out := x.line(row), y.line(row)
 		sum, squares, carried, mean, e := n.moments(x, row)
 		r := 1 / math.Sqrt(sum/e-mean*mean+n.Epsilon)
@@ -232,7 +234,7 @@ func (n *Norm) apply(x Field) Field {
 // moments are the sums, over what a row is normed by, of squares, of their squares and of what they
 // carry on; the mean that is subtracted, 0 in a root mean square norm; and the number of features.
 func (n *Norm) moments(x Field, row int) (sum, squares, carried, mean, e float64) {
-	width, rows := last(x.Shape), []int{row}
+	width, rows := num.Last(x.Shape), []int{row}
 	if n.Whole {
 		heads, length := x.Shape[1], x.Shape[2]
 		first := row/(heads*length)*heads*length + row%length
@@ -277,7 +279,7 @@ func (t *Turn) rotate(x Field) Field {
 	y := x.Like()
 	y.Take(0, x, 0, len(x.Value))
 	angles := t.angles(heads, length)
-	for row := range len(x.Value) / last(x.Shape) {
+	for row := range len(x.Value) / num.Last(x.Shape) {
 		in, out := x.line(row), y.line(row)
 		own := angles[row/length%heads%(len(angles)/length)*length+row%length]
 		for i := range t.Dim / 2 {
@@ -321,7 +323,7 @@ func (t *Turn) angles(heads, length int) [][][2]rotation {
 func (t *Turn) rotateTogether(x Field) Field {
 	plain, one := Layer{}, *t
 	y := plain.merge(x, nil)
-	one.Together, one.Dim = false, last(y.Shape)
+	one.Together, one.Dim = false, num.Last(y.Shape)
 	y.Shape = []int{y.Shape[0], 1, y.Shape[1], y.Shape[2]}
 	y = one.rotate(y)
 	y.Shape = []int{y.Shape[0], y.Shape[2], y.Shape[3]}

@@ -3,6 +3,8 @@ package oracle
 import (
 	"context"
 	"math"
+
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // Trace is what a computation without [Hooks] goes through, of N heads over the whole batch.
@@ -29,7 +31,7 @@ func (p *Problem) Trace() Trace {
 	context, weights := s.attend(q, k, v, nil, true)
 	t := Trace{
 		Query: q.Value, Key: k.Value, Value: v.Value, Weights: weights.Value, Context: context.Value, Output: context,
-		Queries: q.Shape[len(q.Shape)-2], Keys: k.Shape[len(k.Shape)-2], Width: last(q.Shape), ValueWidth: last(v.Shape),
+		Queries: q.Shape[len(q.Shape)-2], Keys: k.Shape[len(k.Shape)-2], Width: num.Last(q.Shape), ValueWidth: num.Last(v.Shape),
 	}
 	t.Heads, t.KVHeads = len(q.Value)/(t.Queries*t.Width), len(k.Value)/(t.Keys*t.Width)
 	t.Group = t.Heads / t.KVHeads

@@ -23,7 +23,7 @@ func TestReproducesPyTorchsFloat64(t *testing.T) {
 			out := oracle.FromCase(c).Run()
 			got := oracle.Array{Shape: out.Shape, Value: out.Value}
 			if c.Op == fixture.MultiHead {
-				got = oracle.InOrder(c.Layer.Order, got)
+				got = oracle.InLayout(c.Layer.InputLayout, got)
 			}
 			requireTruth(t, c, got.Shape, got.Value)
 		})
@@ -60,7 +60,7 @@ func TestOnlyIsPartOfTheWhole(t *testing.T) {
 		whole := p.Run()
 		size := len(whole.Value) / whole.Shape[0]
 		for b := range whole.Shape[0] {
-			part := p.Only(b).Run()
+			part := p.Element(b).Run()
 			require.Equal(t, append([]int{1}, whole.Shape[1:]...), part.Shape)
 			require.Equal(t, whole.Value[b*size:][:size], part.Value, "%s, element %d", name, b)
 			require.Equal(t, whole.Variance[b*size:][:size], part.Variance, "%s, element %d", name, b)

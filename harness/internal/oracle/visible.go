@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // view says which keys a query sees and what is added to its scores.
@@ -18,7 +19,7 @@ type view struct {
 // view is given the number of keys, appended ones with them.
 func (p *Problem) view(all int) view {
 	scores := p.scores()
-	v := view{p: p, queries: scores[len(scores)-2], keys: last(scores), heads: p.heads(), all: all}
+	v := view{p: p, queries: scores[len(scores)-2], keys: num.Last(scores), heads: p.heads(), all: all}
 	v.allow, v.block, v.filler = newSpreadMask(p.Allow, scores), newSpreadMask(p.Block, scores), newSpreadMask(p.Filler, scores)
 	if p.Bias != nil {
 		v.bias = newSpreadOut(p.Bias.Shape, scores)
@@ -152,13 +153,13 @@ func (p *Problem) Visible() []int {
 		appended++
 	}
 	scores := p.scores()
-	v := p.view(last(scores) + appended)
+	v := p.view(num.Last(scores) + appended)
 	together := 1
 	if p.Layer != nil {
 		together = v.heads
 	}
 	var counts []int
-	for first := 0; first < size(scores[:len(scores)-2]); first += together {
+	for first := 0; first < num.Size(scores[:len(scores)-2]); first += together {
 		for i := range v.queries {
 			counts = append(counts, v.count(first, together, i))
 		}
@@ -172,8 +173,8 @@ func (p *Problem) Blank() bool {
 		return false
 	}
 	scores := p.scores()
-	v := p.view(last(scores))
-	for n := range size(scores[:len(scores)-2]) {
+	v := p.view(num.Last(scores))
+	for n := range num.Size(scores[:len(scores)-2]) {
 		for i := range v.queries {
 			if v.number(n, i) == 0 {
 				return true

@@ -95,7 +95,7 @@ func layer(c *fixture.Case) Layer {
 		EmbedDim: l.EmbedDim, NumHeads: l.NumHeads, NumKVHeads: or(l.NumKVHeads, l.NumHeads), HeadDim: or(l.HeadDim, l.EmbedDim/l.NumHeads),
 		KDim: or(l.KDim, l.EmbedDim), VDim: or(l.VDim, l.EmbedDim),
 		Bias: !l.WithoutBias, OutputBias: !l.WithoutBias && !l.WithoutOutputBias,
-		Keys: fixture.Word(l.Keys), Prefix: l.Prefix, Order: fixture.Word(l.Order),
+		Keys: fixture.Word(l.ParamLayout), Prefix: l.Prefix, Order: fixture.Word(l.InputLayout),
 		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
 		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: unlessZero(l.Window), Softcap: unlessZero(l.Softcap),
 		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: unlessZero(l.Relative),
@@ -107,8 +107,8 @@ func layer(c *fixture.Case) Layer {
 	if c.Inputs.PastKey != nil {
 		config.FirstPosition = c.Inputs.PastKey.Shape[2]
 	}
-	if l.Weights != attention.NoWeights {
-		config.Weights = unlessZero(fixture.Word(l.Weights))
+	if l.NeedWeights != attention.NoWeights {
+		config.Weights = unlessZero(fixture.Word(l.NeedWeights))
 	}
 	if r := l.RoPE; r != nil {
 		config.RoPE = &RoPE{fixture.Word(r.Style), or(r.Dim, config.HeadDim), r.Base, or(r.Factor, 1)}

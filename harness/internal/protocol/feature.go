@@ -58,16 +58,16 @@ func needLayer(need func(string, bool), l attention.Config) {
 	need("relative-bias", l.Relative > 0)
 	need("bias-kv", l.BiasKV)
 	need("zero-attn", l.ZeroAttn)
-	need("attention-weights", l.Weights != attention.NoWeights)
-	need("sequence-first", l.Order == attention.SequenceFirst)
-	need("unbatched", l.Order == attention.Unbatched)
+	need("attention-weights", l.NeedWeights != attention.NoWeights)
+	need("sequence-first", l.InputLayout == attention.SequenceFirst)
+	need("unbatched", l.InputLayout == attention.Unbatched)
 	for _, keys := range []struct {
 		feature string
-		value   attention.Keys
+		value   attention.ParamLayout
 	}{
-		{"torch-separate", attention.TorchSeparateKeys}, {"seed", attention.SeedKeys}, {"llama", attention.LlamaKeys},
-		{"gpt2", attention.GPT2Keys}, {"neox", attention.NeoXKeys}, {"fused", attention.FusedKeys},
+		{"torch-separate", attention.TorchSeparateLayout}, {"seed", attention.SeedLayout}, {"llama", attention.LlamaLayout},
+		{"gpt2", attention.GPT2Layout}, {"neox", attention.NeoXLayout}, {"fused", attention.FusedLayout},
 	} {
-		need(keys.feature, l.Keys == keys.value)
+		need(keys.feature, l.ParamLayout == keys.value)
 	}
 }

@@ -115,11 +115,11 @@ func (r Draw) Layer() *fixture.Case {
 	}
 	layer := filled.Config()
 	batch, queries := 1+r.IntN(3), 1+r.IntN(5)
-	if layer.Order == attention.Unbatched {
+	if layer.InputLayout == attention.Unbatched {
 		batch = 1
 	}
 	shape := func(length, width int) []int {
-		return map[attention.Order][]int{attention.BatchFirst: {batch, length, width}, attention.SequenceFirst: {length, batch, width}, attention.Unbatched: {length, width}}[layer.Order]
+		return map[attention.InputLayout][]int{attention.BatchFirst: {batch, length, width}, attention.SequenceFirst: {length, batch, width}, attention.Unbatched: {length, width}}[layer.InputLayout]
 	}
 	c.Inputs.Query = r.Tensor(shape(queries, layer.EmbedDim)...)
 	c.Inputs.Key, c.Inputs.Value = c.Inputs.Query, c.Inputs.Query
@@ -143,7 +143,7 @@ func (r Draw) Layer() *fixture.Case {
 	}
 	if r.IntN(3) == 0 {
 		c.Inputs.Padding = r.Mask(0.3, batch, keys)
-		if layer.Order == attention.Unbatched {
+		if layer.InputLayout == attention.Unbatched {
 			c.Inputs.Padding.Shape = []int{keys}
 		}
 	}
@@ -151,7 +151,7 @@ func (r Draw) Layer() *fixture.Case {
 	for _, name := range slices.Sorted(maps.Keys(c.State)) {
 		c.State[name] = r.Tensor(c.State[name].Shape...)
 	}
-	if layer.Weights != attention.NoWeights {
+	if layer.NeedWeights != attention.NoWeights {
 		out, err := filled.Forward(c.Inputs)
 		if err != nil {
 			panic(err)
@@ -170,7 +170,7 @@ func (r Draw) config() attention.Config {
 			Bidirectional: r.Some(), WithoutBias: r.Some(), WithoutOutputBias: r.IntN(4) == 0,
 			Scale: Pick(r, 0, 0, 0.4), Softcap: Pick(r, 0, 0, 0.8, 20), Window: Pick(r, 0, 0, 1, 2, 4), ALiBi: r.Some(), Sinks: r.Some(), Relative: Pick(r, 0, 1, 3),
 			BiasKV: r.IntN(4) == 0, ZeroAttn: r.IntN(4) == 0,
-			Keys: attention.Keys(r.IntN(7)), Prefix: Pick(r, "", "a.b."), Order: attention.Order(r.IntN(3)), Weights: attention.Weights(r.IntN(3)), EmptyRow: attention.EmptyRow(r.IntN(2)),
+			ParamLayout: attention.ParamLayout(r.IntN(7)), Prefix: Pick(r, "", "a.b."), InputLayout: attention.InputLayout(r.IntN(3)), NeedWeights: attention.NeedWeights(r.IntN(3)), EmptyRow: attention.EmptyRow(r.IntN(2)),
 		}
 		if r.Some() {
 			c.RoPE = &attention.RoPE{Style: attention.RoPEStyle(r.IntN(2)), Dim: Pick(r, 0, 2, 4), Base: Pick(r, 10., 10000), Factor: Pick(r, 0, 1, 4.)}

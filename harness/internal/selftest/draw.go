@@ -9,9 +9,9 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	drawing "github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/variant"
-	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // drawCase gives case n of a seed, whatever else is drawn. It is informative: batch elements, lengths, widths
@@ -30,8 +30,8 @@ func drawCase(seed uint64, n int) *fixture.Case {
 // setResults fills in what PyTorch would say.
 func setResults(c *fixture.Case) {
 	p := oracle.FromCase(c)
-	truth := inOrder(c, expected(p))
-	output := inOrder(c, withValues(expected(p), variant.Variant{}.Run(p)))
+	truth := inOrder(c, p.Run().Expected())
+	output := inOrder(c, withValues(p.Run().Expected(), variant.Variant{}.Run(p)))
 	c.Truth, c.Output = truth.Value, attention.NewTensor(truth.Shape...)
 	for i, v := range output.Value {
 		c.Output.Data[i] = float32(v)
@@ -110,11 +110,11 @@ const (
 func (d draw) self() *fixture.Case {
 	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
 	l := attention.Config{
-		EmbedDim: model, NumHeads: h, Bidirectional: d.Some(), WithoutBias: d.oneOf(5), Order: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2)),
-		Keys: drawing.Pick(d.Draw, attention.TorchKeys, attention.TorchKeys, attention.TorchSeparateKeys, attention.GPT2Keys, attention.SeedKeys),
+		EmbedDim: model, NumHeads: h, Bidirectional: d.Some(), WithoutBias: d.oneOf(5), InputLayout: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2)),
+		ParamLayout: drawing.Pick(d.Draw, attention.TorchLayout, attention.TorchLayout, attention.TorchSeparateLayout, attention.GPT2Layout, attention.SeedLayout),
 	}
-	l.WithoutBias = l.WithoutBias || l.Keys == attention.SeedKeys
-	if l.Keys == attention.TorchKeys && d.oneOf(3) {
+	l.WithoutBias = l.WithoutBias || l.ParamLayout == attention.SeedLayout
+	if l.ParamLayout == attention.TorchLayout && d.oneOf(3) {
 		l.BiasKV, l.ZeroAttn = d.Some(), d.Some()
 	}
 	length := d.keys()
@@ -124,7 +124,7 @@ func (d draw) self() *fixture.Case {
 // memory is cross-attention as in torch.nn.MultiheadAttention.
 func (d draw) memory() *fixture.Case {
 	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
-	l := attention.Config{EmbedDim: model, NumHeads: h, Bidirectional: !d.oneOf(4), WithoutBias: d.oneOf(5), Order: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2))}
+	l := attention.Config{EmbedDim: model, NumHeads: h, Bidirectional: !d.oneOf(4), WithoutBias: d.oneOf(5), InputLayout: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2))}
 	keys := d.keys()
 	queries, from := keys, drawing.Pick(d.Draw, fromMemory, fromTwo)
 	if d.Some() {
@@ -150,7 +150,7 @@ func (d draw) decoder() *fixture.Case {
 	})
 	l := attention.Config{
 		EmbedDim: model, NumHeads: h, HeadDim: e, NumKVHeads: drawing.Pick(d.Draw, 2, 2, h/2, 1, h), WithoutBias: d.Some(), WithoutOutputBias: d.oneOf(3),
-		Keys: drawing.Pick(d.Draw, attention.LlamaKeys, attention.LlamaKeys, attention.NeoXKeys, attention.FusedKeys), Bidirectional: d.oneOf(6),
+		ParamLayout: drawing.Pick(d.Draw, attention.LlamaLayout, attention.LlamaLayout, attention.NeoXLayout, attention.FusedLayout), Bidirectional: d.oneOf(6),
 	}
 	switch d.IntN(5) {
 	case 0, 1:
@@ -186,7 +186,7 @@ func (d draw) decoder() *fixture.Case {
 	return d.layer(l, fromQuery, keys-past, keys-past, past)
 }
 
-func (d draw) order() attention.Order {
+func (d draw) order() attention.InputLayout {
 	return drawing.Pick(d.Draw, attention.BatchFirst, attention.BatchFirst, attention.SequenceFirst)
 }
 
@@ -199,7 +199,7 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 	c, full, batch := &fixture.Case{Op: fixture.MultiHead, Layer: l}, filled.Config(), d.between(3, 5)
 	in := &c.Inputs
 	input := func(length, width int) *attention.Tensor {
-		if l.Order == attention.SequenceFirst {
+		if l.InputLayout == attention.SequenceFirst {
 			return d.Tensor(length, batch, width)
 		}
 		return d.Tensor(batch, length, width)
@@ -217,7 +217,7 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 	c.State = filled.StateDict()
 	for _, name := range slices.Sorted(maps.Keys(c.State)) {
 		t := c.State[name]
-		d.fill(t, strings.TrimPrefix(name, l.Prefix), init, l.Keys == attention.GPT2Keys)
+		d.fill(t, strings.TrimPrefix(name, l.Prefix), init, l.ParamLayout == attention.GPT2Layout)
 	}
 	if past > 0 {
 		size := std(init, full.EmbedDim, full.EmbedDim, "k_proj.weight") * math.Sqrt(float64(full.EmbedDim))
@@ -237,7 +237,7 @@ func (d draw) layerMasks(c *fixture.Case, batch, queries, keys int) {
 	if d.IntN(3) > 0 {
 		in.Padding = d.padding(batch, keys)
 	}
-	if l.Keys != attention.TorchKeys && l.Keys != attention.TorchSeparateKeys {
+	if l.ParamLayout != attention.TorchLayout && l.ParamLayout != attention.TorchSeparateLayout {
 		return
 	}
 	shape := drawing.Pick(d.Draw, []int{queries, keys}, []int{batch * l.NumHeads, queries, keys})

@@ -63,14 +63,14 @@ func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]cata
 		if i == 0 || all[i-1][0].ID != pair[0].ID {
 			shared = t.problem.Clone()
 			pair[0].Plant(shared, nil)
-			shared = shared.Shared()
+			shared = shared.Cached()
 		}
 		both := shared.Clone()
 		if pair[1].Stage == catalogue.Score {
-			both = shared.Later()
+			both = shared.Fork()
 		}
 		if pair[1].Plant(both, nil) {
-			exclude(joined(pair[:]), expected(both))
+			exclude(joined(pair[:]), both.Run().Expected())
 		}
 	}
 	return own, nil

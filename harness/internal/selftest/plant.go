@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // Maker is what computed a planted output.
@@ -49,7 +49,7 @@ func (t *trial) planted(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, boo
 	if !ok {
 		return plant{}, false
 	}
-	p := plant{mistakes: mistakes, exact: expected(wrong)}
+	p := plant{mistakes: mistakes, exact: wrong.Run().Expected()}
 	p.measure(t.truth)
 	p.got, p.by = rounded(wrong, p.exact, r)
 	return p, true
@@ -92,11 +92,6 @@ func same(a, b compare.Expected) bool {
 	return compare.Outputs(a.Shape, a.Value, b).OK() && compare.Outputs(b.Shape, b.Value, a).OK()
 }
 
-func expected(p *oracle.Problem) compare.Expected {
-	f := p.Run()
-	return compare.Expected{Shape: f.Shape, Value: f.Value, Sigma: f.Sigma()}
-}
-
 func withValues(e compare.Expected, values []float64) compare.Expected {
 	e.Value = values
 	return e
@@ -108,5 +103,5 @@ func inOrder(c *fixture.Case, e compare.Expected) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.InOrder(c.Layer.Order, a)
+	return oracle.InLayout(c.Layer.InputLayout, a)
 }

@@ -146,7 +146,7 @@ func (t *trial) run(ctx context.Context, o Options) error {
 		t.c = drawCase(t.seed, t.n)
 	}
 	t.problem = oracle.FromCase(t.c)
-	t.truth = expected(t.problem)
+	t.truth = t.problem.Run().Expected()
 	var err error
 	if t.judges, err = o.judge(t.c); err != nil {
 		return err

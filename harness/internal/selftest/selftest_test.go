@@ -32,7 +32,7 @@ func layer(judge newJudge) Options {
 // liar gives a judge whose verdict is right and whose diagnosis is made up.
 func liar(diagnosis func(id string) diagnose.Diagnosis) newJudge {
 	return func(c *fixture.Case) (func(string) judge, error) {
-		truth := expected(oracle.FromCase(c))
+		truth := oracle.FromCase(c).Run().Expected()
 		truth.Value, truth.Sigma = inOrder(c, truth).Value, inOrder(c, withValues(truth, truth.Sigma)).Value
 		return func(unknown string) judge {
 			return func(_ context.Context, shape []int, got []float64) (report.Result, error) {
@@ -124,7 +124,7 @@ func TestDetection(t *testing.T) {
 
 	tr := &trial{c: drawCase(1, 0)}
 	tr.problem = oracle.FromCase(tr.c)
-	tr.truth = expected(tr.problem)
+	tr.truth = tr.problem.Run().Expected()
 	off := make([]float64, len(tr.truth.Value))
 	for i, v := range tr.truth.Value {
 		off[i] = v + 17*tr.truth.Sigma[i]
@@ -138,7 +138,7 @@ func TestDetection(t *testing.T) {
 func TestOutcome(t *testing.T) {
 	tr := &trial{c: drawCase(1, 1)}
 	tr.problem = oracle.FromCase(tr.c)
-	tr.truth = expected(tr.problem)
+	tr.truth = tr.problem.Run().Expected()
 	m, _ := catalogue.ByID("mask-multiplied")
 	p, ok := tr.planted(tr.rand("test"), m)
 	require.True(t, ok)
@@ -162,7 +162,7 @@ func TestOutcome(t *testing.T) {
 func TestIdentifiable(t *testing.T) {
 	tr := &trial{c: drawCase(1, 1)}
 	tr.problem = oracle.FromCase(tr.c)
-	tr.truth = expected(tr.problem)
+	tr.truth = tr.problem.Run().Expected()
 	tr.plantAll()
 	plantPair := func(a, b string) plant {
 		one, _ := catalogue.ByID(a)

@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // judgeVariants judges correct implementations on inputs of several sizes: none may be refused. Larger inputs
@@ -14,7 +14,7 @@ func (t *trial) judgeVariants() {
 	for _, times := range []float32{1, 4, 8} {
 		c := enlarged(t.c, times)
 		problem := oracle.FromCase(c)
-		truth := expected(problem)
+		truth := problem.Run().Expected()
 		for _, v := range variant.Correct {
 			t.judgeVariant(v.Name, times, v.Run(problem), truth)
 		}
@@ -47,7 +47,7 @@ func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Exp
 		if !ok {
 			continue
 		}
-		p := plant{mistakes: single.mistakes, exact: expected(wrong)}
+		p := plant{mistakes: single.mistakes, exact: wrong.Run().Expected()}
 		p.measure(truth)
 		if p.maxZ <= Beyond {
 			continue

@@ -74,10 +74,10 @@ func double(t *attention.Tensor) {
 // ofTheOutput says whether a parameter belongs to the output projection.
 func ofTheOutput(l attention.Config, key string) bool {
 	name, _, _ := strings.Cut(strings.TrimPrefix(key, l.Prefix), ".")
-	return name == map[attention.Keys]string{
-		attention.TorchKeys: "out_proj", attention.TorchSeparateKeys: "out_proj", attention.SeedKeys: "W_O", attention.LlamaKeys: "o_proj",
-		attention.GPT2Keys: "c_proj", attention.NeoXKeys: "dense", attention.FusedKeys: "o_proj",
-	}[l.Keys]
+	return name == map[attention.ParamLayout]string{
+		attention.TorchLayout: "out_proj", attention.TorchSeparateLayout: "out_proj", attention.SeedLayout: "W_O", attention.LlamaLayout: "o_proj",
+		attention.GPT2Layout: "c_proj", attention.NeoXLayout: "dense", attention.FusedLayout: "o_proj",
+	}[l.ParamLayout]
 }
 
 // mayBeIdle says whether a parameter need not change a right output: a bias of the keys adds the
@@ -85,5 +85,5 @@ func ofTheOutput(l attention.Config, key string) bool {
 func mayBeIdle(c *fixture.Case, key string) bool {
 	l := c.Layer
 	between := l.RoPE != nil || l.QKNorm != nil || l.Softcap > 0 || l.Sinks || c.Inputs.PastKey != nil
-	return l.Keys == attention.LlamaKeys && strings.TrimPrefix(key, l.Prefix) == "k_proj.bias" && !between
+	return l.ParamLayout == attention.LlamaLayout && strings.TrimPrefix(key, l.Prefix) == "k_proj.bias" && !between
 }

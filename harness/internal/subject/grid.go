@@ -32,8 +32,8 @@ func gridOf(c *fixture.Case) (grid, bool) {
 		g.groups = product(g.lead)
 		return g, true
 	}
-	g.groups, g.queries = lengths(c.Layer.Order, in.Query.Shape)
-	_, g.keys = lengths(c.Layer.Order, in.Key.Shape)
+	g.groups, g.queries = lengths(c.Layer.InputLayout, in.Query.Shape)
+	_, g.keys = lengths(c.Layer.InputLayout, in.Key.Shape)
 	if in.PastKey != nil {
 		g.past = in.PastKey.Shape[2]
 		g.keys += g.past
@@ -51,7 +51,7 @@ func product(shape []int) int {
 }
 
 // lengths are batch and length of an input of a layer.
-func lengths(o attention.Order, shape []int) (batch, length int) {
+func lengths(o attention.InputLayout, shape []int) (batch, length int) {
 	switch o {
 	case attention.Unbatched:
 		return 1, shape[0]
@@ -70,7 +70,7 @@ func (g grid) row(out *attention.Tensor, n, i int) []float32 {
 func (g grid) token(x *attention.Tensor, n, t, groups, length int) []float32 {
 	width := len(x.Data) / (groups * length)
 	at := n*length + t
-	if g.c.Op == fixture.MultiHead && g.c.Layer.Order == attention.SequenceFirst {
+	if g.c.Op == fixture.MultiHead && g.c.Layer.InputLayout == attention.SequenceFirst {
 		at = t*groups + n
 	}
 	return x.Data[at*width:][:width]

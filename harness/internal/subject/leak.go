@@ -104,7 +104,7 @@ func (b *bench) batch() string {
 			return // broadcast: shared by all
 		}
 		if b.c.Op == fixture.MultiHead && len(t.Shape) == 3 {
-			groups, length := lengths(b.c.Layer.Order, t.Shape)
+			groups, length := lengths(b.c.Layer.InputLayout, t.Shape)
 			for i := range length {
 				negate(g.token(t, 0, i, groups, length))
 			}

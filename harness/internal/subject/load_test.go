@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/subject"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 // holder is a right layer that answers as a test wants it to.

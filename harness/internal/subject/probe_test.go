@@ -12,9 +12,9 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
-	"github.com/difftest/difftest/harness/internal/variant"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/subject"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 var builtIn = subject.Subject{
@@ -41,7 +41,7 @@ func ofVariant(v variant.Variant) subject.Live {
 		shape := oracle.FromCase(c).Run().Shape
 		values := oracle.Array{Shape: shape, Value: v.Run(oracle.FromCase(c))}
 		if c.Op == fixture.MultiHead {
-			values = oracle.InOrder(c.Layer.Order, values)
+			values = oracle.InLayout(c.Layer.InputLayout, values)
 		}
 		out, err := attention.FromFloat64(c.Output.Shape, values.Value)
 		if err != nil {

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// memo is what problems share that were made from one another by [Problem.Later]: of the first of them the
+// cache is what problems share that were made from one another by [Problem.Later]: of the first of them the
 // queries, keys and values and the context, of all of them the products of inputs and rows of weights.
-// Nothing that it knows may be written to. A nil memo knows nothing.
-type memo struct {
+// Nothing that it knows may be written to. A nil cache knows nothing.
+type cache struct {
 	first     *Problem
 	precision [4]float64
 	origins   [3]origin
@@ -91,8 +91,8 @@ func (p *Problem) origins() [3]origin {
 }
 
 // newMemo is that of a problem and those that are made from it.
-func newMemo(p *Problem, known *products) *memo {
-	m := &memo{first: p, precision: p.Precision.noise(), products: known}
+func newMemo(p *Problem, known *products) *cache {
+	m := &cache{first: p, precision: p.Precision.noise(), products: known}
 	if p.Layer != nil {
 		m.origins = p.origins()
 	}
@@ -100,7 +100,7 @@ func newMemo(p *Problem, known *products) *memo {
 }
 
 // part gives queries, keys or values: those of the first problem, whole, where they are made from the same.
-func (m *memo) part(s *pass, which part, rows wanted, compute func(wanted) Field) Field {
+func (m *cache) part(s *pass, which part, rows wanted, compute func(wanted) Field) Field {
 	if m == nil || s.Layer.Split != nil || s.origins()[which] != m.origins[which] {
 		return compute(rows)
 	}
@@ -130,8 +130,8 @@ func (s *pass) detailed(f Field) Field {
 }
 
 // contextFor gives the context of the first problem to one that differs from it in what comes later alone.
-func (m *memo) contextFor(s *pass) (Field, bool) {
-	if m == nil || !s.late || s.Precision.noise() != m.precision {
+func (m *cache) contextFor(s *pass) (Field, bool) {
+	if m == nil || !s.afterContext || s.Precision.noise() != m.precision {
 		return Field{}, false
 	}
 	m.context.mu.Lock()
@@ -144,7 +144,7 @@ func (m *memo) contextFor(s *pass) (Field, bool) {
 }
 
 // keepContext remembers the whole context of the first problem.
-func (m *memo) keepContext(s *pass, f Field) {
+func (m *cache) keepContext(s *pass, f Field) {
 	if m == nil || m.first != s.Problem || s.ctx.Err() != nil {
 		return
 	}
@@ -156,7 +156,7 @@ func (m *memo) keepContext(s *pass, f Field) {
 }
 
 // product is y = x W^T, of the rows that are wanted.
-func (m *memo) product(s *pass, y, x []float64, l Linear, rows wanted) {
+func (m *cache) product(s *pass, y, x []float64, l Linear, rows wanted) {
 	if m == nil || !m.products.take(s, y, x, l, rows) {
 		s.multiply(y, x, l.Weight, l.In, rows)
 	}

@@ -1,6 +1,10 @@
 package oracle
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/num"
+)
 
 // wanted says which of some rows are computed; nil: all of them. Rows that are not wanted stay zero, and
 // nobody reads them.
@@ -28,8 +32,8 @@ func (p *Problem) before(rows []int, shape []int) wanted {
 	if rows == nil {
 		return nil
 	}
-	width := last(shape)
-	all := make(wanted, size(shape)/width)
+	width := num.Last(shape)
+	all := make(wanted, num.Size(shape)/width)
 	if p.Finish == nil {
 		for _, row := range rows {
 			all[row] = true
@@ -41,11 +45,11 @@ func (p *Problem) before(rows []int, shape []int) wanted {
 		numbered.Value[i] = float64(i + 1)
 	}
 	moved := p.Finish(numbered)
-	width = last(moved.Shape)
+	width = num.Last(moved.Shape)
 	for _, row := range rows {
 		for _, number := range moved.Value[row*width:][:width] {
 			if number > 0 { // 0 came from nowhere
-				all[(int(number)-1)/last(shape)] = true
+				all[(int(number)-1)/num.Last(shape)] = true
 			}
 		}
 	}
@@ -57,7 +61,7 @@ func (p *Problem) lines(rows wanted) wanted {
 	if rows == nil || p.Layer == nil {
 		return rows
 	}
-	s := Sizes{p.Query.Shape[1], p.Layer.Heads, last(p.Value.Shape)}
+	s := Sizes{p.Query.Shape[1], p.Layer.Heads, num.Last(p.Value.Shape)}
 	s.Width = p.Layer.Value.Out / p.Layer.KVHeads
 	all := make(wanted, p.Query.Shape[0]*s.Heads*s.Length)
 	s.eachRun(p.Query.Shape[0], p.Layer.Merge, func(together, apart, _ int) {

@@ -25,7 +25,7 @@ func TestProductsAreKnownByTheirContents(t *testing.T) {
 		return Linear{Weight: random(width * width), Bias: random(width), In: width, Out: width}
 	}
 	x := Array{[]int{batch, length, width}, random(batch * length * width)}
-	first := (&Problem{Query: x, Key: x, Value: x, Scale: 0.5, Layer: &Layer{Heads: 2, KVHeads: 2, Query: linear(), Key: linear(), Value: linear(), Output: linear()}}).Shared()
+	first := (&Problem{Query: x, Key: x, Value: x, Scale: 0.5, Layer: &Layer{Heads: 2, KVHeads: 2, Query: linear(), Key: linear(), Value: linear(), Output: linear()}}).Cached()
 	first.Run()
 	for name, tc := range map[string]struct {
 		rows   int // of weights, whose products are new
@@ -51,12 +51,12 @@ func TestProductsAreKnownByTheirContents(t *testing.T) {
 		"zeros": {1, func(p *Problem) { p.Layer.Value.Weight = make([]float64, width*width) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wrong := first.Later()
+			wrong := first.Fork()
 			tc.change(wrong)
 			alone := wrong.Clone()
-			room := first.memo.products.room
+			room := first.cache.products.room
 			got := wrong.Run()
-			products := (room - first.memo.products.room) / (batch*length + width)
+			products := (room - first.cache.products.room) / (batch*length + width)
 			if tc.rows == 0 {
 				require.Zero(t, products)
 			} else {
@@ -71,13 +71,13 @@ func TestProductsAreKnownByTheirContents(t *testing.T) {
 func TestAnInterruptedRunIsForgotten(t *testing.T) {
 	x := Array{[]int{1, 3, 2}, []float64{1, 2, 3, 4, 5, 6}}
 	identity := Linear{Weight: []float64{1, 0, 0, 1}, In: 2, Out: 2}
-	p := (&Problem{Query: x, Key: x, Value: x, Scale: 1, Layer: &Layer{Heads: 1, KVHeads: 1, Query: identity, Key: identity, Value: identity, Output: identity}}).Shared()
+	p := (&Problem{Query: x, Key: x, Value: x, Scale: 1, Layer: &Layer{Heads: 1, KVHeads: 1, Query: identity, Key: identity, Value: identity, Output: identity}}).Cached()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := p.Rows(ended, nil, WithNoise)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, p.Clone().Run(), p.Run())
-	require.Equal(t, p.Clone().Run(), p.AfterContext().Run())
+	require.Equal(t, p.Clone().Run(), p.ForkAfterContext().Run())
 }
 
 // Two rows whose hashes are the same by chance are not taken for one another.

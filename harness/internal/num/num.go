@@ -1,0 +1,39 @@
+// Package num holds the small pieces of arithmetic that several rooms need: sizes of shapes, norms
+// and products of vectors.
+package num
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// Last returns the size of the last dimension.
+func Last(shape []int) int { return shape[len(shape)-1] }
+
+// Size returns the number of elements of a shape; 1 for a scalar.
+func Size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// RMS returns the root mean square; 0 if there are no values.
+func RMS(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, v := range values {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(len(values)))
+}
+
+// Dot returns the product of a with as many leading values of b.
+func Dot(a, b []float64) float64 { return floats.Dot(a, b[:len(a)]) }
+
+// AddScaled adds a times x to as many leading values of y, in place.
+func AddScaled(a float64, x, y []float64) { floats.AddScaled(y[:len(x)], a, x) }
