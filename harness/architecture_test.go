@@ -15,7 +15,7 @@ import (
 const module = "github.com/difftest/difftest/"
 
 // What each package may import of this module. Data walks fixture -> subject -> oracle and
-// compare -> diagnose -> report, with no step back.
+// compare -> replay, fit and pattern -> diagnose -> report, with no step back.
 var mayImport = map[string][]string{
 	"attention":                    {},
 	"fixtures":                     {},
@@ -28,7 +28,12 @@ var mayImport = map[string][]string{
 	"harness/internal/compare":     {},
 	"harness/internal/oracle":      {"attention", "harness/internal/compare", "harness/internal/fixture", "harness/internal/num"},
 	"harness/internal/catalogue":   {"attention", "harness/internal/num", "harness/internal/oracle"},
-	"harness/internal/diagnose":    {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/num", "harness/internal/oracle"},
+	"harness/internal/progress":    {},
+	"harness/internal/replay":      {"harness/internal/catalogue", "harness/internal/compare", "harness/internal/num", "harness/internal/oracle", "harness/internal/progress"},
+	"harness/internal/pattern":     {"harness/internal/num", "harness/internal/oracle"},
+	"harness/internal/fit":         {"harness/internal/compare", "harness/internal/num", "harness/internal/oracle", "harness/internal/pattern"},
+	"harness/internal/diagnose":    {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/fit", "harness/internal/num", "harness/internal/oracle", "harness/internal/pattern", "harness/internal/progress", "harness/internal/replay"},
+	"harness/internal/oracletest":  {"attention", "fixtures", "harness/internal/fixture", "harness/internal/num", "harness/internal/oracle"},
 	"harness/internal/report":      {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose"},
 	"harness":                      {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject", "harness/internal/oracle", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report"},
 	"harness/internal/review":      {"attention", "harness", "harness/internal/fixture", "harness/internal/npy", "harness/internal/compare"},
@@ -67,7 +72,7 @@ var typesOfAttention = []string{
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {
 	used := map[string]bool{}
-	for _, dir := range []string{"oracle", "catalogue", "diagnose"} {
+	for _, dir := range []string{"oracle", "catalogue", "replay", "pattern", "fit", "diagnose"} {
 		files, err := filepath.Glob("internal/" + dir + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {

@@ -257,11 +257,11 @@ func (in *inquiry) parameters() []report.Cause {
 			if len(r.Diagnosis.Matches) > 0 || len(r.Proven) > 0 || !fit.Explains() || !fit.Narrowest {
 				continue
 			}
-			id := "other-" + strings.Join(fit.Maps(), "-and-") + "-parameters"
+			id := "other-" + strings.Join(fit.Projections(), "-and-") + "-parameters"
 			i := slices.IndexFunc(found, func(c report.Cause) bool { return c.ID == id })
 			if i < 0 {
 				i = len(found)
-				what := strings.Join(fit.Maps(), " and ")
+				what := strings.Join(fit.Projections(), " and ")
 				found = append(found, report.Cause{
 					ID: id, Title: "other parameters of the " + what + " projection than the case's",
 					Fix: "See how the " + what + " projection is loaded: under which name, which rows of it, and in which layout.",
