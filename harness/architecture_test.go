@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/difftest/difftest/"
 
-// What each package may import of this module. Data walks fixture -> subject -> oracle and
-// compare -> diagnose -> report, with no step back.
+// mayImport says what each package may import of this module. Data walks fixture -> subject ->
+// compare -> diagnose -> report, with no step back: no package imports one that stands below it.
 var mayImport = map[string][]string{
 	"attention":                    {},
 	"fixtures":                     {},
@@ -30,14 +30,20 @@ var mayImport = map[string][]string{
 	"harness/internal/catalogue":   {"attention", "harness/internal/num", "harness/internal/oracle"},
 	"harness/internal/diagnose":    {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/num", "harness/internal/oracle"},
 	"harness/internal/report":      {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose"},
-	"harness":                      {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject", "harness/internal/oracle", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report"},
-	"harness/internal/review":      {"attention", "harness", "harness/internal/fixture", "harness/internal/npy", "harness/internal/compare"},
+	"harness/internal/judge":       {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/oracle", "harness/internal/report", "harness/internal/subject"},
+	"harness/internal/probe":       {"attention", "harness/internal/fixture", "harness/internal/report", "harness/internal/subject"},
+	"harness/internal/causes":      {"harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/judge", "harness/internal/oracle", "harness/internal/probe", "harness/internal/report", "harness/internal/subject"},
+	"harness/internal/check":       {"harness/internal/diagnose", "harness/internal/causes", "harness/internal/fixture", "harness/internal/judge", "harness/internal/npy", "harness/internal/oracle", "harness/internal/probe", "harness/internal/protocol", "harness/internal/report", "harness/internal/subject"},
+	"harness/internal/known":       {"harness/internal/catalogue", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/report"},
+	"harness/internal/coverage":    {"harness/internal/catalogue", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/judge", "harness/internal/oracle"},
 	"harness/internal/child":       {"attention", "harness/internal/fixture", "harness/internal/npy", "harness/internal/protocol", "harness/internal/subject"},
-	"harness/internal/selftest":    {"attention", "harness", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/random", "harness/internal/variant", "harness/internal/npy", "harness/internal/oracle", "harness/internal/report"},
-	"harness/internal/harnesstest": {"attention", "harness/internal/subject"},
+	"harness/internal/review":      {"attention", "harness/internal/compare", "harness/internal/fixture", "harness/internal/judge", "harness/internal/npy", "harness/internal/oracle"},
 	"harness/internal/variant":     {"attention", "harness/internal/oracle"},
 	"harness/internal/random":      {"attention", "harness/internal/fixture"},
-	"harness/command":              {"attention", "fixtures", "harness", "harness/internal/checkpoint", "harness/internal/npy", "harness/internal/catalogue", "harness/internal/child", "harness/internal/fixture", "harness/internal/protocol", "harness/internal/subject", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/report", "harness/internal/review", "harness/internal/selftest"},
+	"harness/internal/selftest":    {"attention", "harness/internal/catalogue", "harness/internal/compare", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/judge", "harness/internal/npy", "harness/internal/oracle", "harness/internal/random", "harness/internal/report", "harness/internal/variant"},
+	"harness/internal/harnesstest": {"attention", "fixtures", "harness/internal/fixture", "harness/internal/subject"},
+	"harness":                      {"attention", "harness/internal/causes", "harness/internal/check", "harness/internal/child", "harness/internal/fixture", "harness/internal/judge", "harness/internal/known", "harness/internal/oracle", "harness/internal/report", "harness/internal/subject"},
+	"harness/command":              {"attention", "fixtures", "harness/internal/catalogue", "harness/internal/check", "harness/internal/checkpoint", "harness/internal/child", "harness/internal/compare", "harness/internal/coverage", "harness/internal/diagnose", "harness/internal/fixture", "harness/internal/judge", "harness/internal/known", "harness/internal/npy", "harness/internal/oracle", "harness/internal/protocol", "harness/internal/report", "harness/internal/review", "harness/internal/selftest", "harness/internal/subject"},
 	"cmd/difftest":                 {"harness/command"},
 }
 

@@ -109,7 +109,7 @@ type jsonResult struct {
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
 	Probes      []jsonProbe     `json:"probes"`
-	Proven      []string        `json:"proven"` // what of the probes and the load stands beside the class
+	Proven      []string        `json:"proven"` // what the probes and the load demonstrated, a few words each
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
@@ -210,7 +210,7 @@ func toJSON(r Result) jsonResult {
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
 		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.Proven), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.ProvenTitles()), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)

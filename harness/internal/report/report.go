@@ -73,7 +73,7 @@ type Result struct {
 
 	Findings []string // wrong behaviour that is not in the numbers
 	Probes   []Probe  // what a subject that was run again on a failing case was caught at
-	Proven   []string // what of that stands beside the class, a few words each
+	Proven   []Proof  // what the probes and the load demonstrated
 	Err      string   // why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case
@@ -118,6 +118,16 @@ func (r *Report) AddSource(source string) {
 	case !slices.Contains(strings.Split(r.Suite, ", "), source):
 		r.Suite += ", " + source
 	}
+}
+
+// WithRerun returns a copy of the report whose results name the command that runs their case again.
+func (r *Report) WithRerun(command func(name string) string) *Report {
+	out := *r
+	out.Results = slices.Clone(r.Results)
+	for i := range out.Results {
+		out.Results[i].Rerun = command(out.Results[i].Case)
+	}
+	return &out
 }
 
 // Count says how many cases ended with a verdict.

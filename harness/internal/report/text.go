@@ -17,6 +17,7 @@ type TextOptions struct {
 	Verbose bool // what each case is for; of a failure, what every mistake looks like there
 	Quiet   bool // only what is wrong, and the last line
 	Bare    bool // results alone, without the first and the last line
+	Brief   bool // of a failure, at most eight lines
 	Color   bool // ANSI colours
 }
 
@@ -198,14 +199,26 @@ func reason(err string) string {
 	return ": " + err
 }
 
+// Causes writes the causes of a report for people.
+func Causes(w io.Writer, r *Report) error {
+	t := &text{}
+	t.causes(r)
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
 func (t *text) failure(r Result) {
 	d, c := r.Diagnosis, r.Comparison
 	t.gap()
 	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
+	if t.Brief {
+		t.brief(r)
+		return
+	}
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
-		t.block("fix", fixes(r.possible()))
+		t.block("fix", fixes(r.Possible()))
 		t.block("not", ruledOut(r.RuledOut))
 		t.probes(r)
 	}
@@ -240,7 +253,7 @@ func fixes(matches []diagnose.Match) []string {
 // give it, or else what other parameters would.
 func headline(r Result) string {
 	var ids []string
-	for _, m := range r.possible() {
+	for _, m := range r.Possible() {
 		ids = append(ids, m.ID())
 	}
 	for _, f := range r.Diagnosis.Fits {
@@ -248,7 +261,7 @@ func headline(r Result) string {
 			ids = append(ids, "another of "+f.Freed)
 		}
 	}
-	words := append([]string{}, r.Proven...)
+	words := r.ProvenTitles()
 	if len(ids) > 0 {
 		words = append(words, strings.Join(ids, " or "))
 	}
@@ -258,8 +271,8 @@ func headline(r Result) string {
 	return string(r.Diagnosis.Class) + ": " + strings.Join(words, "; ")
 }
 
-// possible are the matches that no other case rules out.
-func (r Result) possible() []diagnose.Match {
+// Possible returns the matches that no other case rules out.
+func (r Result) Possible() []diagnose.Match {
 	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
 }
 
@@ -273,15 +286,26 @@ func (t *text) probes(r Result) {
 
 func (t *text) numbers(c, torch compare.Comparison) {
 	if !c.SameShape() {
-		t.block("shape", []string{"got " + attention.FormatShape(c.GotShape) + ", want " + attention.FormatShape(c.WantShape)})
+		t.shapes(c)
 		return
 	}
 	t.block("numbers", []string{
-		fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
-			c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements),
+		proportions(c),
 		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)%s",
 			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ, measured(c)),
 	})
+}
+
+func (t *text) shapes(c compare.Comparison) {
+	t.block("shape", []string{
+		"got " + attention.FormatShape(c.GotShape) + ", want " + attention.FormatShape(c.WantShape),
+	})
+}
+
+// proportions says how large the error is, and how much of the output it touches.
+func proportions(c compare.Comparison) string {
+	return fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
+		c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements)
 }
 
 // measured says where the noise comes from, unless the oracle computed it.
@@ -296,12 +320,18 @@ func (t *text) elements(c compare.Comparison) {
 	if !c.SameShape() {
 		return
 	}
-	t.block("worst", []string{elementText(c.Worst)})
+	t.worst(c)
 	var lines []string
 	for _, e := range c.First {
 		lines = append(lines, elementText(e))
 	}
 	t.block("first", lines)
+}
+
+func (t *text) worst(c compare.Comparison) {
+	if c.SameShape() {
+		t.block("worst", []string{elementText(c.Worst)})
+	}
 }
 
 func elementText(e compare.Element) string {

@@ -168,7 +168,7 @@ func TestProbesAreWritten(t *testing.T) {
 	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n            row 0 changes\n")
 
 	d := &r.Results[0].Diagnosis
-	r.Results[0].Proven = []string{"the load had no effect"}
+	r.Results[0].Proven = []report.Proof{report.LoadNoEffect}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
 	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
 	text = written(t, report.TextOptions{Quiet: true}, r)
