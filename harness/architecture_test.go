@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"attention":                    {},
 	"fixtures":                     {},
 	"harness/internal/num":         {},
+	"harness/internal/campaign":    {},
 	"harness/internal/npy":         {"attention"},
 	"harness/internal/checkpoint":  {"attention", "harness/internal/npy"},
 	"harness/internal/fixture":     {"attention", "harness/internal/checkpoint", "harness/internal/npy"},
