@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"fixtures":                     {},
 	"harness/internal/num":         {},
 	"harness/internal/printable":   {},
+	"harness/internal/campaign":    {},
 	"harness/internal/npy":         {"attention"},
 	"harness/internal/checkpoint":  {"attention", "harness/internal/npy", "harness/internal/printable"},
 	"harness/internal/fixture":     {"attention", "harness/internal/checkpoint", "harness/internal/npy"},
