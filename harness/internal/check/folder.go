@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"unicode"
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -80,10 +80,10 @@ func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.R
 	case reply.Type != protocol.TypeOK && (output != nil || weights != nil):
 		return r, fmt.Errorf("%s: says %s beside an output", path.Join(c.Name, protocol.ReplyFile), reply.Type)
 	case reply.Type == protocol.TypeSkipped:
-		r.Verdict, r.Err = report.Skip, printable(reply.Reason)
+		r.Verdict, r.Err = report.Skip, printable.Text(strings.TrimSpace(reply.Reason))
 		return r, nil
 	case reply.Type == protocol.TypeError:
-		r.Verdict, r.Err = report.Error, printable(reply.Message+"\n"+reply.Traceback)
+		r.Verdict, r.Err = report.Error, printable.Text(strings.TrimSpace(reply.Message+"\n"+reply.Traceback))
 		return r, nil
 	case output == nil && weights == nil:
 		r.Verdict, r.Err = report.Skip, "no "+protocol.OutputFile
@@ -131,22 +131,7 @@ func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
 		err = fmt.Errorf("type: %q answers no request", reply.Type)
 	}
 	if err != nil {
-		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable(err.Error()))
+		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Line(err.Error()))
 	}
 	return reply, nil
-}
-
-// printable keeps the words of others from moving the cursor, and from filling the screen.
-func printable(text string) string {
-	const most = 4000
-	text = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r == '\n' || unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text))
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "..."
-	}
-	return text
 }

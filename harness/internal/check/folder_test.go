@@ -128,7 +128,7 @@ func TestCheckOutputsReadsReplies(t *testing.T) {
 	r, err := check(`{"type": "skipped", "reason": "no mask \u001b[31m yet"}`, fstest.MapFS{})
 	require.NoError(t, err)
 	require.Equal(t, report.Skip, r.Verdict)
-	require.Equal(t, "no mask ?[31m yet", r.Err)
+	require.Equal(t, `no mask \x1b[31m yet`, r.Err)
 
 	r, err = check(`{"type": "error", "message": "boom", "traceback": "line 1\nline 2\n"}`, fstest.MapFS{})
 	require.NoError(t, err)
@@ -148,7 +148,9 @@ func TestCheckOutputsReadsReplies(t *testing.T) {
 		_, err = check(reply, answers(t, harnesstest.BuiltIn(), name))
 		require.ErrorContains(t, err, want)
 	}
-	require.Equal(t, 4003, len(printable(strings.Repeat("x", 5000))))
+	r, err = check(`{"type": "skipped", "reason": "`+strings.Repeat("x", 5000)+`"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Less(t, len(r.Err), 500)
 }
 
 func TestCheckOutputsRefuses(t *testing.T) {
