@@ -1,6 +1,6 @@
 // Package causes looks for what explains the failures of several cases together. The same subject
-// makes the same mistakes on every case, so a case that passes, or fails otherwise, speaks against a
-// mistake that would show on it.
+// makes the same mistakes on every case, so a case that passes, or fails otherwise, speaks against
+// a mistake that would show on it.
 package causes
 
 import (
@@ -15,9 +15,11 @@ import (
 )
 
 // Find returns the causes of all failures among results, and the results with their explanations
-// ordered by what the other cases leave possible. The given results stay as they are. declared is the
-// precision of the subject. When ctx ends, causes that are not found by then are missing.
-func Find(ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision) ([]report.Cause, []report.Result) {
+// ordered by what the other cases leave possible. The given results stay as they are. declared is
+// the precision of the subject. When ctx ends, causes that are not found by then are missing.
+func Find(
+	ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision,
+) ([]report.Cause, []report.Result) {
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
 	chosen := in.fewest(in.explained())

@@ -93,8 +93,8 @@ func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
 	return n
 }
 
-// prefer puts the matches of each failure in order: first those that consist of chosen mistakes, last
-// those that another case rules out.
+// prefer orders the matches of each failure: matches of chosen mistakes come first, and matches
+// that another case rules out come last.
 func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	rank := func(r report.Result, m diagnose.Match) int {
 		switch {
@@ -114,7 +114,7 @@ func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	}
 }
 
-// candidates returns the matches of all failures, each once, without those that are ruled out.
+// candidates returns the matches of all failures that no case rules out, each once.
 func candidates(failures []report.Result) []diagnose.Match {
 	var all []diagnose.Match
 	for _, r := range failures {
@@ -149,7 +149,9 @@ func explanations(r report.Result, mistakes []catalogue.Mistake) []diagnose.Matc
 
 // alternatives returns the mistakes that could replace a cause: with them as many failures are
 // explained, and no more passing cases contradict them.
-func (in *inquiry) alternatives(c report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result) []string {
+func (in *inquiry) alternatives(
+	c report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result,
+) []string {
 	rest := slices.DeleteFunc(slices.Clone(chosen), func(other catalogue.Mistake) bool { return other.ID == m.ID })
 	all := countExplained(failures, chosen)
 	var ids []string

@@ -24,7 +24,7 @@ type turn struct {
 	err    error // the case is broken, or could not be handed to the subject
 }
 
-// work is what a check does with every case.
+// work is the steps of a check: each case goes through all of them.
 type work struct {
 	// jobs is how many cases are taken at once; 0 is one.
 	jobs int
@@ -36,7 +36,8 @@ type work struct {
 	again func(context.Context, *turn) report.Result
 }
 
-// on works through cases and adds them to a report in their order, and then the causes of the failures.
+// on works through cases and adds them to a report in their order, and then the causes of the
+// failures.
 func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
 	turns, queue := make([]turn, len(names)), make(chan int, len(names))
 	for i := range names {

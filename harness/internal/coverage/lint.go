@@ -20,24 +20,24 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Lint is what a suite can see of the known mistakes, and what it cannot.
+// Lint says which known mistakes a suite can see.
 type Lint struct {
 	Cases    []LintedCase
-	Unseen   []catalogue.Mistake   // those that no case sees
-	SeenOnce []catalogue.Mistake   // those that one case alone sees
-	Merged   [][]catalogue.Mistake // those that no case tells apart
-	Core     []string              // the fewest cases that see, and tell apart, all that the suite does
+	Unseen   []catalogue.Mistake   // no case sees them
+	SeenOnce []catalogue.Mistake   // one case alone sees them
+	Merged   [][]catalogue.Mistake // groups that no case tells apart
+	Core     []string              // the fewest cases that see and tell apart as much as all
 }
 
-// LintedCase is what one case can see.
+// LintedCase says which known mistakes one case can see.
 type LintedCase struct {
 	Case   string
 	Sight  diagnose.Sight
 	Claims []string // what is wrong with the field detects of case.json, a line each
 }
 
-// New makes every known mistake on every case of a suite, or on the named ones only. The error
-// is that a case is broken or a name unknown. What a case claims wrongly is no error: see [Lint.Err].
+// New makes every known mistake on every case of a suite, or on the named ones only. The error is
+// that a case is broken or a name unknown. What a case claims wrongly is no error: see [Lint.Err].
 func New(suite fs.FS, cases ...string) (*Lint, error) {
 	names, err := fixture.Names(suite)
 	if err := errors.Join(err, fixture.CheckNames(cases, names)); err != nil {
@@ -107,7 +107,7 @@ func (l *Lint) Err() error {
 	return errors.Join(errs...)
 }
 
-// summarize fills in what is said of the suite as a whole.
+// summarize computes the fields about the suite as a whole.
 func (l *Lint) summarize() {
 	counts := make([]int, len(catalogue.Mistakes))
 	classes := make([][]int, len(l.Cases))
@@ -134,8 +134,8 @@ func (l *Lint) summarize() {
 	l.Merged = merged(sets)
 }
 
-// separations gives, for each case, the pairs that it tells apart: two mistakes, or a mistake and the
-// right output. Pairs are numbered by [pair].
+// separations gives, for each case, the pairs that it tells apart: two mistakes, or a mistake and
+// the right output. Pairs are numbered by [pair].
 func separations(classes [][]int) []bitset {
 	sets := make([]bitset, len(classes))
 	for i, class := range classes {

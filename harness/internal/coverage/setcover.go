@@ -6,8 +6,8 @@ import (
 )
 
 // smallestCover gives the fewest sets that together hold every element that any of them holds; the
-// first such choice in order. It is exact: branch and bound over the sets that hold the element held
-// by the fewest.
+// first such choice in order. It is exact: branch and bound over the sets that hold the element
+// held by the fewest.
 func smallestCover(sets []bitset) []int {
 	all := bitset{}
 	for _, s := range sets {
@@ -59,7 +59,7 @@ func undominated(sets []bitset) []int {
 	return useful
 }
 
-// greedyCover always takes the set that holds most of what is left.
+// greedyCover takes, again and again, the set that holds the most elements of those left.
 func greedyCover(sets []bitset, useful []int, left bitset) []int {
 	var chosen []int
 	for !left.empty() {
