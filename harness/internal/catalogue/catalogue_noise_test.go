@@ -173,8 +173,8 @@ func otherwise(p *oracle.Problem, r *float32Row) []float32 {
 	return rounded
 }
 
-// The noise that the oracle says a mistaken computation has is that of float32, not much smaller
-// and not much larger: replays are held against outputs by it.
+// The noise that the oracle says a mistaken computation has is that of float32, not much smaller and
+// not much larger: replays are held against outputs by it.
 func TestNoiseOfMistakesOfScores(t *testing.T) {
 	for _, name := range casesInFloat32 {
 		c, err := fixture.Read(fixtures.FS, name)

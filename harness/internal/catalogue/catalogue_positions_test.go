@@ -11,8 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// positionCases have rotations of both styles, whole and in part, caches, slopes and relative
-// biases.
+// positionCases have rotations of both styles, whole and in part, caches, slopes and relative biases.
 var positionCases = []string{
 	"decoder/cache", "decoder/cache-chunk", "decoder/cache-left-padding", "decoder/decode", "decoder/gemma", "decoder/window-cache",
 	"decoder/multi-head", "decoder/qk-norm", "decoder/qwen-biases", "decoder/rope-factor", "decoder/rope-half-left-padding",
@@ -118,8 +117,8 @@ func TestPositionMistakesApply(t *testing.T) {
 	}
 }
 
-// Where new keys and values are written, of two after three in the cache and of three after two,
-// with one appended key behind them.
+// Where new keys and values are written, of two after three in the cache and of three after two, with one
+// appended key behind them.
 func TestCacheSlots(t *testing.T) {
 	for _, tc := range []struct {
 		id          string
@@ -143,8 +142,8 @@ func TestCacheSlots(t *testing.T) {
 	}
 }
 
-// requireIdentity: a change that gives the right output is no mistake, whatever is said of it. It
-// is one: the last bits differ.
+// requireIdentity: a change that gives the right output is no mistake, whatever is said of it. It is
+// one: the last bits differ.
 func requireIdentity(t *testing.T, right, changed *oracle.Problem, name string) {
 	t.Helper()
 	was, is := right.Run().Value, changed.Run().Value
@@ -152,8 +151,8 @@ func requireIdentity(t *testing.T, right, changed *oracle.Problem, name string) 
 	require.LessOrEqual(t, apart(is, was), 1e-12, name)
 }
 
-// Scores know the distance of rotated queries and keys alone: all positions may begin elsewhere,
-// those of cached keys with them.
+// Scores know the distance of rotated queries and keys alone: all positions may begin elsewhere, those of
+// cached keys with them.
 func TestRotationBeginsAnywhere(t *testing.T) {
 	for _, name := range []string{
 		"decoder/cache", "decoder/cache-chunk", "decoder/gemma", "decoder/qk-norm", "decoder/rope-factor", "decoder/rope-interleaved", "layouts/neox",
@@ -174,8 +173,7 @@ func shift(l *oracle.Layer, by int) {
 	l.QueryTurn, l.KeyTurn, l.PastTurn = &query, &key, &past
 }
 
-// So positions may be counted from the first valid token of each batch element, or filler with the
-// others.
+// So positions may be counted from the first valid token of each batch element, or filler with the others.
 func TestRotationCountsFillerOrNot(t *testing.T) {
 	for _, name := range []string{"decoder/rope-half-left-padding", "decoder/cache-left-padding", "decoder/gemma"} {
 		p := problemOf(t, name)
@@ -193,8 +191,8 @@ func TestRotationCountsFillerOrNot(t *testing.T) {
 	}
 }
 
-// A term that is the same for all keys of a query does nothing: slope * j stands for -slope * (i -
-// j) where no key is behind the query.
+// A term that is the same for all keys of a query does nothing: slope * j stands for -slope * (i - j) where
+// no key is behind the query.
 func TestALiBiOfTheKeyAlone(t *testing.T) {
 	for _, name := range []string{
 		"decoder/alibi", "decoder/alibi-cache", "decoder/alibi-decode", "decoder/alibi-left-padding", "decoder/softcap-alibi", "sdpa/alibi", "sdpa/alibi-lower-right",

@@ -12,8 +12,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Some rows by themselves are those of the whole result, with every mistake: with noise and
-// without, and with what is known of the right computation and without.
+// Some rows by themselves are those of the whole result, with every mistake: with noise and without, and with
+// what is known of the right computation and without.
 func TestMistakesInSomeRows(t *testing.T) {
 	for _, name := range []string{
 		"mha/causal-left-padding", "mha/cross-kdim", "mha/block-per-head", "decoder/gemma", "decoder/rope-half-left-padding", "decoder/alibi-cache",

@@ -46,8 +46,7 @@ func ofScores() []catalogue.Mistake {
 	return slices.DeleteFunc(slices.Clone(catalogue.Mistakes), func(m catalogue.Mistake) bool { return !slices.Contains(families, m.Family) })
 }
 
-// made plants a mistake, the same draws each time, and gives the result; nil where it does not
-// apply.
+// made plants a mistake, the same draws each time, and gives the result; nil where it does not apply.
 func made(m catalogue.Mistake, p *oracle.Problem) *oracle.Field {
 	if !m.Plant(p, rand.New(rand.NewPCG(1, 2))) {
 		return nil
@@ -81,8 +80,8 @@ func distance(a, b oracle.Field) float64 {
 	return math.Sqrt(off / max(size, math.SmallestNonzeroFloat64))
 }
 
-// Each mistake changes the output of some case, the same way each time and also beside shared
-// queries and keys, and nothing of the problem that it was planted in a clone of.
+// Each mistake changes the output of some case, the same way each time and also beside shared queries
+// and keys, and nothing of the problem that it was planted in a clone of.
 func TestMistakesOfScores(t *testing.T) {
 	all := problems(t)
 	outputs := map[string]map[string]oracle.Field{}
@@ -121,9 +120,8 @@ func TestMistakesOfScores(t *testing.T) {
 	requireDistinct(t, outputs)
 }
 
-// requireDistinct: every two mistakes give different outputs in some case that both apply to, or do
-// not apply to the same cases. Those that are the same everywhere are the ones that are known to
-// be.
+// requireDistinct: every two mistakes give different outputs in some case that both apply to, or do not
+// apply to the same cases. Those that are the same everywhere are the ones that are known to be.
 func requireDistinct(t *testing.T, outputs map[string]map[string]oracle.Field) {
 	known := func(a, b string) bool {
 		return slices.ContainsFunc(sameEverywhere, func(s struct{ a, b, why string }) bool { return s.a == a && s.b == b })

@@ -42,8 +42,8 @@ func TestIdentitiesAreNoMistakes(t *testing.T) {
 	}
 }
 
-// rightProblems are those of the committed cases, and what none of them is: norms whose weights are
-// one number, and an additive mask of 0 and -inf alone.
+// rightProblems are those of the committed cases, and what none of them is: norms whose weights are one number,
+// and an additive mask of 0 and -inf alone.
 func rightProblems(t *testing.T) []*oracle.Problem {
 	t.Helper()
 	names, err := fixture.Names(fixtures.FS)

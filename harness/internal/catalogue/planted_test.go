@@ -20,8 +20,8 @@ import (
 
 const plantedDir = "testdata/planted/"
 
-// Every mistake gives what the same mistake gives in plain PyTorch, written by other hands:
-// pyref/planted makes the stored outputs, of the first two batch elements in float32.
+// Every mistake gives what the same mistake gives in plain PyTorch, written by other hands: pyref/planted
+// makes the stored outputs, of the first two batch elements in float32.
 func TestMistakesAreThoseOfPyTorch(t *testing.T) {
 	data, err := os.ReadFile(plantedDir + "index.json")
 	require.NoError(t, err)

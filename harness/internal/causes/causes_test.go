@@ -81,8 +81,8 @@ func find(t *testing.T, results []report.Result, read map[string]*fixture.Case) 
 	return found
 }
 
-// withMistakes gives the results of a subject that makes mistakes on every case that has something
-// to get wrong so, one after the other, and computes all else exactly.
+// withMistakes gives the results of a subject that makes mistakes on every case that has something to get wrong
+// so, one after the other, and computes all else exactly.
 func withMistakes(t *testing.T, ids []string, cases ...string) (results []report.Result, read map[string]*fixture.Case) {
 	t.Helper()
 	read = map[string]*fixture.Case{}
@@ -141,8 +141,8 @@ func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
 	}
 }
 
-// Two mistakes at once: each is a cause, by the cases that have only one of them to get wrong and
-// by those that have both.
+// Two mistakes at once: each is a cause, by the cases that have only one of them to get wrong and by those
+// that have both.
 func TestTwoMistakesAreTwoCauses(t *testing.T) {
 	results, read := withMistakes(t, []string{"causal-missing", "padding-ignored"},
 		"mha/causal", "mha/padding", "mha/causal-left-padding", "mha/unmasked", "sdpa/causal", "seed/unmasked")
@@ -223,8 +223,8 @@ func TestCasesRuleOutForOneAnother(t *testing.T) {
 	}
 }
 
-// A failure that is explained by neither of two mistakes rules out none: what explains it may be
-// what two others look like together.
+// A failure that is explained by neither of two mistakes rules out none: what explains it may be what two
+// others look like together.
 func TestAnotherFailureRulesNothingOut(t *testing.T) {
 	results, read := withMistakes(t, []string{"alibi-missing"}, "decoder/alibi-decode")
 	other, more := withMistakes(t, []string{"causal-missing"}, "decoder/alibi")
@@ -243,8 +243,7 @@ func TestAlternativesOfACause(t *testing.T) {
 	require.ElementsMatch(t, []string{"scale-twice", "scale-of-model"}, append([]string{found[0].ID}, found[0].Alternatives...))
 }
 
-// Where every match is contradicted none is ruled out: the mistake is made somewhere, and not
-// everywhere.
+// Where every match is contradicted none is ruled out: the mistake is made somewhere, and not everywhere.
 func TestNothingIsRuledOutWhereAllIsContradicted(t *testing.T) {
 	wrong, read := withMistakes(t, []string{"scale-twice"}, "samples/forward-batch-packed-no-mask")
 	right, more := withMistakes(t, nil, "seed/unmasked", "mha/causal")
@@ -321,8 +320,7 @@ func TestCauseOfOneProjection(t *testing.T) {
 	require.Empty(t, r.Causes[0].Contradictions)
 }
 
-// outputLate is a layer that reads its output projection one number too late, and does not say what
-// it holds.
+// outputLate is a layer that reads its output projection one number too late, and does not say what it holds.
 type outputLate struct{ layer *attention.MultiHead }
 
 func (o outputLate) Forward(in attention.Inputs) (attention.Outputs, error) {

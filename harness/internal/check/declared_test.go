@@ -57,8 +57,8 @@ func stored(t *attention.Tensor) *attention.Tensor {
 	return t
 }
 
-// A subject of bfloat16 is right when it says so, on every case, and wrong on every one that is not
-// its own when it does not; what is wrong with it besides is still found.
+// A subject of bfloat16 is right when it says so, on every case, and wrong on every one that is not its own when it
+// does not; what is wrong with it besides is still found.
 func TestDeclaredPrecision(t *testing.T) {
 	cases := []string{"sdpa/causal", "sdpa/gqa", "sdpa/bfloat16", "sdpa/sinks", "mha/causal-left-padding", "mha/weights-per-head", "decoder/gemma", "decoder/relative-bias", "mha/bias-kv"}
 	s := low(harnesstest.BuiltIn())

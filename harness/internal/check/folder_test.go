@@ -42,8 +42,7 @@ func verdicts(r *report.Report) map[string]report.Verdict {
 	return all
 }
 
-// Outputs in a folder are judged as the subject itself is, with the cause that all failures have in
-// common.
+// Outputs in a folder are judged as the subject itself is, with the cause that all failures have in common.
 func TestFolder(t *testing.T) {
 	cases := []string{"mha/causal", "seed/causal", "seed/unmasked", "mha/weights-per-head"}
 	ctx := context.Background()
@@ -222,8 +221,7 @@ func TestCheckOutputsStaysInside(t *testing.T) {
 	require.ErrorContains(t, err, "seed/causal/output.npy")
 }
 
-// What is exported comes back: the folder with outputs in it is judged, and nothing in it is a
-// stray.
+// What is exported comes back: the folder with outputs in it is judged, and nothing in it is a stray.
 func TestExportComesBack(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, protocol.Export(fixtures.FS, dir, "mha/causal", "sdpa/bfloat16", "mha/weights"))

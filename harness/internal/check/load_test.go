@@ -162,8 +162,7 @@ func TestPassingCasesAreNotProbed(t *testing.T) {
 	require.Empty(t, r.Probes)
 }
 
-// On how many of all cases each probe speaks of subjects that are wrong on purpose, where they are
-// wrong.
+// On how many of all cases each probe speaks of subjects that are wrong on purpose, where they are wrong.
 func TestProbesOverTheSuite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every case several times")

@@ -93,8 +93,7 @@ func alive(pid int) bool {
 	return signalled(pid)
 }
 
-// Whatever a child does, the case on which it does it is blamed, with the reason; the others are as
-// if nothing had been.
+// Whatever a child does, the case on which it does it is blamed, with the reason; the others are as if nothing had been.
 func TestFaults(t *testing.T) {
 	for _, tc := range []struct {
 		fault   string
@@ -256,8 +255,7 @@ func TestChildrenThatNeverServe(t *testing.T) {
 	}
 }
 
-// A child that is another each time it is started cannot be one subject. Here the second case ends
-// the first.
+// A child that is another each time it is started cannot be one subject. Here the second case ends the first.
 func TestAChildStaysTheSame(t *testing.T) {
 	w := newWorld(t, "another each time")
 	inPlace := command("")
@@ -310,8 +308,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Cases one after the other, once each, by one child: what is not steady from run to run is not
-// met.
+// Cases one after the other, once each, by one child: what is not steady from run to run is not met.
 func TestSeries(t *testing.T) {
 	for _, fault := range []string{"is not steady", "once"} {
 		t.Run(fault, func(t *testing.T) {

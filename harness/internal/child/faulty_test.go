@@ -19,8 +19,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// What a child of these tests is told by its environment: what is wrong with it, on which case, and
-// where to note the numbers of its processes.
+// What a child of these tests is told by its environment: what is wrong with it, on which case, and where
+// to note the numbers of its processes.
 const (
 	faultVariable = "DIFFTEST_TEST_FAULT"
 	caseVariable  = "DIFFTEST_TEST_CASE"
@@ -60,8 +60,7 @@ func must(err error) {
 	}
 }
 
-// faulty computes scaled_dot_product_attention without masks, and does wrong in one way, on one
-// case.
+// faulty computes scaled_dot_product_attention without masks, and does wrong in one way, on one case.
 type faulty struct {
 	fault, at string
 	in        *bufio.Reader

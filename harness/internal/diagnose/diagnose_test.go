@@ -163,8 +163,7 @@ func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
 	require.Greater(t, named, 10)
 }
 
-// The expected output times a number, or plus the same in every row, is called that and nothing
-// else.
+// The expected output times a number, or plus the same in every row, is called that and nothing else.
 func TestGainAndShift(t *testing.T) {
 	p := problem()
 	width := p.Run().Expected().Shape[2]

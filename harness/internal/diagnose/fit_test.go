@@ -23,8 +23,7 @@ import (
 // redrawings are what may be drawn anew of a map: all of it, the part of its last head, its bias.
 var redrawings = []string{"weight", "head", "bias"}
 
-// redraw draws a part of a map anew, of the same size, in float32. It says false where there is
-// none.
+// redraw draws a part of a map anew, of the same size, in float32. It says false where there is none.
 func redraw(p *oracle.Problem, m Projection, part string) bool {
 	l := p.Layer
 	linear, heads := l.Linears()[m], headsOf(l, m)
@@ -69,8 +68,7 @@ func layers(t *testing.T) map[string]*oracle.Problem {
 	return all
 }
 
-// localised asks for the parameters of an output that is not right; seen is false where it is
-// within the noise.
+// localised asks for the parameters of an output that is not right; seen is false where it is within the noise.
 func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localisation, seen bool) {
 	truth := p.Run().Expected()
 	c := compare.Outputs(truth.Shape, got, truth)
@@ -90,9 +88,8 @@ func (at localisation) said() []Projection {
 	return slices.Compact(list)
 }
 
-// Each part of each map is drawn anew on every third committed layer, and some besides, and
-// computed in float32 by code that shares nothing with the oracle: the map is found, or is among
-// several that the case cannot tell apart, or nothing is said.
+// Each part of each map is drawn anew on every third committed layer, and some besides, and computed in float32 by code that shares nothing with
+// the oracle: the map is found, or is among several that the case cannot tell apart, or nothing is said.
 func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	var mutex sync.Mutex
 	count := map[string]int{}
@@ -160,8 +157,7 @@ func redrawnVerdict(t *testing.T, p *oracle.Problem, trace oracle.Trace, m Proje
 	return "class"
 }
 
-// surplus layers have many more rows than a layer has unknowns, each with something that scores are
-// made of.
+// surplus layers have many more rows than a layer has unknowns, each with something that scores are made of.
 var surplusLayers = []struct {
 	name   string
 	change func(p *oracle.Problem)
@@ -272,8 +268,7 @@ func TestThreeMapsAreNotLocalised(t *testing.T) {
 	require.Nil(t, at.finding())
 }
 
-// With fewer rows than unknowns least squares explains everything, also what another map gives: it
-// is refused, with the figures.
+// With fewer rows than unknowns least squares explains everything, also what another map gives: it is refused, with the figures.
 func TestTooFewRowsAreRefused(t *testing.T) {
 	p := surplusLayer(2).Element(0)
 	wrong := p.Clone()
@@ -332,8 +327,7 @@ func TestRoundingIsNotLocalised(t *testing.T) {
 	}
 }
 
-// A step of least squares needs the tangent and its transpose to belong together, and the tangent
-// to be the slope.
+// A step of least squares needs the tangent and its transpose to belong together, and the tangent to be the slope.
 func TestTangent(t *testing.T) {
 	for _, tc := range surplusLayers {
 		p := surplusLayer(1)
@@ -417,8 +411,8 @@ func BenchmarkPattern(b *testing.B) {
 	}
 }
 
-// Where the softmax is saturated rows are alike but for rounding, and large parameters, or noisy
-// ones, would explain anything: outputs of no layer at all get no explanation.
+// Where the softmax is saturated rows are alike but for rounding, and large parameters, or noisy ones, would explain anything: outputs
+// of no layer at all get no explanation.
 func TestWildParametersExplainNothing(t *testing.T) {
 	p := problemOf(t, "mha/hot")
 	width := p.Query.Shape[2]

@@ -6,8 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is free is named as the state dict has it: by rows, or by columns where those are the map's
-// rows.
+// What is free is named as the state dict has it: by rows, or by columns where those are the map's rows.
 func TestFreedomIsNamed(t *testing.T) {
 	l := surplusLayer(1).Layer // 2 heads of 6 features, one of keys
 	behind := func(i int) int { return 24 + i }

@@ -26,8 +26,8 @@ func blocked(i, j int) bool  { return i/3 == j/3 }
 func narrow(i, j int) bool   { return j <= i && j > i-3 }
 func oneAhead(i, j int) bool { return j <= i+1 }
 
-// What is recovered are the weights that the output was made with, within sixteen sigma, in every
-// case that they can be recovered from, for masks that no catalogue holds.
+// What is recovered are the weights that the output was made with, within sixteen sigma, in every case that they can be
+// recovered from, for masks that no catalogue holds.
 func TestRecoveredWeightsAreThoseOfTheSubject(t *testing.T) {
 	list, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
@@ -123,8 +123,7 @@ func swap(values []float64, block int) {
 	}
 }
 
-// Weights are not recovered where values or output are wrong, where a mixture does not show them,
-// or in vain.
+// Weights are not recovered where values or output are wrong, where a mixture does not show them, or in vain.
 func TestPatternIsRefused(t *testing.T) {
 	for _, m := range []Projection{ValueMap, OutputMap} {
 		p := problemOf(t, "mha/causal")
@@ -168,8 +167,7 @@ func TestPicture(t *testing.T) {
 	}, x.Picture())
 }
 
-// A scale that no catalogue holds is found, whatever else scores are made of, and nothing else is
-// called a scale.
+// A scale that no catalogue holds is found, whatever else scores are made of, and nothing else is called a scale.
 func TestScale(t *testing.T) {
 	for _, name := range []string{"sdpa/causal", "sdpa/gqa", "sdpa/sinks", "sdpa/softcap", "sdpa/no-batch", "sdpa/decode", "mha/causal-left-padding", "decoder/gemma", "decoder/alibi", "decoder/cache"} {
 		p := problemOf(t, name)
@@ -188,8 +186,7 @@ func TestScale(t *testing.T) {
 	}
 }
 
-// A weight that cannot be told from 0 may be a low score: it is lost only where all heads say so,
-// of several keys.
+// A weight that cannot be told from 0 may be a low score: it is lost only where all heads say so, of several keys.
 func TestLostKeys(t *testing.T) {
 	const keys = 4
 	x := &Pattern{Heads: 2, PerBatch: 2, Queries: 1, Keys: keys, Expected: slices.Repeat([]float64{0.25}, 2*keys), Uncertainty: slices.Repeat([]float64{1e-9}, 2*keys)}

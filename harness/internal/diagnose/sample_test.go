@@ -56,8 +56,7 @@ func TestALargeCaseIsSampled(t *testing.T) {
 	require.Equal(t, "causal-missing", d.Matches[0].ID())
 }
 
-// A mask that hides a key from one query alone, which is in no sample: that it is ignored is found
-// out.
+// A mask that hides a key from one query alone, which is in no sample: that it is ignored is found out.
 func TestAMistakeOutsideTheSampleIsNamed(t *testing.T) {
 	r, p := wide(func(p *oracle.Problem) {
 		causal(p)
@@ -71,8 +70,7 @@ func TestAMistakeOutsideTheSampleIsNamed(t *testing.T) {
 	require.Equal(t, "mask-ignored", d.Matches[0].ID())
 }
 
-// An output that is a mistake's in every row of the sample, and in another one is not, gets no
-// name.
+// An output that is a mistake's in every row of the sample, and in another one is not, gets no name.
 func TestASampleDoesNotConfirm(t *testing.T) {
 	for _, row := range []int{7, 500, 2000} { // the last one sees many keys, and is right as far as wrong rows are few
 		r, p := wide(causal)

@@ -15,8 +15,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// A layer of B2 T1024 D768 H12: every mistake is made on a sample of its rows, and the one that was
-// made is named. The output is that of the attention package, in float32.
+// A layer of B2 T1024 D768 H12: every mistake is made on a sample of its rows, and the one that was made is
+// named. The output is that of the attention package, in float32.
 func TestLarge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute or two")
@@ -49,8 +49,8 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// The heads of a large layer merged in other places, which no subject of the attention package
-// does: the oracle's result, rounded to float32.
+// The heads of a large layer merged in other places, which no subject of the attention package does: the
+// oracle's result, rounded to float32.
 func TestLargeMerge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute or two")

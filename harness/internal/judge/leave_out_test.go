@@ -14,8 +14,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// A mistake that the catalogue lacks gets no name, but for mistakes that are the same computation
-// on this case: each is left out in turn, made, and diagnosed, pairs included.
+// A mistake that the catalogue lacks gets no name, but for mistakes that are the same computation on
+// this case: each is left out in turn, made, and diagnosed, pairs included.
 func TestAMistakeThatIsLeftOutGetsNoWrongName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("pairs take minutes with the race detector")

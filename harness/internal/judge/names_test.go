@@ -14,8 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What is said to be a row of a map, in a state dict, is it: a change there changes that row and
-// nothing else.
+// What is said to be a row of a map, in a state dict, is it: a change there changes that row and nothing else.
 func TestParametersOf(t *testing.T) {
 	list, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)

@@ -43,16 +43,16 @@ var (
 	missing      = []diagnose.Class{diagnose.MissingFeature}
 	dead         = []diagnose.Class{diagnose.Dead}
 
-	// Some scrambled weights leave the output as far off as random ones do, some do not; a gain of
-	// the output, or of one of its features, is as with another output weight.
+	// Some scrambled weights leave the output as far off as random ones do, some do not; a gain of the output, or of one of
+	// its features, is as with another output weight.
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
 )
 
-// Every plant, on every third case that it applies to and on some of each family, is named by what
-// it is or not at all. Where a case cannot tell it from other mistakes, all of them are named. A
-// case that cannot see it passes it.
+// Every plant, on every third case that it applies to and on some of each family, is named by what it is or
+// not at all. Where a case cannot tell it from other mistakes, all of them are named. A case that cannot see
+// it passes it.
 func TestClassesOfPlants(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)

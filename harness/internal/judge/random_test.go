@@ -18,8 +18,7 @@ import (
 )
 
 // Options in all their combinations, also those that no committed case has, mean the same to three
-// implementations that share no arithmetic: the attention package, the oracle, and a float32
-// variant.
+// implementations that share no arithmetic: the attention package, the oracle, and a float32 variant.
 func TestRandomCasesAgree(t *testing.T) {
 	for n := range uint64(1500) {
 		r := random.Draw{Rand: rand.New(rand.NewPCG(20260301, n))}

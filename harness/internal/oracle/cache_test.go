@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Weights that are exchanged, and rows of weights and of inputs in another order, need no new
-// product; a changed number needs one, of its row alone. The result is that of a problem that knows
-// nothing.
+// Weights that are exchanged, and rows of weights and of inputs in another order, need no new product; a
+// changed number needs one, of its row alone. The result is that of a problem that knows nothing.
 func TestProductsAreKnownByTheirContents(t *testing.T) {
 	const batch, length, width = 2, 5, 8
 	r := rand.New(rand.NewPCG(5, 5))

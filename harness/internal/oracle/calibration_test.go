@@ -42,8 +42,8 @@ func TestCalibration(t *testing.T) {
 	}
 }
 
-// The noise of a declared lower precision is calibrated in the same way: correct implementations
-// that round every value, or every factor, are within it, and come near it.
+// The noise of a declared lower precision is calibrated in the same way: correct implementations that round
+// every value, or every factor, are within it, and come near it.
 func TestCalibrationOfLowerPrecisions(t *testing.T) {
 	const seed = 20260102
 	for name, lower := range map[string]struct {
@@ -108,9 +108,8 @@ func multiplying(round func(float32) float32) func(variant.Variant) variant.Vari
 	}
 }
 
-// extremes are those of rms z over cases and variants, but for the noisiest, which are the least
-// over cases of the greatest over variants. A sum that ends with a large bias has far less noise
-// than one that begins with it.
+// extremes are those of rms z over cases and variants, but for the noisiest, which are the least over cases of
+// the greatest over variants. A sum that ends with a large bias has far less noise than one that begins with it.
 type extremes struct{ maxZ, least, most, noisiest float64 }
 
 // calibrate judges every correct variant of every problem.
@@ -217,8 +216,8 @@ func drawn(r *rand.Rand, scale float64, n int) []float64 {
 	return values
 }
 
-// randomDecoder draws a causal layer with grouped heads and a cache, and of norms, rotary
-// positions, windows, softcap, slopes, sinks, relative biases, learned and zero keys some.
+// randomDecoder draws a causal layer with grouped heads and a cache, and of norms, rotary positions,
+// windows, softcap, slopes, sinks, relative biases, learned and zero keys some.
 func randomDecoder(r *rand.Rand) *oracle.Problem {
 	some := func() bool { return r.IntN(2) == 0 }
 	kvHeads, group, width := 1+r.IntN(3), 1+r.IntN(3), 2*(3+r.IntN(10))

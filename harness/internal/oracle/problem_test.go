@@ -13,8 +13,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Without a batch the first dimension is that of the heads: one of them by itself has its own
-// slope, sink and shared key.
+// Without a batch the first dimension is that of the heads: one of them by itself has its own slope,
+// sink and shared key.
 func TestOnlyOfHeadsWithoutABatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	random := func(shape ...int) *attention.Tensor {
@@ -79,8 +79,7 @@ func TestSlopesOfManyHeads(t *testing.T) {
 	require.InDeltaSlice(t, attention.Slopes(heads), p.Slopes, 1e-9)
 }
 
-// Visible counts the keys of each query and a sink; of heads that see different numbers, two or
-// more.
+// Visible counts the keys of each query and a sink; of heads that see different numbers, two or more.
 func TestVisible(t *testing.T) {
 	x := oracle.Array{Shape: []int{1, 3, 2}, Value: make([]float64, 6)}
 	layer := func(change func(p *oracle.Problem)) *oracle.Problem {

@@ -82,8 +82,8 @@ func attended(scores, values []noisy) noisy {
 	return noisy{out, sum(products...) + carried + out*out*(sum(weights...)+2*r)}
 }
 
-// moved is the variance of a weight e^s: a score that is off by a normal error of that variance
-// makes it off by that of a lognormal one, to second order; all of the weight is the most.
+// moved is the variance of a weight e^s: a score that is off by a normal error of that variance makes it
+// off by that of a lognormal one, to second order; all of the weight is the most.
 func moved(weight, variance float64) float64 {
 	return min(1, weight*weight*math.Expm1(2*variance)/2)
 }
@@ -103,8 +103,7 @@ func passedOn(context noisy, n int) float64 {
 	return sum(append([]float64{context.value}, make([]float64, n-1)...)...) + context.variance
 }
 
-// Rotary positions: each pair of features is turned by the position, divided by a factor, times a
-// power of the base.
+// Rotary positions: each pair of features is turned by the position, divided by a factor, times a power of the base.
 func TestVarianceOfRoPE(t *testing.T) {
 	const q, k, v, scale, base, factor, place = 2, 0.5, 3, 0.7, 50, 4, 3
 	qw, kw := []float64{0.5, -1, 0.25, 0.75}, []float64{1, 0.5, -0.5, 1.5}
@@ -153,8 +152,8 @@ func TestVarianceOfPartialRoPE(t *testing.T) {
 	requireVariance(t, p, passedOn(attended(scores, []noisy{projected(3, 1)[0], projected(-3, 1)[0]}), 3))
 }
 
-// A norm divides by the root of what it carries itself: y = w x r, and each y depends on every x.
-// One feature that holds nearly all of the sum of squares cannot move its own y.
+// A norm divides by the root of what it carries itself: y = w x r, and each y depends on every x. One
+// feature that holds nearly all of the sum of squares cannot move its own y.
 func TestVarianceOfQKNorm(t *testing.T) {
 	const scale, epsilon = 0.6, 0.125
 	for _, kw := range [][]float64{{1, 0.5}, {0.1, 3}} {
@@ -198,8 +197,7 @@ func TestVarianceOfSoftcap(t *testing.T) {
 	requireVariance(t, p, attended(scores, exact(3, -3)).variance)
 }
 
-// A slope times a distance: a rounding of each, and one of the sum. At a distance of 0 nothing is
-// added.
+// A slope times a distance: a rounding of each, and one of the sum. At a distance of 0 nothing is added.
 func TestVarianceOfSlopes(t *testing.T) {
 	p := &oracle.Problem{Query: row(2), Key: column(0.5, -1, 0.25), Value: column(3, -3, 1), Scale: 0.7, Slopes: []float64{0.3}, Offset: 2}
 	var scores []noisy
@@ -226,9 +224,8 @@ func TestVarianceOfAllThatIsAdded(t *testing.T) {
 	requireVariance(t, p, attended(scores, exact(3, -3)).variance)
 }
 
-// Masks far below: a score is lost in -1e9 but for float64, so that its error is itself and no
-// more; in float32's lowest number it is lost altogether, with its noise, and so is what is added
-// later.
+// Masks far below: a score is lost in -1e9 but for float64, so that its error is itself and no more;
+// in float32's lowest number it is lost altogether, with its noise, and so is what is added later.
 func TestVarianceOfLostScores(t *testing.T) {
 	score := []noisy{scored(0.7, exact(2), exact(0.5)), scored(0.7, exact(2), exact(-1))}
 	const lowest = -math.MaxFloat32
@@ -323,8 +320,7 @@ func TestVarianceOfAppendedKeys(t *testing.T) {
 	requireVariance(t, p, passedOn(attended(scores, []noisy{projected(3, 1)[0], {value: -2}, {}}), 2))
 }
 
-// What is smaller than a normal number may become zero: the result, and a weight, whatever its
-// value.
+// What is smaller than a normal number may become zero: the result, and a weight, whatever its value.
 func TestVarianceOfUnderflow(t *testing.T) {
 	p := &oracle.Problem{Query: row(1), Key: column(0, -1000), Value: column(0, 2), Scale: 1}
 	const smallest = 0x1p-126
@@ -378,8 +374,8 @@ func TestVarianceOfHalfPrecision(t *testing.T) {
 
 func ptr(v float32) *float32 { return &v }
 
-// Inputs of float64 are rounded to float32 before anything else: one rounding of each, of an
-// additive mask, too. The truth is that of the inputs as they were.
+// Inputs of float64 are rounded to float32 before anything else: one rounding of each, of an additive
+// mask, too. The truth is that of the inputs as they were.
 func TestVarianceOfRoundedInputs(t *testing.T) {
 	c := function(fixture.Float64)
 	c.Options.Bias = &attention.Tensor{Shape: []int{2}, Data: []float32{0.25, -1.5}}

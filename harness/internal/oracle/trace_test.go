@@ -11,8 +11,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What a trace shows belongs together: its output is that of Run, its weights those of its scores,
-// its context those of its weights and values.
+// What a trace shows belongs together: its output is that of Run, its weights those of its scores, its
+// context those of its weights and values.
 func TestTraceBelongsTogether(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)

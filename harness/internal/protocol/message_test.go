@@ -53,8 +53,7 @@ func TestParseReply(t *testing.T) {
 	require.ErrorContains(t, err, `features: "ropes", want some of ["grouped-heads" "masks" `)
 }
 
-// Every feature is one that some case needs, and can be offered; a child that offers all of them
-// lacks nothing.
+// Every feature is one that some case needs, and can be offered; a child that offers all of them lacks nothing.
 func TestFeatures(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)

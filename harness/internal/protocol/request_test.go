@@ -48,8 +48,7 @@ func TestRequestIsComplete(t *testing.T) {
 	}
 }
 
-// readBack makes a case of a request and nothing else but the expected results, which no
-// computation uses.
+// readBack makes a case of a request and nothing else but the expected results, which no computation uses.
 func readBack(t *testing.T, dir string, c *fixture.Case) *fixture.Case {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, protocol.RequestFile))

@@ -175,8 +175,8 @@ func TestWorstFirst(t *testing.T) {
 	}, got)
 }
 
-// odd is a suite with a case of what the group seed has not: a sigma, a mask, integers. Its fields
-// are those that a review reads.
+// odd is a suite with a case of what the group seed has not: a sigma, a mask, integers. Its fields are
+// those that a review reads.
 func odd() fstest.MapFS {
 	const fields = `{"inputs": {"padding": "padding.npy", "tokens": "tokens.npy"}, "expected": {"sigma": "sigma.npy"}}`
 	return fstest.MapFS{

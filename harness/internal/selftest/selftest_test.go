@@ -65,8 +65,7 @@ func run(t *testing.T, o Options) *Result {
 	return r
 }
 
-// A diagnosis that says the same of everything is right once, and wrong of all that is another
-// output.
+// A diagnosis that says the same of everything is right once, and wrong of all that is another output.
 func TestOneNameForAll(t *testing.T) {
 	r := run(t, function(liar(func(string) diagnose.Diagnosis { return named(diagnose.MissingFeature, "scale-missing") })))
 	require.Equal(t, 1, r.Singles.Right)
