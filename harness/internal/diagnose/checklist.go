@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -23,7 +24,7 @@ type input struct {
 	unmade  replay.Cut    // the mistakes that could not be made
 
 	trace      func() oracle.Trace
-	parameters [4]fit.Parameter
+	placements [4]attention.Placement
 }
 
 // step is one entry of a checklist. It takes the fits that an earlier step made.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/num"
@@ -40,7 +41,7 @@ type Diagnosis struct {
 type Reference struct {
 	mistakes   *replay.Case
 	trace      func() oracle.Trace
-	parameters [4]fit.Parameter
+	placements [4]attention.Placement
 }
 
 // NewReference returns the reference of a problem and its right result. See [replay.NewCase].
@@ -49,11 +50,12 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 	return &Reference{mistakes: c, trace: sync.OnceValue(c.Problem.Trace)}
 }
 
-// Named sets where a state dict holds the projections of the problem's layer, in the order of
-// [oracle.Layer.Linears], and returns the reference.
-func (r *Reference) Named(parameters [4]fit.Parameter) *Reference {
-	r.parameters = parameters
-	return r
+// WithPlacements returns the reference for a state dict that holds the layer's projections at some
+// placements. Diagnoses name parameters by them.
+func (r *Reference) WithPlacements(placements [4]attention.Placement) *Reference {
+	other := *r
+	other.placements = placements
+	return &other
 }
 
 // Without returns the reference for a catalogue that lacks a mistake. It shares all computations
@@ -77,7 +79,7 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	problem := r.mistakes.Problem
 	in := &input{
 		problem: problem, truth: r.mistakes.Truth, got: got, comparison: c,
-		trace: r.trace, parameters: r.parameters,
+		trace: r.trace, placements: r.placements,
 	}
 	var recovery pattern.Recovery
 	if c.SameShape() {

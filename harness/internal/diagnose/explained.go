@@ -59,7 +59,7 @@ func leastSquares(_ context.Context, in *input, _ fit.Result) answer {
 	}
 	fits := fit.Search(fit.Input{
 		Problem: in.problem, Trace: in.trace, Got: in.got, Comparison: in.comparison,
-		Batch: in.structure.WrongBatches[0], Parameters: in.parameters,
+		Batch: in.structure.WrongBatches[0], Placements: in.placements,
 	})
 	return answer{fits: &fits}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -48,18 +49,18 @@ type attempt struct {
 
 // fitter fits one output.
 type fitter struct {
-	p     *oracle.Problem // right
-	trace oracle.Trace    // of p
-	shape []int
-	got   []float64
-	names [4]Parameter
+	p          *oracle.Problem // right
+	trace      oracle.Trace    // of p
+	shape      []int
+	got        []float64
+	placements [4]attention.Placement
 }
 
 // fit frees one set of parameters.
 func (f *fitter) fit(free freeSet) attempt {
 	l := f.p.Layer
 	out := attempt{Fit: Fit{
-		Freed: free.text(l, f.names), Parameters: free.names(l, f.names),
+		Freed: free.text(l, f.placements), Parameters: free.names(l, f.placements),
 		Residual: math.Inf(1), MaxZ: math.Inf(1), free: free,
 	}}
 	x := newJacobian(f.p, free)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
@@ -47,7 +48,7 @@ func (f freeSet) queryHeads(l *oracle.Layer) []int {
 }
 
 // names returns the names of the free tensors in the state dict.
-func (f freeSet) names(l *oracle.Layer, of [4]Parameter) []string {
+func (f freeSet) names(l *oracle.Layer, of [4]attention.Placement) []string {
 	var names []string
 	for _, m := range f.projections {
 		for _, name := range []string{of[m].Weight, of[m].Bias} {
@@ -69,7 +70,7 @@ func (f freeSet) freesBias(l *oracle.Layer, m Projection) bool {
 }
 
 // text describes the set: "the value weight and bias (v_proj.weight, v_proj.bias)".
-func (f freeSet) text(l *oracle.Layer, of [4]Parameter) string {
+func (f freeSet) text(l *oracle.Layer, of [4]attention.Placement) string {
 	var projections []string
 	for _, m := range f.projections {
 		projections = append(projections, m.String())
@@ -97,7 +98,7 @@ func (f freeSet) text(l *oracle.Layer, of [4]Parameter) string {
 }
 
 // tensors describes the free tensors of a state dict.
-func (f freeSet) tensors(l *oracle.Layer, of [4]Parameter) string {
+func (f freeSet) tensors(l *oracle.Layer, of [4]attention.Placement) string {
 	var words []string
 	for _, m := range f.projections {
 		at := of[m]
@@ -119,7 +120,7 @@ func (f freeSet) tensors(l *oracle.Layer, of [4]Parameter) string {
 
 // place describes which rows, columns or part of a weight are free: "rows 0-3 of ". It returns ""
 // if all of the weight is.
-func (f freeSet) place(l *oracle.Layer, of [4]Parameter) string {
+func (f freeSet) place(l *oracle.Layer, of [4]attention.Placement) string {
 	m := f.projections[0]
 	if f.heads == nil {
 		if len(f.projections) == 1 && of[m].Part != "" {

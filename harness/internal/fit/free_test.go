@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
@@ -22,22 +23,22 @@ func TestFreeParametersAreNamed(t *testing.T) {
 	const value, output = ValueProjection, OutputProjection
 	l := oracletest.Tall(1).Layer // 2 heads of 6 features, one key head
 	behind := func(i int) int { return 24 + i }
-	packed := [4]Parameter{
+	packed := [4]attention.Placement{
 		value: {
 			Weight: "in_proj_weight", Bias: "in_proj_bias", Part: "value part", BiasPart: "value part", Row: behind,
 		},
 		output: {Weight: "out_proj.weight", Bias: "out_proj.bias"},
 	}
 	separate := packed
-	separate[value] = Parameter{Weight: "v_proj_weight", Bias: "in_proj_bias", BiasPart: "value part"}
-	inOut := [4]Parameter{
+	separate[value] = attention.Placement{Weight: "v_proj_weight", Bias: "in_proj_bias", BiasPart: "value part"}
+	inOut := [4]attention.Placement{
 		value:  {Weight: "c_attn.weight", Bias: "c_attn.bias", InOut: true, Row: behind},
 		output: {Weight: "c_proj.weight", Bias: "c_proj.bias", InOut: true},
 	}
 	for _, tc := range []struct {
-		free  freeSet
-		names [4]Parameter
-		want  string
+		free freeSet
+		at   [4]attention.Placement
+		want string
 	}{
 		{all(value), packed, "the value weight and bias (value part of in_proj_weight, in_proj_bias)"},
 		{biasOf(value), packed, "the value bias (value part of in_proj_bias)"},
@@ -59,9 +60,9 @@ func TestFreeParametersAreNamed(t *testing.T) {
 			"the value and output weight and bias " +
 				"(v_proj_weight, value part of in_proj_bias, out_proj.weight, out_proj.bias)",
 		},
-		{all(output), [4]Parameter{}, "the output weight and bias"},
+		{all(output), [4]attention.Placement{}, "the output weight and bias"},
 	} {
-		require.Equal(t, tc.want, tc.free.text(l, tc.names))
+		require.Equal(t, tc.want, tc.free.text(l, tc.at))
 	}
 	require.Equal(t, []string{"in_proj_weight", "in_proj_bias"}, all(value).names(l, packed))
 	require.Equal(t, []string{"out_proj.weight"}, ofHead(output, 1).names(l, packed))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -19,8 +20,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// names are the four projections' in some state dict.
-var names = [4]Parameter{
+// placements are the four projections' in some state dict.
+var placements = [4]attention.Placement{
 	{Weight: "q.weight", Bias: "q.bias"},
 	{Weight: "k.weight", Bias: "k.bias"},
 	{Weight: "v.weight", Bias: "v.bias"},
@@ -65,7 +66,7 @@ func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localis
 	if c.OK() || c.NonFinite > 0 {
 		return at, false
 	}
-	f := &fitter{p, trace, truth.Shape, got, names}
+	f := &fitter{p, trace, truth.Shape, got, placements}
 	return f.localise(c.Rel), true
 }
 
@@ -187,7 +188,7 @@ func TestEveryProjectionIsFoundWhereRowsSuffice(t *testing.T) {
 						require.Empty(t, at.untested, m)
 					}
 					require.Greater(t, at.apart, 0.05)
-					require.Contains(t, at.reasons()[0], names[m].Weight)
+					require.Contains(t, at.reasons()[0], placements[m].Weight)
 				}
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/pattern"
@@ -15,9 +16,9 @@ type Input struct {
 	Problem    *oracle.Problem // right
 	Trace      func() oracle.Trace
 	Got        []float64
-	Comparison compare.Comparison // with the truth
-	Batch      int                // index of a wrong batch element
-	Parameters [4]Parameter       // of the projections, in the order of [oracle.Layer.Linears]
+	Comparison compare.Comparison     // with the truth
+	Batch      int                    // index of a wrong batch element
+	Placements [4]attention.Placement // of the projections, in the order of [oracle.Layer.Linears]
 }
 
 // Result is the answer of [Search].
@@ -48,7 +49,7 @@ func Search(in Input) Result {
 		})
 		return out
 	}
-	f := &fitter{in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Parameters}
+	f := &fitter{in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
 	at := f.localise(in.Comparison.Rel)
 	for _, x := range at.tried {
 		out.Fits = append(out.Fits, x.Fit)

@@ -7,15 +7,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What is said to be a row of a map, in a state dict, is it: a change there changes that row and nothing else.
-func TestParametersOf(t *testing.T) {
+// A change of the tensor at a placement changes the named row of the projection in the oracle's
+// problem, and nothing else. The oracle reads state dicts by code of its own.
+func TestPlacementsAreWhereTheOracleReads(t *testing.T) {
 	list, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	layouts := map[any]bool{}
@@ -25,20 +27,20 @@ func TestParametersOf(t *testing.T) {
 			continue
 		}
 		layouts[c.Layer.ParamLayout] = true
-		for m, parameter := range parametersOf(c.Layer) {
-			if parameter.Part != "" {
-				require.Equal(t, diagnose.Projection(m).String()+" part", parameter.Part)
+		for m, placement := range c.Layer.Placements() {
+			if placement.Part != "" {
+				require.Equal(t, fit.Projection(m).String()+" part", placement.Part)
 			}
 			linear := oracle.FromCase(c).Layer.Linears()[m]
 			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {
-				requireRow(t, c, m, parameter, row)
+				requireRow(t, c, m, placement, row)
 			}
 		}
 	}
 	require.Len(t, layouts, 7, "every layout has a case")
 }
 
-func requireRow(t *testing.T, c *fixture.Case, m int, p diagnose.Parameter, row int) {
+func requireRow(t *testing.T, c *fixture.Case, m int, p attention.Placement, row int) {
 	t.Helper()
 	at := row
 	if p.Row != nil {
@@ -60,7 +62,8 @@ func requireRow(t *testing.T, c *fixture.Case, m int, p diagnose.Parameter, row 
 		a, b := before[other], after[other]
 		for o := range a.Out {
 			same := slices.Equal(a.Weight[o*a.In:][:a.In], b.Weight[o*a.In:][:a.In])
-			require.Equal(t, other != m || o != row, same, "%s: row %d of map %d is %s %d: row %d of map %d", c.Name, row, m, p.Weight, at, o, other)
+			const text = "%s: row %d of projection %d is %s %d: row %d of projection %d"
+			require.Equal(t, other != m || o != row, same, text, c.Name, row, m, p.Weight, at, o, other)
 		}
 	}
 	if bias := c.State[p.Bias]; before[m].Bias != nil {
