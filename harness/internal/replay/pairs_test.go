@@ -90,3 +90,17 @@ func TestFindPairsIsCutOff(t *testing.T) {
 	require.Empty(t, matches)
 	require.Contains(t, cut, "two at once were not all tried")
 }
+
+// Pairs are tried on a batch element that is wrong, whichever it is. An output that has two mistakes
+// in that element alone has no match.
+func TestFindPairsTriesAWrongElement(t *testing.T) {
+	p := normalLayer()
+	c := caseOf(p)
+	got := append([]float64{}, c.Truth.Value...)
+	wrong := planted(t, p, "query-weight-transposed", "causal-missing").Run().Value
+	last := 2 * len(got) / 3
+	copy(got[last:], wrong[last:])
+	matches, cut := FindPairs(t.Context(), against(t, c, got))
+	require.Empty(t, cut)
+	require.Empty(t, matches)
+}
