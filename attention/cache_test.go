@@ -17,7 +17,7 @@ func TestCacheContinuesASequence(t *testing.T) {
 		"Llama":         func(*attention.Config) {},
 		"ALiBi":         func(c *attention.Config) { c.ALiBi = true },
 		"window":        func(c *attention.Config) { c.Window = 3 },
-		"relative bias": func(c *attention.Config) { c.Relative = 2 },
+		"relative bias": func(c *attention.Config) { c.RelativeBias = 2 },
 		"sinks":         func(c *attention.Config) { c.Sinks = true },
 		"interleaved": func(c *attention.Config) {
 			c.RoPE = &attention.RoPE{Style: attention.Interleaved, Dim: 4, Base: 100, Factor: 2}

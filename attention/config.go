@@ -25,16 +25,16 @@ type Config struct {
 	// WithoutOutputBias leaves out that of the output projection alone, as Qwen2 does.
 	WithoutOutputBias bool
 
-	Scale    float64 // of the scores; 0 is 1/sqrt(HeadDim)
-	Softcap  float64 // c: scores become c tanh(score / c); 0 is none
-	Window   int     // a query sees keys at a distance below it; 0 is no limit
-	ALiBi    bool    // scores lose a slope of the head times the distance, see [Slopes]
-	Sinks    bool    // a learned logit for each head takes part in the softmax, without a value
-	Relative int     // R: a learned bias for each distance, clipped at R, and head; 0 is none
-	RoPE     *RoPE   // rotary positions of query and key; nil is none
-	QKNorm   *QKNorm // a norm of each head's query and key, before RoPE; nil is none
-	BiasKV   bool    // one more learned key and value, bias_k and bias_v; add_bias_kv in PyTorch
-	ZeroAttn bool    // one more key and value of zeros; add_zero_attn in PyTorch
+	Scale        float64 // of the scores; 0 is 1/sqrt(HeadDim)
+	Softcap      float64 // c: scores become c tanh(score / c); 0 is none
+	Window       int     // a query sees keys at a distance below it; 0 is no limit
+	ALiBi        bool    // scores lose a slope of the head times the distance, see [Slopes]
+	Sinks        bool    // a learned logit for each head takes part in the softmax, without a value
+	RelativeBias int     // R: a learned bias for each distance, clipped at R, and head; 0 is none
+	RoPE         *RoPE   // rotary positions of query and key; nil is none
+	QKNorm       *QKNorm // a norm of each head's query and key, before RoPE; nil is none
+	BiasKV       bool    // one more learned key and value, bias_k and bias_v; add_bias_kv in PyTorch
+	ZeroAttn     bool    // one more key and value of zeros; add_zero_attn in PyTorch
 
 	ParamLayout ParamLayout // names of the parameters; the zero value is TorchLayout
 	Prefix      string      // stands before every name: "module.", "model.layers.0.self_attn."
@@ -166,14 +166,14 @@ func (c Config) checkScores(refuse refusal) {
 	refuse(!finite(c.Scale), "scale %v is not finite", c.Scale)
 	refuse(!finite(c.Softcap) || c.Softcap < 0, "softcap %v, want 0 (none) or a positive number", c.Softcap)
 	refuse(c.Window < 0, "window %d, want 0 (none) or at least 1", c.Window)
-	refuse(c.Relative < 0 || c.Relative > maxWidth, "relative bias %d, want 0 (none) or a distance up to %d", c.Relative, maxWidth)
+	refuse(c.RelativeBias < 0 || c.RelativeBias > maxWidth, "relative bias %d, want 0 (none) or a distance up to %d", c.RelativeBias, maxWidth)
 	if c.RoPE != nil {
 		c.RoPE.check(c.withDefaults().HeadDim, refuse)
 	}
 	refuse(c.QKNorm != nil && !(finite(c.QKNorm.Epsilon) && c.QKNorm.Epsilon >= 0),
 		"qk norm epsilon: want a finite number, 0 or more")
 	appended := c.BiasKV || c.ZeroAttn
-	positioned := c.RoPE != nil || c.ALiBi || c.Relative > 0 || c.Window > 0
+	positioned := c.RoPE != nil || c.ALiBi || c.RelativeBias > 0 || c.Window > 0
 	refuse(appended && positioned, "keys appended by bias kv or zero attn have no position: not together with RoPE, ALiBi, relative bias or a window")
 }
 

@@ -35,8 +35,8 @@ func TestConfigCheck(t *testing.T) {
 		{"negative softcap", func(c *attention.Config) { c.Softcap = -1 }, "config: softcap -1, want 0 (none) or a positive number"},
 		{"infinite softcap", func(c *attention.Config) { c.Softcap = math.Inf(1) }, "config: softcap +Inf, want 0 (none) or a positive number"},
 		{"window", func(c *attention.Config) { c.Window = -1 }, "config: window -1, want 0 (none) or at least 1"},
-		{"negative relative bias", func(c *attention.Config) { c.Relative = -1 }, "config: relative bias -1, want 0 (none) or a distance up to 1048576"},
-		{"far relative bias", func(c *attention.Config) { c.Relative = 1<<20 + 1 }, "config: relative bias 1048577, want 0 (none) or a distance up to 1048576"},
+		{"negative relative bias", func(c *attention.Config) { c.RelativeBias = -1 }, "config: relative bias -1, want 0 (none) or a distance up to 1048576"},
+		{"far relative bias", func(c *attention.Config) { c.RelativeBias = 1<<20 + 1 }, "config: relative bias 1048577, want 0 (none) or a distance up to 1048576"},
 		{"norm", func(c *attention.Config) { c.QKNorm = &attention.QKNorm{Epsilon: -1} }, "config: qk norm epsilon: want a finite number, 0 or more"},
 		{"norm of NaN", func(c *attention.Config) { c.QKNorm = &attention.QKNorm{Epsilon: math.NaN()} }, "config: qk norm epsilon: want a finite number, 0 or more"},
 		{"learned key and window", func(c *attention.Config) { c.BiasKV, c.Window = true, 2 }, appended},
@@ -44,7 +44,7 @@ func TestConfigCheck(t *testing.T) {
 			c.BiasKV, c.EmbedDim, c.RoPE = true, 16, &attention.RoPE{Base: 1}
 		}, appended},
 		{"zero key and ALiBi", func(c *attention.Config) { c.ZeroAttn, c.ALiBi = true, true }, appended},
-		{"zero key and relative bias", func(c *attention.Config) { c.ZeroAttn, c.Relative = true, 1 }, appended},
+		{"zero key and relative bias", func(c *attention.Config) { c.ZeroAttn, c.RelativeBias = true, 1 }, appended},
 
 		{"odd rotation", func(c *attention.Config) { c.RoPE = &attention.RoPE{Dim: 1, Base: 1} },
 			"config: rope: dim 1, want an even number up to the head dim 3, or 0 for all of an even one"},
@@ -96,7 +96,7 @@ func TestConfigCheckAccepts(t *testing.T) {
 		name   string
 		config attention.Config
 	}{
-		{"widest", attention.Config{EmbedDim: 1 << 20, NumHeads: 1 << 20, HeadDim: 1 << 20, ParamLayout: attention.NeoXLayout, Relative: 1 << 20}},
+		{"widest", attention.Config{EmbedDim: 1 << 20, NumHeads: 1 << 20, HeadDim: 1 << 20, ParamLayout: attention.NeoXLayout, RelativeBias: 1 << 20}},
 		{"one head of one feature", attention.Config{EmbedDim: 1, NumHeads: 1}},
 		{"wide heads of Llama", attention.Config{EmbedDim: 5, NumHeads: 4, NumKVHeads: 1, HeadDim: 6, KDim: 3, VDim: 2, ParamLayout: attention.LlamaLayout, WithoutOutputBias: true}},
 		{"grouped heads of the seed", attention.Config{EmbedDim: 12, NumHeads: 4, NumKVHeads: 2, ParamLayout: attention.SeedLayout, WithoutBias: true}},

@@ -65,8 +65,8 @@ func (c Config) parameters() []parameter {
 	if c.Sinks {
 		list = append(list, parameter{name: "sinks", shape: []int{c.NumHeads}})
 	}
-	if c.Relative > 0 {
-		list = append(list, parameter{name: "relative_bias.weight", shape: []int{2*c.Relative + 1, c.NumHeads}})
+	if c.RelativeBias > 0 {
+		list = append(list, parameter{name: "relative_bias.weight", shape: []int{2*c.RelativeBias + 1, c.NumHeads}})
 	}
 	for i := range list {
 		list[i].name = c.Prefix + list[i].name

@@ -182,7 +182,7 @@ func loaded(t *testing.T, c attention.Config, seed uint64) *attention.MultiHead 
 func TestPrefix(t *testing.T) {
 	c := attention.Config{
 		EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutOutputBias: true, Prefix: "layers.3.",
-		Sinks: true, Relative: 2, QKNorm: &attention.QKNorm{},
+		Sinks: true, RelativeBias: 2, QKNorm: &attention.QKNorm{},
 	}
 	m := newLayer(t, c)
 	dict := m.StateDict()

@@ -200,8 +200,8 @@ func (m *MultiHead) core(q, k, v *Tensor, in Inputs) *core {
 	if c.Sinks {
 		a.sinks = m.parameter("sinks").Data
 	}
-	if c.Relative > 0 {
-		a.relative, a.reach = m.parameter("relative_bias.weight").Data, c.Relative
+	if c.RelativeBias > 0 {
+		a.relative, a.reach = m.parameter("relative_bias.weight").Data, c.RelativeBias
 	}
 	a.setMasks(c.allow(in, s, a.appended), c.widened(in.Bias, s, a.appended))
 	return a

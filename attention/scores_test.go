@@ -218,7 +218,7 @@ func TestLayerScoresAreThoseOfTheFunction(t *testing.T) {
 			c.Bidirectional, o.Causality = true, attention.NotCausal
 		},
 		"relative bias": func(c *attention.Config, o *attention.SDPAOptions) {
-			c.Relative, c.Bidirectional, o.Causality = 1, true, attention.NotCausal
+			c.RelativeBias, c.Bidirectional, o.Causality = 1, true, attention.NotCausal
 			o.Bias = attention.NewTensor(2, 5, 5) // of the table (3, 2) below: distance -1 or less, 0, 1 or more
 			for at := range o.Bias.Data {
 				h, distance := at/25, at%5-at/5%5
@@ -240,7 +240,7 @@ func TestLayerScoresAreThoseOfTheFunction(t *testing.T) {
 			if o.Sinks != nil {
 				dict["sinks"] = o.Sinks
 			}
-			if c.Relative > 0 {
+			if c.RelativeBias > 0 {
 				dict["relative_bias.weight"] = relativeTable
 			}
 			load(t, m, dict)

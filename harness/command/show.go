@@ -138,7 +138,7 @@ func layerLines(l attention.Config, empty string) []string {
 		on   bool
 		text string
 	}{
-		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
+		{l.RelativeBias > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.RelativeBias)},
 		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
 		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
 		{l.InputLayout == attention.SequenceFirst, "order\t(T, B, D)"},
