@@ -11,15 +11,15 @@ import (
 
 // Recognized is a layout found in a state dict.
 type Recognized struct {
-	Keys   ParamLayout
-	Prefix string
+	ParamLayout ParamLayout
+	Prefix      string
 }
 
 func (r Recognized) String() string {
 	if r.Prefix == "" {
-		return r.Keys.String()
+		return r.ParamLayout.String()
 	}
-	return fmt.Sprintf("%v after %q", r.Keys, r.Prefix)
+	return fmt.Sprintf("%v after %q", r.ParamLayout, r.Prefix)
 }
 
 // signatures are the weights that every state dict of a layout has.
@@ -50,7 +50,7 @@ func Recognize(dict StateDict) (Recognized, error) {
 		}
 	}
 	slices.SortFunc(found, func(a, b Recognized) int {
-		return cmp.Or(cmp.Compare(a.Prefix, b.Prefix), cmp.Compare(a.Keys, b.Keys))
+		return cmp.Or(cmp.Compare(a.Prefix, b.Prefix), cmp.Compare(a.ParamLayout, b.ParamLayout))
 	})
 	switch len(found) {
 	case 1:

@@ -34,7 +34,7 @@ func TestRecognize(t *testing.T) {
 				dict[prefix+"rotary_emb.inv_freq"] = attention.NewTensor(1) // what a layer holds beside its weights
 				r, err := attention.Recognize(dict)
 				require.NoError(t, err)
-				require.Equal(t, attention.Recognized{Keys: tc.config.ParamLayout, Prefix: prefix}, r)
+				require.Equal(t, attention.Recognized{ParamLayout: tc.config.ParamLayout, Prefix: prefix}, r)
 			})
 		}
 	}
@@ -79,7 +79,7 @@ func ExampleRecognize() {
 	}
 	found, err := attention.Recognize(checkpoint)
 	fmt.Println(found, err)
-	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, WithoutBias: true, ParamLayout: found.Keys, Prefix: found.Prefix})
+	layer, err := attention.New(attention.Config{EmbedDim: 2, NumHeads: 1, WithoutBias: true, ParamLayout: found.ParamLayout, Prefix: found.Prefix})
 	if err != nil {
 		panic(err)
 	}

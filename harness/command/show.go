@@ -121,7 +121,7 @@ func layerLines(l attention.Config, empty string) []string {
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
 		fmt.Sprintf("heads\t%s of width %d", heads, width),
 		"biases\t" + biases,
-		"parameters\t" + attention.Recognized{Keys: l.ParamLayout, Prefix: l.Prefix}.String(),
+		"parameters\t" + attention.Recognized{ParamLayout: l.ParamLayout, Prefix: l.Prefix}.String(),
 		"causal\t" + yesNo(!l.Bidirectional),
 		"scale\t" + scaleText(l.Scale),
 		"row without keys\tcontext of " + empty,
