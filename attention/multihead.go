@@ -195,7 +195,7 @@ func (m *MultiHead) core(q, k, v *Tensor, in Inputs) *core {
 		a.scale = c.Scale
 	}
 	if c.ALiBi {
-		a.slopes = Slopes(c.NumHeads)
+		a.slopes = ALiBiSlopes(c.NumHeads)
 	}
 	if c.Sinks {
 		a.sinks = m.parameter("sinks").Data

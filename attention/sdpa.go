@@ -52,7 +52,7 @@ func SDPA(q, k, v *Tensor, o SDPAOptions) (*Tensor, error) {
 	c.softcap = o.Softcap
 	c.setMasks(o.Allow, o.Bias)
 	if o.ALiBi {
-		c.slopes = Slopes(c.heads)
+		c.slopes = ALiBiSlopes(c.heads)
 	}
 	if o.Sinks != nil {
 		c.sinks = o.Sinks.Data

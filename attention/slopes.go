@@ -2,10 +2,10 @@ package attention
 
 import "math"
 
-// Slopes are ALiBi's, one for each head (Press et al., Train Short, Test Long, 2022): a geometric
+// ALiBiSlopes are ALiBi's, one for each head (Press et al., Train Short, Test Long, 2022): a geometric
 // series from 2^(-8/heads) where heads is a power of two. Elsewhere they are those of the next
 // lower power of two, followed by every other of twice as many heads.
-func Slopes(heads int) []float64 {
+func ALiBiSlopes(heads int) []float64 {
 	power := 1
 	for power*2 <= heads {
 		power *= 2

@@ -24,6 +24,6 @@ func TestSlopes(t *testing.T) {
 		{8, []float64{1. / 2, 1. / 4, 1. / 8, 1. / 16, 1. / 32, 1. / 64, 1. / 128, 1. / 256}},
 		{12, []float64{1. / 2, 1. / 4, 1. / 8, 1. / 16, 1. / 32, 1. / 64, 1. / 128, 1. / 256, half, half / 2, half / 4, half / 8}},
 	} {
-		require.InDeltaSlice(t, tc.want, attention.Slopes(tc.heads), 1e-15, "%d heads", tc.heads)
+		require.InDeltaSlice(t, tc.want, attention.ALiBiSlopes(tc.heads), 1e-15, "%d heads", tc.heads)
 	}
 }
