@@ -2,9 +2,12 @@ package attention
 
 import "math"
 
-// ALiBiSlopes are ALiBi's, one for each head (Press et al., Train Short, Test Long, 2022): a geometric
-// series from 2^(-8/heads) where heads is a power of two. Elsewhere they are those of the next
-// lower power of two, followed by every other of twice as many heads.
+// ALiBiSlopes returns the slope m of each head in ALiBi (Press et al., Train Short, Test Long,
+// 2022): a key at distance d from the query loses m * |d| of its score, a pure number.
+//
+// If heads is a power of two, the slopes are 2^(-8/heads), 2^(-16/heads) and so on to 2^-8.
+// Otherwise they are the slopes of the next lower power of two, followed by every other slope of
+// the next higher one, as in Hugging Face's Bloom.
 func ALiBiSlopes(heads int) []float64 {
 	power := 1
 	for power*2 <= heads {

@@ -2,15 +2,20 @@ package attention
 
 import "math"
 
-// QKNorm is a root mean square norm of each head's query and key over its E features,
-// x / sqrt(mean(x²) + Epsilon) times a learned weight: torch.nn.functional.rms_norm (PyTorch
-// 2.15.0), as Qwen3 and Gemma 3 use it. The weights are the parameters q_norm.weight and
-// k_norm.weight, both (E).
+// QKNorm normalizes every query and key head, x (E), before rotary positions are applied:
+//
+//	x / sqrt(mean(x²) + Epsilon) * weight
+//
+// as torch.nn.functional.rms_norm does (PyTorch 2.15.0), and as Qwen3 does. The weights are
+// the parameters q_norm.weight (E) and k_norm.weight (E), which all heads share. Gemma 3 stores
+// its weights less 1: add 1 before loading them.
 type QKNorm struct {
+	// Epsilon is added to the mean square: rms_norm_eps in Hugging Face's configurations. Must be
+	// finite and not negative.
 	Epsilon float64
 }
 
-// apply norms the last dimension of x in place.
+// apply normalizes the last dimension of x (..., E) in place. A nil QKNorm changes nothing.
 func (n *QKNorm) apply(x *Tensor, weight []float32) {
 	if n == nil {
 		return
