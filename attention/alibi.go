@@ -2,12 +2,12 @@ package attention
 
 import "math"
 
-// ALiBiSlopes returns the slope m of each head in ALiBi (Press et al., Train Short, Test Long,
-// 2022): a key at distance d from the query loses m * |d| of its score, a pure number.
+// ALiBiSlopes returns the slope of each head in ALiBi (Press et al., Train Short, Test Long, 2022).
+// A key at distance d from the query loses slope * |d| of its score.
 //
 // If heads is a power of two, the slopes are 2^(-8/heads), 2^(-16/heads) and so on to 2^-8.
-// Otherwise they are the slopes of the next lower power of two, followed by every other slope of
-// the next higher one, as in Hugging Face's Bloom.
+// Otherwise the slopes of the next lower power of two come first. Every other slope of the next
+// higher power of two follows, as in Hugging Face's Bloom.
 func ALiBiSlopes(heads int) []float64 {
 	power := 1
 	for power*2 <= heads {

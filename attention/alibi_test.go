@@ -9,8 +9,8 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// The paper and its code (Press et al., 2022) give 1/2 to 1/256 for 8 heads, the slopes of 4 heads
-// and two of 8 for 6 heads, and the slopes of 8 heads and four of 16 for 12 heads.
+// The paper (Press et al., 2022) gives 1/2 to 1/256 for 8 heads. Its code gives 6 heads the slopes
+// of 4 heads and two slopes of 8 heads.
 func TestALiBiSlopes(t *testing.T) {
 	half := math.Sqrt(0.5)
 	for _, tc := range []struct {

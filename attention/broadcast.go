@@ -13,8 +13,8 @@ type strides struct {
 	row, step int   // strides from query to query and from key to key
 }
 
-// broadcast aligns a mask's shape with the shape of the scores from the right, as NumPy and PyTorch
-// do: a dimension that is 1 or absent repeats.
+// broadcast aligns a mask's shape with the shape of the scores from the right, as PyTorch does. A
+// dimension that is 1 or absent repeats.
 func broadcast(shape, scores []int) (strides, error) {
 	mismatch := fmt.Errorf("shape %s does not broadcast to the scores' %s", FormatShape(shape), FormatShape(scores))
 	if len(shape) > len(scores) {

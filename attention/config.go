@@ -9,7 +9,19 @@ import (
 // other field is its default; [Config.Check] refuses what does not fit together.
 //
 // Comments give the names of the same options in torch.nn.MultiheadAttention (PyTorch 2.15.0), and
-// in Hugging Face's configurations where PyTorch has none.
+// in Hugging Face's configurations where PyTorch has none. Layers that people port set, beside the
+// widths:
+//
+//	nn.MultiheadAttention  Bidirectional, SequenceFirst, AveragedWeights: PyTorch's defaults
+//	GPT-2                  GPT2Layout
+//	Llama 2                LlamaLayout, WithoutBias, NumKVHeads, RoPE
+//	Mistral                LlamaLayout, WithoutBias, NumKVHeads, RoPE, Window
+//	Qwen2                  LlamaLayout, WithoutOutputBias, NumKVHeads, RoPE
+//	Qwen3                  LlamaLayout, WithoutBias, NumKVHeads, RoPE, QKNorm
+//	Gemma 2                LlamaLayout, WithoutBias, NumKVHeads, RoPE, Scale, Softcap, Window
+//	GPT-NeoX               NeoXLayout, RoPE with a Dim
+//	Bloom                  NeoXLayout, ALiBi
+//	Phi-3                  FusedLayout, WithoutBias, NumKVHeads, RoPE
 type Config struct {
 	// EmbedDim is D, the width of the query input and of the output: embed_dim.
 	EmbedDim int
@@ -25,7 +37,7 @@ type Config struct {
 	KDim, VDim int
 
 	// Bidirectional lets every query see every key. The zero value is causal: query i sees all
-	// cached keys and the new keys 0 to i, aligned at the top left as is_causal is in PyTorch.
+	// cached keys and the new keys 0 to i, as under is_causal in PyTorch.
 	//
 	// PyTorch's default is bidirectional. Most layers that people port are decoders, where a
 	// causal mask that is missing by default would go unnoticed.

@@ -4,8 +4,8 @@
 //
 // [SDPA] mirrors [torch.nn.functional]'s scaled_dot_product_attention. [MultiHead] mirrors
 // [torch.nn]'s MultiheadAttention and, by configuration, the attention layers of decoders such as
-// Llama, GPT-2, GPT-NeoX and Phi-3: grouped heads, a KV cache, rotary positions, sliding windows,
-// softcap, attention sinks and ALiBi. Both leave out dropout.
+// Llama, GPT-2, GPT-NeoX and Phi-3. Decoders add grouped heads, a KV cache, rotary positions,
+// sliding windows, softcap, attention sinks and ALiBi. Dropout is left out everywhere.
 //
 // # Shapes
 //
@@ -41,8 +41,8 @@
 //
 // # Precision
 //
-// Every tensor between two passes is stored in float32, and every sum is taken in float64. The
-// result does not depend on the number of processors.
+// Tensors between two passes are stored in float32, and sums are taken in float64. An output is
+// within float32 rounding of PyTorch's, and the same on any number of processors.
 //
 // [torch.nn]: https://docs.pytorch.org/docs/stable/nn.html
 // [torch.nn.functional]: https://docs.pytorch.org/docs/stable/nn.functional.html

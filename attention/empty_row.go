@@ -7,9 +7,9 @@ import "math"
 type EmptyRow int
 
 const (
-	// EmptyZero gives a context and weights of zeros, so that a layer returns its output bias.
-	// torch.nn.functional.scaled_dot_product_attention does so (PyTorch 2.15.0), and
-	// nn.MultiheadAttention in train mode with need_weights=False, where it calls that function.
+	// EmptyZero gives a context and weights of zeros, so that a layer returns its output bias, as
+	// torch.nn.functional.scaled_dot_product_attention does (PyTorch 2.15.0). In train mode with
+	// need_weights=False, nn.MultiheadAttention calls that function and does the same.
 	EmptyZero EmptyRow = iota
 	// EmptyNaN gives NaN, as nn.MultiheadAttention does in eval mode or with need_weights=True.
 	EmptyNaN

@@ -29,8 +29,8 @@ func mergeHeads(x *Tensor) *Tensor {
 	return y
 }
 
-// joinTokens puts the tokens of each head one part after another:
-// (B, H, T1, E), (B, H, T2, E) and so on -> (B, H, T1+T2+..., E). A part may be nil, but not all.
+// joinTokens puts the tokens of each head one part after another: (B, H, T1, E), (B, H, T2, E) and
+// so on -> (B, H, T1+T2+..., E). Parts that are nil are left out; one must not be nil.
 func joinTokens(parts ...*Tensor) *Tensor {
 	var present []*Tensor
 	length := 0

@@ -40,9 +40,9 @@ type Outputs struct {
 	Weights *Tensor
 }
 
-// CheckInputs returns the error of [MultiHead.Forward] on these inputs, without computing
-// anything: every shape that does not fit the configuration or another input, each with the input's
-// name. The configuration must pass [Config.Check].
+// CheckInputs returns the error of [MultiHead.Forward] on these inputs, without computing anything.
+// The error names every input whose shape does not fit the configuration or another input. The
+// configuration must pass [Config.Check].
 func (c Config) CheckInputs(in Inputs) error {
 	c = c.withDefaults()
 	var errs []error

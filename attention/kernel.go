@@ -178,7 +178,7 @@ func softmax(s []float32, sink float32) bool {
 // weightedSum is pass 3: weights p (S), values v (S, Ev) -> out (Ev).
 //
 // As in PyTorch, a NaN or an infinity in a value makes every query's output NaN, even if a mask
-// hides its key: 0 times infinity is NaN.
+// hides its key. The weight is then 0, and 0 times infinity is NaN.
 func weightedSum(p, v, out []float32) {
 	for c := range out {
 		sum := 0.0

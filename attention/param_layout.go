@@ -24,11 +24,11 @@ const (
 	// by side.
 	GPT2Layout
 	// NeoXLayout is query_key_value and dense, each with .weight and .bias, as in Hugging Face's
-	// GPT-NeoX and Bloom, and with fewer key heads in Falcon. query_key_value holds one key head
-	// after another: the rows of its query heads, of its key and of its value.
+	// GPT-NeoX and Bloom, and with fewer key heads in Falcon. The tensor query_key_value holds one
+	// key head after another: the rows of its query heads, of its key and of its value.
 	NeoXLayout
 	// FusedLayout is qkv_proj and o_proj, each with .weight and .bias, as in Hugging Face's Phi-3.
-	// qkv_proj stacks all query heads, all key heads and all value heads.
+	// The tensor qkv_proj stacks all query heads, all key heads and all value heads.
 	FusedLayout
 )
 

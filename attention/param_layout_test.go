@@ -12,7 +12,7 @@ import (
 )
 
 // layout builds the state dict of a layout from the weights (out, in) and the biases of the four
-// projections, in code that shares nothing with the package.
+// projections. Its code shares nothing with the package.
 type layout struct {
 	name    string
 	layout  attention.ParamLayout

@@ -12,8 +12,8 @@ import "math"
 type RoPE struct {
 	// Style selects the features that form a pair.
 	Style RoPEStyle
-	// Dim is the number of leading features of a head that are rotated, an even number: rotary_dim,
-	// or head_dim * partial_rotary_factor, in Hugging Face's configurations. 0 means all of them.
+	// Dim is the number of leading features of a head that are rotated, an even number. Hugging
+	// Face's configurations have head_dim * partial_rotary_factor. 0 means all of them.
 	Dim int
 	// Base is theta, a positive number: rope_theta. The paper has 10000; there is no default.
 	Base float64

@@ -41,7 +41,7 @@ func rotatedScores(t *testing.T, r attention.RoPE, key []float32) []float64 {
 	return scores
 }
 
-// Each pair of features rotates by its own angle: the score between equal vectors at distance d is
+// Each pair of features rotates by its own angle. The score between equal vectors at distance d is
 // the sum of (a² + b²) cos(d Base^(-2i/Dim) / Factor). Features beyond Dim do not rotate.
 func TestRoPERotatesPairs(t *testing.T) {
 	key := []float32{1, 0.5, -0.25, 2, 0.75, -1}

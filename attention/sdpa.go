@@ -117,8 +117,9 @@ func CheckSDPA(q, k, v *Tensor, o SDPAOptions) error {
 	return o.check(slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(k, 2)}))
 }
 
-// SDPAShape returns the shape (..., L, Ev) of the result of [SDPA], or an error if the shapes of
-// query, key and value do not fit one another. Each must have 3 or more dimensions, none of them 0.
+// SDPAShape returns the shape (..., L, Ev) of the result of [SDPA]. An error tells that the shapes
+// of query, key and value do not fit one another. Each must have 3 or more dimensions, none of
+// them 0.
 func SDPAShape(q, k, v *Tensor, groupedQuery bool) ([]int, error) {
 	lead, err := leading(q, k, v, groupedQuery)
 	return slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(v, 1)}), err
