@@ -28,9 +28,9 @@ func (c Comparison) WrongRows() []bool {
 	return wrong
 }
 
-// Distance returns RMS(got - want) / RMS(want) over the elements that are numbers in both. It is
+// Residual returns RMS(got - want) / RMS(want) over the elements that are numbers in both. It is
 // infinite where only one of two elements is a number, or two infinities differ in sign.
-func Distance(got, want []float64) float64 {
+func Residual(got, want []float64) float64 {
 	var off, size float64
 	for i, w := range want {
 		g := got[i]

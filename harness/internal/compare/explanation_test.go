@@ -9,11 +9,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 )
 
-func TestDistance(t *testing.T) {
+func TestResidual(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		got, want []float64
-		distance  float64
+		residual  float64
 	}{
 		{"equal", []float64{3, 4}, []float64{3, 4}, 0},
 		{"near", []float64{3, 4.5}, []float64{3, 4}, 0.1},
@@ -25,10 +25,10 @@ func TestDistance(t *testing.T) {
 		{"zeros expected", []float64{1, 0}, []float64{0, 0}, inf},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := compare.Distance(tc.got, tc.want)
-			require.Equal(t, math.IsInf(tc.distance, 1), math.IsInf(got, 1))
-			if !math.IsInf(tc.distance, 1) {
-				require.InDelta(t, tc.distance, got, 1e-12)
+			got := compare.Residual(tc.got, tc.want)
+			require.Equal(t, math.IsInf(tc.residual, 1), math.IsInf(got, 1))
+			if !math.IsInf(tc.residual, 1) {
+				require.InDelta(t, tc.residual, got, 1e-12)
 			}
 		})
 	}

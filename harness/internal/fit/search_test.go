@@ -17,7 +17,8 @@ func searched(p, wrong *oracle.Problem) Result {
 	truth := p.Run().Expected()
 	got := variant.Variant{}.Run(wrong)
 	return Search(Input{
-		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth), Placements: placements,
+		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
+		Placements: placements,
 	})
 }
 

@@ -60,7 +60,7 @@ func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.C
 func (o Output) width() int { return o.Comparison.WantShape[len(o.Comparison.WantShape)-1] }
 
 // distance returns how far the output is from a replay, in the sample.
-func (o Output) distance(r Replay) float64 { return compare.Distance(o.Sampled.Got, r.Outputs[0]) }
+func (o Output) distance(r Replay) float64 { return compare.Residual(o.Sampled.Got, r.Outputs[0]) }
 
 // Nearest returns the candidate whose values come nearest to the output, and its distance, which
 // is infinite if there is none.

@@ -165,11 +165,11 @@ func (p *piece) tryPair(ctx context.Context, s *search, wrong *oracle.Problem, a
 		return
 	}
 	if p.tooFar(few.Value) {
-		s.miss(compare.Distance(p.gotFew, few.Value))
+		s.miss(compare.Residual(p.gotFew, few.Value))
 		return
 	}
 	all, err := wrong.Rows(ctx, nil, oracle.ValuesAlone)
-	if off := compare.Distance(p.got, all.Value); err != nil || !(off <= compare.MaxResidual) {
+	if off := compare.Residual(p.got, all.Value); err != nil || !(off <= compare.MaxResidual) {
 		s.miss(off)
 		return
 	}

@@ -91,8 +91,8 @@ func TestFindPairsIsCutOff(t *testing.T) {
 	require.Contains(t, cut, "two at once were not all tried")
 }
 
-// Pairs are tried on a batch element that is wrong, whichever it is. An output that has two mistakes
-// in that element alone has no match.
+// Pairs are tried on a batch element that is wrong, whichever it is. An output that has two
+// mistakes in that element alone has no match.
 func TestFindPairsTriesAWrongElement(t *testing.T) {
 	p := normalLayer()
 	c := caseOf(p)

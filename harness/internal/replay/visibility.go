@@ -98,7 +98,7 @@ func (c *Case) grouped(groups []group, r Replay) []group {
 	out := r.Outputs[0]
 	for i := range groups {
 		g := &groups[i]
-		near := compare.Distance(out, g.first) <= compare.MaxResidual
+		near := compare.Residual(out, g.first) <= compare.MaxResidual
 		if !r.Mistake.Replayable() || !g.alike[0].Replayable() || !near {
 			continue
 		}
