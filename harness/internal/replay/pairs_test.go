@@ -81,8 +81,7 @@ func TestFindPairsIsCutOff(t *testing.T) {
 
 	midway, cancel := context.WithCancel(t.Context())
 	ctx := progress.With(midway, func(u progress.Update) {
-		require.Equal(t, "mistakes made with each other", u.Stage)
-		if u.Done == 10 {
+		if u.Done == 10 && u.Stage == "mistakes made with each other" {
 			cancel()
 		}
 	})
