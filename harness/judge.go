@@ -188,7 +188,7 @@ func inBatchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.BatchFirst(c.Layer.InputLayout, a)
+	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
 }
 
 // inOrder brings what the oracle computed into the order of the case.

@@ -166,12 +166,12 @@ func (p *Problem) fromLayer(c *fixture.Case) {
 // batchFirst brings inputs of another order into (B, T, width).
 func (p *Problem) batchFirst(o attention.InputLayout) {
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
-		*in = BatchFirst(o, *in)
+		*in = ToBatchFirst(o, *in)
 	}
 }
 
-// BatchFirst is an array of a layer in the order (B, T, width), whatever order it stands in.
-func BatchFirst(o attention.InputLayout, a Array) Array {
+// ToBatchFirst is an array of a layer in the order (B, T, width), whatever order it stands in.
+func ToBatchFirst(o attention.InputLayout, a Array) Array {
 	switch o {
 	case attention.Unbatched:
 		return Array{append([]int{1}, a.Shape...), a.Value}
@@ -186,7 +186,7 @@ func InLayout(o attention.InputLayout, a Array) Array {
 	if o == attention.Unbatched {
 		return Array{a.Shape[1:], a.Value}
 	}
-	return BatchFirst(o, a) // exchanging two dimensions is its own reverse
+	return ToBatchFirst(o, a) // exchanging two dimensions is its own reverse
 }
 
 func firstTwoSwapped(shape []int, values []float64) []float64 {

@@ -143,12 +143,12 @@ func TestVisible(t *testing.T) {
 // BatchFirst and InOrder undo one another.
 func TestOrders(t *testing.T) {
 	a := oracle.Array{Shape: []int{2, 3, 2}, Value: []float64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}}
-	require.Equal(t, a, oracle.BatchFirst(attention.BatchFirst, a))
+	require.Equal(t, a, oracle.ToBatchFirst(attention.BatchFirst, a))
 	swapped := oracle.Array{Shape: []int{3, 2, 2}, Value: []float64{0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11}}
-	require.Equal(t, swapped, oracle.BatchFirst(attention.SequenceFirst, a))
+	require.Equal(t, swapped, oracle.ToBatchFirst(attention.SequenceFirst, a))
 	require.Equal(t, a, oracle.InLayout(attention.SequenceFirst, swapped))
 	flat := oracle.Array{Shape: []int{6, 2}, Value: a.Value}
-	require.Equal(t, oracle.Array{Shape: []int{1, 6, 2}, Value: a.Value}, oracle.BatchFirst(attention.Unbatched, flat))
-	require.Equal(t, flat, oracle.InLayout(attention.Unbatched, oracle.BatchFirst(attention.Unbatched, flat)))
+	require.Equal(t, oracle.Array{Shape: []int{1, 6, 2}, Value: a.Value}, oracle.ToBatchFirst(attention.Unbatched, flat))
+	require.Equal(t, flat, oracle.InLayout(attention.Unbatched, oracle.ToBatchFirst(attention.Unbatched, flat)))
 	require.True(t, slices.Equal(a.Value, oracle.InLayout(attention.BatchFirst, a).Value))
 }
