@@ -196,8 +196,8 @@ func inOrder(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e
 	}
-	value := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
-	sigma := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	value := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 

@@ -181,8 +181,8 @@ func ToBatchFirst(o attention.InputLayout, a Array) Array {
 	return a
 }
 
-// InLayout is an array (B, T, width) in a layer's own order.
-func InLayout(o attention.InputLayout, a Array) Array {
+// FromBatchFirst is an array (B, T, width) in a layer's own order.
+func FromBatchFirst(o attention.InputLayout, a Array) Array {
 	if o == attention.Unbatched {
 		return Array{a.Shape[1:], a.Value}
 	}

@@ -146,9 +146,9 @@ func TestOrders(t *testing.T) {
 	require.Equal(t, a, oracle.ToBatchFirst(attention.BatchFirst, a))
 	swapped := oracle.Array{Shape: []int{3, 2, 2}, Value: []float64{0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11}}
 	require.Equal(t, swapped, oracle.ToBatchFirst(attention.SequenceFirst, a))
-	require.Equal(t, a, oracle.InLayout(attention.SequenceFirst, swapped))
+	require.Equal(t, a, oracle.FromBatchFirst(attention.SequenceFirst, swapped))
 	flat := oracle.Array{Shape: []int{6, 2}, Value: a.Value}
 	require.Equal(t, oracle.Array{Shape: []int{1, 6, 2}, Value: a.Value}, oracle.ToBatchFirst(attention.Unbatched, flat))
-	require.Equal(t, flat, oracle.InLayout(attention.Unbatched, oracle.ToBatchFirst(attention.Unbatched, flat)))
-	require.True(t, slices.Equal(a.Value, oracle.InLayout(attention.BatchFirst, a).Value))
+	require.Equal(t, flat, oracle.FromBatchFirst(attention.Unbatched, oracle.ToBatchFirst(attention.Unbatched, flat)))
+	require.True(t, slices.Equal(a.Value, oracle.FromBatchFirst(attention.BatchFirst, a).Value))
 }

@@ -23,7 +23,7 @@ func TestReproducesPyTorchsFloat64(t *testing.T) {
 			out := oracle.FromCase(c).Run()
 			got := oracle.Array{Shape: out.Shape, Value: out.Value}
 			if c.Op == fixture.MultiHead {
-				got = oracle.InLayout(c.Layer.InputLayout, got)
+				got = oracle.FromBatchFirst(c.Layer.InputLayout, got)
 			}
 			requireTruth(t, c, got.Shape, got.Value)
 		})
