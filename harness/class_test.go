@@ -228,7 +228,7 @@ func plants() []plant {
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
 		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
 		{name: "all weights random", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				redraw(m)
 			}
 		}), classes: weights},
@@ -239,10 +239,10 @@ func plants() []plant {
 			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
 		}), classes: weights},
 		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
-			if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+			if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
 				return false
 			}
-			for _, m := range p.Layer.Linears() {
+			for _, m := range p.Layer.Projections() {
 				for i := range m.Out {
 					for j := range i {
 						a, b := &m.Weight[i*m.In+j], &m.Weight[j*m.In+i]
@@ -276,7 +276,7 @@ func plants() []plant {
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
 			had := p.Layer != nil && p.Layer.Query.Bias != nil
 			if had {
-				for _, m := range p.Layer.Linears() {
+				for _, m := range p.Layer.Projections() {
 					m.Bias = nil
 				}
 			}
@@ -305,7 +305,7 @@ func plants() []plant {
 		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
 		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
 		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				for _, values := range [][]float64{m.Weight, m.Bias} {
 					for i, v := range values {
 						values[i] = float64(variant.BFloat16(float32(v)))

@@ -99,7 +99,7 @@ func firstElements(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	had := false
-	for _, m := range p.Layer.Linears() {
+	for _, m := range p.Layer.Projections() {
 		if len(m.Bias) > 0 {
 			had, m.Bias = true, slices.Repeat(m.Bias[:1], len(m.Bias))
 		}

@@ -210,7 +210,7 @@ func eachWeight(p *oracle.Problem, other func(*oracle.Layer, oracle.Linear, *ran
 	if p.Layer == nil {
 		return false
 	}
-	for _, m := range p.Layer.Linears() {
+	for _, m := range p.Layer.Projections() {
 		m.Weight = other(p.Layer, *m, nil)
 	}
 	return true

@@ -105,7 +105,7 @@ func quantised(together func(*oracle.Linear) int) func(*oracle.Problem, *rand.Ra
 		if p.Layer == nil {
 			return false
 		}
-		for _, m := range p.Layer.Linears() {
+		for _, m := range p.Layer.Projections() {
 			m.Weight = slices.Clone(m.Weight)
 			for weights := range slices.Chunk(m.Weight, together(m)) {
 				step := largest(weights) / 127

@@ -249,10 +249,10 @@ func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
 
 // transposedWeights can be made only where every weight is square; elsewhere it crashes.
 func transposedWeights(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+	if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
 		return false
 	}
-	for _, m := range p.Layer.Linears() {
+	for _, m := range p.Layer.Projections() {
 		m.Weight = transposed(p.Layer, *m, nil)
 	}
 	return true

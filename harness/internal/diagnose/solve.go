@@ -67,7 +67,7 @@ func (x *tangent) blocks() blocks {
 	var all blocks
 	first := 0
 	for _, m := range x.free.maps {
-		linear := x.p.Layer.Linears()[m]
+		linear := x.p.Layer.Projections()[m]
 		if m == OutputMap {
 			all = append(all, x.outputBlock(first))
 		} else {
@@ -128,7 +128,7 @@ func shifted(list []int, by int) []int {
 
 // headBlock is that of a head of queries, or of keys and values.
 func (x *tangent) headBlock(m Projection, head, first int) (block, bool) {
-	linear := x.p.Layer.Linears()[m]
+	linear := x.p.Layer.Projections()[m]
 	e, width := linear.Out/headsOf(x.p.Layer, m), linear.In+1
 	free := x.freeOf(first, head*e, width)
 	if len(free) == 0 {

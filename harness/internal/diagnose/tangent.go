@@ -10,7 +10,7 @@ import (
 // Projection is one of the four linear maps of a layer.
 type Projection int
 
-// The maps, in the order of [oracle.Layer.Linears].
+// The maps, in the order of [oracle.Layer.Projections].
 const (
 	QueryMap Projection = iota
 	KeyMap
@@ -48,7 +48,7 @@ func newTangent(p *oracle.Problem, free freedom) *tangent {
 	x.outs = l.Output.Out
 	x.weight = rowWeights(t.Output)
 	for _, m := range free.maps {
-		linear := l.Linears()[m]
+		linear := l.Projections()[m]
 		for at := range linear.Out * (linear.In + 1) {
 			x.mask = append(x.mask, free.frees(l, m, at/(linear.In+1), at%(linear.In+1)))
 		}
@@ -82,7 +82,7 @@ func rowWeights(f oracle.Field) []float64 {
 // parts cuts a step into its maps.
 func (x *tangent) parts(step []float64) (parts [4][]float64) {
 	for _, m := range x.free.maps {
-		l := x.p.Layer.Linears()[m]
+		l := x.p.Layer.Projections()[m]
 		n := l.Out * (l.In + 1)
 		parts[m], step = step[:n], step[n:]
 	}

@@ -83,7 +83,7 @@ func (p *Problem) origins() [3]origin {
 	if p.Past != nil {
 		o[keyPart].past, o[valuePart].past = memoryOf(p.Past.Key.Value), memoryOf(p.Past.Value.Value)
 	}
-	for i, m := range l.Linears()[:3] {
+	for i, m := range l.Projections()[:3] {
 		o[i].weight, o[i].bias = memoryOf(m.Weight), memoryOf(m.Bias)
 		o[i].normLast, o[i].precision = l.NormLast, p.Precision.noise()
 	}

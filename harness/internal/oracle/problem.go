@@ -234,7 +234,7 @@ func (p *Problem) Parameters() []*[]float64 {
 		return nil
 	}
 	var all []*[]float64
-	for _, m := range l.Linears() {
+	for _, m := range l.Projections() {
 		all = append(all, &m.Weight, &m.Bias)
 	}
 	for _, n := range []*Norm{l.QueryNorm, l.KeyNorm} {
@@ -297,8 +297,8 @@ func one(shape []int) []int {
 	return append([]int{1}, shape[1:]...)
 }
 
-// Linears are the four maps, query, key, value, output.
-func (l *Layer) Linears() []*Linear {
+// Projections are the four maps, query, key, value, output.
+func (l *Layer) Projections() []*Linear {
 	return []*Linear{&l.Query, &l.Key, &l.Value, &l.Output}
 }
 

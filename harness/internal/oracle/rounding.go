@@ -143,7 +143,7 @@ func (p *Problem) learnedIn(lower Precision) []*[]float64 {
 		return p.Parameters()
 	}
 	var weights []*[]float64
-	for _, m := range p.Layer.Linears() {
+	for _, m := range p.Layer.Projections() {
 		weights = append(weights, &m.Weight)
 	}
 	return weights
