@@ -166,11 +166,11 @@ func TestRotationBeginsAnywhere(t *testing.T) {
 
 // shift adds to all positions.
 func shift(l *oracle.Layer, by int) {
-	query, key, past := *l.QueryTurn, *l.KeyTurn, *l.KeyTurn
+	query, key, past := *l.QueryRotary, *l.KeyRotary, *l.KeyRotary
 	query.First += by
 	key.First += by
 	past.Position = func(int, int) float64 { return float64(by) / past.Factor }
-	l.QueryTurn, l.KeyTurn, l.PastTurn = &query, &key, &past
+	l.QueryRotary, l.KeyRotary, l.PastRotary = &query, &key, &past
 }
 
 // So positions may be counted from the first valid token of each batch element, or filler with the others.

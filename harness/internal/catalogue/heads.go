@@ -185,7 +185,7 @@ func resplit(p *oracle.Problem, heads int) bool {
 		return false
 	}
 	now := l.Query.Out / heads
-	if l.Key.Out%now != 0 || l.QueryTurn != nil && l.QueryTurn.Dim > now {
+	if l.Key.Out%now != 0 || l.QueryRotary != nil && l.QueryRotary.Dim > now {
 		return false
 	}
 	l.Heads, l.KVHeads = heads, l.Key.Out/now

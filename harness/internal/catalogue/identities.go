@@ -200,7 +200,7 @@ func sinksAsSigmoid(p *oracle.Problem) bool {
 
 func keyBiasMissing(p *oracle.Problem) bool {
 	l := p.Layer
-	if l == nil || l.Key.Bias == nil || l.KeyTurn != nil || l.KeyNorm != nil || p.Softcap != 0 || p.Sinks != nil || p.Past != nil || appended(p) > 0 {
+	if l == nil || l.Key.Bias == nil || l.KeyRotary != nil || l.KeyNorm != nil || p.Softcap != 0 || p.Sinks != nil || p.Past != nil || appended(p) > 0 {
 		return false
 	}
 	l.Key.Bias = nil
@@ -218,15 +218,15 @@ func headsPermutedTogether(p *oracle.Problem) bool {
 // positionsShifted turns cached keys, which are rotated already, by the shift alone.
 func positionsShifted(p *oracle.Problem) bool {
 	l := p.Layer
-	if l == nil || l.QueryTurn == nil || l.KeyTurn == nil {
+	if l == nil || l.QueryRotary == nil || l.KeyRotary == nil {
 		return false
 	}
 	const shift = 3
-	query, key, past := *l.QueryTurn, *l.KeyTurn, *l.KeyTurn
+	query, key, past := *l.QueryRotary, *l.KeyRotary, *l.KeyRotary
 	query.First += shift
 	key.First += shift
 	past.Position = func(int, int) float64 { return shift / past.Factor }
-	l.QueryTurn, l.KeyTurn, l.PastTurn = &query, &key, &past
+	l.QueryRotary, l.KeyRotary, l.PastRotary = &query, &key, &past
 	return true
 }
 

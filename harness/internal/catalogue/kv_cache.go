@@ -32,7 +32,7 @@ var caches = []Mistake{
 		Fix:         "Rotate keys once: before they are stored, and then the new ones alone.",
 		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18"},
 		Evidence: "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
-		Plant:    pastTurned(func(t *oracle.Turn) {}),
+		Plant:    pastTurned(func(t *oracle.Rotary) {}),
 	},
 	{
 		ID: "cache-not-rotated", Title: "the cached keys not rotated",
@@ -40,7 +40,7 @@ var caches = []Mistake{
 		Fix:         "Store keys as they are rotated, or rotate cached keys with the new ones.",
 		Family:      KVCache, Kind: Missing, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18b"},
 		Evidence: "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
-		Plant:    pastTurned(func(t *oracle.Turn) { t.Factor = -t.Factor }),
+		Plant:    pastTurned(func(t *oracle.Rotary) { t.Factor = -t.Factor }),
 	},
 	{
 		ID: "cache-stale", Title: "another sequence's cache",
@@ -105,21 +105,21 @@ func pastCount(p *oracle.Problem) int {
 	return p.Past.Key.Shape[2]
 }
 
-func offsetLost(p *oracle.Problem, t *oracle.Turn) bool {
+func offsetLost(p *oracle.Problem, t *oracle.Rotary) bool {
 	t.First = 0
 	return pastCount(p) > 0
 }
 
 // pastTurned rotates cached keys once more, by positions from 0. The first keeps its place.
-func pastTurned(change func(*oracle.Turn)) func(*oracle.Problem, *rand.Rand) bool {
+func pastTurned(change func(*oracle.Rotary)) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if pastCount(p) < 2 || p.Layer.KeyTurn == nil {
+		if pastCount(p) < 2 || p.Layer.KeyRotary == nil {
 			return false
 		}
-		turn := *p.Layer.KeyTurn
+		turn := *p.Layer.KeyRotary
 		turn.First = 0
 		change(&turn)
-		p.Layer.PastTurn = &turn
+		p.Layer.PastRotary = &turn
 		return true
 	}
 }

@@ -100,12 +100,12 @@ func normWhole(p *oracle.Problem, _ *rand.Rand) bool {
 	if !hasNorms(p) || p.Layer.Heads == 1 {
 		return false
 	}
-	p.Layer.QueryNorm.Whole, p.Layer.KeyNorm.Whole = true, true
+	p.Layer.QueryNorm.AcrossHeads, p.Layer.KeyNorm.AcrossHeads = true, true
 	return true
 }
 
 func normLast(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hasNorms(p) || p.Layer.QueryTurn == nil && p.Layer.KeyTurn == nil {
+	if !hasNorms(p) || p.Layer.QueryRotary == nil && p.Layer.KeyRotary == nil {
 		return false
 	}
 	p.Layer.NormLast = true

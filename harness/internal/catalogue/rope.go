@@ -186,10 +186,10 @@ var rotations = []Mistake{
 }
 
 // turn is one of the rotations of a layer.
-type turn func(*oracle.Layer) **oracle.Turn
+type turn func(*oracle.Layer) **oracle.Rotary
 
-func queryTurn(l *oracle.Layer) **oracle.Turn { return &l.QueryTurn }
-func keyTurn(l *oracle.Layer) **oracle.Turn   { return &l.KeyTurn }
+func queryTurn(l *oracle.Layer) **oracle.Rotary { return &l.QueryRotary }
+func keyTurn(l *oracle.Layer) **oracle.Rotary   { return &l.KeyRotary }
 
 // unturned leaves out some rotations, where there is one of them.
 func unturned(which ...turn) func(*oracle.Problem, *rand.Rand) bool {
@@ -206,7 +206,7 @@ func unturned(which ...turn) func(*oracle.Problem, *rand.Rand) bool {
 
 // turned puts a copy in the place of some rotations, which are shared by all clones of a problem.
 // change says whether there is anything to get wrong.
-func turned(change func(*oracle.Problem, *oracle.Turn) bool, which ...turn) func(*oracle.Problem, *rand.Rand) bool {
+func turned(change func(*oracle.Problem, *oracle.Rotary) bool, which ...turn) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		wrong := false
 		for _, of := range which {
@@ -223,25 +223,25 @@ func turned(change func(*oracle.Problem, *oracle.Turn) bool, which ...turn) func
 }
 
 // severalPairs says whether a rotation has more than one pair: one has no order and no frequency.
-func severalPairs(t *oracle.Turn) bool { return t.Dim > 2 }
+func severalPairs(t *oracle.Rotary) bool { return t.Dim > 2 }
 
 // partial says whether a rotation leaves features of a head as they are, all of which have a partner.
-func partial(p *oracle.Problem, t *oracle.Turn) bool {
+func partial(p *oracle.Problem, t *oracle.Rotary) bool {
 	return t.Dim < headWidth(p) && headWidth(p)%2 == 0
 }
 
-func otherStyle(_ *oracle.Problem, t *oracle.Turn) bool {
+func otherStyle(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.Interleaved = !t.Interleaved
 	return severalPairs(t)
 }
 
-func oneAhead(_ *oracle.Problem, t *oracle.Turn) bool {
+func oneAhead(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.First++
 	return true
 }
 
-func based(other func(base float64) float64) func(*oracle.Problem, *oracle.Turn) bool {
-	return func(_ *oracle.Problem, t *oracle.Turn) bool {
+func based(other func(base float64) float64) func(*oracle.Problem, *oracle.Rotary) bool {
+	return func(_ *oracle.Problem, t *oracle.Rotary) bool {
 		was := t.Base
 		t.Base = other(was)
 		return t.Base != was && severalPairs(t)
@@ -251,28 +251,28 @@ func based(other func(base float64) float64) func(*oracle.Problem, *oracle.Turn)
 // valuesTurned rotates the new values. Their heads must be wide enough.
 func valuesTurned(p *oracle.Problem, _ *rand.Rand) bool {
 	l := p.Layer
-	if l == nil || l.KeyTurn == nil || l.Value.Out/l.KVHeads < l.KeyTurn.Dim {
+	if l == nil || l.KeyRotary == nil || l.Value.Out/l.KVHeads < l.KeyRotary.Dim {
 		return false
 	}
-	l.ValueTurn = l.KeyTurn
+	l.ValueRotary = l.KeyRotary
 	return true
 }
 
 // backwards makes positions negative: they are divided by the factor.
-func backwards(_ *oracle.Problem, t *oracle.Turn) bool {
+func backwards(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.Factor = -t.Factor
 	return true
 }
 
-func byHead(_ *oracle.Problem, t *oracle.Turn) bool {
+func byHead(_ *oracle.Problem, t *oracle.Rotary) bool {
 	factor := t.Factor
 	t.Position = func(head, _ int) float64 { return float64(head) / factor }
 	return true
 }
 
 // exponent makes that of pair i (slope i + start) / r.
-func exponent(slope, start float64) func(*oracle.Problem, *oracle.Turn) bool {
-	return func(_ *oracle.Problem, t *oracle.Turn) bool {
+func exponent(slope, start float64) func(*oracle.Problem, *oracle.Rotary) bool {
+	return func(_ *oracle.Problem, t *oracle.Rotary) bool {
 		dim := float64(t.Dim)
 		t.Exponent = func(pair, _ int) float64 { return (slope*float64(pair) + start) / dim }
 		return start != 0 || severalPairs(t)
@@ -280,26 +280,26 @@ func exponent(slope, start float64) func(*oracle.Problem, *oracle.Turn) bool {
 }
 
 // tablesInterleaved gives features 2i and 2i+1 the angle of pair i.
-func tablesInterleaved(_ *oracle.Problem, t *oracle.Turn) bool {
+func tablesInterleaved(_ *oracle.Problem, t *oracle.Rotary) bool {
 	dim := float64(t.Dim)
 	t.Interleaved = false
 	t.Exponent = func(_, feature int) float64 { return -2 * float64(feature/2) / dim }
 	return severalPairs(t)
 }
 
-func wholeHead(p *oracle.Problem, t *oracle.Turn) bool {
+func wholeHead(p *oracle.Problem, t *oracle.Rotary) bool {
 	applies := partial(p, t)
 	t.Dim = headWidth(p)
 	return applies
 }
 
-func frequenciesOfHead(p *oracle.Problem, t *oracle.Turn) bool {
+func frequenciesOfHead(p *oracle.Problem, t *oracle.Rotary) bool {
 	width := float64(headWidth(p))
 	t.Exponent = func(pair, _ int) float64 { return -2 * float64(pair) / width }
 	return t.Dim < headWidth(p) && severalPairs(t)
 }
 
-func factorIgnored(_ *oracle.Problem, t *oracle.Turn) bool {
+func factorIgnored(_ *oracle.Problem, t *oracle.Rotary) bool {
 	had := t.Factor != 1
 	t.Factor = 1
 	return had
@@ -307,12 +307,12 @@ func factorIgnored(_ *oracle.Problem, t *oracle.Turn) bool {
 
 // beforeSplit rotates queries, (B, T, H*E), and keys, (B, T, Hk*E). Norms are applied to each head, as they
 // should be.
-func beforeSplit(p *oracle.Problem, t *oracle.Turn) bool {
-	t.Together = true
+func beforeSplit(p *oracle.Problem, t *oracle.Rotary) bool {
+	t.AcrossHeads = true
 	return p.Layer.Heads > 1 && p.Layer.Key.Out%2 == 0
 }
 
-func tablesRounded(_ *oracle.Problem, t *oracle.Turn) bool {
+func tablesRounded(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.Round = bfloat16
 	return true
 }
@@ -325,7 +325,7 @@ func bfloat16(v float64) float64 {
 
 // reordered puts the rows of each head into another order, where from says which row a place gets, by
 // the rotation that they meet. Rows that are not rotated stay.
-func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) []*[]float64, which ...part) func(*oracle.Problem, *rand.Rand) bool {
+func reordered(from func(t oracle.Rotary, place int) int, of func(*oracle.Linear) []*[]float64, which ...part) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		t := anyTurn(p)
 		if t == nil || !severalPairs(t) {
@@ -358,7 +358,7 @@ func weightAndBias(m *oracle.Linear) []*[]float64 { return []*[]float64{&m.Weigh
 func biasAlone(m *oracle.Linear) []*[]float64     { return []*[]float64{&m.Bias} }
 
 // otherOrder stands rows in the order of the other style.
-func otherOrder(t oracle.Turn, place int) int {
+func otherOrder(t oracle.Rotary, place int) int {
 	if t.Interleaved {
 		return fromPairs(t, place)
 	}
@@ -366,7 +366,7 @@ func otherOrder(t oracle.Turn, place int) int {
 }
 
 // onceMore changes the order of rows as it changed when they came from the other style.
-func onceMore(t oracle.Turn, place int) int {
+func onceMore(t oracle.Rotary, place int) int {
 	if t.Interleaved {
 		return fromHalves(t, place)
 	}
@@ -374,7 +374,7 @@ func onceMore(t oracle.Turn, place int) int {
 }
 
 // fromHalves puts rows i and i + r/2 at 2i and 2i+1.
-func fromHalves(t oracle.Turn, place int) int {
+func fromHalves(t oracle.Rotary, place int) int {
 	if place >= t.Dim {
 		return place
 	}
@@ -382,7 +382,7 @@ func fromHalves(t oracle.Turn, place int) int {
 }
 
 // fromPairs puts rows 2i and 2i+1 at i and i + r/2.
-func fromPairs(t oracle.Turn, place int) int {
+func fromPairs(t oracle.Rotary, place int) int {
 	if place >= t.Dim {
 		return place
 	}
@@ -390,12 +390,12 @@ func fromPairs(t oracle.Turn, place int) int {
 }
 
 // anyTurn is the rotation of keys, or that of queries, whose pairs are the same; nil: none.
-func anyTurn(p *oracle.Problem) *oracle.Turn {
-	if p.Layer == nil || p.Layer.KeyTurn == nil && p.Layer.QueryTurn == nil {
+func anyTurn(p *oracle.Problem) *oracle.Rotary {
+	if p.Layer == nil || p.Layer.KeyRotary == nil && p.Layer.QueryRotary == nil {
 		return nil
 	}
-	if p.Layer.KeyTurn == nil {
-		return p.Layer.QueryTurn
+	if p.Layer.KeyRotary == nil {
+		return p.Layer.QueryRotary
 	}
-	return p.Layer.KeyTurn
+	return p.Layer.KeyRotary
 }

@@ -44,7 +44,7 @@ func newTangent(p *oracle.Problem, free freedom) *tangent {
 	if p.Past != nil {
 		x.past = p.Past.Key.Shape[2]
 	}
-	x.queryTurn, x.keyTurn = l.QueryTurn.Rotations(x.queries, t.Width), l.KeyTurn.Rotations(x.keys, t.Width)
+	x.queryTurn, x.keyTurn = l.QueryRotary.Matrices(x.queries, t.Width), l.KeyRotary.Matrices(x.keys, t.Width)
 	x.outs = l.Output.Out
 	x.weight = rowWeights(t.Output)
 	for _, m := range free.maps {

@@ -40,7 +40,7 @@ type origin struct {
 	input, weight, bias, past, learned memory
 	heads                              int
 	norm                               normOrigin
-	turn, pastTurn                     *Turn
+	turn, pastTurn                     *Rotary
 	normLast, zeroKey                  bool
 	precision                          [4]float64
 }
@@ -69,16 +69,16 @@ func (n *Norm) origin() normOrigin {
 	if n == nil {
 		return normOrigin{}
 	}
-	return normOrigin{memoryOf(n.Weight), n.Epsilon, n.Centered, n.Whole, true}
+	return normOrigin{memoryOf(n.Weight), n.Epsilon, n.Centered, n.AcrossHeads, true}
 }
 
 // origins are those of queries, keys and values of a layer.
 func (p *Problem) origins() [3]origin {
 	l := p.Layer
 	o := [3]origin{
-		{input: memoryOf(p.Query.Value), heads: l.Heads, norm: l.QueryNorm.origin(), turn: l.QueryTurn},
-		{input: memoryOf(p.Key.Value), heads: l.KVHeads, norm: l.KeyNorm.origin(), turn: l.KeyTurn, pastTurn: l.PastTurn, learned: memoryOf(l.LearnedKey), zeroKey: l.ZeroKey},
-		{input: memoryOf(p.Value.Value), heads: l.KVHeads, norm: l.ValueNorm.origin(), turn: l.ValueTurn, learned: memoryOf(l.LearnedValue), zeroKey: l.ZeroKey},
+		{input: memoryOf(p.Query.Value), heads: l.Heads, norm: l.QueryNorm.origin(), turn: l.QueryRotary},
+		{input: memoryOf(p.Key.Value), heads: l.KVHeads, norm: l.KeyNorm.origin(), turn: l.KeyRotary, pastTurn: l.PastRotary, learned: memoryOf(l.LearnedKey), zeroKey: l.ZeroKey},
+		{input: memoryOf(p.Value.Value), heads: l.KVHeads, norm: l.ValueNorm.origin(), turn: l.ValueRotary, learned: memoryOf(l.LearnedValue), zeroKey: l.ZeroKey},
 	}
 	if p.Past != nil {
 		o[keyPart].past, o[valuePart].past = memoryOf(p.Past.Key.Value), memoryOf(p.Past.Value.Value)

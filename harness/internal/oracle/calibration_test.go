@@ -241,8 +241,8 @@ func randomDecoder(r *rand.Rand) *oracle.Problem {
 		p.Layer.QueryNorm, p.Layer.KeyNorm = &oracle.Norm{Weight: drawn(r, 1, width), Epsilon: 1e-6}, &oracle.Norm{Weight: drawn(r, 1, width), Epsilon: 1e-6}
 	}
 	if some() {
-		turn := oracle.Turn{Interleaved: some(), Dim: 2 * (1 + r.IntN(width/2)), Base: []float64{100, 10000, 500000}[r.IntN(3)], Factor: []float64{1, 2, 8}[r.IntN(3)], First: past}
-		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+		turn := oracle.Rotary{Interleaved: some(), Dim: 2 * (1 + r.IntN(width/2)), Base: []float64{100, 10000, 500000}[r.IntN(3)], Factor: []float64{1, 2, 8}[r.IntN(3)], First: past}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &turn, &turn
 	}
 	if some() {
 		p.Window = 1 + r.IntN(queries+past)

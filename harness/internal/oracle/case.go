@@ -224,7 +224,7 @@ func (p *Problem) setRotation(r *attention.RoPE, width int) {
 	if r == nil {
 		return
 	}
-	t := Turn{Interleaved: r.Style == attention.Interleaved, Dim: r.Dim, Base: r.Base, Factor: r.Factor, First: p.Offset}
+	t := Rotary{Interleaved: r.Style == attention.Interleaved, Dim: r.Dim, Base: r.Base, Factor: r.Factor, First: p.Offset}
 	if t.Dim == 0 {
 		t.Dim = width
 	}
@@ -232,5 +232,5 @@ func (p *Problem) setRotation(r *attention.RoPE, width int) {
 		t.Factor = 1
 	}
 	query, key := t, t
-	p.Layer.QueryTurn, p.Layer.KeyTurn = &query, &key
+	p.Layer.QueryRotary, p.Layer.KeyRotary = &query, &key
 }

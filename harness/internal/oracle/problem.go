@@ -109,9 +109,9 @@ type Layer struct {
 	QueryNorm, KeyNorm *Norm     // nil: none
 	ValueNorm          *Norm     // no right layer has it
 	NormLast           bool      // after the rotation, where it does not belong
-	QueryTurn, KeyTurn *Turn     // rotary positions of the new queries and keys; nil: none
-	ValueTurn          *Turn     // of the new values: no right layer has it
-	PastTurn           *Turn     // of the cached keys, which are rotated already: no right layer has it
+	QueryRotary, KeyRotary *Rotary     // rotary positions of the new queries and keys; nil: none
+	ValueRotary          *Rotary     // of the new values: no right layer has it
+	PastRotary           *Rotary     // of the cached keys, which are rotated already: no right layer has it
 	LearnedKey         []float64 // (Hk*E), a key behind the others; nil: none
 	LearnedValue       []float64
 	ZeroKey            bool // one more key and value of zeros behind all
@@ -142,12 +142,12 @@ type Norm struct {
 	Epsilon float64
 
 	Centered bool // the mean is subtracted from what is divided, as in a layer norm
-	Whole    bool // the mean is over all heads of a position
+	AcrossHeads    bool // the mean is over all heads of a position
 }
 
-// Turn rotates pairs of features by their position: pair i of Dim/2 by
+// Rotary rotates pairs of features by their position: pair i of Dim/2 by
 // position / Factor * Base^(-2i/Dim).
-type Turn struct {
+type Rotary struct {
 	Interleaved  bool // pairs 2i and 2i+1; else i and i + Dim/2
 	Dim          int
 	Base, Factor float64
@@ -159,8 +159,8 @@ type Turn struct {
 	Position func(head, row int) float64
 	// Round rounds cosines and sines; nil: not.
 	Round func(float64) float64
-	// Together rotates all heads of a position as one, from its first feature to its last.
-	Together bool
+	// AcrossHeads rotates all heads of a position as one, from its first feature to its last.
+	AcrossHeads bool
 }
 
 // Clone copies what a mistake may change: the masks' presence, the scale, the parameters.

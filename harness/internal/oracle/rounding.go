@@ -243,7 +243,7 @@ func (p Precision) norm(n *Norm, x Field) Field {
 }
 
 // rotate is t.rotate(x).
-func (p Precision) rotate(t *Turn, x Field) Field {
+func (p Precision) rotate(t *Rotary, x Field) Field {
 	if t == nil {
 		return x
 	}

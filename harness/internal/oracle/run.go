@@ -117,21 +117,21 @@ func (s *pass) prepare(needed wanted) (q, k, v Field) {
 
 func (s *pass) queries(rows wanted) Field {
 	l := s.Layer
-	return s.place(l.split(s.linear(s.cache, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryTurn)
+	return s.place(l.split(s.linear(s.cache, l.Query, s.exact(s.Query), rows), l.Heads, rows), l.QueryNorm, l.QueryRotary)
 }
 
 func (s *pass) keys(rows wanted) Field {
 	l := s.Layer
-	k := s.place(l.split(s.linear(s.cache, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyTurn)
+	k := s.place(l.split(s.linear(s.cache, l.Key, s.exact(s.Key), rows), l.KVHeads, rows), l.KeyNorm, l.KeyRotary)
 	if s.Past != nil {
-		k = joined(l.PastTurn.rotate(s.exact(s.Past.Key)), k)
+		k = joined(l.PastRotary.rotate(s.exact(s.Past.Key)), k)
 	}
 	return s.extend(k, l.LearnedKey)
 }
 
 func (s *pass) values(rows wanted) Field {
 	l := s.Layer
-	v := s.place(l.split(s.linear(s.cache, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueTurn)
+	v := s.place(l.split(s.linear(s.cache, l.Value, s.exact(s.Value), rows), l.KVHeads, rows), l.ValueNorm, l.ValueRotary)
 	if s.Past != nil {
 		v = joined(s.exact(s.Past.Value), v)
 	}
@@ -147,7 +147,7 @@ func (s *pass) exact(a Array) Field {
 }
 
 // place norms and rotates queries or keys, or values where a mistake does.
-func (p *Problem) place(x Field, n *Norm, t *Turn) Field {
+func (p *Problem) place(x Field, n *Norm, t *Rotary) Field {
 	norm := func(x Field) Field { return p.Precision.norm(n, x) }
 	turn := func(x Field) Field { return p.Precision.rotate(t, x) }
 	if p.Layer.NormLast {
@@ -235,7 +235,7 @@ func (n *Norm) apply(x Field) Field {
 // carry on; the mean that is subtracted, 0 in a root mean square norm; and the number of features.
 func (n *Norm) moments(x Field, row int) (sum, squares, carried, mean, e float64) {
 	width, rows := num.Last(x.Shape), []int{row}
-	if n.Whole {
+	if n.AcrossHeads {
 		heads, length := x.Shape[1], x.Shape[2]
 		first := row/(heads*length)*heads*length + row%length
 		rows = nil
@@ -268,11 +268,11 @@ func (n *Norm) moments(x Field, row int) (sum, squares, carried, mean, e float64
 //
 // The angle is a product of the position and a power, each rounded, and the power carries on the
 // rounding of its exponent.
-func (t *Turn) rotate(x Field) Field {
+func (t *Rotary) rotate(x Field) Field {
 	if t == nil {
 		return x
 	}
-	if t.Together {
+	if t.AcrossHeads {
 		return t.rotateTogether(x)
 	}
 	length, heads := x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
@@ -295,7 +295,7 @@ func (t *Turn) rotate(x Field) Field {
 }
 
 // pair is the two features that rotate together.
-func (t *Turn) pair(i int) (a, b int) {
+func (t *Rotary) pair(i int) (a, b int) {
 	if t.Interleaved {
 		return 2 * i, 2*i + 1
 	}
@@ -304,7 +304,7 @@ func (t *Turn) pair(i int) (a, b int) {
 
 // angles are the rotations of both features of each pair, for each row, and for each head where positions
 // depend on it.
-func (t *Turn) angles(heads, length int) [][][2]rotation {
+func (t *Rotary) angles(heads, length int) [][][2]rotation {
 	if t.Position == nil {
 		heads = 1
 	}
@@ -320,10 +320,10 @@ func (t *Turn) angles(heads, length int) [][][2]rotation {
 }
 
 // rotateTogether turns the heads of a position, (B, H, T, E), as one of (B, 1, T, H*E).
-func (t *Turn) rotateTogether(x Field) Field {
+func (t *Rotary) rotateTogether(x Field) Field {
 	plain, one := Layer{}, *t
 	y := plain.merge(x, nil)
-	one.Together, one.Dim = false, num.Last(y.Shape)
+	one.AcrossHeads, one.Dim = false, num.Last(y.Shape)
 	y.Shape = []int{y.Shape[0], 1, y.Shape[1], y.Shape[2]}
 	y = one.rotate(y)
 	y.Shape = []int{y.Shape[0], y.Shape[2], y.Shape[3]}
@@ -331,7 +331,7 @@ func (t *Turn) rotateTogether(x Field) Field {
 }
 
 // angle is that of a feature of a pair, in a row of a head.
-func (t *Turn) angle(head, row, pair, feature int) rotation {
+func (t *Rotary) angle(head, row, pair, feature int) rotation {
 	position := float64(t.First+row) / t.Factor
 	if t.Position != nil {
 		position = t.Position(head, row)

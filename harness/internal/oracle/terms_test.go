@@ -128,9 +128,9 @@ func TestVarianceOfRoPE(t *testing.T) {
 		interleaved bool
 		pairs       [][2]int
 	}{{false, [][2]int{{0, 2}, {1, 3}}}, {true, [][2]int{{0, 1}, {2, 3}}}} {
-		turn := oracle.Turn{Interleaved: tc.interleaved, Dim: 4, Base: base, Factor: factor, First: place}
+		turn := oracle.Rotary{Interleaved: tc.interleaved, Dim: 4, Base: base, Factor: factor, First: place}
 		p := &oracle.Problem{Query: row(q), Key: column(k, -k), Value: column(v, -v), Scale: scale, Layer: &oracle.Layer{
-			Heads: 1, KVHeads: 1, Query: linear1(qw...), Key: linear1(kw...), Value: linear1(1, 0, 0, 0), Output: first(4), QueryTurn: &turn, KeyTurn: &turn,
+			Heads: 1, KVHeads: 1, Query: linear1(qw...), Key: linear1(kw...), Value: linear1(1, 0, 0, 0), Output: first(4), QueryRotary: &turn, KeyRotary: &turn,
 		}}
 		query := turned(projected(q, qw...), place, tc.pairs)
 		scores := []noisy{
@@ -145,7 +145,7 @@ func TestVarianceOfRoPE(t *testing.T) {
 func TestVarianceOfPartialRoPE(t *testing.T) {
 	p := &oracle.Problem{Query: row(2), Key: column(1, -1), Value: column(3, -3), Scale: 1, Layer: &oracle.Layer{
 		Heads: 1, KVHeads: 1, Query: linear1(0, 0, 0.5), Key: linear1(0, 0, 1.5), Value: linear1(1, 0, 0), Output: first(3),
-		KeyTurn: &oracle.Turn{Dim: 2, Base: 100, Factor: 1, First: 5},
+		KeyRotary: &oracle.Rotary{Dim: 2, Base: 100, Factor: 1, First: 5},
 	}}
 	query := projected(2, 0, 0, 0.5)
 	scores := []noisy{scored(1, query, projected(1, 0, 0, 1.5)), scored(1, query, projected(-1, 0, 0, 1.5))}

@@ -71,9 +71,9 @@ func (t *Trace) score(p *Problem) {
 	}
 }
 
-// Rotations are what a turn does to the features of each of n rows, matrices (E, E) to multiply a row
+// Matrices are what a turn does to the features of each of n rows, matrices (E, E) to multiply a row
 // with, row times matrix; nil without a turn. The turn must be the same for all heads.
-func (t *Turn) Rotations(n, width int) [][]float64 {
+func (t *Rotary) Matrices(n, width int) [][]float64 {
 	if t == nil {
 		return nil
 	}

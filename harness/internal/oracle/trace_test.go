@@ -70,8 +70,8 @@ func requireSame(t *testing.T, name string, got, want []float64) {
 
 // A rotation multiplies a row as the turn rotates it.
 func TestRotations(t *testing.T) {
-	turn := &oracle.Turn{Dim: 4, Base: 100, Factor: 2, First: 3}
-	rotations := turn.Rotations(2, 6)
+	turn := &oracle.Rotary{Dim: 4, Base: 100, Factor: 2, First: 3}
+	rotations := turn.Matrices(2, 6)
 	require.Len(t, rotations, 2)
 	angle := 4.0 / 2 * math.Pow(100, -0.5) // position 4, pair 1: features 1 and 3
 	want := make([]float64, 6)
@@ -79,5 +79,5 @@ func TestRotations(t *testing.T) {
 	requireSame(t, "feature 1", rotations[1][6:12], want)
 	want = []float64{0, 0, 0, 0, 0, 1}
 	requireSame(t, "a feature that is not rotated", rotations[1][30:36], want)
-	require.Nil(t, (*oracle.Turn)(nil).Rotations(2, 6))
+	require.Nil(t, (*oracle.Rotary)(nil).Matrices(2, 6))
 }

@@ -25,7 +25,7 @@ func (v Variant) norm(x *attention.Tensor, n *oracle.Norm) *attention.Tensor {
 }
 
 // rotate multiplies pairs of features, as complex numbers, by e^(i angle), all in float32.
-func (v Variant) rotate(x *attention.Tensor, t *oracle.Turn) *attention.Tensor {
+func (v Variant) rotate(x *attention.Tensor, t *oracle.Rotary) *attention.Tensor {
 	if t == nil {
 		return x
 	}

@@ -44,13 +44,13 @@ func Expresses(p *oracle.Problem) bool {
 	if p.Stored != nil || !p.Precision.IsFloat32() || l == nil {
 		return p.Stored == nil && p.Precision.IsFloat32()
 	}
-	for _, t := range []*oracle.Turn{l.QueryTurn, l.KeyTurn, l.ValueTurn, l.PastTurn} {
-		if t != nil && (t.Exponent != nil || t.Position != nil || t.Round != nil || t.Together) {
+	for _, t := range []*oracle.Rotary{l.QueryRotary, l.KeyRotary, l.ValueRotary, l.PastRotary} {
+		if t != nil && (t.Exponent != nil || t.Position != nil || t.Round != nil || t.AcrossHeads) {
 			return false
 		}
 	}
 	for _, n := range []*oracle.Norm{l.QueryNorm, l.KeyNorm, l.ValueNorm} {
-		if n != nil && (n.Centered || n.Whole) {
+		if n != nil && (n.Centered || n.AcrossHeads) {
 			return false
 		}
 	}
@@ -67,12 +67,12 @@ func (v Variant) Run(p *oracle.Problem) []float64 {
 		v = v.places(l)
 		lead = []int{q.Shape[0], l.Heads}
 		q, k, val = v.project(p)
-		q = v.place(v.split(q, l.Heads), l.QueryNorm, l.QueryTurn, l.NormLast)
-		k = v.place(v.split(k, l.KVHeads), l.KeyNorm, l.KeyTurn, l.NormLast)
-		val = v.place(v.split(val, l.KVHeads), l.ValueNorm, l.ValueTurn, l.NormLast)
+		q = v.place(v.split(q, l.Heads), l.QueryNorm, l.QueryRotary, l.NormLast)
+		k = v.place(v.split(k, l.KVHeads), l.KeyNorm, l.KeyRotary, l.NormLast)
+		val = v.place(v.split(val, l.KVHeads), l.ValueNorm, l.ValueRotary, l.NormLast)
 		if p.Past != nil {
 			keys += p.Past.Key.Shape[2]
-			k, val = glued(v.rotate(v.given(p.Past.Key), l.PastTurn), k), glued(v.given(p.Past.Value), val)
+			k, val = glued(v.rotate(v.given(p.Past.Key), l.PastRotary), k), glued(v.given(p.Past.Value), val)
 		}
 		k, val = extended(k, l.LearnedKey, l.ZeroKey), extended(val, l.LearnedValue, l.ZeroKey)
 	}
@@ -154,7 +154,7 @@ func (v Variant) stacked(x *attention.Tensor, maps ...oracle.Linear) []*attentio
 }
 
 // place norms and rotates, or the other way round.
-func (v Variant) place(x *attention.Tensor, n *oracle.Norm, t *oracle.Turn, normLast bool) *attention.Tensor {
+func (v Variant) place(x *attention.Tensor, n *oracle.Norm, t *oracle.Rotary, normLast bool) *attention.Tensor {
 	if normLast {
 		return v.norm(v.rotate(x, t), n)
 	}
