@@ -40,7 +40,7 @@ func inFloat32(p *oracle.Problem) []float64 {
 			r := &float32Row{head: n, query: i}
 			for j := range keys {
 				hidden := hiddenFrom(p, n, i, j)
-				if hidden && p.Hidden == nil {
+				if hidden && p.MaskedScore == nil {
 					continue
 				}
 				var dot float32
@@ -88,9 +88,9 @@ func scoreInFloat32(p *oracle.Problem, dot float32, hidden bool) float32 {
 		changed, _ := p.Score(float64(dot))
 		s = float32(changed)
 	}
-	change := p.Seen
+	change := p.VisibleScore
 	if hidden {
-		change = p.Hidden
+		change = p.MaskedScore
 	}
 	if change != nil {
 		changed, _ := change(float64(s))
@@ -129,7 +129,7 @@ func weighInFloat32(p *oracle.Problem, rows []*float32Row) {
 			g := groups[groupOf(p, r, j)]
 			r.weights = append(r.weights, float32(math.Exp(float64(r.scores[n]-g.top)))/g.total)
 		}
-		if p.Weigh != nil && len(r.keys) > 0 {
+		if p.Softmax != nil && len(r.keys) > 0 {
 			r.weights = otherwise(p, r)
 		}
 	}
@@ -158,14 +158,14 @@ func withoutValues(p *oracle.Problem, head int) []float32 {
 
 // otherwise rounds the scores, and the weights that a mistake makes of them.
 func otherwise(p *oracle.Problem, r *float32Row) []float32 {
-	row := oracle.Row{Head: r.head, Query: r.query, Keys: r.keys, Hidden: r.hidden, Sink: math.Inf(-1)}
+	row := oracle.Row{Head: r.head, Query: r.query, Keys: r.keys, Masked: r.hidden, Sink: math.Inf(-1)}
 	for _, s := range r.scores {
 		row.Scores = append(row.Scores, float64(s))
 	}
 	if p.Sinks != nil {
 		row.Sink = p.Sinks[r.head%len(p.Sinks)]
 	}
-	weights, _ := p.Weigh(row)
+	weights, _ := p.Softmax(row)
 	var rounded []float32
 	for _, w := range weights {
 		rounded = append(rounded, float32(w))

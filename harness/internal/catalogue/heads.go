@@ -292,7 +292,7 @@ func partnered(p *oracle.Problem, partner func(head int) int) bool {
 	if shared == 1 {
 		return false
 	}
-	p.Partner = func(n int) int { return n/heads*shared + partner(n%heads) }
+	p.KVHead = func(n int) int { return n/heads*shared + partner(n%heads) }
 	return true
 }
 

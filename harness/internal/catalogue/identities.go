@@ -118,10 +118,10 @@ func maskedAfterwards(p *oracle.Problem) bool {
 	if !hides(p) || p.Blank() || p.Sinks != nil {
 		return false
 	}
-	p.Hidden = plus(0)
-	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
+	p.MaskedScore = plus(0)
+	p.Softmax = func(row oracle.Row) (weights, slopes []float64) {
 		weights, left := softmax(row), 0.0
-		for n, hidden := range row.Hidden {
+		for n, hidden := range row.Masked {
 			if hidden {
 				weights[n] = 0
 			}
@@ -139,7 +139,7 @@ func maskMinusBillion(p *oracle.Problem) bool {
 	if !hides(p) || p.Blank() {
 		return false
 	}
-	p.Hidden = constant(-1e9)
+	p.MaskedScore = constant(-1e9)
 	return true
 }
 
@@ -166,7 +166,7 @@ func softmaxWithoutMaximum(p *oracle.Problem) bool {
 	if p.Bias != nil && slices.ContainsFunc(p.Bias.Value, func(v float64) bool { return math.Abs(v) > 88 && !math.IsInf(v, -1) }) {
 		return false
 	}
-	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
+	p.Softmax = func(row oracle.Row) (weights, slopes []float64) {
 		total := math.Exp(row.Sink)
 		for _, s := range row.Scores {
 			weights = append(weights, math.Exp(s))
@@ -184,7 +184,7 @@ func sinksAsSigmoid(p *oracle.Problem) bool {
 	if p.Sinks == nil {
 		return false
 	}
-	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
+	p.Softmax = func(row oracle.Row) (weights, slopes []float64) {
 		sink := row.Sink
 		row.Sink = math.Inf(-1)
 		top, total := slices.Max(row.Scores), 0.0
@@ -241,7 +241,7 @@ func slopesByKey(p *oracle.Problem) bool {
 }
 
 func slotsPermuted(p *oracle.Problem) bool {
-	if p.Past == nil || p.Window > 0 || p.Slopes != nil || p.Relative != nil || p.Allow != nil || p.Block != nil || p.Filler != nil || p.Bias != nil {
+	if p.Past == nil || p.Window > 0 || p.Slopes != nil || p.Relative != nil || p.Allow != nil || p.Block != nil || p.MisplacedPadding != nil || p.Bias != nil {
 		return false
 	}
 	from := func(past, _, slot int) int {

@@ -358,7 +358,7 @@ func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) b
 		row := at / keys
 		m.Data[at] = hidden(row/queries/heads, row/queries%heads, row%queries, at%keys)
 	}
-	p.Filler, p.Padding = m, nil
+	p.MisplacedPadding, p.Padding = m, nil
 }
 
 func paddingTiled(p *oracle.Problem, _ *rand.Rand) bool {
@@ -453,7 +453,7 @@ func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 
 // hides says whether anything hides keys.
 func hides(p *oracle.Problem) bool {
-	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Filler != nil ||
+	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.MisplacedPadding != nil ||
 		p.Bias != nil && slices.Contains(p.Bias.Value, math.Inf(-1))
 }
 
@@ -463,7 +463,7 @@ func rescored(seen, hidden func(float64) (s, slope float64)) func(*oracle.Proble
 		if !hides(p) {
 			return false
 		}
-		p.Seen, p.Hidden = seen, hidden
+		p.VisibleScore, p.MaskedScore = seen, hidden
 		return true
 	}
 }
@@ -480,10 +480,10 @@ func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
 	if !hides(p) || !softmaxIsRight(p) {
 		return false
 	}
-	p.Hidden = plus(0)
-	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
+	p.MaskedScore = plus(0)
+	p.Softmax = func(row oracle.Row) (weights, slopes []float64) {
 		weights = softmax(row)
-		for n, hidden := range row.Hidden {
+		for n, hidden := range row.Masked {
 			if hidden {
 				weights[n] = 0
 			}
@@ -498,7 +498,7 @@ func maskFinite(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Sinks != nil || !p.Blank() {
 		return false
 	}
-	p.Hidden = constant(-1e9)
+	p.MaskedScore = constant(-1e9)
 	return true
 }
 

@@ -82,7 +82,7 @@ func softcapMissing(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func softcapAfterMask(p *oracle.Problem, r *rand.Rand) bool {
-	return p.Softcap > 0 && rescored(p.Seen, constant(-p.Softcap))(p, r)
+	return p.Softcap > 0 && rescored(p.VisibleScore, constant(-p.Softcap))(p, r)
 }
 
 // softcapTimesScore: d/dx s tanh(s/c) = scale (tanh(s/c) + s/c (1 - tanh²)) for s = scale x.

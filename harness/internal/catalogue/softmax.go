@@ -107,7 +107,7 @@ var softmaxes = []Mistake{
 }
 
 // softmaxIsRight says whether nothing stands in its place yet: a second mistake there would undo the first.
-func softmaxIsRight(p *oracle.Problem) bool { return p.Weigh == nil && p.Axis == oracle.OverKeys }
+func softmaxIsRight(p *oracle.Problem) bool { return p.Softmax == nil && p.Axis == oracle.OverKeys }
 
 // over lets the softmax run over another dimension. A query that sees no key gives zeros: its scores of -inf
 // weigh nothing beside others.
@@ -132,7 +132,7 @@ func softmaxOverBatch(p *oracle.Problem, r *rand.Rand) bool {
 func weighed(weigh func(oracle.Row) (weights, slopes []float64)) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		right := softmaxIsRight(p)
-		p.Weigh = weigh
+		p.Softmax = weigh
 		return right
 	}
 }
@@ -162,13 +162,13 @@ func softmaxNotNormalised(p *oracle.Problem, r *rand.Rand) bool {
 
 // softmaxBaseTwo is 2^s = e^(s ln 2).
 func softmaxBaseTwo(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Seen = func(s float64) (float64, float64) { return s * math.Ln2, math.Ln2 }
+	p.VisibleScore = func(s float64) (float64, float64) { return s * math.Ln2, math.Ln2 }
 	p.Sinks = times(p.Sinks, math.Ln2)
 	return true
 }
 
 func weightsUniform(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Seen, p.Sinks = constant(0), nil
+	p.VisibleScore, p.Sinks = constant(0), nil
 	return true
 }
 
@@ -178,7 +178,7 @@ func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	if queryCount(p)+offset != keyCount(p) {
 		return false
 	}
-	p.Allow, p.Block, p.Padding, p.Filler, p.Bias, p.Window = nil, nil, nil, nil, nil, 0
+	p.Allow, p.Block, p.Padding, p.MisplacedPadding, p.Bias, p.Window = nil, nil, nil, nil, nil, 0
 	p.Causal = func(query, key int) bool { return key == query }
 	return weighed(func(row oracle.Row) (weights, slopes []float64) {
 		weights, slopes = make([]float64, len(row.Keys)), make([]float64, len(row.Keys))

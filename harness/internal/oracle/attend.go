@@ -207,9 +207,9 @@ func (p *Problem) score(product, variance float64) (s, scoreVar float64) {
 
 // masked is what a mask makes of a score, where it does not take the key away. A constant has no noise.
 func (p *Problem) masked(score, variance float64, hidden bool) (s, scoreVar float64) {
-	change := p.Seen
+	change := p.VisibleScore
 	if hidden {
-		change = p.Hidden
+		change = p.MaskedScore
 	}
 	if change == nil {
 		return score, variance
@@ -229,8 +229,8 @@ func (r *row) softmax() {
 		return
 	}
 	sink := r.sinkOf(r.head)
-	if r.Weigh != nil {
-		r.weights, r.slopes = r.Weigh(Row{r.head, r.index, r.seen, r.scores, r.hidden, sink})
+	if r.Softmax != nil {
+		r.weights, r.slopes = r.Softmax(Row{r.head, r.index, r.seen, r.scores, r.hidden, sink})
 		r.contextOf()
 		return
 	}
@@ -398,7 +398,7 @@ func zeros(values []float64, n int) []float64 {
 
 // addsToOne says whether the weights of a row do, with a sink's, so that an error of one score moves
 // weight between the values.
-func (p *Problem) addsToOne() bool { return p.Axis == OverKeys && p.Weigh == nil }
+func (p *Problem) addsToOne() bool { return p.Axis == OverKeys && p.Softmax == nil }
 
 // keep writes the weights of all keys, and their variance:
 //

@@ -46,21 +46,21 @@ type Problem struct {
 type Hooks struct {
 	// Prepare changes queries, keys and values, (..., H, T, E), just before they meet.
 	Prepare func(q, k, v *Field)
-	// Partner is the head of key and value that serves a query head; both count over the whole batch.
-	Partner func(head int) int
+	// KVHead is the head of key and value that serves a query head; both count over the whole batch.
+	KVHead func(head int) int
 	// Score makes a score of q.k, and says how steep it is there; nil: the softcap of the scaled product.
 	Score func(product float64) (score, slope float64)
-	// Seen is what becomes of the score of a key that is seen, and Hidden of one that is not, and how
-	// steep that is; with Hidden every key takes part in the softmax.
-	Seen, Hidden func(score float64) (s, slope float64)
+	// VisibleScore is what becomes of the score of a key that is seen, and MaskedScore of one that is not, and how
+	// steep that is; with MaskedScore every key takes part in the softmax.
+	VisibleScore, MaskedScore func(score float64) (s, slope float64)
 	// SlopeDistance and RelativeDistance stand in the place of key minus query.
 	SlopeDistance, RelativeDistance func(query, key int) int
-	// Weigh stands in the place of the softmax of a row, and says how steep each weight is in its score.
-	Weigh func(Row) (weights, slopes []float64)
+	// Softmax stands in the place of the softmax of a row, and says how steep each weight is in its score.
+	Softmax func(Row) (weights, slopes []float64)
 	// ZeroKeys are so many more scores of 0 in each softmax over keys, without a value.
 	ZeroKeys int
-	// Filler stands in the place of the padding: broadcastable to the scores, true is ignored.
-	Filler *attention.Mask
+	// MisplacedPadding stands in the place of the padding: broadcastable to the scores, true is ignored.
+	MisplacedPadding *attention.Mask
 	// Axis is what the softmax runs over.
 	Axis Axis
 	// Mix changes the context, (..., H, L, Ev): that of each query by those of the other heads at its
@@ -87,7 +87,7 @@ type Row struct {
 	Query  int       // its index
 	Keys   []int     // that take part
 	Scores []float64 // of them
-	Hidden []bool    // whether a mask hides them
+	Masked []bool    // whether a mask hides them
 	Sink   float64   // a score without a value; -Inf: none
 }
 
@@ -224,7 +224,7 @@ func (p *Problem) WithCache(shared *Problem) *Problem {
 // Independent says whether nothing in the problem crosses from one batch element to another, for sure: a
 // hook that sees all of them might.
 func (p *Problem) Independent() bool {
-	return p.Prepare == nil && p.Partner == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
+	return p.Prepare == nil && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
 }
 
 // Parameters are all that a layer has learned; a function has none.
@@ -263,7 +263,7 @@ func (p *Problem) Element(b int) *Problem {
 		q.Padding = onlyMask(p.Padding, b)
 	}
 	whole := len(p.scores()) // a mask of fewer dimensions, or of 1 in the first, is the same for all
-	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.Filler} {
+	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.MisplacedPadding} {
 		if *m != nil && len((*m).Shape) == whole && (*m).Shape[0] > 1 {
 			*m = onlyMask(*m, b)
 		}

@@ -130,8 +130,8 @@ func (p *Problem) keyRows(lines wanted) wanted {
 
 // partner is the head of key and value that serves a query head; both count over the whole batch.
 func (p *Problem) partner(head int) int {
-	if p.Partner != nil {
-		return p.Partner(head)
+	if p.KVHead != nil {
+		return p.KVHead(head)
 	}
 	if p.Layer != nil {
 		return head / (p.Layer.Heads / p.Layer.KVHeads)

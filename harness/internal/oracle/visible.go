@@ -20,7 +20,7 @@ type view struct {
 func (p *Problem) view(all int) view {
 	scores := p.scores()
 	v := view{p: p, queries: scores[len(scores)-2], keys: num.Last(scores), heads: p.heads(), all: all}
-	v.allow, v.block, v.filler = newSpreadMask(p.Allow, scores), newSpreadMask(p.Block, scores), newSpreadMask(p.Filler, scores)
+	v.allow, v.block, v.filler = newSpreadMask(p.Allow, scores), newSpreadMask(p.Block, scores), newSpreadMask(p.MisplacedPadding, scores)
 	if p.Bias != nil {
 		v.bias = newSpreadOut(p.Bias.Shape, scores)
 	}
@@ -50,7 +50,7 @@ func (v *view) sees(n, i, j int) bool {
 // mask hides: none, unless hidden keys keep a score. It adds them to lists that may have memory.
 func (v *view) visible(n, i int, keys []int, hidden []bool) ([]int, []bool) {
 	for j := range v.all {
-		if sees := v.sees(n, i, j); sees || v.p.Hidden != nil {
+		if sees := v.sees(n, i, j); sees || v.p.MaskedScore != nil {
 			keys, hidden = append(keys, j), append(hidden, !sees)
 		}
 	}
@@ -200,12 +200,12 @@ func (v *view) count(first, heads, i int) int {
 
 // sameForHeads says whether nothing that hides keys depends on the head, for sure.
 func (v *view) sameForHeads() bool {
-	return v.p.Hidden != nil || v.allow == nil && v.block == nil && v.filler == nil && v.bias == nil
+	return v.p.MaskedScore != nil || v.allow == nil && v.block == nil && v.filler == nil && v.bias == nil
 }
 
 // number counts the keys that take part in the softmax of query i of head n.
 func (v *view) number(n, i int) int {
-	if v.p.Hidden != nil {
+	if v.p.MaskedScore != nil {
 		return v.all
 	}
 	count := 0

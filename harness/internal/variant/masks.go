@@ -27,7 +27,7 @@ func (m masks) hidden(head, i, j int) bool {
 	p, distance := m.p, j-i-m.p.Offset
 	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
 		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
-		p.Filler != nil && p.Filler.Data[m.at(p.Filler.Shape, head, i, j)] ||
+		p.MisplacedPadding != nil && p.MisplacedPadding.Data[m.at(p.MisplacedPadding.Shape, head, i, j)] ||
 		p.Padding != nil && p.Padding.Data[head/m.perBatch*m.keys+j] {
 		return true
 	}

@@ -37,7 +37,7 @@ func concatenated(s Sizes, h, t, e int) int { return (t*s.Heads+h)*s.Width + e }
 // hold arithmetic of their own, and no mistake inside a rotation or a norm.
 func Expresses(p *oracle.Problem) bool {
 	h := p.Hooks
-	if h.Prepare != nil || h.Score != nil || h.Seen != nil || h.Hidden != nil || h.Weigh != nil || h.Axis != oracle.OverKeys || h.Mix != nil {
+	if h.Prepare != nil || h.Score != nil || h.VisibleScore != nil || h.MaskedScore != nil || h.Softmax != nil || h.Axis != oracle.OverKeys || h.Mix != nil {
 		return false
 	}
 	l := p.Layer
@@ -311,8 +311,8 @@ func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, lead []i
 					continue
 				}
 				partner := head / shared
-				if p.Partner != nil {
-					partner = p.Partner(head)
+				if p.KVHead != nil {
+					partner = p.KVHead(head)
 				}
 				row := partner*all + j
 				s := v.score(query, k.Data[row*e:][:e], float32(p.Scale))
