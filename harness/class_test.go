@@ -133,7 +133,7 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 // same says whether a mistake is this plant, on this case: the oracle gives the same to both, as
 // where three keys ahead are all there are.
 func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
-	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.Split != nil || p.variant.Merge != nil {
+	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.SplitIndex != nil || p.variant.MergeIndex != nil {
 		return false
 	}
 	problem := oracle.FromCase(c)
@@ -208,7 +208,7 @@ func plants() []plant {
 			p.Padding, p.Causal = nil, nil
 			return had
 		}, classes: missing, match: "causal-missing+padding-ignored"},
-		{name: "heads split strided without the scale", variant: variant.Variant{Split: strided}, change: func(p *oracle.Problem) bool {
+		{name: "heads split strided without the scale", variant: variant.Variant{SplitIndex: strided}, change: func(p *oracle.Problem) bool {
 			was := p.Scale
 			p.Scale = 1
 			return p.Layer != nil && was != 1
@@ -217,12 +217,12 @@ func plants() []plant {
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { was := p.Scale; p.Scale *= was; return was != 1 }, classes: missing, match: "scale-twice"},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: mask},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
-		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
-		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
-		{name: "heads untransposed", variant: variant.Variant{Split: untransposed, Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
-		{name: "heads split strided", variant: variant.Variant{Split: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
-		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
-		{name: "heads strided", variant: variant.Variant{Split: strided, Merge: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
+		{name: "heads split untransposed", variant: variant.Variant{SplitIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
+		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
+		{name: "heads untransposed", variant: variant.Variant{SplitIndex: untransposed, MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
+		{name: "heads split strided", variant: variant.Variant{SplitIndex: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
+		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
+		{name: "heads strided", variant: variant.Variant{SplitIndex: strided, MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
 
 		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
@@ -383,7 +383,7 @@ func plants() []plant {
 		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
 			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
 		}), classes: unclear, match: "inputs-sequence-first"},
-		{name: "heads merged in reverse", variant: variant.Variant{Merge: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
+		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
 			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })

@@ -234,7 +234,7 @@ func finishedBy(finish func(oracle.Field) oracle.Field) func(*oracle.Problem, *r
 }
 
 func fieldStoredColumnMajor(f oracle.Field) oracle.Field {
-	out := f.Like()
+	out := f.ZerosLike()
 	for i := range f.Value {
 		out.Take(placeColumnMajor(f.Shape, i), f, i, 1)
 	}
@@ -264,7 +264,7 @@ func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
 		return false
 	}
 	return finishedBy(func(f oracle.Field) oracle.Field {
-		out := f.Like()
+		out := f.ZerosLike()
 		out.Take(0, f, 0, len(f.Value)/batches)
 		return out
 	})(p, r)
@@ -273,7 +273,7 @@ func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
 // moved takes each row of a field from another, and leaves zero those that come from before the first.
 func moved(from func(batch, length, b, t int) (fromB, fromT int)) func(oracle.Field) oracle.Field {
 	return func(f oracle.Field) oracle.Field {
-		out, length, width := f.Like(), f.Shape[len(f.Shape)-2], num.Last(f.Shape)
+		out, length, width := f.ZerosLike(), f.Shape[len(f.Shape)-2], num.Last(f.Shape)
 		batch := len(f.Value) / (length * width)
 		for row := range batch * length {
 			b, t := from(batch, length, row/length, row%length)

@@ -142,10 +142,10 @@ func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) fun
 			return false
 		}
 		if split != nil {
-			p.Layer.Split = split
+			p.Layer.SplitIndex = split
 		}
 		if merge != nil {
-			p.Layer.Merge = merge
+			p.Layer.MergeIndex = merge
 		}
 		return true
 	}
@@ -216,7 +216,7 @@ func averagedOverHeads(f oracle.Field) oracle.Field {
 	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*num.Last(f.Shape)
 	batch := len(f.Value) / (heads * size)
 	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], num.Last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
-	out := f.Like()
+	out := f.ZerosLike()
 	for n := range batch * heads {
 		out.Take(n*size, mean, n/heads*size, size)
 	}

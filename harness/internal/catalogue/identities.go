@@ -115,7 +115,7 @@ var Identities = []Identity{
 }
 
 func maskedAfterwards(p *oracle.Problem) bool {
-	if !hides(p) || p.Blank() || p.Sinks != nil {
+	if !hides(p) || p.HasEmptyRow() || p.Sinks != nil {
 		return false
 	}
 	p.MaskedScore = plus(0)
@@ -136,7 +136,7 @@ func maskedAfterwards(p *oracle.Problem) bool {
 }
 
 func maskMinusBillion(p *oracle.Problem) bool {
-	if !hides(p) || p.Blank() {
+	if !hides(p) || p.HasEmptyRow() {
 		return false
 	}
 	p.MaskedScore = constant(-1e9)
@@ -211,7 +211,7 @@ func headsPermutedTogether(p *oracle.Problem) bool {
 	if p.Layer == nil || p.Layer.Heads == 1 || p.Layer.LearnedKey != nil || oneForEachHead(p) {
 		return false
 	}
-	p.Layer.Split, p.Layer.Merge = reversed, reversed
+	p.Layer.SplitIndex, p.Layer.MergeIndex = reversed, reversed
 	return true
 }
 

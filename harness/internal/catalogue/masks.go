@@ -495,7 +495,7 @@ func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
 
 // maskFinite shows in rows without keys alone: elsewhere e^-1e9 is 0. A sink's is 0 there, too.
 func maskFinite(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Sinks != nil || !p.Blank() {
+	if p.Sinks != nil || !p.HasEmptyRow() {
 		return false
 	}
 	p.MaskedScore = constant(-1e9)
@@ -504,7 +504,7 @@ func maskFinite(p *oracle.Problem, _ *rand.Rand) bool {
 
 func emptyRow(gives attention.EmptyRow) func(*oracle.Problem, *rand.Rand) bool {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if p.EmptyRow == gives || p.Sinks != nil || !p.Blank() {
+		if p.EmptyRow == gives || p.Sinks != nil || !p.HasEmptyRow() {
 			return false
 		}
 		p.EmptyRow = gives

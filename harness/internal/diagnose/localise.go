@@ -177,7 +177,7 @@ func (f *fitter) candidates(m Projection) []int {
 // within says whether all that is wrong in an output lies where some heads' contexts lead.
 func (f *fitter) within(heads []int) bool {
 	l, ev := f.p.Layer, f.trace.ValueWidth
-	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.Blank() {
+	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.HasEmptyRow() {
 		return false
 	}
 	back, reason := contextOf(f.p, f.trace, heads)

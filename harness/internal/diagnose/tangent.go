@@ -204,7 +204,7 @@ func (x *tangent) scores(parts [4][]float64) []float64 {
 		if k := j - x.past; dk != nil && k >= 0 && k < x.keys {
 			sum += num.Dot(t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
 		}
-		ds[at] = x.p.Scale * t.Slopes[at] * sum
+		ds[at] = x.p.Scale * t.Derivatives[at] * sum
 	})
 	return ds
 }
@@ -233,7 +233,7 @@ func (x *tangent) unscored(parts [4][]float64, ds []float64) {
 	t, l := x.t, x.p.Layer
 	dq, dk := make([]float64, t.Heads*t.Queries*t.Width), make([]float64, t.KVHeads*x.keys*t.Width)
 	x.eachPair(func(n, i, j, at int) {
-		g := x.p.Scale * t.Slopes[at] * ds[at]
+		g := x.p.Scale * t.Derivatives[at] * ds[at]
 		num.AddScaled(g, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width], dq[(n*t.Queries+i)*t.Width:])
 		if k := j - x.past; k >= 0 && k < x.keys {
 			num.AddScaled(g, t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])

@@ -101,7 +101,7 @@ func newMemo(p *Problem, known *products) *cache {
 
 // part gives queries, keys or values: those of the first problem, whole, where they are made from the same.
 func (m *cache) part(s *pass, which part, rows wanted, compute func(wanted) Field) Field {
-	if m == nil || s.Layer.Split != nil || s.origins()[which] != m.origins[which] {
+	if m == nil || s.Layer.SplitIndex != nil || s.origins()[which] != m.origins[which] {
 		return compute(rows)
 	}
 	return m.parts[which].get(s, func() Field { return compute(nil) })

@@ -26,8 +26,8 @@ func newField(noise bool, shape ...int) Field {
 	return f
 }
 
-// Like is a field of zeros, which are exact, of the same shape.
-func (f Field) Like() Field { return newField(f.noisy(), f.Shape...) }
+// ZerosLike is a field of zeros, which are exact, of the same shape.
+func (f Field) ZerosLike() Field { return newField(f.noisy(), f.Shape...) }
 
 func (f Field) noisy() bool { return f.Variance != nil }
 

@@ -102,9 +102,9 @@ type Layer struct {
 	Heads, KVHeads            int
 	Query, Key, Value, Output Linear
 
-	// Split and Merge say where the features of a head stand before the heads are taken apart
+	// SplitIndex and MergeIndex say where the features of a head stand before the heads are taken apart
 	// and after they are put together again; nil: where they belong, see [Sizes.Concatenated].
-	Split, Merge func(s Sizes, head, t, feature int) int
+	SplitIndex, MergeIndex func(s Sizes, head, t, feature int) int
 
 	QueryNorm, KeyNorm *Norm     // nil: none
 	ValueNorm          *Norm     // no right layer has it

@@ -167,7 +167,7 @@ func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
 // between two neighbours: one and a half deviations of a value's are their distance.
 func (p Precision) rounded(f Field) Field {
 	const accepted = 16
-	out := f.Like()
+	out := f.ZerosLike()
 	for i, v := range f.Value {
 		out.Value[i] = p.Round(v)
 		if f.noisy() {

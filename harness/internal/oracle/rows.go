@@ -64,7 +64,7 @@ func (p *Problem) lines(rows wanted) wanted {
 	s := Sizes{p.Query.Shape[1], p.Layer.Heads, num.Last(p.Value.Shape)}
 	s.Width = p.Layer.Value.Out / p.Layer.KVHeads
 	all := make(wanted, p.Query.Shape[0]*s.Heads*s.Length)
-	s.eachRun(p.Query.Shape[0], p.Layer.Merge, func(together, apart, _ int) {
+	s.eachRun(p.Query.Shape[0], p.Layer.MergeIndex, func(together, apart, _ int) {
 		if rows[together/(s.Heads*s.Width)] {
 			all[apart/s.Width] = true
 		}
@@ -94,7 +94,7 @@ func sameRow(b, _, i int) [2]int { return [2]int{b, i} }
 
 // queryRows are the rows of the query input, (B, L), that some lines need.
 func (p *Problem) queryRows(lines wanted) wanted {
-	if lines == nil || p.Layer.Split != nil || p.Prepare != nil {
+	if lines == nil || p.Layer.SplitIndex != nil || p.Prepare != nil {
 		return nil
 	}
 	length := p.Query.Shape[1]

@@ -160,7 +160,7 @@ func (p *Problem) place(x Field, n *Norm, t *Rotary) Field {
 func (l *Layer) split(x Field, heads int, rows wanted) Field {
 	s := Sizes{x.Shape[1], heads, x.Shape[2] / heads}
 	y := newField(x.noisy(), x.Shape[0], heads, s.Length, s.Width)
-	s.eachRun(x.Shape[0], l.Split, func(together, apart, n int) {
+	s.eachRun(x.Shape[0], l.SplitIndex, func(together, apart, n int) {
 		if rows.has(together / x.Shape[2]) {
 			y.Take(apart, x, together, n)
 		}
@@ -172,7 +172,7 @@ func (l *Layer) split(x Field, heads int, rows wanted) Field {
 func (l *Layer) merge(x Field, rows wanted) Field {
 	s := Sizes{x.Shape[2], x.Shape[1], x.Shape[3]}
 	y := newField(x.noisy(), x.Shape[0], s.Length, s.Heads*s.Width)
-	s.eachRun(x.Shape[0], l.Merge, func(together, apart, n int) {
+	s.eachRun(x.Shape[0], l.MergeIndex, func(together, apart, n int) {
 		if rows.has(together / y.Shape[2]) {
 			y.Take(together, x, apart, n)
 		}
@@ -208,7 +208,7 @@ func (n *Norm) apply(x Field) Field {
 	if n == nil {
 		return x
 	}
-	y := x.Like()
+	y := x.ZerosLike()
 	for row := range len(x.Value) / num.Last(x.Shape) {
 		in, out := x.line(row), y.line(row)
 		sum, squares, carried, mean, e := n.moments(x, row)
@@ -276,7 +276,7 @@ func (t *Rotary) rotate(x Field) Field {
 		return t.rotateTogether(x)
 	}
 	length, heads := x.Shape[len(x.Shape)-2], x.Shape[len(x.Shape)-3]
-	y := x.Like()
+	y := x.ZerosLike()
 	y.Take(0, x, 0, len(x.Value))
 	angles := t.angles(heads, length)
 	for row := range len(x.Value) / num.Last(x.Shape) {

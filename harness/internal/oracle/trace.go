@@ -13,7 +13,7 @@ type Trace struct {
 	Sees              []bool    // (N, L, S)
 	Scores            []float64 // (N, L, S), -Inf where a key is not seen
 	Terms             []float64 // (N, L, S): what is added to the scaled product
-	Slopes            []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
+	Derivatives            []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
 	Weights           []float64 // (N, L, S)
 	Context           []float64 // (N, L, Ev)
 	Output            Field
@@ -46,7 +46,7 @@ func (p *Problem) Trace() Trace {
 func (t *Trace) score(p *Problem) {
 	view := p.view(t.Keys)
 	n := t.Heads * t.Queries * t.Keys
-	t.Sees, t.Scores, t.Terms, t.Slopes = make([]bool, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	t.Sees, t.Scores, t.Terms, t.Derivatives = make([]bool, n), make([]float64, n), make([]float64, n), make([]float64, n)
 	for at := range n {
 		head, i, j := at/(t.Queries*t.Keys), at/t.Keys%t.Queries, at%t.Keys
 		t.Sees[at], t.Scores[at] = view.sees(head, i, j), math.Inf(-1)
@@ -59,9 +59,9 @@ func (t *Trace) score(p *Problem) {
 			product += q * key[e]
 		}
 		s, _ := p.score(product, 0)
-		t.Slopes[at] = 1
+		t.Derivatives[at] = 1
 		if p.Softcap > 0 {
-			t.Slopes[at] = 1 - s*s/(p.Softcap*p.Softcap)
+			t.Derivatives[at] = 1 - s*s/(p.Softcap*p.Softcap)
 		}
 		terms, count := view.terms(head, i, j)
 		for _, term := range terms[:count] {

@@ -167,8 +167,8 @@ func (p *Problem) Visible() []int {
 	return counts
 }
 
-// Blank says whether some query of some head sees no key.
-func (p *Problem) Blank() bool {
+// HasEmptyRow says whether some query of some head sees no key.
+func (p *Problem) HasEmptyRow() bool {
 	if l := p.Layer; l != nil && (l.LearnedKey != nil || l.ZeroKey) {
 		return false
 	}

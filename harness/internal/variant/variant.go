@@ -23,9 +23,9 @@ type Variant struct {
 	Parts      int                          // threads that share the keys of a query, and merge their softmaxes; 0: one
 	Store      func(float32) float32        // rounds every value that is stored; nil: float32
 
-	// Split and Merge say where feature e of head h stands in the concatenated heads of its
+	// SplitIndex and MergeIndex say where feature e of head h stands in the concatenated heads of its
 	// batch element, of the given length; nil: at [t][h][e].
-	Split, Merge func(s Sizes, h, t, e int) int
+	SplitIndex, MergeIndex func(s Sizes, h, t, e int) int
 }
 
 // Sizes are the sizes of one batch element.
@@ -104,11 +104,11 @@ func (v Variant) places(l *oracle.Layer) Variant {
 	adapt := func(place func(oracle.Sizes, int, int, int) int) func(Sizes, int, int, int) int {
 		return func(s Sizes, h, t, e int) int { return place(oracle.Sizes(s), h, t, e) }
 	}
-	if l.Split != nil {
-		v.Split = adapt(l.Split)
+	if l.SplitIndex != nil {
+		v.SplitIndex = adapt(l.SplitIndex)
 	}
-	if l.Merge != nil {
-		v.Merge = adapt(l.Merge)
+	if l.MergeIndex != nil {
+		v.MergeIndex = adapt(l.MergeIndex)
 	}
 	return v
 }
@@ -178,11 +178,11 @@ func (v Variant) withDefaults() Variant {
 		v.Store = func(x float32) float32 { return x }
 	}
 	v.Parts = max(1, v.Parts)
-	if v.Split == nil {
-		v.Split = concatenated
+	if v.SplitIndex == nil {
+		v.SplitIndex = concatenated
 	}
-	if v.Merge == nil {
-		v.Merge = concatenated
+	if v.MergeIndex == nil {
+		v.MergeIndex = concatenated
 	}
 	return v
 }
@@ -260,7 +260,7 @@ func (v Variant) split(x *attention.Tensor, heads int) *attention.Tensor {
 	s := Sizes{x.Shape[1], heads, x.Shape[2] / heads}
 	y := attention.NewTensor(x.Shape[0], heads, s.Length, s.Width)
 	s.each(x.Shape[0], func(base, apart, h, t, e int) {
-		y.Data[apart] = x.Data[base+v.Split(s, h, t, e)]
+		y.Data[apart] = x.Data[base+v.SplitIndex(s, h, t, e)]
 	})
 	return y
 }
@@ -270,7 +270,7 @@ func (v Variant) merge(x *attention.Tensor, batch, heads int) *attention.Tensor 
 	s := Sizes{x.Shape[1], heads, x.Shape[2]}
 	y := attention.NewTensor(batch, s.Length, heads*s.Width)
 	s.each(batch, func(base, apart, h, t, e int) {
-		y.Data[base+v.Merge(s, h, t, e)] = x.Data[apart]
+		y.Data[base+v.MergeIndex(s, h, t, e)] = x.Data[apart]
 	})
 	return y
 }
