@@ -106,15 +106,15 @@ type Layer struct {
 	// and after they are put together again; nil: where they belong, see [Sizes.Concatenated].
 	SplitIndex, MergeIndex func(s Sizes, head, t, feature int) int
 
-	QueryNorm, KeyNorm *Norm     // nil: none
-	ValueNorm          *Norm     // no right layer has it
-	NormLast           bool      // after the rotation, where it does not belong
-	QueryRotary, KeyRotary *Rotary     // rotary positions of the new queries and keys; nil: none
-	ValueRotary          *Rotary     // of the new values: no right layer has it
-	PastRotary           *Rotary     // of the cached keys, which are rotated already: no right layer has it
-	LearnedKey         []float64 // (Hk*E), a key behind the others; nil: none
-	LearnedValue       []float64
-	ZeroKey            bool // one more key and value of zeros behind all
+	QueryNorm, KeyNorm     *Norm     // nil: none
+	ValueNorm              *Norm     // no right layer has it
+	NormLast               bool      // after the rotation, where it does not belong
+	QueryRotary, KeyRotary *Rotary   // rotary positions of the new queries and keys; nil: none
+	ValueRotary            *Rotary   // of the new values: no right layer has it
+	PastRotary             *Rotary   // of the cached keys, which are rotated already: no right layer has it
+	LearnedKey             []float64 // (Hk*E), a key behind the others; nil: none
+	LearnedValue           []float64
+	ZeroKey                bool // one more key and value of zeros behind all
 }
 
 // Past is a cache, (B, Hk, P, E): keys as they were normed and rotated.
@@ -141,8 +141,8 @@ type Norm struct {
 	Weight  []float64 // (E)
 	Epsilon float64
 
-	Centered bool // the mean is subtracted from what is divided, as in a layer norm
-	AcrossHeads    bool // the mean is over all heads of a position
+	Centered    bool // the mean is subtracted from what is divided, as in a layer norm
+	AcrossHeads bool // the mean is over all heads of a position
 }
 
 // Rotary rotates pairs of features by their position: pair i of Dim/2 by

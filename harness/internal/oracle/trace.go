@@ -13,7 +13,7 @@ type Trace struct {
 	Sees              []bool    // (N, L, S)
 	Scores            []float64 // (N, L, S), -Inf where a key is not seen
 	Terms             []float64 // (N, L, S): what is added to the scaled product
-	Derivatives            []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
+	Derivatives       []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
 	Weights           []float64 // (N, L, S)
 	Context           []float64 // (N, L, Ev)
 	Output            Field
