@@ -10,9 +10,8 @@ import (
 )
 
 // An output is accepted if no element is further than MaxZ sigma from the truth, and if the root
-// mean square of the distances in sigma is at most MaxRMSZ. Both limits are nearly twice the worst
-// that a correct implementation was seen to need. harness/CALIBRATION.md has the measurements.
-// Nothing widens the limits.
+// mean square of the distances in sigma is at most MaxRMSZ. Correct implementations stay well below
+// both limits: harness/CALIBRATION.md has the measurements. Nothing widens the limits.
 const (
 	MaxZ    = 16
 	MaxRMSZ = 1.5

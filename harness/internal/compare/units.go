@@ -10,12 +10,12 @@ import (
 type Units struct {
 	// Median is the median distance.
 	Median float64
-	// Largest is the pair that is furthest apart. Its Z is the distance in units, infinite if one of
-	// the two is NaN or infinite.
+	// Largest is the pair that is furthest apart. Its Z is the distance in units. Z is infinite if
+	// one of the two is NaN or infinite.
 	Largest Element
-	// Beyond counts the pairs that cannot be one number, rounded once to each of the two types. Such
-	// a number would lie within half a unit of both elements. In a single type the elements must
-	// therefore be equal or neighbours. A number that became infinite is beyond.
+	// Beyond counts the pairs that cannot be one number, rounded once to each of the two types.
+	// Such a number would lie within half a unit of both elements. In a single type the elements
+	// must therefore be equal or neighbours. A number that became infinite is beyond.
 	Beyond int
 }
 
