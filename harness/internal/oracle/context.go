@@ -117,9 +117,13 @@ func (r *row) noiseOfScores(first, feature int, context, others float64) float64
 	return sum
 }
 
-// weightNoise returns the variance of a weight p whose score has variance v: p² (e^2v - 1)/2, which
-// is p² v for small errors. It is at most 1 if weights sum to one. slope is the derivative of the
-// weight by its score, p in a softmax.
+// weightNoise returns the variance of a weight p whose score has variance v:
+//
+//	p² (e^2v - 1)/2 = ∫ p² e^2t dt from 0 to v
+//
+// It is p² v for small errors. Large errors grow with the slope of the exponential. The variance is
+// at most 1 if weights sum to one. slope is the derivative of the weight by its score: p in a
+// softmax.
 func (p *Problem) weightNoise(slope, v float64) float64 {
 	switch {
 	case slope == 0:

@@ -3,8 +3,8 @@
 // the truth a correct float32 implementation may end up on this very input.
 //
 // Every rounding is an independent error of variance u²/3, where u = 2⁻²⁴ is half a unit in the
-// last place of a float32 in [1, 2). Errors are carried through the passes to first order, and
-// through the softmax, which is steep, to second order. harness/CALIBRATION.md shows how far from
+// last place of a float32 in [1, 2). Errors are carried through the passes to first order, except
+// that large errors of scores grow in the exponential. harness/CALIBRATION.md shows how far from
 // the truth correct implementations were, measured in these standard deviations.
 //
 // The package uses the types of package attention and none of its arithmetic: an oracle must not

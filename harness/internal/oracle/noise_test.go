@@ -114,8 +114,8 @@ func attended(scores, values []noisy) noisy {
 	return noisy{out, sum(products...) + carried + out*out*(sum(weights...)+2*r)}
 }
 
-// moved returns the variance of a weight e^s whose score has a normal error of the given variance.
-// The weight's error is lognormal, to second order, and at most 1.
+// moved returns the variance of a weight e^s whose score has the given variance v: the square of
+// the weight times ∫ e^2t dt from 0 to v, and at most 1.
 func moved(weight, variance float64) float64 {
 	return min(1, weight*weight*math.Expm1(2*variance)/2)
 }
