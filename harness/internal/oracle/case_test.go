@@ -19,7 +19,7 @@ func TestSlopesOfManyHeads(t *testing.T) {
 		Inputs: attention.Inputs{Query: x, Key: x, Value: x},
 	})
 	require.Len(t, p.Slopes, heads)
-	require.InDeltaSlice(t, attention.Slopes(heads), p.Slopes, 1e-9)
+	require.InDeltaSlice(t, attention.ALiBiSlopes(heads), p.Slopes, 1e-9)
 }
 
 // ToBatchFirst and FromBatchFirst are inverses.

@@ -199,7 +199,7 @@ func (r Draw) config() attention.Config {
 			Window:            Pick(r, 0, 0, 1, 2, 4),
 			ALiBi:             r.Some(),
 			Sinks:             r.Some(),
-			Relative:          Pick(r, 0, 1, 3),
+			RelativeBias:      Pick(r, 0, 1, 3),
 			BiasKV:            r.IntN(4) == 0,
 			ZeroAttn:          r.IntN(4) == 0,
 			ParamLayout:       attention.ParamLayout(r.IntN(7)),
@@ -218,7 +218,7 @@ func (r Draw) config() attention.Config {
 			c.QKNorm = &attention.QKNorm{Epsilon: Pick(r, 0, 1e-6, 0.5)}
 		}
 		if r.IntN(3) == 0 { // nothing that depends on positions
-			c.RoPE, c.ALiBi, c.Relative, c.Window = nil, false, 0, 0
+			c.RoPE, c.ALiBi, c.RelativeBias, c.Window = nil, false, 0, 0
 		}
 		if c.Check() == nil {
 			return c
