@@ -10,18 +10,28 @@ import (
 // memories are the inputs of cross attention.
 var memories = []Mistake{
 	{
-		ID: "memory-is-query", Title: "keys and values taken from the query input",
+		ID:          "memory-is-query",
+		Title:       "keys and values taken from the query input",
 		Explanation: "The layer attends to its own input, and the memory has no effect.",
-		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
-		Family:      CrossAttention, Kind: Layout, Stage: Projection, Needs: "keys and values of the query input's shape, and not all of them the same", Refs: []string{"K12"},
-		Plant: memoryIsQuery,
+		Fix:         "Pass the memory as key and value: attention(x, memory, memory).",
+		Family:      CrossAttention,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "keys and values shaped like the query input, but not both equal to it",
+		Refs:        []string{"K12"},
+		Plant:       memoryIsQuery,
 	},
 	{
-		ID: "memory-value-is-query", Title: "values taken from the query input",
-		Explanation: "Keys come from the memory, but values from the layer's own input.",
-		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
-		Family:      CrossAttention, Kind: Layout, Stage: Projection, Needs: "values of the query input's shape that are not the same", Refs: []string{"K14"},
-		Plant: memoryValueIsQuery,
+		ID:          "memory-value-is-query",
+		Title:       "values taken from the query input",
+		Explanation: "Keys come from the memory, but values come from the layer's own input.",
+		Fix:         "Pass the memory as key and value: attention(x, memory, memory).",
+		Family:      CrossAttention,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "values shaped like the query input, but not equal to it",
+		Refs:        []string{"K14"},
+		Plant:       memoryValueIsQuery,
 	},
 }
 
