@@ -7,7 +7,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// biases are those of the projections.
+// biases holds mistakes with the biases of the projections.
 var biases = []Mistake{
 	{
 		ID:          "biases-missing",
@@ -20,7 +20,7 @@ var biases = []Mistake{
 		Needs:       "biases",
 		Refs:        []string{"A07"},
 		Evidence:    "https://github.com/shadowpa0327/Palu/pull/8",
-		Plant:       biasesWithout(queryOf, keyOf, valueOf, outputOf),
+		Plant:       withoutBiases(qProj, kProj, vProj, outProj),
 	},
 	{
 		ID:          "query-bias-missing",
@@ -33,7 +33,7 @@ var biases = []Mistake{
 		Needs:       "a query bias",
 		Refs:        []string{"A08"},
 		Evidence:    "https://github.com/sbryngelson/ANEForge/pull/253",
-		Plant:       biasesWithout(queryOf),
+		Plant:       withoutBiases(qProj),
 	},
 	{
 		ID:    "key-bias-missing",
@@ -47,7 +47,7 @@ var biases = []Mistake{
 		Needs:    "a key bias",
 		Refs:     []string{"A09"},
 		Evidence: "https://github.com/baaivision/EVA/issues/53",
-		Plant:    biasesWithout(keyOf),
+		Plant:    withoutBiases(kProj),
 	},
 	{
 		ID:          "value-bias-missing",
@@ -60,7 +60,7 @@ var biases = []Mistake{
 		Needs:       "a value bias",
 		Refs:        []string{"A10"},
 		Evidence:    "https://github.com/sbryngelson/ANEForge/pull/253",
-		Plant:       biasesWithout(valueOf),
+		Plant:       withoutBiases(vProj),
 	},
 	{
 		ID:          "output-bias-missing",
@@ -73,7 +73,7 @@ var biases = []Mistake{
 		Needs:       "an output bias",
 		Refs:        []string{"A11"},
 		Evidence:    "https://github.com/marin-community/levanter/pull/1132",
-		Plant:       biasesWithout(outputOf),
+		Plant:       withoutBiases(outProj),
 	},
 	{
 		ID:          "input-biases-missing",
@@ -86,7 +86,7 @@ var biases = []Mistake{
 		Needs:       "biases",
 		Refs:        []string{"A11b"},
 		Evidence:    "https://github.com/sbryngelson/ANEForge/pull/253",
-		Plant:       biasesWithout(queryOf, keyOf, valueOf),
+		Plant:       withoutBiases(qProj, kProj, vProj),
 	},
 	{
 		ID:          "biases-from-first-element",
@@ -99,7 +99,7 @@ var biases = []Mistake{
 		Needs:       "biases",
 		Refs:        []string{"A30"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/165873",
-		Plant:       firstElements,
+		Plant:       biasesFromFirstElement,
 	},
 	{
 		ID:          "query-key-biases-swapped",
@@ -111,7 +111,7 @@ var biases = []Mistake{
 		Stage:       Projection,
 		Needs:       "query and key biases of the same length",
 		Refs:        []string{"A34"},
-		Plant:       biasesSwapped,
+		Plant:       queryKeyBiasesSwapped,
 	},
 	{
 		ID:          "output-bias-twice",
@@ -127,33 +127,33 @@ var biases = []Mistake{
 	},
 }
 
-// biasesWithout leaves out the biases of some projections, where one of them has any.
-func biasesWithout(which ...part) func(*oracle.Problem, *rand.Rand) bool {
+// withoutBiases removes the biases of the given projections. It applies if at least one has a bias.
+func withoutBiases(which ...projection) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		had := false
-		for _, of := range which {
-			if p.Layer != nil && of(p.Layer).Bias != nil {
-				had, of(p.Layer).Bias = true, nil
+		removed := false
+		for _, proj := range which {
+			if p.Layer != nil && proj(p.Layer).Bias != nil {
+				removed, proj(p.Layer).Bias = true, nil
 			}
 		}
-		return had
+		return removed
 	}
 }
 
-func firstElements(p *oracle.Problem, _ *rand.Rand) bool {
+func biasesFromFirstElement(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil {
 		return false
 	}
-	had := false
+	changed := false
 	for _, m := range p.Layer.Linears() {
 		if len(m.Bias) > 0 {
-			had, m.Bias = true, slices.Repeat(m.Bias[:1], len(m.Bias))
+			changed, m.Bias = true, slices.Repeat(m.Bias[:1], len(m.Bias))
 		}
 	}
-	return had
+	return changed
 }
 
-func biasesSwapped(p *oracle.Problem, _ *rand.Rand) bool {
+func queryKeyBiasesSwapped(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Query.Bias == nil || len(p.Layer.Query.Bias) != len(p.Layer.Key.Bias) {
 		return false
 	}
@@ -165,10 +165,6 @@ func outputBiasTwice(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Output.Bias == nil {
 		return false
 	}
-	twice := make([]float64, len(p.Layer.Output.Bias))
-	for i, b := range p.Layer.Output.Bias {
-		twice[i] = 2 * b
-	}
-	p.Layer.Output.Bias = twice
+	p.Layer.Output.Bias = multiplied(p.Layer.Output.Bias, 2)
 	return true
 }

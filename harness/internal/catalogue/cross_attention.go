@@ -7,8 +7,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// memories are the inputs of cross attention.
-var memories = []Mistake{
+// crossAttention holds mistakes with the memory, the input of keys and values in cross attention.
+var crossAttention = []Mistake{
 	{
 		ID:          "memory-is-query",
 		Title:       "keys and values taken from the query input",
@@ -36,7 +36,11 @@ var memories = []Mistake{
 }
 
 func memoryIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || selfAttention(p) || !slices.Equal(p.Key.Shape, p.Query.Shape) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+	shape := p.Query.Shape
+	if p.Layer == nil || !slices.Equal(p.Key.Shape, shape) || !slices.Equal(p.Value.Shape, shape) {
+		return false
+	}
+	if isSelfAttention(p) {
 		return false
 	}
 	p.Key, p.Value = p.Query, p.Query
@@ -44,7 +48,7 @@ func memoryIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func memoryValueIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || same(p.Value, p.Query) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+	if p.Layer == nil || sameArray(p.Value, p.Query) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
 		return false
 	}
 	p.Value = p.Query

@@ -9,7 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// files are numbers read or written in another order than they stand.
+// files holds mistakes in reading inputs and weights from files, and in writing the output.
 var files = []Mistake{
 	{
 		ID:          "inputs-column-major",
@@ -21,7 +21,7 @@ var files = []Mistake{
 		Stage:       Projection,
 		Refs:        []string{"K04"},
 		Evidence:    "https://github.com/rogersce/cnpy/issues/7",
-		Plant:       columnMajorInputs,
+		Plant:       inputsColumnMajor,
 	},
 	{
 		ID:          "inputs-sequence-first",
@@ -32,7 +32,7 @@ var files = []Mistake{
 		Kind:        Layout,
 		Stage:       Projection,
 		Needs:       "three-dimensional inputs",
-		Plant:       sequenceFirstInputs,
+		Plant:       inputsSequenceFirst,
 	},
 	{
 		ID:          "inputs-time-reversed",
@@ -42,7 +42,7 @@ var files = []Mistake{
 		Family:      Files,
 		Kind:        Layout,
 		Stage:       Projection,
-		Plant:       timeReversedInputs,
+		Plant:       inputsTimeReversed,
 	},
 	{
 		ID:    "weights-column-major",
@@ -70,7 +70,7 @@ var files = []Mistake{
 		Needs:    "a layer",
 		Refs:     []string{"A21o"},
 		Evidence: "https://github.com/tracel-ai/burn/issues/5383",
-		Plant:    weightOf(outputOf, storedColumnMajor),
+		Plant:    changeWeight(outProj, weightColumnMajor),
 	},
 	{
 		ID:          "weights-bfloat16-as-float16",
@@ -83,7 +83,7 @@ var files = []Mistake{
 		Needs:       "a layer",
 		Refs:        []string{"A23"},
 		Evidence:    "https://github.com/safetensors/safetensors/pull/452",
-		Plant:       weightsAsFloat16,
+		Plant:       weightsBFloat16AsFloat16,
 	},
 	{
 		ID:          "weights-shifted-by-a-row",
@@ -95,7 +95,7 @@ var files = []Mistake{
 		Stage:       Projection,
 		Needs:       "a layer",
 		Refs:        []string{"A27r"},
-		Plant:       weightsShifted,
+		Plant:       weightsShiftedByARow,
 	},
 	{
 		ID:          "output-shifted-by-a-row",
@@ -106,7 +106,7 @@ var files = []Mistake{
 		Kind:        Layout,
 		Stage:       Context,
 		Refs:        []string{"K01"},
-		Plant:       finishedBy(moved(before)),
+		Plant:       changeOutput(moveRows(previousRow)),
 	},
 	{
 		ID:          "output-sequence-first",
@@ -133,7 +133,7 @@ var files = []Mistake{
 		Stage:    Context,
 		Refs:     []string{"K03"},
 		Evidence: "https://github.com/rogersce/cnpy/issues/7",
-		Plant:    finishedBy(fieldStoredColumnMajor),
+		Plant:    changeOutput(fieldColumnMajor),
 	},
 	{
 		ID:          "output-time-reversed",
@@ -157,76 +157,95 @@ var files = []Mistake{
 		Stage:       Context,
 		Needs:       "two or more batch elements",
 		Refs:        []string{"K08"},
-		Plant:       outputFirstBatch,
+		Plant:       outputFirstBatchOnly,
 	},
 }
 
-func sequenceFirstInputs(p *oracle.Problem, _ *rand.Rand) bool {
+func inputsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Query, p.Key, p.Value = readColumnMajor(p.Query), readColumnMajor(p.Key), readColumnMajor(p.Value)
+	return true
+}
+
+// readColumnMajor reads an array stored in row-major order as if it were in column-major order.
+func readColumnMajor(a oracle.Array) oracle.Array {
+	out := make([]float64, len(a.Value))
+	for i := range out {
+		out[i] = a.Value[columnMajorIndex(a.Shape, i)]
+	}
+	return oracle.Array{Shape: a.Shape, Value: out}
+}
+
+// columnMajorIndex converts a flat index in row-major order to column-major order.
+func columnMajorIndex(shape []int, i int) int {
+	index, stride := 0, 1
+	for _, n := range shape {
+		stride *= n
+	}
+	for d := len(shape) - 1; d >= 0; d-- {
+		stride /= shape[d]
+		index += i % shape[d] * stride
+		i /= shape[d]
+	}
+	return index
+}
+
+func inputsSequenceFirst(p *oracle.Problem, _ *rand.Rand) bool {
 	if len(p.Query.Shape) != 3 {
 		return false
 	}
-	return rows(p, fromSequenceFirst)
+	return moveInputRows(p, sequenceFirstRow)
 }
 
-func timeReversedInputs(p *oracle.Problem, _ *rand.Rand) bool {
-	return rows(p, fromTheEnd)
+func inputsTimeReversed(p *oracle.Problem, _ *rand.Rand) bool {
+	return moveInputRows(p, timeReversedRow)
 }
 
-// fromSequenceFirst is the row that stands in the place of another when memory holds t before b.
-func fromSequenceFirst(batch, length, b, t int) (fromB, fromT int) {
-	place := b*length + t
-	return place % batch, place / batch
+// rowSource returns the row (fromB, fromT) that ends up at row t of batch element b. A negative
+// fromT means that the row is zero.
+type rowSource func(batch, length, b, t int) (fromB, fromT int)
+
+// sequenceFirstRow reads memory laid out (T, B) as (B, T).
+func sequenceFirstRow(batch, length, b, t int) (fromB, fromT int) {
+	row := b*length + t
+	return row % batch, row / batch
 }
 
-func fromTheEnd(_, length, b, t int) (fromB, fromT int) { return b, length - 1 - t }
+func timeReversedRow(_, length, b, t int) (fromB, fromT int) { return b, length - 1 - t }
 
-// rows moves whole rows of the inputs. Whatever stands before the last two dimensions counts as
-// the batch.
-func rows(p *oracle.Problem, from func(batch, length, b, t int) (fromB, fromT int)) bool {
+// previousRow shifts rows by one position; the first row becomes zero.
+func previousRow(_, _, b, t int) (fromB, fromT int) { return b, t - 1 }
+
+// moveInputRows moves whole rows of the inputs. All dimensions before the last two count as the
+// batch.
+func moveInputRows(p *oracle.Problem, from rowSource) bool {
 	for _, in := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
 		length, width := in.Shape[len(in.Shape)-2], num.Last(in.Shape)
 		batch := len(in.Value) / (length * width)
 		moved := make([]float64, len(in.Value))
 		for row := range batch * length {
-			b, i := from(batch, length, row/length, row%length)
-			copy(moved[row*width:][:width], in.Value[(b*length+i)*width:])
+			b, t := from(batch, length, row/length, row%length)
+			copy(moved[row*width:][:width], in.Value[(b*length+t)*width:])
 		}
 		in.Value = moved
 	}
 	return true
 }
 
-func columnMajorInputs(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Query, p.Key, p.Value = columnMajor(p.Query), columnMajor(p.Key), columnMajor(p.Value)
-	return true
+func weightsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
+	return changeEveryWeight(p, weightColumnMajor)
 }
 
-// columnMajor reads the memory of an array as if its first index were the fastest.
-func columnMajor(a oracle.Array) oracle.Array {
-	out := make([]float64, len(a.Value))
-	for i := range out {
-		out[i] = a.Value[placeColumnMajor(a.Shape, i)]
+// weightColumnMajor returns the memory of a weight stored in column-major order.
+func weightColumnMajor(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+	weight := make([]float64, len(m.Weight))
+	for i, v := range m.Weight {
+		weight[columnMajorIndex([]int{m.Out, m.In}, i)] = v
 	}
-	return oracle.Array{Shape: a.Shape, Value: out}
+	return weight
 }
 
-// placeColumnMajor is where element i of an array, counted in row-major order, stands in column-major order.
-func placeColumnMajor(shape []int, i int) int {
-	place, stride := 0, 1
-	for _, n := range shape {
-		stride *= n
-	}
-	for d := len(shape) - 1; d >= 0; d-- {
-		stride /= shape[d]
-		place += i % shape[d] * stride
-		i /= shape[d]
-	}
-	return place
-}
-
-// weightsAsFloat16 decodes every weight as the wrong type.
-func weightsAsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
-	return eachWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+func weightsBFloat16AsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
+	return changeEveryWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 		weight := make([]float64, len(m.Weight))
 		for i, v := range m.Weight {
 			weight[i] = bfloat16AsFloat16(v)
@@ -235,8 +254,8 @@ func weightsAsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
 	})
 }
 
-// bfloat16AsFloat16 rounds to bfloat16, a float32's upper 16 bits, to nearest even, and takes those
-// for a sign, 5 bits of exponent and 10 of fraction.
+// bfloat16AsFloat16 rounds v to bfloat16, the upper 16 bits of a float32, to nearest even. It then
+// decodes these bits as float16: a sign, 5 exponent bits, 10 fraction bits.
 func bfloat16AsFloat16(v float64) float64 {
 	b := math.Float32bits(float32(v))
 	b = (b + 0x7fff + b>>16&1) >> 16
@@ -252,84 +271,33 @@ func bfloat16AsFloat16(v float64) float64 {
 	return sign * math.Ldexp(0x400+fraction, exponent-25)
 }
 
-func weightsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
-	return eachWeight(p, storedColumnMajor)
-}
-
-func weightsShifted(p *oracle.Problem, _ *rand.Rand) bool {
-	return eachWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+// weightsShiftedByARow moves every row down by one, and the last row to the top.
+func weightsShiftedByARow(p *oracle.Problem, _ *rand.Rand) bool {
+	return changeEveryWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 		end := len(m.Weight) - m.In
 		return slices.Concat(m.Weight[end:], m.Weight[:end])
 	})
 }
 
-// eachWeight puts another weight in the place of each of the four. Biases stay.
-func eachWeight(p *oracle.Problem, other func(*oracle.Layer, oracle.Linear, *rand.Rand) []float64) bool {
-	if p.Layer == nil {
-		return false
-	}
-	for _, m := range p.Layer.Linears() {
-		m.Weight = other(p.Layer, *m, nil)
-	}
-	return true
-}
-
-// storedColumnMajor is the memory of a weight in column-major order.
-func storedColumnMajor(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-	weight := make([]float64, len(m.Weight))
-	for i, v := range m.Weight {
-		weight[placeColumnMajor([]int{m.Out, m.In}, i)] = v
-	}
-	return weight
-}
-
-// finishedBy makes a mistake of where the numbers of the result stand.
-func finishedBy(finish func(oracle.Field) oracle.Field) func(*oracle.Problem, *rand.Rand) bool {
+// changeOutput plants a mistake that moves numbers of the result, or sets them to zero.
+func changeOutput(change func(oracle.Field) oracle.Field) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		p.Finish = finish
+		p.Finish = change
 		return true
 	}
 }
 
-func fieldStoredColumnMajor(f oracle.Field) oracle.Field {
+// fieldColumnMajor returns the memory of a field stored in column-major order.
+func fieldColumnMajor(f oracle.Field) oracle.Field {
 	out := f.Like()
 	for i := range f.Value {
-		out.Take(placeColumnMajor(f.Shape, i), f, i, 1)
+		out.Take(columnMajorIndex(f.Shape, i), f, i, 1)
 	}
 	return out
 }
 
-// before is the row before, of which the first has none.
-func before(_, _, b, t int) (fromB, fromT int) { return b, t - 1 }
-
-func outputSequenceFirst(p *oracle.Problem, r *rand.Rand) bool {
-	if len(p.Query.Shape) != 3 || p.Query.Shape[0] == 1 || p.Query.Shape[1] == 1 {
-		return false
-	}
-	return finishedBy(moved(fromSequenceFirst))(p, r)
-}
-
-func outputTimeReversed(p *oracle.Problem, r *rand.Rand) bool {
-	if p.Query.Shape[len(p.Query.Shape)-2] == 1 {
-		return false
-	}
-	return finishedBy(moved(fromTheEnd))(p, r)
-}
-
-func outputFirstBatch(p *oracle.Problem, r *rand.Rand) bool {
-	batches := batchOf(p)
-	if batches == 1 {
-		return false
-	}
-	return finishedBy(func(f oracle.Field) oracle.Field {
-		out := f.Like()
-		out.Take(0, f, 0, len(f.Value)/batches)
-		return out
-	})(p, r)
-}
-
-// moved takes each row of a field from another, and leaves zero those that come from before the first.
-func moved(from func(batch, length, b, t int) (fromB, fromT int)) func(oracle.Field) oracle.Field {
+// moveRows moves whole rows of a field.
+func moveRows(from rowSource) func(oracle.Field) oracle.Field {
 	return func(f oracle.Field) oracle.Field {
 		out, length, width := f.Like(), f.Shape[len(f.Shape)-2], num.Last(f.Shape)
 		batch := len(f.Value) / (length * width)
@@ -343,14 +311,25 @@ func moved(from func(batch, length, b, t int) (fromB, fromT int)) func(oracle.Fi
 	}
 }
 
-// batchOf is the number of batch elements: of a function all that stands before the heads.
-func batchOf(p *oracle.Problem) int {
-	if p.Layer != nil {
-		return p.Query.Shape[0]
+func outputSequenceFirst(p *oracle.Problem, r *rand.Rand) bool {
+	if len(p.Query.Shape) != 3 || p.Query.Shape[0] == 1 || p.Query.Shape[1] == 1 {
+		return false
 	}
-	batch := 1
-	for _, n := range p.Query.Shape[:len(p.Query.Shape)-3] {
-		batch *= n
+	return changeOutput(moveRows(sequenceFirstRow))(p, r)
+}
+
+func outputTimeReversed(p *oracle.Problem, r *rand.Rand) bool {
+	return queryCount(p) > 1 && changeOutput(moveRows(timeReversedRow))(p, r)
+}
+
+func outputFirstBatchOnly(p *oracle.Problem, r *rand.Rand) bool {
+	batch := batchSize(p)
+	if batch == 1 {
+		return false
 	}
-	return batch
+	return changeOutput(func(f oracle.Field) oracle.Field {
+		out := f.Like()
+		out.Take(0, f, 0, len(f.Value)/batch)
+		return out
+	})(p, r)
 }

@@ -1,7 +1,6 @@
 package catalogue
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -9,7 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// heads are features that stand in another head, or heads that are not those of the layer.
+// heads holds mistakes in splitting features into heads, merging them, and repeating key heads.
 var heads = []Mistake{
 	{
 		ID:          "heads-split-untransposed",
@@ -22,7 +21,7 @@ var heads = []Mistake{
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B01"},
 		Evidence:    "https://github.com/reczoo/FuxiCTR/issues/30",
-		Plant:       rearranged(untransposed, nil),
+		Plant:       withHeadLayout(untransposedIndex, nil),
 	},
 	{
 		ID:          "heads-merge-untransposed",
@@ -35,7 +34,7 @@ var heads = []Mistake{
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B02"},
 		Evidence:    "https://github.com/jsbaan/transformer-from-scratch/pull/6",
-		Plant:       rearranged(nil, untransposed),
+		Plant:       withHeadLayout(nil, untransposedIndex),
 	},
 	{
 		ID:          "heads-untransposed",
@@ -48,7 +47,7 @@ var heads = []Mistake{
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B03"},
 		Evidence:    "https://github.com/reczoo/FuxiCTR/issues/30",
-		Plant:       rearranged(untransposed, untransposed),
+		Plant:       withHeadLayout(untransposedIndex, untransposedIndex),
 	},
 	{
 		ID:          "heads-split-strided",
@@ -60,7 +59,7 @@ var heads = []Mistake{
 		Stage:       Projection,
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B04"},
-		Plant:       rearranged(strided, nil),
+		Plant:       withHeadLayout(stridedIndex, nil),
 	},
 	{
 		ID:          "heads-merge-strided",
@@ -72,7 +71,7 @@ var heads = []Mistake{
 		Stage:       Context,
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B05"},
-		Plant:       rearranged(nil, strided),
+		Plant:       withHeadLayout(nil, stridedIndex),
 	},
 	{
 		ID:          "heads-merge-reversed",
@@ -85,7 +84,7 @@ var heads = []Mistake{
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"A31"},
 		Evidence:    "https://github.com/alibaba/ChatLearn/pull/277",
-		Plant:       rearranged(nil, reversed),
+		Plant:       withHeadLayout(nil, reversedIndex),
 	},
 	{
 		ID:          "heads-strided",
@@ -97,7 +96,7 @@ var heads = []Mistake{
 		Stage:       Projection,
 		Needs:       "a layer with two or more heads",
 		Refs:        []string{"B06"},
-		Plant:       rearranged(strided, strided),
+		Plant:       withHeadLayout(stridedIndex, stridedIndex),
 	},
 	{
 		ID:          "heads-halved",
@@ -110,7 +109,7 @@ var heads = []Mistake{
 		Needs:       "an even number of heads, and nothing else that depends on the number of heads",
 		Refs:        []string{"B08"},
 		Evidence:    "https://github.com/huggingface/diffusers/issues/2011",
-		Plant:       headsTimes(1, 2),
+		Plant:       headsMultiplied(1, 2),
 	},
 	{
 		ID:          "heads-doubled",
@@ -123,7 +122,7 @@ var heads = []Mistake{
 		Needs:       "an even head width, and nothing else that depends on the number of heads",
 		Refs:        []string{"B09"},
 		Evidence:    "https://github.com/huggingface/diffusers/issues/2011",
-		Plant:       headsTimes(2, 1),
+		Plant:       headsMultiplied(2, 1),
 	},
 	{
 		ID:          "heads-one",
@@ -136,7 +135,7 @@ var heads = []Mistake{
 		Needs: "two or more heads, each with its own key and value, and nothing else that depends on the " +
 			"number of heads",
 		Refs:  []string{"B10"},
-		Plant: oneHead,
+		Plant: headsOne,
 	},
 	{
 		ID:          "heads-averaged",
@@ -174,7 +173,7 @@ var heads = []Mistake{
 		Stage:       Projection,
 		Needs:       "two or more batch elements",
 		Refs:        []string{"B14"},
-		Plant:       keysOfFirstBatch,
+		Plant:       keysOfFirstBatchElement,
 	},
 	{
 		ID:          "kv-heads-tiled",
@@ -187,7 +186,7 @@ var heads = []Mistake{
 		Needs:       "two or more key heads, fewer than query heads",
 		Refs:        []string{"G01"},
 		Evidence:    "https://github.com/ekzhang/jax-js/pull/180",
-		Plant:       keyHeadsTiled,
+		Plant:       kvHeadsTiled,
 	},
 	{
 		ID:          "kv-head-zero-for-all",
@@ -200,7 +199,7 @@ var heads = []Mistake{
 		Needs:       "two or more key heads",
 		Refs:        []string{"G02"},
 		Evidence:    "https://github.com/EricLBuehler/candle-vllm/pull/52",
-		Plant:       keyHeadZero,
+		Plant:       kvHeadZeroForAll,
 	},
 	{
 		ID:          "kv-heads-averaged",
@@ -212,12 +211,16 @@ var heads = []Mistake{
 		Stage:       Projection,
 		Needs:       "two or more key heads",
 		Refs:        []string{"G03"},
-		Plant:       keyHeadsAveraged,
+		Plant:       kvHeadsAveraged,
 	},
 }
 
-// rearranged makes a mistake of the places of the heads' features. One head has no other places.
-func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) func(*oracle.Problem, *rand.Rand) bool {
+// headIndex returns the place of a feature in the rows of one batch element, (T, H*E).
+type headIndex func(s oracle.Sizes, head, t, feature int) int
+
+// withHeadLayout moves features between heads when the heads are split or merged; nil changes
+// nothing. It applies to two or more heads.
+func withHeadLayout(split, merge headIndex) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil || p.Layer.Heads == 1 {
 			return false
@@ -232,53 +235,54 @@ func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) fun
 	}
 }
 
-// untransposed reads (T, H*E) as (H, T, E).
-func untransposed(s oracle.Sizes, head, t, feature int) int {
+// untransposedIndex reads (T, H*E) as (H, T, E).
+func untransposedIndex(s oracle.Sizes, head, t, feature int) int {
 	return (head*s.Length+t)*s.Width + feature
 }
 
-// reversed is the place of each head's features when the last head comes first.
-func reversed(s oracle.Sizes, head, t, feature int) int {
+// reversedIndex puts the last head first.
+func reversedIndex(s oracle.Sizes, head, t, feature int) int {
 	return s.Concatenated(s.Heads-1-head, t, feature)
 }
 
-// strided reads (T, H*E) as (T, E, H).
-func strided(s oracle.Sizes, head, t, feature int) int {
+// stridedIndex reads (T, H*E) as (T, E, H).
+func stridedIndex(s oracle.Sizes, head, t, feature int) int {
 	return (t*s.Width+feature)*s.Heads + head
 }
 
-// headsTimes makes more heads of fewer features, or fewer of more: times more, over as many.
-func headsTimes(more, over int) func(*oracle.Problem, *rand.Rand) bool {
+// headsMultiplied changes the number of heads by the factor times/over.
+func headsMultiplied(times, over int) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return p.Layer != nil && p.Layer.Heads*more%over == 0 && resplit(p, p.Layer.Heads*more/over)
+		return p.Layer != nil && p.Layer.Heads*times%over == 0 && splitIntoHeads(p, p.Layer.Heads*times/over)
 	}
 }
 
-func oneHead(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads > 1 && resplit(p, 1)
+func headsOne(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads > 1 && splitIntoHeads(p, 1)
 }
 
-// resplit makes another number of heads of the projected features, where whole key heads come of
-// it. The scale follows the width unless the case has its own; the rotated features do not.
-func resplit(p *oracle.Problem, heads int) bool {
-	l, was := p.Layer, width(p.Layer)
-	if l.Query.Out%heads != 0 || oneForEachHead(p) {
+// splitIntoHeads splits the projected features into another number of heads. It applies only if the
+// key features split into whole heads of the new width, and the rotated features fit into one.
+// The default scale follows the new width; any other scale stays.
+func splitIntoHeads(p *oracle.Problem, heads int) bool {
+	l, was := p.Layer, layerHeadWidth(p.Layer)
+	if l.Query.Out%heads != 0 || dependsOnHeads(p) {
 		return false
 	}
-	now := l.Query.Out / heads
-	if l.Key.Out%now != 0 || l.QueryTurn != nil && l.QueryTurn.Dim > now {
+	width := l.Query.Out / heads
+	if l.Key.Out%width != 0 || l.QueryTurn != nil && l.QueryTurn.Dim > width {
 		return false
 	}
-	l.Heads, l.KVHeads = heads, l.Key.Out/now
-	if p.Scale == 1/math.Sqrt(float64(was)) {
-		p.Scale = 1 / math.Sqrt(float64(now))
+	l.Heads, l.KVHeads = heads, l.Key.Out/width
+	if p.Scale == inverseRoot(was) {
+		p.Scale = inverseRoot(width)
 	}
 	return true
 }
 
-// oneForEachHead says whether something beside the projections is made for the layer's number of
-// heads or their width: with another one it crashes.
-func oneForEachHead(p *oracle.Problem) bool {
+// dependsOnHeads reports whether anything but the projections depends on the number of heads or
+// their width. With another number of heads such a layer crashes.
+func dependsOnHeads(p *oracle.Problem) bool {
 	perHead := func(shape []int) bool { return len(shape) == 4 && shape[1] > 1 }
 	return p.Past != nil || p.Slopes != nil || p.Relative != nil || p.Sinks != nil || p.Layer.QueryNorm != nil ||
 		p.Block != nil && perHead(p.Block.Shape) || p.Bias != nil && perHead(p.Bias.Shape)
@@ -288,15 +292,17 @@ func headsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Heads == 1 {
 		return false
 	}
-	p.Mix = averagedOverHeads
+	p.Mix = averageHeads
 	return true
 }
 
-// averagedOverHeads puts the mean over the heads, the last dimension but two, in the place of each.
-func averagedOverHeads(f oracle.Field) oracle.Field {
-	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*num.Last(f.Shape)
+// averageHeads replaces each head of (..., H, T, E) by the mean of all heads.
+func averageHeads(f oracle.Field) oracle.Field {
+	heads, length, width := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2], num.Last(f.Shape)
+	size := length * width
 	batch := len(f.Value) / (heads * size)
-	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], num.Last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
+	batched := oracle.Field{Shape: []int{batch, heads, length, width}, Value: f.Value, Variance: f.Variance}
+	mean := batched.MeanOfHeads()
 	out := f.Like()
 	for n := range batch * heads {
 		out.Take(n*size, mean, n/heads*size, size)
@@ -305,33 +311,38 @@ func averagedOverHeads(f oracle.Field) oracle.Field {
 }
 
 func attentionOverBatch(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || !selfAttention(p) || p.Query.Shape[0] == 1 || p.Past != nil || p.Padding != nil || p.Block != nil || p.Bias != nil {
+	if p.Layer == nil || !isSelfAttention(p) || p.Query.Shape[0] == 1 || p.Past != nil {
+		return false
+	}
+	if p.Padding != nil || p.Block != nil || p.Bias != nil {
 		return false
 	}
 	shape := p.Query.Shape
-	p.Query = oracle.Array{Shape: firstTwoSwapped(shape), Value: batchAndSequenceSwapped(shape, p.Query.Value)}
+	p.Query = oracle.Array{Shape: swappedShape(shape), Value: swapBatchAndSequence(shape, p.Query.Value)}
 	p.Key, p.Value = p.Query, p.Query
 	p.Finish = func(f oracle.Field) oracle.Field {
-		swapped := oracle.Field{Shape: firstTwoSwapped(f.Shape), Value: batchAndSequenceSwapped(f.Shape, f.Value)}
+		swapped := oracle.Field{Shape: swappedShape(f.Shape), Value: swapBatchAndSequence(f.Shape, f.Value)}
 		if f.Variance != nil {
-			swapped.Variance = batchAndSequenceSwapped(f.Shape, f.Variance)
+			swapped.Variance = swapBatchAndSequence(f.Shape, f.Variance)
 		}
 		return swapped
 	}
 	return true
 }
 
-// selfAttention says whether keys and values come from the same numbers as queries.
-func selfAttention(p *oracle.Problem) bool { return same(p.Query, p.Key) && same(p.Query, p.Value) }
+// isSelfAttention reports whether the key and value inputs equal the query input.
+func isSelfAttention(p *oracle.Problem) bool {
+	return sameArray(p.Query, p.Key) && sameArray(p.Query, p.Value)
+}
 
-func same(a, b oracle.Array) bool {
+func sameArray(a, b oracle.Array) bool {
 	return slices.Equal(a.Shape, b.Shape) && slices.Equal(a.Value, b.Value)
 }
 
-func firstTwoSwapped(shape []int) []int { return []int{shape[1], shape[0], shape[2]} }
+func swappedShape(shape []int) []int { return []int{shape[1], shape[0], shape[2]} }
 
-// batchAndSequenceSwapped is (B, T, D) -> (T, B, D).
-func batchAndSequenceSwapped(shape []int, values []float64) []float64 {
+// swapBatchAndSequence transposes (B, T, D) to (T, B, D).
+func swapBatchAndSequence(shape []int, values []float64) []float64 {
 	out := make([]float64, 0, len(values))
 	for t := range shape[1] {
 		for b := range shape[0] {
@@ -341,54 +352,47 @@ func batchAndSequenceSwapped(shape []int, values []float64) []float64 {
 	return out
 }
 
-func keysOfFirstBatch(p *oracle.Problem, _ *rand.Rand) bool {
-	batches := batchOf(p)
-	if batches == 1 {
+func keysOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
+	batch := batchSize(p)
+	if batch == 1 {
 		return false
 	}
-	p.Key, p.Value = firstRepeated(p.Key, batches), firstRepeated(p.Value, batches)
+	p.Key, p.Value = repeatFirstElement(p.Key, batch), repeatFirstElement(p.Value, batch)
 	if p.Past != nil {
-		p.Past = &oracle.Past{Key: firstRepeated(p.Past.Key, batches), Value: firstRepeated(p.Past.Value, batches)}
+		repeatFirstPast(p)
 	}
 	return true
 }
 
-// firstRepeated puts the first batch element in the place of each.
-func firstRepeated(a oracle.Array, batches int) oracle.Array {
-	return oracle.Array{Shape: a.Shape, Value: slices.Repeat(a.Value[:len(a.Value)/batches], batches)}
+// repeatFirstElement replaces every batch element by the first one.
+func repeatFirstElement(a oracle.Array, batch int) oracle.Array {
+	return oracle.Array{Shape: a.Shape, Value: slices.Repeat(a.Value[:len(a.Value)/batch], batch)}
 }
 
-func keyHeadsTiled(p *oracle.Problem, _ *rand.Rand) bool {
-	heads, shared := headsOf(p)
-	return shared < heads && partnered(p, func(head int) int { return head % shared })
+func kvHeadsTiled(p *oracle.Problem, _ *rand.Rand) bool {
+	kvHeads := kvHeadCount(p)
+	return kvHeads < headCount(p) && repeatKV(p, func(head int) int { return head % kvHeads })
 }
 
-func keyHeadZero(p *oracle.Problem, _ *rand.Rand) bool {
-	return partnered(p, func(int) int { return 0 })
+func kvHeadZeroForAll(p *oracle.Problem, _ *rand.Rand) bool {
+	return repeatKV(p, func(int) int { return 0 })
 }
 
-// partnered gives each query head of a batch element another key head, where there are two or more.
-func partnered(p *oracle.Problem, partner func(head int) int) bool {
-	heads, shared := headsOf(p)
-	if shared == 1 {
+// repeatKV gives query head h of a batch element the key head kvHead(h). It applies to two or more
+// key heads.
+func repeatKV(p *oracle.Problem, kvHead func(head int) int) bool {
+	heads, kvHeads := headCount(p), kvHeadCount(p)
+	if kvHeads == 1 {
 		return false
 	}
-	p.Partner = func(n int) int { return n/heads*shared + partner(n%heads) }
+	p.Partner = func(n int) int { return n/heads*kvHeads + kvHead(n%heads) }
 	return true
 }
 
-func keyHeadsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
-	if _, shared := headsOf(p); shared == 1 {
+func kvHeadsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
+	if kvHeadCount(p) == 1 {
 		return false
 	}
-	p.Prepare = func(_, k, v *oracle.Field) { *k, *v = averagedOverHeads(*k), averagedOverHeads(*v) }
+	p.Prepare = func(_, k, v *oracle.Field) { *k, *v = averageHeads(*k), averageHeads(*v) }
 	return true
-}
-
-// headsOf are the numbers of heads of queries, and of keys and values.
-func headsOf(p *oracle.Problem) (query, key int) {
-	if p.Layer != nil {
-		return p.Layer.Heads, p.Layer.KVHeads
-	}
-	return p.Query.Shape[len(p.Query.Shape)-3], p.Key.Shape[len(p.Key.Shape)-3]
 }

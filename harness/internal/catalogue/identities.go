@@ -8,22 +8,22 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Identity is another way to compute the same: no output tells it from the right one, so it is no
-// mistake, although some are reported as one.
+// Identity is another way to compute the same result. No output tells it from the right way, so it
+// is no mistake, although some people report it as one.
 type Identity struct {
 	ID       string
 	Title    string // follows "computed with"
-	Why      string // why the result is the same, a sentence or two
-	Needs    string // where it is the same; "" is everywhere
+	Why      string // why the result is the same, in one or two sentences
+	Needs    string // when the result is the same; empty if always
 	Refs     []string
-	Evidence string // a public report of it as a mistake; "" where none was found
+	Evidence string // the address of a public report as a mistake; empty if none was found
 
-	// Plant computes a problem so. It says false where it is not the same, or nothing can be
-	// computed so.
+	// Plant changes p to compute in this way. It reports whether p can be computed so with the same
+	// result.
 	Plant func(p *oracle.Problem) bool
 }
 
-// IdentityByID finds an identity.
+// IdentityByID returns the identity with the given id, and whether there is one.
 func IdentityByID(id string) (Identity, bool) {
 	i := slices.IndexFunc(Identities, func(other Identity) bool { return other.ID == id })
 	if i < 0 {
@@ -32,7 +32,7 @@ func IdentityByID(id string) (Identity, bool) {
 	return Identities[i], true
 }
 
-// Identities are all of them.
+// Identities lists all identities.
 var Identities = []Identity{
 	{
 		ID:    "mask-after-softmax-renormalised",
@@ -42,7 +42,7 @@ var Identities = []Identity{
 		Needs:    "a mask, a key for every query, and no sink",
 		Refs:     []string{"C17"},
 		Evidence: "https://github.com/abisee/pointer-generator/issues/88",
-		Plant:    maskedAfterwards,
+		Plant:    maskAfterSoftmaxRenormalised,
 	},
 	{
 		ID:    "mask-minus-billion",
@@ -61,7 +61,7 @@ var Identities = []Identity{
 		Needs:    "an additive mask of only 0 and -inf",
 		Refs:     []string{"C21"},
 		Evidence: "https://github.com/huggingface/transformers/pull/17306",
-		Plant:    infiniteMaskTwice,
+		Plant:    maskAddedTwice,
 	},
 	{
 		ID:    "scale-on-query",
@@ -95,7 +95,7 @@ var Identities = []Identity{
 		Needs:    "a key bias, and no RoPE, norm, softcap, sink, appended or cached key",
 		Refs:     []string{"A09"},
 		Evidence: "https://github.com/baaivision/EVA/issues/53",
-		Plant:    keyBiasMissing,
+		Plant:    keyBiasMissingPlain,
 	},
 	{
 		ID:    "heads-permuted-together",
@@ -114,7 +114,7 @@ var Identities = []Identity{
 		Needs:    "RoPE",
 		Refs:     []string{"E03", "E19"},
 		Evidence: "https://github.com/huggingface/transformers/issues/22161",
-		Plant:    positionsShifted,
+		Plant:    ropePositionsShifted,
 	},
 	{
 		ID:    "alibi-by-key",
@@ -124,7 +124,7 @@ var Identities = []Identity{
 		Needs:    "ALiBi, a causal mask, and no sink",
 		Refs:     []string{"F05s"},
 		Evidence: "https://github.com/mosaicml/llm-foundry/issues/186",
-		Plant:    slopesByKey,
+		Plant:    alibiByKey,
 	},
 	{
 		ID:    "cache-slots-permuted",
@@ -133,7 +133,7 @@ var Identities = []Identity{
 			"cached key's slot.",
 		Needs: "a cache, and no window, boolean or additive mask, ALiBi or relative bias",
 		Refs:  []string{"H09"},
-		Plant: slotsPermuted,
+		Plant: cacheSlotsPermuted,
 	},
 	{
 		ID:    "qk-norm-after-rope-constant",
@@ -143,19 +143,19 @@ var Identities = []Identity{
 		Needs:    "query and key norms whose weights are one number, and RoPE",
 		Refs:     []string{"I05u"},
 		Evidence: "https://github.com/karpathy/nanochat/issues/743",
-		Plant:    normConstantLast,
+		Plant:    qkNormAfterRoPEConstant,
 	},
 }
 
-func maskedAfterwards(p *oracle.Problem) bool {
-	if !hides(p) || p.Blank() || p.Sinks != nil {
+func maskAfterSoftmaxRenormalised(p *oracle.Problem) bool {
+	if !hasMask(p) || p.Blank() || p.Sinks != nil {
 		return false
 	}
-	p.Hidden = plus(0)
+	p.Hidden = addToScore(0)
 	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
-		weights, left := softmax(row), 0.0
-		for n, hidden := range row.Hidden {
-			if hidden {
+		weights, left := softmaxWeights(row), 0.0
+		for n, masked := range row.Hidden {
+			if masked {
 				weights[n] = 0
 			}
 			left += weights[n]
@@ -169,34 +169,37 @@ func maskedAfterwards(p *oracle.Problem) bool {
 }
 
 func maskMinusBillion(p *oracle.Problem) bool {
-	if !hides(p) || p.Blank() {
+	if !hasMask(p) || p.Blank() {
 		return false
 	}
-	p.Hidden = constant(-1e9)
+	p.Hidden = constantScore(-1e9)
 	return true
 }
 
-func infiniteMaskTwice(p *oracle.Problem) bool {
-	if p.Bias == nil || slices.ContainsFunc(p.Bias.Value, func(v float64) bool { return v != 0 && !math.IsInf(v, -1) }) {
+func maskAddedTwice(p *oracle.Problem) bool {
+	neither := func(v float64) bool { return v != 0 && !math.IsInf(v, -1) }
+	if p.Bias == nil || slices.ContainsFunc(p.Bias.Value, neither) {
 		return false
 	}
-	p.Bias = &oracle.Array{Shape: p.Bias.Shape, Value: times(p.Bias.Value, 2)}
+	p.Bias = &oracle.Array{Shape: p.Bias.Shape, Value: multiplied(p.Bias.Value, 2)}
 	return true
 }
 
-// scaleOnQuery leaves the queries themselves alone, which other problems share.
+// scaleOnQuery scales copies of the queries: other problems share the originals.
 func scaleOnQuery(p *oracle.Problem) bool {
 	scale := p.Scale
 	p.Scale = 1
 	p.Prepare = func(q, _, _ *oracle.Field) {
-		q.Value, q.Variance = times(q.Value, scale), times(q.Variance, scale*scale)
+		q.Value, q.Variance = multiplied(q.Value, scale), multiplied(q.Variance, scale*scale)
 	}
 	return true
 }
 
-// softmaxWithoutMaximum leaves out masks of large finite numbers, of which a whole row may be made.
+// softmaxWithoutMaximum does not apply to additive masks with large finite numbers: they could make
+// every e^score of a row 0 or infinite.
 func softmaxWithoutMaximum(p *oracle.Problem) bool {
-	if p.Bias != nil && slices.ContainsFunc(p.Bias.Value, func(v float64) bool { return math.Abs(v) > 88 && !math.IsInf(v, -1) }) {
+	large := func(v float64) bool { return math.Abs(v) > 88 && !math.IsInf(v, -1) }
+	if p.Bias != nil && slices.ContainsFunc(p.Bias.Value, large) {
 		return false
 	}
 	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
@@ -225,15 +228,18 @@ func sinksAsSigmoid(p *oracle.Problem) bool {
 			total += math.Exp(s - top)
 		}
 		left := 1 / (1 + math.Exp(sink-top-math.Log(total)))
-		weights = times(softmax(row), left)
+		weights = multiplied(softmaxWeights(row), left)
 		return weights, weights
 	}
 	return true
 }
 
-func keyBiasMissing(p *oracle.Problem) bool {
+func keyBiasMissingPlain(p *oracle.Problem) bool {
 	l := p.Layer
-	if l == nil || l.Key.Bias == nil || l.KeyTurn != nil || l.KeyNorm != nil || p.Softcap != 0 || p.Sinks != nil || p.Past != nil || appended(p) > 0 {
+	if l == nil || l.Key.Bias == nil || l.KeyTurn != nil || l.KeyNorm != nil {
+		return false
+	}
+	if p.Softcap != 0 || p.Sinks != nil || p.Past != nil || appendedCount(p) > 0 {
 		return false
 	}
 	l.Key.Bias = nil
@@ -241,15 +247,16 @@ func keyBiasMissing(p *oracle.Problem) bool {
 }
 
 func headsPermutedTogether(p *oracle.Problem) bool {
-	if p.Layer == nil || p.Layer.Heads == 1 || p.Layer.LearnedKey != nil || oneForEachHead(p) {
+	if p.Layer == nil || p.Layer.Heads == 1 || p.Layer.LearnedKey != nil || dependsOnHeads(p) {
 		return false
 	}
-	p.Layer.Split, p.Layer.Merge = reversed, reversed
+	p.Layer.Split, p.Layer.Merge = reversedIndex, reversedIndex
 	return true
 }
 
-// positionsShifted turns cached keys, which are rotated already, by the shift alone.
-func positionsShifted(p *oracle.Problem) bool {
+// ropePositionsShifted adds 3 to every position. Cached keys are rotated already, so they are
+// rotated by the shift alone.
+func ropePositionsShifted(p *oracle.Problem) bool {
 	l := p.Layer
 	if l == nil || l.QueryTurn == nil || l.KeyTurn == nil {
 		return false
@@ -263,8 +270,9 @@ func positionsShifted(p *oracle.Problem) bool {
 	return true
 }
 
-// slopesByKey counts from behind the last key, so that what is lost is never negative.
-func slopesByKey(p *oracle.Problem) bool {
+// alibiByKey measures distances from a position after the last key, so that they are never
+// negative.
+func alibiByKey(p *oracle.Problem) bool {
 	if p.Slopes == nil || p.Causal == nil || p.Sinks != nil {
 		return false
 	}
@@ -273,8 +281,12 @@ func slopesByKey(p *oracle.Problem) bool {
 	return true
 }
 
-func slotsPermuted(p *oracle.Problem) bool {
-	if p.Past == nil || p.Window > 0 || p.Slopes != nil || p.Relative != nil || p.Allow != nil || p.Block != nil || p.Filler != nil || p.Bias != nil {
+// cacheSlotsPermuted reverses the cached keys and values, and their padding.
+func cacheSlotsPermuted(p *oracle.Problem) bool {
+	if p.Past == nil || p.Window > 0 || p.Slopes != nil || p.Relative != nil {
+		return false
+	}
+	if p.Allow != nil || p.Block != nil || p.Filler != nil || p.Bias != nil {
 		return false
 	}
 	from := func(past, _, slot int) int {
@@ -291,17 +303,17 @@ func slotsPermuted(p *oracle.Problem) bool {
 		}
 		p.Padding = &padding
 	}
-	return slots(from)(p, nil)
+	return writeSlots(from)(p, nil)
 }
 
-func normConstantLast(p *oracle.Problem) bool {
-	if !hasNorms(p) || !one(p.Layer.QueryNorm.Weight) || !one(p.Layer.KeyNorm.Weight) {
+func qkNormAfterRoPEConstant(p *oracle.Problem) bool {
+	if !hasQKNorm(p) || !allEqual(p.Layer.QueryNorm.Weight) || !allEqual(p.Layer.KeyNorm.Weight) {
 		return false
 	}
-	return normLast(p, nil)
+	return qkNormAfterRoPE(p, nil)
 }
 
-// one says whether all values are one number.
-func one(values []float64) bool {
+// allEqual reports whether all values are the same number.
+func allEqual(values []float64) bool {
 	return !slices.ContainsFunc(values, func(v float64) bool { return v != values[0] })
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// caches are keys and values of earlier positions.
-var caches = []Mistake{
+// kvCache holds mistakes with keys and values cached from earlier positions.
+var kvCache = []Mistake{
 	{
 		ID:          "rope-offset-lost",
 		Title:       "the positions of new queries and keys counted from 0",
@@ -21,7 +21,7 @@ var caches = []Mistake{
 		Needs:       "RoPE and a cache",
 		Refs:        []string{"E04"},
 		Evidence:    "https://github.com/Blaizzy/mlx-vlm/issues/1983",
-		Plant:       turned(offsetLost, queryTurn, keyTurn),
+		Plant:       changeRotary(fromPositionZero, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-offset-lost-for-queries",
@@ -34,7 +34,7 @@ var caches = []Mistake{
 		Needs:       "RoPE and a cache",
 		Refs:        []string{"E04q"},
 		Evidence:    "https://github.com/RobertCsordas/moeut/pull/6",
-		Plant:       turned(offsetLost, queryTurn),
+		Plant:       changeRotary(fromPositionZero, queryRotary),
 	},
 	{
 		ID:          "cache-rotated-twice",
@@ -47,7 +47,7 @@ var caches = []Mistake{
 		Needs:       "RoPE, and two or more cached keys",
 		Refs:        []string{"E18"},
 		Evidence:    "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
-		Plant:       pastTurned(func(t *oracle.Turn) {}),
+		Plant:       rotatePast(func(t *oracle.Turn) {}),
 	},
 	{
 		ID:          "cache-not-rotated",
@@ -60,7 +60,7 @@ var caches = []Mistake{
 		Needs:       "RoPE, and two or more cached keys",
 		Refs:        []string{"E18b"},
 		Evidence:    "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
-		Plant:       pastTurned(func(t *oracle.Turn) { t.Factor = -t.Factor }),
+		Plant:       rotatePast(func(t *oracle.Turn) { t.Factor = -t.Factor }),
 	},
 	{
 		ID:          "cache-stale",
@@ -88,7 +88,7 @@ var caches = []Mistake{
 		Needs:    "a cache",
 		Refs:     []string{"H03"},
 		Evidence: "https://github.com/EricLBuehler/mistral.rs/pull/300",
-		Plant:    slots(overwritten),
+		Plant:    writeSlots(overwrittenSlot),
 	},
 	{
 		ID:          "cache-one-slot-late",
@@ -101,7 +101,7 @@ var caches = []Mistake{
 		Needs:       "a cache",
 		Refs:        []string{"H04"},
 		Evidence:    "https://github.com/tenstorrent/tt-metal/issues/54742",
-		Plant:       slots(oneLate),
+		Plant:       writeSlots(oneSlotLate),
 	},
 	{
 		ID:          "cache-without-new-keys",
@@ -113,7 +113,7 @@ var caches = []Mistake{
 		Stage:       Score,
 		Needs:       "a cache",
 		Refs:        []string{"H05"},
-		Plant:       cached(func(past, key int) bool { return key < past }),
+		Plant:       showSlots(func(past, key int) bool { return key < past }),
 	},
 	{
 		ID:          "cache-ignored",
@@ -125,7 +125,7 @@ var caches = []Mistake{
 		Stage:       Score,
 		Needs:       "a cache",
 		Refs:        []string{"H01"},
-		Plant:       cached(func(past, key int) bool { return key >= past }),
+		Plant:       showSlots(func(past, key int) bool { return key >= past }),
 	},
 	{
 		ID:          "cache-of-first-batch-element",
@@ -137,7 +137,7 @@ var caches = []Mistake{
 		Stage:       Projection,
 		Needs:       "a cache, and two or more batch elements",
 		Refs:        []string{"H07"},
-		Plant:       cacheOfFirstBatch,
+		Plant:       cacheOfFirstBatchElement,
 	},
 	{
 		ID:          "cache-zero-slots-seen",
@@ -150,33 +150,27 @@ var caches = []Mistake{
 		Needs:       "a cache",
 		Refs:        []string{"H08"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/45940",
-		Plant:       zeroSlotsSeen,
+		Plant:       cacheZeroSlotsSeen,
 	},
 }
 
-// pastCount is P, the number of cached keys.
-func pastCount(p *oracle.Problem) int {
-	if p.Past == nil {
-		return 0
-	}
-	return p.Past.Key.Shape[2]
-}
-
-func offsetLost(p *oracle.Problem, t *oracle.Turn) bool {
+// fromPositionZero starts the positions of new queries or keys at 0 instead of after the cache.
+func fromPositionZero(p *oracle.Problem, t *oracle.Turn) bool {
 	t.First = 0
 	return pastCount(p) > 0
 }
 
-// pastTurned rotates cached keys once more, by positions from 0. The first keeps its place.
-func pastTurned(change func(*oracle.Turn)) func(*oracle.Problem, *rand.Rand) bool {
+// rotatePast applies the keys' RoPE, after change, to cached keys at positions 0 to P-1. It needs
+// two cached keys: position 0 is not rotated.
+func rotatePast(change func(*oracle.Turn)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if pastCount(p) < 2 || p.Layer.KeyTurn == nil {
 			return false
 		}
-		turn := *p.Layer.KeyTurn
-		turn.First = 0
-		change(&turn)
-		p.Layer.PastTurn = &turn
+		past := *p.Layer.KeyTurn
+		past.First = 0
+		change(&past)
+		p.Layer.PastTurn = &past
 		return true
 	}
 }
@@ -185,34 +179,36 @@ func cacheStale(p *oracle.Problem, r *rand.Rand) bool {
 	if pastCount(p) == 0 {
 		return false
 	}
-	p.Past = &oracle.Past{Key: drawnLike(p.Past.Key, r), Value: drawnLike(p.Past.Value, r)}
+	p.Past = &oracle.Past{Key: randomLike(p.Past.Key, r), Value: randomLike(p.Past.Value, r)}
 	return true
 }
 
-// drawnLike draws an array of the same shape and size of values.
-func drawnLike(a oracle.Array, r *rand.Rand) oracle.Array {
+// randomLike draws an array of the same shape and RMS.
+func randomLike(a oracle.Array, r *rand.Rand) oracle.Array {
 	values := make([]float64, len(a.Value))
-	draw(values, num.RMS(a.Value), r)
+	fillRandom(values, num.RMS(a.Value), r)
 	return oracle.Array{Shape: a.Shape, Value: values}
 }
 
-// slots puts keys and values into other slots of the cache: from says which row of the right order a
-// slot gets, -1 for none. The slots of appended keys are behind those of past and new ones.
-func slots(from func(past, fresh, slot int) int) func(*oracle.Problem, *rand.Rand) bool {
+// slotSource returns the slot of the right cache that ends up in slot, or -1 if slot stays zero.
+// The right cache holds past cached keys, then fresh new ones, then any appended keys.
+type slotSource func(past, fresh, slot int) int
+
+// writeSlots writes keys and values to other slots of the cache.
+func writeSlots(from slotSource) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		past, fresh := pastCount(p), p.Key.Shape[1]
 		if past == 0 {
 			return false
 		}
-		p.Prepare = func(_, k, v *oracle.Field) {
-			*k = slotted(*k, func(slot int) int { return from(past, fresh, slot) })
-			*v = slotted(*v, func(slot int) int { return from(past, fresh, slot) })
-		}
+		write := moveRows(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(past, fresh, slot) })
+		p.Prepare = func(_, k, v *oracle.Field) { *k, *v = write(*k), write(*v) }
 		return true
 	}
 }
 
-func overwritten(past, fresh, slot int) int {
+// overwrittenSlot writes the new keys from slot 0 on.
+func overwrittenSlot(past, fresh, slot int) int {
 	switch {
 	case slot < fresh:
 		return past + slot
@@ -222,7 +218,8 @@ func overwritten(past, fresh, slot int) int {
 	return -1
 }
 
-func oneLate(past, fresh, slot int) int {
+// oneSlotLate writes the new keys from slot past+1 on.
+func oneSlotLate(past, fresh, slot int) int {
 	switch {
 	case slot < past || slot >= past+fresh:
 		return slot
@@ -232,34 +229,34 @@ func oneLate(past, fresh, slot int) int {
 	return slot - 1
 }
 
-// slotted takes each slot of (B, Hk, S, E) from another, and leaves zero those that come from none.
-func slotted(f oracle.Field, from func(slot int) int) oracle.Field {
-	return moved(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(slot) })(f)
-}
-
-// cached hides keys by whether they are cached.
-func cached(sees func(past, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
+// showSlots hides all keys but those for which sees is true. past is the number of cached keys.
+func showSlots(sees func(past, key int) bool) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		past, was := pastCount(p), p.Causal
+		past, causal := pastCount(p), p.Causal
 		if past == 0 {
 			return false
 		}
-		p.Causal = func(query, key int) bool { return sees(past, key) && (was == nil || was(query, key)) }
+		p.Causal = func(query, key int) bool { return sees(past, key) && (causal == nil || causal(query, key)) }
 		return true
 	}
 }
 
-func cacheOfFirstBatch(p *oracle.Problem, _ *rand.Rand) bool {
+func cacheOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
 	if pastCount(p) == 0 || p.Past.Key.Shape[0] == 1 {
 		return false
 	}
-	batches := p.Past.Key.Shape[0]
-	p.Past = &oracle.Past{Key: firstRepeated(p.Past.Key, batches), Value: firstRepeated(p.Past.Value, batches)}
+	repeatFirstPast(p)
 	return true
 }
 
-// zeroSlotsSeen gives zeros to a query that sees no other key.
-func zeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
+// repeatFirstPast gives every batch element the cache of the first one.
+func repeatFirstPast(p *oracle.Problem) {
+	batch := p.Past.Key.Shape[0]
+	p.Past = &oracle.Past{Key: repeatFirstElement(p.Past.Key, batch), Value: repeatFirstElement(p.Past.Value, batch)}
+}
+
+// cacheZeroSlotsSeen returns zeros for a query that sees no other key.
+func cacheZeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
 	if pastCount(p) == 0 {
 		return false
 	}

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Markdown writes the catalogue for people to read: a table of the mistakes of each family, and the identities.
+// Markdown writes the catalogue for people to read: a table of the mistakes of each family, and the
+// identities.
 func Markdown(w io.Writer) error {
 	var text strings.Builder
 	text.WriteString(`# The known mistakes

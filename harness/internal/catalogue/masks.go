@@ -10,7 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// masks are keys that are seen and should not be, or the reverse.
+// masks holds mistakes that let a query see keys it should not see, or hide keys it should see.
 var masks = []Mistake{
 	{
 		ID:          "causal-missing",
@@ -36,7 +36,7 @@ var masks = []Mistake{
 		Needs:       "a causal mask",
 		Refs:        []string{"C04a"},
 		Evidence:    "https://github.com/rasbt/LLMs-from-scratch/issues/1061",
-		Plant:       causal(func(i, j int) bool { return j > i }),
+		Plant:       withCausal(func(i, j int) bool { return j > i }),
 	},
 	{
 		ID:          "causal-transposed",
@@ -49,7 +49,7 @@ var masks = []Mistake{
 		Needs:       "a causal mask",
 		Refs:        []string{"C04b"},
 		Evidence:    "https://github.com/karpathy/nanoGPT/issues/170",
-		Plant:       causal(func(i, j int) bool { return j >= i }),
+		Plant:       withCausal(func(i, j int) bool { return j >= i }),
 	},
 	{
 		ID:          "causal-self-hidden",
@@ -62,7 +62,7 @@ var masks = []Mistake{
 		Needs:       "a causal mask",
 		Refs:        []string{"C02"},
 		Evidence:    "https://github.com/pytorch/tutorials/issues/2250",
-		Plant:       causal(func(i, j int) bool { return j < i }),
+		Plant:       withCausal(func(i, j int) bool { return j < i }),
 	},
 	{
 		ID:          "causal-next-seen",
@@ -75,7 +75,7 @@ var masks = []Mistake{
 		Needs:       "a causal mask",
 		Refs:        []string{"C03"},
 		Evidence:    "https://github.com/RVC-Boss/GPT-SoVITS/issues/965",
-		Plant:       causal(func(i, j int) bool { return j <= i+1 }),
+		Plant:       withCausal(func(i, j int) bool { return j <= i+1 }),
 	},
 	{
 		ID:          "causal-top-left",
@@ -153,7 +153,7 @@ var masks = []Mistake{
 		Needs:    "padding, and two or more heads and batch elements",
 		Refs:     []string{"B17"},
 		Evidence: "https://github.com/line/lighthouse/pull/77",
-		Plant:    paddingTiled,
+		Plant:    paddingTiledOverHeads,
 	},
 	{
 		ID:          "padding-on-queries",
@@ -166,7 +166,7 @@ var masks = []Mistake{
 		Needs:       "padding in self-attention",
 		Refs:        []string{"C09"},
 		Evidence:    "https://github.com/hyunwoongko/transformer/pull/40",
-		Plant:       paddingByRow(func(query, _ bool) bool { return query }),
+		Plant:       paddingByMarks(func(query, _ bool) bool { return query }),
 	},
 	{
 		ID:          "padding-on-queries-too",
@@ -179,7 +179,7 @@ var masks = []Mistake{
 		Needs:       "padding in self-attention",
 		Refs:        []string{"C10"},
 		Evidence:    "https://github.com/autosome-ru/vigg_ribonanza/issues/1",
-		Plant:       paddingByRow(func(query, key bool) bool { return query || key }),
+		Plant:       paddingByMarks(func(query, key bool) bool { return query || key }),
 	},
 	{
 		ID:          "padding-sees-padding",
@@ -192,7 +192,7 @@ var masks = []Mistake{
 		Needs:       "padding in self-attention",
 		Refs:        []string{"C10e"},
 		Evidence:    "https://github.com/Biohub/esm/issues/299",
-		Plant:       paddingByRow(func(query, key bool) bool { return query != key }),
+		Plant:       paddingByMarks(func(query, key bool) bool { return query != key }),
 	},
 	{
 		ID:          "padding-one-longer",
@@ -204,7 +204,7 @@ var masks = []Mistake{
 		Stage:       Score,
 		Needs:       "padding on one side",
 		Refs:        []string{"C11b"},
-		Plant:       paddingLonger,
+		Plant:       paddingOneLonger,
 	},
 	{
 		ID:          "padding-other-side",
@@ -252,7 +252,7 @@ var masks = []Mistake{
 		Needs:       "a mask that hides keys",
 		Refs:        []string{"C14"},
 		Evidence:    "https://github.com/Shujun-He/RibonanzaNet/issues/5",
-		Plant:       rescored(nil, constant(-1e-9)),
+		Plant:       rescore(nil, constantScore(-1e-9)),
 	},
 	{
 		ID:          "mask-multiplied",
@@ -265,7 +265,7 @@ var masks = []Mistake{
 		Needs:       "a mask that hides keys",
 		Refs:        []string{"C15"},
 		Evidence:    "https://github.com/georg-wolflein/good-features/pull/1",
-		Plant:       rescored(nil, constant(0)),
+		Plant:       rescore(nil, constantScore(0)),
 	},
 	{
 		ID:          "mask-after-softmax",
@@ -291,7 +291,7 @@ var masks = []Mistake{
 		Needs:       "a mask that hides keys",
 		Refs:        []string{"C18"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/21518",
-		Plant:       rescored(plus(1), plus(0)),
+		Plant:       rescore(addToScore(1), addToScore(0)),
 	},
 	{
 		ID:          "mask-added-as-one-inverted",
@@ -304,7 +304,7 @@ var masks = []Mistake{
 		Needs:       "a mask that hides keys",
 		Refs:        []string{"C18i"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/21518",
-		Plant:       rescored(nil, plus(1)),
+		Plant:       rescore(nil, addToScore(1)),
 	},
 	{
 		ID:          "mask-minus-ten",
@@ -317,7 +317,7 @@ var masks = []Mistake{
 		Needs:       "a mask that hides keys",
 		Refs:        []string{"C19"},
 		Evidence:    "https://github.com/lucidrains/nGPT-pytorch/issues/11",
-		Plant:       rescored(nil, plus(-10)),
+		Plant:       rescore(nil, addToScore(-10)),
 	},
 	{
 		ID:          "mask-finite",
@@ -343,7 +343,7 @@ var masks = []Mistake{
 		Needs:       "a query that sees no key, and zeros expected for it",
 		Refs:        []string{"C22n"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/103963",
-		Plant:       emptyRow(attention.EmptyNaN),
+		Plant:       withEmptyRow(attention.EmptyNaN),
 	},
 	{
 		ID:          "mask-empty-row-zero",
@@ -354,7 +354,7 @@ var masks = []Mistake{
 		Kind:        Altered,
 		Stage:       Score,
 		Needs:       "a query that sees no key, and NaN expected for it",
-		Plant:       emptyRow(attention.EmptyZero),
+		Plant:       withEmptyRow(attention.EmptyZero),
 	},
 	{
 		ID:          "bias-ignored",
@@ -378,7 +378,7 @@ var masks = []Mistake{
 		Needs:       "an additive mask, ALiBi or a relative bias",
 		Refs:        []string{"C20"},
 		Evidence:    "https://github.com/tenstorrent/tt-metal/pull/42891",
-		Plant:       biasTimes(func(p *oracle.Problem) float64 { return p.Scale }),
+		Plant:       multiplyBiases(func(p *oracle.Problem) float64 { return p.Scale }),
 	},
 	{
 		ID:          "bias-twice",
@@ -391,7 +391,7 @@ var masks = []Mistake{
 		Needs:       "an additive mask, ALiBi or a relative bias",
 		Refs:        []string{"C21"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/17306",
-		Plant:       biasTimes(func(*oracle.Problem) float64 { return 2 }),
+		Plant:       multiplyBiases(func(*oracle.Problem) float64 { return 2 }),
 	},
 	{
 		ID:          "window-one-wide",
@@ -404,7 +404,7 @@ var masks = []Mistake{
 		Needs:       "a window",
 		Refs:        []string{"C27"},
 		Evidence:    "https://github.com/huggingface/transformers/issues/39408",
-		Plant:       windowBy(1),
+		Plant:       widenWindow(1),
 	},
 	{
 		ID:          "window-one-narrow",
@@ -417,7 +417,7 @@ var masks = []Mistake{
 		Needs:       "a window of two or more keys",
 		Refs:        []string{"C28"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/47010",
-		Plant:       windowBy(-1),
+		Plant:       widenWindow(-1),
 	},
 	{
 		ID:          "window-missing",
@@ -478,8 +478,8 @@ func causalMissing(p *oracle.Problem, _ *rand.Rand) bool {
 	return had
 }
 
-// causal puts another mask in the place of the causal one.
-func causal(sees func(query, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
+// withCausal replaces the causal mask by another rule for which key positions a query sees.
+func withCausal(sees func(query, key int) bool) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Causal == nil {
 			return false
@@ -490,11 +490,11 @@ func causal(sees func(query, key int) bool) func(*oracle.Problem, *rand.Rand) bo
 }
 
 func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
-	was, offset := p.Causal, p.Offset
-	if was == nil || offset == 0 {
+	sees, offset := p.Causal, p.Offset
+	if sees == nil || offset == 0 {
 		return false
 	}
-	p.Causal = func(query, key int) bool { return was(query-offset, key) }
+	p.Causal = func(query, key int) bool { return sees(query-offset, key) }
 	return true
 }
 
@@ -523,12 +523,24 @@ func paddingIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func paddingInverted(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Padding = inverted(p.Padding)
+	p.Padding = invertMask(p.Padding)
 	return p.Padding != nil
 }
 
-// filler puts a mask in the place of the padding: (B, H, L, S) with dimensions of 1, true is ignored.
-func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) bool) {
+func paddingTiledOverHeads(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Padding == nil || headCount(p) == 1 || p.Padding.Shape[0] == 1 {
+		return false
+	}
+	padding, heads := p.Padding, headCount(p)
+	replacePadding(p, heads, 1, func(b, h, _, j int) bool {
+		return padding.Data[(b*heads+h)%padding.Shape[0]*num.Last(padding.Shape)+j]
+	})
+	return true
+}
+
+// replacePadding replaces the padding mask by one of (B, heads, queries, S), true means ignore.
+// heads and queries may be 1 to broadcast.
+func replacePadding(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) bool) {
 	batch, keys := p.Padding.Shape[0], num.Last(p.Padding.Shape)
 	m := &attention.Mask{Shape: []int{batch, heads, queries, keys}, Data: make([]bool, batch*heads*queries*keys)}
 	for at := range m.Data {
@@ -538,32 +550,47 @@ func filler(p *oracle.Problem, heads, queries int, hidden func(b, h, i, j int) b
 	p.Filler, p.Padding = m, nil
 }
 
-func paddingTiled(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Padding == nil || headCount(p) == 1 || p.Padding.Shape[0] == 1 {
-		return false
-	}
-	padding, heads := p.Padding, headCount(p)
-	filler(p, heads, 1, func(b, h, _, j int) bool {
-		return padding.Data[(b*heads+h)%padding.Shape[0]*num.Last(padding.Shape)+j]
-	})
-	return true
-}
-
-// paddingByRow hides keys by the marks of query and key, which are the same positions.
-func paddingByRow(hidden func(query, key bool) bool) func(*oracle.Problem, *rand.Rand) bool {
+// paddingByMarks hides a key depending on whether the query's and the key's positions are padding.
+// It applies to self-attention without a cache, where queries and keys share their positions.
+func paddingByMarks(hidden func(query, key bool) bool) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Padding == nil || p.Past != nil || !slices.Equal(p.Query.Value, p.Key.Value) {
 			return false
 		}
 		padding, length := p.Padding.Data, queryCount(p)
-		filler(p, 1, length, func(b, _, i, j int) bool { return hidden(padding[b*length+i], padding[b*length+j]) })
+		replacePadding(p, 1, length, func(b, _, i, j int) bool {
+			return hidden(padding[b*length+i], padding[b*length+j])
+		})
 		return true
 	}
 }
 
-// onOneSide says whether all filler stands before the valid keys, or all behind them. Without filler
-// there is no side.
-func onOneSide(padding *attention.Mask) (left, right bool) {
+// paddingOneLonger hides one more key next to the padding, unless only one valid key is left.
+func paddingOneLonger(p *oracle.Problem, _ *rand.Rand) bool {
+	left, right := paddingSides(p.Padding)
+	if left == right {
+		return false
+	}
+	padding, keys := p.Padding.Data, num.Last(p.Padding.Shape)
+	longer := slices.Clone(padding)
+	for first := 0; first < len(padding); first += keys {
+		row := padding[first:][:keys]
+		edge := slices.Index(row, false) // the first valid key
+		padded := len(slices.DeleteFunc(slices.Clone(row), func(ignored bool) bool { return !ignored }))
+		if right {
+			edge = keys - padded - 1 // the last valid key
+		}
+		if padded < keys-1 {
+			longer[first+edge] = true
+		}
+	}
+	p.Padding = &attention.Mask{Shape: p.Padding.Shape, Data: longer}
+	return true
+}
+
+// paddingSides reports whether all padding comes before the valid keys, and whether all comes after
+// them. Both are false if nothing is padded.
+func paddingSides(padding *attention.Mask) (left, right bool) {
 	if padding == nil || !slices.Contains(padding.Data, true) {
 		return false, false
 	}
@@ -576,31 +603,8 @@ func onOneSide(padding *attention.Mask) (left, right bool) {
 	return left, right
 }
 
-// paddingLonger leaves one valid key.
-func paddingLonger(p *oracle.Problem, _ *rand.Rand) bool {
-	left, right := onOneSide(p.Padding)
-	if left == right {
-		return false
-	}
-	was, keys := p.Padding.Data, num.Last(p.Padding.Shape)
-	longer := slices.Clone(was)
-	for first := 0; first < len(was); first += keys {
-		row := was[first:][:keys]
-		edge := slices.Index(row, false) // the first valid key
-		filler := len(slices.DeleteFunc(slices.Clone(row), func(ignored bool) bool { return !ignored }))
-		if right {
-			edge = keys - filler - 1
-		}
-		if filler < keys-1 {
-			longer[first+edge] = true
-		}
-	}
-	p.Padding = &attention.Mask{Shape: p.Padding.Shape, Data: longer}
-	return true
-}
-
 func paddingOtherSide(p *oracle.Problem, _ *rand.Rand) bool {
-	if left, right := onOneSide(p.Padding); left == right {
+	if left, right := paddingSides(p.Padding); left == right {
 		return false
 	}
 	other := slices.Clone(p.Padding.Data)
@@ -618,50 +622,60 @@ func maskIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func maskInverted(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Allow, p.Block = inverted(p.Allow), inverted(p.Block)
+	p.Allow, p.Block = invertMask(p.Allow), invertMask(p.Block)
 	return p.Allow != nil || p.Block != nil
 }
 
-func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
-	had := p.Bias != nil
-	p.Bias = nil
-	return had
+// invertMask returns a mask with true and false swapped, or nil for nil.
+func invertMask(m *attention.Mask) *attention.Mask {
+	if m == nil {
+		return nil
+	}
+	n := &attention.Mask{Shape: m.Shape, Data: slices.Clone(m.Data)}
+	for i, v := range n.Data {
+		n.Data[i] = !v
+	}
+	return n
 }
 
-// hides says whether anything hides keys.
-func hides(p *oracle.Problem) bool {
-	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Filler != nil ||
-		p.Bias != nil && slices.Contains(p.Bias.Value, math.Inf(-1))
-}
-
-// rescored lets hidden keys take part, with other scores. Seen keys keep theirs where seen is nil.
-func rescored(seen, hidden func(float64) (s, slope float64)) func(*oracle.Problem, *rand.Rand) bool {
+// rescore keeps masked keys in the softmax, with the score masked(s). A visible key gets
+// visible(s), or keeps its score if visible is nil.
+func rescore(visible, masked scoreChange) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if !hides(p) {
+		if !hasMask(p) {
 			return false
 		}
-		p.Seen, p.Hidden = seen, hidden
+		p.Seen, p.Hidden = visible, masked
 		return true
 	}
 }
 
-func constant(v float64) func(float64) (s, slope float64) {
+// hasMask reports whether anything may hide keys.
+func hasMask(p *oracle.Problem) bool {
+	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Filler != nil ||
+		p.Bias != nil && slices.Contains(p.Bias.Value, math.Inf(-1))
+}
+
+// scoreChange maps a score to another one, and returns its derivative.
+type scoreChange = func(score float64) (s, slope float64)
+
+func constantScore(v float64) scoreChange {
 	return func(float64) (float64, float64) { return v, 0 }
 }
 
-func plus(v float64) func(float64) (s, slope float64) {
+func addToScore(v float64) scoreChange {
 	return func(s float64) (float64, float64) { return s + v, 1 }
 }
 
 func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hides(p) || !softmaxIsRight(p) {
+	if !hasMask(p) || !softmaxUnchanged(p) {
 		return false
 	}
-	p.Hidden = plus(0)
+	p.Hidden = addToScore(0)
 	p.Weigh = func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmax(row)
-		for n, hidden := range row.Hidden {
-			if hidden {
+		weights = softmaxWeights(row)
+		for n, masked := range row.Hidden {
+			if masked {
 				weights[n] = 0
 			}
 		}
@@ -670,42 +684,52 @@ func maskAfterSoftmax(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// maskFinite shows in rows without keys alone: elsewhere e^-1e9 is 0. A sink's is 0 there, too.
+// maskFinite applies only if some query sees no key and there is no sink. Otherwise e^-1e9 is 0, as
+// with -inf.
 func maskFinite(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Sinks != nil || !p.Blank() {
 		return false
 	}
-	p.Hidden = constant(-1e9)
+	p.Hidden = constantScore(-1e9)
 	return true
 }
 
-func emptyRow(gives attention.EmptyRow) func(*oracle.Problem, *rand.Rand) bool {
+// withEmptyRow changes the result of queries that see no key. It applies only if there are any.
+func withEmptyRow(result attention.EmptyRow) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if p.EmptyRow == gives || p.Sinks != nil || !p.Blank() {
+		if p.EmptyRow == result || p.Sinks != nil || !p.Blank() {
 			return false
 		}
-		p.EmptyRow = gives
+		p.EmptyRow = result
 		return true
 	}
 }
 
-// biasTimes multiplies all that is added to the scores. What float32 cannot hold is infinite.
-func biasTimes(by func(*oracle.Problem) float64) func(*oracle.Problem, *rand.Rand) bool {
+func biasIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+	had := p.Bias != nil
+	p.Bias = nil
+	return had
+}
+
+// multiplyBiases multiplies everything that is added to the scores: the additive mask, ALiBi and
+// the relative bias.
+func multiplyBiases(factorOf func(*oracle.Problem) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		factor := by(p)
+		factor := factorOf(p)
 		if factor == 1 || p.Bias == nil && p.Slopes == nil && p.Relative == nil {
 			return false
 		}
 		if p.Bias != nil {
-			p.Bias = &oracle.Array{Shape: p.Bias.Shape, Value: times(p.Bias.Value, factor)}
+			p.Bias = &oracle.Array{Shape: p.Bias.Shape, Value: multiplied(p.Bias.Value, factor)}
 		}
-		p.Slopes, p.Relative = times(p.Slopes, factor), times(p.Relative, factor)
+		p.Slopes, p.Relative = multiplied(p.Slopes, factor), multiplied(p.Relative, factor)
 		return true
 	}
 }
 
-// times multiplies values in a copy; nil stays nil.
-func times(values []float64, factor float64) []float64 {
+// multiplied returns values times factor, or nil for nil. Products below the range of float32
+// become -Inf: masks often hold its lowest number.
+func multiplied(values []float64, factor float64) []float64 {
 	product := slices.Clone(values)
 	for i := range product {
 		if product[i] *= factor; product[i] < -math.MaxFloat32 {
@@ -715,13 +739,13 @@ func times(values []float64, factor float64) []float64 {
 	return product
 }
 
-// windowBy makes the window wider. One of no keys would be none.
-func windowBy(more int) func(*oracle.Problem, *rand.Rand) bool {
+// widenWindow adds keys to the window. It does not apply if the result is 0, which means no window.
+func widenWindow(by int) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if p.Window == 0 || p.Window+more == 0 {
+		if p.Window == 0 || p.Window+by == 0 {
 			return false
 		}
-		p.Window += more
+		p.Window += by
 		return true
 	}
 }
@@ -741,31 +765,20 @@ func windowTwoSided(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func windowTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
-	was, window, offset := p.Causal, p.Window, p.Offset
+	sees, window, offset := p.Causal, p.Window, p.Offset
 	if window == 0 || offset == 0 {
 		return false
 	}
 	p.Window = 0
 	p.Causal = func(query, key int) bool {
 		away := query - offset - key
-		return max(away, -away) < window && (was == nil || was(query, key))
+		return max(away, -away) < window && (sees == nil || sees(query, key))
 	}
 	return true
 }
 
 func firstKeyDropped(p *oracle.Problem, _ *rand.Rand) bool {
-	was := p.Causal
-	p.Causal = func(query, key int) bool { return key > 0 && (was == nil || was(query, key)) }
+	sees := p.Causal
+	p.Causal = func(query, key int) bool { return key > 0 && (sees == nil || sees(query, key)) }
 	return true
-}
-
-func inverted(m *attention.Mask) *attention.Mask {
-	if m == nil {
-		return nil
-	}
-	n := &attention.Mask{Shape: m.Shape, Data: slices.Clone(m.Data)}
-	for i, v := range n.Data {
-		n.Data[i] = !v
-	}
-	return n
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// precisions are computations of fewer bits than float32's. They are no mistakes where they are declared.
-var precisions = []Mistake{
+// precision holds computations at a lower precision than float32. They are mistakes only if the
+// subject does not declare its precision.
+var precision = []Mistake{
 	{
 		ID:          "precision-float16",
 		Title:       "the arithmetic of float16",
@@ -22,7 +23,7 @@ var precisions = []Mistake{
 		Refs:        []string{"J02"},
 		Evidence:    "https://github.com/NVIDIA/apex/issues/93",
 		Lower:       &oracle.Float16,
-		Plant:       lower(oracle.Float16),
+		Plant:       arithmeticOf(oracle.Float16),
 	},
 	{
 		ID:          "precision-bfloat16",
@@ -36,7 +37,7 @@ var precisions = []Mistake{
 		Refs:        []string{"J03"},
 		Evidence:    "https://github.com/NVIDIA/TransformerEngine/issues/1245",
 		Lower:       &oracle.BFloat16,
-		Plant:       lower(oracle.BFloat16),
+		Plant:       arithmeticOf(oracle.BFloat16),
 	},
 	{
 		ID:          "precision-tf32",
@@ -49,7 +50,7 @@ var precisions = []Mistake{
 		Stage:  Projection,
 		Needs:  "a float32 case",
 		Lower:  &oracle.TensorFloat32,
-		Plant:  lower(oracle.TensorFloat32),
+		Plant:  arithmeticOf(oracle.TensorFloat32),
 	},
 	{
 		ID:          "weights-float16",
@@ -61,7 +62,7 @@ var precisions = []Mistake{
 		Stage:       Projection,
 		Needs:       "a layer",
 		Refs:        []string{"J05"},
-		Plant:       learnedAs(oracle.Float16.Round),
+		Plant:       roundParameters(oracle.Float16.Round),
 	},
 	{
 		ID:          "weights-bfloat16",
@@ -72,7 +73,7 @@ var precisions = []Mistake{
 		Kind:        Rounded,
 		Stage:       Projection,
 		Needs:       "a layer",
-		Plant:       learnedAs(oracle.BFloat16.Round),
+		Plant:       roundParameters(oracle.BFloat16.Round),
 	},
 	{
 		ID:    "weights-int8",
@@ -84,7 +85,7 @@ var precisions = []Mistake{
 		Kind:   Rounded,
 		Stage:  Projection,
 		Needs:  "a layer",
-		Plant:  quantised(func(m *oracle.Linear) int { return m.In }),
+		Plant:  quantiseWeights(func(m *oracle.Linear) int { return m.In }),
 	},
 	{
 		ID:          "weights-int8-per-tensor",
@@ -95,7 +96,7 @@ var precisions = []Mistake{
 		Kind:        Rounded,
 		Stage:       Projection,
 		Needs:       "a layer",
-		Plant:       quantised(func(m *oracle.Linear) int { return len(m.Weight) }),
+		Plant:       quantiseWeights(func(m *oracle.Linear) int { return len(m.Weight) }),
 	},
 	{
 		ID:          "output-float16",
@@ -106,7 +107,7 @@ var precisions = []Mistake{
 		Kind:        Rounded,
 		Stage:       Score,
 		Needs:       "a float32 case",
-		Plant:       storedAs(oracle.Float16),
+		Plant:       roundOutput(oracle.Float16),
 	},
 	{
 		ID:          "output-bfloat16",
@@ -118,25 +119,25 @@ var precisions = []Mistake{
 		Stage:       Score,
 		Needs:       "a float32 case",
 		Refs:        []string{"J08"},
-		Plant:       storedAs(oracle.BFloat16),
+		Plant:       roundOutput(oracle.BFloat16),
 	},
 }
 
-// lower rounds what a subject of that precision is given, which part of its errors is known, and has its
-// noise.
-func lower(precision oracle.Precision) func(*oracle.Problem, *rand.Rand) bool {
+// arithmeticOf computes at a lower precision. Rounded inputs and parameters are the known part of
+// its errors; the noise of the lower precision covers all other roundings.
+func arithmeticOf(lower oracle.Precision) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Precision.Rounds() {
 			return false
 		}
-		*p = *p.Rounded(precision, oracle.Inputs|oracle.Parameters)
+		*p = *p.Rounded(lower, oracle.Inputs|oracle.Parameters)
 		return true
 	}
 }
 
-func learnedAs(round func(float64) float64) func(*oracle.Problem, *rand.Rand) bool {
+func roundParameters(round func(float64) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return eachParameter(p, func(values []float64) {
+		return changeParameters(p, func(values []float64) {
 			for i, v := range values {
 				values[i] = round(v)
 			}
@@ -144,19 +145,20 @@ func learnedAs(round func(float64) float64) func(*oracle.Problem, *rand.Rand) bo
 	}
 }
 
-// quantised rounds so many weights after another to the multiples of a 127th of the largest of them.
-func quantised(together func(*oracle.Linear) int) func(*oracle.Problem, *rand.Rand) bool {
+// quantiseWeights rounds weights to int8. Each group of groupSize neighbouring values shares a
+// scale, 1/127 of the largest magnitude among them.
+func quantiseWeights(groupSize func(*oracle.Linear) int) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil {
 			return false
 		}
 		for _, m := range p.Layer.Linears() {
 			m.Weight = slices.Clone(m.Weight)
-			for weights := range slices.Chunk(m.Weight, together(m)) {
-				step := largest(weights) / 127
-				for i, w := range weights {
+			for group := range slices.Chunk(m.Weight, groupSize(m)) {
+				step := maxAbs(group) / 127
+				for i, w := range group {
 					if step > 0 {
-						weights[i] = step * math.RoundToEven(w/step)
+						group[i] = step * math.RoundToEven(w/step)
 					}
 				}
 			}
@@ -165,20 +167,20 @@ func quantised(together func(*oracle.Linear) int) func(*oracle.Problem, *rand.Ra
 	}
 }
 
-func largest(values []float64) float64 {
-	most := 0.0
+func maxAbs(values []float64) float64 {
+	largest := 0.0
 	for _, v := range values {
-		most = math.Max(most, math.Abs(v))
+		largest = math.Max(largest, math.Abs(v))
 	}
-	return most
+	return largest
 }
 
-func storedAs(precision oracle.Precision) func(*oracle.Problem, *rand.Rand) bool {
+func roundOutput(lower oracle.Precision) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Precision.Rounds() {
 			return false
 		}
-		p.Stored = &precision
+		p.Stored = &lower
 		return true
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// norms are those of query and key.
-var norms = []Mistake{
+// qkNorm holds mistakes with the norms of queries and keys.
+var qkNorm = []Mistake{
 	{
 		ID:          "qk-norm-missing",
 		Title:       "the norms of queries and keys missing",
@@ -20,7 +20,7 @@ var norms = []Mistake{
 		Needs:       "query and key norms",
 		Refs:        []string{"I01"},
 		Evidence:    "https://github.com/vllm-project/vllm-metal/pull/659",
-		Plant:       normed(normMissing),
+		Plant:       changeNorms(removeNorm),
 	},
 	{
 		ID:          "qk-norm-weights-one",
@@ -33,7 +33,7 @@ var norms = []Mistake{
 		Needs:       "query and key norms",
 		Refs:        []string{"I02"},
 		Evidence:    "https://github.com/lucidrains/x-transformers/issues/352",
-		Plant:       normed(weighted(func(float64) float64 { return 1 })),
+		Plant:       changeNorms(mapNormWeight(func(float64) float64 { return 1 })),
 	},
 	{
 		ID:          "qk-norm-one-plus-weight",
@@ -46,7 +46,7 @@ var norms = []Mistake{
 		Needs:       "query and key norms",
 		Refs:        []string{"I03"},
 		Evidence:    "https://github.com/linkedin/Liger-Kernel/issues/74",
-		Plant:       normed(weighted(func(w float64) float64 { return 1 + w })),
+		Plant:       changeNorms(mapNormWeight(func(w float64) float64 { return 1 + w })),
 	},
 	{
 		ID:          "qk-norm-over-heads",
@@ -59,7 +59,7 @@ var norms = []Mistake{
 		Needs:       "query and key norms, and two or more heads",
 		Refs:        []string{"I04"},
 		Evidence:    "https://github.com/lablup/mlxcel/issues/316",
-		Plant:       normWhole,
+		Plant:       qkNormOverHeads,
 	},
 	{
 		ID:          "qk-norm-after-rope",
@@ -72,7 +72,7 @@ var norms = []Mistake{
 		Needs:       "query and key norms, and RoPE",
 		Refs:        []string{"I05"},
 		Evidence:    "https://github.com/vllm-project/vllm-metal/issues/660",
-		Plant:       normLast,
+		Plant:       qkNormAfterRoPE,
 	},
 	{
 		ID:          "qk-norm-centered",
@@ -84,7 +84,7 @@ var norms = []Mistake{
 		Stage:       Projection,
 		Needs:       "query and key norms",
 		Refs:        []string{"I07"},
-		Plant:       normed(centered),
+		Plant:       changeNorms(centerNorm),
 	},
 	{
 		ID:          "qk-norm-on-values",
@@ -97,14 +97,14 @@ var norms = []Mistake{
 		Needs:       "query and key norms",
 		Refs:        []string{"I08"},
 		Evidence:    "https://github.com/kyegomez/MegaVIT/issues/17",
-		Plant:       normOnValues,
+		Plant:       qkNormOnValues,
 	},
 }
 
-// normed makes a mistake of both norms, one after the other.
-func normed(change func(n **oracle.Norm)) func(*oracle.Problem, *rand.Rand) bool {
+// changeNorms applies change to the query norm and to the key norm.
+func changeNorms(change func(n **oracle.Norm)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if !hasNorms(p) {
+		if !hasQKNorm(p) {
 			return false
 		}
 		change(&p.Layer.QueryNorm)
@@ -113,42 +113,43 @@ func normed(change func(n **oracle.Norm)) func(*oracle.Problem, *rand.Rand) bool
 	}
 }
 
-func hasNorms(p *oracle.Problem) bool {
+func hasQKNorm(p *oracle.Problem) bool {
 	return p.Layer != nil && p.Layer.QueryNorm != nil && p.Layer.KeyNorm != nil
 }
 
-func normMissing(n **oracle.Norm) { *n = nil }
+func removeNorm(n **oracle.Norm) { *n = nil }
 
-func centered(n **oracle.Norm) { (*n).Centered = true }
+func centerNorm(n **oracle.Norm) { (*n).Centered = true }
 
-func weighted(other func(float64) float64) func(**oracle.Norm) {
+// mapNormWeight applies change to every element of the norm's weight.
+func mapNormWeight(change func(float64) float64) func(**oracle.Norm) {
 	return func(n **oracle.Norm) {
 		weight := slices.Clone((*n).Weight)
 		for i, w := range weight {
-			weight[i] = other(w)
+			weight[i] = change(w)
 		}
 		(*n).Weight = weight
 	}
 }
 
-func normWhole(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hasNorms(p) || p.Layer.Heads == 1 {
+func qkNormOverHeads(p *oracle.Problem, _ *rand.Rand) bool {
+	if !hasQKNorm(p) || p.Layer.Heads == 1 {
 		return false
 	}
 	p.Layer.QueryNorm.Whole, p.Layer.KeyNorm.Whole = true, true
 	return true
 }
 
-func normLast(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hasNorms(p) || p.Layer.QueryTurn == nil && p.Layer.KeyTurn == nil {
+func qkNormAfterRoPE(p *oracle.Problem, _ *rand.Rand) bool {
+	if !hasQKNorm(p) || p.Layer.QueryTurn == nil && p.Layer.KeyTurn == nil {
 		return false
 	}
 	p.Layer.NormLast = true
 	return true
 }
 
-func normOnValues(p *oracle.Problem, _ *rand.Rand) bool {
-	if !hasNorms(p) {
+func qkNormOnValues(p *oracle.Problem, _ *rand.Rand) bool {
+	if !hasQKNorm(p) {
 		return false
 	}
 	p.Layer.QueryNorm, p.Layer.ValueNorm = nil, p.Layer.KeyNorm

@@ -6,8 +6,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// relatives are biases by distance.
-var relatives = []Mistake{
+// relativeBias holds mistakes with a learned bias by distance.
+var relativeBias = []Mistake{
 	{
 		ID:          "relative-missing",
 		Title:       "the relative bias missing",
@@ -72,7 +72,7 @@ func relativeTransposed(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Relative == nil {
 		return false
 	}
-	p.RelativeDistance = changed(p.RelativeDistance, func(distance int) int { return -distance })
+	p.RelativeDistance = mapDistance(p.RelativeDistance, func(d int) int { return -d })
 	return true
 }
 
@@ -80,18 +80,16 @@ func relativePastIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Relative == nil || p.Offset == 0 {
 		return false
 	}
-	p.RelativeDistance = pastIgnored(p, p.RelativeDistance)
+	p.RelativeDistance = withoutOffset(p, p.RelativeDistance)
 	return true
 }
 
-// relativeClippedEarly takes R from the table, (2R+1, H).
+// relativeClippedEarly derives R from the table's shape, (2R+1, H).
 func relativeClippedEarly(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Relative == nil {
 		return false
 	}
 	reach := len(p.Relative)/headCount(p)/2 - 1
-	p.RelativeDistance = changed(p.RelativeDistance, func(distance int) int {
-		return min(max(distance, -reach), reach)
-	})
+	p.RelativeDistance = mapDistance(p.RelativeDistance, func(d int) int { return min(max(d, -reach), reach) })
 	return true
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// rotations are rotary positions of queries and keys. Cached keys keep theirs.
-var rotations = []Mistake{
+// rope holds mistakes with rotary positions. They change new queries and keys; cached keys stay
+// right.
+var rope = []Mistake{
 	{
 		ID:          "rope-missing",
 		Title:       "the rotation missing",
@@ -21,7 +22,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E01"},
 		Evidence:    "https://github.com/hustvl/ControlAR/issues/18",
-		Plant:       unturned(queryTurn, keyTurn),
+		Plant:       withoutRotary(queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-other-style",
@@ -34,7 +35,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E02"},
 		Evidence:    "https://github.com/huggingface/transformers/issues/25199",
-		Plant:       turned(otherStyle, queryTurn, keyTurn),
+		Plant:       changeRotary(otherStyle, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-weights-unpermuted",
@@ -48,7 +49,7 @@ var rotations = []Mistake{
 		Needs:    "RoPE on two or more pairs",
 		Refs:     []string{"E21"},
 		Evidence: "https://github.com/huggingface/nanotron/pull/427",
-		Plant:    reordered(otherOrder, weightAndBias, queryOf, keyOf),
+		Plant:    permuteRows(unpermutedRow, weightAndBias, qProj, kProj),
 	},
 	{
 		ID:          "rope-weights-permuted-twice",
@@ -61,7 +62,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E21i"},
 		Evidence:    "https://github.com/naklecha/llama3-from-scratch/issues/20",
-		Plant:       reordered(onceMore, weightAndBias, queryOf, keyOf),
+		Plant:       permuteRows(permutedTwiceRow, weightAndBias, qProj, kProj),
 	},
 	{
 		ID:          "rope-biases-unpermuted",
@@ -74,7 +75,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs, and a query or key bias",
 		Refs:        []string{"E22"},
 		Evidence:    "https://github.com/ooples/AiDotNet/pull/2074",
-		Plant:       reordered(otherOrder, biasAlone, queryOf, keyOf),
+		Plant:       permuteRows(unpermutedRow, biasOnly, qProj, kProj),
 	},
 	{
 		ID:          "rope-query-permuted-alone",
@@ -87,7 +88,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E23"},
 		Evidence:    "https://github.com/ollama/ollama/pull/10716",
-		Plant:       reordered(otherOrder, weightAndBias, keyOf),
+		Plant:       permuteRows(unpermutedRow, weightAndBias, kProj),
 	},
 	{
 		ID:          "rope-query-one-ahead",
@@ -100,7 +101,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E05"},
 		Evidence:    "https://github.com/fla-org/flash-linear-attention/issues/766",
-		Plant:       turned(oneAhead, queryTurn),
+		Plant:       changeRotary(oneAhead, queryRotary),
 	},
 	{
 		ID:          "rope-base-wrong",
@@ -113,7 +114,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E06"},
 		Evidence:    "https://github.com/Avarok-Cybersecurity/atlas/pull/276",
-		Plant:       turned(based(func(base float64) float64 { return 50 * base }), queryTurn, keyTurn),
+		Plant:       changeRotary(withBase(func(base float64) float64 { return 50 * base }), queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-base-default",
@@ -126,7 +127,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs, with a base other than 10000",
 		Refs:        []string{"E06"},
 		Evidence:    "https://github.com/lyogavin/airllm/pull/369",
-		Plant:       turned(based(func(float64) float64 { return 10000 }), queryTurn, keyTurn),
+		Plant:       changeRotary(withBase(func(float64) float64 { return 10000 }), queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-query-only",
@@ -139,7 +140,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E07"},
 		Evidence:    "https://github.com/kvcache-ai/sglang/pull/66",
-		Plant:       unturned(keyTurn),
+		Plant:       withoutRotary(keyRotary),
 	},
 	{
 		ID:          "rope-key-only",
@@ -151,7 +152,7 @@ var rotations = []Mistake{
 		Stage:       Projection,
 		Needs:       "RoPE",
 		Refs:        []string{"E08"},
-		Plant:       unturned(queryTurn),
+		Plant:       withoutRotary(queryRotary),
 	},
 	{
 		ID:          "rope-on-values",
@@ -163,7 +164,7 @@ var rotations = []Mistake{
 		Stage:       Projection,
 		Needs:       "RoPE",
 		Refs:        []string{"E09"},
-		Plant:       valuesTurned,
+		Plant:       ropeOnValues,
 	},
 	{
 		ID:          "rope-backwards",
@@ -176,7 +177,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E10"},
 		Evidence:    "https://github.com/karpathy/nanochat/pull/489",
-		Plant:       turned(backwards, queryTurn, keyTurn),
+		Plant:       changeRotary(backwards, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-position-is-head",
@@ -189,7 +190,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E12"},
 		Evidence:    "https://github.com/facebookresearch/xformers/issues/841",
-		Plant:       turned(byHead, queryTurn, keyTurn),
+		Plant:       changeRotary(positionIsHead, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-exponent-halved",
@@ -202,7 +203,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E13"},
 		Evidence:    "https://github.com/rasbt/LLMs-from-scratch/issues/410",
-		Plant:       turned(exponent(-1, 0), queryTurn, keyTurn),
+		Plant:       changeRotary(withExponent(-1, 0), queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-exponent-odd",
@@ -215,7 +216,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E13b"},
 		Evidence:    "https://github.com/stanford-cs336/assignment1-basics/issues/22",
-		Plant:       turned(exponent(-2, -1), queryTurn, keyTurn),
+		Plant:       changeRotary(withExponent(-2, -1), queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-tables-interleaved",
@@ -229,7 +230,7 @@ var rotations = []Mistake{
 		Needs:    "RoPE on two or more pairs",
 		Refs:     []string{"E14"},
 		Evidence: "https://github.com/raiyanyahya/how-to-train-your-gpt/issues/6",
-		Plant:    turned(tablesInterleaved, queryTurn, keyTurn),
+		Plant:    changeRotary(tablesInterleaved, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-whole-head",
@@ -243,7 +244,7 @@ var rotations = []Mistake{
 		Needs:    "RoPE on part of the head",
 		Refs:     []string{"E15"},
 		Evidence: "https://github.com/AI-Hypercomputer/maxtext/issues/4616",
-		Plant:    turned(wholeHead, queryTurn, keyTurn),
+		Plant:    changeRotary(wholeHead, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-frequencies-of-head",
@@ -256,7 +257,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE on two or more pairs, and only part of the head",
 		Refs:        []string{"E16"},
 		Evidence:    "https://github.com/pie-project/pie/pull/603",
-		Plant:       turned(frequenciesOfHead, queryTurn, keyTurn),
+		Plant:       changeRotary(frequenciesOfHead, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-factor-ignored",
@@ -269,7 +270,7 @@ var rotations = []Mistake{
 		Needs:       "RoPE with a scaling factor other than 1",
 		Refs:        []string{"E17"},
 		Evidence:    "https://github.com/felafax/felafax/issues/59",
-		Plant:       turned(factorIgnored, queryTurn, keyTurn),
+		Plant:       changeRotary(factorIgnored, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-before-split",
@@ -281,7 +282,7 @@ var rotations = []Mistake{
 		Stage:       Projection,
 		Needs:       "RoPE, and two or more heads",
 		Refs:        []string{"E24"},
-		Plant:       turned(beforeSplit, queryTurn, keyTurn),
+		Plant:       changeRotary(beforeSplit, queryRotary, keyRotary),
 	},
 	{
 		ID:          "rope-tables-bfloat16",
@@ -294,58 +295,56 @@ var rotations = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E20"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/29285",
-		Plant:       turned(tablesRounded, queryTurn, keyTurn),
+		Plant:       changeRotary(tablesBFloat16, queryRotary, keyRotary),
 	},
 }
 
-// turn is one of the rotations of a layer.
-type turn func(*oracle.Layer) **oracle.Turn
+// rotary selects the RoPE of the queries or the keys.
+type rotary func(*oracle.Layer) **oracle.Turn
 
-func queryTurn(l *oracle.Layer) **oracle.Turn { return &l.QueryTurn }
-func keyTurn(l *oracle.Layer) **oracle.Turn   { return &l.KeyTurn }
+func queryRotary(l *oracle.Layer) **oracle.Turn { return &l.QueryTurn }
+func keyRotary(l *oracle.Layer) **oracle.Turn   { return &l.KeyTurn }
 
-// unturned leaves out some rotations, where there is one of them.
-func unturned(which ...turn) func(*oracle.Problem, *rand.Rand) bool {
+// withoutRotary removes the given rotations. It applies if there is at least one of them.
+func withoutRotary(which ...rotary) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		had := false
+		removed := false
 		for _, of := range which {
 			if p.Layer != nil && *of(p.Layer) != nil {
-				had, *of(p.Layer) = true, nil
+				removed, *of(p.Layer) = true, nil
 			}
 		}
-		return had
+		return removed
 	}
 }
 
-// turned puts a copy in the place of some rotations, which are shared by all clones of a problem.
-// change says whether there is anything to get wrong.
-func turned(change func(*oracle.Problem, *oracle.Turn) bool, which ...turn) func(*oracle.Problem, *rand.Rand) bool {
+// rotaryChange changes a rotation in place. It reports whether the mistake applies.
+type rotaryChange func(p *oracle.Problem, t *oracle.Turn) bool
+
+// changeRotary changes copies of the given rotations: clones of a problem share the originals.
+func changeRotary(change rotaryChange, which ...rotary) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		wrong := false
+		applies := false
 		for _, of := range which {
 			if p.Layer == nil || *of(p.Layer) == nil {
 				continue
 			}
 			own := **of(p.Layer)
 			if change(p, &own) {
-				wrong, *of(p.Layer) = true, &own
+				applies, *of(p.Layer) = true, &own
 			}
 		}
-		return wrong
+		return applies
 	}
 }
 
-// severalPairs says whether a rotation has more than one pair: one has no order and no frequency.
-func severalPairs(t *oracle.Turn) bool { return t.Dim > 2 }
-
-// partial says whether a rotation leaves features of a head as they are, all of which have a partner.
-func partial(p *oracle.Problem, t *oracle.Turn) bool {
-	return t.Dim < headWidth(p) && headWidth(p)%2 == 0
-}
+// hasPairs reports whether a rotation has two or more pairs. A single pair has no order, and its
+// frequency is 1 for every base.
+func hasPairs(t *oracle.Turn) bool { return t.Dim > 2 }
 
 func otherStyle(_ *oracle.Problem, t *oracle.Turn) bool {
 	t.Interleaved = !t.Interleaved
-	return severalPairs(t)
+	return hasPairs(t)
 }
 
 func oneAhead(_ *oracle.Problem, t *oracle.Turn) bool {
@@ -353,16 +352,17 @@ func oneAhead(_ *oracle.Problem, t *oracle.Turn) bool {
 	return true
 }
 
-func based(other func(base float64) float64) func(*oracle.Problem, *oracle.Turn) bool {
+func withBase(change func(base float64) float64) rotaryChange {
 	return func(_ *oracle.Problem, t *oracle.Turn) bool {
-		was := t.Base
-		t.Base = other(was)
-		return t.Base != was && severalPairs(t)
+		right := t.Base
+		t.Base = change(right)
+		return t.Base != right && hasPairs(t)
 	}
 }
 
-// valuesTurned rotates the new values. Their heads must be wide enough.
-func valuesTurned(p *oracle.Problem, _ *rand.Rand) bool {
+// ropeOnValues applies the keys' RoPE to new values. It applies only if value heads are wide
+// enough.
+func ropeOnValues(p *oracle.Problem, _ *rand.Rand) bool {
 	l := p.Layer
 	if l == nil || l.KeyTurn == nil || l.Value.Out/l.KVHeads < l.KeyTurn.Dim {
 		return false
@@ -371,45 +371,47 @@ func valuesTurned(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// backwards makes positions negative: they are divided by the factor.
+// backwards negates the positions: RoPE divides them by the factor.
 func backwards(_ *oracle.Problem, t *oracle.Turn) bool {
 	t.Factor = -t.Factor
 	return true
 }
 
-func byHead(_ *oracle.Problem, t *oracle.Turn) bool {
+func positionIsHead(_ *oracle.Problem, t *oracle.Turn) bool {
 	factor := t.Factor
 	t.Position = func(head, _ int) float64 { return float64(head) / factor }
 	return true
 }
 
-// exponent makes that of pair i (slope i + start) / r.
-func exponent(slope, start float64) func(*oracle.Problem, *oracle.Turn) bool {
+// withExponent uses the exponent (slope*i + start) / r for pair i.
+func withExponent(slope, start float64) rotaryChange {
 	return func(_ *oracle.Problem, t *oracle.Turn) bool {
 		dim := float64(t.Dim)
 		t.Exponent = func(pair, _ int) float64 { return (slope*float64(pair) + start) / dim }
-		return start != 0 || severalPairs(t)
+		return start != 0 || hasPairs(t)
 	}
 }
 
-// tablesInterleaved gives features 2i and 2i+1 the angle of pair i.
+// tablesInterleaved rotates halves, but gives features 2i and 2i+1 the angle of pair i.
 func tablesInterleaved(_ *oracle.Problem, t *oracle.Turn) bool {
 	dim := float64(t.Dim)
 	t.Interleaved = false
 	t.Exponent = func(_, feature int) float64 { return -2 * float64(feature/2) / dim }
-	return severalPairs(t)
+	return hasPairs(t)
 }
 
+// wholeHead applies if RoPE rotates only a part of the head, and the whole head splits into pairs.
 func wholeHead(p *oracle.Problem, t *oracle.Turn) bool {
-	applies := partial(p, t)
-	t.Dim = headWidth(p)
+	width := headWidth(p)
+	applies := t.Dim < width && width%2 == 0
+	t.Dim = width
 	return applies
 }
 
 func frequenciesOfHead(p *oracle.Problem, t *oracle.Turn) bool {
 	width := float64(headWidth(p))
 	t.Exponent = func(pair, _ int) float64 { return -2 * float64(pair) / width }
-	return t.Dim < headWidth(p) && severalPairs(t)
+	return t.Dim < headWidth(p) && hasPairs(t)
 }
 
 func factorIgnored(_ *oracle.Problem, t *oracle.Turn) bool {
@@ -418,97 +420,103 @@ func factorIgnored(_ *oracle.Problem, t *oracle.Turn) bool {
 	return had
 }
 
-// beforeSplit rotates queries, (B, T, H*E), and keys, (B, T, Hk*E). Norms are applied to each head, as they
-// should be.
+// beforeSplit rotates queries of (B, T, H*E) and keys of (B, T, Hk*E). QK norms still apply to each
+// head.
 func beforeSplit(p *oracle.Problem, t *oracle.Turn) bool {
 	t.Together = true
 	return p.Layer.Heads > 1 && p.Layer.Key.Out%2 == 0
 }
 
-func tablesRounded(_ *oracle.Problem, t *oracle.Turn) bool {
-	t.Round = bfloat16
+func tablesBFloat16(_ *oracle.Problem, t *oracle.Turn) bool {
+	t.Round = roundToBFloat16
 	return true
 }
 
-// bfloat16 keeps the upper 16 bits of a float32, rounded to nearest even.
-func bfloat16(v float64) float64 {
+// roundToBFloat16 keeps the upper 16 bits of a float32, rounded to nearest even.
+func roundToBFloat16(v float64) float64 {
 	b := math.Float32bits(float32(v))
 	return float64(math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff))
 }
 
-// reordered puts the rows of each head into another order, where from says which row a place gets, by
-// the rotation that they meet. Rows that are not rotated stay.
-func reordered(from func(t oracle.Turn, place int) int, of func(*oracle.Linear) []*[]float64, which ...part) func(*oracle.Problem, *rand.Rand) bool {
+// rowOrder returns the row of a head that moves to row, given the RoPE of the head. Rows that are
+// not rotated stay.
+type rowOrder func(t oracle.Turn, row int) int
+
+// permuteRows permutes the rows of each head in the given projections. of selects the weight and
+// the bias, or the bias alone.
+func permuteRows(from rowOrder, of func(*oracle.Linear) []*[]float64, which ...projection) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		t := anyTurn(p)
-		if t == nil || !severalPairs(t) {
+		t := anyRotary(p)
+		if t == nil || !hasPairs(t) {
 			return false
 		}
-		had := false
-		for _, one := range which {
-			m := one(p.Layer)
+		permuted, width := false, layerHeadWidth(p.Layer)
+		for _, proj := range which {
+			m := proj(p.Layer)
 			for _, values := range of(m) {
-				had = had || len(*values) > 0
-				*values = reorder(*values, m.Out, width(p.Layer), func(place int) int { return from(*t, place) })
+				permuted = permuted || len(*values) > 0
+				*values = permuteHeads(*values, m.Out, width, func(row int) int { return from(*t, row) })
 			}
 		}
-		return had
+		return permuted
 	}
 }
 
-// reorder moves the rows of each head in a weight, or the numbers in a bias.
-func reorder(was []float64, rows, width int, from func(place int) int) []float64 {
-	values := slices.Clone(was)
-	each := len(values) / rows
-	for row := range rows {
-		head := row / width * width
-		copy(values[row*each:][:each], was[(head+from(row-head))*each:])
-	}
-	return values
-}
-
-func weightAndBias(m *oracle.Linear) []*[]float64 { return []*[]float64{&m.Weight, &m.Bias} }
-func biasAlone(m *oracle.Linear) []*[]float64     { return []*[]float64{&m.Bias} }
-
-// otherOrder stands rows in the order of the other style.
-func otherOrder(t oracle.Turn, place int) int {
-	if t.Interleaved {
-		return fromPairs(t, place)
-	}
-	return fromHalves(t, place)
-}
-
-// onceMore changes the order of rows as it changed when they came from the other style.
-func onceMore(t oracle.Turn, place int) int {
-	if t.Interleaved {
-		return fromHalves(t, place)
-	}
-	return fromPairs(t, place)
-}
-
-// fromHalves puts rows i and i + r/2 at 2i and 2i+1.
-func fromHalves(t oracle.Turn, place int) int {
-	if place >= t.Dim {
-		return place
-	}
-	return place/2 + place%2*(t.Dim/2)
-}
-
-// fromPairs puts rows 2i and 2i+1 at i and i + r/2.
-func fromPairs(t oracle.Turn, place int) int {
-	if place >= t.Dim {
-		return place
-	}
-	return place%(t.Dim/2)*2 + place/(t.Dim/2)
-}
-
-// anyTurn is the rotation of keys, or that of queries, whose pairs are the same; nil: none.
-func anyTurn(p *oracle.Problem) *oracle.Turn {
-	if p.Layer == nil || p.Layer.KeyTurn == nil && p.Layer.QueryTurn == nil {
+// anyRotary returns the RoPE of the keys or else of the queries, which pair features alike. It
+// returns nil if there is none.
+func anyRotary(p *oracle.Problem) *oracle.Turn {
+	if p.Layer == nil {
 		return nil
 	}
 	if p.Layer.KeyTurn == nil {
 		return p.Layer.QueryTurn
 	}
 	return p.Layer.KeyTurn
+}
+
+// permuteHeads permutes the rows of each head in a weight of (rows, In) or a bias of (rows). A head
+// has width rows.
+func permuteHeads(right []float64, rows, width int, from func(row int) int) []float64 {
+	values := slices.Clone(right)
+	in := len(values) / rows
+	for row := range rows {
+		head := row / width * width
+		copy(values[row*in:][:in], right[(head+from(row-head))*in:])
+	}
+	return values
+}
+
+func weightAndBias(m *oracle.Linear) []*[]float64 { return []*[]float64{&m.Weight, &m.Bias} }
+func biasOnly(m *oracle.Linear) []*[]float64      { return []*[]float64{&m.Bias} }
+
+// unpermutedRow leaves the rows in the order of the other RoPE style.
+func unpermutedRow(t oracle.Turn, row int) int {
+	if t.Interleaved {
+		return interleavedToHalves(t, row)
+	}
+	return halvesToInterleaved(t, row)
+}
+
+// permutedTwiceRow converts rows from the other RoPE style although they are in the right order.
+func permutedTwiceRow(t oracle.Turn, row int) int {
+	if t.Interleaved {
+		return halvesToInterleaved(t, row)
+	}
+	return interleavedToHalves(t, row)
+}
+
+// halvesToInterleaved moves rows i and i + r/2 to 2i and 2i+1.
+func halvesToInterleaved(t oracle.Turn, row int) int {
+	if row >= t.Dim {
+		return row
+	}
+	return row/2 + row%2*(t.Dim/2)
+}
+
+// interleavedToHalves moves rows 2i and 2i+1 to i and i + r/2.
+func interleavedToHalves(t oracle.Turn, row int) int {
+	if row >= t.Dim {
+		return row
+	}
+	return row%(t.Dim/2)*2 + row/(t.Dim/2)
 }

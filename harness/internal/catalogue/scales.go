@@ -8,7 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// scales are what the scores are multiplied by.
+// scales holds mistakes with the factor that multiplies the scores.
 var scales = []Mistake{
 	{
 		ID:          "scale-missing",
@@ -21,7 +21,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1",
 		Refs:        []string{"D01"},
 		Evidence:    "https://github.com/mlc-ai/mlc-llm/pull/3426",
-		Plant:       scale(func(*oracle.Problem) float64 { return 1 }),
+		Plant:       withScale(func(*oracle.Problem) float64 { return 1 }),
 	},
 	{
 		ID:          "scale-of-model",
@@ -34,7 +34,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1/sqrt(D)",
 		Refs:        []string{"D02"},
 		Evidence:    "https://github.com/Graylab/DL4Proteins-notebooks/issues/12",
-		Plant:       scale(func(p *oracle.Problem) float64 { return rootOf(modelWidth(p)) }),
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(modelWidth(p)) }),
 	},
 	{
 		ID:          "scale-twice",
@@ -47,7 +47,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1",
 		Refs:        []string{"D03"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/38290",
-		Plant:       scale(func(p *oracle.Problem) float64 { return p.Scale * p.Scale }),
+		Plant:       withScale(func(p *oracle.Problem) float64 { return p.Scale * p.Scale }),
 	},
 	{
 		ID:          "scale-inverted",
@@ -60,7 +60,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1",
 		Refs:        []string{"D04"},
 		Evidence:    "https://github.com/esceptico/perceiver-io/issues/9",
-		Plant:       scale(func(p *oracle.Problem) float64 { return 1 / p.Scale }),
+		Plant:       withScale(func(p *oracle.Problem) float64 { return 1 / p.Scale }),
 	},
 	{
 		ID:          "scale-of-heads",
@@ -73,7 +73,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1/sqrt(H)",
 		Refs:        []string{"D05"},
 		Evidence:    "https://github.com/tenstorrent/tt-metal/pull/56789",
-		Plant:       scale(func(p *oracle.Problem) float64 { return rootOf(headCount(p)) }),
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(headCount(p)) }),
 	},
 	{
 		ID:          "scale-hard-coded",
@@ -86,7 +86,7 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1/8",
 		Refs:        []string{"D06"},
 		Evidence:    "https://github.com/pytorch/text/pull/1432",
-		Plant:       scale(func(*oracle.Problem) float64 { return rootOf(64) }),
+		Plant:       withScale(func(*oracle.Problem) float64 { return inverseRoot(64) }),
 	},
 	{
 		ID:          "scale-of-model-per-head",
@@ -112,25 +112,25 @@ var scales = []Mistake{
 		Needs:       "a scale other than 1/sqrt(E)",
 		Refs:        []string{"D08s"},
 		Evidence:    "https://github.com/huggingface/pytorch-image-models/issues/2280",
-		Plant:       scale(func(p *oracle.Problem) float64 { return rootOf(headWidth(p)) }),
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(headWidth(p)) }),
 	},
 }
 
-// scale puts another in the place of the case's.
-func scale(to func(*oracle.Problem) float64) func(*oracle.Problem, *rand.Rand) bool {
+// withScale replaces the scale. It applies only if the scale changes by more than rounding.
+func withScale(scaleOf func(*oracle.Problem) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		was := p.Scale
-		if wrong := to(p); math.Abs(wrong-was) > 1e-9*was {
+		right := p.Scale
+		if wrong := scaleOf(p); math.Abs(wrong-right) > 1e-9*right {
 			p.Scale = wrong
 		}
-		return p.Scale != was
+		return p.Scale != right
 	}
 }
 
-// rootOf is 1/sqrt(width).
-func rootOf(width int) float64 { return 1 / math.Sqrt(float64(width)) }
+// inverseRoot returns 1/sqrt(width).
+func inverseRoot(width int) float64 { return 1 / math.Sqrt(float64(width)) }
 
-// scaleOfModelPerHead is of a layer 1/sqrt(D/H), of a function 1/sqrt(Ev).
+// scaleOfModelPerHead uses 1/sqrt(D/H) for a layer, and 1/sqrt(Ev) for a function.
 func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
 	width := float64(num.Last(p.Value.Shape))
 	if p.Layer != nil {
@@ -139,5 +139,5 @@ func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
 	if width == float64(headWidth(p)) {
 		return false
 	}
-	return scale(func(*oracle.Problem) float64 { return 1 / math.Sqrt(width) })(p, r)
+	return withScale(func(*oracle.Problem) float64 { return 1 / math.Sqrt(width) })(p, r)
 }

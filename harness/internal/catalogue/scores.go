@@ -8,7 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// scores are what is done to a score besides scaling and hiding it: softcap, sinks, dropout.
+// scores holds mistakes with the softcap, the sinks and dropout.
 var scores = []Mistake{
 	{
 		ID:          "softcap-missing",
@@ -73,7 +73,7 @@ var scores = []Mistake{
 		Needs:       "sinks",
 		Refs:        []string{"D18"},
 		Evidence:    "https://github.com/TransformerLensOrg/TransformerLens/pull/1621",
-		Plant:       sinks(func(*oracle.Problem) []float64 { return nil }),
+		Plant:       withSinks(func(*oracle.Problem) []float64 { return nil }),
 	},
 	{
 		ID:          "sinks-scaled",
@@ -123,10 +123,11 @@ func softcapMissing(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func softcapAfterMask(p *oracle.Problem, r *rand.Rand) bool {
-	return p.Softcap > 0 && rescored(p.Seen, constant(-p.Softcap))(p, r)
+	return p.Softcap > 0 && rescore(p.Seen, constantScore(-p.Softcap))(p, r)
 }
 
-// softcapTimesScore: d/dx s tanh(s/c) = scale (tanh(s/c) + s/c (1 - tanh²)) for s = scale x.
+// softcapTimesScore returns s tanh(s/c) for s = scale x, and the derivative
+// scale (tanh(s/c) + s/c (1 - tanh²(s/c))).
 func softcapTimesScore(p *oracle.Problem, _ *rand.Rand) bool {
 	scale, limit := p.Scale, p.Softcap
 	if limit == 0 {
@@ -140,7 +141,7 @@ func softcapTimesScore(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// softcapBeforeScale: d/dx scale c tanh(x/c) = scale (1 - tanh²).
+// softcapBeforeScale returns scale c tanh(x/c), and the derivative scale (1 - tanh²(x/c)).
 func softcapBeforeScale(p *oracle.Problem, _ *rand.Rand) bool {
 	scale, limit := p.Scale, p.Softcap
 	if limit == 0 || scale == 1 {
@@ -153,36 +154,36 @@ func softcapBeforeScale(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// sinks puts others in the place of the case's.
-func sinks(to func(*oracle.Problem) []float64) func(*oracle.Problem, *rand.Rand) bool {
+// withSinks replaces the sinks, one per head.
+func withSinks(sinksOf func(*oracle.Problem) []float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Sinks == nil {
 			return false
 		}
-		p.Sinks = to(p)
+		p.Sinks = sinksOf(p)
 		return true
 	}
 }
 
 func sinksScaled(p *oracle.Problem, r *rand.Rand) bool {
-	return p.Scale != 1 && sinks(func(p *oracle.Problem) []float64 { return times(p.Sinks, p.Scale) })(p, r)
+	return p.Scale != 1 && withSinks(func(p *oracle.Problem) []float64 { return multiplied(p.Sinks, p.Scale) })(p, r)
 }
 
 func sinksOfFirstHead(p *oracle.Problem, r *rand.Rand) bool {
-	return len(p.Sinks) > 1 && sinks(func(p *oracle.Problem) []float64 {
+	return len(p.Sinks) > 1 && withSinks(func(p *oracle.Problem) []float64 {
 		return slices.Repeat(p.Sinks[:1], len(p.Sinks))
 	})(p, r)
 }
 
-// dropoutActive draws the same weights whenever the problem is run. Nothing is drawn without r.
+// dropoutActive drops the same weights each time the problem runs. It does not apply if r is nil.
 func dropoutActive(p *oracle.Problem, r *rand.Rand) bool {
 	const rate = 0.1
 	if r == nil {
 		return false
 	}
 	seed, queries := r.Uint64(), uint64(queryCount(p))
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmax(row)
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
+		weights = softmaxWeights(row)
 		own := rand.New(rand.NewPCG(seed, uint64(row.Head)*queries+uint64(row.Query)))
 		for n := range weights {
 			weights[n] /= 1 - rate

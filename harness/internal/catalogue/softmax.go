@@ -9,8 +9,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// softmaxes run over the wrong numbers, or are no softmax.
-var softmaxes = []Mistake{
+// softmax holds mistakes that run the softmax over the wrong numbers, or replace it.
+var softmax = []Mistake{
 	{
 		ID:          "softmax-over-queries",
 		Title:       "the softmax over the queries",
@@ -21,7 +21,7 @@ var softmaxes = []Mistake{
 		Stage:       Score,
 		Refs:        []string{"D08"},
 		Evidence:    "https://github.com/labmlai/annotated_deep_learning_paper_implementations/issues/146",
-		Plant:       over(oracle.OverQueries),
+		Plant:       softmaxOver(oracle.OverQueries),
 	},
 	{
 		ID:          "softmax-over-heads",
@@ -33,7 +33,7 @@ var softmaxes = []Mistake{
 		Stage:       Score,
 		Refs:        []string{"D09"},
 		Evidence:    "https://github.com/nerdai/llms-from-scratch-rs/pull/30",
-		Plant:       over(oracle.OverHeads),
+		Plant:       softmaxOver(oracle.OverHeads),
 	},
 	{
 		ID:          "softmax-over-heads-and-keys",
@@ -129,7 +129,7 @@ var softmaxes = []Mistake{
 		Needs:       "a number of keys that is not a multiple of 8",
 		Refs:        []string{"C33"},
 		Evidence:    "https://github.com/flashinfer-ai/flashinfer/pull/5090",
-		Plant:       tailKeys,
+		Plant:       tailKeysOfZero,
 	},
 	{
 		ID:          "online-softmax-not-rescaled",
@@ -142,7 +142,7 @@ var softmaxes = []Mistake{
 		Needs:       "more than 4 keys",
 		Refs:        []string{"C34"},
 		Evidence:    "https://github.com/Dao-AILab/flash-attention/issues/2082",
-		Plant:       onlineNotRescaled,
+		Plant:       onlineSoftmaxNotRescaled,
 	},
 	{
 		ID:          "zero-key-added",
@@ -158,41 +158,42 @@ var softmaxes = []Mistake{
 	},
 }
 
-// softmaxIsRight says whether nothing stands in its place yet: a second mistake there would undo the first.
-func softmaxIsRight(p *oracle.Problem) bool { return p.Weigh == nil && p.Axis == oracle.OverKeys }
-
-// over lets the softmax run over another dimension. A query that sees no key gives zeros: its scores of -inf
-// weigh nothing beside others.
-func over(axis oracle.Axis) func(*oracle.Problem, *rand.Rand) bool {
+// softmaxOver runs the softmax over another axis. A query that sees no key returns zeros: its
+// scores are -inf, and other scores share its softmax.
+func softmaxOver(axis oracle.Axis) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		right := softmaxIsRight(p)
+		applies := softmaxUnchanged(p)
 		p.Axis, p.EmptyRow = axis, attention.EmptyZero
-		return right
+		return applies
 	}
 }
 
+// softmaxUnchanged reports whether no other mistake has replaced the softmax yet. A second
+// replacement would undo the first.
+func softmaxUnchanged(p *oracle.Problem) bool { return p.Weigh == nil && p.Axis == oracle.OverKeys }
+
 func softmaxOverHeadsAndKeys(p *oracle.Problem, r *rand.Rand) bool {
-	return headCount(p) > 1 && over(oracle.OverHeadsAndKeys)(p, r)
+	return headCount(p) > 1 && softmaxOver(oracle.OverHeadsAndKeys)(p, r)
 }
 
 func softmaxOverBatch(p *oracle.Problem, r *rand.Rand) bool {
-	return (p.Layer != nil || len(p.Query.Shape) > 3) && over(oracle.OverBatch)(p, r)
+	return (p.Layer != nil || len(p.Query.Shape) > 3) && softmaxOver(oracle.OverBatch)(p, r)
 }
 
-// weighed puts other weights in the place of the softmax. It gives them, and how steep each is in its
-// score.
-func weighed(weigh func(oracle.Row) (weights, slopes []float64)) func(*oracle.Problem, *rand.Rand) bool {
+// withWeights replaces the softmax of a row. weigh returns the weights, and the derivative of each
+// weight with respect to its score.
+func withWeights(weigh func(row oracle.Row) (weights, slopes []float64)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		right := softmaxIsRight(p)
+		applies := softmaxUnchanged(p)
 		p.Weigh = weigh
-		return right
+		return applies
 	}
 }
 
-// softmaxMissing gives zeros where no key is seen: there is no sum to divide by.
+// softmaxMissing returns zeros for a query that sees no key: the sum is empty.
 func softmaxMissing(p *oracle.Problem, r *rand.Rand) bool {
 	p.EmptyRow = attention.EmptyZero
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		return row.Scores, slices.Repeat([]float64{1}, len(row.Scores))
 	})(p, r)
 }
@@ -200,7 +201,7 @@ func softmaxMissing(p *oracle.Problem, r *rand.Rand) bool {
 // softmaxNotNormalised overflows where float32 does.
 func softmaxNotNormalised(p *oracle.Problem, r *rand.Rand) bool {
 	p.EmptyRow = attention.EmptyZero
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		for _, s := range row.Scores {
 			w := math.Exp(s)
 			if w > math.MaxFloat32 {
@@ -212,19 +213,20 @@ func softmaxNotNormalised(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-// softmaxBaseTwo is 2^s = e^(s ln 2).
+// softmaxBaseTwo multiplies scores and sinks by ln 2: 2^s = e^(s ln 2).
 func softmaxBaseTwo(p *oracle.Problem, _ *rand.Rand) bool {
 	p.Seen = func(s float64) (float64, float64) { return s * math.Ln2, math.Ln2 }
-	p.Sinks = times(p.Sinks, math.Ln2)
+	p.Sinks = multiplied(p.Sinks, math.Ln2)
 	return true
 }
 
 func weightsUniform(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Seen, p.Sinks = constant(0), nil
+	p.Seen, p.Sinks = constantScore(0), nil
 	return true
 }
 
-// weightsIdentity takes one key alone, whatever masks say; appended ones are seen and weigh nothing.
+// weightsIdentity gives all weight to the key at the query's own position, whatever the masks say.
+// Appended keys get weight 0.
 func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	offset := p.Offset
 	if queryCount(p)+offset != keyCount(p) {
@@ -232,7 +234,7 @@ func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	}
 	p.Allow, p.Block, p.Padding, p.Filler, p.Bias, p.Window = nil, nil, nil, nil, nil, 0
 	p.Causal = func(query, key int) bool { return key == query }
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		weights, slopes = make([]float64, len(row.Keys)), make([]float64, len(row.Keys))
 		if own := slices.Index(row.Keys, row.Query+offset); own >= 0 { // a second mistake may hide it
 			weights[own] = 1
@@ -241,27 +243,22 @@ func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-func tailKeys(p *oracle.Problem, _ *rand.Rand) bool {
+func tailKeysOfZero(p *oracle.Problem, _ *rand.Rand) bool {
 	const tile = 8
-	missing := (tile - (keyCount(p)+appended(p))%tile) % tile
+	missing := (tile - (keyCount(p)+appendedCount(p))%tile) % tile
 	p.ZeroKeys += missing
 	return missing > 0
 }
 
-func zeroKeyAdded(p *oracle.Problem, _ *rand.Rand) bool {
-	p.ZeroKeys++
-	return true
-}
-
-// onlineNotRescaled weighs a key by the largest score so far, its own tile among it: later maxima
-// change the denominator alone. Only keys that are seen are in tiles; a sink comes after them.
-func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
+// onlineSoftmaxNotRescaled weights a key relative to the maximum of its own and earlier tiles. The
+// denominator uses the maximum of all keys. Tiles hold visible keys only; a sink comes after them.
+func onlineSoftmaxNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	const tile = 4
-	if keyCount(p)+appended(p) <= tile {
+	if keyCount(p)+appendedCount(p) <= tile {
 		return false
 	}
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmax(row)
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
+		weights = softmaxWeights(row)
 		top, soFar := slices.Max(row.Scores), math.Inf(-1)
 		for at := 0; at < len(weights); at += tile {
 			end := min(at+tile, len(weights))
@@ -274,8 +271,8 @@ func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-// softmax gives the right weights of a row.
-func softmax(row oracle.Row) []float64 {
+// softmaxWeights returns the right weights of a row.
+func softmaxWeights(row oracle.Row) []float64 {
 	top := math.Max(slices.Max(row.Scores), row.Sink)
 	total := math.Exp(row.Sink - top)
 	weights := make([]float64, len(row.Scores))
@@ -287,4 +284,9 @@ func softmax(row oracle.Row) []float64 {
 		weights[n] /= total
 	}
 	return weights
+}
+
+func zeroKeyAdded(p *oracle.Problem, _ *rand.Rand) bool {
+	p.ZeroKeys++
+	return true
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// weights are parameters that are not those of the state dict.
+// weights holds mistakes that give the layer other weights than the state dict's.
 var weights = []Mistake{
 	{
 		ID:          "weights-unit-normal",
@@ -23,7 +23,7 @@ var weights = []Mistake{
 		Refs:        []string{"A01"},
 		Evidence:    "https://github.com/huggingface/transformers/issues/46620",
 		Random:      true,
-		Plant:       unitNormal,
+		Plant:       weightsUnitNormal,
 	},
 	{
 		ID:    "weights-random",
@@ -39,7 +39,7 @@ var weights = []Mistake{
 		Refs:     []string{"A01"},
 		Evidence: "https://github.com/pytorch/examples/issues/1029",
 		Random:   true,
-		Plant:    ownScale,
+		Plant:    weightsRandom,
 	},
 	{
 		ID:          "weights-zero",
@@ -52,7 +52,7 @@ var weights = []Mistake{
 		Needs:       "parameters",
 		Refs:        []string{"A02"},
 		Evidence:    "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
-		Plant:       zeroWeights,
+		Plant:       weightsZero,
 	},
 	{
 		ID:    "weights-transposed",
@@ -66,7 +66,7 @@ var weights = []Mistake{
 		Needs:    "weights that are all square",
 		Refs:     []string{"A16"},
 		Evidence: "https://github.com/huggingface/transformers/issues/47031",
-		Plant:    transposedWeights,
+		Plant:    weightsTransposed,
 	},
 	{
 		ID:    "query-weight-random",
@@ -81,7 +81,7 @@ var weights = []Mistake{
 		Refs:     []string{"A03"},
 		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
 		Random:   true,
-		Plant:    weightOf(queryOf, redrawn),
+		Plant:    changeWeight(qProj, randomWeight),
 	},
 	{
 		ID:          "key-weight-random",
@@ -95,7 +95,7 @@ var weights = []Mistake{
 		Refs:        []string{"A04"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/141256",
 		Random:      true,
-		Plant:       weightOf(keyOf, redrawn),
+		Plant:       changeWeight(kProj, randomWeight),
 	},
 	{
 		ID:    "value-weight-random",
@@ -110,7 +110,7 @@ var weights = []Mistake{
 		Refs:     []string{"A05"},
 		Evidence: "https://github.com/pytorch/pytorch/issues/141256",
 		Random:   true,
-		Plant:    weightOf(valueOf, redrawn),
+		Plant:    changeWeight(vProj, randomWeight),
 	},
 	{
 		ID:    "output-weight-random",
@@ -125,7 +125,7 @@ var weights = []Mistake{
 		Refs:     []string{"A06"},
 		Evidence: "https://github.com/huggingface/transformers/pull/45591",
 		Random:   true,
-		Plant:    weightOf(outputOf, redrawn),
+		Plant:    changeWeight(outProj, randomWeight),
 	},
 	{
 		ID:          "key-weight-zero",
@@ -138,7 +138,7 @@ var weights = []Mistake{
 		Needs:       "a layer",
 		Refs:        []string{"A04z"},
 		Evidence:    "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
-		Plant:       weightOf(keyOf, zeros),
+		Plant:       changeWeight(kProj, zeroWeight),
 	},
 	{
 		ID:          "value-weight-zero",
@@ -151,7 +151,7 @@ var weights = []Mistake{
 		Needs:       "a layer",
 		Refs:        []string{"A05z"},
 		Evidence:    "https://github.com/TransformerLensOrg/TransformerLens/issues/1620",
-		Plant:       weightOf(valueOf, zeros),
+		Plant:       changeWeight(vProj, zeroWeight),
 	},
 	{
 		ID:          "output-weight-zero",
@@ -163,7 +163,7 @@ var weights = []Mistake{
 		Stage:       Context,
 		Needs:       "a layer",
 		Refs:        []string{"A06z"},
-		Plant:       weightOf(outputOf, zeros),
+		Plant:       changeWeight(outProj, zeroWeight),
 	},
 	{
 		ID:          "output-projection-skipped",
@@ -176,7 +176,7 @@ var weights = []Mistake{
 		Needs:       "concatenated heads as wide as the output",
 		Refs:        []string{"A12"},
 		Evidence:    "https://github.com/Kyubyong/transformer/issues/117",
-		Plant:       outputSkipped,
+		Plant:       outputProjectionSkipped,
 	},
 	{
 		ID:          "query-key-swapped",
@@ -188,7 +188,7 @@ var weights = []Mistake{
 		Stage:       Projection,
 		Needs:       "query and key projections of the same shape",
 		Refs:        []string{"A13"},
-		Plant:       rotated(queryOf, keyOf),
+		Plant:       cycleProjections(qProj, kProj),
 	},
 	{
 		ID:          "key-value-swapped",
@@ -201,7 +201,7 @@ var weights = []Mistake{
 		Needs:       "key and value projections of the same shape",
 		Refs:        []string{"A14"},
 		Evidence:    "https://github.com/huggingface/diffusers/pull/92",
-		Plant:       rotated(keyOf, valueOf),
+		Plant:       cycleProjections(kProj, vProj),
 	},
 	{
 		ID:          "query-value-swapped",
@@ -214,7 +214,7 @@ var weights = []Mistake{
 		Needs:       "query and value projections of the same shape",
 		Refs:        []string{"A15"},
 		Evidence:    "https://github.com/huggingface/diffusers/pull/92",
-		Plant:       rotated(queryOf, valueOf),
+		Plant:       cycleProjections(qProj, vProj),
 	},
 	{
 		ID:          "projections-rotated",
@@ -227,7 +227,7 @@ var weights = []Mistake{
 		Needs:       "query, key and value projections of the same shape",
 		Refs:        []string{"A15c"},
 		Evidence:    "https://github.com/SandAI-org/MAGI-1/issues/123",
-		Plant:       rotated(queryOf, keyOf, valueOf),
+		Plant:       cycleProjections(qProj, kProj, vProj),
 	},
 	{
 		ID:          "query-weight-transposed",
@@ -240,7 +240,7 @@ var weights = []Mistake{
 		Needs:       "a square query weight",
 		Refs:        []string{"A17q"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/139598",
-		Plant:       weightOf(queryOf, transposed),
+		Plant:       changeWeight(qProj, transposeWeight),
 	},
 	{
 		ID:          "key-weight-transposed",
@@ -253,7 +253,7 @@ var weights = []Mistake{
 		Needs:       "a square key weight",
 		Refs:        []string{"A17k"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/139598",
-		Plant:       weightOf(keyOf, transposed),
+		Plant:       changeWeight(kProj, transposeWeight),
 	},
 	{
 		ID:          "value-weight-transposed",
@@ -266,7 +266,7 @@ var weights = []Mistake{
 		Needs:       "a square value weight",
 		Refs:        []string{"A17v"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/139598",
-		Plant:       weightOf(valueOf, transposed),
+		Plant:       changeWeight(vProj, transposeWeight),
 	},
 	{
 		ID:          "output-weight-transposed",
@@ -279,7 +279,7 @@ var weights = []Mistake{
 		Needs:       "a square output weight",
 		Refs:        []string{"A17o"},
 		Evidence:    "https://github.com/AutoGPTQ/AutoGPTQ/pull/139",
-		Plant:       weightOf(outputOf, transposed),
+		Plant:       changeWeight(outProj, transposeWeight),
 	},
 	{
 		ID:    "fused-read-per-head",
@@ -293,7 +293,7 @@ var weights = []Mistake{
 		Needs:    "two or more heads, each with its own key and value",
 		Refs:     []string{"A19a"},
 		Evidence: "https://github.com/vllm-project/vllm/pull/53114",
-		Plant:    fusedPerHead,
+		Plant:    fusedReadPerHead,
 	},
 	{
 		ID:          "fused-read-stacked",
@@ -306,7 +306,7 @@ var weights = []Mistake{
 		Needs:       "two or more heads, each with its own key and value",
 		Refs:        []string{"A19b"},
 		Evidence:    "https://github.com/lablup/mlxcel/pull/928",
-		Plant:       fusedStacked,
+		Plant:       fusedReadStacked,
 	},
 	{
 		ID:    "fused-group-read-stacked",
@@ -320,7 +320,7 @@ var weights = []Mistake{
 		Needs:    "two or more key heads, shared by query heads",
 		Refs:     []string{"A19c"},
 		Evidence: "https://github.com/NVIDIA-NeMo/Megatron-Bridge/pull/1818",
-		Plant:    fusedGroupStacked,
+		Plant:    fusedGroupReadStacked,
 	},
 	{
 		ID:    "second-half-of-heads-zero",
@@ -334,7 +334,7 @@ var weights = []Mistake{
 		Needs:    "even numbers of heads and key heads",
 		Refs:     []string{"A29"},
 		Evidence: "https://github.com/tenstorrent/tt-metal/pull/52818",
-		Plant:    secondHalfZero,
+		Plant:    secondHalfOfHeadsZero,
 	},
 	{
 		ID:          "value-aliased-to-key",
@@ -347,7 +347,7 @@ var weights = []Mistake{
 		Needs:       "keys and values of the same width",
 		Refs:        []string{"A33"},
 		Evidence:    "https://github.com/ml-explore/mlx-swift-lm/issues/300",
-		Plant:       valueAliased,
+		Plant:       valueAliasedToKey,
 	},
 	{
 		ID:          "values-scaled",
@@ -374,7 +374,7 @@ var weights = []Mistake{
 		Refs:        []string{"A38"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/141256",
 		Random:      true,
-		Plant:       weightOf(valueOf, lastHeadRedrawn),
+		Plant:       changeWeight(vProj, randomLastHead),
 	},
 	{
 		ID:          "query-weight-last-head-random",
@@ -388,50 +388,70 @@ var weights = []Mistake{
 		Refs:        []string{"A39"},
 		Evidence:    "https://github.com/pytorch/pytorch/issues/141256",
 		Random:      true,
-		Plant:       weightOf(queryOf, lastHeadRedrawn),
+		Plant:       changeWeight(qProj, randomLastHead),
 	},
 }
 
-func unitNormal(p *oracle.Problem, r *rand.Rand) bool {
-	return eachParameter(p, func(values []float64) { draw(values, 1, r) })
+// weightsUnitNormal draws every parameter from N(0, 1).
+func weightsUnitNormal(p *oracle.Problem, r *rand.Rand) bool {
+	return changeParameters(p, func(values []float64) { fillRandom(values, 1, r) })
 }
 
-func ownScale(p *oracle.Problem, r *rand.Rand) bool {
-	return eachParameter(p, func(values []float64) { draw(values, num.RMS(values), r) })
+// weightsRandom draws every parameter from a normal distribution of its own RMS.
+func weightsRandom(p *oracle.Problem, r *rand.Rand) bool {
+	return changeParameters(p, func(values []float64) { fillRandom(values, num.RMS(values), r) })
 }
 
-func zeroWeights(p *oracle.Problem, _ *rand.Rand) bool {
-	return eachParameter(p, func(values []float64) { clear(values) })
+func weightsZero(p *oracle.Problem, _ *rand.Rand) bool {
+	return changeParameters(p, func(values []float64) { clear(values) })
 }
 
-// transposedWeights can be made only where every weight is square; elsewhere it crashes.
-func transposedWeights(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+// changeParameters calls change with a copy of each learned parameter. It reports whether p has a
+// layer; without one there are no parameters.
+func changeParameters(p *oracle.Problem, change func([]float64)) bool {
+	for _, values := range p.Parameters() {
+		*values = slices.Clone(*values)
+		change(*values)
+	}
+	return p.Layer != nil
+}
+
+// fillRandom overwrites values with draws from N(0, scale²).
+func fillRandom(values []float64, scale float64, r *rand.Rand) {
+	for i := range values {
+		values[i] = scale * r.NormFloat64()
+	}
+}
+
+// weightsTransposed applies only if every weight is square: other shapes crash when transposed.
+func weightsTransposed(p *oracle.Problem, _ *rand.Rand) bool {
+	notSquare := func(m *oracle.Linear) bool { return m.In != m.Out }
+	if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), notSquare) {
 		return false
 	}
-	for _, m := range p.Layer.Linears() {
-		m.Weight = transposed(p.Layer, *m, nil)
-	}
-	return true
+	return changeEveryWeight(p, transposeWeight)
 }
 
-// part is one of the four maps of a layer.
-type part func(*oracle.Layer) *oracle.Linear
+// projection selects one of the four projections of a layer.
+type projection func(*oracle.Layer) *oracle.Linear
 
-func queryOf(l *oracle.Layer) *oracle.Linear  { return &l.Query }
-func keyOf(l *oracle.Layer) *oracle.Linear    { return &l.Key }
-func valueOf(l *oracle.Layer) *oracle.Linear  { return &l.Value }
-func outputOf(l *oracle.Layer) *oracle.Linear { return &l.Output }
+func qProj(l *oracle.Layer) *oracle.Linear   { return &l.Query }
+func kProj(l *oracle.Layer) *oracle.Linear   { return &l.Key }
+func vProj(l *oracle.Layer) *oracle.Linear   { return &l.Value }
+func outProj(l *oracle.Layer) *oracle.Linear { return &l.Output }
 
-// weightOf makes a mistake of one weight. other gives what stands in its place, nil where nothing
-// can: a new slice.
-func weightOf(which part, other func(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64) func(*oracle.Problem, *rand.Rand) bool {
+// newWeight returns a new slice to replace m.Weight, (Out, In), or nil if the mistake is
+// impossible.
+type newWeight func(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64
+
+// changeWeight plants a mistake in the weight of one projection.
+func changeWeight(which projection, change newWeight) plant {
 	return func(p *oracle.Problem, r *rand.Rand) bool {
 		if p.Layer == nil {
 			return false
 		}
 		m := which(p.Layer)
-		weight := other(p.Layer, *m, r)
+		weight := change(p.Layer, *m, r)
 		if weight == nil {
 			return false
 		}
@@ -440,24 +460,36 @@ func weightOf(which part, other func(l *oracle.Layer, m oracle.Linear, r *rand.R
 	}
 }
 
-func redrawn(_ *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
+// changeEveryWeight changes the weights of all four projections, and leaves the biases alone.
+func changeEveryWeight(p *oracle.Problem, change newWeight) bool {
+	if p.Layer == nil {
+		return false
+	}
+	for _, m := range p.Layer.Linears() {
+		m.Weight = change(p.Layer, *m, nil)
+	}
+	return true
+}
+
+func randomWeight(_ *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
 	weight := make([]float64, len(m.Weight))
-	draw(weight, num.RMS(m.Weight), r)
+	fillRandom(weight, num.RMS(m.Weight), r)
 	return weight
 }
 
-// lastHeadRedrawn draws the rows of the last head, of (heads*E, In).
-func lastHeadRedrawn(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
+// randomLastHead redraws the last E rows of a weight of (heads*E, In).
+func randomLastHead(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
 	weight := slices.Clone(m.Weight)
-	draw(weight[(m.Out-width(l))*m.In:], num.RMS(m.Weight), r)
+	fillRandom(weight[(m.Out-layerHeadWidth(l))*m.In:], num.RMS(m.Weight), r)
 	return weight
 }
 
-func zeros(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+func zeroWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 	return make([]float64, len(m.Weight))
 }
 
-func transposed(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+// transposeWeight returns nil if the weight is not square.
+func transposeWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 	if m.In != m.Out {
 		return nil
 	}
@@ -468,11 +500,8 @@ func transposed(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 	return weight
 }
 
-// width is the number of features of a head, E.
-func width(l *oracle.Layer) int { return l.Query.Out / l.Heads }
-
-// outputSkipped leaves out the output projection, where the result keeps its width.
-func outputSkipped(p *oracle.Problem, _ *rand.Rand) bool {
+// outputProjectionSkipped applies only if the projection keeps the width.
+func outputProjectionSkipped(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Output.In != p.Layer.Output.Out {
 		return false
 	}
@@ -480,101 +509,108 @@ func outputSkipped(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// rotated puts in the place of each map the next one, and the first in that of the last.
-func rotated(which ...part) func(*oracle.Problem, *rand.Rand) bool {
+// cycleProjections replaces each projection by the next one listed, and the last by the first. It
+// applies only if all have the same shape.
+func cycleProjections(which ...projection) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil {
 			return false
 		}
 		first := *which[0](p.Layer)
-		for _, of := range which {
-			if m := of(p.Layer); m.In != first.In || m.Out != first.Out {
+		for _, proj := range which {
+			if m := proj(p.Layer); m.In != first.In || m.Out != first.Out {
 				return false
 			}
 		}
-		for i, of := range which[1:] {
-			*which[i](p.Layer) = *of(p.Layer)
+		for i, next := range which[1:] {
+			*which[i](p.Layer) = *next(p.Layer)
 		}
 		*which[len(which)-1](p.Layer) = first
 		return true
 	}
 }
 
-func fusedPerHead(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && reread(p.Layer, stackedOrder, groupedOrder)
+func fusedReadPerHead(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p.Layer, stackedOrder, groupedOrder)
 }
 
-func fusedStacked(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && reread(p.Layer, groupedOrder, stackedOrder)
+func fusedReadStacked(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p.Layer, groupedOrder, stackedOrder)
 }
 
-func fusedGroupStacked(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads > p.Layer.KVHeads && reread(p.Layer, groupedOrder, stackedOrder)
+func fusedGroupReadStacked(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads > p.Layer.KVHeads && readFused(p.Layer, groupedOrder, stackedOrder)
 }
 
-// block is the E rows of one head in one of the maps of a layer.
-type block struct {
-	of   part
+// headRows names the E rows of one head in the query, key or value projection.
+type headRows struct {
+	proj projection
 	head int
 }
 
-// stackedOrder is all queries, all keys, all values.
-func stackedOrder(l *oracle.Layer) (order []block) {
+// stackedOrder lists the rows of a fused weight stored as [Q; K; V].
+func stackedOrder(l *oracle.Layer) (order []headRows) {
 	for h := range l.Heads {
-		order = append(order, block{queryOf, h})
+		order = append(order, headRows{qProj, h})
 	}
-	for _, of := range []part{keyOf, valueOf} {
+	for _, proj := range []projection{kProj, vProj} {
 		for h := range l.KVHeads {
-			order = append(order, block{of, h})
+			order = append(order, headRows{proj, h})
 		}
 	}
 	return order
 }
 
-// groupedOrder is the queries, the key and the value of each key head in turn.
-func groupedOrder(l *oracle.Layer) (order []block) {
+// groupedOrder lists the rows of a fused weight stored by key head: its queries, its key, its
+// value.
+func groupedOrder(l *oracle.Layer) (order []headRows) {
 	group := l.Heads / l.KVHeads
 	for k := range l.KVHeads {
 		for h := range group {
-			order = append(order, block{queryOf, k*group + h})
+			order = append(order, headRows{qProj, k*group + h})
 		}
-		order = append(order, block{keyOf, k}, block{valueOf, k})
+		order = append(order, headRows{kProj, k}, headRows{vProj, k})
 	}
 	return order
 }
 
-// reread takes a fused weight, and its bias, in another order than it is stored in. With one key
-// head both orders are the same.
-func reread(l *oracle.Layer, stored, read func(*oracle.Layer) []block) bool {
-	if l.KVHeads == 1 || l.Query.In != l.Key.In || l.Key.In != l.Value.In || (l.Query.Bias == nil) != (l.Key.Bias == nil) || (l.Key.Bias == nil) != (l.Value.Bias == nil) {
+// readFused stores the query, key and value projections in one fused order and reads them back in
+// another. It reports false if they cannot be fused, or if both orders are the same, as they are
+// for one key head.
+func readFused(l *oracle.Layer, stored, read func(*oracle.Layer) []headRows) bool {
+	if l.KVHeads == 1 || !fusible(l.Query, l.Key) || !fusible(l.Key, l.Value) {
 		return false
 	}
-	was := *l
-	for _, of := range []part{queryOf, keyOf, valueOf} {
-		m := of(l)
+	right := *l
+	for _, proj := range []projection{qProj, kProj, vProj} {
+		m := proj(l)
 		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
 	}
 	from, to := stored(l), read(l)
 	for i := range from {
-		weight, bias := from[i].rows(&was)
-		toWeight, toBias := to[i].rows(l)
+		weight, bias := from[i].parameters(&right)
+		toWeight, toBias := to[i].parameters(l)
 		copy(toWeight, weight)
 		copy(toBias, bias)
 	}
 	return true
 }
 
-// rows are those of a block in its weight, and in its bias if there is one.
-func (b block) rows(l *oracle.Layer) (weight, bias []float64) {
-	m, e := b.of(l), width(l)
-	weight = m.Weight[b.head*e*m.In:][:e*m.In]
+// fusible reports whether two projections fit into one weight: the same input width, and biases for
+// both or for neither.
+func fusible(a, b oracle.Linear) bool { return a.In == b.In && (a.Bias == nil) == (b.Bias == nil) }
+
+// parameters returns the head's rows of the weight, and its part of the bias or nil.
+func (h headRows) parameters(l *oracle.Layer) (weight, bias []float64) {
+	m, e := h.proj(l), layerHeadWidth(l)
+	weight = m.Weight[h.head*e*m.In:][:e*m.In]
 	if m.Bias != nil {
-		bias = m.Bias[b.head*e:][:e]
+		bias = m.Bias[h.head*e:][:e]
 	}
 	return weight, bias
 }
 
-func secondHalfZero(p *oracle.Problem, _ *rand.Rand) bool {
+func secondHalfOfHeadsZero(p *oracle.Problem, _ *rand.Rand) bool {
 	l := p.Layer
 	if l == nil || l.Heads%2 != 0 || l.KVHeads%2 != 0 {
 		return false
@@ -591,7 +627,7 @@ func secondHalfZero(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-func valueAliased(p *oracle.Problem, _ *rand.Rand) bool {
+func valueAliasedToKey(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Key.In != p.Layer.Value.In {
 		return false
 	}
@@ -604,21 +640,6 @@ func valuesScaled(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	v := &p.Layer.Value
-	v.Weight, v.Bias = times(v.Weight, math.Sqrt2), times(v.Bias, math.Sqrt2)
+	v.Weight, v.Bias = multiplied(v.Weight, math.Sqrt2), multiplied(v.Bias, math.Sqrt2)
 	return true
-}
-
-// eachParameter changes copies of all that a layer has learned. Without a layer there is nothing.
-func eachParameter(p *oracle.Problem, change func([]float64)) bool {
-	for _, values := range p.Parameters() {
-		*values = slices.Clone(*values)
-		change(*values)
-	}
-	return p.Layer != nil
-}
-
-func draw(values []float64, scale float64, r *rand.Rand) {
-	for i := range values {
-		values[i] = scale * r.NormFloat64()
-	}
 }
