@@ -236,7 +236,8 @@ func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	p.Causal = func(query, key int) bool { return key == query }
 	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		weights, slopes = make([]float64, len(row.Keys)), make([]float64, len(row.Keys))
-		if own := slices.Index(row.Keys, row.Query+offset); own >= 0 { // a second mistake may hide it
+		// A second mistake may hide the key.
+		if own := slices.Index(row.Keys, row.Query+offset); own >= 0 {
 			weights[own] = 1
 		}
 		return weights, slopes
