@@ -106,7 +106,8 @@ func hiddenFrom(p *oracle.Problem, n, i, j int) bool {
 	if p.Allow == nil {
 		return false
 	}
-	masks := len(p.Allow.Data) / (queries * keys) // masks of these cases do not broadcast queries or keys
+	// The masks of these cases do not broadcast queries or keys.
+	masks := len(p.Allow.Data) / (queries * keys)
 	return !p.Allow.Data[(n%masks*queries+i)*keys+j]
 }
 
