@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -10,8 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 func showCommand() *cobra.Command {
@@ -58,11 +60,11 @@ func show(out io.Writer, c *fixture.Case) error {
 		fmt.Fprintf(w, ", %s=%s", name, p.Environment[name])
 	}
 	fmt.Fprint(w, "\n\n")
-	sight, err := harness.Sees(c)
+	referee, err := judge.New(context.Background(), c, oracle.Precision{})
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}
-	writeSight(w, "", sight)
+	writeSight(w, "", referee.Sees())
 	if err := w.Flush(); err != nil {
 		return exit(exitBroken, "%w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -50,7 +51,7 @@ func New(ctx context.Context, c Command) (*Subject, error) {
 	}
 	c.Jobs = max(c.Jobs, 1)
 	s := &Subject{command: c, root: root, idle: make(chan *slot, c.Jobs)}
-	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Known: c.Known, Jobs: c.Jobs}
+	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Jobs: c.Jobs}
 	first := &slot{}
 	if !c.Once {
 		first.session, _ = s.open(ctx) // a fault is told with each case
@@ -77,7 +78,7 @@ func (s *Subject) introduce() error {
 	if s.known.Language != "" {
 		s.about.Name += " (" + s.known.Language + ")"
 	}
-	s.about.Name = printable(s.about.Name)
+	s.about.Name = printable.Line(s.about.Name)
 	declared, err := subject.ParsePrecision(s.known.Precision)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.about.Name, err)
