@@ -652,7 +652,8 @@ func rescore(visible, masked scoreChange) plant {
 
 // hasMask reports whether anything may hide keys.
 func hasMask(p *oracle.Problem) bool {
-	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil || p.Padding != nil || p.Filler != nil ||
+	return p.Causal != nil || p.Window > 0 || p.Allow != nil || p.Block != nil ||
+		p.Padding != nil || p.Filler != nil ||
 		p.Bias != nil && slices.Contains(p.Bias.Value, math.Inf(-1))
 }
 
