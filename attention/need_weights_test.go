@@ -9,7 +9,7 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-func TestWeights(t *testing.T) {
+func TestNeedWeights(t *testing.T) {
 	c := attention.Config{EmbedDim: 12, NumHeads: 4, BiasKV: true, ZeroAttn: true}
 	x := randomTensor(1, 2, 5, 12)
 	run := func(w attention.NeedWeights) attention.Outputs {
@@ -39,11 +39,11 @@ func TestWeights(t *testing.T) {
 	require.InDeltaSlice(t, mean, averaged.Weights.Float64s(), 1e-7)
 }
 
-// The weights of a layer with sinks sum to less than one.
+// The weights of a layer with sinks add to less than one.
 func TestWeightsLeaveOutTheSink(t *testing.T) {
 	c := attention.Config{EmbedDim: 4, NumHeads: 1, Sinks: true, NeedWeights: attention.AveragedWeights}
 	m := newLayer(t, c)
-	dict := m.StateDict() // scores of 0
+	dict := m.StateDict() // all zeros, so that scores are 0
 	dict["sinks"].Data[0] = float32(math.Log(3))
 	load(t, m, dict)
 	out, err := m.Forward(self(attention.NewTensor(1, 1, 4)))
@@ -51,8 +51,8 @@ func TestWeightsLeaveOutTheSink(t *testing.T) {
 	require.InDelta(t, 0.25, out.Weights.Data[0], 1e-7)
 }
 
-// A query that sees no key has weights of zero, or NaN, as the configuration says; the mean over the heads is then the
-// same.
+// A query that sees no key has weights of zero or NaN, as EmptyRow selects. The mean over the heads
+// is the same.
 func TestWeightsOfAnEmptyRow(t *testing.T) {
 	for _, w := range []attention.NeedWeights{attention.AveragedWeights, attention.WeightsPerHead} {
 		for _, empty := range []attention.EmptyRow{attention.EmptyZero, attention.EmptyNaN} {

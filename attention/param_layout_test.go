@@ -11,28 +11,30 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// layout is one way to name and arrange the parameters of a layer. arrange makes its state dict of
-// the four weights and biases, each weight (out, in) of its own.
+// layout builds the state dict of a layout from the weights (out, in) and the biases of the four
+// projections. Its code shares nothing with the package.
 type layout struct {
 	name    string
-	keys    attention.ParamLayout
-	grouped bool // it holds fewer key heads than heads
+	layout  attention.ParamLayout
+	grouped bool // the layout can have fewer key heads than heads
 	arrange func(q, k, v, o linear) attention.StateDict
 }
 
-// linear is a projection; without a bias it is that of a layer that has none.
+// linear is a projection; bias is nil if the layer has none.
 type linear struct{ weight, bias *attention.Tensor }
 
 var layouts = []layout{
 	{"nn.MultiheadAttention", attention.TorchLayout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
-			"in_proj_weight": below(q.weight, k.weight, v.weight), "in_proj_bias": below(q.bias, k.bias, v.bias),
+			"in_proj_weight":  stacked(q.weight, k.weight, v.weight),
+			"in_proj_bias":    stacked(q.bias, k.bias, v.bias),
 			"out_proj.weight": o.weight, "out_proj.bias": o.bias,
 		}
 	}},
-	{"nn.MultiheadAttention, separate weights", attention.TorchSeparateLayout, false, func(q, k, v, o linear) attention.StateDict {
+	{"separate weights", attention.TorchSeparateLayout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
-			"q_proj_weight": q.weight, "k_proj_weight": k.weight, "v_proj_weight": v.weight, "in_proj_bias": below(q.bias, k.bias, v.bias),
+			"q_proj_weight": q.weight, "k_proj_weight": k.weight, "v_proj_weight": v.weight,
+			"in_proj_bias":    stacked(q.bias, k.bias, v.bias),
 			"out_proj.weight": o.weight, "out_proj.bias": o.bias,
 		}
 	}},
@@ -47,20 +49,23 @@ var layouts = []layout{
 	}},
 	{"GPT-2", attention.GPT2Layout, false, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
-			"c_attn.weight": transposed(below(q.weight, k.weight, v.weight)), "c_attn.bias": below(q.bias, k.bias, v.bias),
+			"c_attn.weight": transposed(stacked(q.weight, k.weight, v.weight)),
+			"c_attn.bias":   stacked(q.bias, k.bias, v.bias),
 			"c_proj.weight": transposed(o.weight), "c_proj.bias": o.bias,
 		}
 	}},
 	{"NeoX", attention.NeoXLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
-			"query_key_value.weight": byKeyHead(q.weight, k.weight, v.weight), "query_key_value.bias": byKeyHead(q.bias, k.bias, v.bias),
-			"dense.weight": o.weight, "dense.bias": o.bias,
+			"query_key_value.weight": byKeyHead(q.weight, k.weight, v.weight),
+			"query_key_value.bias":   byKeyHead(q.bias, k.bias, v.bias),
+			"dense.weight":           o.weight, "dense.bias": o.bias,
 		}
 	}},
 	{"fused", attention.FusedLayout, true, func(q, k, v, o linear) attention.StateDict {
 		return attention.StateDict{
-			"qkv_proj.weight": below(q.weight, k.weight, v.weight), "qkv_proj.bias": below(q.bias, k.bias, v.bias),
-			"o_proj.weight": o.weight, "o_proj.bias": o.bias,
+			"qkv_proj.weight": stacked(q.weight, k.weight, v.weight),
+			"qkv_proj.bias":   stacked(q.bias, k.bias, v.bias),
+			"o_proj.weight":   o.weight, "o_proj.bias": o.bias,
 		}
 	}},
 }
@@ -68,8 +73,8 @@ var layouts = []layout{
 // headDim is the width of a head in these tests.
 const headDim = 3
 
-// below stacks the rows of several tensors; of nothing it is nothing.
-func below(parts ...*attention.Tensor) *attention.Tensor {
+// stacked puts the rows of tensors below one another. The result is nil if the parts are.
+func stacked(parts ...*attention.Tensor) *attention.Tensor {
 	if parts[0] == nil {
 		return nil
 	}
@@ -82,7 +87,8 @@ func below(parts ...*attention.Tensor) *attention.Tensor {
 	return out
 }
 
-// byKeyHead stacks, for one key head after another, its query heads, its key and its value.
+// byKeyHead stacks the rows of one key head after another: its query heads, its key and its value.
+// The result is nil if the parts are.
 func byKeyHead(q, k, v *attention.Tensor) *attention.Tensor {
 	if q == nil {
 		return nil
@@ -93,12 +99,7 @@ func byKeyHead(q, k, v *attention.Tensor) *attention.Tensor {
 	for h := range kvHeads {
 		parts = append(parts, rows(q, h*group, group), rows(k, h*headDim, headDim), rows(v, h*headDim, headDim))
 	}
-	return below(parts...)
-}
-
-func rows(t *attention.Tensor, first, n int) *attention.Tensor {
-	width := len(t.Data) / t.Shape[0]
-	return &attention.Tensor{Shape: append([]int{n}, t.Shape[1:]...), Data: t.Data[first*width:][:n*width]}
+	return stacked(parts...)
 }
 
 func transposed(t *attention.Tensor) *attention.Tensor {
@@ -111,8 +112,7 @@ func transposed(t *attention.Tensor) *attention.Tensor {
 	return out
 }
 
-// A layer of the same weights gives the same output, bit for bit, whatever its parameters are called
-// and wherever their rows stand.
+// Layers of the same weights give the same output, bit for bit, in every layout that can hold them.
 func TestLayoutsAreTheSameLayer(t *testing.T) {
 	for _, family := range []struct {
 		name         string
@@ -124,6 +124,10 @@ func TestLayoutsAreTheSameLayer(t *testing.T) {
 		{"grouped heads, wider than the model", 6, 2, 10, true},
 		{"grouped heads, no biases", 6, 2, 10, false},
 	} {
+		c := attention.Config{
+			EmbedDim: family.d, NumHeads: family.heads, NumKVHeads: family.kv, HeadDim: headDim,
+			WithoutBias: !family.biased,
+		}
 		query, key := family.heads*headDim, family.kv*headDim
 		projection := func(seed uint64, out, in int) linear {
 			l := linear{weight: randomTensor(seed, out, in)}
@@ -132,18 +136,18 @@ func TestLayoutsAreTheSameLayer(t *testing.T) {
 			}
 			return l
 		}
-		q, k, v, o := projection(1, query, family.d), projection(3, key, family.d), projection(5, key, family.d), projection(7, family.d, query)
+		q, k := projection(1, query, family.d), projection(3, key, family.d)
+		v, o := projection(5, key, family.d), projection(7, family.d, query)
 		x := randomTensor(9, 2, 5, family.d)
 		var first *attention.Tensor
 		for _, l := range layouts {
-			if (family.kv < family.heads && !l.grouped) || (family.biased && l.keys == attention.SeedLayout) {
+			if (family.kv < family.heads && !l.grouped) || (family.biased && l.layout == attention.SeedLayout) {
 				continue
 			}
 			for _, prefix := range []string{"", "model.layers.0.self_attn."} {
 				t.Run(family.name+"/"+l.name+"/"+prefix, func(t *testing.T) {
-					m := newLayer(t, attention.Config{
-						EmbedDim: family.d, NumHeads: family.heads, NumKVHeads: family.kv, HeadDim: headDim, WithoutBias: !family.biased, ParamLayout: l.keys, Prefix: prefix,
-					})
+					c.ParamLayout, c.Prefix = l.layout, prefix
+					m := newLayer(t, c)
 					dict := attention.StateDict{}
 					for name, p := range l.arrange(q, k, v, o) {
 						if p != nil {
@@ -151,7 +155,7 @@ func TestLayoutsAreTheSameLayer(t *testing.T) {
 						}
 					}
 					load(t, m, dict)
-					require.Empty(t, cmp.Diff(dict, m.StateDict()), "the state dict that comes out is not the one that went in")
+					require.Empty(t, cmp.Diff(dict, m.StateDict()), "StateDict does not return what was loaded")
 					out := forward(t, m, self(x))
 					if first == nil {
 						first = out
@@ -163,32 +167,19 @@ func TestLayoutsAreTheSameLayer(t *testing.T) {
 	}
 }
 
-func load(t *testing.T, m *attention.MultiHead, dict attention.StateDict) {
-	t.Helper()
-	_, err := m.LoadStateDict(dict, attention.Strict)
-	require.NoError(t, err)
-}
-
-// loaded is a layer whose parameters are drawn.
-func loaded(t *testing.T, c attention.Config, seed uint64) *attention.MultiHead {
-	t.Helper()
-	m := newLayer(t, c)
-	load(t, m, filled(m.StateDict(), seed))
-	return m
-}
-
-// All names stand behind the prefix, those of what is not a projection, too, and a name without it
-// is another name.
+// The prefix comes before the names of all parameters, projections or not. Names without the prefix
+// are unexpected.
 func TestPrefix(t *testing.T) {
 	c := attention.Config{
 		EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutOutputBias: true, Prefix: "layers.3.",
-		Sinks: true, Relative: 2, QKNorm: &attention.QKNorm{},
+		Sinks: true, RelativeBias: 2, QKNorm: &attention.QKNorm{},
 	}
 	m := newLayer(t, c)
 	dict := m.StateDict()
 	require.Equal(t, []string{
-		"layers.3.k_norm.weight", "layers.3.k_proj.bias", "layers.3.k_proj.weight", "layers.3.o_proj.weight", "layers.3.q_norm.weight",
-		"layers.3.q_proj.bias", "layers.3.q_proj.weight", "layers.3.relative_bias.weight", "layers.3.sinks", "layers.3.v_proj.bias", "layers.3.v_proj.weight",
+		"layers.3.k_norm.weight", "layers.3.k_proj.bias", "layers.3.k_proj.weight", "layers.3.o_proj.weight",
+		"layers.3.q_norm.weight", "layers.3.q_proj.bias", "layers.3.q_proj.weight", "layers.3.relative_bias.weight",
+		"layers.3.sinks", "layers.3.v_proj.bias", "layers.3.v_proj.weight",
 	}, slices.Sorted(maps.Keys(dict)))
 	require.Equal(t, []int{5, 2}, dict["layers.3.relative_bias.weight"].Shape)
 	require.Equal(t, []int{2}, dict["layers.3.sinks"].Shape)
@@ -200,14 +191,4 @@ func TestPrefix(t *testing.T) {
 	require.EqualError(t, err, "error(s) in loading state_dict for MultiHead:\n"+
 		"\tmissing key(s) in state_dict: \"layers.3.sinks\"\n\tunexpected key(s) in state_dict: \"sinks\"")
 	require.Equal(t, err, c.CheckStateDict(dict))
-}
-
-// The learned key and value of nn.MultiheadAttention are (1, 1, D), with packed weights and with
-// separate ones.
-func TestLearnedKeyIsAParameter(t *testing.T) {
-	for _, keys := range []attention.ParamLayout{attention.TorchLayout, attention.TorchSeparateLayout} {
-		dict := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, BiasKV: true, ParamLayout: keys}).StateDict()
-		require.Equal(t, []int{1, 1, 4}, dict["bias_k"].Shape)
-		require.Equal(t, []int{1, 1, 4}, dict["bias_v"].Shape)
-	}
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// A sequence in two calls, the second with a cache of what the first projected, gives what one call
-// gives. The cache is worked out here, by hand.
+// A sequence in two calls, the second with the first's keys and values as its cache, gives the
+// output of one call. The test computes the cache by hand.
 func TestCacheContinuesASequence(t *testing.T) {
 	const length, before = 7, 4
 	for name, change := range map[string]func(*attention.Config){
 		"Llama":         func(*attention.Config) {},
 		"ALiBi":         func(c *attention.Config) { c.ALiBi = true },
 		"window":        func(c *attention.Config) { c.Window = 3 },
-		"relative bias": func(c *attention.Config) { c.Relative = 2 },
+		"relative bias": func(c *attention.Config) { c.RelativeBias = 2 },
 		"sinks":         func(c *attention.Config) { c.Sinks = true },
 		"interleaved": func(c *attention.Config) {
 			c.RoPE = &attention.RoPE{Style: attention.Interleaved, Dim: 4, Base: 100, Factor: 2}
@@ -30,20 +30,22 @@ func TestCacheContinuesASequence(t *testing.T) {
 			change(&c)
 			m := loaded(t, c, 1)
 			x := randomTensor(2, 1, length, 12)
-			first, rest := rows(one(x), 0, before), rows(one(x), before, length-before)
-			in := self(batched(rest))
+			first, rest := rows(squeezed(x), 0, before), rows(squeezed(x), before, length-before)
+			in := self(unsqueezed(rest))
 			in.PastKey, in.PastValue = cached(c, m.StateDict(), first)
 			want := forward(t, m, self(x)).Data[before*12:]
-			require.InDeltaSlice(t, wide(want), forward(t, m, in).Float64s(), 1e-5)
+			require.InDeltaSlice(t, float64s(want), forward(t, m, in).Float64s(), 1e-5)
 		})
 	}
 }
 
-// Position decides what a query sees of a cache: all of it, and of the new keys its own and those before. Masks count the
-// cached keys first.
+// A query sees the whole cache, the new keys before it and its own. Masks count the cached keys
+// first.
 func TestCacheIsSeenAndMasked(t *testing.T) {
-	c := attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutBias: true, NeedWeights: attention.WeightsPerHead}
-	m := loaded(t, c, 1)
+	m := loaded(t, attention.Config{
+		EmbedDim: 4, NumHeads: 2, ParamLayout: attention.LlamaLayout, WithoutBias: true,
+		NeedWeights: attention.WeightsPerHead,
+	}, 1)
 	in := self(randomTensor(2, 1, 2, 4))
 	in.PastKey, in.PastValue = randomTensor(3, 1, 2, 3, 2), randomTensor(4, 1, 2, 3, 2)
 	in.Padding = attention.NewMask(1, 5)
@@ -57,7 +59,7 @@ func TestCacheIsSeenAndMasked(t *testing.T) {
 	}
 }
 
-// An empty cache is none.
+// A cache of length 0 equals no cache.
 func TestEmptyCache(t *testing.T) {
 	m := loaded(t, causalDecoder, 1)
 	x := randomTensor(2, 2, 5, 12)
@@ -66,24 +68,18 @@ func TestEmptyCache(t *testing.T) {
 	require.Equal(t, forward(t, m, self(x)), forward(t, m, in))
 }
 
-func one(x *attention.Tensor) *attention.Tensor {
-	return &attention.Tensor{Shape: x.Shape[1:], Data: x.Data}
-}
-
-func batched(x *attention.Tensor) *attention.Tensor {
-	return &attention.Tensor{Shape: append([]int{1}, x.Shape...), Data: x.Data}
-}
-
-// cached projects, norms and rotates tokens (P, D) as a layer with Llama's keys does: (1, Hk, P, E).
+// cached projects, normalizes and rotates tokens (P, D) as a LlamaLayout layer does:
+// -> (1, Hk, P, E).
 func cached(c attention.Config, dict attention.StateDict, x *attention.Tensor) (key, value *attention.Tensor) {
 	heads, e, past := c.NumKVHeads, c.HeadDim, x.Shape[0]
 	project := func(name string) *attention.Tensor {
+		weight, bias := dict[name+".weight"].Data, dict[name+".bias"].Data
 		out := attention.NewTensor(1, heads, past, e)
 		for at := range out.Data {
 			h, t, feature := at/(past*e), at/e%past, at%e
-			sum := float64(dict[name+".bias"].Data[h*e+feature])
+			sum := float64(bias[h*e+feature])
 			for i := range c.EmbedDim {
-				sum += float64(x.Data[t*c.EmbedDim+i]) * float64(dict[name+".weight"].Data[(h*e+feature)*c.EmbedDim+i])
+				sum += float64(x.Data[t*c.EmbedDim+i]) * float64(weight[(h*e+feature)*c.EmbedDim+i])
 			}
 			out.Data[at] = float32(sum)
 		}
@@ -93,23 +89,28 @@ func cached(c attention.Config, dict attention.StateDict, x *attention.Tensor) (
 	for row := range heads * past {
 		features := key.Data[row*e:][:e]
 		if c.QKNorm != nil {
-			squares := 0.0
-			for _, v := range features {
-				squares += float64(v) * float64(v)
-			}
-			for i := range features {
-				features[i] = float32(float64(features[i]) / math.Sqrt(squares/float64(e)+c.QKNorm.Epsilon) * float64(dict["k_norm.weight"].Data[i]))
-			}
+			normalize(features, dict["k_norm.weight"].Data, c.QKNorm.Epsilon)
 		}
 		if c.RoPE != nil {
-			turn(*c.RoPE, features, row%past)
+			rotate(*c.RoPE, features, row%past)
 		}
 	}
 	return key, value
 }
 
-// turn rotates features as complex numbers.
-func turn(r attention.RoPE, features []float32, position int) {
+func normalize(features, weight []float32, epsilon float64) {
+	squares := 0.0
+	for _, v := range features {
+		squares += float64(v) * float64(v)
+	}
+	rms := math.Sqrt(squares/float64(len(features)) + epsilon)
+	for i, v := range features {
+		features[i] = float32(float64(v) / rms * float64(weight[i]))
+	}
+}
+
+// rotate multiplies pairs of features, as complex numbers, by e^(i * angle).
+func rotate(r attention.RoPE, features []float32, position int) {
 	dim, factor := r.Dim, r.Factor
 	if dim == 0 {
 		dim = len(features)

@@ -7,41 +7,53 @@ import (
 	"strings"
 )
 
-// StateDict maps parameter names to values: "out_proj.weight" to a (D, D) tensor.
+// StateDict maps the names of parameters to their values, as torch.nn.Module.state_dict does:
+// "out_proj.weight" to a tensor (D, D).
 type StateDict map[string]*Tensor
 
-// Strictness says what [MultiHead.LoadStateDict] does with keys that do not match.
+// Strictness selects what [MultiHead.LoadStateDict] does with keys that do not match: the argument
+// strict of torch.nn.Module.load_state_dict.
 type Strictness int
 
 const (
-	// Strict refuses a state dict with missing or unexpected keys. PyTorch's default.
+	// Strict refuses a state dict with missing or unexpected keys: strict=True, PyTorch's default.
 	Strict Strictness = iota
-	// Lenient loads the keys that match and returns the others; strict=False.
+	// Lenient loads the keys that match and returns the others: strict=False.
 	Lenient
 )
 
-// IncompatibleKeys are the keys that a state dict lacks and those it has too many, as
-// load_state_dict returns them. Missing keys are in the order of the layer's parameters,
-// unexpected keys are sorted.
+// IncompatibleKeys lists the keys that do not match, as torch.nn.Module.load_state_dict returns
+// them.
 type IncompatibleKeys struct {
-	Missing, Unexpected []string
+	// Missing lists the parameters that the state dict lacks, in the layer's order.
+	Missing []string
+	// Unexpected lists the keys of the state dict that the layer has no parameter for, sorted.
+	Unexpected []string
 }
 
-// SizeMismatch is a parameter whose shape in the state dict is not that of the model.
+// SizeMismatch is a parameter whose shape in the state dict differs from its shape in the layer.
 type SizeMismatch struct {
-	Name        string
+	// Name is the parameter's key, with the prefix.
+	Name string
+	// Dict and Model are the shapes in the state dict and in the layer.
 	Dict, Model []int
 }
 
-// LoadError is everything that is wrong with a state dict, in PyTorch's order: missing keys,
-// unexpected keys, size mismatches. Invalid tensors, which PyTorch cannot have, come first.
+// LoadError lists everything that is wrong with a state dict.
 type LoadError struct {
-	Module     string // the layer's type, "MultiHead"
-	Invalid    []error
-	Keys       IncompatibleKeys // empty in a lenient load
+	// Module is the type of the layer, "MultiHead".
+	Module string
+	// Invalid holds an error for every tensor that [Tensor.Check] refuses. PyTorch has no such
+	// tensors.
+	Invalid []error
+	// Keys lists the keys that do not match, none in a lenient load.
+	Keys IncompatibleKeys
+	// Mismatched lists the parameters of another shape, in the layer's order.
 	Mismatched []SizeMismatch
 }
 
+// Error lists every problem on its own line, in PyTorch's order and nearly in its words: missing
+// keys, unexpected keys, size mismatches. Invalid tensors come first.
 func (e *LoadError) Error() string {
 	lines := []string{"error(s) in loading state_dict for " + e.Module + ":"}
 	for _, err := range e.Invalid {
@@ -60,7 +72,7 @@ func (e *LoadError) Error() string {
 	return strings.Join(lines, "\n\t")
 }
 
-// Unwrap gives the errors of invalid tensors.
+// Unwrap returns the errors in Invalid, for [errors.Is] and [errors.As].
 func (e *LoadError) Unwrap() []error { return e.Invalid }
 
 func quoted(keys []string) string {
@@ -71,15 +83,15 @@ func quoted(keys []string) string {
 	return strings.Join(words, ", ")
 }
 
-// parameter is one named value of a layer.
+// parameter is one tensor of a layer under its name in the state dict.
 type parameter struct {
 	name  string
 	shape []int
-	value *Tensor
+	value *Tensor // nil in a list of names and shapes
 }
 
-// load copies the values of dict into params, which stand in the model's order, or changes
-// nothing and returns a *LoadError.
+// load copies the values of dict into params, which are in the layer's order, or returns an error
+// and changes nothing.
 func load(module string, params []parameter, dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
 	keys, err := checkLoad(module, params, dict, strictness)
 	if err != nil {
@@ -93,7 +105,8 @@ func load(module string, params []parameter, dict StateDict, strictness Strictne
 	return keys, nil
 }
 
-// checkLoad compares a state dict with the parameters of a model.
+// checkLoad compares a state dict with the parameters of a layer. Its error is a *LoadError unless
+// the strictness is unknown.
 func checkLoad(module string, params []parameter, dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
 	if strictness != Strict && strictness != Lenient {
 		return IncompatibleKeys{}, fmt.Errorf("load state dict: unknown strictness %d", strictness)
@@ -140,7 +153,9 @@ func mismatched(params []parameter, dict StateDict) []SizeMismatch {
 	var wrong []SizeMismatch
 	for _, p := range params {
 		if t := dict[p.name]; t != nil && !slices.Equal(t.Shape, p.shape) {
-			wrong = append(wrong, SizeMismatch{p.name, slices.Clone(t.Shape), slices.Clone(p.shape)})
+			wrong = append(wrong, SizeMismatch{
+				Name: p.name, Dict: slices.Clone(t.Shape), Model: slices.Clone(p.shape),
+			})
 		}
 	}
 	return wrong

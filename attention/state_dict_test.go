@@ -1,8 +1,6 @@
 package attention_test
 
 import (
-	"maps"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,35 +11,25 @@ import (
 
 var torchLayer = attention.Config{EmbedDim: 4, NumHeads: 2}
 
-func newLayer(t *testing.T, c attention.Config) *attention.MultiHead {
-	t.Helper()
-	m, err := attention.New(c)
-	require.NoError(t, err)
-	return m
-}
-
-func filled(dict attention.StateDict, seed uint64) attention.StateDict {
-	for i, name := range slices.Sorted(maps.Keys(dict)) {
-		dict[name] = randomTensor(seed+100*uint64(i), dict[name].Shape...)
-	}
-	return dict
-}
-
 func TestStateDictKeys(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		config attention.Config
 		want   map[string][]int
 	}{
-		{"nn.MultiheadAttention", torchLayer,
-			map[string][]int{"in_proj_weight": {12, 4}, "in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4}}},
-		{"bias=False", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true},
-			map[string][]int{"in_proj_weight": {12, 4}, "out_proj.weight": {4, 4}}},
-		{"kdim, vdim", attention.Config{EmbedDim: 4, NumHeads: 2, KDim: 3, VDim: 5},
-			map[string][]int{"q_proj_weight": {4, 4}, "k_proj_weight": {4, 3}, "v_proj_weight": {4, 5},
-				"in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4}}},
-		{"vdim alone", attention.Config{EmbedDim: 4, NumHeads: 2, VDim: 5, WithoutBias: true},
-			map[string][]int{"q_proj_weight": {4, 4}, "k_proj_weight": {4, 4}, "v_proj_weight": {4, 5}, "out_proj.weight": {4, 4}}},
+		{"nn.MultiheadAttention", torchLayer, map[string][]int{
+			"in_proj_weight": {12, 4}, "in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4},
+		}},
+		{"bias=False", attention.Config{EmbedDim: 4, NumHeads: 2, WithoutBias: true}, map[string][]int{
+			"in_proj_weight": {12, 4}, "out_proj.weight": {4, 4},
+		}},
+		{"kdim, vdim", attention.Config{EmbedDim: 4, NumHeads: 2, KDim: 3, VDim: 5}, map[string][]int{
+			"q_proj_weight": {4, 4}, "k_proj_weight": {4, 3}, "v_proj_weight": {4, 5},
+			"in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4},
+		}},
+		{"vdim alone", attention.Config{EmbedDim: 4, NumHeads: 2, VDim: 5, WithoutBias: true}, map[string][]int{
+			"q_proj_weight": {4, 4}, "k_proj_weight": {4, 4}, "v_proj_weight": {4, 5}, "out_proj.weight": {4, 4},
+		}},
 		{"seed", attention.Config{EmbedDim: 4, NumHeads: 2, ParamLayout: attention.SeedLayout, WithoutBias: true},
 			map[string][]int{"W_Q": {4, 4}, "W_K": {4, 4}, "W_V": {4, 4}, "W_O": {4, 4}}},
 	} {
@@ -112,13 +100,15 @@ func TestLenientLoad(t *testing.T) {
 	dict["extra"] = attention.NewTensor(1)
 	keys, err := m.LoadStateDict(dict, attention.Lenient)
 	require.NoError(t, err)
-	require.Equal(t, attention.IncompatibleKeys{Missing: []string{"in_proj_bias"}, Unexpected: []string{"extra"}}, keys)
-	require.Empty(t, cmp.Diff(m.StateDict()["out_proj.weight"], dict["out_proj.weight"]), "a matching key was not loaded")
-	require.Empty(t, cmp.Diff(m.StateDict()["in_proj_bias"], attention.NewTensor(12)), "a missing key was touched")
+	want := attention.IncompatibleKeys{Missing: []string{"in_proj_bias"}, Unexpected: []string{"extra"}}
+	require.Equal(t, want, keys)
+	after := m.StateDict()
+	require.Empty(t, cmp.Diff(after["out_proj.weight"], dict["out_proj.weight"]), "a matching key was not loaded")
+	require.Empty(t, cmp.Diff(after["in_proj_bias"], attention.NewTensor(12)), "a missing key was touched")
 
 	before := m.StateDict()
 	wrong := filled(m.StateDict(), 2)
-	wrong["out_proj.bias"] = attention.NewTensor(1) // PyTorch does not broadcast here either
+	wrong["out_proj.bias"] = attention.NewTensor(1) // no broadcasting, as in PyTorch
 	_, err = m.LoadStateDict(wrong, attention.Lenient)
 	require.ErrorContains(t, err, "size mismatch for out_proj.bias")
 	require.Empty(t, cmp.Diff(m.StateDict(), before), "a failed load changed the layer")
