@@ -51,7 +51,7 @@ func (at *localisation) withdraw() {
 // explainsOther reports whether a fit explains the output of another projection, drawn anew.
 func (f *fitter) explainsOther(free freeSet, m Projection) bool {
 	l := f.p.Layer
-	other := freeSet{projections: []Projection{m}, bias: free.bias && l.Linears()[m].Bias != nil}
+	other := freeSet{projections: []Projection{m}, bias: free.bias && l.Projections()[m].Bias != nil}
 	if free.heads != nil {
 		for h := range headsOf(l, m) {
 			served := freeSet{projections: []Projection{m}, heads: []int{h}}.queryHeads(l)
@@ -73,7 +73,7 @@ func redrawn(p *oracle.Problem, free freeSet) *oracle.Problem {
 	q := p.Clone()
 	for _, m := range free.projections {
 		r := rand.New(rand.NewPCG(7, uint64(m)))
-		l := q.Layer.Linears()[m]
+		l := q.Layer.Projections()[m]
 		weight, bias := num.RMS(l.Weight), num.RMS(l.Bias)
 		for o := range l.Out {
 			for i := range l.In + 1 {

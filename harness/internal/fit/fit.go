@@ -143,7 +143,7 @@ func holds(c compare.Comparison, share float64) bool {
 func (f *fitter) implausible(out attempt) string {
 	const larger, noisier = 64, 16
 	for _, m := range out.free.projections {
-		right, other := f.p.Layer.Linears()[m], out.problem.Layer.Linears()[m]
+		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
 		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
 		}

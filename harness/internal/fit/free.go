@@ -25,7 +25,7 @@ func (f freeSet) whole() bool { return f.heads == nil && !f.bias }
 
 // frees reports whether element i of row o of a projection is free. Element In is the bias.
 func (f freeSet) frees(l *oracle.Layer, m Projection, o, i int) bool {
-	linear := l.Linears()[m]
+	linear := l.Projections()[m]
 	switch {
 	case i == linear.In && linear.Bias == nil, i < linear.In && f.bias:
 		return false
@@ -66,7 +66,7 @@ func (f freeSet) names(l *oracle.Layer, of [4]attention.Placement) []string {
 
 // freesBias reports whether a projection has a bias that is free.
 func (f freeSet) freesBias(l *oracle.Layer, m Projection) bool {
-	return l.Linears()[m].Bias != nil && (f.heads == nil || m != OutputProjection)
+	return l.Projections()[m].Bias != nil && (f.heads == nil || m != OutputProjection)
 }
 
 // text describes the set: "the value weight and bias (v_proj.weight, v_proj.bias)".
@@ -75,7 +75,7 @@ func (f freeSet) text(l *oracle.Layer, of [4]attention.Placement) string {
 	for _, m := range f.projections {
 		projections = append(projections, m.String())
 	}
-	hasBias := func(m Projection) bool { return l.Linears()[m].Bias != nil }
+	hasBias := func(m Projection) bool { return l.Projections()[m].Bias != nil }
 	kind := "weight"
 	switch {
 	case f.bias:
@@ -128,7 +128,7 @@ func (f freeSet) place(l *oracle.Layer, of [4]attention.Placement) string {
 		}
 		return ""
 	}
-	linear, inColumns := l.Linears()[m], of[m].InOut
+	linear, inColumns := l.Projections()[m], of[m].InOut
 	length, row := linear.Out/headsOf(l, m), of[m].Row
 	if m == OutputProjection {
 		length, inColumns = linear.In/l.Heads, !inColumns

@@ -42,7 +42,7 @@ func (f *fitter) candidateHeads(m Projection) []int {
 // output.
 func (f *fitter) isWithin(heads []int) bool {
 	l, ev := f.p.Layer, f.trace.ValueWidth
-	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.Blank() {
+	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.HasEmptyRow() {
 		return false
 	}
 	context, reason := pattern.ContextOf(f.p, f.trace, heads)

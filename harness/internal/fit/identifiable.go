@@ -42,7 +42,7 @@ func (x *jacobian) tooLarge() string {
 	l, work := x.p.Layer, 0.0
 	rows := float64(len(x.weight))
 	for _, m := range x.free.projections {
-		linear := l.Linears()[m]
+		linear := l.Projections()[m]
 		n, each := float64(linear.In+1), 1.0
 		if m != OutputProjection {
 			heads := float64(headsOf(l, m))
@@ -158,7 +158,7 @@ func (x *jacobian) productIdentifiable() (share float64, reason string) {
 // of its scores.
 func (x *jacobian) scoresIdentifiable() (share float64, reason string) {
 	m, t := x.free.projections[0], x.t
-	linear := x.p.Layer.Linears()[m]
+	linear := x.p.Layer.Projections()[m]
 	heads := headsOf(x.p.Layer, m)
 	e, share := linear.Out/heads, 1.0
 	equations := make([]int, heads)

@@ -64,7 +64,7 @@ func TestEqualRowsAreNoSurplus(t *testing.T) {
 // A fit of a large case is refused.
 func TestLargeCasesAreRefused(t *testing.T) {
 	l := &oracle.Layer{Heads: 12, KVHeads: 12}
-	for _, linear := range l.Linears() {
+	for _, linear := range l.Projections() {
 		*linear = oracle.Linear{In: 768, Out: 768, Bias: make([]float64, 768)}
 	}
 	for m := QueryProjection; m <= OutputProjection; m++ {

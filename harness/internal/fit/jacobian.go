@@ -18,7 +18,8 @@ type jacobian struct {
 	free  freeSet
 
 	// Rotations of the query rows and of the new key rows, (E, E); nil without rotary positions.
-	queryTurn, keyTurn  [][]float64
+	queryRotation, keyRotation [][]float64
+
 	queries, keys, past int       // rows of the query input, of the key input, and of the cache
 	outs                int       // D
 	mask                []bool    // for each element of a step: whether it is free
@@ -34,9 +35,9 @@ func newJacobian(p *oracle.Problem, free freeSet) *jacobian {
 	if p.Past != nil {
 		x.past = p.Past.Key.Shape[2]
 	}
-	x.queryTurn, x.keyTurn = l.QueryTurn.Rotations(x.queries, t.Width), l.KeyTurn.Rotations(x.keys, t.Width)
+	x.queryRotation, x.keyRotation = l.QueryRotary.Matrices(x.queries, t.Width), l.KeyRotary.Matrices(x.keys, t.Width)
 	for _, m := range free.projections {
-		linear := l.Linears()[m]
+		linear := l.Projections()[m]
 		for at := range linear.Out * (linear.In + 1) {
 			x.mask = append(x.mask, free.frees(l, m, at/(linear.In+1), at%(linear.In+1)))
 		}
@@ -70,7 +71,7 @@ func rowWeights(f oracle.Field) []float64 {
 // parts cuts a step into its projections. A projection that is not free has nil.
 func (x *jacobian) parts(step []float64) (parts [4][]float64) {
 	for _, m := range x.free.projections {
-		l := x.p.Layer.Linears()[m]
+		l := x.p.Layer.Projections()[m]
 		n := l.Out * (l.In + 1)
 		parts[m], step = step[:n], step[n:]
 	}
@@ -91,7 +92,7 @@ func (x *jacobian) moved(step []float64) *oracle.Problem {
 	p := x.p.Clone()
 	parts := x.parts(step)
 	for _, m := range x.free.projections {
-		l := p.Layer.Linears()[m]
+		l := p.Layer.Projections()[m]
 		for o := range l.Out {
 			row := parts[m][o*(l.In+1):][:l.In+1]
 			num.AddScaled(1, row[:l.In], l.Weight[o*l.In:])
@@ -268,7 +269,7 @@ func (x *jacobian) scores(parts [4][]float64) []float64 {
 		if k := j - x.past; dk != nil && k >= 0 && k < x.keys {
 			sum += num.Dot(x.query(n, i), dk[(n/t.Group*x.keys+k)*t.Width:])
 		}
-		ds[at] = x.p.Scale * t.Slopes[at] * sum
+		ds[at] = x.p.Scale * t.Derivatives[at] * sum
 	})
 	return ds
 }
@@ -278,7 +279,7 @@ func (x *jacobian) scoresTransposed(parts [4][]float64, ds []float64) {
 	t := x.t
 	dq, dk := make([]float64, t.Heads*t.Queries*t.Width), make([]float64, t.KVHeads*x.keys*t.Width)
 	x.eachPair(func(n, i, j, at int) {
-		g := x.p.Scale * t.Slopes[at] * ds[at]
+		g := x.p.Scale * t.Derivatives[at] * ds[at]
 		num.AddScaled(g, x.key(n, j), dq[(n*t.Queries+i)*t.Width:])
 		if k := j - x.past; k >= 0 && k < x.keys {
 			num.AddScaled(g, x.query(n, i), dk[(n/t.Group*x.keys+k)*t.Width:])

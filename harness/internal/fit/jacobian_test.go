@@ -21,12 +21,12 @@ var tallLayers = []struct {
 	{"plain", func(*oracle.Problem) {}},
 	{"causal", func(p *oracle.Problem) { p.Causal = oracletest.Causal }},
 	{"rotated", func(p *oracle.Problem) {
-		turn := oracle.Turn{Dim: 4, Base: 100, Factor: 2}
-		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+		rotary := oracle.Rotary{Dim: 4, Base: 100, Factor: 2}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
 	}},
 	{"interleaved", func(p *oracle.Problem) {
-		turn := oracle.Turn{Dim: 6, Base: 100, Factor: 1, Interleaved: true}
-		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+		rotary := oracle.Rotary{Dim: 6, Base: 100, Factor: 1, Interleaved: true}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
 	}},
 	{"slopes", func(p *oracle.Problem) { p.Slopes = []float64{0.5, 0.25} }},
 	{"sinks", func(p *oracle.Problem) { p.Sinks = []float64{0.5, -1} }},

@@ -73,7 +73,7 @@ func (f *fitter) localise(rel float64) localisation {
 func (f *fitter) freeProjection(m Projection) []attempt {
 	l := f.p.Layer
 	var tried []attempt
-	if l.Linears()[m].Bias != nil {
+	if l.Projections()[m].Bias != nil {
 		bias := f.fit(freeSet{projections: []Projection{m}, bias: true})
 		if bias.Explains() {
 			return []attempt{bias}
@@ -102,7 +102,7 @@ func (f *fitter) freeProjection(m Projection) []attempt {
 func (f *fitter) narrowed(whole attempt) []attempt {
 	m, l := whole.free.projections[0], f.p.Layer
 	heads := headsOf(l, m)
-	right, other := *l.Linears()[m], *whole.problem.Layer.Linears()[m]
+	right, other := *l.Projections()[m], *whole.problem.Layer.Projections()[m]
 	off := make([]float64, heads)
 	for at, w := range right.Weight {
 		h := at / right.In * heads / right.Out
@@ -135,7 +135,7 @@ func (at *localisation) describe(l *oracle.Layer) {
 		if len(x.free.projections) > 1 || x.free.bias || m < ValueProjection {
 			continue
 		}
-		right, other := l.Linears()[m], x.problem.Layer.Linears()[m]
+		right, other := l.Projections()[m], x.problem.Layer.Projections()[m]
 		var a, b []float64
 		for n, w := range right.Weight {
 			if x.free.frees(l, m, n/right.In, n%right.In) {

@@ -35,7 +35,7 @@ var redrawings = []string{"weight", "head", "bias"}
 // projection has such a part.
 func redraw(p *oracle.Problem, m Projection, part string) bool {
 	l := p.Layer
-	linear, heads := l.Linears()[m], headsOf(l, m)
+	linear, heads := l.Projections()[m], headsOf(l, m)
 	if part == "bias" && linear.Bias == nil || part == "head" && heads == 1 {
 		return false
 	}

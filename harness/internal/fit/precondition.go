@@ -70,7 +70,7 @@ func (x *jacobian) blocks() blocks {
 	var all blocks
 	first := 0
 	for _, m := range x.free.projections {
-		linear := x.p.Layer.Linears()[m]
+		linear := x.p.Layer.Projections()[m]
 		if m == OutputProjection {
 			all = append(all, x.outputBlock(first))
 		} else {
@@ -133,7 +133,7 @@ func shifted(list []int, by int) []int {
 // headBlock returns the block of a query head, or of a head of keys or values; false if nothing
 // in it is free.
 func (x *jacobian) headBlock(m Projection, head, first int) (block, bool) {
-	linear := x.p.Layer.Linears()[m]
+	linear := x.p.Layer.Projections()[m]
 	e, width := linear.Out/headsOf(x.p.Layer, m), linear.In+1
 	free := x.freeOf(first, head*e, width)
 	if len(free) == 0 {
@@ -207,10 +207,10 @@ func (x *jacobian) addQueryTerms(sum *kronecker, batch, head int, free []int) {
 			if t.Weights[at] == 0 {
 				continue
 			}
-			key, value := unturned(x.queryTurn, i, x.key(n, j)), x.value(n, j)
+			key, value := unrotated(x.queryRotation, i, x.key(n, j)), x.value(n, j)
 			for c := range t.ValueWidth {
 				off := value[c] - mean[c]
-				num.AddScaled(weight*x.p.Scale*t.Slopes[at]*t.Weights[at]*off, key, moves[c*t.Width:])
+				num.AddScaled(weight*x.p.Scale*t.Derivatives[at]*t.Weights[at]*off, key, moves[c*t.Width:])
 			}
 		}
 		in := x.p.Layer.Query.In
@@ -246,8 +246,8 @@ func (x *jacobian) addKeyGram(gram []float64, batch, head, k int) {
 			off[c] = value[c] - mean
 		}
 		size := congruent(output, off, 1)[0]
-		query := unturned(x.keyTurn, k, x.query(n, i))
-		by := weight * x.p.Scale * t.Slopes[at] * t.Weights[at]
+		query := unrotated(x.keyRotation, k, x.query(n, i))
+		by := weight * x.p.Scale * t.Derivatives[at] * t.Weights[at]
 		for c, v := range query {
 			num.AddScaled(by*by*size*v, query, gram[c*t.Width:])
 		}
@@ -285,14 +285,14 @@ func (x *jacobian) outputGram(head int) []float64 {
 	return gram
 }
 
-// unturned applies the transpose of the rotation of row i to a row of features.
-func unturned(turns [][]float64, i int, v []float64) []float64 {
-	if turns == nil {
+// unrotated applies the transpose of the rotation of row i to a row of features.
+func unrotated(rotations [][]float64, i int, v []float64) []float64 {
+	if rotations == nil {
 		return v
 	}
 	out := make([]float64, len(v))
 	for c := range out {
-		out[c] = num.Dot(turns[i][c*len(v):][:len(v)], v)
+		out[c] = num.Dot(rotations[i][c*len(v):][:len(v)], v)
 	}
 	return out
 }

@@ -5,7 +5,7 @@ import "github.com/difftest/difftest/harness/internal/oracle"
 // Projection is one of the four linear maps of a layer.
 type Projection int
 
-// The projections, in the order of [oracle.Layer.Linears].
+// The projections, in the order of [oracle.Layer.Projections].
 const (
 	QueryProjection Projection = iota
 	KeyProjection

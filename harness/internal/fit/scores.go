@@ -132,7 +132,7 @@ func (s *logarithms) saturated() string {
 		}
 		counts[n%s.heads*len(counts)/s.heads] += max(0, row)
 	})
-	linear := *s.p.Layer.Linears()[m]
+	linear := *s.p.Layer.Projections()[m]
 	unknowns := linear.In
 	if linear.Bias != nil {
 		unknowns++

@@ -16,9 +16,10 @@ type Input struct {
 	Problem    *oracle.Problem // right
 	Trace      func() oracle.Trace
 	Got        []float64
-	Comparison compare.Comparison     // with the truth
-	Batch      int                    // index of a wrong batch element
-	Placements [4]attention.Placement // of the projections, in the order of [oracle.Layer.Linears]
+	Comparison compare.Comparison // with the truth
+	Batch      int                // index of a wrong batch element
+	// Placements tells where a state dict holds the projections, in their order.
+	Placements [4]attention.Placement
 }
 
 // Result is the answer of [Search].

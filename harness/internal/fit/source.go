@@ -7,20 +7,20 @@ import (
 
 // source is the input of a projection before attention.
 type source struct {
-	linear oracle.Linear
-	in     []float64 // (B, T, In)
-	rows   int       // T
-	heads  int       // N, over the whole batch
-	turns  [][]float64
+	linear    oracle.Linear
+	in        []float64 // (B, T, In)
+	rows      int       // T
+	heads     int       // N, over the whole batch
+	rotations [][]float64
 }
 
 func (x *jacobian) source(m Projection) source {
 	l := x.p.Layer
 	switch m {
 	case QueryProjection:
-		return source{l.Query, x.p.Query.Value, x.queries, x.t.Heads, x.queryTurn}
+		return source{l.Query, x.p.Query.Value, x.queries, x.t.Heads, x.queryRotation}
 	case KeyProjection:
-		return source{l.Key, x.p.Key.Value, x.keys, x.t.KVHeads, x.keyTurn}
+		return source{l.Key, x.p.Key.Value, x.keys, x.t.KVHeads, x.keyRotation}
 	}
 	return source{l.Value, x.p.Value.Value, x.keys, x.t.KVHeads, nil}
 }
@@ -38,12 +38,12 @@ func (x *jacobian) mapped(s source, step []float64) []float64 {
 				one[c] = num.Dot(input, row) + row[l.In]
 			}
 			to := out[(n*s.rows+i)*e:][:e]
-			if s.turns == nil {
+			if s.rotations == nil {
 				copy(to, one)
 				continue
 			}
 			for c, v := range one {
-				num.AddScaled(v, s.turns[i][c*e:][:e], to)
+				num.AddScaled(v, s.rotations[i][c*e:][:e], to)
 			}
 		}
 	}
@@ -60,8 +60,8 @@ func (x *jacobian) mappedTransposed(s source, step, d []float64) {
 			from := d[(n*s.rows+i)*e:][:e]
 			for c := range e {
 				v := from[c]
-				if s.turns != nil {
-					v = num.Dot(s.turns[i][c*e:][:e], from)
+				if s.rotations != nil {
+					v = num.Dot(s.rotations[i][c*e:][:e], from)
 				}
 				row := step[(n%perBatch*e+c)*(l.In+1):][:l.In+1]
 				num.AddScaled(v, input, row)

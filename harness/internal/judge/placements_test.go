@@ -31,7 +31,7 @@ func TestPlacementsAreWhereTheOracleReads(t *testing.T) {
 			if placement.Part != "" {
 				require.Equal(t, fit.Projection(m).String()+" part", placement.Part)
 			}
-			linear := oracle.FromCase(c).Layer.Linears()[m]
+			linear := oracle.FromCase(c).Layer.Projections()[m]
 			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {
 				requireRow(t, c, m, placement, row)
 			}
@@ -57,7 +57,7 @@ func requireRow(t *testing.T, c *fixture.Case, m int, p attention.Placement, row
 		}
 	}
 	changed.State[p.Weight] = weight
-	before, after := oracle.FromCase(c).Layer.Linears(), oracle.FromCase(&changed).Layer.Linears()
+	before, after := oracle.FromCase(c).Layer.Projections(), oracle.FromCase(&changed).Layer.Projections()
 	for other := range before {
 		a, b := before[other], after[other]
 		for o := range a.Out {
