@@ -50,8 +50,8 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 	return &Reference{mistakes: c, trace: sync.OnceValue(c.Problem.Trace)}
 }
 
-// WithPlacements returns the reference for a state dict that holds the layer's projections at some
-// placements. Diagnoses name parameters by them.
+// WithPlacements returns the reference for a state dict that holds the layer's projections at
+// some placements. Diagnoses name parameters by them.
 func (r *Reference) WithPlacements(placements [4]attention.Placement) *Reference {
 	other := *r
 	other.placements = placements

@@ -108,7 +108,8 @@ func noiseOfFeatures(in *input) []float64 {
 	return noise
 }
 
-// spread returns the ratio of the greatest to the least value; infinity if the least is 0.
+// spread returns the ratio of the greatest to the least value; infinity if the least is 0 or
+// there are none.
 func spread(values []float64) float64 {
 	if len(values) == 0 {
 		return math.Inf(1)

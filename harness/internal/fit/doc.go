@@ -2,6 +2,6 @@
 // differed from the right ones: the scale of the scores, or the weight and bias of a projection,
 // all of it or single heads.
 //
-// The values found must be needed and sufficient: the case is computed again with them, and a
-// question that every output would answer is refused, with the reason.
+// The case is computed again with the values found. A question to which every output would answer
+// yes is refused, with the reason.
 package fit

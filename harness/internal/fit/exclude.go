@@ -11,10 +11,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// exclude rules out the projections that do not explain the output. One with a much larger
-// residual is out. One whose fit was refused is drawn anew in the right computation; if the best
-// explanation cannot explain that output, the projection is out too. An explanation of two other
-// projections explains too much, and is withdrawn.
+// exclude rules out the projections that do not explain the output. A projection whose own fit
+// leaves a much larger residual is out. Any other one is drawn anew in the right computation; if
+// the best explanation cannot explain that output, the projection is out too. If the best
+// explanation explains the outputs of two other projections, it proves nothing, and all
+// explanations are withdrawn.
 func (f *fitter) exclude(at *localisation, found [][]attempt, rel float64) {
 	const share = 0.05 // of the output's distance from the truth: no residual below is large
 	best := slices.MinFunc(at.holding, func(a, b attempt) int { return cmp.Compare(a.Residual, b.Residual) })

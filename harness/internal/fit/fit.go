@@ -95,8 +95,8 @@ func (f *fitter) fit(free freeSet) attempt {
 	return out
 }
 
-// curved reports whether a search from the right parameters may miss others that explain the
-// output: scores depend on them through a softmax, and a softcap is not inverted.
+// curved reports whether the search for query or key parameters may miss an explanation. The
+// search for a bias begins at the right parameters, and no search inverts a softcap.
 func (f freeSet) curved(p *oracle.Problem) bool {
 	return f.projections[0] < ValueProjection && (f.bias || p.Softcap > 0)
 }

@@ -16,8 +16,8 @@ import (
 const surplus = 3
 
 // identifiable reports whether a fit of the free parameters can fail on this case. If not, the
-// reason says why the fit would explain everything, or is none for least squares. share is the
-// part of the output's noise variance that least squares leaves.
+// reason says why: the fit would explain every output, or is not linear, or takes too long. share
+// is the part of the output's noise variance that least squares leaves.
 func (x *jacobian) identifiable() (share float64, reason string) {
 	l := x.p.Layer
 	if reason := x.tooLarge(); reason != "" {

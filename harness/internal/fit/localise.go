@@ -18,10 +18,10 @@ import (
 type localisation struct {
 	tried   []attempt
 	holding []attempt // explanations, one for each projection that may differ: its narrowest
-	// confusable lists projections whose own fit was refused, and whose outputs the explanation
-	// would explain as well.
+	// confusable lists the projections that their own fits do not rule out, and whose outputs the
+	// explanation would explain as well.
 	confusable []Projection
-	// untested lists refused fits of projections whose outputs the explanation does not explain.
+	// untested lists the fits of the other projections that their own fits do not rule out.
 	untested []attempt
 	heads    []int   // the query heads that alone are wrong, if no fit holds; nil if unknown
 	apart    float64 // residual of the nearest projection ruled out; infinite if there is none

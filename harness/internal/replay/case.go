@@ -34,9 +34,9 @@ type replayCache struct {
 	turn     chan struct{} // full while a goroutine computes replays
 }
 
-// NewCase returns the case of a problem and its right result. A problem that is
-// [oracle.Problem.Cached], with a truth of its own, saves work. Nobody may write to the arrays of
-// either afterwards.
+// NewCase returns the case of a problem and its right result. If the problem is
+// [oracle.Problem.Cached] and computed the truth itself, less is computed twice. Nobody may write
+// to the arrays of either afterwards.
 func NewCase(p *oracle.Problem, truth compare.Expected) *Case {
 	p = p.Cached()
 	return &Case{
