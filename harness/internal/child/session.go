@@ -179,7 +179,7 @@ func withWords(err error, t *tail) error {
 
 // stop ends a child that has served all cases.
 func (s *session) stop() {
-	text, err := protocol.Line(protocol.Done{Type: protocol.TypeStop, Seq: s.next()})
+	text, err := protocol.Line(protocol.Stop{Type: protocol.TypeStop, Seq: s.next()})
 	if err == nil {
 		go func() { _, _ = s.stdin.Write(text) }()
 	}
