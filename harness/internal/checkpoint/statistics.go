@@ -14,7 +14,7 @@ import (
 type Statistics struct {
 	Elements, Zeros, NonFinite int
 
-	// Mean, Std and Largest, a magnitude, describe the finite values. They are NaN if there are none.
+	// Mean, Std and Largest, a magnitude, describe the finite values. They are NaN without any.
 	Mean, Std, Largest float64
 
 	// Origin tells the likely origin of values that nobody trained or loaded: "all zeros", "as
