@@ -19,8 +19,6 @@ type Command struct {
 	Timeout time.Duration
 	// Precision is declared for the child. A child that declares another one itself is refused.
 	Precision subject.Precision
-	// Known lists the cases that are expected to fail.
-	Known []subject.Known
 	// Tool is the version of difftest, which the first message tells the child.
 	Tool string
 }
