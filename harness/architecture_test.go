@@ -49,6 +49,7 @@ var mayImport = []struct{ name, imports string }{
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random report variant"},
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
+	{"harness/schemas", ""},
 	{"harness/command", "attention catalogue check checkpoint child compare coverage diagnose fixture " +
 		"fixtures judge known npy oracle protocol report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
