@@ -72,6 +72,27 @@ func TestSchemasHaveTheWordsOfTheConstants(t *testing.T) {
 	}
 }
 
+// A request has the same words as case.json, which the reader checks.
+func TestRequestsHaveTheWordsOfCases(t *testing.T) {
+	cases, requests := open(t, caseSchema), open(t, requestSchema)
+	words := func(s *schema, definition, property string) []any {
+		_, n := s.resolve("", node{"$ref": "#/$defs/" + definition})
+		_, n = s.resolve("", n["properties"].(node)[property].(node))
+		list, _ := n["enum"].([]any)
+		return slices.DeleteFunc(slices.Clone(list), func(word any) bool { return word == nil })
+	}
+	for inRequest, inCase := range map[string]string{
+		"function": "function_config", "layer": "layer_config", "rope": "rope",
+	} {
+		_, n := requests.resolve("", node{"$ref": "#/$defs/" + inRequest})
+		for property := range n["properties"].(node) {
+			if got := words(requests, inRequest, property); got != nil {
+				require.ElementsMatch(t, words(cases, inCase, property), got, "%s.%s", inRequest, property)
+			}
+		}
+	}
+}
+
 // role tells whether structs are read or written.
 type role int
 
