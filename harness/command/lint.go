@@ -11,7 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/coverage"
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 func lintCommand() *cobra.Command {
@@ -77,7 +77,7 @@ func writeLint(out io.Writer, l *coverage.Lint) error {
 }
 
 // writeSight says what a case sees.
-func writeSight(w io.Writer, indent string, s diagnose.Sight) {
+func writeSight(w io.Writer, indent string, s replay.Visibility) {
 	if len(s.Seen)+len(s.Blind)+len(s.Absent) == 0 {
 		fmt.Fprintf(w, "%ssees\tno known mistake: the oracle does not know this module, and judges it by the case's own noise\n", indent)
 		return

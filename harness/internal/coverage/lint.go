@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // Lint says which known mistakes a suite can see.
@@ -31,7 +31,7 @@ type Lint struct {
 // LintedCase says which known mistakes one case can see.
 type LintedCase struct {
 	Case  string
-	Sight diagnose.Sight
+	Sight replay.Visibility
 }
 
 // New makes every known mistake on every case of a suite, or on the named ones only. It fails if a
