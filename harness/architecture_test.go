@@ -55,6 +55,7 @@ var mayImport = []struct{ name, imports string }{
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
+	{"harness/schemas", ""},
 	{"harness/command", "attention catalogue check checkpoint child compare coverage fixture " +
 		"fixtures judge known npy oracle progress protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},

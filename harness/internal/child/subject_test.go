@@ -24,10 +24,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// The fault is on the second of these.
+// cases are the ones that a faulty child computes. Its fault is on the second.
 var cases = []string{"sdpa/unmasked", "sdpa/causal", "sdpa/scale"}
 
-// world is where a child of a test lives: what it leaves is found.
+// world is the environment of a child in a test. Files and processes that the child leaves are
+// found there.
 type world struct {
 	t         *testing.T
 	tmp, pids string
@@ -40,11 +41,13 @@ func newWorld(t *testing.T, fault string) world {
 	t.Setenv(faultVariable, fault)
 	t.Setenv(caseVariable, cases[1])
 	t.Setenv(pidsVariable, w.pids)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each child of the race detector takes a second to end
+	// Without it each child with the race detector ends a second late.
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
 	return w
 }
 
-// command is patient with a busy machine, but for a fault that nothing else ends.
+// command has a long timeout for busy machines, and a short one for the faults that only a timeout
+// ends.
 func command(fault string) child.Command {
 	c := child.Command{Args: []string{os.Args[0]}, Timeout: time.Minute}
 	for _, word := range []string{"hangs", "never starts", "SIGTERM", "stubborn"} {
@@ -55,7 +58,7 @@ func command(fault string) child.Command {
 	return c
 }
 
-// check runs the cases, and wants nothing to be left of the child.
+// check runs the cases, and requires that nothing is left of the child.
 func (w world) check(ctx context.Context, c child.Command) (*report.Report, error) {
 	s, err := child.New(ctx, c)
 	require.NoError(w.t, err)
@@ -65,7 +68,7 @@ func (w world) check(ctx context.Context, c child.Command) (*report.Report, erro
 	return r, err
 }
 
-// nothingLeft wants every process to be gone, at once, and every folder.
+// nothingLeft requires that every folder is gone, and soon every process.
 func (w world) nothingLeft() {
 	w.t.Helper()
 	left, err := os.ReadDir(w.tmp)
@@ -78,11 +81,12 @@ func (w world) nothingLeft() {
 	for _, word := range pids {
 		pid, err := strconv.Atoi(word)
 		require.NoError(w.t, err)
-		require.Eventually(w.t, func() bool { return !alive(pid) }, 2*time.Second, 5*time.Millisecond, "process %d is left", pid)
+		gone := func() bool { return !alive(pid) }
+		require.Eventually(w.t, gone, 2*time.Second, 5*time.Millisecond, "process %d is left", pid)
 	}
 }
 
-// alive says whether a process runs. One that has ended and was not asked for its status does not.
+// alive reports whether a process runs. A zombie does not.
 func alive(pid int) bool {
 	if stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil {
 		return !bytes.Contains(stat, []byte(") Z "))
@@ -93,29 +97,45 @@ func alive(pid int) bool {
 	return signalled(pid)
 }
 
-// Whatever a child does, the case on which it does it is blamed, with the reason; the others are as if nothing had been.
+// Whatever a child does, the case on which it does it is blamed, with the reason; the others are as
+// if nothing had been.
 func TestFaults(t *testing.T) {
+	const (
+		ended   = "it ended (exit status 0) instead of answering"
+		silent  = "it has not answered for 2s"
+		garbled = "a line on its stdout is not an answer: "
+		full    = "it wrote more than 64 MiB or 1000 files into its folder"
+	)
 	for _, tc := range []struct {
 		fault   string
 		verdict report.Verdict
-		want    string // the whole text, or its first line where it goes on with "..."
+		want    string // the error; "..." stands for any text
 	}{
 		{"nothing", report.Pass, ""},
-		{"crashes", report.Error, "it ended (exit status 3) instead of answering\nlast lines of stderr:\n  first line\n  boom: \\x1b[31mred\\x1b[0m"},
-		{"exits 0", report.Error, "it ended (exit status 0) instead of answering"},
-		{"exits 0 after the first run", report.Error, "it ended (exit status 0) instead of answering"},
-		{"exits after its last answer", report.Error, "it ended (exit status 0) instead of answering"},
-		{"hangs", report.Error, "it has not answered for 2s"},
-		{"hangs and floods stderr", report.Error, "it has not answered for 2s\nlast lines of stderr:\n  flood flood..."},
+		{
+			"crashes", report.Error, "it ended (exit status 3) instead of answering\n" +
+				"last lines of stderr:\n  first line\n  boom: \\x1b[31mred\\x1b[0m",
+		},
+		{"exits 0", report.Error, ended},
+		{"exits 0 after the first run", report.Error, ended},
+		{"exits after its last answer", report.Error, ended},
+		{"hangs", report.Error, silent},
+		{"hangs and floods stderr", report.Error, silent + "\nlast lines of stderr:\n  flood flood..."},
 		{"floods stderr and answers", report.Pass, ""},
-		{"floods stdout", report.Error, "its stdout has what is no answer: y: ..."},
-		{"garbage", report.Error, "its stdout has what is no answer: \\x1b[31mdebug: 7: ..."},
-		{"unknown field", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"speed\":9}: speed: unknown field"},
+		{"floods stdout", report.Error, garbled + "y: ..."},
+		{"garbage", report.Error, garbled + "\\x1b[31mdebug: 7: ..."},
+		{"unknown field", report.Error, garbled + `{"type":"ok","seq":5,"speed":9}: speed: unknown field`},
 		{"unprintable field", report.Error, "...: \\x1b[2J: unknown field"},
-		{"a field twice", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"seq\":5}: seq: twice"},
-		{"a field too many", report.Error, "its stdout has what is no answer: {\"type\":\"ok\",\"seq\":5,\"reason\":\"x\"}: reason: goes with skipped, not with ok"},
-		{"unknown type", report.Error, "its stdout has what is no answer: {\"type\":\"fine\",\"seq\":5}: type: \"fine\", want one of [\"started\" \"ok\" \"skipped\" \"error\"]"},
-		{"no reason", report.Error, "its stdout has what is no answer: {\"type\":\"skipped\",\"seq\":5}: reason: empty"},
+		{"a field twice", report.Error, garbled + `{"type":"ok","seq":5,"seq":5}: seq: twice`},
+		{
+			"a field too many", report.Error,
+			garbled + `{"type":"ok","seq":5,"reason":"x"}: reason: goes with skipped, not with ok`,
+		},
+		{
+			"unknown type", report.Error,
+			garbled + `{"type":"fine","seq":5}: type: "fine", want one of ["started" "ok" "skipped" "error"]`,
+		},
+		{"no reason", report.Error, garbled + `{"type":"skipped","seq":5}: reason: empty`},
 		{"answers ahead", report.Error, "it answers message 6, which it was never sent: the last one is 5"},
 		{"answers behind", report.Error, "it answers message 4 again or too late: the last one is 5"},
 		{"answers the first run twice", report.Error, "it answers message 5 again or too late: the last one is 6"},
@@ -135,13 +155,13 @@ func TestFaults(t *testing.T) {
 		{"claims terabytes", report.Error, "output.npy: .npy ..."},
 		{"wrong dtype", report.Error, "output.npy: dtype float64, want float32"},
 		{"folder for output", report.Error, "output.npy: not a regular file"},
-		{"large file", report.Error, "it fills its folder: more than 64 MiB or 1000 files"},
-		{"large output", report.Error, "it fills its folder: more than 64 MiB or 1000 files"},
-		{"many files", report.Error, "it fills its folder: more than 64 MiB or 1000 files"},
+		{"large file", report.Error, full},
+		{"large output", report.Error, full},
+		{"many files", report.Error, full},
 		{"leaves grandchildren", report.Error, "it ended (exit status 1) instead of answering"},
 		{"reports an error", report.Error, "ValueError: no\nline 1\nline 2"},
 		{"skips", report.Skip, subject.ErrNotOffered.Error() + ": no causal\\x1b[2J mask"},
-		{"skips the second", report.Error, "second forward: it skips what it has just computed"},
+		{"skips the second", report.Error, "second forward: it skips the case that it has just computed"},
 		{"wrong shape", report.Fail, ""},
 		{"not a number", report.Fail, ""},
 		{"changes a file", report.Fail, ""},
@@ -171,7 +191,7 @@ func faulted(t *testing.T, fault string, verdict report.Verdict, want string) {
 	require.Less(t, len(got), 20*(400+100))
 }
 
-// What a child's output says is judged as that of any subject.
+// Outputs of a child are judged like the outputs of any subject.
 func TestWrongOutputsAreFailures(t *testing.T) {
 	for _, tc := range []struct {
 		fault    string
@@ -194,7 +214,7 @@ func TestWrongOutputsAreFailures(t *testing.T) {
 	}
 }
 
-// A process a case has the same verdicts.
+// Once mode gives the same verdicts.
 func TestOnce(t *testing.T) {
 	for _, tc := range []struct {
 		fault   string
@@ -207,7 +227,7 @@ func TestOnce(t *testing.T) {
 		{"once hangs", report.Error, "it has not ended for 2s"},
 		{"once writes nothing", report.Error, "output.npy: the child has not written it"},
 		{"once leaves grandchildren", report.Error, "it ended and left other processes running"},
-		{"once fills its folder", report.Error, "it fills its folder: more than 64 MiB or 1000 files"},
+		{"once fills its folder", report.Error, "it wrote more than 64 MiB or 1000 files into its folder"},
 		{"once leaves garbage", report.Error, "reply.json: because: unknown field"},
 		{"once skips", report.Skip, subject.ErrNotOffered.Error() + ": no causal mask"},
 		{"once changes a file", report.Fail, ""},
@@ -234,11 +254,14 @@ func TestTheFolderTakesThePlaceOfItsName(t *testing.T) {
 	require.Equal(t, 3, r.Count(report.Pass))
 }
 
-// A child that does not come up is tried a few times, and then no more: all cases have the reason.
+// A child that does not start is tried three times. All cases report the reason.
 func TestChildrenThatNeverServe(t *testing.T) {
 	for _, tc := range []struct{ fault, want string }{
 		{"never starts", "it has not answered for 2s"},
-		{"another protocol", "its stdout has what is no answer: {\"type\":\"started\",\"seq\":1,\"protocol\":2,\"name\":\"new\",\"ops\":[\"module\"]}: protocol: 2, want 1"},
+		{
+			"another protocol", "a line on its stdout is not an answer: " +
+				`{"type":"started","seq":1,"protocol":2,"name":"new","ops":["module"]}: protocol: 2, want 1`,
+		},
 	} {
 		t.Run(tc.fault, func(t *testing.T) {
 			w := newWorld(t, tc.fault)
@@ -255,7 +278,8 @@ func TestChildrenThatNeverServe(t *testing.T) {
 	}
 }
 
-// A child that is another each time it is started cannot be one subject. Here the second case ends the first.
+// All children of a subject must describe themselves alike. The second job here starts another
+// child.
 func TestAChildStaysTheSame(t *testing.T) {
 	w := newWorld(t, "another each time")
 	inPlace := command("")
@@ -269,11 +293,11 @@ func TestAChildStaysTheSame(t *testing.T) {
 	}
 	require.NoError(t, s.Close())
 	require.Equal(t, "<nil>", errs[0])
-	require.Contains(t, errs[1], "started again, it is another: {Protocol:1 Name:faulty")
+	require.Contains(t, errs[1], "started again, it calls itself {Protocol:1 Name:faulty")
 	w.nothingLeft()
 }
 
-// Several children give the report of one.
+// Several children give the same report as one.
 func TestJobs(t *testing.T) {
 	for _, fault := range []string{"nothing", "crashes", "skips"} {
 		t.Run(fault, func(t *testing.T) {
@@ -292,7 +316,7 @@ func TestJobs(t *testing.T) {
 	}
 }
 
-// Whoever ends a check ends its children, whatever they do.
+// Cancelling a check ends its children, whatever they do.
 func TestCancel(t *testing.T) {
 	for _, fault := range []string{"hangs", "once hangs"} {
 		t.Run(fault, func(t *testing.T) {
@@ -308,7 +332,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Cases one after the other, once each, by one child: what is not steady from run to run is not met.
+// Series runs each case once, so that a child whose second run differs is not noticed.
 func TestSeries(t *testing.T) {
 	for _, fault := range []string{"is not steady", "once"} {
 		t.Run(fault, func(t *testing.T) {
@@ -319,7 +343,8 @@ func TestSeries(t *testing.T) {
 			changed := *harnesstest.ReadCase(t, cases[0])
 			changed.Inputs.Query = changed.Inputs.Query.Clone()
 			changed.Inputs.Query.Data[0]++
-			all := []*fixture.Case{harnesstest.ReadCase(t, cases[0]), &changed, harnesstest.ReadCase(t, cases[1]), harnesstest.ReadCase(t, cases[0])}
+			first, second := harnesstest.ReadCase(t, cases[0]), harnesstest.ReadCase(t, cases[1])
+			all := []*fixture.Case{first, &changed, second, first}
 			outputs, err := s.Series(t.Context(), all...)
 			require.NoError(t, err)
 			require.Len(t, outputs, len(all))
@@ -340,6 +365,7 @@ func TestSeries(t *testing.T) {
 }
 
 func TestPrecisionIsDeclaredOnce(t *testing.T) {
+	const conflict = `precision: "float16", but the child declares "bfloat16"`
 	for _, tc := range []struct {
 		fault string
 		flag  subject.Precision
@@ -350,7 +376,7 @@ func TestPrecisionIsDeclaredOnce(t *testing.T) {
 		{"nothing", subject.TF32, subject.TF32, ""},
 		{"declares bfloat16", subject.Float32, subject.BFloat16, ""},
 		{"declares bfloat16", subject.BFloat16, subject.BFloat16, ""},
-		{"declares bfloat16", subject.Float16, subject.Float32, `precision: "float16", but the child declares "bfloat16"`},
+		{"declares bfloat16", subject.Float16, subject.Float32, conflict},
 	} {
 		w, c := newWorld(t, tc.fault), command(tc.fault)
 		c.Precision = tc.flag
@@ -366,19 +392,20 @@ func TestPrecisionIsDeclaredOnce(t *testing.T) {
 	}
 }
 
-// What a child does not list is not asked of it.
+// A child is not asked for a case that its offer lacks.
 func TestWhatIsNotOfferedIsSkipped(t *testing.T) {
 	newWorld(t, "nothing")
 	s, err := child.New(t.Context(), command(""))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	for name, want := range map[string]string{
-		"mha/causal": "multi_head_attention", "sdpa/alibi": "alibi", "sdpa/float16": "float16", "sdpa/bool-mask": "masks",
-		"sdpa/float-mask": "additive-masks", "sdpa/gqa": "grouped-heads", "sdpa/sinks": "sinks",
+		"mha/causal": "multi_head_attention", "sdpa/alibi": "alibi", "sdpa/float16": "float16",
+		"sdpa/bool-mask": "masks", "sdpa/float-mask": "additive-masks", "sdpa/gqa": "grouped-heads",
+		"sdpa/sinks": "sinks",
 	} {
 		err := s.Run(t.Context(), harnesstest.ReadCase(t, name)).Err
 		require.ErrorIs(t, err, subject.ErrNotOffered)
-		require.EqualError(t, err, subject.ErrNotOffered.Error()+": "+want+" is not in what the child offers")
+		require.EqualError(t, err, subject.ErrNotOffered.Error()+": the child does not offer "+want)
 	}
 }
 
@@ -389,7 +416,7 @@ func TestCommandsThatCannotBeStarted(t *testing.T) {
 	}
 }
 
-// A folder that cannot be written is no fault of the child.
+// The child is not blamed for a folder that cannot be written.
 func TestNoFolder(t *testing.T) {
 	w := newWorld(t, "nothing")
 	s, err := child.New(t.Context(), command(""))
@@ -401,7 +428,8 @@ func TestNoFolder(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// What a child costs beside its own arithmetic: two runs of a case, with all files and messages.
+// BenchmarkCase measures the cost of a child without its arithmetic: two runs of a case, with all
+// files and messages.
 func BenchmarkCase(b *testing.B) {
 	b.Setenv(pidsVariable, filepath.Join(b.TempDir(), "pids"))
 	names, err := fixture.Names(fixtures.FS)
@@ -415,7 +443,8 @@ func BenchmarkCase(b *testing.B) {
 	for _, once := range []bool{false, true} {
 		b.Run(map[bool]string{false: "serving", true: "once"}[once], func(b *testing.B) {
 			b.Setenv(faultVariable, map[bool]string{false: "echoes", true: "once echoes"}[once])
-			s, err := child.New(b.Context(), child.Command{Args: []string{os.Args[0]}, Timeout: time.Minute, Once: once})
+			c := child.Command{Args: []string{os.Args[0]}, Timeout: time.Minute, Once: once}
+			s, err := child.New(b.Context(), c)
 			require.NoError(b, err)
 			for i := 0; b.Loop(); i++ {
 				require.NoError(b, s.Run(b.Context(), suite[i%len(suite)]).Err)

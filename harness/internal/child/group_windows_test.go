@@ -2,7 +2,7 @@ package child_test
 
 import "os"
 
-// signalled says whether a process can be found.
+// signalled reports whether a process can be found.
 func signalled(pid int) bool {
 	p, err := os.FindProcess(pid)
 	if err == nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// signalled says whether a process can be sent a signal.
+// signalled reports whether a process can be sent a signal.
 func signalled(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 func init() {
@@ -70,10 +70,10 @@ func init() {
 	}
 }
 
-// escaped ends the name of the file with the processes that have left their group.
+// escaped is the suffix of the file that lists the processes outside the group.
 const escaped = ".escaped"
 
-// A process that leaves its group holds the pipes of the child, and nobody waits for it.
+// A process that leaves its group still holds the pipes of the child. Nobody waits for it.
 func TestAProcessThatLeavesItsGroup(t *testing.T) {
 	w := newWorld(t, "leaves a process of another group")
 	t.Cleanup(func() {
