@@ -92,8 +92,9 @@ func room(path string) string {
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
-	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "ParamLayout",
-	"TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout", "GPT2Layout", "NeoXLayout", "FusedLayout", "FormatShape",
+	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved",
+	"Inputs", "ParamLayout", "TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout", "GPT2Layout", "NeoXLayout",
+	"FusedLayout", "FormatShape",
 	"Placement",
 }
 
