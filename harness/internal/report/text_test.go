@@ -272,7 +272,7 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
             a finding
 `)
 	require.NotContains(t, text, "freed")
-	text := written(t, report.TextOptions{Verbose: true}, sampleWithFits())
+	text = written(t, report.TextOptions{Verbose: true}, sampleWithFits())
 	require.Contains(t, text, `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
             residual 0.4, not the output: the output weight (o_proj.weight)
             not asked: the value weight (v_proj.weight): 4 rows
