@@ -42,6 +42,8 @@ const (
 	WrongWeights Class = "wrong-weights"
 	// Rounding: the errors have the size of a lower precision, everywhere, without direction.
 	Rounding Class = "rounding"
+	// WrongNumber: a number of the configuration has another value.
+	WrongNumber Class = "wrong-number"
 	// Dead: the output is zero or constant.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.

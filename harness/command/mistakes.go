@@ -123,6 +123,9 @@ func explainable() []string {
 	for _, m := range catalogue.Mistakes {
 		ids = append(ids, m.ID)
 	}
+	for _, n := range catalogue.Numbers {
+		ids = append(ids, n.ID)
+	}
 	for _, i := range catalogue.Identities {
 		ids = append(ids, i.ID)
 	}
@@ -132,6 +135,9 @@ func explainable() []string {
 func explain(ctx context.Context, out io.Writer, id string) error {
 	if i, ok := catalogue.IdentityByID(id); ok {
 		return explanation(out, i.ID, i.Title, [][2]string{{"no mistake", i.Why}, {"where", i.Needs}, {"reported", i.Evidence}})
+	}
+	if n, ok := catalogue.NumberByID(id); ok {
+		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}})
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {

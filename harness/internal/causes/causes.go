@@ -26,7 +26,7 @@ func Find(
 	in.prefer(chosen)
 	// While weights are not loaded no mistake can be seen, and what a mistake explains needs no
 	// other word: hence this order.
-	return slices.Concat(in.load(), in.mistakes(chosen), in.parameters(), in.caught()), in.results
+	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.parameters(), in.caught()), in.results
 }
 
 // inquiry is the search for causes in the results of one run.

@@ -45,7 +45,8 @@ type answer struct {
 type finding struct {
 	class   Class
 	reasons []string
-	matches []replay.Match // mistakes that give the output
+	matches []replay.Match       // mistakes that give the output
+	numbers []replay.NumberMatch // numbers that give the output with another value
 }
 
 func findingf(c Class, format string, args ...any) *finding {
@@ -69,6 +70,7 @@ var checklist = []step{
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
 	{"gain or shift", check(gainOrShift)},
+	{"one wrong number", wrongNumber},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
 	{"other parameters", otherParameters},

@@ -16,6 +16,8 @@ const (
 	// WrongWeights has other weights. If all are random, the output has nothing in common with
 	// the expected one but its size.
 	WrongWeights Class = "wrong-weights"
+	// WrongNumber has a number of the configuration with another value.
+	WrongNumber Class = "wrong-number"
 	// Dead is zero or constant.
 	Dead Class = "dead"
 	// NonFinite has NaN or infinity where a number was expected, or the reverse.

@@ -17,10 +17,11 @@ import (
 // Diagnosis classifies an output, and holds the evidence.
 type Diagnosis struct {
 	Class     Class
-	Reasons   []string       // the numbers and facts that decided the class
-	Structure Structure      // where the output is wrong; empty if the shapes differ
-	Matches   []replay.Match // mistakes that give this output, the same on this case
-	Bands     []replay.Band  // size and direction of every mistake that this case sees
+	Reasons   []string             // the numbers and facts that decided the class
+	Structure Structure            // where the output is wrong; empty if the shapes differ
+	Matches   []replay.Match       // mistakes that give this output, the same on this case
+	Numbers   []replay.NumberMatch // numbers that give this output with another value
+	Bands     []replay.Band        // size and direction of every mistake that this case sees
 
 	// Fits holds the questions to least squares, explanations first. It is nil if an earlier step
 	// decided.
@@ -113,7 +114,7 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 
 func newDiagnosis(in *input, c conclusion, recovery pattern.Recovery) Diagnosis {
 	d := Diagnosis{
-		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches,
+		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
 		Fits: c.fits.Fits, Pattern: recovery.Pattern, Stage: recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {

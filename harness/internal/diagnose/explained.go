@@ -52,6 +52,35 @@ func explained(matches []replay.Match) *finding {
 	return f
 }
 
+// wrongNumber decides if a number of the configuration gives the output with another value.
+func wrongNumber(ctx context.Context, in *input, _ fit.Result) answer {
+	numbers, cut := replay.FindNumbers(ctx, in.replays)
+	if len(numbers) == 0 {
+		return answer{cut: cut}
+	}
+	var words []string
+	for _, n := range numbers {
+		words = append(words, n.String())
+	}
+	f := findingf(WrongNumber, "%s", strings.Join(words, ", or "))
+	f.numbers = numbers
+	first := numbers[0]
+	f.because("with it this case gives the output: residual %.2g (max z %.2g)%s",
+		first.Residual, first.MaxZ, interval(first))
+	if len(numbers) > 1 {
+		f.because("this case cannot tell these apart")
+	}
+	return answer{finding: f}
+}
+
+// interval names the values that explain the output as well; "" if there is one value alone.
+func interval(n replay.NumberMatch) string {
+	if n.Least == n.Most {
+		return ""
+	}
+	return fmt.Sprintf("; from %.6g to %.6g is as good", n.Least, n.Most)
+}
+
 // leastSquares asks which parameters would explain the output. It decides nothing.
 func leastSquares(_ context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || len(in.structure.WrongBatches) == 0 {

@@ -25,11 +25,29 @@ func Planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mist
 	if !ok {
 		return compare.Expected{}, false
 	}
-	out := inLayout(c, wrong.Run().Expected())
+	return asSubject(c, wrong), true
+}
+
+// WithNumber computes a case with another value of a number, as [Planted] does with mistakes. It
+// reports false if the case has no such number.
+func WithNumber(
+	c *fixture.Case, lower oracle.Precision, n catalogue.Number, value float64,
+) (compare.Expected, bool) {
+	wrong := oracle.FromCase(c).In(lower)
+	if _, ok := n.Get(wrong); !ok {
+		return compare.Expected{}, false
+	}
+	n.Set(wrong, value)
+	return asSubject(c, wrong), true
+}
+
+// asSubject computes a problem, rounded to float32 and in the case's order of dimensions.
+func asSubject(c *fixture.Case, p *oracle.Problem) compare.Expected {
+	out := inLayout(c, p.Run().Expected())
 	for i, v := range out.Value {
 		out.Value[i] = float64(float32(v))
 	}
-	return out, true
+	return out
 }
 
 // Right computes a case as it is, in the case's order of dimensions. Unlike a [Referee]'s expected

@@ -126,10 +126,13 @@ func (k Failure) causeOf(r report.Result) string {
 
 // foundCause returns the first of the explanations that the case cannot tell apart.
 func foundCause(r report.Result) string {
-	if len(r.Diagnosis.Matches) == 0 {
-		return ""
+	switch d := r.Diagnosis; {
+	case len(d.Matches) > 0:
+		return d.Matches[0].ID()
+	case len(d.Numbers) > 0:
+		return d.Numbers[0].Number.ID
 	}
-	return r.Diagnosis.Matches[0].ID()
+	return ""
 }
 
 func newReason(r report.Result) string {

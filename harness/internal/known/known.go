@@ -68,9 +68,10 @@ func Acknowledged(known []Failure, r report.Result) report.Result {
 
 // expects reports whether a failure is the one that the entry describes.
 func (k Failure) expects(r report.Result) bool {
-	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, func(m replay.Match) bool {
-		return sameMistakes(m.ID(), k.Cause)
-	})
+	isCause := func(m replay.Match) bool { return sameMistakes(m.ID(), k.Cause) }
+	isNumber := func(n replay.NumberMatch) bool { return n.Number.ID == k.Cause }
+	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, isCause) ||
+		slices.ContainsFunc(r.Diagnosis.Numbers, isNumber)
 }
 
 // sameMistakes compares the ids of one mistake, or of two at once, in any order.
@@ -118,7 +119,8 @@ func (k Failure) problems() []string {
 	}
 	if k.Cause != "" {
 		for id := range strings.SplitSeq(k.Cause, "+") {
-			if _, ok := catalogue.ByID(id); !ok {
+			_, isMistake := catalogue.ByID(id)
+			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isNumber {
 				problems = append(problems, fmt.Sprintf("cause=%s: %q is no known mistake", k.Cause, id))
 			}
 		}

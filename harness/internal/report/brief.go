@@ -16,7 +16,7 @@ func (t *text) brief(r Result) {
 	}
 	t.block("why", wrong[:min(why, len(wrong))])
 	if r.Wrong() {
-		fix := fixes(r.Possible())
+		fix := r.fixes()
 		t.block("fix", fix[:min(1, len(fix))])
 		t.size(r.Comparison)
 		t.worst(r.Comparison)

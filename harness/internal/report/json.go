@@ -109,6 +109,7 @@ type jsonResult struct {
 	PyTorch     *jsonNoise      `json:"pytorch,omitempty"`
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
+	Numbers     []jsonNumber    `json:"numbers,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
@@ -176,6 +177,19 @@ type jsonMatch struct {
 	Margin   number   `json:"margin"`
 }
 
+// jsonNumber is a number of the configuration that gives the output with another value.
+type jsonNumber struct {
+	ID       string `json:"id"`
+	Title    string `json:"title"`
+	Fix      string `json:"fix"`
+	Value    number `json:"value"` // in the output
+	Case     number `json:"case"`  // in the case
+	Least    number `json:"least"` // the values from least to most explain the output
+	Most     number `json:"most"`
+	Residual number `json:"residual"`
+	MaxZ     number `json:"max_z"`
+}
+
 // jsonFit is a question: could other values of these parameters give the output?
 type jsonFit struct {
 	Freed      string   `json:"freed"`
@@ -241,6 +255,12 @@ func toJSON(r Result) jsonResult {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
 	out.Stage = d.Stage
+	for _, n := range d.Numbers {
+		out.Numbers = append(out.Numbers, jsonNumber{
+			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Value: number(n.Value), Case: number(n.Right),
+			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
+		})
+	}
 	for _, f := range d.Fits {
 		out.Fits = append(out.Fits, jsonFit{
 			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(),

@@ -226,7 +226,7 @@ func (t *text) failure(r Result) {
 	t.block("finding", r.Findings)
 	if d.Class != diagnose.Right {
 		t.block("why", d.Reasons)
-		t.block("fix", fixes(r.Possible()))
+		t.block("fix", r.fixes())
 		t.block("not", ruledOut(r.RuledOut))
 		t.probes(r)
 	}
@@ -245,14 +245,20 @@ func (t *text) failure(r Result) {
 }
 
 // fixes returns what to do about all explanations, each sentence once.
-func fixes(matches []replay.Match) []string {
+func (r Result) fixes() []string {
 	var all []string
-	for _, m := range matches {
-		for _, fix := range m.Fixes() {
-			if !slices.Contains(all, fix) {
-				all = append(all, fix)
-			}
+	add := func(fix string) {
+		if !slices.Contains(all, fix) {
+			all = append(all, fix)
 		}
+	}
+	for _, m := range r.Possible() {
+		for _, fix := range m.Fixes() {
+			add(fix)
+		}
+	}
+	for _, n := range r.Diagnosis.Numbers {
+		add(n.Number.Fix)
 	}
 	return all
 }
@@ -263,6 +269,9 @@ func headline(r Result) string {
 	var ids []string
 	for _, m := range r.Possible() {
 		ids = append(ids, m.ID())
+	}
+	for _, n := range r.Diagnosis.Numbers {
+		ids = append(ids, n.Label())
 	}
 	for _, f := range r.Diagnosis.Fits {
 		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {

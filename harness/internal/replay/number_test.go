@@ -1,0 +1,144 @@
+package replay
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/campaign"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+	"github.com/difftest/difftest/harness/internal/variant"
+)
+
+// numberCases are cases that have a number, each with the values that a test gives it.
+var numberCases = []struct{ id, name string }{
+	{"softcap", "sdpa/softcap"}, {"softcap", "decoder/softcap"},
+	{"rope-base", "decoder/rope-half"}, {"rope-base", "decoder/rope-interleaved"}, {"rope-base", "decoder/cache"},
+	{"rope-factor", "decoder/rope-factor"}, {"rope-factor", "decoder/rope-half"},
+	{"rope-dim", "decoder/rope-partial"},
+	{"qk-norm-epsilon", "decoder/qk-norm"},
+	{"window", "sdpa/window"}, {"window", "decoder/window-cache"},
+	{"relative-clip", "decoder/relative-bias"},
+}
+
+// wrongValue draws another value of a number: up to 30 times as large or as small.
+func wrongValue(r *rand.Rand, n catalogue.Number, p *oracle.Problem, right float64) float64 {
+	if n.Step > 0 {
+		for {
+			if v := float64(n.Step * (1 + r.IntN(n.Most(p)/n.Step))); v != right {
+				return v
+			}
+		}
+	}
+	return right * math.Exp(2*math.Log(30)*(r.Float64()-0.5))
+}
+
+// A wrong number is found to within its interval, and no other number is named, whatever float32
+// implementation gave the output.
+func TestFindNumbers(t *testing.T) {
+	draws := 2
+	if campaign.Full() {
+		draws = 20
+	}
+	seen, found := 0, 0
+	for i, tc := range numberCases {
+		n, ok := catalogue.NumberByID(tc.id)
+		require.True(t, ok)
+		p := oracletest.Committed(t, tc.name)
+		right, ok := n.Get(p)
+		require.True(t, ok, tc.name)
+		c := caseOf(p)
+		for draw := range draws {
+			r := rand.New(rand.NewPCG(uint64(i), uint64(draw)))
+			value := wrongValue(r, n, p, right)
+			wrong := c.Problem.Fork()
+			n.Set(wrong, value)
+			got := inFloat32(r, wrong)
+			if compare.Outputs(c.Truth.Shape, got, c.Truth).OK() {
+				continue
+			}
+			o := against(t, c, got)
+			if single, _ := FindSingle(t.Context(), o); len(single) > 0 {
+				continue // a mistake of the catalogue gives the same output
+			}
+			seen++
+			matches, cut := FindNumbers(t.Context(), o)
+			require.Empty(t, cut)
+			for _, m := range matches {
+				if !requireTheOutput(t, c, m, got) {
+					continue
+				}
+				if m.Number.ID == tc.id && between(m, value) {
+					found++
+				}
+			}
+			if len(matches) == 0 {
+				t.Logf("%s: %s %.6g in place of %.6g is not found", tc.name, tc.id, value, right)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, seen, draws*len(numberCases)/2)
+	require.GreaterOrEqual(t, float64(found), 0.99*float64(seen), "%d of %d", found, seen)
+}
+
+// inFloat32 computes a problem in float32, by a correct implementation where one can, and otherwise
+// by the oracle.
+func inFloat32(r *rand.Rand, p *oracle.Problem) []float64 {
+	if variant.Expresses(p) {
+		return variant.Correct[r.IntN(len(variant.Correct))].Run(p)
+	}
+	out := p.Run().Value
+	for i, v := range out {
+		out[i] = float64(float32(v))
+	}
+	return out
+}
+
+// requireTheOutput demands that a number, with the value that was found, gives the output.
+func requireTheOutput(t *testing.T, c *Case, m NumberMatch, got []float64) bool {
+	t.Helper()
+	p := c.Problem.Fork()
+	m.Number.Set(p, m.Value)
+	f := p.Run()
+	return compare.Outputs(f.Shape, got, f.Expected()).OK()
+}
+
+// between reports whether a value lies in the interval of a match, which is known to 1e-9.
+func between(m NumberMatch, value float64) bool {
+	return m.Least*(1-1e-9) <= value && value <= m.Most*(1+1e-9)
+}
+
+// No number explains an output with another fault: noise in one element, or a mistake.
+func TestFindNumbersFindsNoneElsewhere(t *testing.T) {
+	for _, name := range []string{"decoder/rope-half", "sdpa/softcap", "sdpa/window", "decoder/qk-norm"} {
+		c := caseOf(oracletest.Committed(t, name))
+		r := rand.New(rand.NewPCG(5, 5))
+		got := append([]float64{}, c.Truth.Value...)
+		width := len(got) / c.Truth.Shape[0]
+		for i := range width {
+			got[i] *= 1 + 0.05*r.NormFloat64()
+		}
+		matches, _ := FindNumbers(t.Context(), against(t, c, got))
+		require.Empty(t, matches, name)
+	}
+	c := caseOf(oracletest.Committed(t, "decoder/rope-half"))
+	wrong := planted(t, c.Problem, "rope-missing")
+	matches, _ := FindNumbers(t.Context(), against(t, c, wrong.Run().Value))
+	require.Empty(t, matches, "no base is as good as no rotation")
+}
+
+func TestFindNumbersIsCutOff(t *testing.T) {
+	c := caseOf(oracletest.Committed(t, "sdpa/softcap"))
+	n, _ := catalogue.NumberByID("softcap")
+	wrong := c.Problem.Fork()
+	n.Set(wrong, 3)
+	o := against(t, c, wrong.Run().Value)
+	matches, cut := FindNumbers(ended(t), o)
+	require.Empty(t, matches)
+	require.NotEmpty(t, cut)
+}
