@@ -72,6 +72,9 @@ func folder(t *testing.T, dir string) {
 	output := func(name string, out *attention.Tensor) {
 		write("outputs/"+name+"/output.npy", harnesstest.NPY(out))
 	}
+	capped := harnesstest.ReadCase(t, "decoder/softcap")
+	capped.Layer.Softcap *= 2
+	output(capped.Name, forward(t, capped))
 	c := harnesstest.ReadCase(t, "sdpa/unmasked")
 	c.Options.Scale = 0.437 // PyTorch's is 0.316
 	output(c.Name, attend(t, c))

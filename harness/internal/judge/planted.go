@@ -28,13 +28,19 @@ func Planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mist
 	return asSubject(c, wrong), true
 }
 
-// WithNumber computes a case with another value of a number, as [Planted] does with mistakes. It
-// reports false if the case has no such number.
+// WithNumber computes a case with another value of a number, as [Planted] does with mistakes. The
+// value comes from the right one. WithNumber reports false if the case has no such number, or if no
+// value comes from it.
 func WithNumber(
-	c *fixture.Case, lower oracle.Precision, n catalogue.Number, value float64,
+	c *fixture.Case, lower oracle.Precision, n catalogue.Number, change func(right float64) (float64, bool),
 ) (compare.Expected, bool) {
 	wrong := oracle.FromCase(c).In(lower)
-	if _, ok := n.Get(wrong); !ok {
+	right, ok := n.Get(wrong)
+	if !ok {
+		return compare.Expected{}, false
+	}
+	value, ok := change(right)
+	if !ok {
 		return compare.Expected{}, false
 	}
 	n.Set(wrong, value)

@@ -31,6 +31,12 @@ func (m NumberMatch) String() string {
 	return fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
 }
 
+// Allows reports whether a value explains the output as well, within a part in a million.
+func (m NumberMatch) Allows(value float64) bool {
+	const slack = 1e-6
+	return m.Least*(1-slack) <= value && value <= m.Most*(1+slack)
+}
+
 // Label names the number and its value: "rope-base 1e+06".
 func (m NumberMatch) Label() string { return fmt.Sprintf("%s %.6g", m.Number.ID, m.Value) }
 
