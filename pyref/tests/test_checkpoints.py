@@ -8,7 +8,7 @@ import pytest
 from pyref import checkpoints
 from pyref.pinned import torch
 
-COMMITTED = Path(__file__).parents[2] / "harness" / "checkpoint" / "testdata"
+COMMITTED = Path(__file__).parents[2] / "harness" / "internal" / "checkpoint" / "testdata"
 
 
 @pytest.fixture(scope="module")

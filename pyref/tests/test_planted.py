@@ -12,7 +12,7 @@ from pyref.planted.ids import IDS
 from pyref.planted.plain import as_recorded, plain
 from pyref.tests.support import ROOT, contents, each_case, named, python
 
-PLANTED = ROOT / "harness" / "catalogue" / "testdata" / "planted"
+PLANTED = ROOT / "harness" / "internal" / "catalogue" / "testdata" / "planted"
 ROUNDING = 1e-10  # of the largest element, between two ways to compute the same in float64
 SAME = 1e-5  # of the right output's largest element: between two float32 outputs of one mistake
 
