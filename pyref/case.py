@@ -19,13 +19,11 @@ Arrays = Mapping[str, np.ndarray]
 class Operation(Protocol):
     """One call of PyTorch: what to draw for it, how to make it, and how to say so in case.json.
 
-    An operation is a frozen dataclass. `causal` is the field that `pyref.mistakes` switches off; masks are
-    inputs, and `forward` goes without those that it is not given.
+    An operation is a frozen dataclass.
     """
 
     name: str
     function: str
-    causal: bool
     precision: Precision  # what its tensors are stored in
 
     @property
@@ -48,25 +46,18 @@ class Operation(Protocol):
         It computes in `precision`, from tensors that were converted to it.
         """
 
-    def unscaled(self, parameters: Arrays) -> "tuple[Operation, Arrays] | None":
-        """Return an operation and parameters that compute the same from scores that are not scaled.
-
-        None if the operation does not scale them.
-        """
-
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: `name` is group/case, `blind` are the mistakes that it has and cannot see.
+    """One row of the table: `name` is group/case.
 
-    A case claims every other mistake that can be made in its operation: `mistakes.claims`. `twin` names the
-    case whose tensors this one's are drawn like, where the two show that one thing is the same in two forms.
+    `twin` names the case whose tensors this one's are drawn like, where the two show that one thing is the
+    same in two forms.
     """
 
     name: str
     purpose: str
     operation: Operation
-    blind: tuple[str, ...] = ()
     twin: str | None = None
 
     @property
@@ -78,3 +69,8 @@ class Case:
     def seed(self) -> int:
         """32 bits of the name's sha256: adding or moving a row changes no other row's tensors."""
         return digest(self.twin or self.name, 4)
+
+    def draw(self) -> tuple[Arrays, Arrays]:
+        """Return the inputs by role and the parameters by name."""
+        stream = Stream(self.seed)
+        return self.operation.draw_inputs(stream), self.operation.draw_parameters(stream)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pyref import core
 from pyref.alibi import slopes
@@ -176,10 +176,6 @@ class DecoderAttention:
             v = torch.cat([tensors["past_value"], v], dim=2)
         context = self.attend(q, k, v, self.allow(tensors.get("padding")), state)
         return {"output": to_numpy(projections["output"](context.transpose(1, 2).flatten(-2)))}
-
-    def unscaled(self, parameters: Arrays) -> "tuple[DecoderAttention, Arrays] | None":
-        """Scale by one."""
-        return None if self.scale == 1 else (replace(self, scale=1.0), parameters)
 
     def project(
         self, tensors: State, state: State, projections: Mapping[str, Projection]

@@ -215,15 +215,6 @@ class MultiheadAttention:
         padding = tensors["padding"]
         return torch.zeros(padding.shape, dtype=tensors["bias"].dtype).masked_fill(padding, -math.inf)
 
-    def unscaled(self, parameters: Arrays) -> tuple["MultiheadAttention", Arrays] | None:
-        """Project to queries that are sqrt(E) times as large, for the layer to scale back."""
-        if self.D == self.H:  # E is 1, and so is the scale
-            return None
-        larger = {name: array.astype(np.float64) for name, array in parameters.items()}
-        for name in larger.keys() & {"in_proj_weight", "in_proj_bias", "q_proj_weight"}:
-            larger[name][: self.D] *= np.sqrt(self.D / self.H)
-        return self, larger
-
     def layer(self) -> torch.nn.MultiheadAttention:
         """Return the layer with parameters that are still to be loaded."""
         return torch.nn.MultiheadAttention(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pyref.case import Arrays, Operation, Precision
+from pyref.case import Arrays, Precision
 from pyref.decoder import DecoderAttention
 from pyref.multihead import MultiheadAttention
 from pyref.seed import SeedLayer
@@ -27,11 +27,6 @@ class Prefixed:
     def forward(self, inputs: Arrays, parameters: Arrays, precision: Precision) -> Arrays:
         """Return what the operation computes with the parameters under its own names."""
         return super().forward(inputs, self.bare(parameters), precision)
-
-    def unscaled(self, parameters: Arrays) -> tuple[Operation, Arrays] | None:
-        """Return what the operation does, with its parameters prefixed."""
-        operation, larger = super().unscaled(self.bare(parameters))
-        return operation, self.prefixed(larger)
 
     def prefixed(self, parameters: Arrays) -> Arrays:
         """Put the prefix before every name."""

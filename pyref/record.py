@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
-from pyref import environment, mistakes
+from pyref import environment
 from pyref.case import Arrays, Case, Operation
-from pyref.stream import Stream
 
 VERSION = 1
 
@@ -20,13 +19,11 @@ def write(case: Case, folder: Path, torch: ModuleType) -> None:
 
     `torch` is the one that computes, for the provenance.
     """
-    stream, operation = Stream(case.seed), case.operation
-    inputs, parameters = operation.draw_inputs(stream), operation.draw_parameters(stream)
+    operation, (inputs, parameters) = case.operation, case.draw()
     store(
         folder,
         {"name": case.name, "purpose": case.purpose, "op": operation.name, "config": operation.config},
         {"inputs": inputs, "state_dict": parameters, "expected": expect(operation, inputs, parameters)},
-        mistakes.claims(case),
         provenance(operation.function, operation.call, case.seed, torch),
     )
 
@@ -45,16 +42,13 @@ def expect(operation: Operation, inputs: Arrays, parameters: Arrays) -> Arrays:
     return expected
 
 
-def store(
-    folder: Path, fields: dict, sections: Mapping[str, Arrays], detects: Sequence[str], provenance: dict
-) -> None:
+def store(folder: Path, fields: dict, sections: Mapping[str, Arrays], provenance: dict) -> None:
     """Write a case's arrays, section by section, and the case.json that begins with `fields`."""
     files = {section: save(folder, section, arrays) for section, arrays in sections.items() if arrays}
     case = {
         "version": VERSION,
         **fields,
         **files,
-        "detects": list(detects),
         "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
         "provenance": provenance,
     }

@@ -1,7 +1,7 @@
 """Attention as a function: scaled_dot_product_attention, and what stands in where it cannot bend scores."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
 
@@ -243,7 +243,3 @@ class ScaledDotProductAttention:
     def visible(self) -> torch.Tensor:
         """Return bool (1, 1, L, S), true where a query sees a key."""
         return self.sees(torch.arange(self.L)[:, None], torch.arange(self.S))[None, None]
-
-    def unscaled(self, parameters: Arrays) -> "tuple[ScaledDotProductAttention, Arrays] | None":
-        """Leave the scores as they are."""
-        return None if self.scale == 1 else (replace(self, scale=1.0), parameters)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from pyref.case import Arrays, Precision
 from pyref.convert import to_numpy, to_torch
 from pyref.parameters import draw
@@ -95,11 +93,6 @@ class SeedLayer:
         layer = self.layer()
         layer.load_state_dict(to_torch(parameters, precision), assign=True)  # takes over dtype, too
         return {"output": to_numpy(layer(to_torch(inputs, precision)["query"]))}
-
-    def unscaled(self, parameters: Arrays) -> tuple["SeedLayer", Arrays]:
-        """Project to queries that are sqrt(E) times as large, for SDPA to scale back."""
-        larger = parameters["W_Q"] * np.float64(self.D / self.H) ** 0.5
-        return self, {**parameters, "W_Q": larger}
 
     def layer(self) -> SeedAttention:
         """Return the layer with parameters that are still to be loaded."""

@@ -50,7 +50,6 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
             case,
             {"name": name, "purpose": purpose, "op": op, "config": config},
             {"inputs": inputs, "state_dict": state(module), "expected": expected},
-            (),
             record.provenance(class_name(module), said(module, call), seed, torch),
         )
         kind.verify(name, case)

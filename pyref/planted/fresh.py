@@ -14,7 +14,6 @@ from pyref import suite
 from pyref.case import Arrays, Case, Operation
 from pyref.convert import to_numpy
 from pyref.decoder import DecoderAttention
-from pyref.mistakes import Call
 from pyref.multihead import MultiheadAttention
 from pyref.padding import Padding
 from pyref.pinned import torch
@@ -102,15 +101,15 @@ def write(seed: int, folder: Path) -> Counter[str]:
 
 def plant(case: Case) -> dict[str, np.ndarray]:
     """Return what plain PyTorch gives in float32, right and with every mistake that can be made."""
-    call = Call.of(case)
-    dimensions = call.truth()["output"].ndim
-    attention = plain(call.operation, call.inputs, call.parameters, "float32")
+    operation, (inputs, parameters) = case.operation, case.draw()
+    dimensions = operation.forward(inputs, parameters, "float64")["output"].ndim
+    attention = plain(operation, inputs, parameters, "float32")
     planted = {RIGHT: attention} | {name: mistake(attention) for name, mistake in MISTAKES.items()}
     outputs = {name: made.compute() for name, made in planted.items() if made is not None}
     for name, output in outputs.items():
         if output.dtype != torch.float32:
             raise TypeError(f"{case.name}: {name} is computed in {output.dtype}, want float32")
-    return {name: to_numpy(as_recorded(x, call.operation, dimensions)) for name, x in outputs.items()}
+    return {name: to_numpy(as_recorded(x, operation, dimensions)) for name, x in outputs.items()}
 
 
 def cases(seed: int) -> Iterator[Case]:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from pyref.case import Case
-from pyref.mistakes import Call
 from pyref.pinned import torch
 from pyref.planted import MISTAKES
 from pyref.planted.plain import PlainAttention, plain
@@ -94,8 +93,7 @@ def named(name: str) -> Case:
 
 def attention(case: Case) -> PlainAttention:
     """Return a case's attention without a mistake."""
-    call = Call.of(case)
-    return plain(call.operation, call.inputs, call.parameters)
+    return plain(case.operation, *case.draw())
 
 
 def outputs(case: Case, mistakes: list[str]) -> dict[str, torch.Tensor]:

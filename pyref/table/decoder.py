@@ -74,7 +74,6 @@ CASES = (
         "decoder/decode",
         "One new token, which sees the whole cache: a mask aligned top-left would hide all but one key.",
         DecoderAttention(B=4, L=1, P=9, D=44, H=6, Hk=2, E=10, rope=Rope(dim=10)),
-        blind=("causal-missing",),
     ),
     Case(
         "decoder/multi-query",
@@ -164,7 +163,6 @@ CASES = (
         "decoder/alibi-decode",
         "ALiBi for one new token: the bias of the last row, not of the first.",
         DecoderAttention(B=4, L=1, P=9, D=44, H=6, Hk=2, E=10, alibi=True),
-        blind=("causal-missing",),
     ),
     Case(
         "decoder/relative-bias",
@@ -180,7 +178,6 @@ CASES = (
         "decoder/relative-bias-decode",
         "One token after a cache: its learned bias counts from its own position, not from the first.",
         DecoderAttention(B=4, L=1, P=10, D=44, H=6, Hk=2, E=10, relative_bias=4),
-        blind=("causal-missing",),
     ),
     Case(
         "decoder/relative-bias-cross",

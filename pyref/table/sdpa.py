@@ -46,13 +46,11 @@ CASES = (
         "sdpa/decode",
         "One query after a past, aligned lower-right: the causal mask hides nothing.",
         ScaledDotProductAttention(B=3, H=4, L=1, S=11, E=10, Ev=10, causal=True, alignment="lower-right"),
-        blind=("causal-missing",),
     ),
     Case(
         "sdpa/decode-top-left",
         "One query and is_causal=True: aligned top-left it sees one key and gives the first value.",
         ScaledDotProductAttention(B=3, H=4, L=1, S=11, E=10, Ev=10, causal=True),
-        blind=("scale-missing",),
     ),
     Case(
         "sdpa/bool-mask-square",
@@ -227,7 +225,6 @@ CASES = (
         ScaledDotProductAttention(
             B=3, H=4, L=1, S=11, E=10, Ev=12, causal=True, alignment="lower-right", window=4
         ),
-        blind=("causal-missing",),
     ),
     Case(
         "sdpa/window-gqa",
@@ -267,7 +264,6 @@ CASES = (
         ScaledDotProductAttention(
             B=3, H=6, L=1, S=11, E=10, Ev=10, causal=True, alignment="lower-right", alibi=True
         ),
-        blind=("causal-missing",),
     ),
     Case(
         "sdpa/sinks",

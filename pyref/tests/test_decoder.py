@@ -136,15 +136,6 @@ def test_the_state_dict_has_the_biases_that_the_configuration_says(case):
     )
 
 
-@each_layer
-def test_a_layer_without_its_scale_has_a_scale_of_one(case):
-    unscaled = case.operation.unscaled(case.operation.draw_parameters(Stream(1)))
-    if case.operation.scale == 1:
-        assert unscaled is None
-    else:
-        assert unscaled[0].config == case.operation.config | {"scale": 1.0}
-
-
 # Masks
 
 

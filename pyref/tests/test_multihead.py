@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pyref.case import Arrays
-from pyref.mistakes import Call
 from pyref.multihead import MultiheadAttention
 from pyref.pinned import torch
 from pyref.table import CASES
@@ -16,8 +15,7 @@ each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
 def run(case) -> Arrays:
     """Return what PyTorch computes in float32."""
-    call = Call.of(case)
-    return call.operation.forward(call.inputs, call.parameters, "float32")
+    return case.operation.forward(*case.draw(), "float32")
 
 
 def spy(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[str]:
@@ -45,7 +43,8 @@ def test_the_fast_path_is_taken_where_a_case_says_so_and_sdpa_where_no_weights_a
     ],
 )
 def test_through_sdpa_a_query_that_sees_nothing_gives_the_output_bias(name, filler):
-    output, bias = run(named(name))["output"], Call.of(named(name)).parameters["out_proj.bias"]
+    _, parameters = named(name).draw()
+    output, bias = run(named(name))["output"], parameters["out_proj.bias"]
     for b, length in enumerate(filler):
         assert (output[b, :length] == bias).all()
         assert (output[b, length:] != bias).all()
@@ -76,11 +75,11 @@ def test_weights_sum_to_one_over_all_keys(case):
 
 
 def test_the_learned_key_and_value_are_as_large_as_projected_ones():
-    call = Call.of(named("mha/bias-kv-zero-attn-left-padding"))
-    D = call.operation.D
-    weights = np.split(call.parameters["in_proj_weight"], 3)
-    projected = [np.std(call.inputs["key"] @ weight.T) for weight in weights]
+    case = named("mha/bias-kv-zero-attn-left-padding")
+    D, (inputs, parameters) = case.operation.D, case.draw()
+    weights = np.split(parameters["in_proj_weight"], 3)
+    projected = [np.std(inputs["key"] @ weight.T) for weight in weights]
     np.testing.assert_allclose(projected, [1, 1, 3**-0.5], rtol=0.1)
     for name, size in (("bias_k", 1), ("bias_v", 3**-0.5)):
-        assert call.parameters[name].shape == (1, 1, D)
-        assert abs(np.std(call.parameters[name]) / size - 1) < 3 / np.sqrt(2 * D)
+        assert parameters[name].shape == (1, 1, D)
+        assert abs(np.std(parameters[name]) / size - 1) < 3 / np.sqrt(2 * D)

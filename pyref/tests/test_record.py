@@ -19,7 +19,6 @@ FIELDS = [
     "inputs",
     "state_dict",
     "expected",
-    "detects",
     "files",
 ]
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pyref.case import Arrays
-from pyref.mistakes import Call
 from pyref.pinned import torch
 from pyref.sdpa import ScaledDotProductAttention, flex
 from pyref.stream import Stream
@@ -17,8 +16,8 @@ each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case
 
 def run(name: str, precision: str = "float32") -> tuple[np.ndarray, Arrays]:
     """Return a case's output by PyTorch, and its inputs."""
-    call = Call.of(named(name))
-    return call.operation.forward(call.inputs, {}, precision)["output"], call.inputs
+    operation, (inputs, _) = named(name).operation, named(name).draw()
+    return operation.forward(inputs, {}, precision)["output"], inputs
 
 
 class Calls(torch.overrides.TorchFunctionMode):
@@ -40,9 +39,9 @@ def test_the_function_that_is_recorded_is_the_one_that_runs(case, monkeypatch):
     monkeypatch.setattr(
         flex, "flex_attention", lambda *rest, **named: flexed.append(1) or flex_attention(*rest, **named)
     )
-    call = Call.of(case)
+    inputs, _ = case.draw()
     with Calls() as calls:
-        call.operation.forward(call.inputs, {}, "float32")
+        case.operation.forward(inputs, {}, "float32")
     recorded = case.operation.function.rpartition(".")[2]
     assert calls.names.count("scaled_dot_product_attention") == (recorded == "scaled_dot_product_attention")
     assert len(flexed) == (recorded == "flex_attention")
@@ -98,7 +97,7 @@ def test_a_sink_takes_the_same_share_from_every_value():
 
 @each_function
 def test_inputs_have_values_that_only_their_precision_holds(case):
-    inputs, precision = Call.of(case).inputs, case.operation.precision
+    (inputs, _), precision = case.draw(), case.operation.precision
     for role in ("query", "key", "value"):
         if precision == "float64":
             assert (inputs[role] != inputs[role].astype(np.float32)).mean() > 0.9
@@ -110,10 +109,10 @@ def test_inputs_have_values_that_only_their_precision_holds(case):
 
 @pytest.mark.parametrize("name", ["sdpa/float16", "sdpa/bfloat16"])
 def test_halves_are_computed_in_float32_and_rounded_at_the_end(name):
-    call = Call.of(named(name))
-    half = call.operation.forward(call.inputs, {}, call.operation.precision)["output"]
-    single = torch.from_numpy(call.operation.forward(call.inputs, {}, "float32")["output"])
-    rounded = single.to(getattr(torch, call.operation.precision))
+    operation, (inputs, _) = named(name).operation, named(name).draw()
+    half = operation.forward(inputs, {}, operation.precision)["output"]
+    single = torch.from_numpy(operation.forward(inputs, {}, "float32")["output"])
+    rounded = single.to(getattr(torch, operation.precision))
     rounded = rounded.view(torch.uint16) if half.dtype == np.uint16 else rounded
     assert (half == rounded.numpy()).mean() > 0.9
 
