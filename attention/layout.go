@@ -38,26 +38,17 @@ type layout struct {
 	fused       bool   // query, key and value share a parameter
 
 	parameters func(c Config) []parameter
-	// query, key, value and output say where the four projections are found.
-	sources func(c Config) [4]source
-}
-
-// source says where a projection lies in the state dict.
-type source struct {
-	weight, bias string
-	row          func(i int) int // of the parameters, for output i of the projection; nil: i
-	ownWeight    bool            // row is that of the bias alone: the weight has no other rows
-	inOut        bool            // the weight is (in, out), so that row means column
+	placements func(c Config) [4]Placement
 }
 
 var layouts = map[ParamLayout]layout{
-	TorchLayout:         {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
-	TorchSeparateLayout: {name: "of torch.nn.MultiheadAttention with separate weights", oneBias: true, plain: true, parameters: torchParameters, sources: torchSources},
-	SeedLayout:          {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, sources: seedSources},
-	LlamaLayout:         {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, sources: llamaSources},
-	GPT2Layout:          {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, sources: gpt2Sources},
-	NeoXLayout:          {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), sources: neoxSources},
-	FusedLayout:         {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), sources: fusedSources},
+	TorchLayout:         {name: "of torch.nn.MultiheadAttention", oneBias: true, plain: true, parameters: torchParameters, placements: torchPlacements},
+	TorchSeparateLayout: {name: "of torch.nn.MultiheadAttention with separate weights", oneBias: true, plain: true, parameters: torchParameters, placements: torchPlacements},
+	SeedLayout:          {name: "W_Q W_K W_V W_O", withoutBias: true, parameters: seedParameters, placements: seedPlacements},
+	LlamaLayout:         {name: "q_proj k_proj v_proj o_proj", parameters: llamaParameters, placements: llamaPlacements},
+	GPT2Layout:          {name: "c_attn c_proj", plain: true, fused: true, parameters: gpt2Parameters, placements: gpt2Placements},
+	NeoXLayout:          {name: "query_key_value dense", fused: true, parameters: fusedParameters("query_key_value", "dense"), placements: neoxPlacements},
+	FusedLayout:         {name: "qkv_proj o_proj", fused: true, parameters: fusedParameters("qkv_proj", "o_proj"), placements: fusedPlacements},
 }
 
 // String is the layout as errors name it.
@@ -134,19 +125,6 @@ func torchParameters(c Config) []parameter {
 	return n.list
 }
 
-func torchSources(c Config) [4]source {
-	third := func(i int) func(int) int { return after(i * c.EmbedDim) }
-	out := source{weight: "out_proj.weight", bias: "out_proj.bias"}
-	if c.packed() {
-		one := func(i int) source { return source{weight: "in_proj_weight", bias: "in_proj_bias", row: third(i)} }
-		return [4]source{one(0), one(1), one(2), out}
-	}
-	own := func(weight string, i int) source {
-		return source{weight: weight, bias: "in_proj_bias", row: third(i), ownWeight: true}
-	}
-	return [4]source{own("q_proj_weight", 0), own("k_proj_weight", 1), own("v_proj_weight", 2), out}
-}
-
 func seedParameters(c Config) []parameter {
 	n := named{c: c}
 	query, key := c.projectionWidths()
@@ -155,10 +133,6 @@ func seedParameters(c Config) []parameter {
 	n.add("W_V", key, c.VDim)
 	n.add("W_O", c.EmbedDim, query)
 	return n.list
-}
-
-func seedSources(Config) [4]source {
-	return [4]source{{weight: "W_Q"}, {weight: "W_K"}, {weight: "W_V"}, {weight: "W_O"}}
 }
 
 func llamaParameters(c Config) []parameter {
@@ -175,11 +149,6 @@ func llamaParameters(c Config) []parameter {
 	return n.list
 }
 
-func llamaSources(Config) [4]source {
-	of := func(name string) source { return source{weight: name + ".weight", bias: name + ".bias"} }
-	return [4]source{of("q_proj"), of("k_proj"), of("v_proj"), of("o_proj")}
-}
-
 func gpt2Parameters(c Config) []parameter {
 	d, n := c.EmbedDim, named{c: c}
 	n.add("c_attn.weight", d, 3*d)
@@ -187,13 +156,6 @@ func gpt2Parameters(c Config) []parameter {
 	n.add("c_proj.weight", d, d)
 	n.outputBias("c_proj.bias", d)
 	return n.list
-}
-
-func gpt2Sources(c Config) [4]source {
-	part := func(i int) source {
-		return source{weight: "c_attn.weight", bias: "c_attn.bias", row: after(i * c.EmbedDim), inOut: true}
-	}
-	return [4]source{part(0), part(1), part(2), {weight: "c_proj.weight", bias: "c_proj.bias", inOut: true}}
 }
 
 func fusedParameters(input, output string) func(Config) []parameter {
@@ -206,32 +168,4 @@ func fusedParameters(input, output string) func(Config) []parameter {
 		n.outputBias(output+".bias", c.EmbedDim)
 		return n.list
 	}
-}
-
-func fusedSources(c Config) [4]source {
-	query, key := c.projectionWidths()
-	part := func(first int) source {
-		return source{weight: "qkv_proj.weight", bias: "qkv_proj.bias", row: after(first)}
-	}
-	return [4]source{part(0), part(query), part(query + key), {weight: "o_proj.weight", bias: "o_proj.bias"}}
-}
-
-// neoxSources: the rows of one key head are its query heads, its key and its value, E each.
-func neoxSources(c Config) [4]source {
-	e, group := c.HeadDim, c.NumHeads/c.NumKVHeads
-	place := func(kvHead, member, i int) int { return (kvHead*(group+2)+member)*e + i%e }
-	part := func(row func(i int) int) source {
-		return source{weight: "query_key_value.weight", bias: "query_key_value.bias", row: row}
-	}
-	return [4]source{
-		part(func(i int) int { return place(i/e/group, i/e%group, i) }),
-		part(func(i int) int { return place(i/e, group, i) }),
-		part(func(i int) int { return place(i/e, group+1, i) }),
-		{weight: "dense.weight", bias: "dense.bias"},
-	}
-}
-
-// after is the place of each row when another part stands before.
-func after(first int) func(int) int {
-	return func(i int) int { return first + i }
 }

@@ -43,56 +43,26 @@ func (m *MultiHead) Config() Config { return m.config }
 func (m *MultiHead) arrange() {
 	c := m.config
 	query, key := c.projectionWidths()
-	widths := [4][2]int{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
-	for i, s := range layouts[c.ParamLayout].sources(c) {
-		p := projection{in: widths[i][0], out: widths[i][1]}
-		p.weight = m.rows(s, p.in, p.out)
-		p.bias = m.biases(s, p.out)
-		*[]*projection{&m.query, &m.key, &m.value, &m.out}[i] = p
+	widths := [4]struct{ in, out int }{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
+	all := [4]*projection{&m.query, &m.key, &m.value, &m.out}
+	for i, place := range c.Placements() {
+		w := widths[i]
+		*all[i] = projection{
+			weight: place.weight(m.tensor(place.Weight), w.in, w.out),
+			bias:   place.bias(m.tensor(place.Bias), w.out),
+			in:     w.in,
+			out:    w.out,
+		}
 	}
 }
 
-// rows gathers a projection's weight, (out, in).
-func (m *MultiHead) rows(s source, in, out int) []float32 {
-	stored := m.parameter(s.weight)
-	weight := make([]float32, 0, in*out)
-	for o := range out {
-		row := o
-		if s.row != nil && !s.ownWeight {
-			row = s.row(o)
-		}
-		if !s.inOut {
-			weight = append(weight, stored.Data[row*in:][:in]...)
-			continue
-		}
-		for i := range in {
-			weight = append(weight, stored.Data[i*stored.Shape[1]+row])
-		}
-	}
-	return weight
-}
+// parameter returns the tensor of a name without the prefix, nil if the layer has none.
+func (m *MultiHead) parameter(name string) *Tensor { return m.tensor(m.config.Prefix + name) }
 
-// biases gathers a projection's bias, (out); nil where the layer has none.
-func (m *MultiHead) biases(s source, out int) []float32 {
-	stored := m.parameter(s.bias)
-	if stored == nil {
-		return nil
-	}
-	bias := make([]float32, out)
-	for o := range bias {
-		row := o
-		if s.row != nil {
-			row = s.row(o)
-		}
-		bias[o] = stored.Data[row]
-	}
-	return bias
-}
-
-// parameter finds a parameter by its name without the prefix; nil where the layer has none.
-func (m *MultiHead) parameter(name string) *Tensor {
+// tensor returns the tensor of a name with the prefix, nil if the layer has none.
+func (m *MultiHead) tensor(name string) *Tensor {
 	for _, p := range m.parameters {
-		if p.name == m.config.Prefix+name {
+		if p.name == name {
 			return p.value
 		}
 	}

@@ -9,9 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/difftest/difftest/harness/internal/printable"
 )
 
 // Format is the kind of a file. It is found by what the file holds, whatever its name is.
@@ -132,7 +131,7 @@ const (
 func (f *File) check(size int64) error {
 	left := maxTimes*size + maxMore
 	for i, t := range f.Tensors {
-		if strings.ContainsFunc(t.Name, unprintable) {
+		if !printable.Is(t.Name) {
 			return fmt.Errorf("%.200q: a name that cannot be printed", t.Name)
 		}
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
@@ -148,9 +147,6 @@ func (f *File) check(size int64) error {
 	}
 	return nil
 }
-
-// unprintable says whether a character could do something to a terminal. Invalid UTF-8 is among them.
-func unprintable(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError }
 
 // Close closes the file that Open or OpenFS opened.
 func (f *File) Close() error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/printable"
 )
 
 // storage is the memory that tensors are views of.
@@ -330,7 +331,7 @@ func describeOther(key, value any) string {
 	if !ok {
 		name = kind(key)
 	}
-	if strings.ContainsFunc(name, unprintable) {
+	if !printable.Is(name) {
 		name = strconv.Quote(name)
 	}
 	return fmt.Sprintf("%.200s: %s", name, kind(value))

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -99,5 +100,5 @@ func leftReply(file string) error {
 			return answered(reply)
 		}
 	}
-	return fmt.Errorf("%s: %s", protocol.ReplyFile, quoted(err))
+	return fmt.Errorf("%s: %s", protocol.ReplyFile, printable.Text(err.Error()))
 }

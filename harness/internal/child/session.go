@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -56,7 +57,7 @@ func (s *session) next() int {
 // same refuses a child that, started again, is another.
 func (s *session) same(before protocol.Started) error {
 	if !reflect.DeepEqual(s.started, before) {
-		return faultf("started again, it is another: %s, before %s", printable(fmt.Sprintf("%+v", s.started)), printable(fmt.Sprintf("%+v", before)))
+		return faultf("started again, it is another: %s, before %s", printable.Line(fmt.Sprintf("%+v", s.started)), printable.Line(fmt.Sprintf("%+v", before)))
 	}
 	return nil
 }
@@ -77,9 +78,9 @@ func (s *session) run(ctx context.Context, f *folder) error {
 func answered(r protocol.Reply) error {
 	switch r.Type {
 	case protocol.TypeSkipped:
-		return fmt.Errorf("%w: %s", subject.ErrNotOffered, strings.Join(readable(r.Reason), " "))
+		return fmt.Errorf("%w: %s", subject.ErrNotOffered, strings.Join(printable.Lines(r.Reason), " "))
 	case protocol.TypeError:
-		return errors.New(strings.Join(append(readable(r.Message), readable(strings.TrimSpace(r.Traceback))...), "\n"))
+		return errors.New(strings.Join(append(printable.Lines(r.Message), printable.Lines(strings.TrimSpace(r.Traceback))...), "\n"))
 	}
 	return nil
 }
@@ -144,7 +145,7 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 	reply, err := protocol.ParseReply(l.text)
 	switch {
 	case err != nil:
-		return reply, faultf("its stdout has what is no answer: %s: %s", printable(string(l.text[:min(len(l.text), 100)])), quoted(err))
+		return reply, faultf("its stdout has what is no answer: %s: %s", printable.Line(string(l.text[:min(len(l.text), 100)])), printable.Text(err.Error()))
 	case reply.Seq < s.seq:
 		return reply, faultf("it answers message %d again or too late: the last one is %d", reply.Seq, s.seq)
 	case reply.Seq > s.seq:

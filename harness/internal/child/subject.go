@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -77,7 +78,7 @@ func (s *Subject) introduce() error {
 	if s.known.Language != "" {
 		s.about.Name += " (" + s.known.Language + ")"
 	}
-	s.about.Name = printable(s.about.Name)
+	s.about.Name = printable.Line(s.about.Name)
 	declared, err := subject.ParsePrecision(s.known.Precision)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.about.Name, err)

@@ -2,19 +2,13 @@ package child
 
 import (
 	"bytes"
-	"strconv"
-	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/difftest/difftest/harness/internal/printable"
 )
 
-// What is kept, and shown, of a child's stderr.
-const (
-	tailBytes = 16 << 10
-	tailLines = 20
-	tailWidth = 400 // bytes of a line
-)
+// tailBytes is how much of a child's stderr is kept.
+const tailBytes = 16 << 10
 
 // tail keeps the end of what is written to it.
 type tail struct {
@@ -39,47 +33,9 @@ func (t *tail) clear() {
 	t.data = t.data[:0]
 }
 
-// lines are the last ones, as [readable] text.
+// lines returns the last lines of what was written, ready to be printed.
 func (t *tail) lines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return readable(string(bytes.TrimSpace(t.data)))
-}
-
-// readable is the last lines of a text by somebody who is not trusted: a terminal shows it as it is. Long lines
-// are cut; what is not printable is written as Go would quote it.
-func readable(text string) []string {
-	if text == "" {
-		return nil
-	}
-	lines := strings.Split(text, "\n")
-	lines = lines[max(0, len(lines)-tailLines):]
-	for i, l := range lines {
-		lines[i] = printable(strings.TrimRight(l, " \t\r"))
-	}
-	return lines
-}
-
-// quoted is an error that may hold words of a child.
-func quoted(err error) string { return strings.Join(readable(err.Error()), "\n") }
-
-func printable(s string) string {
-	var b strings.Builder
-	for len(s) > 0 {
-		if b.Len() > tailWidth {
-			return b.String() + "..."
-		}
-		r, n := utf8.DecodeRuneInString(s)
-		switch {
-		case r == '\t':
-			b.WriteString("    ")
-		case r == utf8.RuneError && n == 1, !unicode.IsPrint(r):
-			quoted := strconv.Quote(s[:n])
-			b.WriteString(quoted[1 : len(quoted)-1])
-		default:
-			b.WriteString(s[:n])
-		}
-		s = s[n:]
-	}
-	return b.String()
+	return printable.Lines(string(bytes.TrimSpace(t.data)))
 }
