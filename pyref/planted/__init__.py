@@ -1,24 +1,25 @@
-"""Known mistakes planted in plain PyTorch, to be held against Go's, which share nothing with them.
+"""Known mistakes, planted in plain PyTorch to check Go's catalogue, with which they share no code.
 
-A mistake is a function of a case's plain attention. It returns one that makes the mistake, or None where
-there is nothing to get wrong so.
+A mistake is a function of a case's plain attention. It returns the attention with the mistake, or
+None if the mistake does not apply. A family's file lists its mistakes by id. The random mistakes of
+Go's catalogue are not planted, because two implementations draw different numbers.
 """
 
 from pyref.planted import (
+    alibi,
     biases,
-    caches,
+    cross_attention,
     files,
     heads,
+    kv_cache,
     masks,
-    memories,
-    norms,
-    precisions,
-    relatives,
-    rotations,
+    precision,
+    qk_norm,
+    relative_bias,
+    rope,
     scales,
     scores,
-    slopes,
-    softmaxes,
+    softmax,
     weights,
 )
 
@@ -29,14 +30,14 @@ FAMILIES = {
     "heads": heads.MISTAKES,
     "masks": masks.MISTAKES,
     "scales": scales.MISTAKES,
-    "softmax": softmaxes.MISTAKES,
+    "softmax": softmax.MISTAKES,
     "scores": scores.MISTAKES,
-    "rope": rotations.MISTAKES,
-    "kv cache": caches.MISTAKES,
-    "alibi": slopes.MISTAKES,
-    "relative bias": relatives.MISTAKES,
-    "qk norm": norms.MISTAKES,
-    "cross attention": memories.MISTAKES,
-    "precision": precisions.MISTAKES,
+    "rope": rope.MISTAKES,
+    "kv cache": kv_cache.MISTAKES,
+    "alibi": alibi.MISTAKES,
+    "relative bias": relative_bias.MISTAKES,
+    "qk norm": qk_norm.MISTAKES,
+    "cross attention": cross_attention.MISTAKES,
+    "precision": precision.MISTAKES,
 }
 MISTAKES = {name: mistake for family in FAMILIES.values() for name, mistake in family.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pyref import suite
+from pyref.build import suite
 from pyref.table import CASES
 from pyref.tests.support import ROOT, Command, needs
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyref.case import Case
+from pyref.build.case import Case
 from pyref.table import CASES
 
 ROOT = Path(__file__).resolve().parents[2]

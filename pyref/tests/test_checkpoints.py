@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyref import checkpoints
-from pyref.pinned import torch
+from pyref.build import checkpoints
+from pyref.build.pinned_torch import torch
 
 COMMITTED = Path(__file__).parents[2] / "harness" / "internal" / "checkpoint" / "testdata"
 

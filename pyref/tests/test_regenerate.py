@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pyref import environment
+from pyref.build import environment
 from pyref.tests.support import REGENERATE, python
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pyref.pinned import torch
-from pyref.rope import Rope, paired_by_half
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops.rope import Rope, interleaved_to_half
 
 
 def heads(T: int, E: int, name: str = "x") -> torch.Tensor:
@@ -70,5 +70,5 @@ def test_the_first_position_is_not_rotated():
 
 def test_the_order_of_rows_is_hugging_faces():
     """That is `permute` of convert_llama_weights_to_hf.py: the even rows of each head, then the odd ones."""
-    reordered = paired_by_half(np.arange(12)[:, None], H=2).ravel()
+    reordered = interleaved_to_half(np.arange(12)[:, None], num_heads=2).ravel()
     assert reordered.tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]

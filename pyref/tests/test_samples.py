@@ -6,7 +6,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from pyref.pinned import torch
+from pyref.build.pinned_torch import torch
 from pyref.table import samples
 from pyref.tests.support import named
 
@@ -119,7 +119,7 @@ def test_a_case_has_the_shapes_of_the_largest_of_its_samples(wheel):
         inputs, _ = named(name).draw()
         found = {role: inputs[role].shape if role in inputs else None for role in shapes}
         if "heads" in shapes:
-            found["heads"] = (named(name).operation.H,)
+            found["heads"] = (named(name).operation.num_heads,)
         assert found == shapes, name
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pyref.case import Arrays
-from pyref.pinned import torch
-from pyref.sdpa import ScaledDotProductAttention, flex
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops.operation import Arrays
+from pyref.ops.sdpa import ScaledDotProductAttention, flex
 from pyref.table import CASES
 from pyref.tests.support import named
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pyref import seed
-from pyref.pinned import torch
-from pyref.seed import SeedAttention
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops import seed
+from pyref.ops.seed import SeedAttention
 
 KEYS = ["W_Q", "W_K", "W_V", "W_O"]
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pyref import subject
+from pyref.build.pinned_torch import torch
 from pyref.capture import capture
-from pyref.pinned import torch
-from pyref.serve import arguments, compute, mask
+from pyref.serve import arguments, attn_mask, compute
 from pyref.tests.support import ROOT, Command, python
 
 Tensor = torch.Tensor
@@ -147,7 +147,7 @@ def test_what_no_parameter_takes_is_refused(forward, config, inputs, lacks):
 
 def masked(op: str = LAYER, inputs: dict[str, Tensor] = SELF, **fields: object) -> list | None:
     """Return the attn_mask as lists."""
-    made = mask(asked(op, **fields), inputs)
+    made = attn_mask(asked(op, **fields), inputs)
     return None if made is None else made.tolist()
 
 

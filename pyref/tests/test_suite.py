@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pyref import crosscheck, record, suite
-from pyref.case import Case
+from pyref import crosscheck
+from pyref.build import case_folder, suite
+from pyref.build.case import Case
 from pyref.table import CASES
 from pyref.tests.support import contents, python
 
@@ -45,7 +46,8 @@ def test_a_suite_is_made_where_there_was_none(made, tmp_path):
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from pyref import crosscheck, exchange, suite
+from pyref import crosscheck
+from pyref.build import atomic_replace, suite
 from pyref.table import CASES
 
 moment, target = sys.argv[1], Path(sys.argv[2])
@@ -65,10 +67,10 @@ match moment:
     case "before":
         suite.put_in_place = after(1, suite.put_in_place)
     case "between":
-        exchange.exchange = lambda first, second: False
+        atomic_replace.exchange = lambda first, second: False
         Path.rename = after(2, Path.rename)
     case "after":
-        exchange.shutil.rmtree = after(3, shutil.rmtree)  # the first two clear what older runs left
+        atomic_replace.shutil.rmtree = after(3, shutil.rmtree)  # the first two clear what older runs left
 suite.generate(CASES, target)
 """
 
@@ -107,7 +109,7 @@ def test_a_run_killed_between_two_renames_is_undone_by_the_next(old):
 
 def test_a_failing_run_leaves_the_suite_as_it_was(old, monkeypatch):
     before = contents(old)
-    monkeypatch.setattr(record, "dump", failing_on("seed/causal", record.dump))
+    monkeypatch.setattr(case_folder, "dump", failing_on("seed/causal", case_folder.dump))
     with pytest.raises(OSError, match="disk full"):
         suite.generate(CASES, old)
     assert contents(old) == before
@@ -115,7 +117,7 @@ def test_a_failing_run_leaves_the_suite_as_it_was(old, monkeypatch):
 
 
 def failing_on(name: str, dump):
-    """Return `record.dump` with a failure at one case."""
+    """Return `case_folder.dump` with a failure at one case."""
 
     def wrapped(value: dict, *rest: str) -> str:
         if isinstance(value, dict) and value.get("name") == name:

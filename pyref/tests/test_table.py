@@ -8,7 +8,7 @@ import pytest
 
 from pyref import crosscheck
 from pyref.crosscheck.decoder import prepare
-from pyref.decoder import DecoderAttention
+from pyref.ops.decoder import DecoderAttention
 from pyref.table import CASES
 from pyref.tests.support import FIXTURES, contents, each_case, named, record
 
@@ -85,19 +85,19 @@ def scores(case, made):
     fields = record(made, case.name)
     inputs = crosscheck.read(made / case.name, fields["inputs"])
     parameters = crosscheck.read(made / case.name, fields.get("state_dict", {}))
-    parameters = crosscheck.bare(fields["config"], parameters)
+    parameters = crosscheck.without_prefix(fields["config"], parameters)
     if isinstance(case.operation, DecoderAttention):
         q, k, _ = prepare(fields["config"], inputs, parameters)
         scale = fields["config"].get("scale", 1 / np.sqrt(q.shape[-1]))
         return np.einsum("bihe,bjhe->bhij", q, k.repeat(q.shape[2] // k.shape[2], axis=2)) * scale, None
     if parameters:
-        found = crosscheck.multihead.layer(fields["config"], inputs, parameters)
+        found = crosscheck.mha.layer(fields["config"], inputs, parameters)
     else:
         found = crosscheck.attention.function(fields["config"], inputs)
     return found.q @ found.k.swapaxes(-1, -2) * found.scale, found.sees
 
 
-def hot(case):
+def is_hot(case):
     """Report whether a case is meant to have scores that are not near 1."""
     return bool(getattr(case.operation, "weight_std", None)) or getattr(case.operation, "query_std", 1) > 1
 
@@ -106,12 +106,12 @@ def hot(case):
 def test_scores_are_of_standard_deviation_near_one(case, made):
     values = scores(case, made)[0]
     print(f"{case.name}: score std {values.std():.2f}")
-    assert (0.5 < values.std() < 2) == (not hot(case)) or values.size < MANY, values.std()
+    assert (0.5 < values.std() < 2) == (not is_hot(case)) or values.size < MANY, values.std()
 
 
 @pytest.mark.parametrize("name", ["sdpa/hot", "mha/hot"])
 def test_a_hot_case_has_visible_scores_that_overflow_exp(name, made):
-    assert hot(named(name))
+    assert is_hot(named(name))
     values, seen = scores(named(name), made)
     with np.errstate(over="ignore"):
         assert np.isinf(np.exp(values[seen].astype(np.float32))).any()
@@ -119,8 +119,8 @@ def test_a_hot_case_has_visible_scores_that_overflow_exp(name, made):
 
 def test_one_case_has_the_rows_for_least_squares_and_the_width_to_recover_probabilities():
     layer = named("mha/unmasked").operation
-    assert layer.B * layer.L > layer.H * (layer.D + 1) + 1
-    assert layer.D / layer.H > layer.L
+    assert layer.batch * layer.seq_q > layer.num_heads * (layer.embed_dim + 1) + 1
+    assert layer.embed_dim / layer.num_heads > layer.seq_q
 
 
 def test_the_committed_suite_is_below_12_mib():
