@@ -11,7 +11,7 @@ For the suite, in the environment of `pyref/regenerate`:
     table/        the cases, one row each
     ops/          the operations, computed by PyTorch
     crosscheck/   the same computations in NumPy
-    build/        table -> random tensors -> PyTorch, float32 and float64 -> NumPy check -> fixtures/
+    build/        table -> random tensors -> PyTorch, both precisions -> NumPy check -> fixtures/
     planted/      every known mistake, made in plain PyTorch
 
 Shapes use PyTorch's letters:

@@ -81,7 +81,7 @@ def forward() -> list[Case]:
 
 
 def module() -> list[Case]:
-    """Return the samples of nn.MultiheadAttention, none of which has a batch."""
+    """Return the samples of nn.MultiheadAttention, all without a batch."""
     cases = []
     for bias, bias_kv, zero_attn, masked in product((True, False), repeat=4):
         options = {"bias": bias, "add_bias_kv": bias_kv, "add_zero_attn": zero_attn}

@@ -1,4 +1,4 @@
-"""What is made once for all tests: the suite under test, and the command."""
+"""Fixtures that are made once for all tests: the suite, and the command difftest."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders change places whole, with and without the system call that does it in one step."""
+"""A folder is replaced whole, with and without the system call that exchanges two folders."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from pyref.tests.support import contents
 
 @pytest.fixture
 def folders(tmp_path):
-    """Return a finished folder and the target it replaces."""
+    """Return a finished folder and the target that it replaces."""
     for name in ("finished", "target"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").write_text(name)

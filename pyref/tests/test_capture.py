@@ -1,4 +1,4 @@
-"""A user's module becomes a case that says what the module computes, or is refused with a reason."""
+"""A user's module becomes a case of its computation, or is refused with a reason."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def seeded():
 
 
 class Mixer(torch.nn.Module):
-    """x (..., 24) -> (..., 24): one projection of a norm, beside x."""
+    """x (..., 24) -> (..., 24): x plus a projection of its norm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Mixer(torch.nn.Module):
 
 
 class Model(torch.nn.Module):
-    """Two layers, the second of which is called twice, and one that never is."""
+    """Two layers, the second called twice, and a third that is never called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Model(torch.nn.Module):
 
 
 class Lambda(torch.nn.Module):
-    """Any function of x."""
+    """A module of any function of x."""
 
     def __init__(self, function) -> None:
         super().__init__()
@@ -294,7 +294,8 @@ def test_masks_and_indices_are_inputs_too(tmp_path):
         "keep": "bool",
     }
     assert fields(case)["provenance"]["call"] == "train mode, no_grad, shift=0.0"
-    assert (arrays(case, "expected")["sigma"] > 0).all()  # of the table alone: nothing else is a float
+    # The table is the only float tensor, so all noise comes from it.
+    assert (arrays(case, "expected")["sigma"] > 0).all()
 
 
 def test_the_truth_is_float64_where_a_module_asks_for_float32(tmp_path):
@@ -318,7 +319,7 @@ def test_infinite_inputs_stay_as_they_are(tmp_path):
 
 
 class Counter(torch.nn.Module):
-    """Gives more with every call that has a step."""
+    """Multiplies by a count that grows by `step` with every call."""
 
     def __init__(self, step: int = 0) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is written is what case.json says, in the layout that readers rely on."""
+"""The files of a case are as case.json lists them, in the layout that readers rely on."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What `--check` says, and its exit code."""
+"""The output of `--check`, and its exit status."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The files that the Go tests read are those that this code writes, and hold what it means."""
+"""The committed files of the Go tests are the ones that this code writes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Decoder layers agree with what is known about them otherwise: identities, limits, formulas of others."""
+"""Decoder layers agree with identities, with limits, and with other implementations' formulas."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -22,7 +22,7 @@ from pyref.tests.support import named
 LAYERS = [case for case in CASES if isinstance(case.operation, DecoderAttention)]
 each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
-# Whether query i of batch element b sees key j, the first of the cache being 0. All others are causal.
+# Whether query i of batch element b sees key j; the first cached key is 0. Other cases are causal.
 SEES = {
     "decoder/rope-half-left-padding": lambda b, i, j: (2, 0, 5, 7)[b] <= j <= i,
     "decoder/cache": lambda b, i, j: j <= 6 + i,
@@ -71,7 +71,7 @@ def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-13) -> bool:
     return bool(np.abs(got - want).max() <= tolerance * np.abs(want).max())
 
 
-# What case.json says
+# case.json
 
 PLAIN = {
     "embed_dim": 40,
@@ -154,7 +154,7 @@ def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
 
 
 def changed(operation: DecoderAttention, inputs: Arrays, j: int) -> Arrays:
-    """Return inputs whose key j and value j are others, in the cache or among the new tokens."""
+    """Return inputs with another key j and value j, in the cache or among the new tokens."""
     roles, place = (
         (("past_key", "past_value"), j)
         if j < operation.past_len
@@ -258,7 +258,7 @@ def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
     assert close(got, output(full, inputs, parameters)[:, P:])
 
 
-# Limits in which a feature is none
+# Limits in which a feature has no effect
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_slopes_are_the_papers(H, exponents):
 
 
 def test_alibi_on_distances_is_blooms_bias_on_key_positions():
-    """Each row differs by a constant, which softmax does not see."""
+    """The two biases differ by a constant per row, which softmax cancels."""
     operation = layer(num_kv_heads=6, alibi=True)
     inputs, parameters = drawn(operation)
     q, k, v = projected(operation, inputs, parameters)
@@ -394,7 +394,7 @@ def test_a_relative_bias_is_the_same_beyond_its_farthest_and_has_a_direction():
     assert added.tolist() == [[3, 4, 5, 5], [2, 3, 4, 5], [1, 2, 3, 4], [1, 1, 2, 3]]
 
 
-# What makes a case tell mistakes apart
+# Numbers that tell mistakes apart
 
 
 @each_layer

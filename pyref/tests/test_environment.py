@@ -1,4 +1,4 @@
-"""Nothing runs on another torch or without the variables that make it deterministic."""
+"""Another torch, or missing variables, stop every run."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every layout is the same layer: here its state dict is made from separate weights, as models store them."""
+"""Every layout stores the same layer. The tests pack separate weights as models store them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from pyref.ops.prefix import Prefixed
 from pyref.table import CASES
 from pyref.tests.support import named, record
 
-# Names and shapes by hand: D 40 with H 4, or H 6 and Hk 2, all with E 10.
+# Names and shapes written by hand: embed_dim 40, head_dim 10, 4 heads, or 6 and 2 heads.
 SHAPES = {
     "layouts/llama": {
         "q_proj.weight": [60, 40],
@@ -87,7 +87,7 @@ def layer(**options: object) -> DecoderAttention:
 
 
 def packed(layout: str, plain: Arrays, Hk: int) -> Arrays:
-    """Return the state dict of a layout, of a layer whose state dict is `plain`: q_proj, k_proj and so on."""
+    """Return the state dict in another layout of a layer with the llama state dict `plain`."""
     kinds = [kind for kind in ("weight", "bias") if f"q_proj.{kind}" in plain]
     q, k, v, o = ({kind: plain[f"{role}_proj.{kind}"] for kind in kinds} for role in "qkvo")
     match layout:
@@ -105,7 +105,7 @@ def packed(layout: str, plain: Arrays, Hk: int) -> Arrays:
 
 
 def grouped(q: np.ndarray, k: np.ndarray, v: np.ndarray, Hk: int) -> np.ndarray:
-    """Return the rows of each key/value head together: its queries', its key's, its value's."""
+    """Return the rows by key/value head: its queries, its key, its value."""
     groups = zip(*(np.split(rows, Hk) for rows in (q, k, v)), strict=True)
     return np.concatenate([np.concatenate(group) for group in groups])
 

@@ -1,4 +1,4 @@
-"""Which path nn.MultiheadAttention takes, and what a query that sees no key gives on it."""
+"""The paths of nn.MultiheadAttention, and their results for fully masked queries."""
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
 
 def run(case) -> Arrays:
-    """Return what PyTorch computes in float32."""
+    """Return PyTorch's results in float32."""
     return case.operation.forward(*case.draw(), "float32")
 
 
 def spy(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[str]:
-    """Return a list that grows with every call of a function, which goes on as before."""
+    """Return a list that grows with every call of a function, and let the function run."""
     calls, function = [], getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda *rest, **named: calls.append(name) or function(*rest, **named))
     return calls
@@ -34,7 +34,7 @@ def test_the_fast_path_is_taken_where_a_case_says_so_and_sdpa_where_no_weights_a
     assert (len(fast), len(sdpa)) == (layer.mode == "fast", layer.mode != "fast" and not layer.need_weights)
 
 
-# The number of queries of each batch element that come before its first real key.
+# `filler` is the number of queries before the first real key of each batch element.
 @pytest.mark.parametrize(
     ("name", "filler"),
     [

@@ -4,7 +4,7 @@ from pyref.build.pinned_torch import torch
 from pyref.table import CASES
 from pyref.tests.support import FIXTURES, REGENERATE, contents, python
 
-# glibc and MKL then choose their kernels as if the CPU had no AVX2. ATen obeys pyref's own variable.
+# glibc and MKL then choose their kernels as if the CPU had no AVX2. ATen obeys pyref's variable.
 HIDDEN = {
     "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",
     "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",

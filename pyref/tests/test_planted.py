@@ -1,4 +1,4 @@
-"""The plain attention is right. Every known mistake is planted, shows, and differs from the others."""
+"""The plain attention is right, and every known mistake is planted, shows, and is distinct."""
 
 import json
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""Drawn tensors: known bits, the right moments, and independence of each other."""
+"""Random tensors have known bits and the right moments, and are independent of each other."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from pyref.build.rng import Stream
 
 
 def test_known_values():
-    # worked out from the definition; the key's second half begins the sha256 of "y"
+    # From the definition: the second half of the key is the beginning of the sha256 of "y".
     raw = np.random.Philox(key=np.array([7, 0xA1FCE4363854FF88], dtype=np.uint64)).random_raw(12).tolist()
     halves = [half for word in raw for half in (word % 2**32, word // 2**32)]
     sums = [sum(halves[:12]), sum(halves[12:])]

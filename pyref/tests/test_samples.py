@@ -1,4 +1,4 @@
-"""Every sample of the pinned wheel has a case that stands for it, and every such case is as its sample is."""
+"""Every sample of the pinned wheel has a case, and the case has the shapes of its samples."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -10,7 +10,7 @@ from pyref.build.pinned_torch import torch
 from pyref.table import samples
 from pyref.tests.support import named
 
-Sample = tuple[str, dict[str, tuple[int, ...] | None]]  # the case that stands for it, and shapes by role
+Sample = tuple[str, dict[str, tuple[int, ...] | None]]  # its case, and shapes by role
 
 
 def op_samples(name: str) -> list:
@@ -30,7 +30,7 @@ def module_samples() -> list:
 
 
 def shape(tensor: torch.Tensor | None) -> tuple[int, ...] | None:
-    """Return a tensor's shape, if there is one."""
+    """Return a tensor's shape, None without a tensor."""
     return None if tensor is None else tuple(tensor.shape)
 
 

@@ -1,4 +1,4 @@
-"""What PyTorch's functions give where an implementation may give something else, and which of them runs."""
+"""PyTorch's results in corner cases of SDPA, and the function that computes each case."""
 
 import numpy as np
 import pytest
@@ -15,20 +15,20 @@ each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case
 
 
 def run(name: str, precision: str = "float32") -> tuple[np.ndarray, Arrays]:
-    """Return a case's output by PyTorch, and its inputs."""
+    """Return PyTorch's output of a case, and the inputs."""
     operation, (inputs, _) = named(name).operation, named(name).draw()
     return operation.forward(inputs, {}, precision)["output"], inputs
 
 
 class Calls(torch.overrides.TorchFunctionMode):
-    """Notes the name of every function of PyTorch that is called, and lets it go on."""
+    """Records the name of every called function of PyTorch, and lets the function run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        """Note one call."""
+        """Record one call."""
         self.names.append(getattr(function, "__name__", ""))
         return function(*args, **(kwargs or {}))
 
@@ -118,7 +118,7 @@ def test_halves_are_computed_in_float32_and_rounded_at_the_end(name):
 
 
 @pytest.mark.parametrize("name", ["sdpa/hot", "sdpa/scale-one"])
-def test_only_the_query_is_hotter(name):
+def test_only_the_query_has_another_deviation(name):
     case = named(name)
     inputs = case.operation.draw_inputs(Stream(case.seed))
     assert abs(inputs["query"].std() / case.operation.query_std - 1) < 0.1

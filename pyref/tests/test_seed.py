@@ -1,4 +1,4 @@
-"""The seed layer's two ways to call SDPA are one layer."""
+"""The seed layer's two ways to call SDPA give the same output."""
 
 import numpy as np
 import pytest

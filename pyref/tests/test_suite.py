@@ -1,4 +1,4 @@
-"""A regeneration replaces the suite whole or not at all, and keeps what is not its own."""
+"""A regeneration replaces the suite whole or not at all, and keeps all other files."""
 
 import shutil
 import signal
@@ -15,7 +15,7 @@ from pyref.tests.support import contents, python
 
 @pytest.fixture
 def old(made, tmp_path) -> Path:
-    """Return a suite that a regeneration would change, with files in it that are someone else's."""
+    """Return a suite that a regeneration would change, with other people's files in it."""
     folder = shutil.copytree(made, tmp_path / "fixtures")
     (folder / "mha/causal/expected/output.npy").write_bytes(b"old")
     (folder / "mha/removed-case").mkdir()
@@ -41,8 +41,8 @@ def test_a_suite_is_made_where_there_was_none(made, tmp_path):
     assert contents(tmp_path / "deep/er/fixtures") == contents(made)
 
 
-# A run that kills itself at a given moment: after some cases, just before the new suite is put in place,
-# and just after, with the old suite not yet deleted.
+# A run that kills itself: after some cases, just before the new suite is put in place, between two
+# renames, or just after, before the old suite is deleted.
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -70,13 +70,14 @@ match moment:
         atomic_replace.exchange = lambda first, second: False
         Path.rename = after(2, Path.rename)
     case "after":
-        atomic_replace.shutil.rmtree = after(3, shutil.rmtree)  # the first two clear what older runs left
+        # The first two calls remove the leftovers of older runs.
+        atomic_replace.shutil.rmtree = after(3, shutil.rmtree)
 suite.generate(CASES, target)
 """
 
 
 def killed(moment: str, target: Path) -> None:
-    """Regenerate `target` in a process that is killed at `moment`."""
+    """Regenerate `target` in a process that kills itself at `moment`."""
     result = python("-c", KILLED, moment, str(target))
     assert result.returncode == -signal.SIGKILL, result.stderr
 

@@ -1,7 +1,7 @@
-"""Each case's mask hides what its row of the table says, and nothing else.
+"""Each case's mask hides the keys that its row of the table says, and no others.
 
-Which positions see each other is written out by hand here. For every key, key and value are changed and
-PyTorch runs again: the rows that see the key must change, and all others must stay the same to the bit.
+The visible positions are written out by hand here. For every key the test changes key and value and
+runs PyTorch again. The rows that see the key must change, and all others must stay the same bits.
 """
 
 from dataclasses import replace
@@ -20,14 +20,14 @@ from pyref.ops.seed import SeedLayer
 from pyref.table import CASES
 from pyref.tests.support import named
 
-# test_decoder.py has those of the decoder layers, whose keys may lie in a cache.
+# test_decoder.py tests the decoder layers, whose keys may lie in a cache.
 each_case = pytest.mark.parametrize(
     "case",
     [case for case in CASES if not isinstance(case.operation, DecoderAttention)],
     ids=lambda case: case.name,
 )
 
-# Whether query i sees key j by its position, in every batch element and head. Masks and padding are inputs.
+# Whether query i sees key j by position, in every batch element and head. Masks are inputs.
 CAUSAL = {
     "sdpa/causal",
     "sdpa/causal-rectangular",
@@ -81,7 +81,7 @@ BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
 
 
 def expected(case: Case, inputs: Arrays) -> np.ndarray:
-    """Return bool (B, H, L, S), true where a query sees a key, by hand but for the masks that are inputs."""
+    """Return bool (B, H, L, S), true where a query sees a key: by hand, and by the input masks."""
     L, S = (rows(case.operation, inputs[role]).shape[-2] for role in ("query", "key"))
     position = BY_POSITION.get(case.name, lambda i, j: True)
     sees = np.array([[position(i, j) for j in range(S)] for i in range(L)])
@@ -97,24 +97,24 @@ def expected(case: Case, inputs: Arrays) -> np.ndarray:
 
 
 def hidden(bias: np.ndarray) -> np.ndarray:
-    """Return where a float mask hides a key; a finite number hides none where it is added to every score."""
+    """Return where a float mask hides a key. A finite number in a whole row hides no key."""
     low = bias.astype(np.float64) < -1e8
     return low & ~(low & np.isfinite(bias)).all(axis=-1, keepdims=True)
 
 
 def heads(operation: MultiheadAttention, mask: np.ndarray) -> np.ndarray:
-    """Return a mask of a layer, (L, S) or (B*H, L, S), so that it broadcasts to (B, H, L, S)."""
+    """Return a layer's mask, (L, S) or (B*H, L, S), broadcastable to (B, H, L, S)."""
     return mask.reshape(-1, operation.num_heads, *mask.shape[1:]) if mask.ndim == 3 else mask
 
 
 def rows(operation: object, tensor: np.ndarray) -> np.ndarray:
-    """Return an input or output with its tokens in the dimension before the last."""
+    """Return an input or output with the tokens in the last dimension but one."""
     swapped = getattr(operation, "input_layout", None) == "sequence-first" and operation.batch is not None
     return tensor.swapaxes(0, 1) if swapped else tensor
 
 
 def observed(case: Case, inputs: Arrays) -> np.ndarray:
-    """Return which rows of PyTorch's output change when a key and its value do; keys come last."""
+    """Return bool (..., L, S), true where an output row changes with a key and its value."""
     operation = case.operation
     parameters = operation.draw_parameters(Stream(case.seed))
     apart = {role: array.copy() for role, array in inputs.items()}
@@ -128,7 +128,7 @@ def observed(case: Case, inputs: Arrays) -> np.ndarray:
 
 
 def changed(operation: object, inputs: Arrays, j: int) -> Arrays:
-    """Return inputs whose key j and value j are others, in every batch element and head.
+    """Return inputs with another key j and value j in every batch element and head.
 
     The seed layer has one input for all three roles; its query j sees key j in either case.
     """
@@ -139,10 +139,10 @@ def changed(operation: object, inputs: Arrays, j: int) -> Arrays:
     return {**inputs, **copies}
 
 
-def cool(case: Case) -> Case:
+def with_small_scores(case: Case) -> Case:
     """Return the case with the same mask and scores near 1, in float32.
 
-    Scores above 88 round the weight of some visible keys to zero, and a half keeps no small change.
+    Scores above 88 round the weights of some visible keys to zero, and float16 loses small changes.
     """
     operation = case.operation
     if isinstance(operation, MultiheadAttention):
@@ -156,7 +156,7 @@ def cool(case: Case) -> Case:
 
 @each_case
 def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
-    case = cool(case)
+    case = with_small_scores(case)
     inputs = case.operation.draw_inputs(Stream(case.seed))
     found, sees = observed(case, inputs), expected(case, inputs)
     if case.operation.name == "multi_head_attention":  # the output projection has mixed the heads

@@ -1,4 +1,4 @@
-"""Tensors are converted copies, and sharing one survives."""
+"""Tensors are converted copies, and names that share an array share the tensor."""
 
 import numpy as np
 
@@ -25,7 +25,8 @@ def test_tensors_are_copies():
 
 
 def test_bfloat16_is_stored_as_its_bits():
-    bits = stored(np.array([1, -2, 1 + 2**-8], np.float32), "bfloat16")  # the last is a tie, which goes to 1
+    tie = 1 + 2**-8  # rounds to 1
+    bits = stored(np.array([1, -2, tie], np.float32), "bfloat16")
     assert (bits.dtype, bits.tolist()) == (np.uint16, [0x3F80, 0xC000, 0x3F80])
     tensor = to_torch({"x": bits}, "float64")["x"]
     assert tensor.tolist() == [1, -2, 1]
