@@ -69,6 +69,6 @@ def test_the_first_position_is_not_rotated():
 
 
 def test_the_order_of_rows_is_hugging_faces():
-    """`permute` of convert_llama_weights_to_hf.py takes the even rows of each head, then the odd."""
+    """`permute` of convert_llama_weights_to_hf.py takes even rows of a head, then odd ones."""
     reordered = interleaved_to_half(np.arange(12)[:, None], num_heads=2).ravel()
     assert reordered.tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]

@@ -25,7 +25,7 @@ func open(t *testing.T, name string) *checkpoint.File {
 	return f
 }
 
-// counted is what pyref/checkpoints.py calls so: 0, 1, 2, ...
+// counted returns 0, 1, 2, ... like counted in pyref/build/checkpoints.py
 func counted(n int) []float64 {
 	values := make([]float64, n)
 	for i := range values {
