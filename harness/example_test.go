@@ -2,17 +2,32 @@ package harness_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"testing"
 	"testing/fstest"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness"
-	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// A layer that forgets its causal mask, and what is found out about it.
+// Every case is a subtest. The layer here is the built-in one; a port has its own maker.
+func ExampleRun() {
+	TestAttention := func(t *testing.T) {
+		harness.Run(t, fixtures.FS, harness.Subject{
+			Name: "mine",
+			SDPA: attention.SDPA,
+			MHA:  func(c attention.Config) (harness.Module, error) { return attention.New(c) },
+		}, harness.Select("seed/**"))
+	}
+	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "TestAttention", F: TestAttention}})
+	fmt.Println(ok)
+	// Output: true
+}
+
+// A layer that forgets its causal mask, and what Check finds out about it.
 func ExampleCheck() {
 	forgetful := harness.Subject{
 		Name: "forgetful",
@@ -21,55 +36,83 @@ func ExampleCheck() {
 			return attention.New(c)
 		},
 	}
-	r, err := harness.Check(context.Background(), fixtures.FS, forgetful, "mha/unmasked", "mha/causal")
+	r, err := harness.Check(context.Background(), fixtures.FS, forgetful,
+		harness.Select("mha/unmasked", "mha/causal", "seed/causal"))
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(r.Count(report.Pass), "passed,", r.Count(report.Fail), "failed")
-	wrong := r.Results[1].Diagnosis
-	fmt.Println(wrong.Class, wrong.Matches[0].ID())
-	fmt.Println(wrong.Structure.Picture())
-	// Output:
-	// 1 passed, 1 failed
-	// missing-feature causal-missing
-	// [xxxxxxxx.  batch 0 to batch 4]
-}
-
-// An output that was made elsewhere: here PyTorch's own, with its queries in the order of their time reversed.
-func ExampleJudge() {
-	c, err := fixture.Read(fixtures.FS, "sdpa/causal")
-	if err != nil {
-		panic(err)
-	}
-	got := c.Output.Float64s()
-	rows, width := c.Output.Shape[2], c.Output.Shape[3]
-	reversed := make([]float64, 0, len(got))
-	for head := range len(got) / (rows * width) {
-		for row := range rows {
-			reversed = append(reversed, got[(head*rows+rows-1-row)*width:][:width]...)
+	fmt.Println(r.Count(harness.Pass), "passed,", r.Count(harness.Fail), "failed")
+	for _, result := range r.Results {
+		for _, e := range result.Explanations {
+			fmt.Println(result.Case, result.Class, e.IDs)
 		}
 	}
-	r, err := harness.Judge(context.Background(), c, c.Output.Shape, reversed)
+	for _, cause := range r.Causes {
+		fmt.Println(cause.ID, "explains", cause.Failures)
+	}
+	// Output:
+	// 1 passed, 2 failed
+	// mha/causal missing-feature [causal-missing]
+	// seed/causal missing-feature [causal-missing]
+	// causal-missing explains [mha/causal seed/causal]
+}
+
+// A layer that does not support a case says so, and is not judged on it.
+func ExampleSubject() {
+	noRoPE := harness.Subject{MHA: func(c attention.Config) (harness.Module, error) {
+		if c.RoPE != nil {
+			return nil, fmt.Errorf("no rotary positions yet: %w", errors.ErrUnsupported)
+		}
+		return attention.New(c)
+	}}
+	r, err := harness.Check(context.Background(), fixtures.FS, noRoPE,
+		harness.Select("seed/causal", "decoder/rope-half"))
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(r.Verdict, r.Diagnosis.Matches[0].ID())
+	for _, result := range r.Results {
+		fmt.Println(result.Case, result.Verdict, result.Err)
+	}
 	// Output:
-	// fail output-time-reversed
+	// decoder/rope-half skip make the layer: no rotary positions yet: unsupported operation
+	// seed/causal pass
 }
 
-// Outputs in a folder, a file for each case: those that are missing are skipped.
-func ExampleCheckOutputs() {
+// An output that was made elsewhere: here PyTorch's own, with its queries in reversed order.
+func ExampleJudge() {
+	c, err := harness.ReadCase(fixtures.FS, "sdpa/causal")
+	if err != nil {
+		panic(err)
+	}
+	got := c.Output.Clone()
+	rows, width := got.Shape[2], got.Shape[3]
+	for head := range len(got.Data) / (rows * width) {
+		for row := range rows {
+			from := c.Output.Data[(head*rows+rows-1-row)*width:][:width]
+			copy(got.Data[(head*rows+row)*width:], from)
+		}
+	}
+	r, err := harness.Judge(context.Background(), c, got)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Verdict, r.Explanations[0].IDs, r.Explanations[0].Title)
+	// Output:
+	// fail [output-time-reversed] the positions of the output reversed
+}
+
+// Outputs in a folder, a file for each case. Cases without an output are skipped.
+func ExampleCheckFolder() {
 	right, err := fixtures.FS.ReadFile("seed/causal/expected/output.npy")
 	if err != nil {
 		panic(err)
 	}
 	outputs := fstest.MapFS{"seed/causal/output.npy": {Data: right}}
-	r, err := harness.CheckOutputs(context.Background(), fixtures.FS, outputs, "seed/causal", "seed/unmasked")
+	r, err := harness.CheckFolder(context.Background(), fixtures.FS, outputs, harness.Select("seed/**"))
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(r.Count(report.Pass), "passed,", r.Count(report.Skip), "skipped")
+	fmt.Println(r.Count(harness.Pass), "passed,", r.Count(harness.Skip), "skipped")
 	// Output:
 	// 1 passed, 1 skipped
 }

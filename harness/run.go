@@ -1,97 +1,117 @@
-// Package harness tests an implementation of attention against the results of a pinned PyTorch,
-// and says of a wrong one what is wrong with it.
-//
-// In a test, [Run] gives a subtest for every case:
-//
-//	func TestAttention(t *testing.T) {
-//		harness.Run(t, fixtures.FS, harness.Subject{
-//			Name: "mine",
-//			SDPA: mine.SDPA,
-//			MHA:  func(c attention.Config) (harness.Module, error) { return mine.New(c) },
-//		})
-//	}
-//
-// In a program, [Check] returns a report. [Judge] and [CheckOutputs] judge outputs that were made elsewhere. None
-// of them has a tolerance to set: the noise that rounding gives each case is the measure.
 package harness
 
 import (
-	"errors"
+	"context"
 	"io/fs"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/difftest/difftest/harness/internal/causes"
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Subject is an implementation under test.
-type Subject = subject.Subject
-
-// Runner is an implementation under test, wherever it runs. A [Subject] is one; the package child has one in
-// a process of its own.
-type Runner = subject.Runner
-
-// Module is a multi-head attention layer under test.
-type Module = subject.Module
-
-// StateDicter is a module that says which parameters it holds; optional.
-type StateDicter = subject.StateDicter
-
-// Report is what was found out about a subject.
-type Report = report.Report
-
-// Run tests a subject on every case of a suite, a subtest each, so that -run selects cases:
-// go test -run 'TestAttention/mha/causal'. Cases of an operation that the subject does not
-// offer are skipped; when all of them are, the test fails, and so it does on a broken case.
-func Run(t *testing.T, suite fs.FS, s Subject) {
+// Run tests an implementation on every case of a suite, a subtest each, so that -run selects cases:
+// go test -run 'TestAttention/mha/causal'. The causes of all failures stand once, at the end of t.
+//
+// A failing subtest prints the verdict, the cause and the worst element in at most eight lines.
+// With -v, or if the environment variable DIFFTEST_VERBOSE is set, it prints everything that was
+// found.
+//
+// Cases that the implementation does not offer are skipped, with the reason. Run fails t if all
+// cases are skipped, if a case is broken, and if an option is wrong.
+func Run(t *testing.T, suite fs.FS, r Runner, o ...Option) {
 	t.Helper()
-	names, err := fixture.Names(suite)
+	chosen, err := choose(suite, o)
+	if chosen.broken != nil {
+		t.Error(chosen.broken)
+	}
 	if err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(s.Precision.Check(), checkKnown(s.Known, names)); err != nil {
-		t.Error(err)
-	}
-	skipped := 0
-	for _, name := range names {
-		t.Run(name, func(t *testing.T) {
-			t.Helper() // a failure is at the line of the test that calls Run
-			if runTest(t, suite, s, name) == report.Skip {
-				skipped++
-				t.Skipf("%s", subject.ErrNotOffered)
-			}
-		})
-	}
-	if len(names) > 0 && skipped == len(names) {
-		t.Errorf("all %d cases were skipped: %v", skipped, subject.ErrNotOffered)
-	}
-}
-
-func runTest(t *testing.T, suite fs.FS, s Subject, name string) report.Verdict {
-	t.Helper()
-	c, err := fixture.Read(suite, name)
+	ctx := context.WithoutCancel(t.Context()) // a child process lives until the cleanup
+	running, end, err := r.start(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := runCase(t.Context(), s, c)
+	t.Cleanup(func() {
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := running.About().Precision.Check(); err != nil {
+		t.Fatal(err)
+	}
+	s := session{suite: suite, running: running, known: chosen.known, cases: map[string]*fixture.Case{}}
+	for _, name := range chosen.selected {
+		t.Run(name, func(t *testing.T) {
+			t.Helper() // a failure is at the line of the test that calls Run
+			s.run(t, name)
+		})
+	}
+	s.finish(t, chosen)
+}
+
+// session is the subtests of one call of [Run].
+type session struct {
+	suite   fs.FS
+	running subject.Runner
+	known   []known.Failure
+
+	results []report.Result // of the subtests that ran, before expected failures are acknowledged
+	cases   map[string]*fixture.Case
+	skipped int
+}
+
+// run is one subtest.
+func (s *session) run(t *testing.T, name string) {
+	t.Helper()
+	c, err := fixture.Read(s.suite, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := check.Case(t.Context(), s.running, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Rerun = "go test -run '" + runPattern(t.Name()) + "'"
-	var text strings.Builder
-	if err := report.Text(report.TextOptions{Bare: true})(&text, &Report{Results: []report.Result{r}}); err != nil {
-		t.Fatal(err)
-	}
+	s.results, s.cases[name] = append(s.results, r), c
+	r = known.Acknowledged(s.known, r)
 	switch r.Verdict {
 	case report.Fail, report.Error:
-		t.Error("\n" + text.String())
+		t.Error("\n" + text(r, !inFull()))
 	case report.Known:
 		t.Logf("known to fail: %s", r.Known)
+	case report.Skip:
+		s.skipped++
+		t.Skip(r.Err)
 	}
-	return r.Verdict
+}
+
+// inFull reports whether failures are printed in all detail.
+func inFull() bool { return testing.Verbose() || os.Getenv("DIFFTEST_VERBOSE") != "" }
+
+// finish says what the failures have in common, and fails t if every case was skipped.
+func (s *session) finish(t *testing.T, chosen selection) {
+	t.Helper()
+	if len(chosen.selected) > 0 && s.skipped == len(chosen.selected) {
+		t.Errorf("all %d cases were skipped: %v", s.skipped, subject.ErrNotOffered)
+	}
+	if len(s.results) < 2 {
+		return
+	}
+	full := &report.Report{}
+	full.Causes, full.Results = causes.Find(t.Context(), s.results, s.cases, s.running.About().Precision)
+	full, _ = known.Acknowledge(full, s.known, chosen.all) // the list was checked at the beginning
+	var b strings.Builder
+	if _ = report.Causes(&b, full); b.Len() > 0 {
+		t.Error("\n" + strings.TrimRight(b.String(), "\n"))
+	}
 }
 
 // runPattern makes a -run pattern that selects just one subtest.

@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -38,7 +40,7 @@ where reply.json gives one; any other file is an error. Of one output of a case,
 			if flags.selection.given() || flags.known.file != "" || flags.known.update {
 				return exit(exitUsage, "--case, --skip and --known are about outputs in a folder, not about the one case %s", args[0])
 			}
-			return check(cmd, &flags.suite, &flags.output, checked{args[0], args[1], weights})
+			return checkOne(cmd, &flags.suite, &flags.output, checked{args[0], args[1], weights})
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -62,7 +64,7 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
 	}
 	defer root.Close()
 	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
-		r, err := harness.CheckOutputs(ctx, suite, root.FS(), cases...)
+		r, err := check.Folder(ctx, suite, root.FS(), cases...)
 		if r != nil {
 			r.Subject = dir
 		}
@@ -75,7 +77,7 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
 // checked is what a command line asks to judge.
 type checked struct{ pattern, output, weights string }
 
-func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what checked) error {
+func checkOne(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what checked) error {
 	format, err := output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func check(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what check
 		return err
 	}
 	ctx, done := followed(cmd)
-	result, err := harness.Judge(ctx, c, a.Shape, got)
+	result, err := judge.Outputs(ctx, c, &oracle.Array{Shape: a.Shape, Value: got}, nil)
 	done()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
@@ -117,7 +119,7 @@ func checkWeights(result *report.Result, c *fixture.Case, file string) error {
 	if err != nil {
 		return err
 	}
-	findings, err := harness.JudgeWeights(c, a.Shape, got)
+	findings, err := judge.Weights(c, oracle.Precision{}, a.Shape, got)
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}

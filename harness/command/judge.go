@@ -50,13 +50,11 @@ func (j *judgeFlags) judge(cmd *cobra.Command, check func(ctx context.Context, s
 	if r == nil {
 		return interrupted(ctx, broken(err))
 	}
-	for i := range r.Results {
-		r.Results[i].Rerun = rerun(r.Results[i].Case)
-	}
+	r = r.WithRerun(rerun)
 	if ctx.Err() != nil {
 		return interrupted(ctx, format(cmd.OutOrStdout(), r))
 	}
-	wrongList := j.known.apply(r, list, names)
+	r, wrongList := j.known.apply(r, list, names)
 	if err := finish(cmd.OutOrStdout(), format, r); wrongList == nil || len(r.Broken) > 0 {
 		return err
 	}

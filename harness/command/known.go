@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -45,34 +45,45 @@ func (k *knownFlags) read(selection *selectionFlags) (string, error) {
 	if err != nil {
 		return "", exit(exitUsage, "--known: %w", err)
 	}
-	if _, err := harness.ParseKnown(string(text)); err != nil {
+	if _, err := known.Parse(string(text)); err != nil {
 		return "", exit(exitUsage, "--known %s: %w", k.file, err)
 	}
 	return string(text), nil
 }
 
-// apply rewrites the list where that is asked for, and gives expected failures the verdict known. cases are
-// all of the suite's. A list with entries of no case is a failure.
-func (k *knownFlags) apply(r *report.Report, text string, cases []string) error {
+// apply rewrites the list if that is asked for, and returns the report with the verdict known for
+// expected failures. cases are all cases of the suite. The error says that the list has an entry that
+// selects no case, or that it could not be rewritten.
+func (k *knownFlags) apply(r *report.Report, text string, cases []string) (*report.Report, error) {
 	if k.update {
-		if len(r.Broken) > 0 {
-			return exit(exitBroken, "--update-known: %s stays as it is, because of broken files", k.file)
-		}
-		updated, err := harness.UpdateKnown(text, r)
+		updated, err := k.rewrite(r, text)
 		if err != nil {
-			return exit(exitUsage, "--known %s: %w", k.file, err)
-		}
-		if err := os.WriteFile(k.file, []byte(updated), 0o644); err != nil {
-			return exit(exitUsage, "--update-known: %w", err)
+			return r, err
 		}
 		text = updated
 	}
-	known, err := harness.ParseKnown(text)
+	expected, err := known.Parse(text)
 	if err != nil {
-		return exit(exitUsage, "--known %s: %w", k.file, err)
+		return r, exit(exitUsage, "--known %s: %w", k.file, err)
 	}
-	if err := harness.Acknowledge(r, known, cases); err != nil {
-		return exit(exitFailed, "--known %s: %w", k.file, err)
+	acknowledged, err := known.Acknowledge(r, expected, cases)
+	if err != nil {
+		err = exit(exitFailed, "--known %s: %w", k.file, err)
 	}
-	return nil
+	return acknowledged, err
+}
+
+// rewrite makes the list true again and returns it.
+func (k *knownFlags) rewrite(r *report.Report, text string) (string, error) {
+	if len(r.Broken) > 0 {
+		return "", exit(exitBroken, "--update-known: %s stays as it is, because of broken files", k.file)
+	}
+	updated, err := known.Update(text, r)
+	if err != nil {
+		return "", exit(exitUsage, "--known %s: %w", k.file, err)
+	}
+	if err := os.WriteFile(k.file, []byte(updated), 0o644); err != nil {
+		return "", exit(exitUsage, "--update-known: %w", err)
+	}
+	return updated, nil
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/coverage"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 )
 
@@ -49,7 +49,7 @@ is broken, 4 nothing was selected.`,
 	return cmd
 }
 
-func lintSuite(suite *suiteFlag, patterns, skip []string) (*harness.Lint, error) {
+func lintSuite(suite *suiteFlag, patterns, skip []string) (*coverage.Lint, error) {
 	fsys, names, err := suite.cases()
 	if err != nil {
 		return nil, err
@@ -58,14 +58,14 @@ func lintSuite(suite *suiteFlag, patterns, skip []string) (*harness.Lint, error)
 	if err != nil {
 		return nil, err
 	}
-	l, err := harness.NewLint(fsys, selected...)
+	l, err := coverage.New(fsys, selected...)
 	if err != nil {
 		return nil, exit(exitBroken, "%w", err)
 	}
 	return l, nil
 }
 
-func writeLint(out io.Writer, l *harness.Lint) error {
+func writeLint(out io.Writer, l *coverage.Lint) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range l.Cases {
 		fmt.Fprintf(w, "%s\n", c.Case)
@@ -76,8 +76,8 @@ func writeLint(out io.Writer, l *harness.Lint) error {
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "%d mistakes on %d cases\n", len(catalogue.Mistakes), len(l.Cases))
-	writeWrapped(w, "  seen by no case", harness.IDs(l.Unseen))
-	writeWrapped(w, "  seen by one case", harness.IDs(l.SeenOnce))
+	writeWrapped(w, "  seen by no case", coverage.IDs(l.Unseen))
+	writeWrapped(w, "  seen by one case", coverage.IDs(l.SeenOnce))
 	writeWrapped(w, "  told apart by no case", groupsText(l.Merged))
 	writeWrapped(w, fmt.Sprintf("  core, %d cases", len(l.Core)), strings.Join(l.Core, ", "))
 	return w.Flush()
@@ -89,7 +89,7 @@ func writeSight(w io.Writer, indent string, s diagnose.Sight) {
 		fmt.Fprintf(w, "%ssees\tno known mistake: the oracle does not know this module, and judges it by the case's own noise\n", indent)
 		return
 	}
-	writeWrapped(w, indent+"sees", harness.IDs(s.Seen))
+	writeWrapped(w, indent+"sees", coverage.IDs(s.Seen))
 	if len(s.Alike) > 0 {
 		writeWrapped(w, indent+"cannot tell apart", groupsText(s.Alike))
 	}
@@ -121,7 +121,7 @@ func (r *byReason) add(reason string, m catalogue.Mistake) {
 
 func (r *byReason) write(w io.Writer, label string) {
 	for i, reason := range r.reasons {
-		writeWrapped(w, label, harness.IDs(r.mistakes[i])+": "+reason)
+		writeWrapped(w, label, coverage.IDs(r.mistakes[i])+": "+reason)
 	}
 }
 
@@ -145,7 +145,7 @@ func groupsText(groups [][]catalogue.Mistake) string {
 	}
 	var words []string
 	for _, group := range groups {
-		words = append(words, "{"+harness.IDs(group)+"}")
+		words = append(words, "{"+coverage.IDs(group)+"}")
 	}
 	return strings.Join(words, " ")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -143,7 +143,7 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 	if err != nil {
 		return err
 	}
-	example, err := harness.Example(ctx, fixtures.FS, m)
+	example, err := judge.Example(ctx, fixtures.FS, m)
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -10,8 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 func showCommand() *cobra.Command {
@@ -58,11 +60,11 @@ func show(out io.Writer, c *fixture.Case) error {
 		fmt.Fprintf(w, ", %s=%s", name, p.Environment[name])
 	}
 	fmt.Fprint(w, "\n\n")
-	sight, err := harness.Sees(c)
+	referee, err := judge.New(context.Background(), c, oracle.Precision{})
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}
-	writeSight(w, "", sight)
+	writeSight(w, "", referee.Sees())
 	if err := w.Flush(); err != nil {
 		return exit(exitBroken, "%w", err)
 	}
@@ -121,7 +123,7 @@ func layerLines(l attention.Config, empty string) []string {
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
 		fmt.Sprintf("heads\t%s of width %d", heads, width),
 		"biases\t" + biases,
-		"parameters\t" + attention.Recognized{Keys: l.ParamLayout, Prefix: l.Prefix}.String(),
+		"parameters\t" + attention.Recognized{ParamLayout: l.ParamLayout, Prefix: l.Prefix}.String(),
 		"causal\t" + yesNo(!l.Bidirectional),
 		"scale\t" + scaleText(l.Scale),
 		"row without keys\tcontext of " + empty,
@@ -138,7 +140,7 @@ func layerLines(l attention.Config, empty string) []string {
 		on   bool
 		text string
 	}{
-		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
+		{l.RelativeBias > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.RelativeBias)},
 		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
 		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
 		{l.InputLayout == attention.SequenceFirst, "order\t(T, B, D)"},

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -59,7 +59,7 @@ func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child 
 	if dict != nil {
 		runner = subject.Loading(runner, dict)
 	}
-	r, err := harness.Check(ctx, suite, runner, cases...)
+	r, err := check.Check(ctx, suite, runner, cases...)
 	if endErr := end(); endErr != nil {
 		return nil, exit(exitBroken, "%w", endErr)
 	}
@@ -67,10 +67,10 @@ func checkSubject(ctx context.Context, cmd *cobra.Command, args []string, child 
 }
 
 // builtIn is the implementation in the package attention.
-func builtIn() harness.Subject {
-	return harness.Subject{
+func builtIn() subject.Subject {
+	return subject.Subject{
 		Name: "the built-in attention",
 		SDPA: attention.SDPA,
-		MHA:  func(c attention.Config) (harness.Module, error) { return attention.New(c) },
+		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
 	}
 }

@@ -15,10 +15,11 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/child"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -58,7 +59,7 @@ func command(fault string) child.Command {
 func (w world) check(ctx context.Context, c child.Command) (*report.Report, error) {
 	s, err := child.New(ctx, c)
 	require.NoError(w.t, err)
-	r, err := harness.Check(ctx, fixtures.FS, s, cases...)
+	r, err := check.Check(ctx, fixtures.FS, s, cases...)
 	require.NoError(w.t, s.Close())
 	w.nothingLeft()
 	return r, err
@@ -264,7 +265,7 @@ func TestAChildStaysTheSame(t *testing.T) {
 	require.Contains(t, s.About().Name, "faulty")
 	var errs []string
 	for _, name := range cases[:2] {
-		errs = append(errs, fmt.Sprint(s.Run(t.Context(), readCase(t, name)).Err))
+		errs = append(errs, fmt.Sprint(s.Run(t.Context(), harnesstest.ReadCase(t, name)).Err))
 	}
 	require.NoError(t, s.Close())
 	require.Equal(t, "<nil>", errs[0])
@@ -315,10 +316,10 @@ func TestSeries(t *testing.T) {
 			c.Jobs, c.Once = 2, fault == "once"
 			s, err := child.New(t.Context(), c)
 			require.NoError(t, err)
-			changed := *readCase(t, cases[0])
+			changed := *harnesstest.ReadCase(t, cases[0])
 			changed.Inputs.Query = changed.Inputs.Query.Clone()
 			changed.Inputs.Query.Data[0]++
-			all := []*fixture.Case{readCase(t, cases[0]), &changed, readCase(t, cases[1]), readCase(t, cases[0])}
+			all := []*fixture.Case{harnesstest.ReadCase(t, cases[0]), &changed, harnesstest.ReadCase(t, cases[1]), harnesstest.ReadCase(t, cases[0])}
 			outputs, err := s.Series(t.Context(), all...)
 			require.NoError(t, err)
 			require.Len(t, outputs, len(all))
@@ -375,7 +376,7 @@ func TestWhatIsNotOfferedIsSkipped(t *testing.T) {
 		"mha/causal": "multi_head_attention", "sdpa/alibi": "alibi", "sdpa/float16": "float16", "sdpa/bool-mask": "masks",
 		"sdpa/float-mask": "additive-masks", "sdpa/gqa": "grouped-heads", "sdpa/sinks": "sinks",
 	} {
-		err := s.Run(t.Context(), readCase(t, name)).Err
+		err := s.Run(t.Context(), harnesstest.ReadCase(t, name)).Err
 		require.ErrorIs(t, err, subject.ErrNotOffered)
 		require.EqualError(t, err, subject.ErrNotOffered.Error()+": "+want+" is not in what the child offers")
 	}
@@ -394,17 +395,10 @@ func TestNoFolder(t *testing.T) {
 	s, err := child.New(t.Context(), command(""))
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(w.tmp))
-	require.ErrorIs(t, s.Run(t.Context(), readCase(t, cases[0])).Err, subject.ErrNotRun)
-	_, err = harness.Check(t.Context(), fixtures.FS, s, cases...)
+	require.ErrorIs(t, s.Run(t.Context(), harnesstest.ReadCase(t, cases[0])).Err, subject.ErrNotRun)
+	_, err = check.Check(t.Context(), fixtures.FS, s, cases...)
 	require.ErrorContains(t, err, cases[0]+": "+subject.ErrNotRun.Error())
 	require.NoError(t, s.Close())
-}
-
-func readCase(t *testing.T, name string) *fixture.Case {
-	t.Helper()
-	c, err := fixture.Read(fixtures.FS, name)
-	require.NoError(t, err)
-	return c
 }
 
 // What a child costs beside its own arithmetic: two runs of a case, with all files and messages.

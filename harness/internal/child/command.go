@@ -19,8 +19,6 @@ type Command struct {
 	Timeout time.Duration
 	// Precision is declared for the child. One that declares another itself is refused.
 	Precision subject.Precision
-	// Known lists the cases that fail.
-	Known []subject.Known
 	// Tool is the version of the harness, which the child is told.
 	Tool string
 }

@@ -48,13 +48,13 @@ func TestMain(m *testing.M) {
 // note adds a process to the list of those that must be gone in the end.
 func note(pid int) {
 	f, err := os.OpenFile(os.Getenv(pidsVariable), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	check(err)
+	must(err)
 	defer f.Close()
 	_, err = fmt.Fprintln(f, pid)
-	check(err)
+	must(err)
 }
 
-func check(err error) {
+func must(err error) {
 	if err != nil {
 		panic(err)
 	}
@@ -95,7 +95,7 @@ func (c *faulty) serve() {
 			return
 		}
 		var m message
-		check(json.Unmarshal(text, &m))
+		must(json.Unmarshal(text, &m))
 		switch m.Type {
 		case "start":
 			c.start(m)
@@ -113,7 +113,7 @@ func (c *faulty) serve() {
 
 func say(format string, args ...any) {
 	_, err := fmt.Printf(format+"\n", args...)
-	check(err)
+	must(err)
 }
 
 func (c *faulty) start(m message) {
@@ -164,7 +164,7 @@ func echo(m message) {
 
 func read(dir, file string) []byte {
 	data, err := os.ReadFile(filepath.Join(dir, file))
-	check(err)
+	must(err)
 	return data
 }
 
@@ -172,18 +172,18 @@ func read(dir, file string) []byte {
 func compute(dir string, r request) *attention.Tensor {
 	tensor := func(name string) *attention.Tensor {
 		a, err := npy.Parse(read(dir, r.Inputs[name]))
-		check(err)
+		must(err)
 		t, err := a.Tensor(fixture.Float32)
-		check(err)
+		must(err)
 		return t
 	}
 	causality := map[string]attention.Causality{"none": attention.NotCausal, "top-left": attention.TopLeft, "lower-right": attention.LowerRight}
 	out, err := attention.SDPA(tensor("query"), tensor("key"), tensor("value"), attention.SDPAOptions{Causality: causality[r.Config.Causality], Scale: r.Config.Scale})
-	check(err)
+	must(err)
 	return out
 }
 
-func write(file string, data []byte) { check(os.WriteFile(file, data, 0o644)) }
+func write(file string, data []byte) { must(os.WriteFile(file, data, 0o644)) }
 
 // wrong does what is wrong in the place of what is asked for, or says that nothing is.
 func (c *faulty) wrong(asked string, m message) bool {
@@ -266,12 +266,12 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"half a line":       func(*faulty, message) bool { fmt.Print(`{"type":"ok",`); os.Exit(0); return true },
 	"100 MB of a line":  func(*faulty, message) bool { hugeLine(); return true },
 	"closes stdin": func(_ *faulty, m message) bool {
-		check(os.Stdin.Close())
+		must(os.Stdin.Close())
 		output(func(file []byte) []byte { return file })(nil, m)
 		time.Sleep(time.Hour)
 		return true
 	},
-	"closes stdout":    func(*faulty, message) bool { check(os.Stdout.Close()); time.Sleep(time.Hour); return true },
+	"closes stdout":    func(*faulty, message) bool { must(os.Stdout.Close()); time.Sleep(time.Hour); return true },
 	"no output":        func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq); return true },
 	"no second output": func(c *faulty, m message) bool { return c.runs == 2 && ok(m) },
 	"short output":     output(func(file []byte) []byte { return file[:len(file)-3] }),
@@ -305,7 +305,7 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"large output": func(_ *faulty, m message) bool { sparse(filepath.Join(m.Dir, m.Request.Output)); return ok(m) },
 	"many files":   func(_ *faulty, m message) bool { many(m.Dir); time.Sleep(time.Hour); return true },
 	"folder for output": func(_ *faulty, m message) bool {
-		check(os.MkdirAll(filepath.Join(m.Dir, m.Request.Output), 0o755))
+		must(os.MkdirAll(filepath.Join(m.Dir, m.Request.Output), 0o755))
 		return ok(m)
 	},
 	"leaves grandchildren": func(*faulty, message) bool {
@@ -335,9 +335,9 @@ func output(change func(file []byte) []byte) func(*faulty, message) bool {
 
 func asFloat64(file []byte) []byte {
 	a, err := npy.Parse(file)
-	check(err)
+	must(err)
 	values, err := a.Float64s()
-	check(err)
+	must(err)
 	return harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, a.Shape), values)
 }
 
@@ -359,16 +359,16 @@ func touch(file string) {
 
 func removes(m message) bool {
 	write(filepath.Join(m.Dir, m.Request.Output), harnesstest.NPY(compute(m.Dir, m.Request)))
-	check(os.Remove(filepath.Join(m.Dir, m.Request.Inputs["value"])))
+	must(os.Remove(filepath.Join(m.Dir, m.Request.Inputs["value"])))
 	return ok(m)
 }
 
 // sparse makes a file that claims a terabyte and has nothing.
 func sparse(file string) {
 	f, err := os.Create(file)
-	check(err)
-	check(f.Truncate(1 << 40))
-	check(f.Close())
+	must(err)
+	must(f.Truncate(1 << 40))
+	must(f.Close())
 }
 
 func many(dir string) {
@@ -380,7 +380,7 @@ func many(dir string) {
 // spawn starts a process that holds this one's pipes and never ends.
 func spawn() {
 	cmd := sleeper()
-	check(cmd.Start())
+	must(cmd.Start())
 	note(cmd.Process.Pid)
 }
 
@@ -394,9 +394,9 @@ func sleeper() *exec.Cmd {
 // once serves one folder.
 func (c *faulty) once(dir string) {
 	text, err := os.ReadFile(filepath.Join(dir, "request.json"))
-	check(err)
+	must(err)
 	var m message
-	check(json.Unmarshal(text, &m.Request))
+	must(json.Unmarshal(text, &m.Request))
 	m.Dir = dir
 	if c.fault == "once echoes" {
 		echo(m)

@@ -51,7 +51,7 @@ func New(ctx context.Context, c Command) (*Subject, error) {
 	}
 	c.Jobs = max(c.Jobs, 1)
 	s := &Subject{command: c, root: root, idle: make(chan *slot, c.Jobs)}
-	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Known: c.Known, Jobs: c.Jobs}
+	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Jobs: c.Jobs}
 	first := &slot{}
 	if !c.Once {
 		first.session, _ = s.open(ctx) // a fault is told with each case

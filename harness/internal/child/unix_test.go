@@ -23,7 +23,7 @@ func signalled(pid int) bool { return syscall.Kill(pid, 0) == nil }
 
 func init() {
 	inPlaceOf["kills itself"] = func(*faulty, message) bool {
-		check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+		must(syscall.Kill(os.Getpid(), syscall.SIGKILL))
 		return true
 	}
 	inPlaceOf["ignores SIGTERM"] = func(*faulty, message) bool {
@@ -41,22 +41,22 @@ func init() {
 		cmd := sleeper()
 		cmd.Env = append(cmd.Env, pidsVariable+"="+os.Getenv(pidsVariable)+escaped)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		check(cmd.Start())
+		must(cmd.Start())
 		os.Exit(1)
 		return true
 	}
 	inPlaceOf["links its output"] = func(_ *faulty, m message) bool {
-		check(os.Symlink("/dev/zero", filepath.Join(m.Dir, m.Request.Output)))
+		must(os.Symlink("/dev/zero", filepath.Join(m.Dir, m.Request.Output)))
 		return ok(m)
 	}
 	inPlaceOf["links to a right output"] = func(_ *faulty, m message) bool {
 		elsewhere := filepath.Join(m.Dir, "elsewhere.npy")
 		write(elsewhere, harnesstest.NPY(compute(m.Dir, m.Request)))
-		check(os.Symlink(elsewhere, filepath.Join(m.Dir, m.Request.Output)))
+		must(os.Symlink(elsewhere, filepath.Join(m.Dir, m.Request.Output)))
 		return ok(m)
 	}
 	inPlaceOf["pipe for output"] = func(_ *faulty, m message) bool {
-		check(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Output), 0o644))
+		must(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Output), 0o644))
 		return ok(m)
 	}
 	inPlaceOf["pipe for input"] = func(c *faulty, m message) bool {
@@ -64,8 +64,8 @@ func init() {
 			return false
 		}
 		write(filepath.Join(m.Dir, m.Request.Output), nil)
-		check(os.Remove(filepath.Join(m.Dir, m.Request.Inputs["key"])))
-		check(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Inputs["key"]), 0o644))
+		must(os.Remove(filepath.Join(m.Dir, m.Request.Inputs["key"])))
+		must(syscall.Mkfifo(filepath.Join(m.Dir, m.Request.Inputs["key"]), 0o644))
 		return ok(m)
 	}
 }

@@ -24,14 +24,17 @@ type Match struct {
 	Trace    float64 // of fewer bits: cosine between the errors and those that are known of them; else 0
 }
 
-// ID joins the ids of the mistakes: "causal-missing+padding-ignored".
-func (m Match) ID() string {
+// IDs returns the ids of the mistakes.
+func (m Match) IDs() []string {
 	var ids []string
 	for _, mistake := range m.Mistakes {
 		ids = append(ids, mistake.ID)
 	}
-	return strings.Join(ids, "+")
+	return ids
 }
+
+// ID joins the ids of the mistakes: "causal-missing+padding-ignored".
+func (m Match) ID() string { return strings.Join(m.IDs(), "+") }
 
 // Title joins the titles of the mistakes; it follows "computed with".
 func (m Match) Title() string {

@@ -158,7 +158,7 @@ func (p *Problem) fromLayer(c *fixture.Case) {
 	if config.Sinks {
 		p.Sinks = c.State[config.Prefix+"sinks"].Float64s()
 	}
-	if config.Relative > 0 {
+	if config.RelativeBias > 0 {
 		p.Relative = c.State[config.Prefix+"relative_bias.weight"].Float64s()
 	}
 }

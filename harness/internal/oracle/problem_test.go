@@ -76,7 +76,7 @@ func TestSlopesOfManyHeads(t *testing.T) {
 	x := attention.NewTensor(1, heads, 1, 1)
 	p := oracle.FromCase(&fixture.Case{Op: fixture.SDPA, Options: attention.SDPAOptions{ALiBi: true}, Inputs: attention.Inputs{Query: x, Key: x, Value: x}})
 	require.Len(t, p.Slopes, heads)
-	require.InDeltaSlice(t, attention.Slopes(heads), p.Slopes, 1e-9)
+	require.InDeltaSlice(t, attention.ALiBiSlopes(heads), p.Slopes, 1e-9)
 }
 
 // Visible counts the keys of each query and a sink; of heads that see different numbers, two or more.

@@ -168,7 +168,7 @@ func (r Draw) config() attention.Config {
 		c := attention.Config{
 			EmbedDim: heads * (1 + r.IntN(5)), NumHeads: heads, NumKVHeads: Pick(r, 0, 0, 1, 2, 3), HeadDim: Pick(r, 0, 0, 3, 4, 6), KDim: Pick(r, 0, 0, 5), VDim: Pick(r, 0, 0, 7),
 			Bidirectional: r.Some(), WithoutBias: r.Some(), WithoutOutputBias: r.IntN(4) == 0,
-			Scale: Pick(r, 0, 0, 0.4), Softcap: Pick(r, 0, 0, 0.8, 20), Window: Pick(r, 0, 0, 1, 2, 4), ALiBi: r.Some(), Sinks: r.Some(), Relative: Pick(r, 0, 1, 3),
+			Scale: Pick(r, 0, 0, 0.4), Softcap: Pick(r, 0, 0, 0.8, 20), Window: Pick(r, 0, 0, 1, 2, 4), ALiBi: r.Some(), Sinks: r.Some(), RelativeBias: Pick(r, 0, 1, 3),
 			BiasKV: r.IntN(4) == 0, ZeroAttn: r.IntN(4) == 0,
 			ParamLayout: attention.ParamLayout(r.IntN(7)), Prefix: Pick(r, "", "a.b."), InputLayout: attention.InputLayout(r.IntN(3)), NeedWeights: attention.NeedWeights(r.IntN(3)), EmptyRow: attention.EmptyRow(r.IntN(2)),
 		}
@@ -179,7 +179,7 @@ func (r Draw) config() attention.Config {
 			c.QKNorm = &attention.QKNorm{Epsilon: Pick(r, 0, 1e-6, 0.5)}
 		}
 		if r.IntN(3) == 0 { // nothing that has a position
-			c.RoPE, c.ALiBi, c.Relative, c.Window = nil, false, 0, 0
+			c.RoPE, c.ALiBi, c.RelativeBias, c.Window = nil, false, 0, 0
 		}
 		if c.Check() == nil {
 			return c

@@ -138,7 +138,8 @@ func TestSuiteNamesEverySourceOnce(t *testing.T) {
 	require.Equal(t, "PyTorch 2.15.0, PyTorch 2.14.1", r.Suite)
 }
 
-// Noise that is nowhere beyond the limit by itself has no place: no picture says that rows are exact.
+// Noise that is nowhere beyond the limit by itself has no place: no picture says that rows are
+// exact.
 func TestNoPictureWithoutAWrongElement(t *testing.T) {
 	r := sample()
 	r.Results, r.Broken = r.Results[4:], nil
@@ -157,8 +158,8 @@ func TestFirstAndLastRowExact(t *testing.T) {
 	require.Contains(t, written(t, report.TextOptions{}, r), "            last row exact in every batch")
 }
 
-// What a live subject was caught at stands in the first line where it says more than the class, and in
-// full below.
+// What a live subject was caught at stands in the first line where it says more than the class, and
+// in full below.
 func TestProbesAreWritten(t *testing.T) {
 	r := sample()
 	r.Results, r.Broken = r.Results[4:], nil
@@ -168,7 +169,7 @@ func TestProbesAreWritten(t *testing.T) {
 	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n            row 0 changes\n")
 
 	d := &r.Results[0].Diagnosis
-	r.Results[0].Proven = []string{"the load had no effect"}
+	r.Results[0].Proven = []report.Proof{report.LoadNoEffect}
 	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
 	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
 	text = written(t, report.TextOptions{Quiet: true}, r)

@@ -7,8 +7,8 @@
 //   - an input, a mask or a parameter that moved at all, as a value: no PyTorch has a part in them;
 //   - a float64 truth that moved by more than 1e-12 of its largest value: some thousand roundings
 //     of a float64, and what the harness demands of its own oracle;
-//   - an expected output that harness.Judge finds wrong on the old case, or expected attention
-//     weights that harness.JudgeWeights does: within the noise is what a correct implementation in
+//   - an expected output that judge.Outputs finds wrong on the old case, or expected attention
+//     weights that judge.Weights does: within the noise is what a correct implementation in
 //     the precision of the case could have given;
 //   - an expected sigma whose root mean square moved by more than a factor of 2: it is an estimate
 //     from nine runs, not a result;

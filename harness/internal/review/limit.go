@@ -1,15 +1,17 @@
 package review
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // What rounding may do; the package comment says why.
@@ -108,7 +110,11 @@ func (r *reviewer) judge(name string, shape []int, got []float64) (excess float6
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}
-	result, err := harness.Compare(c, shape, got)
+	referee, err := judge.New(context.Background(), c, oracle.Precision{})
+	if err != nil {
+		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
+	}
+	result, err := referee.Compare(shape, got)
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}
@@ -124,7 +130,7 @@ func (r *reviewer) judgeWeights(name string, shape []int, got []float64) (excess
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}
-	findings, err := harness.JudgeWeights(c, shape, got)
+	findings, err := judge.Weights(c, oracle.Precision{}, shape, got)
 	if err != nil {
 		return 0, "", fmt.Errorf("%s: %w", r.before.Name, err)
 	}

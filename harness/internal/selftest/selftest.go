@@ -11,10 +11,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/difftest/difftest/harness"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -46,20 +46,20 @@ type Options struct {
 	Case    int   // that case alone; negative: all
 	Planted fs.FS // outputs that pyref planted, beside the others; nil: none
 
-	judge newJudge // of a test; nil: that of package harness
+	judge newJudge // of a test; nil: the referee
 }
 
-// newJudge gives the judges of a case: a judge knows all mistakes but one.
-type newJudge func(*fixture.Case) (func(unknown string) judge, error)
+// newJudge gives the verdicts on a case: a judgement knows all mistakes but one.
+type newJudge func(*fixture.Case) (func(unknown string) judgement, error)
 
-type judge func(ctx context.Context, shape []int, got []float64) (report.Result, error)
+type judgement func(ctx context.Context, shape []int, got []float64) (report.Result, error)
 
-func referee(c *fixture.Case) (func(unknown string) judge, error) {
-	r, err := harness.NewReferee(c)
+func referee(c *fixture.Case) (func(unknown string) judgement, error) {
+	r, err := judge.New(context.Background(), c, oracle.Precision{})
 	if err != nil {
 		return nil, err
 	}
-	return func(unknown string) judge {
+	return func(unknown string) judgement {
 		if unknown == "" {
 			return r.Judge
 		}
@@ -132,7 +132,7 @@ type trial struct {
 	c       *fixture.Case
 	problem *oracle.Problem
 	truth   compare.Expected
-	judges  func(unknown string) judge
+	judges  func(unknown string) judgement
 	singles []plant // all that can be replayed
 	random  []plant // all others
 	found   Result

@@ -31,10 +31,10 @@ func layer(judge newJudge) Options {
 
 // liar gives a judge whose verdict is right and whose diagnosis is made up.
 func liar(diagnosis func(id string) diagnose.Diagnosis) newJudge {
-	return func(c *fixture.Case) (func(string) judge, error) {
+	return func(c *fixture.Case) (func(string) judgement, error) {
 		truth := oracle.FromCase(c).Run().Expected()
 		truth.Value, truth.Sigma = inOrder(c, truth).Value, inOrder(c, withValues(truth, truth.Sigma)).Value
-		return func(unknown string) judge {
+		return func(unknown string) judgement {
 			return func(_ context.Context, shape []int, got []float64) (report.Result, error) {
 				r := report.Result{Verdict: report.Pass, Comparison: compare.Outputs(c.Output.Shape, got, compare.Expected{Shape: c.Output.Shape, Value: truth.Value, Sigma: truth.Sigma})}
 				if !r.Comparison.OK() {
@@ -111,8 +111,8 @@ func TestConstant(t *testing.T) {
 
 // A judge that refuses what is right, or passes what is wrong, is found out.
 func TestDetection(t *testing.T) {
-	pass := func(*fixture.Case) (func(string) judge, error) {
-		return func(string) judge {
+	pass := func(*fixture.Case) (func(string) judgement, error) {
+		return func(string) judgement {
 			return func(context.Context, []int, []float64) (report.Result, error) {
 				return report.Result{Verdict: report.Pass}, nil
 			}

@@ -1,6 +1,7 @@
 package subject_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -8,9 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/subject"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
+
+func run(s subject.Subject, c *fixture.Case) subject.Result { return s.Run(context.Background(), c) }
 
 // holder is a right layer that answers as a test wants it to.
 type holder struct {
@@ -108,7 +113,7 @@ func TestLoadIsReadBack(t *testing.T) {
 			wrong: []string{"StateDict() panics after the load: kaboom"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := readCase(t, "seed/causal")
+			c := harnesstest.ReadCase(t, "seed/causal")
 			r := run(holding(holder{answer: tc.answer}), c)
 			require.NoError(t, r.Err)
 			require.Equal(t, tc.wrong, r.Load.Wrong)
@@ -130,7 +135,7 @@ func TestLoadInADeclaredPrecision(t *testing.T) {
 			return d
 		}})
 		s.Precision = precision
-		r := run(s, readCase(t, "seed/causal"))
+		r := run(s, harnesstest.ReadCase(t, "seed/causal"))
 		require.NoError(t, r.Err)
 		require.Equal(t, right, len(r.Load.Wrong) == 0, "%q: %s", precision, r.Load.Wrong)
 	}
@@ -138,8 +143,8 @@ func TestLoadInADeclaredPrecision(t *testing.T) {
 
 // A load that does nothing leaves everything as it was; one that leaves one parameter does not.
 func TestLoadWithoutEffect(t *testing.T) {
-	c := readCase(t, "mha/padding")
-	r := run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), c)
+	c := harnesstest.ReadCase(t, "mha/padding")
+	r := run(harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }}), c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"every parameter reads back as it was before the load"}, r.Load.Wrong)
 	require.True(t, r.Load.Unchanged)
@@ -150,7 +155,7 @@ func TestLoadWithoutEffect(t *testing.T) {
 	for key, t := range c.State {
 		zeros.State[key] = attention.NewTensor(t.Shape...)
 	}
-	r = run(subjectOf(layer{load: func(attention.StateDict) error { return nil }}), &zeros)
+	r = run(harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }}), &zeros)
 	require.NoError(t, r.Err)
 	require.Equal(t, subject.Load{}, r.Load)
 }
@@ -165,7 +170,7 @@ func TestLoadContradictsItself(t *testing.T) {
 		{attention.IncompatibleKeys{Unexpected: []string{"W_Q"}}, "LoadStateDict did not expect W_Q, which the layer has, and returns no error"},
 		{attention.IncompatibleKeys{Unexpected: []string{"W_R"}}, "LoadStateDict did not expect W_R, which it was not given"},
 	} {
-		r := run(holding(holder{keys: tc.keys}), readCase(t, "seed/causal"))
+		r := run(holding(holder{keys: tc.keys}), harnesstest.ReadCase(t, "seed/causal"))
 		require.NoError(t, r.Err)
 		require.Equal(t, []string{tc.want}, r.Load.Wrong)
 	}

@@ -6,12 +6,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 func TestLoading(t *testing.T) {
-	c := readCase(t, "mha/padding")
-	s := subjectOf(layer{})
+	c := harnesstest.ReadCase(t, "mha/padding")
+	s := harnesstest.SubjectOf(harnesstest.Layer{})
 	want := s.Run(t.Context(), c)
 	require.NoError(t, want.Err)
 
@@ -31,6 +32,6 @@ func TestLoading(t *testing.T) {
 	require.NotZero(t, c.State["out_proj.weight"].Data[0], "the case is as it was")
 
 	delete(other, "out_proj.bias")
-	lenient := subjectOf(layer{load: func(attention.StateDict) error { return nil }})
+	lenient := harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }})
 	require.ErrorContains(t, subject.Loading(lenient, other).Run(t.Context(), c).Err, `load the state dict: error(s) in loading state_dict for MultiHead:`)
 }

@@ -22,8 +22,24 @@ type Result struct {
 	Err      error             // it panicked, refused the case, or gave no usable output
 }
 
-// ErrNotOffered says that the subject has no implementation of the case's operation.
+// ErrNotOffered means that the subject does not implement what the case asks for.
 var ErrNotOffered = errors.New("the subject does not offer this operation")
+
+// notOffered is what a subject says instead of an output: an error that wraps
+// [errors.ErrUnsupported]. It is an [ErrNotOffered] with the subject's own reason.
+type notOffered struct{ reason error }
+
+func (n notOffered) Error() string        { return n.reason.Error() }
+func (n notOffered) Unwrap() error        { return n.reason }
+func (n notOffered) Is(target error) bool { return target == ErrNotOffered }
+
+// failure is the result of a run without an output.
+func failure(err error) Result {
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = notOffered{err}
+	}
+	return Result{Err: err}
+}
 
 // ErrNotRun says that the subject had no chance: the case could not be handed to it.
 var ErrNotRun = errors.New("the case could not be handed to the subject")
@@ -39,17 +55,17 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	original, given := dataOf(c), copied(c)
 	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
-		return Result{Err: err}
+		return failure(err)
 	}
 	r.Load = loaded
 	first, err := forward()
 	if err != nil {
-		return Result{Err: err}
+		return failure(err)
 	}
 	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone() // a subject may give the same memory again
 	second, err := forward()
 	if err != nil {
-		return Result{Err: fmt.Errorf("second forward: %w", err)}
+		return failure(fmt.Errorf("second forward: %w", err))
 	}
 	r.Findings = original.changes(given)
 	if len(r.Findings) == 0 && !(Same(r.Output, second.Output) && Same(r.Weights, second.Weights)) {
@@ -188,4 +204,10 @@ func sameMask(a, b *attention.Mask) bool {
 		return a == b
 	}
 	return slices.Equal(a.Shape, b.Shape) && slices.Equal(a.Data, b.Data)
+}
+
+func finite(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool {
+		return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0)
+	})
 }

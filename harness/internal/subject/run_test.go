@@ -8,59 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/fixtures"
-	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-func readCase(t *testing.T, name string) *fixture.Case {
-	t.Helper()
-	c, err := fixture.Read(fixtures.FS, name)
-	require.NoError(t, err)
-	return c
-}
-
-// layer is right, but for what a test puts in its way.
-type layer struct {
-	*attention.MultiHead
-	load    func(attention.StateDict) error
-	forward func(attention.Inputs) (*attention.Tensor, error) // instead of the right one
-	after   func(in attention.Inputs, dict attention.StateDict, out *attention.Tensor)
-	dict    attention.StateDict
-}
-
-func (l *layer) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
-	l.dict = dict
-	if l.load != nil {
-		return attention.IncompatibleKeys{}, l.load(dict)
-	}
-	return l.MultiHead.LoadStateDict(dict, s)
-}
-
-func (l *layer) Forward(in attention.Inputs) (attention.Outputs, error) {
-	if l.forward != nil {
-		out, err := l.forward(in)
-		return attention.Outputs{Output: out}, err
-	}
-	out, err := l.MultiHead.Forward(in)
-	if l.after != nil {
-		l.after(in, l.dict, out.Output)
-	}
-	return out, err
-}
-
-func subjectOf(l layer) subject.Subject {
-	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
-		m, err := attention.New(c)
-		l.MultiHead = m
-		return &l, err
-	}}
-}
-
 func TestRunGivesTheOutput(t *testing.T) {
 	for _, name := range []string{"mha/padding", "sdpa/float-mask"} {
-		c := readCase(t, name)
-		r := subject.Subject{SDPA: attention.SDPA, MHA: subjectOf(layer{}).MHA}.Run(t.Context(), c)
+		c := harnesstest.ReadCase(t, name)
+		r := subject.Subject{SDPA: attention.SDPA, MHA: harnesstest.SubjectOf(harnesstest.Layer{}).MHA}.Run(t.Context(), c)
 		require.NoError(t, r.Err)
 		require.Empty(t, r.Findings)
 		require.Equal(t, c.Output.Shape, r.Output.Shape)
@@ -88,7 +43,7 @@ func TestRunFindsBadBehaviour(t *testing.T) {
 		}, []string{"a second forward on the same inputs gives another output"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := subjectOf(layer{after: tc.after}).Run(t.Context(), readCase(t, "mha/padding"))
+			r := harnesstest.SubjectOf(harnesstest.Layer{After: tc.after}).Run(t.Context(), harnesstest.ReadCase(t, "mha/padding"))
 			require.NoError(t, r.Err)
 			require.Equal(t, tc.want, r.Findings)
 		})
@@ -97,18 +52,18 @@ func TestRunFindsBadBehaviour(t *testing.T) {
 
 func TestRunKeepsTheFirstOutput(t *testing.T) {
 	shared := attention.NewTensor(5, 9, 40)
-	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+	r := harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) {
 		shared.Data[0]++
 		return shared, nil
-	}}).Run(t.Context(), readCase(t, "mha/padding"))
+	}}).Run(t.Context(), harnesstest.ReadCase(t, "mha/padding"))
 	require.Equal(t, float32(1), r.Output.Data[0])
 	require.Equal(t, []string{"a second forward on the same inputs gives another output"}, r.Findings)
 }
 
 func TestNaNIsTheSameNaN(t *testing.T) {
-	r := subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+	r := harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) {
 		return &attention.Tensor{Shape: []int{1}, Data: []float32{float32(math.NaN())}}, nil
-	}}).Run(t.Context(), readCase(t, "mha/padding"))
+	}}).Run(t.Context(), harnesstest.ReadCase(t, "mha/padding"))
 	require.NoError(t, r.Err)
 	require.Empty(t, r.Findings)
 }
@@ -121,15 +76,15 @@ func TestRunReportsErrors(t *testing.T) {
 		subject subject.Subject
 		want    string
 	}{
-		{"panic", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { panic("kaboom") }}), "panic: kaboom"},
+		{"panic", harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) { panic("kaboom") }}), "panic: kaboom"},
 		{"maker", subject.Subject{MHA: func(attention.Config) (subject.Module, error) { return nil, boom }}, "make the layer: boom"},
-		{"load", subjectOf(layer{load: func(attention.StateDict) error { return boom }}), "load the state dict: boom"},
-		{"forward", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { return nil, boom }}), "forward: boom"},
-		{"no output", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) { return nil, nil }}), "output: no tensor"},
-		{"short output", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+		{"load", harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return boom }}), "load the state dict: boom"},
+		{"forward", harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) { return nil, boom }}), "forward: boom"},
+		{"no output", harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) { return nil, nil }}), "output: no tensor"},
+		{"short output", harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) {
 			return &attention.Tensor{Shape: []int{2}, Data: []float32{1}}, nil
 		}}), "output: shape (2,) needs 2 elements, the data has 1"},
-		{"second forward", subjectOf(layer{forward: func(attention.Inputs) (*attention.Tensor, error) {
+		{"second forward", harnesstest.SubjectOf(harnesstest.Layer{Instead: func(attention.Inputs) (*attention.Tensor, error) {
 			calls++
 			if calls > 1 {
 				return nil, boom
@@ -139,17 +94,17 @@ func TestRunReportsErrors(t *testing.T) {
 		{"not offered", subject.Subject{SDPA: attention.SDPA}, subject.ErrNotOffered.Error()},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := tc.subject.Run(t.Context(), readCase(t, "mha/padding"))
+			r := tc.subject.Run(t.Context(), harnesstest.ReadCase(t, "mha/padding"))
 			require.ErrorContains(t, r.Err, tc.want)
 			require.Nil(t, r.Output)
 		})
 	}
-	require.ErrorIs(t, subject.Subject{}.Run(t.Context(), readCase(t, "sdpa/causal")).Err, subject.ErrNotOffered)
+	require.ErrorIs(t, subject.Subject{}.Run(t.Context(), harnesstest.ReadCase(t, "sdpa/causal")).Err, subject.ErrNotOffered)
 }
 
 // A subject cannot reach the case itself, whatever it does.
 func TestRunProtectsTheCase(t *testing.T) {
-	c := readCase(t, "sdpa/float-mask")
+	c := harnesstest.ReadCase(t, "sdpa/float-mask")
 	before := c.Options.Bias.Clone()
 	r := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 		out, err := attention.SDPA(q, k, v, o)
@@ -163,16 +118,16 @@ func TestRunProtectsTheCase(t *testing.T) {
 }
 
 func TestRunProtectsTheMasksOfALayer(t *testing.T) {
-	c := *readCase(t, "mha/padding")
+	c := *harnesstest.ReadCase(t, "mha/padding")
 	c.Inputs.Block = attention.NewMask(9, 9)
-	r := subjectOf(layer{after: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(t.Context(), &c)
+	r := harnesstest.SubjectOf(harnesstest.Layer{After: func(in attention.Inputs, _ attention.StateDict, _ *attention.Tensor) { in.Block.Data[3] = true }}).Run(t.Context(), &c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"the subject changes its mask block"}, r.Findings)
 	require.False(t, c.Inputs.Block.Data[3])
 }
 
 func TestRunProtectsTheMaskOfSDPA(t *testing.T) {
-	c := readCase(t, "sdpa/bool-mask")
+	c := harnesstest.ReadCase(t, "sdpa/bool-mask")
 	r := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 		out, err := attention.SDPA(q, k, v, o)
 		o.Allow.Data[0] = !o.Allow.Data[0]

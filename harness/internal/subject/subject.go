@@ -24,7 +24,6 @@ type Runner interface {
 type About struct {
 	Name      string
 	Precision Precision // declared; the zero value is float32
-	Known     []Known   // cases that fail
 	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
@@ -41,21 +40,11 @@ type Subject struct {
 
 	// Precision is what the implementation computes in where that is less than float32.
 	Precision Precision
-
-	// Known lists the cases that fail. A known failure that passes fails.
-	Known []Known
-}
-
-// Known is a failure that is expected.
-type Known struct {
-	Cases  string // the case, or a pattern that selects several: "mha/**", "left-padding"
-	Cause  string // id of the mistake that it fails with; "" is any
-	Reason string
 }
 
 // About says who the subject is. It runs one case at a time.
 func (s Subject) About() About {
-	return About{Name: s.Name, Precision: s.Precision, Known: s.Known}
+	return About{Name: s.Name, Precision: s.Precision}
 }
 
 // Module is a multi-head attention layer. *attention.MultiHead is one.

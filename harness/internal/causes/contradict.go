@@ -1,0 +1,217 @@
+package causes
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/probe"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// witnesses are the cases of a run, asked whether they contradict a mistake. Each answer is
+// computed once.
+type witnesses struct {
+	results []report.Result
+	cases   map[string]*fixture.Case
+	// A referee is nil if the oracle cannot judge the case.
+	referees map[string]func() *judge.Referee
+	declared oracle.Precision
+
+	seen  cache[string, bool]
+	lists cache[string, []string]
+}
+
+func newWitnesses(results []report.Result, cases map[string]*fixture.Case, declared subject.Precision) *witnesses {
+	w := &witnesses{
+		results: results, cases: cases, referees: map[string]func() *judge.Referee{},
+		declared: judge.Arithmetic(declared),
+	}
+	for name, c := range cases {
+		w.referees[name] = sync.OnceValue(func() *judge.Referee {
+			if c == nil || c.Op == fixture.Module {
+				return nil
+			}
+			r, err := judge.New(context.Background(), c, w.declared)
+			if err != nil {
+				return nil
+			}
+			return r
+		})
+	}
+	return w
+}
+
+// passes counts the cases that may contradict mistakes: they pass, and the oracle knows them.
+func (w *witnesses) passes() int {
+	n := 0
+	for _, r := range w.results {
+		if c := w.cases[r.Case]; r.Right() && c != nil && c.Op != fixture.Module {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *witnesses) hasParameters(name string) bool {
+	c := w.cases[name]
+	return c != nil && len(c.State) > 0
+}
+
+// passing names the cases that pass, and would fail with the mistake.
+func (w *witnesses) passing(ctx context.Context, m catalogue.Mistake) []string {
+	return w.lists.get(m.ID, func() []string {
+		return w.which(ctx, func(r report.Result) bool { return r.Right() && w.sees(r.Case, m) })
+	})
+}
+
+// first names a case that contradicts a mistake on a failure that one of its rivals explains as
+// well; "" if none does. Cases that claim to see the mistake are asked first.
+func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake, failure string) string {
+	asked := slices.Clone(w.results)
+	slices.SortStableFunc(asked, func(a, b report.Result) int { return w.claims(b.Case, m) - w.claims(a.Case, m) })
+	for _, r := range asked {
+		if ctx.Err() != nil {
+			return ""
+		}
+		if r.Case != failure && (r.Right() && w.sees(r.Case, m) || r.Wrong() && w.excludes(r, m, rivals)) {
+			return r.Case
+		}
+	}
+	return ""
+}
+
+func (w *witnesses) claims(name string, m catalogue.Mistake) int {
+	if c := w.cases[name]; c != nil && slices.Contains(c.Detects, m.ID) {
+		return 1
+	}
+	return 0
+}
+
+// sees reports whether a mistake takes the output of a case out of the noise.
+func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
+	return w.seen.get(name+" "+m.ID, func() bool {
+		r := w.referee(name)
+		if r == nil {
+			return false
+		}
+		out, ok := judge.Planted(w.cases[name], w.declared, m)
+		return ok && !compare.Outputs(out.Shape, out.Value, r.Expected()).OK()
+	})
+}
+
+// excludes reports whether a failure that a rival of a mistake explains contradicts the mistake
+// itself: no match has the mistake, and made together with any match, before or after, the mistake
+// gives another output. A failure that no rival explains says nothing, because two mistakes
+// together may look like a third.
+func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []catalogue.Mistake) bool {
+	isRival := func(m catalogue.Mistake) bool { return contains(rivals, m) }
+	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+		return slices.ContainsFunc(match.Mistakes, isRival)
+	})
+	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
+		return false
+	}
+	c := w.cases[r.Case]
+	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+		return contains(match.Mistakes, m) ||
+			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
+			w.sameOutput(c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))
+	})
+}
+
+// sameOutput reports whether two lists of mistakes give the same output, within the noise of the
+// first.
+func (w *witnesses) sameOutput(c *fixture.Case, a, b []catalogue.Mistake) bool {
+	first, _ := judge.Planted(c, w.declared, a...)
+	second, ok := judge.Planted(c, w.declared, b...)
+	return !ok || compare.Outputs(second.Shape, second.Value, first).OK()
+}
+
+// unscreened asks the passing cases that have the mask of a probe. It counts them, and names the
+// cases that would fail without the mask. No passing case says anything about probes of another
+// kind.
+func (w *witnesses) unscreened(ctx context.Context, id string) (asked int, against []string) {
+	without := func(r report.Result) *fixture.Case {
+		if !r.Right() || w.referee(r.Case) == nil {
+			return nil
+		}
+		return probe.Unscreened(w.cases[r.Case], id)
+	}
+	for _, r := range w.results {
+		if without(r) != nil {
+			asked++
+		}
+	}
+	return asked, w.which(ctx, func(r report.Result) bool {
+		c := without(r)
+		if c == nil {
+			return false
+		}
+		out := judge.Right(c)
+		return !compare.Outputs(out.Shape, out.Value, w.referee(r.Case).Expected()).OK()
+	})
+}
+
+func (w *witnesses) referee(name string) *judge.Referee {
+	if get := w.referees[name]; get != nil {
+		return get()
+	}
+	return nil
+}
+
+// which names the cases for which a statement holds, in their order. All processors are used.
+func (w *witnesses) which(ctx context.Context, holds func(report.Result) bool) []string {
+	answers := make([]bool, len(w.results))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, r := range w.results {
+		group.Go(func() error {
+			answers[i] = ctx.Err() == nil && holds(r)
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
+	var names []string
+	for i, r := range w.results {
+		if answers[i] {
+			names = append(names, r.Case)
+		}
+	}
+	return names
+}
+
+// cache keeps answers by their question. The zero value is empty. It may be used from several
+// goroutines.
+type cache[K comparable, V any] struct {
+	mu   sync.Mutex
+	kept map[K]V
+}
+
+// get returns the answer to a question, which work computes if it is not known.
+func (c *cache[K, V]) get(key K, work func() V) V {
+	c.mu.Lock()
+	v, ok := c.kept[key]
+	c.mu.Unlock()
+	if ok {
+		return v
+	}
+	v = work()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept == nil {
+		c.kept = map[K]V{}
+	}
+	c.kept[key] = v
+	return v
+}

@@ -1,0 +1,184 @@
+package causes
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+// mistakes returns a cause for each chosen mistake, first the one that explains the most failures.
+func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
+	failures := in.explained()
+	var found []report.Cause
+	for _, m := range chosen {
+		c := report.Cause{
+			ID: m.ID, Title: m.Title, Fix: m.Fix,
+			Passes: in.passes(), Contradictions: in.passing(in.ctx, m),
+		}
+		for _, r := range failures {
+			has := func(match diagnose.Match) bool { return contains(match.Mistakes, m) }
+			if slices.ContainsFunc(explanations(r, chosen), has) {
+				c.Failures = append(c.Failures, r.Case)
+			}
+		}
+		c.Alternatives = in.alternatives(c, m, chosen, failures)
+		c.RuledOut = ruledOut(c, failures)
+		found = append(found, c)
+	}
+	return byFailures(found)
+}
+
+// byFailures sorts causes: first the one that explains the most failures.
+func byFailures(causes []report.Cause) []report.Cause {
+	slices.SortStableFunc(causes, func(a, b report.Cause) int { return cmp.Compare(len(b.Failures), len(a.Failures)) })
+	return causes
+}
+
+// fewest returns few mistakes that explain, by their matches, every failure that has a match. It
+// takes, again and again, the match that explains most of the failures that are left; among equals,
+// the match that the fewest passing cases contradict.
+func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
+	var chosen []catalogue.Mistake
+	for {
+		left := slices.DeleteFunc(slices.Clone(failures), func(r report.Result) bool {
+			return len(explanations(r, chosen)) > 0
+		})
+		best := mostExplaining(left, chosen)
+		if len(best) == 0 {
+			return chosen
+		}
+		for _, m := range in.leastContradicted(best).Mistakes {
+			if !contains(chosen, m) {
+				chosen = append(chosen, m)
+			}
+		}
+	}
+}
+
+// mostExplaining returns the matches that explain the most failures together with chosen mistakes;
+// none if no match explains any.
+func mostExplaining(failures []report.Result, chosen []catalogue.Mistake) []diagnose.Match {
+	var best []diagnose.Match
+	most := 0
+	for _, match := range candidates(failures) {
+		n := countExplained(failures, slices.Concat(chosen, match.Mistakes))
+		if n > most {
+			best, most = nil, n
+		}
+		if n == most && n > 0 {
+			best = append(best, match)
+		}
+	}
+	return best
+}
+
+func (in *inquiry) leastContradicted(matches []diagnose.Match) diagnose.Match {
+	if len(matches) == 1 {
+		return matches[0]
+	}
+	return slices.MinFunc(matches, func(a, b diagnose.Match) int {
+		return cmp.Compare(in.contradictions(a.Mistakes), in.contradictions(b.Mistakes))
+	})
+}
+
+// contradictions counts the passing cases that would fail with the mistakes, once for each mistake.
+func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
+	n := 0
+	for _, m := range mistakes {
+		n += len(in.passing(in.ctx, m))
+	}
+	return n
+}
+
+// prefer orders the matches of each failure: matches of chosen mistakes come first, and matches
+// that another case rules out come last.
+func (in *inquiry) prefer(chosen []catalogue.Mistake) {
+	rank := func(r report.Result, m diagnose.Match) int {
+		switch {
+		case r.RuledOutBy(m) != "":
+			return 2
+		case slices.ContainsFunc(m.Mistakes, func(m catalogue.Mistake) bool { return !contains(chosen, m) }):
+			return 1
+		}
+		return 0
+	}
+	for i := range in.results {
+		r := &in.results[i]
+		r.Diagnosis.Matches = slices.Clone(r.Diagnosis.Matches)
+		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b diagnose.Match) int {
+			return cmp.Compare(rank(*r, a), rank(*r, b))
+		})
+	}
+}
+
+// candidates returns the matches of all failures that no case rules out, each once.
+func candidates(failures []report.Result) []diagnose.Match {
+	var all []diagnose.Match
+	for _, r := range failures {
+		for _, match := range r.Diagnosis.Matches {
+			same := func(m diagnose.Match) bool { return m.ID() == match.ID() }
+			if r.RuledOutBy(match) == "" && !slices.ContainsFunc(all, same) {
+				all = append(all, match)
+			}
+		}
+	}
+	return all
+}
+
+// countExplained counts the failures that the mistakes explain.
+func countExplained(failures []report.Result, mistakes []catalogue.Mistake) int {
+	n := 0
+	for _, r := range failures {
+		if len(explanations(r, mistakes)) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// explanations returns a failure's matches that consist of the given mistakes alone.
+func explanations(r report.Result, mistakes []catalogue.Mistake) []diagnose.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(match diagnose.Match) bool {
+		other := func(m catalogue.Mistake) bool { return !contains(mistakes, m) }
+		return r.RuledOutBy(match) != "" || slices.ContainsFunc(match.Mistakes, other)
+	})
+}
+
+// alternatives returns the mistakes that could replace a cause: with them as many failures are
+// explained, and no more passing cases contradict them.
+func (in *inquiry) alternatives(
+	c report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result,
+) []string {
+	rest := slices.DeleteFunc(slices.Clone(chosen), func(other catalogue.Mistake) bool { return other.ID == m.ID })
+	all := countExplained(failures, chosen)
+	var ids []string
+	for _, match := range candidates(failures) {
+		for _, other := range match.Mistakes {
+			if contains(chosen, other) || slices.Contains(ids, other.ID) ||
+				countExplained(failures, slices.Concat(rest, []catalogue.Mistake{other})) < all {
+				continue
+			}
+			if len(in.passing(in.ctx, other)) <= len(c.Contradictions) {
+				ids = append(ids, other.ID)
+			}
+		}
+	}
+	return ids
+}
+
+// ruledOut returns what the failures of a cause have that other cases rule out, each once.
+func ruledOut(c report.Cause, failures []report.Result) []report.RuledOut {
+	var all []report.RuledOut
+	for _, r := range failures {
+		for _, out := range r.RuledOut {
+			same := func(o report.RuledOut) bool { return o.ID == out.ID }
+			if slices.Contains(c.Failures, r.Case) && !slices.ContainsFunc(all, same) {
+				all = append(all, out)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,235 @@
+package check
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/protocol"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// answers are the outputs of a subject on the named cases, as a folder.
+func answers(t *testing.T, s subject.Subject, cases ...string) fstest.MapFS {
+	t.Helper()
+	files := fstest.MapFS{}
+	for _, name := range cases {
+		ran := s.Run(t.Context(), harnesstest.ReadCase(t, name))
+		require.NoError(t, ran.Err)
+		files[name+"/output.npy"] = &fstest.MapFile{Data: harnesstest.NPY(ran.Output)}
+		if ran.Weights != nil {
+			files[name+"/weights.npy"] = &fstest.MapFile{Data: harnesstest.NPY(ran.Weights)}
+		}
+	}
+	return files
+}
+
+func verdicts(r *report.Report) map[string]report.Verdict {
+	all := map[string]report.Verdict{}
+	for _, result := range r.Results {
+		all[result.Case] = result.Verdict
+	}
+	return all
+}
+
+// Outputs in a folder are judged as the subject itself is, with the cause that all failures have in common.
+func TestFolder(t *testing.T) {
+	cases := []string{"mha/causal", "seed/causal", "seed/unmasked", "mha/weights-per-head"}
+	ctx := context.Background()
+	r, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...))
+	require.NoError(t, err)
+	got := verdicts(r)
+	require.Equal(t, report.Fail, got["mha/causal"])
+	require.Equal(t, report.Fail, got["seed/causal"])
+	require.Equal(t, report.Pass, got["seed/unmasked"])
+	require.Equal(t, len(r.Results)-len(cases), r.Count(report.Skip))
+	require.Len(t, r.Causes, 1)
+	require.Equal(t, "causal-missing", r.Causes[0].ID)
+
+	live, err := Check(ctx, fixtures.FS, harnesstest.Unmasked(), cases...)
+	require.NoError(t, err)
+	offline, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...), cases...)
+	require.NoError(t, err)
+	require.Equal(t, cases, []string{offline.Results[0].Case, offline.Results[1].Case, offline.Results[2].Case, offline.Results[3].Case})
+	for i := range live.Results {
+		require.Equal(t, live.Results[i].Verdict, offline.Results[i].Verdict)
+		require.Equal(t, live.Results[i].Findings, offline.Results[i].Findings)
+		require.Equal(t, live.Results[i].Comparison, offline.Results[i].Comparison)
+		require.Equal(t, matchedIDs(live.Results[i].Diagnosis), matchedIDs(offline.Results[i].Diagnosis))
+	}
+	require.Equal(t, len(live.Causes), len(offline.Causes))
+}
+
+// PyTorch's own files are outputs as they are, in every precision.
+func TestCheckOutputsOfPyTorch(t *testing.T) {
+	cases := []string{"sdpa/bfloat16", "sdpa/float16", "sdpa/float64", "mha/weights", "mha/eval-left-padding"}
+	files := fstest.MapFS{}
+	for _, name := range cases {
+		for _, file := range []string{"output.npy", "weights.npy"} {
+			if data, err := fs.ReadFile(fixtures.FS, name+"/expected/"+file); err == nil {
+				files[name+"/"+file] = &fstest.MapFile{Data: data}
+			}
+		}
+	}
+	r, err := Folder(context.Background(), fixtures.FS, files, cases...)
+	require.NoError(t, err)
+	require.Equal(t, len(cases), r.Count(report.Pass))
+}
+
+func TestCheckOutputsWithWeights(t *testing.T) {
+	const name = "mha/weights-per-head"
+	files := answers(t, harnesstest.BuiltIn(), name)
+	check := func() (*report.Report, error) { return Folder(context.Background(), fixtures.FS, files, name) }
+	r, err := check()
+	require.NoError(t, err)
+	require.Equal(t, report.Pass, r.Results[0].Verdict)
+
+	right := files[name+"/weights.npy"]
+	files[name+"/weights.npy"] = files[name+"/output.npy"]
+	r, err = check()
+	require.NoError(t, err)
+	require.Equal(t, report.Fail, r.Results[0].Verdict)
+	require.Contains(t, r.Results[0].Findings[0], "the attention weights have shape")
+
+	delete(files, name+"/weights.npy")
+	r, err = check()
+	require.NoError(t, err)
+	require.Equal(t, report.Error, r.Results[0].Verdict)
+	require.Contains(t, r.Results[0].Err, "no weights.npy")
+
+	files[name+"/weights.npy"] = right
+	delete(files, name+"/output.npy")
+	r, err = check()
+	require.ErrorContains(t, err, "mha/weights-per-head/weights.npy: no output.npy beside it")
+	require.Len(t, r.Broken, 1)
+}
+
+// A reply stands in the place of an output, never beside it.
+func TestCheckOutputsReadsReplies(t *testing.T) {
+	const name = "mha/causal"
+	check := func(reply string, more fstest.MapFS) (report.Result, error) {
+		more[name+"/reply.json"] = &fstest.MapFile{Data: []byte(reply)}
+		r, err := Folder(context.Background(), fixtures.FS, more, name)
+		if err != nil {
+			return report.Result{}, err
+		}
+		return r.Results[0], nil
+	}
+	r, err := check(`{"type": "skipped", "reason": "no mask \u001b[31m yet"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Equal(t, report.Skip, r.Verdict)
+	require.Equal(t, `no mask \x1b[31m yet`, r.Err)
+
+	r, err = check(`{"type": "error", "message": "boom", "traceback": "line 1\nline 2\n"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Equal(t, report.Error, r.Verdict)
+	require.Equal(t, "boom\nline 1\nline 2", r.Err)
+
+	r, err = check(`{"type": "ok"}`, answers(t, harnesstest.BuiltIn(), name))
+	require.NoError(t, err)
+	require.Equal(t, report.Pass, r.Verdict)
+
+	for reply, want := range map[string]string{
+		`{"type": "skipped", "reason": "lazy"}`: "mha/causal/reply.json: says skipped beside an output",
+		`{"type": "error", "message": "boom"}`:  "mha/causal/reply.json: says error beside an output",
+		`{"type": "pass"}`:                      `mha/causal/reply.json: type: "pass"`,
+		`{`:                                     "mha/causal/reply.json: no JSON",
+	} {
+		_, err = check(reply, answers(t, harnesstest.BuiltIn(), name))
+		require.ErrorContains(t, err, want)
+	}
+	r, err = check(`{"type": "skipped", "reason": "`+strings.Repeat("x", 5000)+`"}`, fstest.MapFS{})
+	require.NoError(t, err)
+	require.Less(t, len(r.Err), 500)
+}
+
+func TestCheckOutputsRefuses(t *testing.T) {
+	const name = "mha/causal"
+	for _, tc := range []struct {
+		what string
+		put  func(fstest.MapFS)
+		err  string
+	}{
+		{"a misspelt output", func(f fstest.MapFS) { f[name+"/ouput.npy"] = &fstest.MapFile{} }, "mha/causal/ouput.npy: nothing looks at it: an output is output.npy"},
+		{"a misspelt case", func(f fstest.MapFS) { f["mha/casual/output.npy"] = &fstest.MapFile{} }, "mha/casual/output.npy: belongs to no case"},
+		{"an output of all", func(f fstest.MapFS) { f["output.npy"] = &fstest.MapFile{} }, "output.npy: belongs to no case"},
+		{"an output too deep", func(f fstest.MapFS) { f[name+"/inputs/deep/output.npy"] = &fstest.MapFile{} }, "mha/causal/inputs/deep/output.npy: nothing looks at it"},
+		{"weights that no one asks for", func(f fstest.MapFS) { f[name+"/weights.npy"] = f[name+"/output.npy"] }, "mha/causal/weights.npy: the case has no attention weights"},
+		{"no numbers", func(f fstest.MapFS) { f[name+"/output.npy"] = &fstest.MapFile{Data: []byte("text")} }, "mha/causal/output.npy: not a .npy file"},
+		{"booleans", func(f fstest.MapFS) {
+			f[name+"/output.npy"] = &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", false, []int{1}), []byte{1})}
+		}, "mha/causal/output.npy: dtype bool, want a floating-point type"},
+		{"a claim beyond the file", func(f fstest.MapFS) {
+			f[name+"/output.npy"] = &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<f4", false, []int{1 << 40}), []byte{1})}
+		}, "mha/causal/output.npy: .npy data is truncated"},
+		{"a folder", func(f fstest.MapFS) {
+			f[name+"/output.npy"] = &fstest.MapFile{Mode: fs.ModeDir}
+		}, "mha/causal/output.npy: not a regular file"},
+		{"a pipe", func(f fstest.MapFS) {
+			f[name+"/output.npy"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
+		}, "mha/causal/output.npy: not a regular file"},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			files := answers(t, harnesstest.BuiltIn(), name, "seed/causal")
+			tc.put(files)
+			r, err := Folder(context.Background(), fixtures.FS, files, name, "seed/causal")
+			require.ErrorContains(t, err, tc.err)
+			require.Len(t, r.Broken, 1)
+			require.Equal(t, report.Pass, verdicts(r)["seed/causal"], "the others are judged")
+		})
+	}
+	_, err := Folder(context.Background(), fixtures.FS, fstest.MapFS{}, "mha/none")
+	require.ErrorContains(t, err, `case "mha/none": the suite has no such case`)
+	_, err = Folder(context.Background(), fstest.MapFS{}, fstest.MapFS{})
+	require.ErrorContains(t, err, "no case found")
+}
+
+func TestCheckOutputsOfAnotherFolder(t *testing.T) {
+	files := fstest.MapFS{}
+	for _, name := range slices.Sorted(strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "")) {
+		files["home/"+name] = &fstest.MapFile{}
+	}
+	r, err := Folder(context.Background(), fixtures.FS, files, "seed/causal")
+	require.ErrorContains(t, err, "home/t: belongs to no case\nand more")
+	require.NotContains(t, err.Error(), "home/u")
+	require.Equal(t, report.Skip, r.Results[0].Verdict)
+	require.Equal(t, "no output.npy", r.Results[0].Err)
+}
+
+// A link out of the folder is not followed.
+func TestCheckOutputsStaysInside(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "output.npy")
+	require.NoError(t, os.WriteFile(outside, harnesstest.NPY(harnesstest.ReadCase(t, "seed/causal").Output), 0o644))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "seed/causal"), 0o755))
+	if err := os.Symlink(outside, filepath.Join(dir, "seed/causal/output.npy")); err != nil {
+		t.Skip(err)
+	}
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	_, err = Folder(context.Background(), fixtures.FS, root.FS(), "seed/causal")
+	require.ErrorContains(t, err, "seed/causal/output.npy")
+}
+
+// What is exported comes back: the folder with outputs in it is judged, and nothing in it is a stray.
+func TestExportComesBack(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, protocol.Export(fixtures.FS, dir, "mha/causal", "sdpa/bfloat16", "mha/weights"))
+	for file, f := range answers(t, harnesstest.BuiltIn(), "mha/causal", "mha/weights") {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), f.Data, 0o644))
+	}
+	r, err := Folder(context.Background(), fixtures.FS, os.DirFS(dir))
+	require.NoError(t, err)
+	require.Equal(t, 2, r.Count(report.Pass))
+	require.Equal(t, len(r.Results)-2, r.Count(report.Skip))
+}

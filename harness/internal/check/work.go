@@ -1,0 +1,140 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/difftest/difftest/harness/internal/causes"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// turn is one case of a run. c is nil if ctx ended before the case was judged.
+type turn struct {
+	c      *fixture.Case
+	ran    subject.Result
+	result report.Result
+	err    error // the case is broken, or could not be handed to the subject
+}
+
+// work is the steps of a check: each case goes through all of them.
+type work struct {
+	// jobs is how many cases are taken at once; 0 is one.
+	jobs int
+	// take runs the subject on a case and reports whether ctx let it end. A nil take runs nothing.
+	take func(context.Context, *fixture.Case) (ran subject.Result, ended bool)
+	// judge gives the verdict. Several verdicts are reached at once.
+	judge func(context.Context, *turn) (report.Result, error)
+	// again runs the subject once more on a case that it fails. A nil again runs nothing.
+	again func(context.Context, *turn) report.Result
+}
+
+// on works through cases and adds them to a report in their order, and then the causes of the
+// failures.
+func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
+	turns, queue := make([]turn, len(names)), make(chan int, len(names))
+	for i := range names {
+		queue <- i
+	}
+	close(queue)
+	var takers, judges errgroup.Group
+	judges.SetLimit(runtime.GOMAXPROCS(0))
+	takeAll := func() error {
+		for i := range queue {
+			w.start(ctx, suite, names[i], &turns[i], &judges)
+		}
+		return nil
+	}
+	for range w.jobs - 1 {
+		takers.Go(takeAll)
+	}
+	_ = takeAll()
+	_ = takers.Wait() // each turn keeps its own error
+	_ = judges.Wait()
+	w.repeat(ctx, turns)
+	return gather(ctx, r, names, turns)
+}
+
+// start takes one case and has it judged in the background, unless ctx has ended.
+func (w work) start(ctx context.Context, suite fs.FS, name string, t *turn, judges *errgroup.Group) {
+	if ctx.Err() != nil {
+		return
+	}
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		t.err = err
+		return
+	}
+	if w.take != nil {
+		ran, ended := w.take(ctx, c)
+		if !ended {
+			return
+		}
+		t.ran = ran
+	}
+	t.c = c
+	judges.Go(func() error {
+		t.result, t.err = w.judge(diagnose.Within(ctx, name), t)
+		if t.err != nil && ctx.Err() != nil {
+			t.c, t.err = nil, nil // ctx ended before the verdict
+		}
+		return nil
+	})
+}
+
+// repeat runs the subject again on the cases that it fails, as many at once as there are jobs.
+func (w work) repeat(ctx context.Context, turns []turn) {
+	if w.again == nil {
+		return
+	}
+	var group errgroup.Group
+	group.SetLimit(max(1, w.jobs))
+	for i := range turns {
+		t := &turns[i]
+		if t.c != nil && t.err == nil && t.result.Wrong() {
+			group.Go(func() error {
+				t.result = w.again(ctx, t)
+				return nil
+			})
+		}
+	}
+	_ = group.Wait() // none returns an error
+}
+
+// gather puts all turns into the report and asks for the causes, unless ctx has ended.
+func gather(ctx context.Context, r *report.Report, names []string, turns []turn) error {
+	read, done := map[string]*fixture.Case{}, 0
+	for i, t := range turns {
+		switch {
+		case t.err != nil:
+			r.Broken = append(r.Broken, report.Broken{Case: names[i], Err: t.err.Error()})
+		case t.c != nil:
+			r.Results = append(r.Results, t.result)
+			r.AddSource(t.c.Provenance.Source())
+			read[names[i]] = t.c
+		default:
+			continue // ctx ended before its turn
+		}
+		done++
+	}
+	if err := ctx.Err(); err != nil {
+		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
+	}
+	r.Causes, r.Results = causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	return brokenError(r.Broken)
+}
+
+func brokenError(broken []report.Broken) error {
+	var errs []error
+	for _, b := range broken {
+		errs = append(errs, errors.New(b.Err))
+	}
+	return errors.Join(errs...)
+}

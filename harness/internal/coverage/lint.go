@@ -1,0 +1,191 @@
+// Package coverage makes every known mistake on every case of a suite and says what the cases see,
+// what they cannot see, and which cases are enough.
+package coverage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// Lint says which known mistakes a suite can see.
+type Lint struct {
+	Cases    []LintedCase
+	Unseen   []catalogue.Mistake   // no case sees them
+	SeenOnce []catalogue.Mistake   // one case alone sees them
+	Merged   [][]catalogue.Mistake // groups that no case tells apart
+	Core     []string              // the fewest cases that see and tell apart as much as all
+}
+
+// LintedCase says which known mistakes one case can see.
+type LintedCase struct {
+	Case   string
+	Sight  diagnose.Sight
+	Claims []string // what is wrong with the field detects of case.json, a line each
+}
+
+// New makes every known mistake on every case of a suite, or on the named ones only. The error is
+// that a case is broken or a name unknown. What a case claims wrongly is no error: see [Lint.Err].
+func New(suite fs.FS, cases ...string) (*Lint, error) {
+	names, err := fixture.Names(suite)
+	if err := errors.Join(err, fixture.CheckNames(cases, names)); err != nil {
+		return nil, err
+	}
+	if len(cases) > 0 {
+		names = cases
+	}
+	l := &Lint{Cases: make([]LintedCase, len(names))}
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	errs := make([]error, len(names))
+	for i, name := range names {
+		group.Go(func() error {
+			l.Cases[i], errs[i] = lintCase(suite, name)
+			return nil // every case is looked at, whatever is wrong with others
+		})
+	}
+	_ = group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	l.summarize()
+	return l, nil
+}
+
+func lintCase(suite fs.FS, name string) (LintedCase, error) {
+	c, err := fixture.Read(suite, name)
+	if err != nil {
+		return LintedCase{}, err
+	}
+	referee, err := judge.New(context.Background(), c, oracle.Precision{})
+	if err != nil {
+		return LintedCase{}, err
+	}
+	sight := referee.Sees()
+	return LintedCase{Case: name, Sight: sight, Claims: wrongClaims(c, sight)}, nil
+}
+
+// wrongClaims holds detects against what the case sees.
+func wrongClaims(c *fixture.Case, sight diagnose.Sight) []string {
+	known := func(id string) func(catalogue.Mistake) bool {
+		return func(m catalogue.Mistake) bool { return m.ID == id }
+	}
+	var wrong []string
+	for i, id := range c.Detects {
+		switch {
+		case !slices.ContainsFunc(catalogue.Mistakes, known(id)):
+			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q is no known mistake", c.Name, id))
+		case slices.Contains(c.Detects[:i], id):
+			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q stands twice", c.Name, id))
+		case !slices.ContainsFunc(sight.Seen, known(id)):
+			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: the case does not see %q", c.Name, id))
+		}
+	}
+	return wrong
+}
+
+// Err joins all wrong claims; nil when there is none.
+func (l *Lint) Err() error {
+	var errs []error
+	for _, c := range l.Cases {
+		for _, claim := range c.Claims {
+			errs = append(errs, errors.New(claim))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// summarize computes the fields about the suite as a whole.
+func (l *Lint) summarize() {
+	counts := make([]int, len(catalogue.Mistakes))
+	classes := make([][]int, len(l.Cases))
+	for i, c := range l.Cases {
+		classes[i] = c.Sight.Class()
+		for m, class := range classes[i] {
+			if class >= 0 {
+				counts[m]++
+			}
+		}
+	}
+	for m, n := range counts {
+		switch n {
+		case 0:
+			l.Unseen = append(l.Unseen, catalogue.Mistakes[m])
+		case 1:
+			l.SeenOnce = append(l.SeenOnce, catalogue.Mistakes[m])
+		}
+	}
+	sets := separations(classes)
+	for _, i := range smallestCover(sets) {
+		l.Core = append(l.Core, l.Cases[i].Case)
+	}
+	l.Merged = merged(sets)
+}
+
+// separations gives, for each case, the pairs that it tells apart: two mistakes, or a mistake and
+// the right output. Pairs are numbered by [pair].
+func separations(classes [][]int) []bitset {
+	sets := make([]bitset, len(classes))
+	for i, class := range classes {
+		right := append(slices.Clone(class), -1)
+		for b := range right {
+			for a := range b {
+				if right[a] != right[b] {
+					sets[i] = sets[i].add(pair(a, b))
+				}
+			}
+		}
+	}
+	return sets
+}
+
+// pair numbers the pairs a < b.
+func pair(a, b int) int { return b*(b-1)/2 + a }
+
+// merged groups the mistakes that are seen and that no case tells apart.
+func merged(sets []bitset) [][]catalogue.Mistake {
+	var all bitset
+	for _, s := range sets {
+		all = all.union(s)
+	}
+	var groups [][]catalogue.Mistake
+	grouped := map[int]bool{}
+	right := len(catalogue.Mistakes)
+	for a := range catalogue.Mistakes {
+		group := []catalogue.Mistake{catalogue.Mistakes[a]}
+		for b := a + 1; b < right; b++ {
+			if !grouped[a] && !grouped[b] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
+				group = append(group, catalogue.Mistakes[b])
+				grouped[b] = true
+			}
+		}
+		if len(group) > 1 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
+}
+
+// IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" where there is none.
+func IDs(mistakes []catalogue.Mistake) string {
+	if len(mistakes) == 0 {
+		return "none"
+	}
+	words := make([]string, len(mistakes))
+	for i, m := range mistakes {
+		words[i] = m.ID
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,166 @@
+package coverage
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// lintedSuite is what the committed suite sees; every mistake is made on every case once.
+var lintedSuite = sync.OnceValues(func() (*Lint, error) { return New(fixtures.FS) })
+
+// wholeLint skips where the race detector would take minutes for it.
+func wholeLint(t *testing.T) *Lint {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("every mistake on every case")
+	}
+	l, err := lintedSuite()
+	require.NoError(t, err)
+	return l
+}
+
+// The committed suite claims nothing that it does not see, and every mistake is seen by two cases.
+func TestTheSuiteSeesEveryMistakeTwice(t *testing.T) {
+	l := wholeLint(t)
+	require.NoError(t, l.Err())
+	require.Equal(t, "none", IDs(l.Unseen))
+	require.Equal(t, "none", IDs(l.SeenOnce))
+	require.GreaterOrEqual(t, len(l.Cases), 90)
+	t.Logf("core: %q, merged: %v", l.Core, l.Merged)
+}
+
+// The core by itself sees and tells apart what the suite does, and no smaller part of it does.
+func TestTheCoreIsEnoughAndNoLess(t *testing.T) {
+	whole := wholeLint(t)
+	core, err := New(fixtures.FS, whole.Core...)
+	require.NoError(t, err)
+	require.Equal(t, groupIDs(whole.Merged), groupIDs(core.Merged))
+	require.Equal(t, IDs(whole.Unseen), IDs(core.Unseen))
+	require.Len(t, core.Core, len(whole.Core))
+	for i := range whole.Core {
+		rest := append(append([]string{}, whole.Core[:i]...), whole.Core[i+1:]...)
+		less, err := New(fixtures.FS, rest...)
+		require.NoError(t, err)
+		require.Less(t, pairs(less), pairs(whole), "without %s", whole.Core[i])
+	}
+}
+
+func groupIDs(groups [][]catalogue.Mistake) []string {
+	var ids []string
+	for _, g := range groups {
+		ids = append(ids, IDs(g))
+	}
+	return ids
+}
+
+// pairs counts what the cases tell apart.
+func pairs(l *Lint) int {
+	var all bitset
+	var classes [][]int
+	for _, c := range l.Cases {
+		classes = append(classes, c.Sight.Class())
+	}
+	for _, s := range separations(classes) {
+		all = all.union(s)
+	}
+	return all.count()
+}
+
+func TestLintFindsWrongClaims(t *testing.T) {
+	c := *harnesstest.ReadCase(t, "sdpa/causal")
+	referee, err := judge.New(t.Context(), &c, oracle.Precision{})
+	require.NoError(t, err)
+	sight := referee.Sees()
+	require.Empty(t, wrongClaims(&c, sight))
+	c.Detects = []string{"causal-missing", "padding-ignored", "typing-mistake", "causal-missing"}
+	require.Equal(t, []string{
+		`sdpa/causal/case.json: detects: the case does not see "padding-ignored"`,
+		`sdpa/causal/case.json: detects: "typing-mistake" is no known mistake`,
+		`sdpa/causal/case.json: detects: "causal-missing" stands twice`,
+	}, wrongClaims(&c, sight))
+}
+
+func TestLintRefusesUnknownNames(t *testing.T) {
+	_, err := New(fixtures.FS, "mha/none")
+	require.ErrorContains(t, err, `case "mha/none": the suite has no such case`)
+}
+
+func TestSmallestCover(t *testing.T) {
+	set := func(elements ...int) (b bitset) {
+		for _, e := range elements {
+			b = b.add(e)
+		}
+		return b
+	}
+	for _, tc := range []struct {
+		name string
+		sets []bitset
+		want []int
+	}{
+		{"nothing", nil, nil},
+		{"empty sets", []bitset{nil, set()}, nil},
+		{"one", []bitset{set(1, 70), set(1)}, []int{0}},
+		{"equal sets: the first", []bitset{set(3), set(3)}, []int{0}},
+		// Taking the largest set first takes three.
+		{"greedy is not enough", []bitset{set(1, 2, 3, 4), set(1, 3, 5), set(2, 4, 6)}, []int{1, 2}},
+		{"all are needed", []bitset{set(1), set(2), set(200)}, []int{0, 1, 2}},
+	} {
+		t.Run(tc.name, func(t *testing.T) { require.Equal(t, tc.want, smallestCover(tc.sets)) })
+	}
+}
+
+// Mistakes that no case tells apart are one group, and those that no case sees are in none.
+func TestMerged(t *testing.T) {
+	class := make([]int, len(catalogue.Mistakes))
+	for i := range class {
+		class[i] = -1
+	}
+	class[1], class[2], class[4] = 1, 1, 4
+	groups := merged(separations([][]int{class}))
+	require.Len(t, groups, 1)
+	require.Equal(t, IDs(catalogue.Mistakes[1:3]), IDs(groups[0]))
+}
+
+// What one case alone sees is seen once; what two see is not.
+func TestSeenOnce(t *testing.T) {
+	one, err := New(fixtures.FS, "sdpa/decode")
+	require.NoError(t, err)
+	require.Equal(t, IDs(one.Cases[0].Sight.Seen), IDs(one.SeenOnce))
+	two, err := New(fixtures.FS, "sdpa/decode", "sdpa/decode")
+	require.NoError(t, err)
+	require.Empty(t, two.SeenOnce)
+	require.Equal(t, []string{"sdpa/decode"}, two.Core)
+}
+
+// Three that no case tells apart are one group of three, once.
+func TestMergedGroups(t *testing.T) {
+	class := make([]int, len(catalogue.Mistakes))
+	for i := range class {
+		class[i] = -1
+	}
+	for _, m := range []int{1, 3, 6} {
+		class[m] = 1
+	}
+	for _, m := range []int{2, 5} {
+		class[m] = 2
+	}
+	pick := func(places ...int) []catalogue.Mistake {
+		var list []catalogue.Mistake
+		for _, p := range places {
+			list = append(list, catalogue.Mistakes[p])
+		}
+		return list
+	}
+	groups := merged(separations([][]int{class}))
+	require.Len(t, groups, 2)
+	require.Equal(t, IDs(pick(1, 3, 6)), IDs(groups[0]))
+	require.Equal(t, IDs(pick(2, 5)), IDs(groups[1]))
+}

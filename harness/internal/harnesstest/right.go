@@ -1,0 +1,85 @@
+package harnesstest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// BuiltIn is the implementation in the package attention, which is right.
+func BuiltIn() subject.Subject {
+	return subject.Subject{
+		Name: "attention",
+		SDPA: attention.SDPA,
+		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
+	}
+}
+
+// ReadCase reads an embedded case. The test ends if the case cannot be read.
+func ReadCase(t testing.TB, name string) *fixture.Case {
+	t.Helper()
+	c, err := fixture.Read(fixtures.FS, name)
+	require.NoError(t, err)
+	return c
+}
+
+// Layer is a right layer but for what a test puts in its way.
+type Layer struct {
+	*attention.MultiHead
+
+	// OnLoad replaces LoadStateDict; nil: it loads.
+	OnLoad func(attention.StateDict) error
+	// Instead replaces Forward; nil: it computes.
+	Instead func(attention.Inputs) (*attention.Tensor, error)
+	// After runs after each forward, with the inputs, the state dict that was loaded, and the output.
+	After func(in attention.Inputs, dict attention.StateDict, out *attention.Tensor)
+
+	dict attention.StateDict
+}
+
+// LoadStateDict loads a state dict, or does what OnLoad does.
+func (l *Layer) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
+	l.dict = dict
+	if l.OnLoad != nil {
+		return attention.IncompatibleKeys{}, l.OnLoad(dict)
+	}
+	return l.MultiHead.LoadStateDict(dict, s)
+}
+
+// Forward computes the output, or does what Instead does.
+func (l *Layer) Forward(in attention.Inputs) (attention.Outputs, error) {
+	if l.Instead != nil {
+		out, err := l.Instead(in)
+		return attention.Outputs{Output: out}, err
+	}
+	out, err := l.MultiHead.Forward(in)
+	if l.After != nil {
+		l.After(in, l.dict, out.Output)
+	}
+	return out, err
+}
+
+// SubjectOf is a subject all of whose layers are like l.
+func SubjectOf(l Layer) subject.Subject {
+	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+		m, err := attention.New(c)
+		l.MultiHead = m
+		return &l, err
+	}}
+}
+
+// Unreadable is a subject whose layers hide their parameters: none of them is a StateDicter.
+func Unreadable(s subject.Subject) subject.Subject {
+	made := s.MHA
+	s.Name += ", not read back"
+	s.MHA = func(c attention.Config) (subject.Module, error) {
+		m, err := made(c)
+		return struct{ subject.Module }{m}, err
+	}
+	return s
+}

@@ -1,0 +1,201 @@
+// Package judge holds one output of a case against PyTorch's float64 result, and asks for the cause
+// when the output is wrong.
+package judge
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+// reproduction is how closely the oracle must agree with PyTorch's float64 result before it may
+// judge a case, relative to the largest value: some thousand roundings of a float64.
+const reproduction = 1e-12
+
+// Referee judges outputs of one case. The replay of each mistake on the case is computed once for
+// all of them. A Referee may be used from several goroutines.
+type Referee struct {
+	c         *fixture.Case
+	expected  compare.Expected    // in the case's order of dimensions
+	reference *diagnose.Reference // in the oracle's order, (B, T, width); nil for a module
+}
+
+// New returns the referee of a case. The error says that the oracle does not reproduce PyTorch's
+// float64 result of the case, or that ctx ended before the truth was known.
+//
+// The oracle computes the noise that rounding gives the output, in the given precision where that
+// is lower than the case's. The noise of a module, which the oracle does not know, was measured by
+// PyTorch and stands in the case.
+func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
+	if c.Op == fixture.Module {
+		return &Referee{c: c, expected: compare.Expected{
+			Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true,
+		}}, nil
+	}
+	problem := oracle.FromCase(c).In(lower).Cached()
+	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
+	longer, done := grace(ctx)
+	defer done()
+	f, err := problem.Rows(longer, nil, oracle.WithNoise)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	truth := f.Expected()
+	exact := batchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
+	if err := reproduces(truth.Value, exact.Value); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	truth.Value = exact.Value
+	reference := diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))
+	return &Referee{c, inLayout(c, truth), reference}, nil
+}
+
+// grace returns a context that ends a little after ctx, so that an output that is there already
+// still gets its verdict when that is quick.
+func grace(ctx context.Context) (longer context.Context, done func()) {
+	const little = 100 * time.Millisecond
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(little, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
+// Without returns a referee that does not know one mistake, as if the catalogue lacked it.
+func (r *Referee) Without(id string) *Referee {
+	other := *r
+	if r.reference != nil {
+		other.reference = r.reference.Without(id)
+	}
+	return &other
+}
+
+// Expected returns the truth and the noise of the case, in the case's order of dimensions.
+func (r *Referee) Expected() compare.Expected { return r.expected }
+
+// Knows reports whether the oracle knows the computation, so that mistakes can be made on the case.
+func (r *Referee) Knows() bool { return r.reference != nil }
+
+// Judge gives the verdict on an output and, when it fails, its diagnosis. The error says that got
+// does not hold as many elements as its shape says. When ctx ends, the diagnosis names what was not
+// tried.
+func (r *Referee) Judge(ctx context.Context, shape []int, got []float64) (report.Result, error) {
+	result, err := r.Compare(shape, got)
+	if err != nil {
+		return report.Result{}, err
+	}
+	result.Diagnosis = r.diagnose(ctx, shape, got, result.Comparison)
+	return result, nil
+}
+
+// Compare gives the verdict of [Referee.Judge] without the diagnosis.
+func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
+	if err := complete(r.c, shape, got); err != nil {
+		return report.Result{}, err
+	}
+	result := report.Result{
+		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass,
+		Comparison: compare.Outputs(shape, got, r.expected),
+		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.expected),
+	}
+	if !result.Comparison.OK() {
+		result.Verdict = report.Fail
+	}
+	return result, nil
+}
+
+// diagnose asks for the cause in the oracle's order of dimensions, where a row is the output of one
+// query. The comparison was made in the case's order: its distances are brought into the oracle's.
+func (r *Referee) diagnose(
+	ctx context.Context, shape []int, got []float64, c compare.Comparison,
+) diagnose.Diagnosis {
+	if r.reference == nil {
+		return diagnose.DiagnoseUnknown(r.expected, got, c)
+	}
+	if !c.SameShape() {
+		return r.reference.Diagnose(ctx, got, c)
+	}
+	own := batchFirst(r.c, oracle.Array{Shape: shape, Value: got})
+	c.Z = batchFirst(r.c, oracle.Array{Shape: shape, Value: c.Z}).Value
+	c.GotShape, c.WantShape = own.Shape, own.Shape
+	return r.reference.Diagnose(ctx, own.Value, c)
+}
+
+// Sees makes every known mistake on the case and returns what the case can see of them. On a module
+// no mistake can be made, and the sight is empty.
+func (r *Referee) Sees() diagnose.Sight {
+	if r.reference == nil {
+		return diagnose.Sight{}
+	}
+	return r.reference.Sight()
+}
+
+// complete refuses an output that does not hold as many elements as its shape says.
+func complete(c *fixture.Case, shape []int, got []float64) error {
+	if n, err := attention.Size(shape); err != nil || n != len(got) {
+		return fmt.Errorf("%s: an output of shape %s and %d elements", c.Name, attention.FormatShape(shape), len(got))
+	}
+	return nil
+}
+
+// reproduces compares the oracle's values with PyTorch's float64 result.
+func reproduces(got, want []float64) error {
+	largest, worst := 0.0, 0.0
+	for i, w := range want {
+		if math.IsNaN(w) && math.IsNaN(got[i]) {
+			continue
+		}
+		largest = math.Max(largest, math.Abs(w))
+		worst = math.Max(worst, math.Abs(got[i]-w))
+	}
+	if !(worst <= reproduction*largest) {
+		return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, "+
+			"want at most %.0e", worst/largest, reproduction)
+	}
+	return nil
+}
+
+// batchFirst brings a result from the case's order of dimensions into the oracle's.
+func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
+	if c.Op == fixture.SDPA {
+		return a
+	}
+	return oracle.BatchFirst(c.Layer.InputLayout, a)
+}
+
+// inLayout brings what the oracle computed into the case's order of dimensions.
+func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
+	if c.Op == fixture.SDPA {
+		return e
+	}
+	value := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
+}
+
+// Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
+// unless they are nil. The errors are as of [New] and [Referee.Judge].
+func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
+	referee, err := New(ctx, c, oracle.Precision{})
+	if err != nil {
+		return report.Result{}, err
+	}
+	r, err := referee.Judge(ctx, output.Shape, output.Value)
+	if err != nil || weights == nil {
+		return r, err
+	}
+	findings, err := Weights(c, oracle.Precision{}, weights.Shape, weights.Value)
+	if len(findings) > 0 {
+		r.Findings, r.Verdict = findings, report.Fail
+	}
+	return r, err
+}

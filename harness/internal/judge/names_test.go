@@ -1,0 +1,69 @@
+package judge
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// What is said to be a row of a map, in a state dict, is it: a change there changes that row and nothing else.
+func TestParametersOf(t *testing.T) {
+	list, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	layouts := map[any]bool{}
+	for _, name := range list {
+		c := harnesstest.ReadCase(t, name)
+		if c.Op != fixture.MultiHead {
+			continue
+		}
+		layouts[c.Layer.ParamLayout] = true
+		for m, parameter := range parametersOf(c.Layer) {
+			if parameter.Part != "" {
+				require.Equal(t, diagnose.Projection(m).String()+" part", parameter.Part)
+			}
+			linear := oracle.FromCase(c).Layer.Linears()[m]
+			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {
+				requireRow(t, c, m, parameter, row)
+			}
+		}
+	}
+	require.Len(t, layouts, 7, "every layout has a case")
+}
+
+func requireRow(t *testing.T, c *fixture.Case, m int, p diagnose.Parameter, row int) {
+	t.Helper()
+	at := row
+	if p.Row != nil {
+		at = p.Row(row)
+	}
+	changed := *c
+	changed.State = maps.Clone(c.State)
+	weight := c.State[p.Weight]
+	require.NotNil(t, weight, "%s: %s", c.Name, p.Weight)
+	weight = weight.Clone()
+	for i := range weight.Data {
+		if inOut := p.InOut; !inOut && i/weight.Shape[1] == at || inOut && i%weight.Shape[1] == at {
+			weight.Data[i]++
+		}
+	}
+	changed.State[p.Weight] = weight
+	before, after := oracle.FromCase(c).Layer.Linears(), oracle.FromCase(&changed).Layer.Linears()
+	for other := range before {
+		a, b := before[other], after[other]
+		for o := range a.Out {
+			same := slices.Equal(a.Weight[o*a.In:][:a.In], b.Weight[o*a.In:][:a.In])
+			require.Equal(t, other != m || o != row, same, "%s: row %d of map %d is %s %d: row %d of map %d", c.Name, row, m, p.Weight, at, o, other)
+		}
+	}
+	if bias := c.State[p.Bias]; before[m].Bias != nil {
+		require.NotNil(t, bias, "%s: %s", c.Name, p.Bias)
+	}
+}

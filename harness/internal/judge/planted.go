@@ -1,0 +1,119 @@
+package judge
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+// Planted computes a case with mistakes made one after the other. The values are float32, in the
+// case's order of dimensions, as a subject would give them; sigma is the noise of the given
+// precision. Planted reports false if one of the mistakes has nothing to get wrong on the case.
+func Planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mistake) (compare.Expected, bool) {
+	wrong, ok := catalogue.Make(oracle.FromCase(c).In(lower), rand.New(rand.NewPCG(1, 0)), mistakes...)
+	if !ok {
+		return compare.Expected{}, false
+	}
+	out := inLayout(c, wrong.Run().Expected())
+	for i, v := range out.Value {
+		out.Value[i] = float64(float32(v))
+	}
+	return out, true
+}
+
+// Right computes a case as it is, in the case's order of dimensions. Unlike a [Referee]'s expected
+// values, these are the oracle's own.
+func Right(c *fixture.Case) compare.Expected {
+	return inLayout(c, oracle.FromCase(c).Run().Expected())
+}
+
+// RightWeights computes the attention weights of a case that has them, as the layer shows them.
+func RightWeights(c *fixture.Case) compare.Expected {
+	return expectedWeights(c, oracle.FromCase(c).Weights())
+}
+
+// Example makes a mistake on the simplest case of a suite that sees it, and judges the output.
+// The error says that no case sees the mistake, or that a case is broken.
+func Example(ctx context.Context, suite fs.FS, m catalogue.Mistake) (report.Result, error) {
+	cases, err := simplestFirst(suite)
+	if err != nil {
+		return report.Result{}, err
+	}
+	for _, c := range cases {
+		if result, seen, err := exampleOn(ctx, c, m); err != nil || seen {
+			return result, err
+		}
+	}
+	return report.Result{}, fmt.Errorf("%s: no case sees it", m.ID)
+}
+
+// simplestFirst reads the cases of a suite, those with the fewest features first. Among equals the
+// case with the fewest numbers comes first.
+func simplestFirst(suite fs.FS) ([]*fixture.Case, error) {
+	names, err := fixture.Names(suite)
+	if err != nil {
+		return nil, err
+	}
+	var cases []*fixture.Case
+	for _, name := range names {
+		c, err := fixture.Read(suite, name)
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, c)
+	}
+	slices.SortStableFunc(cases, func(a, b *fixture.Case) int {
+		return cmp.Or(cmp.Compare(features(a), features(b)), cmp.Compare(len(a.Truth), len(b.Truth)))
+	})
+	return cases, nil
+}
+
+// features counts what a case asks for beyond plain attention in float32: every option that is not
+// its zero value, every mask, and other positions of the keys than of the queries.
+func features(c *fixture.Case) int {
+	plain := c.Layer
+	plain.EmbedDim, plain.NumHeads, plain.EmptyRow = 0, 0, 0
+	masks := c.Inputs
+	query, key := masks.Query, masks.Key
+	masks.Query, masks.Key, masks.Value = nil, nil, nil
+	n := 0
+	for _, options := range []any{plain, c.Options, masks} {
+		for _, field := range reflect.ValueOf(options).Fields() {
+			if !field.IsZero() {
+				n++
+			}
+		}
+	}
+	if c.Precision != npy.Float32 {
+		n++
+	}
+	if c.Op != fixture.Module && !slices.Equal(query.Shape, key.Shape) {
+		n++
+	}
+	return n
+}
+
+// exampleOn judges the output of a mistake on a case. It reports false if the case does not see it.
+func exampleOn(ctx context.Context, c *fixture.Case, m catalogue.Mistake) (result report.Result, seen bool, err error) {
+	r, err := New(ctx, c, oracle.Precision{})
+	if err != nil || !r.Knows() {
+		return result, false, err
+	}
+	out, ok := Planted(c, oracle.Precision{}, m)
+	if !ok {
+		return result, false, nil
+	}
+	result, err = r.Judge(ctx, out.Shape, out.Value)
+	return result, result.Verdict == report.Fail, err
+}

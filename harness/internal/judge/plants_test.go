@@ -1,0 +1,489 @@
+package judge
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/variant"
+)
+
+// plant is a wrong implementation: a float32 variant, of a changed problem, with a changed output.
+type plant struct {
+	name             string
+	variant          variant.Variant
+	change           func(p *oracle.Problem) bool // false: the case has nothing to get wrong so
+	output           func(shape []int, y []float64)
+	residual, bypass bool // the query is added to the output, or stands in its place
+
+	classes []diagnose.Class // that may be said of it
+	match   string           // the mistake that must be named, "" for none
+	unsure  bool             // or left without a name, where its own rounding hides it or there is too little to tell
+}
+
+var (
+	unclear  = []diagnose.Class{diagnose.Unclear}
+	rounding = []diagnose.Class{diagnose.Rounding}
+	// Parameters that are slightly off look like rounding, where they are not found.
+	slightlyOff = []diagnose.Class{diagnose.Rounding, diagnose.WrongWeights}
+	// A mask of finfo.min overflows when it is rounded to fewer bits.
+	lowPrecision = []diagnose.Class{diagnose.Rounding, diagnose.NonFinite}
+	missing      = []diagnose.Class{diagnose.MissingFeature}
+	dead         = []diagnose.Class{diagnose.Dead}
+
+	// Some scrambled weights leave the output as far off as random ones do, some do not; a gain of the output, or of one of
+	// its features, is as with another output weight.
+	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
+	// A mask that is not in the catalogue may give itself away by its rows.
+	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
+)
+
+// Every plant, on every third case that it applies to and on some of each family, is named by what it is or
+// not at all. Where a case cannot tell it from other mistakes, all of them are named. A case that cannot see
+// it passes it.
+func TestClassesOfPlants(t *testing.T) {
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	var all, few []*Referee
+	for n, name := range names {
+		r, err := New(t.Context(), harnesstest.ReadCase(t, name), oracle.Precision{})
+		require.NoError(t, err)
+		if slices.Contains(representative, name) {
+			few = append(few, r)
+		}
+		if n%3 == 0 || slices.Contains(representative, name) {
+			all = append(all, r)
+		}
+	}
+	require.Len(t, few, len(representative))
+	for _, p := range plants() {
+		t.Run(p.name, func(t *testing.T) {
+			if p.searched() && testing.Short() {
+				t.Skip("pairs take minutes with the race detector")
+			}
+			t.Parallel()
+			seen, named, referees := 0, 0, all
+			if p.searched() || testing.Short() {
+				referees = few
+			}
+			for _, referee := range referees {
+				r, applies := p.judge(t, referee)
+				if !applies || r.Verdict == report.Pass {
+					continue
+				}
+				seen++
+				p.check(t, referee.c, r)
+				if len(r.Diagnosis.Matches) > 0 {
+					named++
+				}
+			}
+			require.GreaterOrEqual(t, seen, 2, "fewer than two cases see it")
+			if p.unsure {
+				require.GreaterOrEqual(t, 4*named, 3*seen, "a name on %d of %d cases that see it", named, seen)
+			}
+		})
+	}
+}
+
+// representative cases are one or two of every family: on them every pair of mistakes is tried.
+var representative = []string{
+	"decoder/cache", "decoder/gemma", "decoder/qwen-biases", "layouts/gpt", "mha/causal-left-padding", "mha/cross-kdim", "mha/fast-left-padding",
+	"mha/hot", "mha/sequence-first", "mha/unmasked", "samples/forward-batch-packed-mask", "sdpa/bool-mask", "sdpa/bool-mask-whole",
+	"sdpa/causal-rectangular", "sdpa/float-mask", "sdpa/float-mask-keys",
+}
+
+// searched says whether no single mistake explains the plant, so that pairs are tried.
+func (p plant) searched() bool { return p.match == "" || p.unsure || strings.Contains(p.match, "+") }
+
+func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
+	t.Helper()
+	d, named := r.Diagnosis, strings.Fields(matchedIDs(r.Diagnosis))
+	may := append(p.classes, diagnose.Unclear, diagnose.Dead)
+	if c.EmptyRow() == attention.EmptyNaN && p.match == "" {
+		may = append(may, diagnose.NonFinite) // the plant moves NaN to where no mistake brings it
+	}
+	if !slices.Contains(may, d.Class) {
+		t.Errorf("%s: class %s: %s", r.Case, d.Class, d.Reasons)
+	}
+	if d.Class == diagnose.Dead {
+		return // a proof that needs no name: the output is constant
+	}
+	if len(named) > 0 && !slices.Contains(named, p.match) && !p.same(c, d.Matches[0]) {
+		t.Errorf("%s: named %s: %s", r.Case, named, d.Reasons)
+	}
+	if len(named) == 0 && p.match != "" && !p.unsure {
+		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
+	}
+	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, diagnose.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
+		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
+	}
+}
+
+// same says whether a mistake is this plant, on this case: the oracle gives the same to both, as
+// where three keys ahead are all there are.
+func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
+	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.Split != nil || p.variant.Merge != nil {
+		return false
+	}
+	problem := oracle.FromCase(c)
+	planted, mistaken := problem.Clone(), problem.Clone()
+	p.change(planted)
+	for _, mistake := range m.Mistakes {
+		mistake.Plant(mistaken, nil)
+	}
+	return slices.Equal(planted.Run().Value, mistaken.Run().Value)
+}
+
+func (p plant) judge(t *testing.T, by *Referee) (r report.Result, applies bool) {
+	t.Helper()
+	c := by.c
+	problem := oracle.FromCase(c).Clone()
+	if p.change != nil && !p.change(problem) {
+		return r, false
+	}
+	shape := oracle.FromCase(c).Run().Shape
+	y := p.variant.Run(problem)
+	if p.output != nil {
+		p.output(shape, y)
+	}
+	if p.residual || p.bypass {
+		query := problem.Query.Value
+		if len(query) != len(y) {
+			return r, false
+		}
+		for i, v := range query {
+			if p.bypass {
+				y[i] = 0
+			}
+			y[i] += v
+		}
+	}
+	arranged := inLayout(c, compare.Expected{Shape: shape, Value: y, Sigma: y})
+	r, err := by.Judge(t.Context(), arranged.Shape, arranged.Value)
+	require.NoError(t, err)
+	return r, true
+}
+
+// rounded rounds both factors of every product.
+func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a, b []float32) float32 {
+	all := func(values []float32) []float32 {
+		out := make([]float32, len(values))
+		for i, v := range values {
+			out[i] = to(v)
+		}
+		return out
+	}
+	return func(a, b []float32) float32 { return dot(all(a), all(b)) }
+}
+
+func plants() []plant {
+	untransposed := func(s variant.Sizes, h, t, e int) int { return (h*s.Length+t)*s.Width + e }
+	strided := func(s variant.Sizes, h, t, e int) int { return (t*s.Width+e)*s.Heads + h }
+	return []plant{
+		{name: "causal mask missing", change: causalMask(nil), classes: missing, match: "causal-missing"},
+		{name: "only later keys", change: causalMask(func(i, j int) bool { return j > i }), classes: missing, match: "causal-inverted"},
+		{name: "triu", change: causalMask(func(i, j int) bool { return j >= i }), classes: missing, match: "causal-transposed"},
+		{name: "diagonal hidden", change: causalMask(func(i, j int) bool { return j < i }), classes: missing, match: "causal-self-hidden"},
+		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }), classes: missing, match: "causal-next-seen"},
+		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
+		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: mask},
+		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool { had := p.Causal != nil; p.Causal = past; return !had }, classes: missing, match: "causal-added"},
+		{name: "padding ignored", change: func(p *oracle.Problem) bool { had := p.Padding != nil; p.Padding = nil; return had }, classes: missing, match: "padding-ignored"},
+		{name: "boolean mask ignored", change: func(p *oracle.Problem) bool { had := p.Allow != nil; p.Allow = nil; return had }, classes: missing, match: "mask-ignored"},
+		{name: "additive mask ignored", change: func(p *oracle.Problem) bool { had := p.Bias != nil; p.Bias = nil; return had }, classes: missing, match: "bias-ignored"},
+		{name: "scale missing", change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing"},
+		{name: "padding and causal mask missing", change: func(p *oracle.Problem) bool {
+			had := p.Padding != nil && p.Causal != nil
+			p.Padding, p.Causal = nil, nil
+			return had
+		}, classes: missing, match: "causal-missing+padding-ignored"},
+		{name: "heads split strided without the scale", variant: variant.Variant{Split: strided}, change: func(p *oracle.Problem) bool {
+			was := p.Scale
+			p.Scale = 1
+			return p.Layer != nil && was != 1
+		}, classes: unclear, match: "heads-split-strided+scale-missing"},
+
+		{name: "scale applied twice", change: func(p *oracle.Problem) bool { was := p.Scale; p.Scale *= was; return was != 1 }, classes: missing, match: "scale-twice"},
+		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: mask},
+		{name: "half as many heads", change: halfTheHeads, classes: unclear},
+		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
+		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
+		{name: "heads untransposed", variant: variant.Variant{Split: untransposed, Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
+		{name: "heads split strided", variant: variant.Variant{Split: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
+		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
+		{name: "heads strided", variant: variant.Variant{Split: strided, Merge: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
+
+		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
+		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
+		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
+		{name: "all weights random", change: layer(func(l *oracle.Layer) {
+			for _, m := range l.Linears() {
+				redraw(m)
+			}
+		}), classes: weights},
+		{name: "query and value swapped", change: layer(func(l *oracle.Layer) {
+			l.Query.Weight, l.Value.Weight = l.Value.Weight, l.Query.Weight
+		}), classes: weights},
+		{name: "value and output swapped", change: layer(func(l *oracle.Layer) {
+			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
+		}), classes: weights},
+		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
+			if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+				return false
+			}
+			for _, m := range p.Layer.Linears() {
+				for i := range m.Out {
+					for j := range i {
+						a, b := &m.Weight[i*m.In+j], &m.Weight[j*m.In+i]
+						*a, *b = *b, *a
+					}
+				}
+			}
+			return true
+		}, classes: []diagnose.Class{diagnose.WrongWeights}, match: "weights-transposed"},
+		{name: "inputs in column-major order", change: func(p *oracle.Problem) bool {
+			reread := func(t oracle.Array) oracle.Array {
+				out := oracle.Array{Shape: t.Shape, Value: make([]float64, len(t.Value))}
+				at := 0
+				var walk func(dim, place, stride int)
+				walk = func(dim, place, stride int) { // the last index is walked fastest, and is slowest in memory
+					if dim == len(t.Shape) {
+						out.Value[at] = t.Value[place]
+						at++
+						return
+					}
+					for i := range t.Shape[dim] {
+						walk(dim+1, place+i*stride, stride*t.Shape[dim])
+					}
+				}
+				walk(0, 0, 1)
+				return out
+			}
+			p.Query, p.Key, p.Value = reread(p.Query), reread(p.Key), reread(p.Value)
+			return true
+		}, classes: unclear, match: "inputs-column-major"},
+		{name: "biases missing", change: func(p *oracle.Problem) bool {
+			had := p.Layer != nil && p.Layer.Query.Bias != nil
+			if had {
+				for _, m := range p.Layer.Linears() {
+					m.Bias = nil
+				}
+			}
+			return had
+		}, classes: missing, match: "biases-missing"},
+		{name: "output 0.1 % too large", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1.001
+			}
+		}, classes: weights},
+		{name: "output bias slightly off", change: layer(func(l *oracle.Layer) {
+			bias := slices.Clone(l.Output.Bias)
+			if bias == nil {
+				bias = make([]float64, l.Output.Out)
+			}
+			for i := range bias {
+				bias[i] += 1e-4 * float64(i%5-2)
+			}
+			l.Output.Bias = bias
+		}), classes: weights},
+
+		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision, match: "precision-float16", unsure: true},
+		{name: "products in TensorFloat-32", variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)}, classes: lowPrecision, match: "precision-tf32", unsure: true},
+		{name: "products in bfloat16, added pairwise", variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
+		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
+		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
+			for _, m := range l.Linears() {
+				for _, values := range [][]float64{m.Weight, m.Bias} {
+					for i, v := range values {
+						values[i] = float64(variant.BFloat16(float32(v)))
+					}
+				}
+			}
+		}), classes: rounding, match: "weights-bfloat16", unsure: true},
+		{name: "an output of bfloat16", output: func(_ []int, y []float64) {
+			for i, v := range y {
+				y[i] = float64(variant.BFloat16(float32(v)))
+			}
+		}, classes: rounding, match: "output-bfloat16", unsure: true},
+
+		{name: "zeros", output: func(_ []int, y []float64) { clear(y) }, classes: dead},
+		{name: "a constant", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] = 0.25
+			}
+		}, classes: dead},
+		{name: "one row again and again", output: func(shape []int, y []float64) {
+			width := shape[len(shape)-1]
+			for at := width; at < len(y); at += width {
+				copy(y[at:], y[:width])
+			}
+		}, classes: dead},
+		{name: "NaN", output: func(_ []int, y []float64) { y[len(y)/2] = math.NaN() }, classes: []diagnose.Class{diagnose.NonFinite}},
+		{name: "first batch element alone", change: func(p *oracle.Problem) bool { return p.Layer != nil || len(p.Query.Shape) == 4 }, output: func(shape []int, y []float64) { clear(y[len(y)/shape[0]:]) }, classes: unclear, match: "output-first-batch-only"},
+		{name: "half as large again", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1.5
+			}
+		}, classes: weights},
+		{name: "a gain of two millionths", output: func(_ []int, y []float64) {
+			for i := range y {
+				y[i] *= 1 + 2e-6
+			}
+		}, classes: []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear, diagnose.Right}},
+		{name: "one element off", output: func(_ []int, y []float64) { y[len(y)/2] += 1e-3 * slices.Max(y) }, classes: unclear},
+		{name: "one feature a little too large", output: func(shape []int, y []float64) {
+			for i := 3; i < len(y); i += shape[len(shape)-1] {
+				y[i] *= 1.005
+			}
+		}, classes: weights},
+		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
+		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
+		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: slightlyOff},
+		{name: "query bias a little too large", change: func(p *oracle.Problem) bool {
+			has := p.Layer != nil && p.Layer.Query.Bias != nil
+			if has {
+				enlarge(p.Layer.Query.Bias, 1.02)
+			}
+			return has
+		}, classes: slightlyOff},
+		{name: "residual added", residual: true, classes: unclear},
+		{name: "the query itself", bypass: true, classes: unclear},
+		{name: "the last token alone", output: func(shape []int, y []float64) {
+			rows, width := shape[len(shape)-2], shape[len(shape)-1]
+			for i := range y {
+				if i/width%rows != rows-1 {
+					y[i] = 0
+				}
+			}
+		}, classes: unclear},
+		{name: "the last row everywhere", output: func(shape []int, y []float64) {
+			rows, width := shape[len(shape)-2], shape[len(shape)-1]
+			for at := 0; at < len(y); at += width {
+				last := at/(rows*width)*rows*width + (rows-1)*width
+				copy(y[at:at+width], y[last:last+width])
+			}
+		}, classes: unclear},
+		{name: "sequences backwards", change: func(p *oracle.Problem) bool {
+			moveRows(p, func(batch, length, row int) int { return row/length*length + length - 1 - row%length })
+			return true
+		}, classes: unclear, match: "inputs-time-reversed"},
+		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
+			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
+		}), classes: unclear, match: "inputs-sequence-first"},
+		{name: "heads merged in reverse", variant: variant.Variant{Merge: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
+			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
+		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
+			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
+			return true
+		}, classes: weights},
+		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: unclear},
+		{name: "Fortran order", output: func(shape []int, y []float64) {
+			width := shape[len(shape)-1]
+			rows := len(y) / width
+			was := slices.Clone(y)
+			for i := range y {
+				y[i] = was[i%width*rows+i/width]
+			}
+		}, classes: unclear},
+	}
+}
+
+// past is the causal mask.
+func past(i, j int) bool { return j < i+1 }
+
+// causalMask replaces the causal mask by another, or by none.
+func causalMask(sees func(i, j int) bool) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		had := p.Causal != nil
+		p.Causal = sees
+		return had
+	}
+}
+
+// halfTheHeads makes heads of twice the width, where nothing is said of a head but its features.
+func halfTheHeads(p *oracle.Problem) bool {
+	l := p.Layer
+	if l == nil || l.KVHeads%2 != 0 || l.QueryNorm != nil || p.Past != nil || p.Sinks != nil || p.Slopes != nil || p.Relative != nil {
+		return false
+	}
+	l.Heads, l.KVHeads = l.Heads/2, l.KVHeads/2
+	return true
+}
+
+// layer changes the layer of a case that has one.
+func layer(change func(*oracle.Layer)) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		if p.Layer == nil {
+			return false
+		}
+		if change != nil {
+			l := p.Layer
+			before := []int{l.Query.In, l.Value.In}
+			change(l)
+			return l.Value.In == len(l.Value.Weight)/l.Value.Out && l.Query.In == len(l.Query.Weight)/l.Query.Out &&
+				slices.Equal(before, []int{l.Query.In, l.Value.In})
+		}
+		return true
+	}
+}
+
+// layerProblem changes the problem of a case that has a layer.
+func layerProblem(change func(*oracle.Problem)) func(*oracle.Problem) bool {
+	return func(p *oracle.Problem) bool {
+		if p.Layer != nil {
+			change(p)
+		}
+		return p.Layer != nil
+	}
+}
+
+// moveRows fills each row of the inputs from another.
+func moveRows(p *oracle.Problem, from func(batch, length, row int) int) {
+	move := func(t oracle.Array) oracle.Array {
+		out := oracle.Array{Shape: t.Shape, Value: slices.Clone(t.Value)}
+		n := len(t.Shape)
+		length, width := t.Shape[n-2], t.Shape[n-1]
+		rows := len(t.Value) / width
+		for row := range rows {
+			source := from(rows/length, length, row)
+			for i := range width {
+				out.Value[row*width+i] = t.Value[source*width+i]
+			}
+		}
+		return out
+	}
+	p.Query, p.Key, p.Value = move(p.Query), move(p.Key), move(p.Value)
+}
+
+func enlarge(values []float64, by float64) {
+	for i := range values {
+		values[i] *= by
+	}
+}
+
+// redraw draws weights of the same size anew.
+func redraw(m *oracle.Linear) {
+	r := rand.New(rand.NewPCG(3, uint64(len(m.Weight))))
+	var squares float64
+	for _, w := range m.Weight {
+		squares += w * w
+	}
+	std := math.Sqrt(squares / float64(len(m.Weight)))
+	for i := range m.Weight {
+		m.Weight[i] = float64(float32(std * r.NormFloat64()))
+	}
+}

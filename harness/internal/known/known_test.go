@@ -1,0 +1,173 @@
+package known
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+func entry(cases, cause, reason string) Failure {
+	return Failure{Pattern: cases, Cause: cause, Reason: reason}
+}
+
+func TestParse(t *testing.T) {
+	known, err := Parse("# of people\n\nseed/causal  cause=causal-missing  # not ported # yet\n\tmha/**\t#all of them\na#b # a name with a sign\nx cause=causal-missing+padding-ignored # two")
+	require.NoError(t, err)
+	require.Equal(t, []Failure{
+		entry("seed/causal", "causal-missing", "not ported # yet"), entry("mha/**", "", "all of them"), entry("a#b", "", "a name with a sign"),
+		entry("x", "causal-missing+padding-ignored", "two"),
+	}, known)
+	for text, want := range map[string]string{
+		"seed/causal":                          "line 1: seed/causal: no reason",
+		"\nseed/causal #":                      "line 2: seed/causal: no reason",
+		"seed/causal why # x":                  `line 1: "why": want a name or pattern, cause=ID or nothing, then # and the reason`,
+		"seed/causal cause= # x":               `line 1: "cause=": want`,
+		"a cause=causal-missing cause=no # x":  `line 1: "cause=no": want`,
+		"a cause=casual-missing # x":           `line 1: a: cause=casual-missing: "casual-missing" is no known mistake`,
+		"a cause=causal-missing+none-such # x": `"none-such" is no known mistake`,
+		"a cause=alibi-by-key # x":             `"alibi-by-key" is no known mistake`,
+		"mha/[ # x":                            "line 1: mha/[: a malformed pattern",
+		"good # x\nbad\nworse\n":               "line 2: bad: no reason\nline 3: worse: no reason",
+	} {
+		_, err := Parse(text)
+		require.ErrorContains(t, err, want, text)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{"", "a # b", "a cause=causal-missing # b\n# c\n", "mha/[ #", "#", " # #", "\x00\t#"} {
+		f.Add(text)
+	}
+	r := &report.Report{Results: []report.Result{{Case: "a", Verdict: report.Fail}, {Case: "b", Verdict: report.Pass}}}
+	f.Fuzz(func(t *testing.T, text string) {
+		known, err := Parse(text)
+		if err != nil {
+			return
+		}
+		updated, err := Update(text, r)
+		require.NoError(t, err)
+		again, err := Parse(updated)
+		require.NoError(t, err, "an updated list can be read")
+		require.LessOrEqual(t, len(again), len(known)+1)
+		after := &report.Report{Results: []report.Result{r.Results[0], r.Results[1]}}
+		after, _ = Acknowledge(after, again, []string{"a", "b"})
+		require.Equal(t, report.Known, after.Results[0].Verdict, updated)
+		require.Equal(t, report.Pass, after.Results[1].Verdict, updated)
+	})
+}
+
+// result is one that fails with the mistakes of the given ids, or as the verdict says.
+func result(name string, verdict report.Verdict, ids ...string) report.Result {
+	r := report.Result{Case: name, Verdict: verdict, Diagnosis: diagnose.Diagnosis{Class: diagnose.MissingFeature}}
+	for _, id := range ids {
+		var match diagnose.Match
+		for part := range strings.SplitSeq(id, "+") {
+			m, _ := catalogue.ByID(part)
+			match.Mistakes = append(match.Mistakes, m)
+		}
+		r.Diagnosis.Matches = append(r.Diagnosis.Matches, match)
+	}
+	return r
+}
+
+func TestAcknowledge(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		known   []Failure
+		result  report.Result
+		verdict report.Verdict
+		finding string
+	}{
+		{"not listed", []Failure{{Pattern: "other", Reason: "r"}}, result("a/b", report.Fail), report.Fail, ""},
+		{"any cause", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
+		{"a pattern", []Failure{{Pattern: "a/**", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
+		{"a word", []Failure{{Pattern: "b", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
+		{"a crash", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Error), report.Known, ""},
+		{"the cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "causal-missing"), report.Known, ""},
+		{"one of the causes", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "padding-ignored", "causal-missing"), report.Known, ""},
+		{"two at once", []Failure{entry("a/b", "padding-ignored+causal-missing", "r")}, result("a/b", report.Fail, "causal-missing+padding-ignored"), report.Known, ""},
+		{"one of two at once", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "causal-missing+padding-ignored"), report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise"},
+		{"another cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "padding-ignored"), report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise"},
+		{"no cause found", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail), report.Fail, "it is listed as failing with"},
+		{"a crash in place of the cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Error), report.Error, ""},
+		{"one of two entries", []Failure{entry("a/b", "causal-missing", "r"), entry("a/**", "", "s")}, result("a/b", report.Fail, "padding-ignored"), report.Known, ""},
+		{"passes", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Pass), report.Fail, "it passes, but is listed as known to fail (r): take a/b off the list"},
+		{"passes, by a pattern", []Failure{{Pattern: "a/*", Reason: "r"}}, result("a/b", report.Pass), report.Fail, "take a/* off the list"},
+		{"skipped", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Skip), report.Skip, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := &report.Report{Results: []report.Result{tc.result}}
+			r, _ = Acknowledge(r, tc.known, []string{"a/b", "other"})
+			got := r.Results[0]
+			require.Equal(t, tc.verdict, got.Verdict)
+			require.Contains(t, strings.Join(got.Findings, "\n"), tc.finding)
+			require.Equal(t, tc.finding == "", len(got.Findings) == 0)
+			if tc.verdict == report.Error {
+				require.Contains(t, got.Err, "it is listed as failing with causal-missing (r), and fails otherwise")
+			}
+		})
+	}
+}
+
+func TestAcknowledgeRefusesTheList(t *testing.T) {
+	_, err := Acknowledge(&report.Report{}, []Failure{
+		{Pattern: "mha/none", Reason: "r"}, {Pattern: "mha/causal"}, entry("seed/causal", "casual", "r"), {Pattern: "seed/causal", Reason: "r"},
+	}, []string{"mha/causal", "seed/causal"})
+	require.EqualError(t, err, `known "mha/none": the suite has no such case
+known "mha/causal": no reason
+known "seed/causal": cause=casual: "casual" is no known mistake
+known "seed/causal": listed twice`)
+}
+
+// A cause of known failures alone is no news, and those of others do not count them.
+func TestAcknowledgeCauses(t *testing.T) {
+	r := &report.Report{
+		Results: []report.Result{result("a", report.Fail, "causal-missing"), result("b", report.Fail, "causal-missing"), result("c", report.Fail, "padding-ignored")},
+		Causes:  []report.Cause{{ID: "causal-missing", Failures: []string{"a", "b"}}, {ID: "padding-ignored", Failures: []string{"c"}}},
+	}
+	r, err := Acknowledge(r, []Failure{entry("a", "", "r"), entry("c", "", "r")}, []string{"a", "b", "c"})
+	require.NoError(t, err)
+	require.Len(t, r.Causes, 1)
+	require.Equal(t, []string{"b"}, r.Causes[0].Failures)
+}
+
+func TestUpdate(t *testing.T) {
+	r := &report.Report{Results: []report.Result{
+		result("a/1", report.Fail, "causal-missing"), result("a/2", report.Pass), result("b/1", report.Fail, "padding-ignored"),
+		result("b/2", report.Error), result("c/1", report.Skip), result("d/1", report.Fail, "scale-missing", "causal-missing"),
+		result("e/1", report.Pass), result("f/1", report.Fail),
+	}}
+	for _, tc := range []struct{ name, text, want string }{
+		{"nothing listed", "", `a/1  cause=causal-missing  # missing-feature, not looked at yet
+b/1  cause=padding-ignored  # missing-feature, not looked at yet
+b/2  # error, not looked at yet
+d/1  cause=scale-missing  # missing-feature, not looked at yet
+f/1  # missing-feature, not looked at yet
+`},
+		{"all listed, and nothing to change", "# people\n\na/1 # one\n  b/**   #  two\n# between\nc/1 # three\nd/1 cause=causal-missing # four\nf/1 # five\n# end", "# people\n\na/1 # one\n  b/**   #  two\n# between\nc/1 # three\nd/1 cause=causal-missing # four\nf/1 # five\n# end\n"},
+		{"one passes, one is gone, a pattern of both", "e/1 # passes\nz/9 # gone\n# kept\na/* cause=causal-missing # half of it\n1 # all\n", `# kept
+a/1  cause=causal-missing  # half of it
+b/1  # all
+d/1  # all
+f/1  # all
+b/2  # error, not looked at yet
+`},
+		{"another cause", "b/1 cause=causal-missing # wrong\nb/2 cause=causal-missing # a crash\na/1 # x\nd/1 # x\nf/1 # x\n", "b/1  cause=padding-ignored  # wrong\nb/2  # a crash\na/1 # x\nd/1 # x\nf/1 # x\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := Update(tc.text, r)
+			require.NoError(t, err)
+			require.Equal(t, tc.want, got)
+			again, err := Update(got, r)
+			require.NoError(t, err)
+			require.Equal(t, got, again, "a list that is true stays")
+		})
+	}
+	_, err := Update("a/1\n", r)
+	require.ErrorContains(t, err, "line 1: a/1: no reason")
+}
