@@ -7,19 +7,47 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// casesInFloat32 are of functions without an additive mask, and small.
-var casesInFloat32 = []string{
-	"sdpa/causal", "sdpa/unmasked", "sdpa/bool-mask-blank-rows", "sdpa/scale", "sdpa/hot", "sdpa/gqa", "sdpa/sinks", "sdpa/softcap",
-	"sdpa/sinks-window-gqa", "sdpa/softcap-window", "sdpa/causal-rectangular", "sdpa/narrow-values",
+// The oracle's noise of a mistaken computation fits float32: it is neither much smaller nor much
+// larger than the errors of a computation in float32. Replays are compared with outputs by this
+// noise.
+func TestNoiseOfScoreMistakes(t *testing.T) {
+	for _, name := range casesInFloat32 {
+		right := problemOf(t, name)
+		for _, m := range mistakesOf(scoreFamilies) {
+			p := right.Clone()
+			out := made(m, p)
+			if out == nil || !finite(out.Value) {
+				continue
+			}
+			want := compare.Expected{Shape: out.Shape, Value: out.Value, Sigma: out.Sigma()}
+			got := compare.Outputs(out.Shape, inFloat32(p), want)
+			require.True(t, got.OK(), "%s on %s: rms z %.3g, max z %.3g", m.ID, name, got.RMSZ, got.MaxZ)
+			if m.ID != "weights-identity" { // copied values are exact
+				require.Greater(t, got.RMSZ, 0.05, "%s on %s", m.ID, name)
+			}
+		}
+	}
 }
 
-// float32Row is what one query has to do with its keys, in float32.
+// finite reports whether all values are finite. Rows without keys may be NaN, and weights may
+// overflow.
+func finite(values []float64) bool {
+	return !slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
+}
+
+// casesInFloat32 are small functions without an additive mask.
+var casesInFloat32 = []string{
+	"sdpa/causal", "sdpa/unmasked", "sdpa/bool-mask-blank-rows", "sdpa/scale", "sdpa/hot", "sdpa/gqa",
+	"sdpa/sinks", "sdpa/softcap", "sdpa/sinks-window-gqa", "sdpa/softcap-window", "sdpa/causal-rectangular",
+	"sdpa/narrow-values",
+}
+
+// float32Row holds the scores and weights of one query, in float32. keys are the keys in the
+// softmax.
 type float32Row struct {
 	head, query     int
 	keys            []int
@@ -27,7 +55,7 @@ type float32Row struct {
 	scores, weights []float32
 }
 
-// inFloat32 computes a function, whatever mistakes it has, with every number in float32.
+// inFloat32 computes a function in float32, with the mistakes that were planted in it.
 func inFloat32(p *oracle.Problem) []float64 {
 	q, k, v := p.Query, p.Key, p.Value
 	dims := len(q.Shape)
@@ -40,8 +68,8 @@ func inFloat32(p *oracle.Problem) []float64 {
 			r := &float32Row{head: n, query: i}
 			for j := range keys {
 				hidden := hiddenFrom(p, n, i, j)
-				if hidden && p.Hidden == nil {
-					continue
+				if hidden && p.MaskedScore == nil {
+					continue // the softmax runs over visible keys only
 				}
 				var dot float32
 				for f := range e {
@@ -67,18 +95,23 @@ func inFloat32(p *oracle.Problem) []float64 {
 	return out
 }
 
+// hiddenFrom reports whether a mask hides key j from query i of head n. n counts over the whole
+// batch.
 func hiddenFrom(p *oracle.Problem, n, i, j int) bool {
-	position, scores := i+p.Offset, []int{p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]}
+	position := i + p.Offset
+	queries, keys := p.Query.Shape[len(p.Query.Shape)-2], p.Key.Shape[len(p.Key.Shape)-2]
 	if p.Causal != nil && !p.Causal(position, j) || p.Window > 0 && max(position-j, j-position) >= p.Window {
 		return true
 	}
 	if p.Allow == nil {
 		return false
 	}
-	whole := len(p.Allow.Data) / (scores[0] * scores[1]) // masks of these cases have all queries and keys
-	return !p.Allow.Data[(n%whole*scores[0]+i)*scores[1]+j]
+	// The masks of these cases do not broadcast queries or keys.
+	masks := len(p.Allow.Data) / (queries * keys)
+	return !p.Allow.Data[(n%masks*queries+i)*keys+j]
 }
 
+// scoreInFloat32 scales and caps a product of query and key, and applies the planted changes.
 func scoreInFloat32(p *oracle.Problem, dot float32, hidden bool) float32 {
 	s := float32(p.Scale) * dot
 	if p.Softcap > 0 {
@@ -88,9 +121,9 @@ func scoreInFloat32(p *oracle.Problem, dot float32, hidden bool) float32 {
 		changed, _ := p.Score(float64(dot))
 		s = float32(changed)
 	}
-	change := p.Seen
+	change := p.VisibleScore
 	if hidden {
-		change = p.Hidden
+		change = p.MaskedScore
 	}
 	if change != nil {
 		changed, _ := change(float64(s))
@@ -99,17 +132,17 @@ func scoreInFloat32(p *oracle.Problem, dot float32, hidden bool) float32 {
 	return s
 }
 
-// normalised is what scores that one softmax runs over have in common.
-type normalised struct{ top, total float32 }
+// softmaxSum is the state of one softmax: the largest score so far, and the sum of e^(score - top).
+type softmaxSum struct{ top, total float32 }
 
-// weighInFloat32 gives all weights: of the softmax, or those that stand in its place.
+// weighInFloat32 sets the weights of all rows: the softmax, or the planted replacement.
 func weighInFloat32(p *oracle.Problem, rows []*float32Row) {
-	groups := map[[3]int]*normalised{}
+	sums := map[[3]int]*softmaxSum{}
 	add := func(at [3]int, s float32) {
-		if groups[at] == nil {
-			groups[at] = &normalised{top: s}
+		if sums[at] == nil {
+			sums[at] = &softmaxSum{top: s}
 		}
-		g := groups[at]
+		g := sums[at]
 		before := g.top
 		g.top = max(g.top, s)
 		g.total = g.total*float32(math.Exp(float64(before-g.top))) + float32(math.Exp(float64(s-g.top)))
@@ -126,16 +159,16 @@ func weighInFloat32(p *oracle.Problem, rows []*float32Row) {
 	}
 	for _, r := range rows {
 		for n, j := range r.keys {
-			g := groups[groupOf(p, r, j)]
+			g := sums[groupOf(p, r, j)]
 			r.weights = append(r.weights, float32(math.Exp(float64(r.scores[n]-g.top)))/g.total)
 		}
-		if p.Weigh != nil && len(r.keys) > 0 {
-			r.weights = otherwise(p, r)
+		if p.Softmax != nil && len(r.keys) > 0 {
+			r.weights = replacedWeights(p, r)
 		}
 	}
 }
 
-// groupOf numbers what a score is normalised with.
+// groupOf returns the number of the softmax that a score belongs to.
 func groupOf(p *oracle.Problem, r *float32Row, key int) [3]int {
 	heads := p.Query.Shape[len(p.Query.Shape)-3]
 	return map[oracle.Axis][3]int{
@@ -147,7 +180,7 @@ func groupOf(p *oracle.Problem, r *float32Row, key int) [3]int {
 	}[p.Axis]
 }
 
-// withoutValues are the scores of a head's sink, and of keys of zeros.
+// withoutValues returns the scores that have no value: keys of zeros, and the sink of the head.
 func withoutValues(p *oracle.Problem, head int) []float32 {
 	all := make([]float32, p.ZeroKeys)
 	if p.Sinks != nil {
@@ -156,45 +189,20 @@ func withoutValues(p *oracle.Problem, head int) []float32 {
 	return all
 }
 
-// otherwise rounds the scores, and the weights that a mistake makes of them.
-func otherwise(p *oracle.Problem, r *float32Row) []float32 {
-	row := oracle.Row{Head: r.head, Query: r.query, Keys: r.keys, Hidden: r.hidden, Sink: math.Inf(-1)}
+// replacedWeights applies the planted replacement of the softmax to float32 scores. It rounds the
+// weights to float32.
+func replacedWeights(p *oracle.Problem, r *float32Row) []float32 {
+	row := oracle.Row{Head: r.head, Query: r.query, Keys: r.keys, Masked: r.hidden, Sink: math.Inf(-1)}
 	for _, s := range r.scores {
 		row.Scores = append(row.Scores, float64(s))
 	}
 	if p.Sinks != nil {
 		row.Sink = p.Sinks[r.head%len(p.Sinks)]
 	}
-	weights, _ := p.Weigh(row)
+	weights, _ := p.Softmax(row)
 	var rounded []float32
 	for _, w := range weights {
 		rounded = append(rounded, float32(w))
 	}
 	return rounded
-}
-
-// The noise that the oracle says a mistaken computation has is that of float32, not much smaller and
-// not much larger: replays are held against outputs by it.
-func TestNoiseOfMistakesOfScores(t *testing.T) {
-	for _, name := range casesInFloat32 {
-		c, err := fixture.Read(fixtures.FS, name)
-		require.NoError(t, err)
-		for _, m := range ofScores() {
-			p := oracle.FromCase(c)
-			out := made(m, p)
-			if out == nil || !finite(out.Value) {
-				continue
-			}
-			got := compare.Outputs(out.Shape, inFloat32(p), compare.Expected{Shape: out.Shape, Value: out.Value, Sigma: out.Sigma()})
-			require.True(t, got.OK(), "%s on %s: rms z %.3g, max z %.3g", m.ID, name, got.RMSZ, got.MaxZ)
-			if m.ID != "weights-identity" { // values copied are exact
-				require.Greater(t, got.RMSZ, 0.05, "%s on %s", m.ID, name)
-			}
-		}
-	}
-}
-
-// finite is what a row without keys is not where it gives NaN, nor what overflows.
-func finite(values []float64) bool {
-	return !slices.ContainsFunc(values, func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) })
 }
