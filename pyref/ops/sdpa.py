@@ -180,7 +180,7 @@ class ScaledDotProductAttention:
         rows = (*shape[:-1], 1)
         if not self.fully_masked_rows:
             return np.zeros(rows, dtype=bool)
-        return stream.chance("blank", rows, FULLY_MASKED)
+        return stream.chance("blank", rows, FULLY_MASKED)  # another name would draw other bits
 
     def draw_parameters(self, stream: Stream) -> Arrays:
         """Return an empty state dict: a function has no parameters."""

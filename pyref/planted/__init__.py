@@ -23,21 +23,24 @@ from pyref.planted import (
     weights,
 )
 
-FAMILIES = {
-    "weights": weights.MISTAKES,
-    "biases": biases.MISTAKES,
-    "files": files.MISTAKES,
-    "heads": heads.MISTAKES,
-    "masks": masks.MISTAKES,
-    "scales": scales.MISTAKES,
-    "softmax": softmax.MISTAKES,
-    "scores": scores.MISTAKES,
-    "rope": rope.MISTAKES,
-    "kv cache": kv_cache.MISTAKES,
-    "alibi": alibi.MISTAKES,
-    "relative bias": relative_bias.MISTAKES,
-    "qk norm": qk_norm.MISTAKES,
-    "cross attention": cross_attention.MISTAKES,
-    "precision": precision.MISTAKES,
-}
+MODULES = (
+    weights,
+    biases,
+    files,
+    heads,
+    masks,
+    scales,
+    softmax,
+    scores,
+    rope,
+    kv_cache,
+    alibi,
+    relative_bias,
+    qk_norm,
+    cross_attention,
+    precision,
+)
+
+# By the names of Go's families: the module kv_cache holds the family "kv cache".
+FAMILIES = {module.__name__.rpartition(".")[2].replace("_", " "): module.MISTAKES for module in MODULES}
 MISTAKES = {name: mistake for family in FAMILIES.values() for name, mistake in family.items()}

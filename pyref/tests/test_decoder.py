@@ -173,11 +173,11 @@ def test_a_query_that_sees_nothing_gives_zero(name):
     operation = named(f"decoder/{name}").operation
     rows = output(operation, *drawn(operation))
     sees = SEES[f"decoder/{name}"]
-    blind = [
+    fully_masked = [
         [not any(sees(b, i, j) for j in range(operation.num_keys)) for i in range(operation.seq_q)]
         for b in range(operation.batch)
     ]
-    assert np.any(blind) and ((rows == 0).all(axis=-1) == blind).all()
+    assert np.any(fully_masked) and ((rows == 0).all(axis=-1) == fully_masked).all()
 
 
 def test_sinks_and_softcap_too_give_the_output_bias_where_a_query_sees_nothing():

@@ -53,19 +53,19 @@ def test_the_function_that_is_recorded_is_the_one_that_runs(case, monkeypatch):
 def test_a_query_that_sees_nothing_gives_zero(name, precision):
     output, inputs = run(name, precision)
     seen = inputs["allow"] if "allow" in inputs else inputs["bias"] > -np.inf
-    blank = ~seen.any(axis=-1)
-    assert 0.1 < blank.mean() < 0.3
-    assert (output[blank] == 0).all()
-    assert (output[~blank] != 0).all()
+    fully_masked = ~seen.any(axis=-1)
+    assert 0.1 < fully_masked.mean() < 0.3
+    assert (output[fully_masked] == 0).all()
+    assert (output[~fully_masked] != 0).all()
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)])
 def test_the_lowest_number_on_every_score_leaves_the_mean_of_the_values(precision, tolerance):
     output, inputs = run("sdpa/float-mask-lowest-blank-rows", precision)
-    blank = (inputs["bias"] == np.finfo(np.float32).min).all(axis=-1)
-    assert blank.any()
+    fully_masked = (inputs["bias"] == np.finfo(np.float32).min).all(axis=-1)
+    assert fully_masked.any()
     means = np.broadcast_to(inputs["value"].mean(axis=-2, keepdims=True, dtype=np.float64), output.shape)
-    np.testing.assert_allclose(output[blank], means[blank], atol=tolerance)
+    np.testing.assert_allclose(output[fully_masked], means[fully_masked], atol=tolerance)
 
 
 def test_one_causal_query_is_the_first_or_the_last():

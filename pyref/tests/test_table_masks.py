@@ -168,11 +168,11 @@ def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
 
 @each_case
 def test_a_query_sees_nothing_only_where_the_case_is_for_that(case):
-    blind = ~expected(case, case.operation.draw_inputs(Stream(case.seed))).any(axis=-1)
+    fully_masked = ~expected(case, case.operation.draw_inputs(Stream(case.seed))).any(axis=-1)
     left = getattr(case.operation, "padding", None) and case.operation.padding.side == "left"
     meant = getattr(case.operation, "fully_masked_rows", False) or (case.operation.causal and left)
     finite = getattr(case.operation, "masked_value", -np.inf) > -np.inf
-    assert blind.any() == bool(meant and not finite)
+    assert fully_masked.any() == bool(meant and not finite)
 
 
 def test_padding_is_on_the_side_that_it_is_named_for():
