@@ -183,9 +183,5 @@ func IDs(mistakes []catalogue.Mistake) string {
 	if len(mistakes) == 0 {
 		return "none"
 	}
-	words := make([]string, len(mistakes))
-	for i, m := range mistakes {
-		words[i] = m.ID
-	}
-	return strings.Join(words, ", ")
+	return strings.Join(catalogue.IDs(mistakes), ", ")
 }

@@ -35,7 +35,7 @@ func plantedFS(t *testing.T, mistake string) fstest.MapFS {
 	require.NoError(t, err)
 	m, ok := catalogue.ByID(mistake)
 	require.True(t, ok)
-	problem, ok := changed(oracle.FromCase(c), nil, m)
+	problem, ok := catalogue.Make(oracle.FromCase(c), nil, m)
 	require.True(t, ok)
 	outputs := attention.NewTensor(append([]int{2}, c.Output.Shape...)...)
 	copy(outputs.Data, c.Output.Data)
@@ -52,7 +52,7 @@ func TestPlantedElsewhere(t *testing.T) {
 	trials, err := readPlanted(plantedFS(t, "bias-ignored"))
 	require.NoError(t, err)
 	require.Len(t, trials, 1)
-	require.NoError(t, trials[0].run(t.Context(), Options{judge: referee}))
+	require.NoError(t, trials[0].run(t.Context(), Options{newJudge: newReferee}))
 	found := trials[0].found
 	require.Equal(t, Counts{Planted: 1, Distinguishable: 1, Right: 1}, found.Independent)
 	require.Equal(t, Variants{Run: 1}, found.Variants)
@@ -66,7 +66,7 @@ func TestPlantedUnderAnotherName(t *testing.T) {
 	dir[indexFile].Data = []byte(`{"sdpa/float-mask": ["right", "scale-missing"]}`)
 	trials, err := readPlanted(dir)
 	require.NoError(t, err)
-	require.NoError(t, trials[0].run(t.Context(), Options{judge: referee}))
+	require.NoError(t, trials[0].run(t.Context(), Options{newJudge: newReferee}))
 	require.Equal(t, Counts{Planted: 1, Distinguishable: 1, Class: 1, Impostors: 1}, trials[0].found.Independent)
 	require.Equal(t, []Finding{{otherName, independent, plantedCase, "scale-missing", "bias-ignored"}}, trials[0].found.Findings)
 }
@@ -110,7 +110,7 @@ func TestDrawnCases(t *testing.T) {
 			require.NoError(t, c.Layer.CheckInputs(c.Inputs), "case %d", n)
 		}
 		for _, m := range catalogue.Mistakes {
-			if _, ok := changed(oracle.FromCase(c), rand.New(rand.NewPCG(1, 1)), m); ok && !slices.Contains(made, m.ID) {
+			if _, ok := catalogue.Make(oracle.FromCase(c), rand.New(rand.NewPCG(1, 1)), m); ok && !slices.Contains(made, m.ID) {
 				made = append(made, m.ID)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -21,22 +22,21 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // function is one case, of scaled dot-product attention, on which everything is done.
 func function(judge newJudge) Options {
-	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 3, Share: 1}, Case: 2, judge: judge}
+	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 3, Share: 1}, Case: 2, newJudge: judge}
 }
 
 // layer is one case, on which single mistakes are made.
 func layer(judge newJudge) Options {
-	return Options{Seed: 1, Extent: Extent{Cases: 1}, Case: -1, judge: judge}
+	return Options{Seed: 1, Extent: Extent{Cases: 1}, Case: -1, newJudge: judge}
 }
 
-// liar gives a judge whose verdict is right and whose diagnosis is made up.
-func liar(diagnosis func(id string) diagnose.Diagnosis) newJudge {
-	return func(c *fixture.Case) (func(string) judgement, error) {
-		truth := oracle.FromCase(c).Run().Expected()
-		truth.Value, truth.Sigma = inOrder(c, truth).Value, inOrder(c, withValues(truth, truth.Sigma)).Value
-		return func(unknown string) judgement {
+// invented makes judges whose verdict is right and whose diagnosis is made up.
+func invented(diagnosis func(id string) diagnose.Diagnosis) newJudge {
+	return func(c *fixture.Case) (func(string) judgeFunc, error) {
+		truth := judge.Right(c)
+		return func(unknown string) judgeFunc {
 			return func(_ context.Context, shape []int, got []float64) (report.Result, error) {
-				r := report.Result{Verdict: report.Pass, Comparison: compare.Outputs(c.Output.Shape, got, compare.Expected{Shape: c.Output.Shape, Value: truth.Value, Sigma: truth.Sigma})}
+				r := report.Result{Verdict: report.Pass, Comparison: compare.Outputs(c.Output.Shape, got, truth)}
 				if !r.Comparison.OK() {
 					r.Verdict, r.Diagnosis = report.Fail, diagnosis(unknown)
 				}
@@ -67,7 +67,7 @@ func run(t *testing.T, o Options) *Result {
 
 // A diagnosis that says the same of everything is right once, and wrong of all that is another output.
 func TestOneNameForAll(t *testing.T) {
-	r := run(t, function(liar(func(string) diagnose.Diagnosis { return named(diagnose.MissingFeature, "scale-missing") })))
+	r := run(t, function(invented(func(string) diagnose.Diagnosis { return named(diagnose.MissingFeature, "scale-missing") })))
 	require.Equal(t, 1, r.Singles.Right)
 	require.Greater(t, r.Singles.Wrong, 30)
 	require.Equal(t, r.Singles.Distinguishable, r.Singles.Right+r.Singles.Class+r.Singles.Wrong)
@@ -85,7 +85,7 @@ func TestOneNameForAll(t *testing.T) {
 
 // A diagnosis that says nothing is never wrong, and misses its bars.
 func TestNoName(t *testing.T) {
-	r := run(t, function(liar(func(string) diagnose.Diagnosis { return named(diagnose.Unclear) })))
+	r := run(t, function(invented(func(string) diagnose.Diagnosis { return named(diagnose.Unclear) })))
 	for _, p := range r.parts() {
 		require.Zero(t, p.Wrong+p.Right+p.Class+p.Misclassified, p.name)
 		require.Equal(t, p.Distinguishable, p.Unexplained, p.name)
@@ -95,7 +95,7 @@ func TestNoName(t *testing.T) {
 
 // A class that none of the mistakes is in is counted, and is no name.
 func TestWrongClass(t *testing.T) {
-	r := run(t, layer(liar(func(string) diagnose.Diagnosis { return named(diagnose.WrongWeights) })))
+	r := run(t, layer(invented(func(string) diagnose.Diagnosis { return named(diagnose.WrongWeights) })))
 	require.Positive(t, r.Singles.Misclassified)
 	require.Less(t, r.Singles.Misclassified, r.Singles.Unexplained)
 	require.Zero(t, r.Singles.Wrong)
@@ -103,7 +103,7 @@ func TestWrongClass(t *testing.T) {
 
 // What is said to be constant is so, or has no name.
 func TestConstant(t *testing.T) {
-	r := run(t, layer(liar(func(string) diagnose.Diagnosis { return named(diagnose.Dead) })))
+	r := run(t, layer(invented(func(string) diagnose.Diagnosis { return named(diagnose.Dead) })))
 	require.Equal(t, r.Singles.Class, r.Singles.Constant)
 	require.Positive(t, r.Singles.Constant)
 	require.Greater(t, r.Singles.Unexplained, r.Singles.Constant)
@@ -111,8 +111,8 @@ func TestConstant(t *testing.T) {
 
 // A judge that refuses what is right, or passes what is wrong, is found out.
 func TestDetection(t *testing.T) {
-	pass := func(*fixture.Case) (func(string) judgement, error) {
-		return func(string) judgement {
+	pass := func(*fixture.Case) (func(string) judgeFunc, error) {
+		return func(string) judgeFunc {
 			return func(context.Context, []int, []float64) (report.Result, error) {
 				return report.Result{Verdict: report.Pass}, nil
 			}
@@ -140,7 +140,7 @@ func TestOutcome(t *testing.T) {
 	tr.problem = oracle.FromCase(tr.c)
 	tr.truth = tr.problem.Run().Expected()
 	m, _ := catalogue.ByID("mask-multiplied")
-	p, ok := tr.planted(tr.rand("test"), m)
+	p, ok := tr.plant(tr.rand("test"), m)
 	require.True(t, ok)
 	for _, tc := range []struct {
 		said []string
@@ -167,7 +167,7 @@ func TestIdentifiable(t *testing.T) {
 	plantPair := func(a, b string) plant {
 		one, _ := catalogue.ByID(a)
 		two, _ := catalogue.ByID(b)
-		p, ok := tr.planted(tr.rand("test"), one, two)
+		p, ok := tr.plant(tr.rand("test"), one, two)
 		require.True(t, ok)
 		return p
 	}
@@ -180,7 +180,7 @@ func TestIdentifiable(t *testing.T) {
 // The same seed gives the same result, and another seed another.
 func TestSeed(t *testing.T) {
 	result := func(seed uint64) string {
-		o := layer(liar(func(string) diagnose.Diagnosis { return named(diagnose.Unclear, "scale-missing") }))
+		o := layer(invented(func(string) diagnose.Diagnosis { return named(diagnose.Unclear, "scale-missing") }))
 		o.Seed, o.Extent.Cases = seed, 2
 		var text bytes.Buffer
 		require.NoError(t, JSON(&text, run(t, o)))
@@ -195,10 +195,10 @@ func TestSeed(t *testing.T) {
 func TestOneCaseAlone(t *testing.T) {
 	require.Equal(t, drawCase(7, 2), drawCase(7, 2))
 	names := func(string) diagnose.Diagnosis { return named(diagnose.Unclear, "scale-missing") }
-	both := run(t, Options{Seed: 7, Extent: Extent{Cases: 2}, Case: -1, judge: liar(names)})
+	both := run(t, Options{Seed: 7, Extent: Extent{Cases: 2}, Case: -1, newJudge: invented(names)})
 	var sum Counts
 	for n := range 2 {
-		sum.add(run(t, Options{Seed: 7, Extent: Extent{Cases: 2, Share: 1000}, Case: n, judge: liar(names)}).Singles)
+		sum.add(run(t, Options{Seed: 7, Extent: Extent{Cases: 2, Share: 1000}, Case: n, newJudge: invented(names)}).Singles)
 	}
 	require.Equal(t, both.Singles, sum)
 	_, err := Run(t.Context(), Options{Extent: Extent{Cases: 1}, Case: 1})
