@@ -16,9 +16,9 @@ import (
 
 // drawCase draws case n of a seed. It does not depend on which other cases are drawn.
 //
-// The case tells many mistakes apart: the batch elements differ, and so do the lengths, the widths and
-// the scales that people confuse. Its truth is the oracle's result. A float32 variant computes the
-// output that PyTorch gives in other cases.
+// The case tells many mistakes apart: the batch elements differ, and so do the lengths, the widths
+// and the scales that people confuse. Its truth is the oracle's result. A float32 variant computes
+// the output that PyTorch gives in other cases.
 func drawCase(seed uint64, n int) *fixture.Case {
 	d := draw{drawing.Draw{Rand: rand.New(rand.NewPCG(seed, uint64(n)))}}
 	kinds := []func() *fixture.Case{d.decoder, d.selfAttention, d.sdpa, d.decoder, d.crossAttention, d.sdpa}

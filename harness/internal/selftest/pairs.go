@@ -8,9 +8,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// judgePairs makes two mistakes at once, each of which the case sees. A pair is distinguishable if
-// nothing else gives its output: neither the right computation, nor a single mistake, nor another
-// pair.
+// judgePairs makes two mistakes at once. The case sees each of them alone. A pair is
+// distinguishable if nothing else gives its output: neither the right computation, nor a single
+// mistake, nor another pair.
 func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 	visible := t.visible()
 	var all [][2]catalogue.Mistake
@@ -57,7 +57,7 @@ func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]cata
 	for _, single := range t.singles {
 		exclude(single.id(), single.exact)
 	}
-	var first *oracle.Problem // with the first mistake of the pair; pairs with the same one are neighbours
+	var first *oracle.Problem // with the first mistake of the pair, for all pairs that begin with it
 	for i, pair := range all {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -16,13 +16,13 @@ type Maker string
 // The makers. The first two share no arithmetic with the diagnosis. ByOracle is the diagnosis' own
 // float64 result, with noise added as float32 rounding gives it.
 const (
-	ByPyTorch Maker = "pytorch" // PyTorch computed it, and the mistake is written in Python
-	ByVariant Maker = "variant" // float32 Go computed it, with the catalogue's mistake
+	ByPyTorch Maker = "pytorch" // PyTorch, with the mistake in Python
+	ByVariant Maker = "variant" // float32 Go code, with the catalogue's mistake
 	ByOracle  Maker = "oracle"
 )
 
-// plant is one mistake, or two, made on a case. Its outputs are in the oracle's order of dimensions,
-// (B, T, width).
+// plant is one mistake, or two, made on a case. Its outputs are in the oracle's order of
+// dimensions, (B, T, width).
 type plant struct {
 	mistakes []catalogue.Mistake
 	exact    compare.Expected // the wrong output in float64, with its noise

@@ -76,7 +76,8 @@ func readIndex(dir fs.FS) (map[string][]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(index)) {
 		for _, id := range index[name] {
 			if m, ok := catalogue.ByID(id); id != rightOutput && (!ok || m.Random) {
-				errs = append(errs, fmt.Errorf("%s: %s: %q is no known mistake that can be replayed", indexFile, name, id))
+				errs = append(errs,
+					fmt.Errorf("%s: %s: %q is no known mistake that can be replayed", indexFile, name, id))
 			}
 		}
 	}
@@ -126,8 +127,9 @@ func readFile(dir fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-// judgeOutputs judges the outputs that pyref computed on a case. PyTorch may make a mistake there that
-// the catalogue cannot make; then its output is right, or another mistake's, or should get no name.
+// judgeOutputs judges the outputs that pyref computed on a case. PyTorch may make a mistake there
+// that the catalogue cannot make; then its output is right, or another mistake's, or should get no
+// name.
 func (t *trial) judgeOutputs(ctx context.Context) error {
 	for _, out := range t.outputs {
 		if out.id == rightOutput {
@@ -153,8 +155,8 @@ func (t *trial) toBatchFirst(values []float64) []float64 {
 	return oracle.BatchFirst(t.c.Layer.InputLayout, a).Value
 }
 
-// withNoise returns PyTorch's output with the noise of its mistake. If the catalogue cannot make the
-// mistake on the case, the noise is the right output's.
+// withNoise returns PyTorch's output with the noise of its mistake. If the catalogue cannot make
+// the mistake on the case, the noise is the right output's.
 func (t *trial) withNoise(p plant) compare.Expected {
 	noise := t.truth
 	if problem, ok := catalogue.Make(t.problem, nil, p.mistakes...); ok {

@@ -30,13 +30,13 @@ type Counts struct {
 	Planted         int `json:"planted"`
 	Distinguishable int `json:"distinguishable"`
 	Right           int `json:"right"`       // its own name, and no other
-	Class           int `json:"class"`       // names of mistakes with the same output, or rightly called constant
+	Class           int `json:"class"`       // named with equivalents, or rightly constant
 	Unexplained     int `json:"unexplained"` // no name
 	Wrong           int `json:"wrong"`       // the name of a mistake with another output
 
 	Impostors     int `json:"impostors"`     // of Class: its own name is missing
 	Constant      int `json:"constant"`      // of Class: no name, but rightly called constant
-	Misclassified int `json:"misclassified"` // of Unexplained: none of its mistakes belongs to the class it got
+	Misclassified int `json:"misclassified"` // of Unexplained: the class fits none of its mistakes
 }
 
 // Named returns the share of distinguishable outputs that are right or in a class; 1 if there are
@@ -87,8 +87,9 @@ const (
 	wrongClass  = "wrong class"
 )
 
-// The bars: the least share of distinguishable outputs that must have a name. Besides, no output may
-// have a wrong name, no correct output may be refused, and every mistake that leads far must be.
+// The bars: the least share of distinguishable outputs that must have a name. Besides, no output
+// may have a wrong name, no correct output may be refused, and every mistake that leads far must
+// be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95

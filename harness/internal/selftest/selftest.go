@@ -18,18 +18,21 @@ import (
 // DefaultSeed is the seed of a run if the user gives none.
 const DefaultSeed = 20260701
 
-// Beyond is a distance in the noise of the right output. A mistake that moves the output further must
-// always be detected.
+// Beyond is a distance in the noise of the right output. A mistake that moves the output further
+// must always be detected.
 const Beyond = 40
 
 // Extent is how much is planted. Every single mistake is made on every case.
 type Extent struct {
 	Cases int
-	// Searched is how many cases, the first ones, get the outputs below as well. A diagnosis searches
-	// pairs of mistakes for an explanation of each, which takes long.
+	// Searched is how many cases, the first ones, get the outputs below as well. A diagnosis
+	// searches pairs of mistakes for an explanation of each, which takes long.
 	Searched int
-	Pairs    int // pairs of mistakes made on each searched case
-	Share    int // one in Share is made of the random mistakes, and of those that are left out of the catalogue
+	// Pairs is how many pairs of mistakes are made on each searched case.
+	Pairs int
+	// Share is a divisor: of the random mistakes, and of those left out of the catalogue, one in
+	// Share is made on a searched case.
+	Share int
 }
 
 // Full takes minutes, and Quick less than half a minute, on two cores.
@@ -48,8 +51,8 @@ type Options struct {
 	newJudge newJudge // replaced by tests; nil: the referee
 }
 
-// newJudge makes the judges of a case. The function that it returns gives a judge that does not know
-// one mistake, as if the catalogue lacked it; "" gives a judge that knows all.
+// newJudge makes the judges of a case. The function that it returns gives a judge that does not
+// know one mistake, as if the catalogue lacked it; "" gives a judge that knows all.
 type newJudge func(*fixture.Case) (without func(id string) judgeFunc, err error)
 
 // judgeFunc gives the verdict on an output, in the case's order of dimensions.

@@ -53,8 +53,8 @@ func writeCounts(w io.Writer, label string, c Counts) {
 		label, c.Planted, c.Distinguishable, c.Right, c.Class, c.Unexplained, c.Wrong, named)
 }
 
-// families adds up the rows of mistakes by family and maker, in their order. Random mistakes are left
-// out, because no name is right for them.
+// families adds up the rows of mistakes by family and maker, in their order. Random mistakes are
+// left out, because no name is right for them.
 func families(rows []Row) []Row {
 	var sum []Row
 	for _, by := range []Maker{ByPyTorch, ByVariant, ByOracle} {
@@ -86,8 +86,8 @@ func writeNotes(out io.Writer, r *Result) {
 	fmt.Fprintln(out, "variant   float32 code computed these outputs, which shares no arithmetic with the diagnosis; "+
 		"the mistakes are the catalogue's")
 	fmt.Fprintln(out, "oracle    the diagnosis' own float64 code computed these outputs; float32 noise was added")
-	fmt.Fprintf(out, "class     %d named among several mistakes that give the same output, %d only as another such mistake;\n"+
-		"          %d without a name, but rightly called constant\n",
+	fmt.Fprintf(out, "class     %d named among several mistakes that give the same output, "+
+		"%d only as another such mistake;\n          %d without a name, but rightly called constant\n",
 		all.Class-all.Impostors-all.Constant, all.Impostors, all.Constant)
 	fmt.Fprintln(out, "left out  the catalogue lacked the mistake: the right answer is unexplained, "+
 		"or class with the names of equivalent mistakes")

@@ -65,7 +65,8 @@ func (t *trial) run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// rand returns a source of random numbers for one purpose. It does not depend on what else is drawn.
+// rand returns a source of random numbers for one purpose. It does not depend on what else is
+// drawn.
 func (t *trial) rand(purpose string) *rand.Rand {
 	h := fnv.New64a()
 	h.Write([]byte(purpose))
@@ -118,7 +119,8 @@ func (t *trial) judgeSingles(ctx context.Context) error {
 	return nil
 }
 
-// tally counts an output in the table of its part and, if one mistake was made, in the mistake's own.
+// tally counts an output in the table of its part and, if one mistake was made, in the mistake's
+// own.
 func (t *trial) tally(c *Counts, part string, p plant, r report.Result, distinguishable bool) {
 	o, off := t.outcome(p, r), misclassified(p, r.Diagnosis.Class)
 	c.count(o, distinguishable, off)

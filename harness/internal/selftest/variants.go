@@ -40,8 +40,8 @@ func (t *trial) judgeVariant(name string, times float32, got []float64, truth co
 	}
 }
 
-// detect makes every single mistake on enlarged inputs. An output must be refused if its mistake moves
-// it by more than [Beyond].
+// detect makes every single mistake on enlarged inputs. An output must be refused if its mistake
+// moves it by more than [Beyond].
 func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Expected) {
 	for _, single := range t.singles {
 		r := t.rand(fmt.Sprint(single.id(), times))

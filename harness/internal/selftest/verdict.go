@@ -19,7 +19,7 @@ const (
 	right                      // the planted name, and no other
 	equivalent                 // the planted name, among others with the same output
 	impostor                   // only the names of other mistakes with the same output
-	constant                   // no name, but rightly called constant: a subject that writes nothing looks the same
+	constant                   // no name, but rightly called constant
 	wrong                      // the name of a mistake with another output
 )
 
@@ -83,7 +83,8 @@ func (t *trial) reproduces(named diagnose.Match, p plant) bool {
 }
 
 // withNoiseOf returns the planted output, and fills in the noise of another computation where the
-// planted output has none. In rows that see no key, the catalogue may have NaN and PyTorch a number.
+// planted output has none. In rows that see no key, the catalogue may have NaN and PyTorch a
+// number.
 func (p plant) withNoiseOf(other compare.Expected) compare.Expected {
 	e := p.exact
 	e.Sigma = slices.Clone(e.Sigma)
@@ -96,7 +97,8 @@ func (p plant) withNoiseOf(other compare.Expected) compare.Expected {
 }
 
 // misclassified reports whether an output without a name got a magnitude class to which none of its
-// mistakes belongs. The class rounding never counts, because slightly wrong parameters look the same.
+// mistakes belongs. The class rounding never counts, because slightly wrong parameters look the
+// same.
 func misclassified(p plant, d diagnose.Class) bool {
 	kinds, ok := map[diagnose.Class][]catalogue.Kind{
 		diagnose.WrongWeights:   {catalogue.Unloaded, catalogue.Parameters},
