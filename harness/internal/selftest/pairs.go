@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -57,13 +58,16 @@ func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]cata
 	for _, single := range t.singles {
 		exclude(single.id(), single.exact)
 	}
-	var first *oracle.Problem // with the first mistake of the pair, for all pairs that begin with it
+	var first *oracle.Problem // with pair[0] made; it serves all pairs that begin with the same
 	for i, pair := range all {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if !slices.Contains(own, true) {
+			break
+		}
 		if i == 0 || all[i-1][0].ID != pair[0].ID {
-			wrong, _ := catalogue.Make(t.problem, nil, pair[0]) // it was made before: the case sees it
+			wrong, _ := catalogue.Make(t.problem, nil, pair[0]) // possible: the case sees it
 			first = wrong.Cached()
 		}
 		if both, ok := catalogue.Make(first, nil, pair[1]); ok {

@@ -26,9 +26,9 @@ const (
 type plant struct {
 	mistakes []catalogue.Mistake
 	exact    compare.Expected // the wrong output in float64, with its noise
-	maxZ     float64          // distance of exact from the right output, in the noise of the right one
+	maxZ     float64          // distance of exact from the right output, in noise of the right one
 	visible  bool             // exact is outside the noise of the right output
-	got      []float64        // the wrong output in float32, as its maker computed it
+	got      []float64        // the wrong output in float32
 	by       Maker
 }
 
