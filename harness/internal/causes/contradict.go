@@ -144,7 +144,7 @@ func (w *witnesses) unscreened(ctx context.Context, id string) (asked int, again
 		if !r.Right() || w.referee(r.Case) == nil {
 			return nil
 		}
-		return probe.Unscreened(w.cases[r.Case], id)
+		return probe.WithoutMask(w.cases[r.Case], id)
 	}
 	for _, r := range w.results {
 		if without(r) != nil {
