@@ -25,7 +25,7 @@ func InUnits(shape []int, got, want []float64, ofGot, ofWant func(float64) float
 	distances := make([]float64, len(got))
 	for i, g := range got {
 		w := want[i]
-		off := distance(g, w)
+		off := Distance(g, w)
 		magnitude := math.Max(math.Abs(g), math.Abs(w))
 		if off > 0 && !math.IsInf(off, 1) {
 			a, b := ofGot(magnitude), ofWant(magnitude)
@@ -46,8 +46,9 @@ func InUnits(shape []int, got, want []float64, ofGot, ofWant func(float64) float
 	return u
 }
 
-// distance is 0 between equal numbers and between two NaN, infinite between NaN or infinity and any other.
-func distance(a, b float64) float64 {
+// Distance returns the absolute difference of two numbers. It is 0 between equal numbers and between two
+// NaN, and infinite between NaN or infinity and any other number.
+func Distance(a, b float64) float64 {
 	off := math.Abs(a - b)
 	switch {
 	case a == b, math.IsNaN(a) && math.IsNaN(b):

@@ -1,5 +1,5 @@
-// Package coverage makes every known mistake on every case of a suite and says what the cases see,
-// what they cannot see, and which cases are enough.
+// Package coverage makes every known mistake on every case of a suite. It finds the mistakes that
+// the cases see, the mistakes that they miss, and the fewest cases that are enough.
 package coverage
 
 import (
@@ -20,24 +20,26 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Lint is what a suite can see of the known mistakes, and what it cannot.
+// Lint is the coverage of the known mistakes by a suite.
 type Lint struct {
 	Cases    []LintedCase
-	Unseen   []catalogue.Mistake   // those that no case sees
-	SeenOnce []catalogue.Mistake   // those that one case alone sees
-	Merged   [][]catalogue.Mistake // those that no case tells apart
-	Core     []string              // the fewest cases that see, and tell apart, all that the suite does
+	Unseen   []catalogue.Mistake   // mistakes that no case sees
+	SeenOnce []catalogue.Mistake   // mistakes that only one case sees
+	Merged   [][]catalogue.Mistake // groups of mistakes that no case tells apart
+	// Core names the fewest cases that together see the same mistakes as the suite, and tell the
+	// same mistakes apart.
+	Core []string
 }
 
-// LintedCase is what one case can see.
+// LintedCase is the coverage by one case.
 type LintedCase struct {
 	Case   string
 	Sight  diagnose.Sight
 	Claims []string // what is wrong with the field detects of case.json, a line each
 }
 
-// New makes every known mistake on every case of a suite, or on the named ones only. The error
-// is that a case is broken or a name unknown. What a case claims wrongly is no error: see [Lint.Err].
+// New makes every known mistake on every case of a suite, or on the named ones only. The error says
+// that a case is broken or a name unknown. A wrong claim of a case is no error: see [Lint.Err].
 func New(suite fs.FS, cases ...string) (*Lint, error) {
 	names, err := fixture.Names(suite)
 	if err := errors.Join(err, fixture.CheckNames(cases, names)); err != nil {
@@ -96,7 +98,7 @@ func wrongClaims(c *fixture.Case, sight diagnose.Sight) []string {
 	return wrong
 }
 
-// Err joins all wrong claims; nil when there is none.
+// Err joins all wrong claims; nil if there is none.
 func (l *Lint) Err() error {
 	var errs []error
 	for _, c := range l.Cases {
@@ -107,7 +109,7 @@ func (l *Lint) Err() error {
 	return errors.Join(errs...)
 }
 
-// summarize fills in what is said of the suite as a whole.
+// summarize sets the fields about the suite as a whole.
 func (l *Lint) summarize() {
 	counts := make([]int, len(catalogue.Mistakes))
 	classes := make([][]int, len(l.Cases))
@@ -134,8 +136,9 @@ func (l *Lint) summarize() {
 	l.Merged = merged(sets)
 }
 
-// separations gives, for each case, the pairs that it tells apart: two mistakes, or a mistake and the
-// right output. Pairs are numbered by [pair].
+// separations returns, for each case, the pairs that it tells apart: two mistakes, or a mistake and
+// the right output. classes holds, for each case, a number for each mistake: mistakes with the same
+// output share a number, and -1 means the right output. Pairs are numbered by [pair].
 func separations(classes [][]int) []bitset {
 	sets := make([]bitset, len(classes))
 	for i, class := range classes {
@@ -151,10 +154,10 @@ func separations(classes [][]int) []bitset {
 	return sets
 }
 
-// pair numbers the pairs a < b.
+// pair numbers the pairs with a < b.
 func pair(a, b int) int { return b*(b-1)/2 + a }
 
-// merged groups the mistakes that are seen and that no case tells apart.
+// merged groups the mistakes that some case sees and no case tells apart.
 func merged(sets []bitset) [][]catalogue.Mistake {
 	var all bitset
 	for _, s := range sets {
@@ -178,7 +181,7 @@ func merged(sets []bitset) [][]catalogue.Mistake {
 	return groups
 }
 
-// IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" where there is none.
+// IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" if there are none.
 func IDs(mistakes []catalogue.Mistake) string {
 	if len(mistakes) == 0 {
 		return "none"

@@ -16,7 +16,8 @@ import (
 //	mha/causal-left-padding  cause=padding-ignored  # there is no padding mask yet
 //	decoder/**                                      # not ported
 //
-// Empty lines, and lines that begin with #, are comments. The error names every line that is neither.
+// Empty lines, and lines that begin with #, are comments. The error names every line that is
+// neither.
 func Parse(text string) ([]Failure, error) {
 	var known []Failure
 	var errs []error
@@ -58,9 +59,9 @@ func parseEntry(line string) (*Failure, error) {
 
 // Update makes a list of known failures true again. Comments stay, and so do entries that hold: all
 // their cases fail, or are skipped, and with their cause if they name one. Any other entry is
-// replaced by a line for each of its cases that still fails, with its reason. Failures that no entry
-// selects stand at the end. The report must hold every case of the suite as it ended, before any
-// [Acknowledge].
+// replaced by a line for each of its cases that still fails, with its reason. Failures that no
+// entry selects stand at the end. The report must hold every case of the suite as it ended, before
+// any [Acknowledge].
 func Update(text string, r *report.Report) (string, error) {
 	if _, err := Parse(text); err != nil {
 		return "", err
@@ -100,7 +101,7 @@ func (k Failure) update(out *strings.Builder, line string, results []report.Resu
 		if failed(result) && !holds && !listed[result.Case] {
 			writeEntry(out, Failure{Pattern: result.Case, Cause: k.causeOf(result), Reason: k.Reason})
 		}
-		listed[result.Case] = listed[result.Case] || failed(result)
+		listed[result.Case] = true
 	}
 }
 
@@ -113,8 +114,8 @@ func (k Failure) holds(selected []report.Result) bool {
 	})
 }
 
-// causeOf returns the entry's cause if it is a failure's, and otherwise the cause that was found; ""
-// if neither has a name.
+// causeOf returns the entry's cause if it is a failure's, and otherwise the cause that was found;
+// "" if neither has a name.
 func (k Failure) causeOf(r report.Result) string {
 	if k.expects(r) {
 		return k.Cause
