@@ -19,12 +19,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// witnesses are the cases of a run, asked whether they contradict a mistake. Each answer is computed
-// once.
+// witnesses are the cases of a run, asked whether they contradict a mistake. Each answer is
+// computed once.
 type witnesses struct {
 	results  []report.Result
 	cases    map[string]*fixture.Case
-	referees map[string]func() *judge.Referee // each returns nil if the oracle cannot judge the case
+	referees map[string]func() *judge.Referee // each returns nil if no oracle judges the case
 	declared oracle.Precision
 
 	seen  cache[string, bool]
@@ -74,8 +74,8 @@ func (w *witnesses) passing(ctx context.Context, m catalogue.Mistake) []string {
 	})
 }
 
-// first names a case that contradicts a mistake on a failure that one of its rivals explains as well;
-// "" if none does. Cases that claim to see the mistake are asked first.
+// first names a case that contradicts a mistake on a failure that one of its rivals explains as
+// well; "" if none does. Cases that claim to see the mistake are asked first.
 func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake, failure string) string {
 	asked := slices.Clone(w.results)
 	slices.SortStableFunc(asked, func(a, b report.Result) int { return w.claims(b.Case, m) - w.claims(a.Case, m) })
@@ -111,8 +111,8 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 
 // excludes reports whether a failure that a rival of a mistake explains contradicts the mistake
 // itself: no match has the mistake, and made together with any match, before or after, the mistake
-// gives another output. A failure that no rival explains says nothing, because two mistakes together
-// may look like a third.
+// gives another output. A failure that no rival explains says nothing, because two mistakes
+// together may look like a third.
 func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []catalogue.Mistake) bool {
 	isRival := func(m catalogue.Mistake) bool { return contains(rivals, m) }
 	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
@@ -137,9 +137,9 @@ func (w *witnesses) sameOutput(c *fixture.Case, a, b []catalogue.Mistake) bool {
 	return !ok || compare.Outputs(second.Shape, second.Value, first).OK()
 }
 
-// unscreened counts the passing cases that have the mask a probe is about, and names those that would
-// fail without it. No passing case says anything about probes of another kind.
-func (w *witnesses) unscreened(ctx context.Context, id string) (asked int, against []string) {
+// withoutMask counts the passing cases that have the mask a probe is about, and names the cases
+// that would fail without the mask. It counts none for probes that are not about a mask.
+func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, against []string) {
 	without := func(r report.Result) *fixture.Case {
 		if !r.Right() || w.referee(r.Case) == nil {
 			return nil

@@ -93,8 +93,8 @@ func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
 	return n
 }
 
-// prefer puts the matches of each failure in order: first those that consist of chosen mistakes, last
-// those that another case rules out.
+// prefer sorts the matches of each failure. Matches that consist of chosen mistakes come first, and
+// matches that another case rules out come last.
 func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	rank := func(r report.Result, m diagnose.Match) int {
 		switch {
@@ -114,7 +114,7 @@ func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	}
 }
 
-// candidates returns the matches of all failures, each once, without those that are ruled out.
+// candidates returns the matches of all failures that are not ruled out, each once.
 func candidates(failures []report.Result) []diagnose.Match {
 	var all []diagnose.Match
 	for _, r := range failures {
@@ -149,7 +149,9 @@ func explanations(r report.Result, mistakes []catalogue.Mistake) []diagnose.Matc
 
 // alternatives returns the mistakes that could replace a cause: with them as many failures are
 // explained, and no more passing cases contradict them.
-func (in *inquiry) alternatives(c report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result) []string {
+func (in *inquiry) alternatives(
+	c report.Cause, m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result,
+) []string {
 	rest := slices.DeleteFunc(slices.Clone(chosen), func(other catalogue.Mistake) bool { return other.ID == m.ID })
 	all := countExplained(failures, chosen)
 	var ids []string
@@ -167,7 +169,7 @@ func (in *inquiry) alternatives(c report.Cause, m catalogue.Mistake, chosen []ca
 	return ids
 }
 
-// ruledOut returns what the failures of a cause have that other cases rule out, each once.
+// ruledOut returns the matches that other cases rule out on the failures of a cause, each once.
 func ruledOut(c report.Cause, failures []report.Result) []report.RuledOut {
 	var all []report.RuledOut
 	for _, r := range failures {

@@ -17,7 +17,8 @@ func (in *inquiry) load() []report.Cause {
 		proof report.Proof
 		fix   string
 	}{
-		{report.LoadNoEffect, "See that the load is called, not assigned, and its error is checked, and that it writes to the layer that computes, not to a copy."},
+		{report.LoadNoEffect, "See that the load is called, not assigned, and its error is checked, " +
+			"and that it writes to the layer that computes, not to a copy."},
 		{report.OtherParameters, "See what becomes of the values between the state dict and the layer."},
 	} {
 		c := report.Cause{ID: cause.proof.ID, Title: cause.proof.Title, Fix: cause.fix, Live: true}
