@@ -11,6 +11,8 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -71,6 +73,38 @@ func TestAnotherFailureRulesNothingOut(t *testing.T) {
 	find(t, results, read)
 	require.Len(t, results[0].Diagnosis.Matches, 2)
 	require.Empty(t, results[0].RuledOut)
+}
+
+// Mistakes are made together in the order of the computation. A mask that is spread for the right
+// shape of the scores cannot be made before a mistake that changes the shape.
+func TestMistakesTogetherKeepTheirStages(t *testing.T) {
+	const name = "mha/padding"
+	for _, earlier := range []string{"attention-over-batch", "heads-doubled"} {
+		results := []report.Result{
+			failing("a", "padding-tiled-over-heads", earlier),
+			failing(name, earlier),
+		}
+		found := find(t, results, map[string]*fixture.Case{name: harnesstest.ReadCase(t, name)})
+		require.Equal(t, []string{earlier}, causeIDs(found))
+		require.Equal(t, []string{"a", name}, found[0].Failures)
+	}
+}
+
+// A failure does not rule out a mistake that may have been made besides: one that changes nothing after
+// the match, or one that cannot be made together with the match.
+func TestAMistakeBesidesAMatchIsNotRuledOut(t *testing.T) {
+	for _, tc := range []struct {
+		on, match, besides string
+		want               []report.RuledOut
+	}{
+		{"mha/causal-left-padding", "value-aliased-to-key", "key-value-swapped", nil},
+		{"sdpa/bool-mask", "mask-after-softmax", "softmax-over-queries", nil},
+		{"sdpa/causal", "causal-missing", "scale-missing", []report.RuledOut{{ID: "scale-missing", By: "sdpa/causal"}}},
+	} {
+		results := []report.Result{failing("a", tc.match, tc.besides), failing(tc.on, tc.match)}
+		find(t, results, map[string]*fixture.Case{tc.on: harnesstest.ReadCase(t, tc.on)})
+		require.Equal(t, tc.want, results[0].RuledOut, tc.on)
+	}
 }
 
 // If every match is contradicted, none is ruled out: the subject makes the mistake on some cases

@@ -57,6 +57,13 @@ func TestFewestCauses(t *testing.T) {
 			failing("b", "padding-ignored"),
 			failing("c", "scale-missing", "causal-missing+padding-ignored"),
 		}, []string{"causal-missing", "padding-ignored"}},
+		{"a match that explains most with the causes that are chosen already", []report.Result{
+			failing("a", "causal-missing"), failing("b", "causal-missing"),
+			failing("c", "padding-ignored"), failing("d", "padding-ignored"),
+			failing("e", "causal-missing+padding-ignored"),
+			failing("f", "causal-missing+scale-missing", "alibi-missing"),
+			failing("g", "padding-ignored+scale-missing", "alibi-missing"),
+		}, []string{"causal-missing", "padding-ignored", "scale-missing"}},
 		{"the first of equals", []report.Result{
 			failing("a", "scale-missing", "causal-missing"),
 		}, []string{"scale-missing"}},
@@ -93,6 +100,25 @@ func TestLeastContradictedCause(t *testing.T) {
 		require.Equal(t, len(tc.passes), found[0].Passes)
 		require.Equal(t, tc.want, results[0].Diagnosis.Matches[0].ID(), "the cause is the first match")
 	}
+}
+
+// A match that is ruled out explains nothing, even if it explains another failure.
+func TestRuledOutMatchesExplainNothing(t *testing.T) {
+	results := []report.Result{
+		failing("a", "causal-missing", "padding-ignored"),
+		failing("b", "causal-missing"),
+		passing("mha/causal"),
+	}
+	found := find(t, results, map[string]*fixture.Case{"mha/causal": harnesstest.ReadCase(t, "mha/causal")})
+	ruledOut := []report.RuledOut{{ID: "causal-missing", By: "mha/causal"}}
+	require.Equal(t, ruledOut, results[0].RuledOut)
+	require.Empty(t, results[1].RuledOut, "nothing else explains it")
+	require.Equal(t, []string{"padding-ignored", "causal-missing"}, causeIDs(found))
+	require.Equal(t, []string{"a"}, found[0].Failures)
+	require.Equal(t, ruledOut, found[0].RuledOut)
+	require.Equal(t, []string{"b"}, found[1].Failures)
+	require.Equal(t, []string{"mha/causal"}, found[1].Contradictions)
+	require.Equal(t, []string{"padding-ignored", "causal-missing"}, idsOf(results[0]))
 }
 
 // A mistake is an alternative of a cause if it explains as many failures in its place, and no more

@@ -100,7 +100,22 @@ func TestCauseOfOneProjection(t *testing.T) {
 	require.Equal(t, []string{"seed/causal"}, found[0].Contradictions)
 	require.Equal(t, 1, found[0].Passes)
 
-	// A failure with a proven load is explained already.
+	// Of the projections that explain a failure, only the narrowest counts.
+	wide := slices.Clone(r.Results)
+	for i := range wide {
+		wide[i].Diagnosis.Fits = slices.Clone(wide[i].Diagnosis.Fits)
+		for j := range wide[i].Diagnosis.Fits {
+			wide[i].Diagnosis.Fits[j].Narrowest = false
+		}
+	}
+	require.Empty(t, find(t, wide, nil))
+
+	// A failure with a match, or with a proven load, is explained already.
+	matched := slices.Clone(r.Results)
+	for i := range matched {
+		matched[i].Diagnosis.Matches = failing("", "causal-missing").Diagnosis.Matches
+	}
+	require.Equal(t, []string{"causal-missing"}, causeIDs(find(t, matched, nil)))
 	proven := slices.Clone(r.Results)
 	for i := range proven {
 		proven[i].Proven = []report.Proof{report.OtherParameters}
@@ -116,7 +131,9 @@ func (o outputLate) Forward(in attention.Inputs) (attention.Outputs, error) {
 	return o.layer.Forward(in)
 }
 
-func (o outputLate) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
+func (o outputLate) LoadStateDict(
+	dict attention.StateDict, s attention.Strictness,
+) (attention.IncompatibleKeys, error) {
 	own := attention.StateDict{}
 	for _, name := range slices.Sorted(maps.Keys(dict)) {
 		own[name] = dict[name].Clone()
