@@ -31,8 +31,8 @@ type Referee struct {
 // New returns the referee of a case. The error says that the oracle does not reproduce PyTorch's
 // float64 result of the case, or that ctx ended before the truth was known.
 //
-// The oracle computes the noise that rounding gives the output, in the given precision where that is
-// lower than the case's. The noise of a module, which the oracle does not know, was measured by
+// The oracle computes the noise that rounding gives the output, in the given precision where that
+// is lower than the case's. The noise of a module, which the oracle does not know, was measured by
 // PyTorch and stands in the case.
 func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 	if c.Op == fixture.Module {
@@ -156,8 +156,8 @@ func reproduces(got, want []float64) error {
 		worst = math.Max(worst, math.Abs(got[i]-w))
 	}
 	if !(worst <= reproduction*largest) {
-		return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, want at most %.0e",
-			worst/largest, reproduction)
+		return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, "+
+			"want at most %.0e", worst/largest, reproduction)
 	}
 	return nil
 }
@@ -181,7 +181,7 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 }
 
 // Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
-// unless they are nil. The errors are those of [New] and [Referee.Judge].
+// unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
 func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
 	referee, err := New(ctx, c, oracle.Precision{})
 	if err != nil {

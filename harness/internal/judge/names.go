@@ -5,7 +5,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 )
 
-// parametersOf says where a layer's state dict has its query, key, value and output maps.
+// parametersOf tells where a layer's state dict holds its query, key, value and output projections.
 func parametersOf(c attention.Config) [4]diagnose.Parameter {
 	query, key := sizesOf(c)
 	all := [4]diagnose.Parameter{}
@@ -41,7 +41,8 @@ func parametersOf(c attention.Config) [4]diagnose.Parameter {
 		all[3] = diagnose.Parameter{Weight: "o_proj.weight", Bias: "o_proj.bias"}
 	default:
 		fused("in_proj_weight", "in_proj_bias", stacked)
-		if c.ParamLayout == attention.TorchSeparateLayout || c.KDim != 0 && c.KDim != c.EmbedDim || c.VDim != 0 && c.VDim != c.EmbedDim {
+		otherWidth := func(dim int) bool { return dim != 0 && dim != c.EmbedDim }
+		if c.ParamLayout == attention.TorchSeparateLayout || otherWidth(c.KDim) || otherWidth(c.VDim) {
 			for i, name := range []string{"q_proj_weight", "k_proj_weight", "v_proj_weight"} {
 				all[i] = diagnose.Parameter{Weight: name, Bias: "in_proj_bias", BiasPart: all[i].BiasPart}
 			}
@@ -57,7 +58,7 @@ func parametersOf(c attention.Config) [4]diagnose.Parameter {
 	return all
 }
 
-// sizesOf are the rows of the query map, and of the key and value maps.
+// sizesOf returns the number of rows of the query projection, and of the key and value projections.
 func sizesOf(c attention.Config) (query, key int) {
 	heads, width := c.NumKVHeads, c.HeadDim
 	if heads == 0 {
@@ -71,7 +72,8 @@ func sizesOf(c attention.Config) (query, key int) {
 
 func behind(first int) func(int) int { return func(i int) int { return first + i } }
 
-// grouped are the rows of one key head after another: its query heads, its key, its value.
+// grouped returns the rows of a projection that is stored by key head: its query heads, its key,
+// its value.
 func grouped(c attention.Config) [3]func(int) int {
 	query, key := sizesOf(c)
 	if c.NumHeads == 0 || key == 0 {

@@ -14,7 +14,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What is said to be a row of a map, in a state dict, is it: a change there changes that row and nothing else.
+// A change in the row of the state dict that parametersOf names changes that row of the projection,
+// and nothing else.
 func TestParametersOf(t *testing.T) {
 	list, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
@@ -60,7 +61,8 @@ func requireRow(t *testing.T, c *fixture.Case, m int, p diagnose.Parameter, row 
 		a, b := before[other], after[other]
 		for o := range a.Out {
 			same := slices.Equal(a.Weight[o*a.In:][:a.In], b.Weight[o*a.In:][:a.In])
-			require.Equal(t, other != m || o != row, same, "%s: row %d of map %d is %s %d: row %d of map %d", c.Name, row, m, p.Weight, at, o, other)
+			require.Equal(t, other != m || o != row, same, "%s: row %d of map %d is %s %d: row %d of map %d",
+				c.Name, row, m, p.Weight, at, o, other)
 		}
 	}
 	if bias := c.State[p.Bias]; before[m].Bias != nil {

@@ -18,8 +18,8 @@ import (
 )
 
 // Planted computes a case with mistakes made one after the other. The values are float32, in the
-// case's order of dimensions, as a subject would give them; sigma is the noise of the given precision.
-// Planted reports false if one of the mistakes has nothing to get wrong on the case.
+// case's order of dimensions, as a subject would give them; sigma is the noise of the given
+// precision. Planted reports false if one of the mistakes has nothing to get wrong on the case.
 func Planted(c *fixture.Case, lower oracle.Precision, mistakes ...catalogue.Mistake) (compare.Expected, bool) {
 	wrong, ok := catalogue.Make(oracle.FromCase(c).In(lower), rand.New(rand.NewPCG(1, 0)), mistakes...)
 	if !ok {

@@ -5,8 +5,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Arithmetic returns the oracle's name for a precision that a subject declares. The zero value, which
-// float32 gives, means the precision of the case.
+// Arithmetic returns the oracle's name for a precision that a subject declares. The zero value,
+// which float32 gives, means the precision of the case.
 func Arithmetic(declared subject.Precision) oracle.Precision {
 	return map[subject.Precision]oracle.Precision{
 		subject.Float16: oracle.Float16, subject.BFloat16: oracle.BFloat16, subject.TF32: oracle.TensorFloat32,

@@ -9,8 +9,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Weights compares attention weights of a case that has them with PyTorch's float64 ones. It returns
-// a finding if they are outside the noise of the given precision. The errors are as [New]'s.
+// Weights compares attention weights of a case that has them with PyTorch's float64 ones. It
+// returns a finding if they are outside the noise of the given precision. The errors are as
+// [New]'s.
 func Weights(c *fixture.Case, lower oracle.Precision, shape []int, got []float64) (findings []string, err error) {
 	if err := complete(c, shape, got); err != nil {
 		return nil, err
