@@ -31,6 +31,11 @@ func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
 	c.Truth[7] = math.NaN()
 	_, err = Outputs(t.Context(), &c, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
 	require.Error(t, err)
+
+	blank := *harnesstest.ReadCase(t, "mha/causal-left-padding")
+	blank.Layer.EmptyRow = attention.EmptyNaN
+	_, err = New(t.Context(), &blank, oracle.Precision{})
+	require.ErrorContains(t, err, "the oracle differs", "the oracle has NaN where PyTorch has zeros")
 }
 
 func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
@@ -61,9 +66,13 @@ func TestJudgeInTheCasesOrder(t *testing.T) {
 
 	out, ok := Planted(c, oracle.Precision{}, mistake(t, "causal-missing"))
 	require.True(t, ok)
+	result, err := r.Judge(t.Context(), c.Output.Shape, out.Value)
+	require.NoError(t, err)
+	require.Equal(t, "causal-missing", matchedIDs(result.Diagnosis))
+
 	worst := []int{2, batches - 1, 3}
 	out.Value[(worst[0]*batches+worst[1])*width+worst[2]] += 100
-	result, err := r.Judge(t.Context(), c.Output.Shape, out.Value)
+	result, err = r.Judge(t.Context(), c.Output.Shape, out.Value)
 	require.NoError(t, err)
 	require.Equal(t, worst, result.Comparison.Worst.Index)
 	require.Equal(t, c.Output.Shape, result.Comparison.WantShape)
@@ -85,6 +94,13 @@ func TestJudgeInTheCasesOrder(t *testing.T) {
 	require.Equal(t, []int{worst[1]}, result.Diagnosis.Structure.WrongBatches)
 	require.Equal(t, []int{worst[0]}, result.Diagnosis.Structure.WrongRows)
 	require.Equal(t, []int{worst[2]}, result.Diagnosis.Structure.WrongFeatures)
+
+	// An output of another shape has no order of dimensions to be brought into.
+	result, err = r.Judge(t.Context(), []int{rows * batches, width}, c.Truth)
+	require.NoError(t, err)
+	require.Equal(t, report.Fail, result.Verdict)
+	require.Equal(t, []int{rows * batches, width}, result.Comparison.GotShape)
+	require.Equal(t, diagnose.Unclear, result.Diagnosis.Class, result.Diagnosis.Reasons)
 }
 
 func mistake(t *testing.T, id string) catalogue.Mistake {
@@ -182,6 +198,12 @@ func TestOutputsWithWeights(t *testing.T) {
 	require.True(t, r.Right(), "the output is right")
 	require.Len(t, r.Findings, 1)
 	require.Contains(t, r.Findings[0], "the attention weights are outside the noise: max z ")
+
+	flat := &oracle.Array{Shape: []int{len(wrong)}, Value: c.WeightsTruth}
+	r, err = Outputs(t.Context(), c, right, flat)
+	require.NoError(t, err)
+	require.Equal(t, report.Fail, r.Verdict)
+	require.Contains(t, r.Findings[0], "the attention weights have shape (")
 
 	r, err = Outputs(t.Context(), c, right, nil)
 	require.NoError(t, err)

@@ -34,6 +34,7 @@ func suiteOf(t *testing.T, cases ...string) fstest.MapFS {
 // An example is made on the simplest case that sees the mistake, not on the first by name.
 func TestExample(t *testing.T) {
 	const alibi, causal, unmasked = "decoder/alibi", "sdpa/causal", "sdpa/unmasked"
+	const lowerRight = "sdpa/causal-lower-right"
 	const square, window = "sdpa/bool-mask-square", "sdpa/window-two-sided"
 	for _, tc := range []struct {
 		name, mistake string
@@ -44,7 +45,8 @@ func TestExample(t *testing.T) {
 		{"only one case sees it", "alibi-missing", []string{alibi, causal, unmasked}, alibi},
 		{"fewer features with more numbers", "scale-missing", []string{square, causal, unmasked}, unmasked},
 		{"of equals the fewest numbers", "scale-missing", []string{"sdpa/causal", "sdpa/no-batch"}, "sdpa/no-batch"},
-		{"a simpler case that does not see it", "window-missing", []string{unmasked, window}, window},
+		{"a smaller case that hides it", "causal-missing", []string{"sdpa/decode", lowerRight}, lowerRight},
+		{"a simpler case that cannot have it", "window-missing", []string{unmasked, window}, window},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := Example(t.Context(), suiteOf(t, tc.cases...), mistake(t, tc.mistake))

@@ -495,7 +495,8 @@ func inColumnMajor(t oracle.Array) oracle.Array {
 	out := oracle.Array{Shape: t.Shape, Value: make([]float64, len(t.Value))}
 	at := 0
 	var walk func(dim, place, stride int)
-	walk = func(dim, place, stride int) { // the last index is walked fastest, and is slowest in memory
+	// The last index is walked fastest, and is slowest in memory.
+	walk = func(dim, place, stride int) {
 		if dim == len(t.Shape) {
 			out.Value[at] = t.Value[place]
 			at++

@@ -17,13 +17,13 @@ import (
 
 // A mistake that the catalogue lacks gets no name, or the name of an equivalent on this case. Each
 // mistake is left out in turn, made, and diagnosed, pairs included. A plain run tries one in
-// twelve.
+// six.
 func TestAMistakeThatIsLeftOutGetsNoWrongName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("pairs take minutes with the race detector")
 	}
 	made, unexplained := 0, 0
-	oneIn := 12
+	oneIn := 6
 	if campaign.Full() {
 		oneIn = 1
 	}
