@@ -44,6 +44,6 @@ func ReadCase(suite fs.FS, name string) (Case, error) {
 	}, nil
 }
 
-// CaseNames returns the names of all cases of a suite, sorted. The error says that the suite holds no
-// case, or files that belong to none; the names are returned nevertheless.
+// CaseNames returns the names of all cases of a suite, sorted. The error says that the suite holds
+// no case, or files that belong to none; the names are returned nevertheless.
 func CaseNames(suite fs.FS) ([]string, error) { return fixture.Names(suite) }

@@ -14,10 +14,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// Check runs an implementation on the cases of a suite and returns the report. A wrong implementation
-// is no error. The error says that the check could not be carried out in full: a case is broken (the
-// report names it and holds the others), an option is wrong, a [Command] cannot be started, or ctx
-// ended (the report holds what was judged by then).
+// Check runs an implementation on the cases of a suite and returns the report. A wrong
+// implementation is no error. The error says that the check could not be carried out in full: a
+// case is broken (the report names it and holds the others), an option is wrong, a [Command] cannot
+// be started, or ctx ended (the report holds what was judged by then).
 //
 // One goroutine calls a [Subject], case by case in their order.
 func Check(ctx context.Context, suite fs.FS, r Runner, o ...Option) (*Report, error) {
@@ -54,10 +54,10 @@ func (s selection) report(full *report.Report, err error) (*Report, error) {
 	return newReport(full), errors.Join(err, listErr)
 }
 
-// Judge compares an output of a case with PyTorch's float64 result, and diagnoses the output if it is
-// outside the noise. The error says that the output cannot be judged: it is no tensor, the oracle does
-// not reproduce PyTorch's result of the case, or ctx ended before the truth was known. When ctx ends
-// later, the diagnosis says what was not tried.
+// Judge compares an output of a case with PyTorch's float64 result, and diagnoses the output if it
+// is outside the noise. The error says that the output cannot be judged: it is no tensor, the
+// oracle does not reproduce PyTorch's result of the case, or ctx ended before the truth was known.
+// When ctx ends later, the diagnosis says what was not tried.
 func Judge(ctx context.Context, c Case, output *attention.Tensor) (Result, error) {
 	if c.c == nil {
 		return Result{}, errors.New("judge: the case is empty; ReadCase makes one")

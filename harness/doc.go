@@ -12,8 +12,8 @@
 //	}
 //
 // In a program, [Check] returns a [Report]. [CheckFolder] and [Judge] take outputs that were made
-// elsewhere. A [Command] is a program in any language. No function has a tolerance to set: the noise
-// that rounding gives each case is the only measure.
+// elsewhere. A [Command] is a program in any language. No function has a tolerance to set: the
+// noise that rounding gives each case is the only measure.
 //
 // # The path of one case
 //
@@ -25,18 +25,19 @@
 // numbers are. A [StateDicter] has its parameters read back after the load.
 //
 // Truth: the oracle computes the case in float64. Beside each value it carries the variance that
-// rounding gives a correct implementation. The oracle must reproduce PyTorch's float64 result first.
+// rounding gives a correct implementation. The oracle must reproduce PyTorch's float64 result
+// first.
 //
 // Verdict: the output passes if no element is further than 16 sigma from the truth, and their root
 // mean square is at most 1.5 sigma.
 //
-// Cause: a failing output is compared with the replay of every known mistake on this very case, then
-// with mistakes in fewer bits, with other parameters by least squares, and with two mistakes at once.
-// A mistake is named if it gives the output to rounding and nothing else comes near. Otherwise the
-// result says so, with the rows, heads and weights that are wrong.
+// Cause: a failing output is compared with the replay of every known mistake on this very case,
+// then with mistakes in fewer bits, with other parameters by least squares, and with two mistakes
+// at once. A mistake is named if it gives the output to rounding and nothing else comes near.
+// Otherwise the result says so, with the rows, heads and weights that are wrong.
 //
-// Probe: the subject runs again with other weights, a later token changed, and the like. A probe needs
-// no right output to compare with: it shows what the output depends on.
+// Probe: the subject runs again with other weights, a later token changed, and the like. A probe
+// needs no right output to compare with: it shows what the output depends on.
 //
 // Causes: the fewest mistakes that explain all failures are chosen, and cases that pass contradict
 // mistakes that would show on them.
@@ -62,7 +63,7 @@
 //	planted     made on purpose, to test the diagnosis
 //	replay      the output of a case, computed with a mistake
 //	residual    RMS(got - replay) / RMS(replay); what an explanation leaves
-//	margin      the residual of the next explanation over that of the best
+//	margin      how many times more the next explanation leaves
 //	fit         parameters found by least squares that would give the output
 //	class       the sort of a failure, decided by proofs first and sizes last
 //	cause       what explains the failures of several cases

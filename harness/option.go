@@ -19,8 +19,8 @@ type options struct {
 }
 
 // Select restricts a run to the cases that one of the patterns selects. A pattern is the name of a
-// case, a path glob in which ** crosses slashes ("mha/**"), or a word, which selects every case that
-// has it as an element of its path or as a hyphenated part of one ("causal").
+// case, a path glob in which ** crosses slashes ("mha/**"), or a word, which selects every case
+// that has it as an element of its path or as a hyphenated part of one ("causal").
 func Select(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
 }
@@ -35,8 +35,8 @@ type Known struct {
 	Reason string
 }
 
-// Expect lists failures that are expected. Their verdict is [Acknowledged]. A listed case that passes
-// fails, and so does a case that fails with another cause than the listed one.
+// Expect lists failures that are expected. Their verdict is [Acknowledged]. A listed case that
+// passes fails, and so does a case that fails with another cause than the listed one.
 func Expect(failures ...Known) Option {
 	return func(o *options) {
 		for _, k := range failures {
@@ -53,8 +53,8 @@ type selection struct {
 	broken   error // the suite holds cases, and files that belong to none
 }
 
-// choose applies options to a suite. The error says that the suite has no case, that a pattern selects
-// none, or that an expected failure is described wrongly.
+// choose applies options to a suite. The error says that the suite has no case, that a pattern
+// selects none, or that an expected failure is described wrongly.
 func choose(suite fs.FS, list []Option) (selection, error) {
 	var s selection
 	for _, option := range list {

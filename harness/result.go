@@ -21,12 +21,12 @@ type Report struct {
 // Verdict is how a case ended.
 type Verdict string
 
-// The verdicts.
+// The verdicts on an implementation.
 const (
 	Pass         Verdict = "pass"
 	Fail         Verdict = "fail"
-	Error        Verdict = "error" // the implementation panicked, refused the case or gave no usable output
-	Skip         Verdict = "skip"  // the implementation does not offer what the case asks for
+	Error        Verdict = "error" // it panicked, refused the case, or gave no usable output
+	Skip         Verdict = "skip"  // it does not offer what the case asks for
 	Acknowledged Verdict = "known" // the case fails, as [Expect] says
 )
 
@@ -37,8 +37,8 @@ type Class string
 const (
 	// MissingFeature: the weights are right; a mask, the scale or the biases are missing or wrong.
 	MissingFeature Class = "missing-feature"
-	// WrongWeights: the output is as unrelated to the truth, and as large, as random weights make it
-	// on this case; or parameters are proved to be others.
+	// WrongWeights: the output is as unrelated to the truth, and as large, as random weights make
+	// it on this case; or parameters are proved to be others.
 	WrongWeights Class = "wrong-weights"
 	// Rounding: the errors have the size of a lower precision, everywhere, without direction.
 	Rounding Class = "rounding"
@@ -63,11 +63,12 @@ type Result struct {
 	// Explanations are the mistakes that give this output to rounding. The case cannot tell several
 	// apart. Explanations that other cases of the run rule out are left out.
 	Explanations []Explanation
-	// Unexplained reports that the output is wrong, and that neither a mistake nor the class says why.
+	// Unexplained reports that the output is wrong, and that neither a mistake nor the class says
+	// why.
 	Unexplained bool
 
-	// Findings are facts beside the numbers: behaviour that is wrong in itself, and what running the
-	// implementation again showed.
+	// Findings are facts beside the numbers: behaviour that is wrong in itself, and what running
+	// the implementation again showed.
 	Findings []Finding
 
 	Numbers Numbers
@@ -87,7 +88,7 @@ type Explanation struct {
 	Fixes    []string // what to do, a sentence for each mistake
 	Residual float64  // RMS(got - replay) / RMS(replay)
 	MaxZ     float64  // the largest distance from the replay, in sigma of the replay
-	Margin   float64  // the residual of the next explanation over Residual
+	Margin   float64  // the residual of the next explanation, divided by Residual
 }
 
 // Finding is a fact about an implementation.
@@ -108,8 +109,8 @@ type Numbers struct {
 	WorstGot, WorstWant, WorstAllowed float64
 }
 
-// Cause is a mistake, or something an implementation was caught at, that explains failures of several
-// cases.
+// Cause is a mistake, or something an implementation was caught at, that explains failures of
+// several cases.
 type Cause struct {
 	ID    string // of MISTAKES.md, of a probe, or of a projection: "other-value-parameters"
 	Title string

@@ -19,11 +19,12 @@ import (
 // Run tests an implementation on every case of a suite, a subtest each, so that -run selects cases:
 // go test -run 'TestAttention/mha/causal'. The causes of all failures stand once, at the end of t.
 //
-// A failing subtest prints the verdict, the cause and the worst element in at most eight lines. With
-// -v, or if the environment variable DIFFTEST_VERBOSE is set, it prints everything that was found.
+// A failing subtest prints the verdict, the cause and the worst element in at most eight lines.
+// With -v, or if the environment variable DIFFTEST_VERBOSE is set, it prints everything that was
+// found.
 //
-// Cases that the implementation does not offer are skipped, with the reason. Run fails t if all cases
-// are skipped, if a case is broken, and if an option is wrong.
+// Cases that the implementation does not offer are skipped, with the reason. Run fails t if all
+// cases are skipped, if a case is broken, and if an option is wrong.
 func Run(t *testing.T, suite fs.FS, r Runner, o ...Option) {
 	t.Helper()
 	chosen, err := choose(suite, o)

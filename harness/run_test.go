@@ -29,8 +29,8 @@ var unmasked = harness.Subject{Name: "unmasked", MHA: func(c attention.Config) (
 	return attention.New(c)
 }}
 
-// runs are the calls of Run that TestRun makes, each in a process of its own, because a failure of Run
-// is a failure of the test that calls it.
+// runs are the calls of Run that TestRun makes, each in a process of its own, because a failure of
+// Run is a failure of the test that calls it.
 var runs = map[string]func(t *testing.T){
 	"right":    func(t *testing.T) { harness.Run(t, fixtures.FS, builtIn) },
 	"unmasked": func(t *testing.T) { harness.Run(t, fixtures.FS, unmasked) },
@@ -128,7 +128,8 @@ func runAgain(t *testing.T, run string, args ...string) (out string, ok bool) {
 	return string(bytes), err == nil
 }
 
-// A failure takes eight lines, and all of them when somebody asks. The causes stand once, at the end.
+// A failure takes eight lines, and all of them when somebody asks. The causes stand once, at the
+// end.
 func TestRunIsBrief(t *testing.T) {
 	brief, _ := runAgain(t, "unmasked", "-test.run=^TestRun$/^mha$")
 	failure := section(t, brief, "FAIL mha/causal  ")

@@ -13,7 +13,8 @@ import (
 // skipped and counted.
 //
 // A function that does not support a case returns an error that wraps [errors.ErrUnsupported]. The
-// case is then skipped, and the report shows the error as the reason. Any other error fails the case.
+// case is then skipped, and the report shows the error as the reason. Any other error fails the
+// case.
 type Subject struct {
 	Name string
 
@@ -24,7 +25,7 @@ type Subject struct {
 	// MHA makes a layer as torch.nn.MultiheadAttention does. Every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
-	// Precision is what the implementation computes in, if that is less than float32.
+	// Precision is the arithmetic of the implementation; the zero value is float32.
 	Precision Precision
 }
 
@@ -39,15 +40,15 @@ type Module interface {
 	Forward(attention.Inputs) (attention.Outputs, error)
 }
 
-// StateDicter is an optional interface of a [Module]: StateDict returns the parameters that the module
-// holds, under the names and in the shapes in which it loads them, as torch.nn.Module.state_dict does.
-// Every load of a StateDicter is read back.
+// StateDicter is an optional interface of a [Module]: StateDict returns the parameters that the
+// module holds, under the names and in the shapes in which it loads them, as
+// torch.nn.Module.state_dict does. Every load of a StateDicter is read back.
 type StateDicter interface {
 	StateDict() attention.StateDict
 }
 
-// Precision is the arithmetic that an implementation declares to compute in. It is no tolerance: the
-// noise of a case becomes the noise that this arithmetic gives. The zero value is float32.
+// Precision is the arithmetic that an implementation declares to compute in. It is no tolerance:
+// the noise of a case becomes the noise that this arithmetic gives. The zero value is float32.
 type Precision string
 
 // The precisions that can be declared.
@@ -64,8 +65,8 @@ type Runner interface {
 	start(context.Context) (subject.Runner, func() error, error)
 }
 
-// Command is an implementation in a program of any language. The program reads requests as JSON lines
-// and answers them, as PROTOCOL.md describes.
+// Command is an implementation in a program of any language. The program reads requests as JSON
+// lines and answers them, as PROTOCOL.md describes.
 type Command struct {
 	// Args are the program and its arguments.
 	Args []string
@@ -80,8 +81,8 @@ type Command struct {
 	// Timeout is how long the program may take to start, and for each answer; 0 is a minute.
 	Timeout time.Duration
 
-	// Precision is what the program computes in, if that is less than float32 and the program does not
-	// declare it itself.
+	// Precision is the arithmetic of a program that does not declare its own; the zero value is
+	// float32.
 	Precision Precision
 }
 

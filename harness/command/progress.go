@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // patience is how long a command may take before it says how far it is, and between two times that it does.
@@ -32,7 +32,7 @@ func followed(cmd *cobra.Command) (ctx context.Context, done func()) {
 		width = 80
 	}
 	line := &progressLine{out: f, width: width - 1, next: time.Now().Add(patience)}
-	return diagnose.WithProgress(cmd.Context(), func(p diagnose.Progress) { line.show(p, time.Now()) }), line.erase
+	return progress.With(cmd.Context(), func(p progress.Update) { line.show(p, time.Now()) }), line.erase
 }
 
 // progressLine is one line of a terminal, written over and over.
@@ -45,7 +45,7 @@ type progressLine struct {
 }
 
 // show writes how far the work is, unless it is too early to.
-func (l *progressLine) show(p diagnose.Progress, now time.Time) {
+func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {

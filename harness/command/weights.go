@@ -148,7 +148,7 @@ func statisticsText(s checkpoint.Statistics) string {
 
 // holdAgainst writes whether a layer of the case would load the file, and what its values are.
 func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
-	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, attention.Recognized{Keys: c.Layer.ParamLayout, Prefix: c.Layer.Prefix})
+	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix})
 	dict, left, err := f.StateDict()
 	if err != nil {
 		return false, err

@@ -13,11 +13,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/causes"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -203,7 +203,7 @@ func failing(name string, matches ...string) report.Result {
 	r := judged(name, 5)
 	r.Verdict = report.Fail
 	for _, ids := range matches {
-		var match diagnose.Match
+		var match replay.Match
 		for id := range strings.SplitSeq(ids, "+") {
 			m, ok := catalogue.ByID(id)
 			if !ok {

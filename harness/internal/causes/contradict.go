@@ -11,11 +11,11 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/probe"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -23,9 +23,10 @@ import (
 // witnesses are the cases of a run, asked whether they contradict a mistake. Each answer is
 // computed once.
 type witnesses struct {
-	results  []report.Result
-	cases    map[string]*fixture.Case
-	referees map[string]func() *judge.Referee // each returns nil if no oracle judges the case
+	results []report.Result
+	cases   map[string]*fixture.Case
+	// A referee is nil if the oracle cannot judge the case.
+	referees map[string]func() *judge.Referee
 	declared oracle.Precision
 
 	seen  cache[string, bool]
@@ -75,12 +76,10 @@ func (w *witnesses) passing(ctx context.Context, m catalogue.Mistake) []string {
 	})
 }
 
-// first names a case that contradicts a mistake on a failure that one of its rivals explains as
-// well; "" if none does. Cases that claim to see the mistake are asked first.
+// first names the first case that contradicts a mistake on a failure that one of its rivals
+// explains as well; "" if none does.
 func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake, failure string) string {
-	asked := slices.Clone(w.results)
-	slices.SortStableFunc(asked, func(a, b report.Result) int { return w.claims(b.Case, m) - w.claims(a.Case, m) })
-	for _, r := range asked {
+	for _, r := range w.results {
 		if ctx.Err() != nil {
 			return ""
 		}
@@ -89,13 +88,6 @@ func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []cat
 		}
 	}
 	return ""
-}
-
-func (w *witnesses) claims(name string, m catalogue.Mistake) int {
-	if c := w.cases[name]; c != nil && slices.Contains(c.Detects, m.ID) {
-		return 1
-	}
-	return 0
 }
 
 // sees reports whether a mistake takes the output of a case out of the noise.
@@ -116,14 +108,14 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 // together may look like a third.
 func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []catalogue.Mistake) bool {
 	isRival := func(m catalogue.Mistake) bool { return contains(rivals, m) }
-	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return slices.ContainsFunc(match.Mistakes, isRival)
 	})
 	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
 		return false
 	}
 	c := w.cases[r.Case]
-	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return contains(match.Mistakes, m) ||
 			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
 			w.sameOutput(c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))

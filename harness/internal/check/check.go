@@ -1,5 +1,5 @@
-// Package check runs a subject on the cases of a suite, or reads its outputs from a folder, has them
-// judged, runs the subject again on the cases it fails, and looks for what the failures share.
+// Package check runs a subject on the cases of a suite, or reads its outputs from a folder, has
+// them judged, runs the subject again on the cases it fails, and looks for what the failures share.
 package check
 
 import (

@@ -20,8 +20,8 @@ import (
 // Folder judges outputs that were made elsewhere, as [Check] judges a subject's: a folder for each
 // case, mha/causal/output.npy, and weights.npy beside it if the case has attention weights. A case
 // without an output is skipped, or has failed if its reply.json says so. Whatever [protocol.Write]
-// puts into such a folder may lie there as well. Any other file is an error, because a typing mistake
-// in a name must not look like a missing output.
+// puts into such a folder may lie there as well. Any other file is an error, because a typing
+// mistake in a name must not look like a missing output.
 //
 // The error is as [Check]'s. Outputs that cannot be read are broken, and listed in the report.
 func Folder(ctx context.Context, suite, outputs fs.FS, cases ...string) (*report.Report, error) {
@@ -58,7 +58,8 @@ func strays(outputs fs.FS, cases []string) error {
 			errs = append(errs, errors.New("and more"))
 			return fs.SkipAll
 		case belonging == protocol.Unknown:
-			errs = append(errs, fmt.Errorf("%s: nothing looks at it: an output is %s, attention weights are %s", file, protocol.OutputFile, protocol.WeightsFile))
+			errs = append(errs, fmt.Errorf("%s: nothing looks at it: an output is %s, attention weights are %s",
+				file, protocol.OutputFile, protocol.WeightsFile))
 		default:
 			errs = append(errs, fmt.Errorf("%s: belongs to no case", file))
 		}
@@ -93,7 +94,8 @@ func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.R
 	case c.Weights == nil && weights != nil:
 		return r, fmt.Errorf("%s: the case has no attention weights", path.Join(c.Name, protocol.WeightsFile))
 	case c.Weights != nil && weights == nil:
-		r.Verdict, r.Err = report.Error, "no "+protocol.WeightsFile+" beside the output: the case asks for attention weights"
+		r.Verdict, r.Err = report.Error, "no "+protocol.WeightsFile+
+			" beside the output: the case asks for attention weights"
 		return r, nil
 	}
 	return judge.Outputs(ctx, c, output, weights)
@@ -116,7 +118,7 @@ func readOutput(outputs fs.FS, c *fixture.Case, name string) (*oracle.Array, err
 	return &oracle.Array{Shape: a.Shape, Value: values}, nil
 }
 
-// readReply reads what stands in the place of an output; ok where there is nothing.
+// readReply reads the reply that may lie in a folder instead of an output; ok if there is none.
 func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
 	file := path.Join(c.Name, protocol.ReplyFile)
 	data, err := fixture.ReadFile(outputs, file)
@@ -131,7 +133,7 @@ func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
 		err = fmt.Errorf("type: %q answers no request", reply.Type)
 	}
 	if err != nil {
-		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Line(err.Error()))
+		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Text(err.Error()))
 	}
 	return reply, nil
 }

@@ -10,13 +10,17 @@ import (
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/probe"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// withLoad adds what the load of the state dict showed to a result. A load that contradicts itself is
-// wrong whatever the output is. Doubtful behaviour is evidence, told only if the output is wrong.
-func withLoad(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
+// withLoad adds what the load of the state dict showed to a result. A load that contradicts itself
+// is wrong whatever the output is. Doubtful behaviour is evidence, told only if the output is
+// wrong.
+func withLoad(
+	ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result,
+) (report.Result, error) {
 	r.Findings = append(r.Findings, ran.Load.Wrong...)
 	if !r.Comparison.OK() {
 		r.Findings = append(r.Findings, ran.Load.Doubtful...)
@@ -33,7 +37,9 @@ func withLoad(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran 
 // withHeld judges the output once more, as the output of the parameters that the layer holds. If
 // it is right by them, or a mistake explains it by them, the layer computed with them and not with
 // the case's.
-func withHeld(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result) (report.Result, error) {
+func withHeld(
+	ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result,
+) (report.Result, error) {
 	own, err := byHeld(ctx, lower, c, ran)
 	if err != nil {
 		return r, fmt.Errorf("with the parameters that the subject holds: %w", err)
@@ -55,8 +61,10 @@ func withHeld(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran 
 	return wrongWeights(r, proof, append([]string{first}, r.Diagnosis.Reasons...), nil), nil
 }
 
-// byHeld judges an output as that of a case with the parameters that the layer holds.
-func byHeld(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result) (report.Result, error) {
+// byHeld judges an output by the parameters that the layer holds.
+func byHeld(
+	ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result,
+) (report.Result, error) {
 	own := *c
 	own.State = ran.Load.Held
 	right := judge.Right(&own)
@@ -73,7 +81,9 @@ func byHeld(ctx context.Context, lower oracle.Precision, c *fixture.Case, ran su
 }
 
 // wrongWeights returns a failure whose class is wrong weights, and whose first words say so.
-func wrongWeights(r report.Result, proof report.Proof, reasons []string, matches []diagnose.Match) report.Result {
+func wrongWeights(
+	r report.Result, proof report.Proof, reasons []string, matches []replay.Match,
+) report.Result {
 	d := &r.Diagnosis
 	d.Class, d.Reasons, d.Matches, d.Unexplained = diagnose.WrongWeights, reasons, matches, false
 	r.Proven = append(slices.Clone(r.Proven), proof)
@@ -82,7 +92,9 @@ func wrongWeights(r report.Result, proof report.Proof, reasons []string, matches
 
 // probed runs the subject again, with other inputs and parameters, if its output is wrong. No probe
 // changes the verdict, but a load that had no effect becomes the first thing to say.
-func probed(ctx context.Context, live subject.Live, c *fixture.Case, ran subject.Result, r report.Result) report.Result {
+func probed(
+	ctx context.Context, live subject.Live, c *fixture.Case, ran subject.Result, r report.Result,
+) report.Result {
 	if !r.Wrong() {
 		return r
 	}
@@ -99,9 +111,9 @@ func probed(ctx context.Context, live subject.Live, c *fixture.Case, ran subject
 	return r
 }
 
-// neverLoaded returns why the load had no effect; "" if nothing proves it. A layer that holds what it
-// held before the load proves it only if the output does not follow the weights either: otherwise
-// StateDict() may be wrong.
+// neverLoaded returns why the load had no effect; "" if nothing proves it. A layer that holds what
+// it held before the load proves it only if the output does not follow the weights either:
+// otherwise StateDict() may be wrong.
 func neverLoaded(probes []report.Probe, l subject.Load) string {
 	spoke := func(id string) bool {
 		return slices.ContainsFunc(probes, func(p report.Probe) bool { return p.ID == id })

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/causes"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -24,7 +24,7 @@ type turn struct {
 	err    error // the case is broken, or could not be handed to the subject
 }
 
-// work is what a check does with every case.
+// work is the steps of a check: each case goes through all of them.
 type work struct {
 	// jobs is how many cases are taken at once; 0 is one.
 	jobs int
@@ -36,7 +36,8 @@ type work struct {
 	again func(context.Context, *turn) report.Result
 }
 
-// on works through cases and adds them to a report in their order, and then the causes of the failures.
+// on works through cases and adds them to a report in their order, and then the causes of the
+// failures.
 func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
 	turns, queue := make([]turn, len(names)), make(chan int, len(names))
 	for i := range names {
@@ -80,7 +81,7 @@ func (w work) start(ctx context.Context, suite fs.FS, name string, t *turn, judg
 	}
 	t.c = c
 	judges.Go(func() error {
-		t.result, t.err = w.judge(diagnose.Within(ctx, name), t)
+		t.result, t.err = w.judge(progress.Within(ctx, name), t)
 		if t.err != nil && ctx.Err() != nil {
 			t.c, t.err = nil, nil // ctx ended before the verdict
 		}

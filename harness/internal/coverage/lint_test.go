@@ -9,9 +9,6 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/harnesstest"
-	"github.com/difftest/difftest/harness/internal/judge"
-	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // lintedSuite makes every mistake on every case of the committed suite, once for all tests.
@@ -28,10 +25,9 @@ func wholeLint(t *testing.T) *Lint {
 	return l
 }
 
-// The committed suite makes no wrong claim, and every mistake is seen by two cases or more.
+// At least two cases of the committed suite see every mistake.
 func TestTheSuiteSeesEveryMistakeTwice(t *testing.T) {
 	l := wholeLint(t)
-	require.NoError(t, l.Err())
 	require.Equal(t, "none", IDs(l.Unseen))
 	require.Equal(t, "none", IDs(l.SeenOnce))
 	require.GreaterOrEqual(t, len(l.Cases), 90)
@@ -79,20 +75,6 @@ func pairs(l *Lint) int {
 		all = all.union(s)
 	}
 	return all.count()
-}
-
-func TestLintFindsWrongClaims(t *testing.T) {
-	c := *harnesstest.ReadCase(t, "sdpa/causal")
-	referee, err := judge.New(t.Context(), &c, oracle.Precision{})
-	require.NoError(t, err)
-	sight := referee.Sees()
-	require.Empty(t, wrongClaims(&c, sight))
-	c.Detects = []string{"causal-missing", "padding-ignored", "typing-mistake", "causal-missing"}
-	require.Equal(t, []string{
-		`sdpa/causal/case.json: detects: the case does not see "padding-ignored"`,
-		`sdpa/causal/case.json: detects: "typing-mistake" is no known mistake`,
-		`sdpa/causal/case.json: detects: "causal-missing" stands twice`,
-	}, wrongClaims(&c, sight))
 }
 
 func TestLintRefusesUnknownNames(t *testing.T) {

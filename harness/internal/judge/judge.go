@@ -13,6 +13,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/progress"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -41,7 +43,7 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 		}}, nil
 	}
 	problem := oracle.FromCase(c).In(lower).Cached()
-	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
+	progress.Tell(ctx, progress.Update{Stage: "the truth, with its noise"})
 	longer, done := grace(ctx)
 	defer done()
 	f, err := problem.Rows(longer, nil, oracle.WithNoise)
@@ -54,7 +56,7 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
-	reference := diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))
+	reference := diagnose.NewReference(problem, truth).WithPlacements(c.Layer.Placements())
 	return &Referee{c, inLayout(c, truth), reference}, nil
 }
 
@@ -115,7 +117,9 @@ func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
 
 // diagnose asks for the cause in the oracle's order of dimensions, where a row is the output of one
 // query. The comparison was made in the case's order: its distances are brought into the oracle's.
-func (r *Referee) diagnose(ctx context.Context, shape []int, got []float64, c compare.Comparison) diagnose.Diagnosis {
+func (r *Referee) diagnose(
+	ctx context.Context, shape []int, got []float64, c compare.Comparison,
+) diagnose.Diagnosis {
 	if r.reference == nil {
 		return diagnose.DiagnoseUnknown(r.expected, got, c)
 	}
@@ -130,11 +134,11 @@ func (r *Referee) diagnose(ctx context.Context, shape []int, got []float64, c co
 
 // Sees makes every known mistake on the case and returns what the case can see of them. On a module
 // no mistake can be made, and the sight is empty.
-func (r *Referee) Sees() diagnose.Sight {
+func (r *Referee) Sees() replay.Visibility {
 	if r.reference == nil {
-		return diagnose.Sight{}
+		return replay.Visibility{}
 	}
-	return r.reference.Sight()
+	return r.reference.Visibility()
 }
 
 // complete refuses an output that does not hold as many elements as its shape says.
@@ -167,7 +171,7 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.BatchFirst(c.Layer.InputLayout, a)
+	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
 }
 
 // inLayout brings what the oracle computed into the case's order of dimensions.
@@ -175,8 +179,8 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e
 	}
-	value := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
-	sigma := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	value := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 

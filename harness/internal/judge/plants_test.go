@@ -17,9 +17,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
@@ -162,7 +164,7 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) == 0 && p.match != "" && !p.unsure {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
-	explained := len(named) > 0 || slices.ContainsFunc(d.Fits, diagnose.Fit.Explains)
+	explained := len(named) > 0 || slices.ContainsFunc(d.Fits, fit.Fit.Explains)
 	told := d.Class != diagnose.Unclear && d.Class != diagnose.MissingFeature
 	if d.Unexplained == (explained || told) {
 		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
@@ -171,8 +173,8 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 
 // same reports whether a match is this plant on this case: the oracle gives both the same output.
 // For instance, three keys ahead may be all keys.
-func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
-	changesMore := p.output != nil || p.residual || p.bypass || p.variant.Split != nil || p.variant.Merge != nil
+func (p plant) same(c *fixture.Case, m replay.Match) bool {
+	changesMore := p.output != nil || p.residual || p.bypass || p.variant.SplitIndex != nil || p.variant.MergeIndex != nil
 	if p.change == nil || changesMore {
 		return false
 	}
@@ -230,11 +232,11 @@ func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a,
 // split returns a variant that splits heads in its own way, and splitAndMerge one that merges them
 // in the same way.
 func split(place func(s variant.Sizes, h, t, e int) int) variant.Variant {
-	return variant.Variant{Split: place}
+	return variant.Variant{SplitIndex: place}
 }
 
 func splitAndMerge(place func(s variant.Sizes, h, t, e int) int) variant.Variant {
-	return variant.Variant{Split: place, Merge: place}
+	return variant.Variant{SplitIndex: place, MergeIndex: place}
 }
 
 func plants() []plant {
@@ -296,13 +298,13 @@ func plants() []plant {
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
 		{name: "heads split untransposed", variant: split(untransposed), change: layer(nil),
 			classes: unclear, match: "heads-split-untransposed"},
-		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil),
+		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil),
 			classes: unclear, match: "heads-merge-untransposed"},
 		{name: "heads untransposed", variant: splitAndMerge(untransposed), change: layer(nil),
 			classes: unclear, match: "heads-untransposed"},
 		{name: "heads split strided", variant: split(strided), change: layer(nil),
 			classes: unclear, match: "heads-split-strided"},
-		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil),
+		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil),
 			classes: unclear, match: "heads-merge-strided"},
 		{name: "heads strided", variant: splitAndMerge(strided), change: layer(nil),
 			classes: unclear, match: "heads-strided"},
@@ -311,7 +313,7 @@ func plants() []plant {
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
 		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
 		{name: "all weights random", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				redraw(m)
 			}
 		}), classes: weights},
@@ -323,10 +325,10 @@ func plants() []plant {
 		}), classes: weights},
 		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
 			notSquare := func(m *oracle.Linear) bool { return m.In != m.Out }
-			if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), notSquare) {
+			if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), notSquare) {
 				return false
 			}
-			for _, m := range p.Layer.Linears() {
+			for _, m := range p.Layer.Projections() {
 				for i := range m.Out {
 					for j := range i {
 						a, b := &m.Weight[i*m.In+j], &m.Weight[j*m.In+i]
@@ -343,7 +345,7 @@ func plants() []plant {
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
 			had := p.Layer != nil && p.Layer.Query.Bias != nil
 			if had {
-				for _, m := range p.Layer.Linears() {
+				for _, m := range p.Layer.Projections() {
 					m.Bias = nil
 				}
 			}
@@ -383,7 +385,7 @@ func plants() []plant {
 			change:  func(p *oracle.Problem) bool { p.Scale = 1; return true },
 			classes: missing, match: "scale-missing+precision-float16", unsure: true},
 		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				for _, values := range [][]float64{m.Weight, m.Bias} {
 					for i, v := range values {
 						values[i] = float64(variant.BFloat16(float32(v)))
@@ -472,7 +474,7 @@ func plants() []plant {
 		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
 			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
 		}), classes: unclear, match: "inputs-sequence-first"},
-		{name: "heads merged in reverse", variant: variant.Variant{Merge: reversed},
+		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: reversed},
 			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })

@@ -8,10 +8,10 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -68,7 +68,7 @@ func judgedMistake(t *testing.T, c *fixture.Case, by *Referee, m catalogue.Mista
 }
 
 // requireEquivalent requires a mistake and the match that names it to have the same float64 result.
-func requireEquivalent(t *testing.T, p *oracle.Problem, m catalogue.Mistake, called diagnose.Match) {
+func requireEquivalent(t *testing.T, p *oracle.Problem, m catalogue.Mistake, called replay.Match) {
 	t.Helper()
 	one, other := p.Clone(), p.Clone()
 	m.Plant(one, nil)

@@ -35,7 +35,7 @@ func (f oneByOne) Series(_ context.Context, cases ...*fixture.Case) (outputs []*
 func ofVariant(v variant.Variant) subject.Live {
 	return oneByOne(func(c *fixture.Case) *attention.Tensor {
 		p := oracle.FromCase(c)
-		values := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: p.Run().Shape, Value: v.Run(p)})
+		values := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: p.Run().Shape, Value: v.Run(p)})
 		out, err := attention.FromFloat64(c.Output.Shape, values.Value)
 		if err != nil {
 			panic(err)

@@ -6,8 +6,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 )
 
-// brief writes a failure in at most seven lines below its headline: two of what is wrong, the first
-// fix, the size, the worst element, the rows, and the command that runs the case again.
+// brief writes a failure in at most seven lines below its headline: two reasons, the first fix, the
+// size, the worst element, the rows, and the command that runs the case again.
 func (t *text) brief(r Result) {
 	const why = 2
 	wrong := r.Findings

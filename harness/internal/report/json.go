@@ -8,10 +8,12 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// JSON writes a report for programs: "version" 1, no field of which changes its meaning. NaN and
-// infinities are the strings "NaN", "+Inf" and "-Inf".
+// JSON writes a report for programs, in version 1: fields may be added, and none changes its
+// meaning. NaN and infinities are the strings "NaN", "+Inf" and "-Inf".
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
@@ -24,9 +26,7 @@ func JSON(w io.Writer, r *Report) error {
 		},
 	}
 	for _, c := range r.Causes {
-		out.Causes = append(out.Causes, jsonCause{
-			c.ID, c.Title, c.Fix, c.Live, orEmpty(c.Failures), orEmpty(c.Contradictions), c.Passes, orEmpty(c.Alternatives), ruledOutJSON(c.RuledOut),
-		})
+		out.Causes = append(out.Causes, causeJSON(c))
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -38,6 +38,14 @@ func JSON(w io.Writer, r *Report) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(out)
+}
+
+func causeJSON(c Cause) jsonCause {
+	return jsonCause{
+		ID: c.ID, Title: c.Title, Fix: c.Fix, Live: c.Live,
+		Failures: orEmpty(c.Failures), Contradictions: orEmpty(c.Contradictions), Passes: c.Passes,
+		Alternatives: orEmpty(c.Alternatives), RuledOut: ruledOutJSON(c.RuledOut),
+	}
 }
 
 type jsonReport struct {
@@ -55,7 +63,7 @@ type jsonCause struct {
 	ID             string   `json:"id"`
 	Title          string   `json:"title"`
 	Fix            string   `json:"fix"`
-	Live           bool     `json:"live"` // the subject was caught at it; it is no mistake of the catalogue
+	Live           bool     `json:"live"` // running the subject again showed it
 	Failures       []string `json:"failures"`
 	Contradictions []string `json:"contradictions"`
 	Passes         int      `json:"passes"`
@@ -103,13 +111,13 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
-	Stage       diagnose.Stage  `json:"stage,omitempty"`
+	Stage       pattern.Stage   `json:"stage,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
 	Findings    []string        `json:"findings"`
 	Probes      []jsonProbe     `json:"probes"`
-	Proven      []string        `json:"proven"` // what the probes and the load demonstrated, a few words each
+	Proven      []string        `json:"proven"` // titles of what was demonstrated
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
@@ -210,27 +218,40 @@ func toJSON(r Result) jsonResult {
 	out := jsonResult{
 		Case: r.Case, Purpose: r.Purpose, Verdict: r.Verdict, Class: d.Class, Reasons: orEmpty(d.Reasons),
 		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
-		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.ProvenTitles()), Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.ProvenTitles()),
+		Error: r.Err, Known: r.Known, Rerun: r.Rerun,
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)
 		out.PyTorch = &jsonNoise{number(r.PyTorch.MaxZ), number(r.PyTorch.RMSZ)}
 	}
 	if s := d.Structure; s.Wrong != nil {
-		out.Structure = &jsonStructure{rowsOf(s), s.WrongBatches, s.WrongRows, s.WrongFeatures, s.FirstRowExact, s.LastRowExact}
+		out.Structure = &jsonStructure{
+			Rows: rowsOf(s), WrongBatches: s.WrongBatches, WrongRows: s.WrongRows, WrongFeatures: s.WrongFeatures,
+			FirstRowExact: s.FirstRowExact, LastRowExact: s.LastRowExact,
+		}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{m.ID(), m.Title(), m.Fixes(), number(m.Residual), number(m.MaxZ), number(m.Margin)})
+		out.Matches = append(out.Matches, jsonMatch{
+			ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
+			Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
+		})
 	}
 	for _, p := range r.Probes {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
 	out.Stage = d.Stage
 	for _, f := range d.Fits {
-		out.Fits = append(out.Fits, jsonFit{f.Freed, orEmpty(f.Parameters), f.Explains(), number(f.Residual), number(f.MaxZ), f.Refused, f.Detail})
+		out.Fits = append(out.Fits, jsonFit{
+			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(),
+			Residual: number(f.Residual), MaxZ: number(f.MaxZ), Refused: f.Refused, Detail: f.Detail,
+		})
 	}
 	if p := d.Pattern; p != nil {
-		out.Pattern = &jsonPattern{p.PerBatch, heads(p, p.Recovered), heads(p, p.Expected), heads(p, p.Uncertainty), orEmpty(p.Findings)}
+		out.Pattern = &jsonPattern{
+			HeadsPerBatch: p.PerBatch, Recovered: heads(p, p.Recovered), Expected: heads(p, p.Expected),
+			Uncertainty: heads(p, p.Uncertainty), Findings: orEmpty(p.Findings),
+		}
 	}
 	for _, b := range d.Bands {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
@@ -239,7 +260,7 @@ func toJSON(r Result) jsonResult {
 }
 
 // heads are weights by head, query and key.
-func heads(p *diagnose.Pattern, weights []float64) [][][]number {
+func heads(p *pattern.Pattern, weights []float64) [][][]number {
 	all := make([][][]number, p.Heads)
 	for n := range all {
 		all[n] = make([][]number, p.Queries)
@@ -283,7 +304,7 @@ func rowsOf(s diagnose.Structure) []string {
 	return rows
 }
 
-func pair(r diagnose.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
+func pair(r replay.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
 
 // orEmpty keeps a missing list from becoming null.
 func orEmpty[T any](list []T) []T {

@@ -1,5 +1,4 @@
-// Package report holds what was found out about a subject, and writes it: text for people, JSON
-// for programs.
+// Package report holds the findings of a run, and writes them: text for people, JSON for programs.
 package report
 
 import (
@@ -9,42 +8,44 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // Report is the result of a run over cases.
 type Report struct {
 	Subject string
 
-	// Precision is what the subject declares to compute in: "bfloat16"; "" is float32.
+	// Precision is the arithmetic that the subject declares: "bfloat16"; "" is float32.
 	Precision string
 
-	Suite   string  // what made the cases: "PyTorch 2.15.0"
+	Suite   string  // the source of the cases: "PyTorch 2.15.0"
 	Causes  []Cause // the fewest that explain all failures that have an explanation
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
 
-// Cause is what explains failures of several cases: a mistake of the catalogue, or what a live subject
-// was caught at.
+// Cause explains failures of several cases: a mistake of the catalogue, parameters that are others,
+// or a fact that running the subject again showed.
 type Cause struct {
 	ID    string
 	Title string
-	Fix   string // what to do about it; "" where that is not known
-	Live  bool   // the subject was caught at it; it is no mistake of the catalogue
+	Fix   string // a sentence; "" if no fix is known
+	Live  bool   // running the subject again showed it; the catalogue does not have it
 
-	Failures       []string // cases whose failure it has part in
-	Contradictions []string // cases that pass, and would not with it
-	Passes         int      // passing cases that could speak against it
+	Failures       []string // cases that it explains, alone or together with another cause
+	Contradictions []string // cases that pass, and would fail with it
+	Passes         int      // passing cases that could contradict it
 
-	Alternatives []string   // ids of mistakes that would do as well: no case tells them apart
-	RuledOut     []RuledOut // mistakes that would do on some of the failures
+	Alternatives []string // ids of mistakes that no case tells apart from it
+	// RuledOut are mistakes that explain some of the failures, and that other cases contradict.
+	RuledOut []RuledOut
 }
 
-// RuledOut is a mistake, or two made at once, that explains a failure, and that another case speaks
-// against.
+// RuledOut is a mistake, or two made at once, that explains a failure and that another case
+// contradicts.
 type RuledOut struct {
 	ID string
-	By string // the case: it is right and would not be, or it is wrong in another way
+	By string // the case; it passes and would fail, or it fails in another way
 }
 
 // Verdict says how a case ended.
@@ -69,25 +70,25 @@ type Result struct {
 	PyTorch    compare.Comparison // of PyTorch's own float32 result
 	Diagnosis  diagnose.Diagnosis
 
-	RuledOut []RuledOut // matches that other cases of the run rule out; they stand behind the others
+	// RuledOut are matches that other cases of the run contradict. They stand behind the others.
+	RuledOut []RuledOut
 
-	Findings []string // wrong behaviour that is not in the numbers
-	Probes   []Probe  // what a subject that was run again on a failing case was caught at
-	Proven   []Proof  // what the probes and the load demonstrated
-	Err      string   // why there is no output
+	Findings []string // wrong behaviour beside the numbers, a sentence each
+	Probes   []Probe  // facts from running the subject again on a failing case
+	Proven   []Proof  // facts that the probes and the load demonstrated
+	Err      string   // the reason why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case
 }
 
-// Wrong says whether the output was compared and is outside the noise, and Right whether it was and is
-// not, whatever the verdict is.
+// Wrong reports whether the output was compared and is outside the noise, whatever the verdict is.
 func (r Result) Wrong() bool { return r.Comparison.WantShape != nil && !r.Comparison.OK() }
 
-// Right is the reverse of [Result.Wrong] of an output that was compared.
+// Right reports whether the output was compared and is within the noise, whatever the verdict is.
 func (r Result) Right() bool { return r.Comparison.OK() }
 
-// RuledOutBy names the case that rules a match out; "" where none does.
-func (r Result) RuledOutBy(m diagnose.Match) string {
+// RuledOutBy names the case that rules a match out; "" if none does.
+func (r Result) RuledOutBy(m replay.Match) string {
 	for _, out := range r.RuledOut {
 		if out.ID == m.ID() {
 			return out.By
@@ -96,8 +97,7 @@ func (r Result) RuledOutBy(m diagnose.Match) string {
 	return ""
 }
 
-// Probe is what a subject was caught at when it was run again with a case's inputs or parameters
-// changed.
+// Probe is a fact that running a subject again, with changed inputs or parameters, showed.
 type Probe struct {
 	ID    string
 	Title string // a few words
@@ -130,7 +130,7 @@ func (r *Report) WithRerun(command func(name string) string) *Report {
 	return &out
 }
 
-// Count says how many cases ended with a verdict.
+// Count returns how many cases ended with a verdict.
 func (r *Report) Count(v Verdict) int {
 	n := 0
 	for _, result := range r.Results {
@@ -141,7 +141,7 @@ func (r *Report) Count(v Verdict) int {
 	return n
 }
 
-// OK says whether the subject did nothing wrong and at least one case was judged.
+// OK reports whether no case failed and at least one was judged.
 func (r *Report) OK() bool {
 	return r.Count(Fail)+r.Count(Error) == 0 && r.Count(Pass)+r.Count(Known) > 0
 }

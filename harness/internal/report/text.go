@@ -10,12 +10,16 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// TextOptions say how [Text] writes. The zero value is what a terminal without colour gets.
+// TextOptions are the options of [Text]. The zero value suits a terminal without colour.
 type TextOptions struct {
-	Verbose bool // what each case is for; of a failure, what every mistake looks like there
-	Quiet   bool // only what is wrong, and the last line
+	Verbose bool // the purpose of each case; of a failure, the band of every mistake
+	Quiet   bool // failures alone, and the last line
 	Bare    bool // results alone, without the first and the last line
 	Brief   bool // of a failure, at most eight lines
 	Color   bool // ANSI colours
@@ -54,7 +58,7 @@ type text struct {
 	strings.Builder
 }
 
-// declared says what arithmetic the noise is of, unless it is float32.
+// declared names the arithmetic that the noise is computed for, unless it is float32.
 func declared(precision string) string {
 	if precision == "" {
 		return ""
@@ -62,7 +66,7 @@ func declared(precision string) string {
 	return ", which declares " + precision + ","
 }
 
-// gap leaves one blank line, where something stands above it.
+// gap leaves one blank line, unless it would be the first line.
 func (t *text) gap() {
 	if t.Len() > 0 && !strings.HasSuffix(t.String(), "\n\n") {
 		t.line("")
@@ -86,7 +90,7 @@ func (t *text) line(format string, args ...any) {
 	fmt.Fprintf(t, format+"\n", args...)
 }
 
-// block writes lines behind a label, the label before the first.
+// block writes lines behind a label, which stands before the first of them.
 func (t *text) block(label string, lines []string) {
 	for i, line := range lines {
 		if i > 0 {
@@ -96,7 +100,7 @@ func (t *text) block(label string, lines []string) {
 	}
 }
 
-// causes stand before the cases: a subject that fails many has few.
+// causes writes the causes. They stand before the cases: many failures have few causes.
 func (t *text) causes(r *Report) {
 	wrong := 0
 	for _, result := range r.Results {
@@ -105,11 +109,14 @@ func (t *text) causes(r *Report) {
 		}
 	}
 	for _, c := range r.Causes {
-		t.line("%s %s explains %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
+		t.line("%s %s explains %s%s",
+			t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
 		t.block("what", []string{c.Title})
 		t.block("failures", []string{someOf(c.Failures)})
 		if len(c.Contradictions) > 0 {
-			t.block("passes", []string{someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere"})
+			t.block("passes", []string{
+				someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere",
+			})
 		}
 		if len(c.Alternatives) > 0 {
 			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
@@ -132,7 +139,7 @@ func shareOf(n, all int) string {
 	return fmt.Sprintf("%d of %d failures", n, all)
 }
 
-// against says what the passing cases have against a cause.
+// against says how many passing cases contradict a cause.
 func (c Cause) against() string {
 	switch n := len(c.Contradictions); {
 	case n > 0:
@@ -153,7 +160,7 @@ func ruledOut(list []RuledOut) []string {
 	return lines
 }
 
-// someOf names the first of a list.
+// someOf names the first few of a list.
 func someOf(names []string) string {
 	const shown = 4
 	if len(names) <= shown {
@@ -166,8 +173,9 @@ func (t *text) result(r Result) {
 	switch r.Verdict {
 	case Pass:
 		if !t.Quiet {
+			c, torch := r.Comparison, r.PyTorch
 			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)%s",
-				t.paint(green, "ok"), r.Case, r.Comparison.MaxZ, r.PyTorch.MaxZ, r.Comparison.RMSZ, r.PyTorch.RMSZ, measured(r.Comparison))
+				t.paint(green, "ok"), r.Case, c.MaxZ, torch.MaxZ, c.RMSZ, torch.RMSZ, measured(c))
 		}
 		if t.Verbose {
 			t.block("case", []string{r.Purpose})
@@ -191,7 +199,7 @@ func (t *text) result(r Result) {
 	}
 }
 
-// reason stands behind a case, where there is one.
+// reason writes the reason of a skipped case behind its name; "" if there is none.
 func reason(err string) string {
 	if err == "" {
 		return ""
@@ -236,8 +244,8 @@ func (t *text) failure(r Result) {
 	t.rerun(r)
 }
 
-// fixes are those of all explanations, each once.
-func fixes(matches []diagnose.Match) []string {
+// fixes returns what to do about all explanations, each sentence once.
+func fixes(matches []replay.Match) []string {
 	var all []string
 	for _, m := range matches {
 		for _, fix := range m.Fixes() {
@@ -249,8 +257,8 @@ func fixes(matches []diagnose.Match) []string {
 	return all
 }
 
-// headline is the class and what explains the output: what the subject was caught at, the mistakes that
-// give it, or else what other parameters would.
+// headline returns the class and the explanation of the output: what the subject was proved to do,
+// the mistakes that give the output, or otherwise the parameters that would.
 func headline(r Result) string {
 	var ids []string
 	for _, m := range r.Possible() {
@@ -272,8 +280,9 @@ func headline(r Result) string {
 }
 
 // Possible returns the matches that no other case rules out.
-func (r Result) Possible() []diagnose.Match {
-	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" })
+func (r Result) Possible() []replay.Match {
+	ruledOut := func(m replay.Match) bool { return r.RuledOutBy(m) != "" }
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), ruledOut)
 }
 
 func (t *text) probes(r Result) {
@@ -308,7 +317,7 @@ func proportions(c compare.Comparison) string {
 		c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements)
 }
 
-// measured says where the noise comes from, unless the oracle computed it.
+// measured names the source of the noise, unless the oracle computed it.
 func measured(c compare.Comparison) string {
 	if c.Measured {
 		return "  noise as PyTorch shows it on jittered inputs"
@@ -335,10 +344,11 @@ func (t *text) worst(c compare.Comparison) {
 }
 
 func elementText(e compare.Element) string {
-	return fmt.Sprintf("%-12s got %-14s want %-14s allowed ±%.2g", e.Place(), decimal(e.Got), decimal(e.Want), e.Allowed)
+	return fmt.Sprintf("%-12s got %-14s want %-14s allowed ±%.2g",
+		e.Place(), decimal(e.Got), decimal(e.Want), e.Allowed)
 }
 
-// decimal writes a number with the eight digits that tell most float32 values apart.
+// decimal writes a number with eight digits, which tell most float32 values apart.
 func decimal(v float64) string { return fmt.Sprintf("%.8g", v) }
 
 func (t *text) structure(s diagnose.Structure) {
@@ -364,23 +374,23 @@ func (t *text) structure(s diagnose.Structure) {
 		ranges(s.WrongRows), s.Rows, ranges(s.WrongBatches), s.Batches, ranges(s.WrongFeatures), s.Features)})
 }
 
-// ranges writes a sorted list of places: 0-3, 5, 7-9.
+// ranges writes a sorted list of indices: 0-3, 5, 7-9.
 func ranges(places []int) string {
 	if len(places) == 0 {
 		return "none"
 	}
-	return diagnose.Ranges(places)
+	return num.Ranges(places)
 }
 
-// pattern draws the attention weights that gave the output, beside those that should have.
-func (t *text) pattern(p *diagnose.Pattern) {
+// pattern draws the attention weights recovered from the output beside the expected ones.
+func (t *text) pattern(p *pattern.Pattern) {
 	if p != nil {
 		t.block("weights", append(p.Picture(), p.Findings...))
 	}
 }
 
-// fits lists what other parameters would explain, and would not.
-func (t *text) fits(fits []diagnose.Fit) {
+// fits lists the projections that least squares freed, and whether each explains the output.
+func (t *text) fits(fits []fit.Fit) {
 	var lines []string
 	for _, f := range fits {
 		switch {
@@ -395,7 +405,7 @@ func (t *text) fits(fits []diagnose.Fit) {
 	t.block("freed", lines)
 }
 
-func (t *text) bands(bands []diagnose.Band) {
+func (t *text) bands(bands []replay.Band) {
 	var lines []string
 	for _, b := range bands {
 		lines = append(lines, fmt.Sprintf("%-24s rel %-14s gain %-14s cosine %s",
@@ -404,7 +414,7 @@ func (t *text) bands(bands []diagnose.Band) {
 	t.block("mistakes", lines)
 }
 
-func rangeText(r diagnose.Range) string {
+func rangeText(r replay.Range) string {
 	switch {
 	case math.IsNaN(r.Min):
 		return "none"
@@ -421,7 +431,7 @@ func (t *text) rerun(r Result) {
 	t.gap()
 }
 
-// summary is the last line: every verdict that occurred.
+// summary writes the last line: how often each verdict occurred.
 func (t *text) summary(r *Report) {
 	t.gap()
 	words := []string{

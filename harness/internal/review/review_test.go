@@ -147,7 +147,10 @@ func TestOneChange(t *testing.T) {
 			"a field more", edited(manifest, `"num_heads": 4`, `"num_heads": 4, "x": {}`),
 			review.Changed, manifest, "config.x",
 		},
-		{"detects", edited(manifest, `"causal-missing", `, ``), review.Changed, manifest, "detects"},
+		{
+			"a list", edited(manifest, `"shape": [4, 12, 64]`, `"shape": [4, 12]`),
+			review.Changed, manifest, "files.expected/output.npy.shape",
+		},
 		{
 			"a file's type", edited(manifest, `"dtype": "float64"`, `"dtype": "float32"`),
 			review.Changed, manifest, "files.expected/truth.npy.dtype",

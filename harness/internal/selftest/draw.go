@@ -33,7 +33,7 @@ func setResults(c *fixture.Case) {
 	p := oracle.FromCase(c)
 	right := p.Run()
 	inLayout := func(values []float64) oracle.Array {
-		return oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: right.Shape, Value: values})
+		return oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: right.Shape, Value: values})
 	}
 	truth, output := inLayout(right.Value), inLayout(variant.Variant{}.Run(p))
 	c.Truth, c.Output = truth.Value, attention.NewTensor(truth.Shape...)
@@ -213,7 +213,7 @@ func (d draw) positions(l *attention.Config) {
 	case 2:
 		l.ALiBi = true
 	case 3:
-		l.Relative = d.between(3, 5)
+		l.RelativeBias = d.between(3, 5)
 	}
 }
 

@@ -152,7 +152,7 @@ func (t *trial) judgeOutputs(ctx context.Context) error {
 // toBatchFirst brings values of an output into the oracle's order of dimensions, (B, T, width).
 func (t *trial) toBatchFirst(values []float64) []float64 {
 	a := oracle.Array{Shape: t.c.Output.Shape, Value: values}
-	return oracle.BatchFirst(t.c.Layer.InputLayout, a).Value
+	return oracle.ToBatchFirst(t.c.Layer.InputLayout, a).Value
 }
 
 // withNoise returns PyTorch's output with the noise of its mistake. If the catalogue cannot make

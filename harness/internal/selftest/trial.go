@@ -91,7 +91,7 @@ func (t *trial) judge(ctx context.Context, p plant, without string) (report.Resu
 	if err := ctx.Err(); err != nil {
 		return report.Result{}, err
 	}
-	out := oracle.InLayout(t.c.Layer.InputLayout, oracle.Array{Shape: p.exact.Shape, Value: p.got})
+	out := oracle.FromBatchFirst(t.c.Layer.InputLayout, oracle.Array{Shape: p.exact.Shape, Value: p.got})
 	r, err := t.without(without)(ctx, out.Shape, out.Value)
 	if err == nil && p.maxZ > Beyond {
 		t.found.Detection.Planted++

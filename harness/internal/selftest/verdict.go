@@ -8,6 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -61,7 +62,7 @@ func (p plant) constant() bool {
 
 // reproduces reports whether making the named mistakes yields the planted output. Random mistakes
 // never do.
-func (t *trial) reproduces(named diagnose.Match, p plant) bool {
+func (t *trial) reproduces(named replay.Match, p plant) bool {
 	for _, m := range named.Mistakes {
 		if m.Random {
 			return false
