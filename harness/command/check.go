@@ -19,7 +19,7 @@ func checkCommand() *cobra.Command {
 	var flags judgeFlags
 	var weights string
 	cmd := &cobra.Command{
-		Use:   "check DIR | check CASE OUTPUT.npy",
+		Use:   "check DIR | CASE OUTPUT.npy",
 		Short: "Judge outputs that were made elsewhere",
 		Long: `check judges outputs that any program in any language saved as .npy files. The
 verdict and the diagnosis are the same as for an implementation that difftest

@@ -92,7 +92,7 @@ func explanation(out io.Writer, id, title string, lines [][2]string) error {
 	fmt.Fprintf(w, "%s: %s\n\n", id, title)
 	for _, line := range lines {
 		if line[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
+			writeWrapped(w, line[0], line[1])
 		}
 	}
 	if err := w.Flush(); err != nil {
