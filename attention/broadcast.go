@@ -5,15 +5,16 @@ import (
 	"slices"
 )
 
-// strides says where the elements of a mask lie that is broadcast to the scores (..., L, S).
+// strides finds the elements of a mask that broadcasts to the scores (..., L, S). The stride of a
+// dimension that repeats is 0.
 type strides struct {
-	lead      []int // one stride for each leading dimension of the scores
-	dims      []int // sizes of those leading dimensions
-	row, step int   // from query to query, from key to key
+	lead      []int // stride of each leading dimension of the scores
+	dims      []int // size of each leading dimension of the scores
+	row, step int   // strides from query to query and from key to key
 }
 
-// broadcast lines a mask's shape up with the scores' from the right, as NumPy and PyTorch do:
-// a dimension that is 1 or absent repeats.
+// broadcast aligns a mask's shape with the shape of the scores from the right, as PyTorch does. A
+// dimension that is 1 or absent repeats.
 func broadcast(shape, scores []int) (strides, error) {
 	mismatch := fmt.Errorf("shape %s does not broadcast to the scores' %s", FormatShape(shape), FormatShape(scores))
 	if len(shape) > len(scores) {
@@ -35,8 +36,8 @@ func broadcast(shape, scores []int) (strides, error) {
 	return strides{lead: all[:n], dims: scores[:n], row: all[n], step: all[n+1]}, nil
 }
 
-// rowOf gives where query i of head n begins, and the step from key to key. n counts over all
-// leading dimensions, the last one fastest.
+// rowOf returns the index of the first element for query i of head n, and the stride from key to
+// key. n counts over all leading dimensions, the last one fastest.
 func (s strides) rowOf(n, i int) (at, step int) {
 	for d := len(s.dims) - 1; d >= 0; d-- {
 		at += n % s.dims[d] * s.lead[d]
@@ -45,7 +46,7 @@ func (s strides) rowOf(n, i int) (at, step int) {
 	return at + i*s.row, s.step
 }
 
-// broadcastShapes gives the shape that two broadcast to.
+// broadcastShapes returns the shape that two shapes broadcast to, and whether they do.
 func broadcastShapes(a, b []int) ([]int, bool) {
 	if len(a) < len(b) {
 		a, b = b, a
@@ -61,4 +62,22 @@ func broadcastShapes(a, b []int) ([]int, bool) {
 		}
 	}
 	return out, true
+}
+
+// headsOf returns the matrix of t that serves each head of the scores' leading dimensions. A
+// dimension of t that is 1 or absent repeats as a whole. A divisor, as Hk is of H, repeats each of
+// its heads in place, as repeat_kv does.
+func headsOf(t *Tensor, lead []int) []int {
+	n, _ := Size(lead) // no overflow: the tensors' own sizes bound it
+	own := t.Shape[:len(t.Shape)-2]
+	matrices := make([]int, n)
+	for i := range matrices {
+		stride, rest := 1, i
+		for back := 1; back <= len(own); back++ {
+			size, target := own[len(own)-back], lead[len(lead)-back]
+			matrices[i] += rest % target / (target / size) * stride
+			stride, rest = stride*size, rest/target
+		}
+	}
+	return matrices
 }

@@ -5,94 +5,90 @@ import (
 	"fmt"
 )
 
-// Config says what a [MultiHead] layer computes. The zero value of every option is stated;
-// EmbedDim and NumHeads have no default.
+// Config describes a [MultiHead] layer. EmbedDim and NumHeads must be set. The zero value of every
+// other field is its default; [Config.Check] refuses what does not fit together.
+//
+// Comments give the names of the same options in torch.nn.MultiheadAttention (PyTorch 2.15.0), and
+// in Hugging Face's configurations where PyTorch has none. Layers that people port set, beside the
+// widths:
+//
+//	nn.MultiheadAttention  Bidirectional, SequenceFirst, AveragedWeights: PyTorch's defaults
+//	GPT-2                  GPT2Layout
+//	Llama 2                LlamaLayout, WithoutBias, NumKVHeads, RoPE
+//	Mistral                LlamaLayout, WithoutBias, NumKVHeads, RoPE, Window
+//	Qwen2                  LlamaLayout, WithoutOutputBias, NumKVHeads, RoPE
+//	Qwen3                  LlamaLayout, WithoutBias, NumKVHeads, RoPE, QKNorm
+//	Gemma 2                LlamaLayout, WithoutBias, NumKVHeads, RoPE, Scale, Softcap, Window
+//	GPT-NeoX               NeoXLayout, RoPE with a Dim
+//	Bloom                  NeoXLayout, ALiBi
+//	Phi-3                  FusedLayout, WithoutBias, NumKVHeads, RoPE
 type Config struct {
-	EmbedDim   int // D, the width of the query and of the output; embed_dim in PyTorch
-	NumHeads   int // H
-	NumKVHeads int // Hk, divides NumHeads; 0 is NumHeads. Query head h uses key and value head h / (H/Hk)
-	HeadDim    int // E, the width of a head; 0 is EmbedDim / NumHeads, which must then be whole
-	KDim       int // width of the key input; 0 is EmbedDim
-	VDim       int // width of the value input; 0 is EmbedDim
+	// EmbedDim is D, the width of the query input and of the output: embed_dim.
+	EmbedDim int
+	// NumHeads is H, the number of query heads: num_heads.
+	NumHeads int
+	// NumKVHeads is Hk, the number of key and value heads, a divisor of NumHeads:
+	// num_key_value_heads. Query head h uses key and value head h / (H/Hk), as after repeat_kv.
+	// 0 means NumHeads.
+	NumKVHeads int
+	// HeadDim is E, the width of a head: head_dim. 0 means EmbedDim / NumHeads, without remainder.
+	HeadDim int
+	// KDim and VDim are the widths of the key and value inputs: kdim, vdim. 0 means EmbedDim.
+	KDim, VDim int
 
-	// Bidirectional lets every query see every key. The zero value is causal: query i sees the
-	// whole cache and the keys 0..i (top-left, as is_causal in PyTorch). Most layers that people
-	// port are decoders, and a causal mask that is missing by default is a mistake nobody sees.
+	// Bidirectional lets every query see every key. The zero value is causal: query i sees all
+	// cached keys and the new keys 0 to i, as under is_causal in PyTorch.
+	//
+	// PyTorch's default is bidirectional. Most layers that people port are decoders, where a
+	// causal mask that is missing by default would go unnoticed.
 	Bidirectional bool
 
-	// WithoutBias leaves out all biases, as bias=False. The zero value has them, as in PyTorch.
+	// WithoutBias leaves out all biases: bias=False. The zero value has them, as in PyTorch.
 	WithoutBias bool
-	// WithoutOutputBias leaves out that of the output projection alone, as Qwen2 does.
+	// WithoutOutputBias leaves out the bias of the output projection alone, as Qwen2 does.
 	WithoutOutputBias bool
 
-	Scale    float64 // of the scores; 0 is 1/sqrt(HeadDim)
-	Softcap  float64 // c: scores become c tanh(score / c); 0 is none
-	Window   int     // a query sees keys at a distance below it; 0 is no limit
-	ALiBi    bool    // scores lose a slope of the head times the distance, see [Slopes]
-	Sinks    bool    // a learned logit for each head takes part in the softmax, without a value
-	Relative int     // R: a learned bias for each distance, clipped at R, and head; 0 is none
-	RoPE     *RoPE   // rotary positions of query and key; nil is none
-	QKNorm   *QKNorm // a norm of each head's query and key, before RoPE; nil is none
-	BiasKV   bool    // one more learned key and value, bias_k and bias_v; add_bias_kv in PyTorch
-	ZeroAttn bool    // one more key and value of zeros; add_zero_attn in PyTorch
+	// Scale multiplies the scores. 0 means 1/sqrt(HeadDim).
+	Scale float64
+	// Softcap is c in c * tanh(score / c), which limits the scores before masks and biases:
+	// attn_logit_softcapping, in Gemma 2. 0 means no limit.
+	Softcap float64
+	// Window hides keys at a distance of Window or more, on either side: sliding_window. 0 hides
+	// none.
+	Window int
+	// ALiBi subtracts the head's slope times the distance from a score: alibi. See [ALiBiSlopes].
+	ALiBi bool
+	// Sinks adds a learned logit of each head, the parameter sinks (H), to the softmax, as GPT-OSS
+	// does. A sink has no value, so that the weights of a query add to less than 1.
+	Sinks bool
+	// RelativeBias is R, the reach of a learned bias of the scores: the parameter
+	// relative_bias.weight (2*R+1, H). Row R + d holds the biases at distance d, and distances
+	// beyond R count as R. 0 means no such bias.
+	RelativeBias int
+	// RoPE rotates queries and keys by their positions. nil means no rotation.
+	RoPE *RoPE
+	// QKNorm normalizes every query and key head before RoPE. nil means no norm.
+	QKNorm *QKNorm
+	// BiasKV appends a learned key and value that every query sees, the parameters bias_k and
+	// bias_v (1, 1, D): add_bias_kv.
+	BiasKV bool
+	// ZeroAttn appends a key and value of zeros that every query sees: add_zero_attn.
+	ZeroAttn bool
 
-	ParamLayout ParamLayout // names of the parameters; the zero value is TorchLayout
-	Prefix      string      // stands before every name: "module.", "model.layers.0.self_attn."
-	InputLayout InputLayout // of the dimensions of the inputs; the zero value is BatchFirst
-	NeedWeights NeedWeights // attention weights to return; the zero value is NoWeights
-	EmptyRow    EmptyRow    // what a query that may see no key gives; the zero value is EmptyZero
+	// ParamLayout selects the names and the arrangement of the parameters. The zero value is
+	// TorchLayout.
+	ParamLayout ParamLayout
+	// Prefix comes before the names of all parameters: "module.", "model.layers.0.self_attn.".
+	Prefix string
+	// InputLayout selects the order of the dimensions: batch_first. The zero value is BatchFirst.
+	InputLayout InputLayout
+	// NeedWeights selects the attention weights to return. The zero value is NoWeights.
+	NeedWeights NeedWeights
+	// EmptyRow selects the result for a query that sees no key. The zero value is EmptyZero.
+	EmptyRow EmptyRow
 }
 
-// InputLayout is that of the dimensions of query, key, value and output.
-type InputLayout int
-
-const (
-	// BatchFirst is (B, T, width): batch_first=True.
-	BatchFirst InputLayout = iota
-	// SequenceFirst is (T, B, width): PyTorch's default for nn.MultiheadAttention.
-	SequenceFirst
-	// Unbatched is (T, width). A padding mask has no batch dimension either.
-	Unbatched
-)
-
-// NeedWeights says which attention weights a layer returns beside its output.
-type NeedWeights int
-
-const (
-	// NoWeights: none, need_weights=False.
-	NoWeights NeedWeights = iota
-	// AveragedWeights: their mean over the heads, (B, L, S); need_weights=True.
-	AveragedWeights
-	// WeightsPerHead: (B, H, L, S); need_weights=True, average_attn_weights=False.
-	WeightsPerHead
-)
-
-// EmptyRow is what attention gives for a query that may see no key at all.
-type EmptyRow int
-
-const (
-	// EmptyZero: a context of zeros, so a layer gives its output bias. It is what
-	// scaled_dot_product_attention does (PyTorch 2.15.0), and nn.MultiheadAttention where it
-	// goes through it: in train mode with need_weights=False.
-	EmptyZero EmptyRow = iota
-	// EmptyNaN: NaN, as nn.MultiheadAttention in eval mode or with need_weights=True.
-	EmptyNaN
-)
-
-// Causality says which keys a query may see by position.
-type Causality int
-
-const (
-	// NotCausal: every key. PyTorch's default for scaled_dot_product_attention.
-	NotCausal Causality = iota
-	// TopLeft: query i sees keys 0..i, also when there are more keys than queries; is_causal=True.
-	TopLeft
-	// LowerRight: query i sees keys 0..i+S-L, so that the last query sees every key;
-	// torch.nn.attention.bias.causal_lower_right. A query that would see no key sees none.
-	LowerRight
-)
-
-// withDefaults fills in every width that is 0. HeadDim stays 0 where NumHeads is.
+// withDefaults fills in every width that is 0. HeadDim stays 0 if NumHeads is not positive.
 func (c Config) withDefaults() Config {
 	fill := func(field *int, value int) {
 		if *field == 0 {
@@ -108,7 +104,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Check reports everything that is wrong with the configuration.
+// projectionWidths returns the widths of the projected queries, H*E, and of the projected keys and
+// values, Hk*E. The widths must be filled in.
+func (c Config) projectionWidths() (query, key int) {
+	return c.NumHeads * c.HeadDim, c.NumKVHeads * c.HeadDim
+}
+
+// appendedKeys returns the number of keys that BiasKV and ZeroAttn append.
+func (c Config) appendedKeys() int {
+	n := 0
+	if c.BiasKV {
+		n++
+	}
+	if c.ZeroAttn {
+		n++
+	}
+	return n
+}
+
+// Check returns every reason why [New] would refuse the configuration, each starting with
+// "config: ", or nil. Check allocates no parameters, however wide the layer.
 func (c Config) Check() error {
 	var errs []error
 	refuse := func(wrong bool, format string, args ...any) {
@@ -118,9 +133,9 @@ func (c Config) Check() error {
 	}
 	c.checkWidths(refuse)
 	c.checkScores(refuse)
-	c.checkKeys(refuse)
-	refuse(c.InputLayout < BatchFirst || c.InputLayout > Unbatched, "unknown order %d", c.InputLayout)
-	refuse(c.NeedWeights < NoWeights || c.NeedWeights > WeightsPerHead, "unknown weights %d", c.NeedWeights)
+	c.checkParamLayout(refuse)
+	refuse(c.InputLayout < BatchFirst || c.InputLayout > Unbatched, "unknown input layout %d", c.InputLayout)
+	refuse(c.NeedWeights < NoWeights || c.NeedWeights > WeightsPerHead, "unknown need weights %d", c.NeedWeights)
 	refuse(c.EmptyRow < EmptyZero || c.EmptyRow > EmptyNaN, "unknown empty row %d", c.EmptyRow)
 	if len(errs) > 0 {
 		return errors.Join(errs...)
@@ -132,9 +147,10 @@ func (c Config) Check() error {
 	return errors.Join(errs...)
 }
 
+// refusal collects an error if wrong holds.
 type refusal func(wrong bool, format string, args ...any)
 
-// maxWidth bounds every width and number, so that no product of three of them overflows.
+// maxWidth bounds every width and count, so that no product of three of them overflows int.
 const maxWidth = 1 << 20
 
 func (c Config) checkWidths(refuse refusal) {
@@ -166,30 +182,33 @@ func (c Config) checkScores(refuse refusal) {
 	refuse(!finite(c.Scale), "scale %v is not finite", c.Scale)
 	refuse(!finite(c.Softcap) || c.Softcap < 0, "softcap %v, want 0 (none) or a positive number", c.Softcap)
 	refuse(c.Window < 0, "window %d, want 0 (none) or at least 1", c.Window)
-	refuse(c.Relative < 0 || c.Relative > maxWidth, "relative bias %d, want 0 (none) or a distance up to %d", c.Relative, maxWidth)
+	refuse(c.RelativeBias < 0 || c.RelativeBias > maxWidth,
+		"relative bias %d, want 0 (none) or a distance up to %d", c.RelativeBias, maxWidth)
 	if c.RoPE != nil {
 		c.RoPE.check(c.withDefaults().HeadDim, refuse)
 	}
 	refuse(c.QKNorm != nil && !(finite(c.QKNorm.Epsilon) && c.QKNorm.Epsilon >= 0),
 		"qk norm epsilon: want a finite number, 0 or more")
-	appended := c.BiasKV || c.ZeroAttn
-	positioned := c.RoPE != nil || c.ALiBi || c.Relative > 0 || c.Window > 0
-	refuse(appended && positioned, "keys appended by bias kv or zero attn have no position: not together with RoPE, ALiBi, relative bias or a window")
+	positioned := c.RoPE != nil || c.ALiBi || c.RelativeBias > 0 || c.Window > 0
+	refuse(c.appendedKeys() > 0 && positioned, "keys appended by bias kv or zero attn have no position: "+
+		"not together with RoPE, ALiBi, relative bias or a window")
 }
 
-// Check, with the parameters' names: what a layout cannot hold is refused.
-func (c Config) checkKeys(refuse refusal) {
+// checkParamLayout refuses what the parameters' layout cannot hold.
+func (c Config) checkParamLayout(refuse refusal) {
 	l, known := layouts[c.ParamLayout]
-	refuse(!known, "unknown keys %d", c.ParamLayout)
+	refuse(!known, "unknown param layout %d", c.ParamLayout)
 	if !known {
 		return
 	}
 	filled := c.withDefaults()
 	plain := filled.NumKVHeads == c.NumHeads && (c.HeadDim == 0 || c.HeadDim*c.NumHeads == c.EmbedDim)
 	refuse(l.withoutBias && !c.WithoutBias, "the keys %s name no biases: set WithoutBias", l.name)
-	refuse(l.plain && !plain, "the keys %s have as many key heads as heads, together as wide as the model", l.name)
+	refuse(l.plain && !plain,
+		"the keys %s need num kv heads = num heads, and num heads * head dim = embed dim", l.name)
 	refuse(l.fused && (filled.KDim != c.EmbedDim || filled.VDim != c.EmbedDim),
 		"the keys %s hold query, key and value in one parameter: kdim and vdim must be embed dim", l.name)
-	refuse(c.BiasKV && c.ParamLayout != TorchLayout && c.ParamLayout != TorchSeparateLayout, "bias kv goes with the keys of torch.nn.MultiheadAttention alone")
+	refuse(c.BiasKV && c.ParamLayout != TorchLayout && c.ParamLayout != TorchSeparateLayout,
+		"bias kv goes with the keys of torch.nn.MultiheadAttention alone")
 	refuse(l.oneBias && c.WithoutOutputBias && !c.WithoutBias, "the keys %s have all biases or none", l.name)
 }

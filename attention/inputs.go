@@ -7,30 +7,42 @@ import (
 	"strings"
 )
 
-// Inputs are the arguments of [MultiHead.Forward]. Shapes are those of [BatchFirst].
+// Inputs are the arguments of [MultiHead.Forward]. Shapes are given for [BatchFirst]; query, key
+// and value change with the [InputLayout]. No dimension of them may be 0.
 type Inputs struct {
-	Query *Tensor // (B, L, D)
-	Key   *Tensor // (B, S, KDim); the query itself in self-attention
-	Value *Tensor // (B, S, VDim); the query itself in self-attention
+	// Query is (B, L, D).
+	Query *Tensor
+	// Key is (B, S-P, KDim) and Value is (B, S-P, VDim): the new tokens, without cached ones. In
+	// self-attention, both are the query.
+	Key, Value *Tensor
 
-	Block   *Mask   // (L, S) or (B*H, L, S), true is ignored: a boolean attn_mask. nil blocks nothing.
-	Padding *Mask   // (B, S), true is ignored: key_padding_mask. nil ignores nothing.
-	Bias    *Tensor // (L, S) or (B*H, L, S), added to the scores: a float attn_mask
+	// Block hides keys from queries, (L, S) or (B*H, L, S): a boolean attn_mask of
+	// nn.MultiheadAttention. True is ignored, false takes part. nil hides none.
+	Block *Mask
+	// Padding hides keys from all queries, (B, S): key_padding_mask of nn.MultiheadAttention. True
+	// is ignored, false takes part. nil hides none.
+	Padding *Mask
+	// Bias is added to the scores, (L, S) or (B*H, L, S): a float attn_mask of
+	// nn.MultiheadAttention. nil adds nothing.
+	Bias *Tensor
 
-	// PastKey and PastValue, (B, Hk, P, E), are a cache: keys and values of earlier positions,
-	// normed and rotated as they were then. They come before the new ones, and S counts both in
-	// the masks.
+	// PastKey and PastValue are the KV cache, (B, Hk, P, E): the keys and values of earlier tokens,
+	// after QKNorm and RoPE. The new ones are appended behind. nil, for both, is an empty cache.
 	PastKey, PastValue *Tensor
 }
 
 // Outputs are the results of [MultiHead.Forward].
 type Outputs struct {
-	Output  *Tensor // (B, L, D)
-	Weights *Tensor // (B, L, S) or (B, H, L, S), where [Config.Weights] asks for them; S counts every key
+	// Output is (B, L, D) for [BatchFirst], and changes with the [InputLayout].
+	Output *Tensor
+	// Weights are the attention weights that [Config.NeedWeights] asks for, nil for none. Keys
+	// that BiasKV and ZeroAttn append count in S.
+	Weights *Tensor
 }
 
-// CheckInputs says what [MultiHead.Forward] would refuse: every shape that does not fit the
-// configuration or another input.
+// CheckInputs returns the error of [MultiHead.Forward] on these inputs, without computing anything.
+// The error names every input whose shape does not fit the configuration or another input. The
+// configuration must pass [Config.Check].
 func (c Config) CheckInputs(in Inputs) error {
 	c = c.withDefaults()
 	var errs []error
@@ -44,10 +56,12 @@ func (c Config) CheckInputs(in Inputs) error {
 		{"key", in.Key, c.InputLayout.letters("S"), c.KDim},
 		{"value", in.Value, c.InputLayout.letters("S"), c.VDim},
 	} {
-		dims := len(c.InputLayout.shape(0, 0, 0))
 		if err := input.t.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", input.name, err))
-		} else if shape := input.t.Shape; len(shape) != dims || shape[dims-1] != input.width || slices.Contains(shape, 0) {
+			continue
+		}
+		shape, dims := input.t.Shape, len(c.InputLayout.shape(0, 0, 0))
+		if len(shape) != dims || shape[dims-1] != input.width || slices.Contains(shape, 0) {
 			errs = append(errs, fmt.Errorf("%s: shape %s, want (%s, %d) with no dimension 0",
 				input.name, FormatShape(shape), input.letters, input.width))
 		}
@@ -58,108 +72,128 @@ func (c Config) CheckInputs(in Inputs) error {
 	return c.checkTogether(in)
 }
 
-// checkTogether compares the inputs with one another.
+// checkTogether compares the shapes of the inputs with one another.
 func (c Config) checkTogether(in Inputs) error {
-	s, memory := c.sizes(in), "("+c.InputLayout.letters("S")+", "
-	fits := fitting{}
-	fits.shape("key", in.Key.Shape, wanted{memory + "kdim)", c.InputLayout.shape(s.batch, s.fresh, c.KDim)})
-	fits.shape("value", in.Value.Shape, wanted{memory + "vdim)", c.InputLayout.shape(s.batch, s.fresh, c.VDim)})
+	s, letters := c.sizes(in), "("+c.InputLayout.letters("S")+", "
+	check := shapeCheck{}
+	check.shape("key", in.Key.Shape, wanted{letters + "kdim)", c.InputLayout.shape(s.batch, s.fresh, c.KDim)})
+	check.shape("value", in.Value.Shape, wanted{letters + "vdim)", c.InputLayout.shape(s.batch, s.fresh, c.VDim)})
+
 	if (in.PastKey == nil) != (in.PastValue == nil) {
-		fits.errs = append(fits.errs, errors.New("past_key and past_value go together"))
+		check.errs = append(check.errs, errors.New("past_key and past_value go together"))
 	}
-	past := wanted{"(B, Hk, P, E)", []int{s.batch, c.NumKVHeads, s.past, c.HeadDim}}
-	fits.tensor("past_key", in.PastKey, past)
-	fits.tensor("past_value", in.PastValue, past)
-	if s.past > 0 && (c.BiasKV || c.ZeroAttn) {
-		fits.errs = append(fits.errs, errors.New("past_key: not together with bias kv or zero attn"))
+	past := wanted{"(B, Hk, P, E)", []int{s.batch, c.NumKVHeads, s.cached, c.HeadDim}}
+	check.tensor("past_key", in.PastKey, past)
+	check.tensor("past_value", in.PastValue, past)
+	if s.cached > 0 && c.appendedKeys() > 0 {
+		check.errs = append(check.errs, errors.New("past_key: not together with bias kv or zero attn"))
 	}
+
 	common := wanted{"(L, S)", []int{s.queries, s.keys()}}
 	perHead := wanted{"(B*H, L, S)", []int{s.batch * c.NumHeads, s.queries, s.keys()}}
-	fits.mask("block", in.Block, common, perHead)
-	fits.tensor("bias", in.Bias, common, perHead)
+	check.mask("block", in.Block, common, perHead)
+	check.tensor("bias", in.Bias, common, perHead)
 	padding := wanted{"(B, S)", []int{s.batch, s.keys()}}
 	if c.InputLayout == Unbatched {
 		padding = wanted{"(S)", []int{s.keys()}}
 	}
-	fits.mask("padding", in.Padding, padding)
-	return errors.Join(fits.errs...)
+	check.mask("padding", in.Padding, padding)
+	return errors.Join(check.errs...)
 }
 
-// sizes are those of one call.
-type sizes struct{ batch, queries, fresh, past int }
+// sizes are the sizes of one call: B, L, the number of new keys, and P.
+type sizes struct{ batch, queries, fresh, cached int }
 
-// keys are all that masks count: those of the cache and the new ones.
-func (s sizes) keys() int { return s.past + s.fresh }
+// keys returns S, the number of keys that masks count.
+func (s sizes) keys() int { return s.cached + s.fresh }
 
-// sizes must be given inputs of the right number of dimensions.
+// sizes reads the sizes from inputs of the right number of dimensions.
 func (c Config) sizes(in Inputs) sizes {
 	s := sizes{}
-	s.batch, s.queries = c.InputLayout.of(in.Query.Shape)
-	_, s.fresh = c.InputLayout.of(in.Key.Shape)
+	s.batch, s.queries = c.InputLayout.sizes(in.Query.Shape)
+	_, s.fresh = c.InputLayout.sizes(in.Key.Shape)
 	if in.PastKey != nil && len(in.PastKey.Shape) == 4 {
-		s.past = in.PastKey.Shape[2]
+		s.cached = in.PastKey.Shape[2]
 	}
 	return s
 }
 
-// of gives batch and length of a shape.
-func (o InputLayout) of(shape []int) (batch, length int) {
-	switch o {
-	case SequenceFirst:
-		return shape[1], shape[0]
-	case Unbatched:
-		return 1, shape[0]
+// allow merges Block and Padding into one mask, (B, H, L, S+A), in which true takes part. The A
+// appended keys always do. The mask is nil if there is neither Block nor Padding.
+func (c Config) allow(in Inputs, s sizes) *Mask {
+	if in.Block == nil && in.Padding == nil {
+		return nil
 	}
-	return shape[0], shape[1]
-}
-
-// shape is the reverse of [InputLayout.of].
-func (o InputLayout) shape(batch, length, width int) []int {
-	switch o {
-	case SequenceFirst:
-		return []int{length, batch, width}
-	case Unbatched:
-		return []int{length, width}
+	keys := s.keys()
+	wide := keys + c.appendedKeys()
+	allow := NewMask(s.batch, c.NumHeads, s.queries, wide)
+	for row := range s.batch * c.NumHeads * s.queries {
+		batch := row / (c.NumHeads * s.queries)
+		to := allow.Data[row*wide:][:wide]
+		for j := range to {
+			if j < keys {
+				// A Block (L, S) repeats for every batch element and head.
+				blocked := in.Block != nil && in.Block.Data[row*keys%len(in.Block.Data)+j]
+				padded := in.Padding != nil && in.Padding.Data[batch*keys+j]
+				to[j] = !blocked && !padded
+			} else {
+				to[j] = true
+			}
+		}
 	}
-	return []int{batch, length, width}
+	return allow
 }
 
-// letters name the dimensions before the width; length is L or S.
-func (o InputLayout) letters(length string) string {
-	return map[InputLayout]string{BatchFirst: "B, " + length, SequenceFirst: length + ", B", Unbatched: length}[o]
+// widenedBias adds zeros for the A appended keys to a Bias (L, S) or (B*H, L, S):
+// -> (L, S+A) or (B, H, L, S+A).
+func (c Config) widenedBias(bias *Tensor, s sizes) *Tensor {
+	if bias == nil {
+		return nil
+	}
+	keys := s.keys()
+	wide := keys + c.appendedKeys()
+	shape := []int{s.queries, wide}
+	if len(bias.Shape) == 3 {
+		shape = append([]int{s.batch, c.NumHeads}, shape...)
+	}
+	y := NewTensor(shape...)
+	for row := range len(bias.Data) / keys {
+		copy(y.Data[row*wide:], bias.Data[row*keys:][:keys])
+	}
+	return y
 }
 
-// wanted is a shape that an input must have, in letters and in numbers.
+// wanted is a shape that an input may have, in letters and in numbers.
 type wanted struct {
 	letters string
 	shape   []int
 }
 
-// fitting collects the inputs whose shapes are not what others make them.
-type fitting struct{ errs []error }
+// shapeCheck collects an error for every input that has none of the wanted shapes. Inputs that are
+// nil pass.
+type shapeCheck struct{ errs []error }
 
-func (f *fitting) mask(name string, m *Mask, want ...wanted) {
+func (s *shapeCheck) mask(name string, m *Mask, want ...wanted) {
 	if m != nil {
-		f.data(name, m.Check())
-		f.shape(name, m.Shape, want...)
+		s.data(name, m.Check())
+		s.shape(name, m.Shape, want...)
 	}
 }
 
-func (f *fitting) tensor(name string, t *Tensor, want ...wanted) {
+func (s *shapeCheck) tensor(name string, t *Tensor, want ...wanted) {
 	if t != nil {
-		f.data(name, t.Check())
-		f.shape(name, t.Shape, want...)
+		s.data(name, t.Check())
+		s.shape(name, t.Shape, want...)
 	}
 }
 
-func (f *fitting) data(name string, err error) {
+func (s *shapeCheck) data(name string, err error) {
 	if err != nil {
-		f.errs = append(f.errs, fmt.Errorf("%s: %w", name, err))
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", name, err))
 	}
 }
 
-// shape wants one of the shapes given.
-func (f *fitting) shape(name string, shape []int, want ...wanted) {
+func (s *shapeCheck) shape(name string, shape []int, want ...wanted) {
 	var words []string
 	for _, w := range want {
 		if slices.Equal(shape, w.shape) {
@@ -167,5 +201,5 @@ func (f *fitting) shape(name string, shape []int, want ...wanted) {
 		}
 		words = append(words, w.letters+" "+FormatShape(w.shape))
 	}
-	f.errs = append(f.errs, fmt.Errorf("%s: shape %s, want %s", name, FormatShape(shape), strings.Join(words, " or ")))
+	s.errs = append(s.errs, fmt.Errorf("%s: shape %s, want %s", name, FormatShape(shape), strings.Join(words, " or ")))
 }

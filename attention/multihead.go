@@ -2,27 +2,22 @@ package attention
 
 import "errors"
 
-// MultiHead is multi-head attention: torch.nn.MultiheadAttention without dropout (PyTorch
-// 2.15.0), and the layers that decoders have in its place, with grouped heads, rotary positions,
-// a cache, and the parameters under other names. It is causal unless its configuration says
-// otherwise.
+// MultiHead is a multi-head attention layer: torch.nn.MultiheadAttention without dropout (PyTorch
+// 2.15.0), or the attention layer of a decoder such as Llama, as its [Config] selects. The layer is
+// causal unless the configuration sets Bidirectional.
 //
-// Forward may be called from several goroutines at once, but not during LoadStateDict.
+// Forward may run in several goroutines at once, but not during LoadStateDict. The zero MultiHead
+// is not usable: call [New].
 type MultiHead struct {
-	config                 Config
-	parameters             []parameter // in the order PyTorch registers them
-	query, key, value, out projection  // copies, arranged by [MultiHead.arrange]
+	config     Config
+	parameters []parameter // in the order in which PyTorch registers them
+
+	// The projections are copies of the parameters, arranged by [MultiHead.arrange].
+	query, key, value, out projection
 }
 
-// projection is one linear map, y = x weight^T + bias.
-type projection struct {
-	weight  []float32 // (out, in)
-	bias    []float32 // (out) or nil
-	in, out int
-}
-
-// New makes a layer whose parameters are all zero until [MultiHead.LoadStateDict] fills them.
-// It fails on a configuration that [Config.Check] refuses.
+// New returns a layer whose parameters are zeros until [MultiHead.LoadStateDict] fills them. The
+// error is the one of [Config.Check].
 func New(c Config) (*MultiHead, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -36,72 +31,14 @@ func New(c Config) (*MultiHead, error) {
 	return m, nil
 }
 
-// Config is the layer's configuration, with all widths filled in.
+// Config returns the layer's configuration, with NumKVHeads, HeadDim, KDim and VDim filled in.
 func (m *MultiHead) Config() Config { return m.config }
 
-// arrange takes the four projections out of the parameters.
-func (m *MultiHead) arrange() {
-	c := m.config
-	query, key := c.projectionWidths()
-	widths := [4]struct{ in, out int }{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
-	all := [4]*projection{&m.query, &m.key, &m.value, &m.out}
-	for i, place := range c.Placements() {
-		w := widths[i]
-		*all[i] = projection{
-			weight: place.weight(m.tensor(place.Weight), w.in, w.out),
-			bias:   place.bias(m.tensor(place.Bias), w.out),
-			in:     w.in,
-			out:    w.out,
-		}
-	}
-}
-
-// parameter returns the tensor of a name without the prefix, nil if the layer has none.
-func (m *MultiHead) parameter(name string) *Tensor { return m.tensor(m.config.Prefix + name) }
-
-// tensor returns the tensor of a name with the prefix, nil if the layer has none.
-func (m *MultiHead) tensor(name string) *Tensor {
-	for _, p := range m.parameters {
-		if p.name == name {
-			return p.value
-		}
-	}
-	return nil
-}
-
-// StateDict returns copies of the parameters.
-func (m *MultiHead) StateDict() StateDict {
-	dict := make(StateDict, len(m.parameters))
-	for _, p := range m.parameters {
-		dict[p.name] = p.value.Clone()
-	}
-	return dict
-}
-
-// LoadStateDict copies the values of dict into the layer. In a [Strict] load missing and
-// unexpected keys are errors; a [Lenient] load returns them instead. A shape that differs is
-// an error in both, as in torch.nn.Module.load_state_dict (PyTorch 2.15.0). The error is a
-// *[LoadError] and names every problem at once.
+// Forward computes the layer, as the forward of torch.nn.MultiheadAttention does (PyTorch 2.15.0).
+// [Inputs] gives the shapes. Forward does not change the inputs.
 //
-// A load that fails changes nothing. PyTorch differs: it has overwritten every parameter that
-// matched before it raises.
-func (m *MultiHead) LoadStateDict(dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
-	keys, err := load("MultiHead", m.parameters, dict, strictness)
-	if err == nil && m.parameters != nil {
-		m.arrange()
-	}
-	return keys, err
-}
-
-// CheckStateDict says what a strict [MultiHead.LoadStateDict] of a layer with this configuration
-// would refuse, without making the layer.
-func (c Config) CheckStateDict(dict StateDict) error {
-	_, err := checkLoad("MultiHead", c.withDefaults().parameters(), dict, Strict)
-	return err
-}
-
-// Forward computes the layer. It fails when a shape does not fit the configuration or another
-// input, and names every input that is wrong.
+// The error names every input whose shape does not fit the configuration or another input, as
+// [Config.CheckInputs] does.
 func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	if m.parameters == nil {
 		return Outputs{}, errors.New("the layer was not made by New")
@@ -111,174 +48,141 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	}
 	c, s := m.config, m.config.sizes(in)
 
-	// 1. project: (B, T, width) -> (B, T, H*E) and (B, T, Hk*E)
-	q := m.query.apply(c.InputLayout.batchFirst(in.Query))
-	k := m.key.apply(c.InputLayout.batchFirst(in.Key))
-	v := m.value.apply(c.InputLayout.batchFirst(in.Value))
+	// 1. Project the inputs. T is S - P, the number of new keys.
+	query := m.query.apply(c.InputLayout.toBatchFirst(in.Query)) // (B, L, D)    -> (B, L, H*E)
+	key := m.key.apply(c.InputLayout.toBatchFirst(in.Key))       // (B, T, KDim) -> (B, T, Hk*E)
+	value := m.value.apply(c.InputLayout.toBatchFirst(in.Value)) // (B, T, VDim) -> (B, T, Hk*E)
 
-	// 2. split into heads: (B, T, Hk*E) -> (B, Hk, T, E)
-	q, k, v = splitHeads(q, c.NumHeads), splitHeads(k, c.NumKVHeads), splitHeads(v, c.NumKVHeads)
+	// 2. Split the features into heads.
+	q := splitHeads(query, c.NumHeads)   // (B, L, H*E)  -> (B, H, L, E)
+	k := splitHeads(key, c.NumKVHeads)   // (B, T, Hk*E) -> (B, Hk, T, E)
+	v := splitHeads(value, c.NumKVHeads) // (B, T, Hk*E) -> (B, Hk, T, E)
 
-	// 3. norm and rotate, each head by itself
-	m.norm(q, k)
-	c.RoPE.rotate(q, s.past)
-	c.RoPE.rotate(k, s.past)
+	// 3. Normalize and rotate each head of q and k, in place.
+	m.normalize(q, k)
+	c.RoPE.rotate(q, s.cached)
+	c.RoPE.rotate(k, s.cached)
 
-	// 4. put the cache before the new keys and values, and learned and zero ones behind
-	k = m.extend(in.PastKey, k, "bias_k")
-	v = m.extend(in.PastValue, v, "bias_v")
+	// 4. Put the cache before the new keys and values, and the A appended ones behind.
+	k = joinTokens(in.PastKey, k, m.appended("bias_k", s.batch))   // (B, Hk, P+T+A, E)
+	v = joinTokens(in.PastValue, v, m.appended("bias_v", s.batch)) // (B, Hk, P+T+A, E)
 
-	// 5. attend: (B, H, L, E), weights (B, H, L, S)
-	context, weights := m.core(q, k, v, in).attend(q, k, v, c.NeedWeights != NoWeights)
+	// 5. Attend: context (B, H, L, E), weights (B, H, L, S+A) or nil.
+	context, weights := m.kernel(q, k, v, in).run(q, k, v, c.NeedWeights != NoWeights)
 
-	// 6. concatenate the heads: (B, L, H*E)
-	merged := mergeHeads(context)
+	// 6. Merge the heads.
+	merged := mergeHeads(context) // (B, H, L, E) -> (B, L, H*E)
 
-	// 7. project the output: (B, L, D)
-	output := m.out.apply(merged)
+	// 7. Project the output.
+	output := m.out.apply(merged) // (B, L, H*E) -> (B, L, D)
 
-	return Outputs{Output: c.InputLayout.restore(output), Weights: c.shown(weights)}, nil
+	return Outputs{Output: c.InputLayout.fromBatchFirst(output), Weights: c.returnedWeights(weights)}, nil
 }
 
-func (m *MultiHead) norm(q, k *Tensor) {
+// normalize applies QKNorm to q (B, H, L, E) and k (B, Hk, T, E) in place.
+func (m *MultiHead) normalize(q, k *Tensor) {
 	if m.config.QKNorm != nil {
 		m.config.QKNorm.apply(q, m.parameter("q_norm.weight").Data)
 		m.config.QKNorm.apply(k, m.parameter("k_norm.weight").Data)
 	}
 }
 
-// extend puts a cache before x (B, Hk, T, E), and behind it the parameter of that name, where the
-// layer has it, and zeros, where the layer appends them.
-func (m *MultiHead) extend(past, x *Tensor, name string) *Tensor {
-	learned := m.parameter(name)
-	before, after := 0, m.appended()
-	if past != nil {
-		before = past.Shape[2]
+// appended returns the A keys or values behind all others, (B, Hk, A, E), nil if A is 0. BiasKV
+// appends the learned parameter of this name, (1, 1, D), and ZeroAttn appends zeros.
+func (m *MultiHead) appended(learned string, batch int) *Tensor {
+	n, heads, e := m.config.appendedKeys(), m.config.NumKVHeads, m.config.HeadDim
+	if n == 0 {
+		return nil
 	}
-	if before+after == 0 {
-		return x
-	}
-	length, e := x.Shape[2], x.Shape[3]
-	y := NewTensor(x.Shape[0], x.Shape[1], before+length+after, e)
-	for n := range x.Shape[0] * x.Shape[1] {
-		to := block(y, n)
-		if past != nil {
-			copy(to, block(past, n))
-		}
-		copy(to[before*e:], block(x, n))
-		if learned != nil {
-			copy(to[(before+length)*e:][:e], learned.Data[n%x.Shape[1]*e:])
+	x := NewTensor(batch, heads, n, e)
+	if p := m.parameter(learned); p != nil {
+		for i := range batch * heads {
+			copy(matrix(x, i)[:e], p.Data[i%heads*e:])
 		}
 	}
-	return y
+	return x
 }
 
-// appended counts the keys that stand behind all others.
-func (m *MultiHead) appended() int {
-	n := 0
-	for _, on := range []bool{m.config.BiasKV, m.config.ZeroAttn} {
-		if on {
-			n++
-		}
-	}
-	return n
-}
-
-// core sets up the attention of one call.
-func (m *MultiHead) core(q, k, v *Tensor, in Inputs) *core {
+// kernel sets up pass 5 of one call.
+func (m *MultiHead) kernel(q, k, v *Tensor, in Inputs) *kernel {
 	c, s := m.config, m.config.sizes(in)
-	lead := []int{s.batch, c.NumHeads}
-	a := newCore(q, k, v, lead)
-	a.causal, a.offset, a.window, a.softcap = !c.Bidirectional, s.past, c.Window, c.Softcap
-	a.appended, a.emptyRow = m.appended(), c.EmptyRow
+	a := newKernel(q, k, v, []int{s.batch, c.NumHeads})
+	a.causal, a.offset, a.window, a.softcap = !c.Bidirectional, s.cached, c.Window, c.Softcap
+	a.appended, a.emptyRow = c.appendedKeys(), c.EmptyRow
 	if c.Scale != 0 {
 		a.scale = c.Scale
 	}
 	if c.ALiBi {
-		a.slopes = Slopes(c.NumHeads)
+		a.slopes = ALiBiSlopes(c.NumHeads)
 	}
 	if c.Sinks {
 		a.sinks = m.parameter("sinks").Data
 	}
-	if c.Relative > 0 {
-		a.relative, a.reach = m.parameter("relative_bias.weight").Data, c.Relative
+	if c.RelativeBias > 0 {
+		a.relativeBias, a.reach = m.parameter("relative_bias.weight").Data, c.RelativeBias
 	}
-	a.setMasks(c.allow(in, s, a.appended), c.widened(in.Bias, s, a.appended))
+	a.setMasks(c.allow(in, s), c.widenedBias(in.Bias, s))
 	return a
 }
 
-// allow merges Block and Padding into one mask of keys that take part, (B, H, L, S), or nil when
-// every key does. Appended keys always do.
-func (c Config) allow(in Inputs, s sizes, appended int) *Mask {
-	if in.Block == nil && in.Padding == nil {
-		return nil
+// StateDict returns copies of all parameters, as torch.nn.Module.state_dict does.
+func (m *MultiHead) StateDict() StateDict {
+	dict := make(StateDict, len(m.parameters))
+	for _, p := range m.parameters {
+		dict[p.name] = p.value.Clone()
 	}
-	allow := NewMask(s.batch, c.NumHeads, s.queries, s.keys()+appended)
-	for row := range s.batch * c.NumHeads * s.queries {
-		batch := row / (c.NumHeads * s.queries)
-		to := allow.Data[row*(s.keys()+appended):][:s.keys()+appended]
-		for j := range to {
-			to[j] = j >= s.keys() ||
-				(in.Block == nil || !in.Block.Data[row*s.keys()%len(in.Block.Data)+j]) &&
-					(in.Padding == nil || !in.Padding.Data[batch*s.keys()+j])
+	return dict
+}
+
+// LoadStateDict copies the values of dict into the layer, as torch.nn.Module.load_state_dict does
+// (PyTorch 2.15.0). A [Strict] load returns an error if keys are missing or unexpected; a [Lenient]
+// load returns these keys and loads the others. A tensor of another shape is an error in both.
+//
+// The error is a *[LoadError], which lists every problem at once, unless the strictness is unknown.
+//
+// A load that returns an error changes nothing. PyTorch differs: load_state_dict overwrites every
+// parameter that matches before it raises.
+func (m *MultiHead) LoadStateDict(dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
+	keys, err := load("MultiHead", m.parameters, dict, strictness)
+	if err == nil && m.parameters != nil {
+		m.arrange()
+	}
+	return keys, err
+}
+
+// CheckStateDict returns the error of a [Strict] [MultiHead.LoadStateDict] into a layer with this
+// configuration, without making the layer. The configuration must pass [Config.Check].
+func (c Config) CheckStateDict(dict StateDict) error {
+	_, err := checkLoad("MultiHead", c.withDefaults().parameters(), dict, Strict)
+	return err
+}
+
+// arrange copies the four projections from the parameters.
+func (m *MultiHead) arrange() {
+	c := m.config
+	query, key := c.projectionWidths()
+	widths := [4]struct{ in, out int }{{c.EmbedDim, query}, {c.KDim, key}, {c.VDim, key}, {query, c.EmbedDim}}
+	projections := [4]*projection{&m.query, &m.key, &m.value, &m.out}
+	for i, place := range c.Placements() {
+		in, out := widths[i].in, widths[i].out
+		*projections[i] = projection{
+			weight: place.weight(m.tensor(place.Weight), in, out),
+			bias:   place.bias(m.tensor(place.Bias), out),
+			in:     in,
+			out:    out,
 		}
 	}
-	return allow
 }
 
-// widened is an additive mask with zeros for appended keys: (L, S) or (B, H, L, S).
-func (c Config) widened(bias *Tensor, s sizes, appended int) *Tensor {
-	if bias == nil {
-		return nil
-	}
-	shape := []int{s.queries, s.keys() + appended}
-	if len(bias.Shape) == 3 {
-		shape = append([]int{s.batch, c.NumHeads}, shape...)
-	}
-	wide := NewTensor(shape...)
-	for row := range len(bias.Data) / s.keys() {
-		copy(wide.Data[row*(s.keys()+appended):], bias.Data[row*s.keys():][:s.keys()])
-	}
-	return wide
-}
+// parameter returns the parameter of this name without the prefix, nil if the layer has none.
+func (m *MultiHead) parameter(name string) *Tensor { return m.tensor(m.config.Prefix + name) }
 
-// shown are the weights as the configuration asks for them.
-func (c Config) shown(weights *Tensor) *Tensor {
-	if c.NeedWeights == AveragedWeights {
-		weights = averageHeads(weights)
-	}
-	if weights != nil && c.InputLayout == Unbatched {
-		weights.Shape = weights.Shape[1:]
-	}
-	return weights
-}
-
-// averageHeads is the mean over the heads, (B, H, L, S) -> (B, L, S).
-func averageHeads(w *Tensor) *Tensor {
-	heads, size := w.Shape[1], w.Shape[2]*w.Shape[3]
-	mean := NewTensor(w.Shape[0], w.Shape[2], w.Shape[3])
-	for i := range mean.Data {
-		sum := 0.0
-		for h := range heads {
-			sum += float64(w.Data[(i/size*heads+h)*size+i%size])
+// tensor returns the parameter of this name with the prefix, nil if the layer has none.
+func (m *MultiHead) tensor(name string) *Tensor {
+	for _, p := range m.parameters {
+		if p.name == name {
+			return p.value
 		}
-		mean.Data[i] = float32(sum / float64(heads))
 	}
-	return mean
-}
-
-// apply computes y = x weight^T + bias over the last dimension: (B, T, in) -> (B, T, out).
-func (p projection) apply(x *Tensor) *Tensor {
-	y := NewTensor(x.Shape[0], x.Shape[1], p.out)
-	parallel(x.Shape[0]*x.Shape[1], func(row int) {
-		in, out := x.Data[row*p.in:][:p.in], y.Data[row*p.out:][:p.out]
-		for o := range out {
-			sum := dot(in, p.weight[o*p.in:][:p.in])
-			if p.bias != nil {
-				sum += float64(p.bias[o])
-			}
-			out[o] = float32(sum)
-		}
-	})
-	return y
+	return nil
 }

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls f(0) .. f(n-1) on as many goroutines as may run at once and returns when all
-// have ended. Each index is one goroutine's alone, so f needs no lock for what it writes there.
+// parallel calls f(0) to f(n-1) on up to GOMAXPROCS goroutines and waits for all calls to return.
+// Each call must write only to memory that belongs to its index.
 func parallel(n int, f func(i int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup

@@ -1,28 +1,29 @@
 package attention
 
-// Placement tells where a state dict holds one projection of a layer, whose own weight is
-// (out, in) and whose own bias is (out), as in torch.nn.Linear.
+// Placement tells where a state dict holds one projection of a layer. The projection's own weight
+// is (out, in) and its own bias (out), as in torch.nn.Linear.
 //
 // Several projections may share one tensor: nn.MultiheadAttention stacks query, key and value in
 // in_proj_weight (3*D, D). Part then names the projection's share, and Row finds it.
 type Placement struct {
-	// Weight and Bias are the names of the tensors, with the prefix. Bias is empty where the
-	// layout names no biases, and is named also where the configuration leaves biases out.
+	// Weight and Bias are the names of the tensors, with the prefix. Bias is empty if the
+	// layout names no biases, but not if the configuration leaves biases out.
 	Weight, Bias string
 	// Part and BiasPart are "query part", "key part" or "value part" where the tensor holds
-	// several projections, and empty where it holds one.
+	// several projections, and empty where the tensor holds one.
 	Part, BiasPart string
-	// Row maps row i of the projection to the row of the weight tensor, and BiasRow maps element
-	// i of the projection's bias to the element of the bias tensor. nil: the same.
+	// Row maps row i of the projection to the row of the weight tensor. BiasRow maps element i of
+	// the projection's bias to the element of the bias tensor. nil means the same.
 	Row, BiasRow func(i int) int
 	// InOut reports that the weight tensor is (in, out), so that Row counts its columns.
 	InOut bool
 }
 
 // Placements tells where a state dict holds the query, key, value and output projections of a
-// layer with this configuration, in this order. A configuration that [Config.Check] refuses has
-// placements too, but Row and BiasRow may be nil or lead outside the tensor; the placements of an
-// unknown ParamLayout are empty.
+// layer with this configuration, in this order.
+//
+// A configuration that [Config.Check] refuses has placements too, but Row and BiasRow may be nil or
+// lead outside the tensor. The placements of an unknown ParamLayout are empty.
 func (c Config) Placements() [4]Placement {
 	l, known := layouts[c.ParamLayout]
 	if !known {
@@ -74,7 +75,7 @@ func mapped(row func(int) int, i int) int {
 	return row(i)
 }
 
-// parts name the first three projections where they share a tensor.
+// parts names the shares of query, key and value in a tensor.
 var parts = [3]string{"query part", "key part", "value part"}
 
 // shared places query, key and value in one tensor, each at its own rows.
@@ -89,8 +90,10 @@ func shared(weight, bias string, rows [3]func(int) int, output Placement) [4]Pla
 	return all
 }
 
-// linear places a projection in tensors of its own, named as those of a torch.nn.Linear.
-func linear(name string) Placement { return Placement{Weight: name + ".weight", Bias: name + ".bias"} }
+// linear places a projection in tensors of its own, under the names that torch.nn.Linear gives.
+func linear(name string) Placement {
+	return Placement{Weight: name + ".weight", Bias: name + ".bias"}
+}
 
 // stackedRows finds query, key and value in a tensor that holds them in this order.
 func (c Config) stackedRows() [3]func(int) int {
@@ -101,9 +104,8 @@ func (c Config) stackedRows() [3]func(int) int {
 	return [3]func(int) int{after(0), after(query), after(query + key)}
 }
 
-// groupedRows finds query, key and value in a tensor that holds one key head after another:
-// its H/Hk query heads, its key and its value, E rows each. The functions are nil where the
-// configuration has no such heads.
+// groupedRows finds query, key and value in a tensor that holds one key head after another: its
+// H/Hk query heads, its key and its value, E rows each. The functions are nil if E or H/Hk is 0.
 func (c Config) groupedRows() [3]func(int) int {
 	e := c.HeadDim
 	if e <= 0 || c.NumKVHeads <= 0 || c.NumHeads < c.NumKVHeads {

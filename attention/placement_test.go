@@ -9,7 +9,7 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// place is a Placement with the first rows written out, nil where the function is nil.
+// place is a Placement whose functions are replaced by their first values, nil for a nil function.
 type place struct {
 	weight, part string
 	rows         []int
@@ -19,32 +19,31 @@ type place struct {
 	inOut        bool
 }
 
+// own returns the places of projections in tensors of their own.
+func own(names ...string) (all [4]place) {
+	for i, name := range names {
+		all[i] = place{weight: name + ".weight", bias: name + ".bias"}
+	}
+	return all
+}
+
+// fused returns the places of query, key and value at these rows of one tensor.
+func fused(weight, bias, output string, rows ...[]int) [4]place {
+	all := [4]place{3: {weight: output + ".weight", bias: output + ".bias"}}
+	for i, part := range []string{"query part", "key part", "value part"} {
+		all[i] = place{weight: weight, part: part, rows: rows[i], bias: bias, biasPart: part, biasRows: rows[i]}
+	}
+	return all
+}
+
 func TestPlacements(t *testing.T) {
 	query, key, value := []int{0, 1, 2, 3}, []int{4, 5, 6, 7}, []int{8, 9, 10, 11}
-	torch := [4]place{
-		{weight: "in_proj_weight", part: "query part", rows: query, bias: "in_proj_bias", biasPart: "query part", biasRows: query},
-		{weight: "in_proj_weight", part: "key part", rows: key, bias: "in_proj_bias", biasPart: "key part", biasRows: key},
-		{weight: "in_proj_weight", part: "value part", rows: value, bias: "in_proj_bias", biasPart: "value part", biasRows: value},
-		{weight: "out_proj.weight", bias: "out_proj.bias"},
-	}
+	torch := fused("in_proj_weight", "in_proj_bias", "out_proj", query, key, value)
 	separate := [4]place{
 		{weight: "q_proj_weight", bias: "in_proj_bias", biasPart: "query part", biasRows: query},
 		{weight: "k_proj_weight", bias: "in_proj_bias", biasPart: "key part", biasRows: key},
 		{weight: "v_proj_weight", bias: "in_proj_bias", biasPart: "value part", biasRows: value},
 		{weight: "out_proj.weight", bias: "out_proj.bias"},
-	}
-	own := func(names ...string) (all [4]place) {
-		for i, name := range names {
-			all[i] = place{weight: name + ".weight", bias: name + ".bias"}
-		}
-		return all
-	}
-	fused := func(weight, bias, output string, rows ...[]int) [4]place {
-		all := [4]place{3: {weight: output + ".weight", bias: output + ".bias"}}
-		for i, part := range []string{"query part", "key part", "value part"} {
-			all[i] = place{weight: weight, part: part, rows: rows[i], bias: bias, biasPart: part, biasRows: rows[i]}
-		}
-		return all
 	}
 	gpt2 := fused("c_attn.weight", "c_attn.bias", "c_proj", query, key, value)
 	for i := range gpt2 {
@@ -73,7 +72,8 @@ func TestPlacements(t *testing.T) {
 			fused("query_key_value.weight", "query_key_value.bias", "dense", query, []int{4, 5}, []int{6, 7})},
 		{"NeoX, four heads for two key heads",
 			attention.Config{ParamLayout: attention.NeoXLayout, NumHeads: 4, NumKVHeads: 2, HeadDim: 1},
-			fused("query_key_value.weight", "query_key_value.bias", "dense", []int{0, 1, 4, 5}, []int{2, 6}, []int{3, 7})},
+			fused("query_key_value.weight", "query_key_value.bias", "dense",
+				[]int{0, 1, 4, 5}, []int{2, 6}, []int{3, 7})},
 		{"fused", attention.Config{ParamLayout: attention.FusedLayout},
 			fused("qkv_proj.weight", "qkv_proj.bias", "o_proj", query, key, value)},
 		{"fused, one key head", attention.Config{ParamLayout: attention.FusedLayout, NumKVHeads: 1},
@@ -118,7 +118,7 @@ func firstRows(row func(int) int, n int) []int {
 	return rows
 }
 
-// Placements of a configuration that Check refuses do not panic.
+// Placements does not panic on a configuration that Check refuses, and neither do Row and BiasRow.
 func TestPlacementsOfARefusedConfig(t *testing.T) {
 	all := []attention.ParamLayout{
 		attention.TorchLayout, attention.TorchSeparateLayout, attention.SeedLayout, attention.LlamaLayout,

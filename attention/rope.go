@@ -2,22 +2,32 @@ package attention
 
 import "math"
 
-// RoPE is rotary position embedding (Su et al., RoFormer, 2021): the features of a head are
-// rotated in pairs, by an angle that grows with the position.
+// RoPE configures rotary position embedding (Su et al., RoFormer, 2021). The features of a query
+// or key head are rotated in pairs, pair i of the token at position t by the angle, in radians,
+//
+//	t / Factor * Base^(-2i/Dim)
+//
+// Positions count from 0, cached keys included. A score then depends on the distance between query
+// and key alone.
 type RoPE struct {
-	Style  RoPEStyle
-	Dim    int     // r: the first r features of a head are rotated, an even number; 0 is all
-	Base   float64 // theta: pair i turns by theta^(-2i/r) a position; 10000 in the paper
-	Factor float64 // positions are divided by it; 0 is 1
+	// Style selects the features that form a pair.
+	Style RoPEStyle
+	// Dim is the number of leading features of a head that are rotated, an even number. Hugging
+	// Face's configurations have head_dim * partial_rotary_factor. 0 means all of them.
+	Dim int
+	// Base is theta, a positive number: rope_theta. The paper has 10000; there is no default.
+	Base float64
+	// Factor divides the positions: the factor of linear rope scaling. 0 means 1.
+	Factor float64
 }
 
-// RoPEStyle says which features are a pair.
+// RoPEStyle selects the features that [RoPE] rotates together.
 type RoPEStyle int
 
 const (
-	// HalfSplit pairs feature i with i + r/2, as Hugging Face's models and GPT-NeoX do.
+	// HalfSplit pairs feature i with feature i + Dim/2, as Hugging Face's Llama and GPT-NeoX do.
 	HalfSplit RoPEStyle = iota
-	// Interleaved pairs feature 2i with 2i + 1, as the paper and Meta's Llama do.
+	// Interleaved pairs feature 2i with feature 2i + 1, as the paper and Meta's Llama do.
 	Interleaved
 )
 
@@ -29,7 +39,8 @@ func (r *RoPE) check(headDim int, refuse refusal) {
 	refuse(!finite(r.Factor) || r.Factor < 0, "rope: factor %v, want 0 (1) or a positive number", r.Factor)
 }
 
-// rotate turns every head of x (B, H, T, E) in place; its first position is given.
+// rotate rotates every head of x (B, H, T, E) in place; first is the position of token 0. A nil
+// RoPE changes nothing.
 func (r *RoPE) rotate(x *Tensor, first int) {
 	if r == nil {
 		return
@@ -43,11 +54,11 @@ func (r *RoPE) rotate(x *Tensor, first int) {
 		factor = 1
 	}
 	parallel(x.Shape[0]*x.Shape[1]*length, func(row int) {
-		at := float64(first+row%length) / factor
+		position := float64(first+row%length) / factor
 		features := x.Data[row*e:][:e]
 		for i := range dim / 2 {
 			a, b := r.pair(i, dim)
-			sin, cos := math.Sincos(at * math.Pow(r.Base, -2*float64(i)/float64(dim)))
+			sin, cos := math.Sincos(position * math.Pow(r.Base, -2*float64(i)/float64(dim)))
 			one, two := float64(features[a]), float64(features[b])
 			features[a] = float32(one*cos - two*sin)
 			features[b] = float32(two*cos + one*sin)
@@ -55,6 +66,7 @@ func (r *RoPE) rotate(x *Tensor, first int) {
 	})
 }
 
+// pair returns the features that form pair i.
 func (r *RoPE) pair(i, dim int) (first, second int) {
 	if r.Style == Interleaved {
 		return 2 * i, 2*i + 1

@@ -9,18 +9,23 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// rotatedScores are those of the query at position 0 with each key, less that of the first, where
-// query and key are the same vector at every position: logarithms of the attention weights.
+// rotatedLayer is a layer of one head that sees every key, with scores q . k and RoPE.
+func rotatedLayer(width int, r attention.RoPE) attention.Config {
+	return attention.Config{
+		EmbedDim: width, NumHeads: 1, WithoutBias: true, Bidirectional: true, ParamLayout: attention.SeedLayout,
+		Scale: 1, RoPE: &r, NeedWeights: attention.WeightsPerHead,
+	}
+}
+
+// rotatedScores returns the scores of the query at position 0 with each key, minus its score with
+// key 0. Query and key are the same vector at every position. The test takes the scores from the
+// logarithms of the attention weights.
 func rotatedScores(t *testing.T, r attention.RoPE, key []float32) []float64 {
 	t.Helper()
 	width := len(key)
-	m := newLayer(t, attention.Config{
-		EmbedDim: width, NumHeads: 1, WithoutBias: true, Bidirectional: true, ParamLayout: attention.SeedLayout, Scale: 1, RoPE: &r, NeedWeights: attention.WeightsPerHead,
-	})
+	m := newLayer(t, rotatedLayer(width, r))
 	dict := m.StateDict()
-	for i := range width {
-		dict["W_Q"].Data[i*width+i], dict["W_K"].Data[i*width+i] = 1, 1
-	}
+	setIdentity(dict, "W_Q", "W_K")
 	load(t, m, dict)
 	const length = 6
 	x := attention.NewTensor(1, length, width)
@@ -36,9 +41,9 @@ func rotatedScores(t *testing.T, r attention.RoPE, key []float32) []float64 {
 	return scores
 }
 
-// Each pair of features turns by its own angle: the score between equal vectors at a distance d is
-// the sum of (a² + b²) cos(d theta^(-2i/r) / f), and features beyond r are not turned.
-func TestRoPETurnsPairs(t *testing.T) {
+// Each pair of features rotates by its own angle. The score between equal vectors at distance d is
+// the sum of (a² + b²) cos(d Base^(-2i/Dim) / Factor). Features beyond Dim do not rotate.
+func TestRoPERotatesPairs(t *testing.T) {
 	key := []float32{1, 0.5, -0.25, 2, 0.75, -1}
 	half := [][2]int{{0, 2}, {1, 3}}
 	whole := [][2]int{{0, 3}, {1, 4}, {2, 5}}
@@ -68,14 +73,13 @@ func TestRoPETurnsPairs(t *testing.T) {
 	}
 }
 
-// Rotation turns from (1, 0) towards (0, 1): the query at position 0 sees the sine of a key's angle
-// with its own sign.
-func TestRoPETurnsForward(t *testing.T) {
-	m := newLayer(t, attention.Config{
-		EmbedDim: 2, NumHeads: 1, WithoutBias: true, Bidirectional: true, ParamLayout: attention.SeedLayout, Scale: 1, RoPE: &attention.RoPE{Base: 100}, NeedWeights: attention.WeightsPerHead,
-	})
+// A positive angle rotates (1, 0) towards (0, 1), so that a score holds the sine of the key's angle
+// with the right sign.
+func TestRoPERotatesForward(t *testing.T) {
+	m := newLayer(t, rotatedLayer(2, attention.RoPE{Base: 100}))
 	dict := m.StateDict()
-	dict["W_Q"].Data, dict["W_K"].Data = []float32{0, 0, 1, 0}, []float32{1, 0, 0, 0} // query (0, 1), key (1, 0)
+	dict["W_Q"].Data = []float32{0, 0, 1, 0} // every query is (0, 1)
+	dict["W_K"].Data = []float32{1, 0, 0, 0} // every key is (1, 0)
 	load(t, m, dict)
 	out, err := m.Forward(self(&attention.Tensor{Shape: []int{1, 2, 2}, Data: []float32{1, 0, 1, 0}}))
 	require.NoError(t, err)
@@ -84,13 +88,14 @@ func TestRoPETurnsForward(t *testing.T) {
 	require.InDelta(t, math.Sin(1), math.Log(w[3])-math.Log(w[2]), 1e-6, "query 1: sin 0 - sin(-1)")
 }
 
-// Only the distance counts: tokens that stand further on, behind a cache that nobody sees, give the
-// same output.
+// Only distances count: the same tokens at later positions, behind a cache that padding hides, give
+// the same output.
 func TestRoPEIsByDistance(t *testing.T) {
 	m := loaded(t, causalDecoder, 1)
 	x := randomTensor(2, 2, 5, 12)
 	in := self(x)
-	in.PastKey, in.PastValue, in.Padding = randomTensor(3, 2, 2, 9, 6), randomTensor(4, 2, 2, 9, 6), attention.NewMask(2, 14)
+	in.PastKey, in.PastValue = randomTensor(3, 2, 2, 9, 6), randomTensor(4, 2, 2, 9, 6)
+	in.Padding = attention.NewMask(2, 14)
 	for b := range 2 {
 		for j := range 9 {
 			in.Padding.Data[b*14+j] = true

@@ -3,66 +3,97 @@ package attention
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 )
 
-// SDPAOptions are the optional arguments of [SDPA]. The zero value is PyTorch's default: no
-// mask, not causal, scale 1/sqrt(E).
+// SDPAOptions are the optional arguments of [SDPA]. The zero value is PyTorch's default: no mask,
+// not causal, scale 1/sqrt(E).
 //
-// The first six are arguments of scaled_dot_product_attention. The others change the scores as
-// torch.nn.attention.flex_attention can, in this order: Scale, Softcap, then Bias and ALiBi are
-// added, then keys are hidden. A query stands at the key of its own index, under [LowerRight]
-// S-L further on.
+// The fields down to EmptyRow mirror torch.nn.functional.scaled_dot_product_attention. The others
+// change the scores as a score_mod of torch.nn.attention.flex_attention may (PyTorch 2.15.0). A
+// score is computed in this order: Scale, Softcap, then Bias and ALiBi are added, then keys are
+// hidden.
+//
+// A query stands at the key of its own index, or S-L keys further on under [LowerRight]. ALiBi and
+// Window measure distances from there.
 type SDPAOptions struct {
-	Allow        *Mask     // broadcastable to (..., L, S), true takes part: a boolean attn_mask
-	Bias         *Tensor   // broadcastable to (..., L, S), added to the scores: a float attn_mask
-	Causality    Causality // is_causal; not together with Allow or Bias
-	Scale        float64   // of the scores; 0 is 1/sqrt(E)
-	GroupedQuery bool      // query has a multiple of the heads of key and value: enable_gqa
-	EmptyRow     EmptyRow  // what a query that may see no key gives
+	// Allow selects the keys that each query sees, broadcastable to (..., L, S): a boolean
+	// attn_mask. True takes part, false is ignored. nil allows all. Not together with Bias.
+	Allow *Mask
+	// Bias is added to the scores, broadcastable to (..., L, S): a float attn_mask. nil adds
+	// nothing.
+	Bias *Tensor
+	// Causality hides keys by position: is_causal. Not together with Allow or Bias.
+	Causality Causality
+	// Scale multiplies the scores: scale. 0 means 1/sqrt(E).
+	Scale float64
+	// GroupedQuery lets query have a multiple of the heads of key and value: enable_gqa.
+	GroupedQuery bool
+	// EmptyRow selects the result for a query that sees no key. PyTorch has EmptyZero here.
+	EmptyRow EmptyRow
 
-	Window  int     // a query sees keys at a distance below it, on either side; 0 is no limit
-	Softcap float64 // c: scores become c tanh(score / c); 0 is none
-	ALiBi   bool    // scores lose their head's slope times the distance, see [Slopes]
-	Sinks   *Tensor // (H): a logit of each head takes part in the softmax, without a value
+	// Window hides keys at a distance of Window or more, on either side. 0 hides none.
+	Window int
+	// Softcap is c in c * tanh(score / c). 0 means no limit.
+	Softcap float64
+	// ALiBi subtracts the head's slope times the distance from a score. See [ALiBiSlopes].
+	ALiBi bool
+	// Sinks is a logit of each head, (H), that takes part in the softmax and has no value. nil
+	// means none.
+	Sinks *Tensor
 }
 
-// SDPA is scaled dot-product attention, softmax(scale q k^T + mask) v, as
-// torch.nn.functional.scaled_dot_product_attention without dropout (PyTorch 2.15.0):
-// q (..., L, E), k (..., S, E), v (..., S, Ev) -> (..., L, Ev). The leading dimensions, one or
-// more, are broadcast; the last of them is H. With GroupedQuery it is H for q and a divisor Hk of it for k
-// and v, and head h uses key head h / (H/Hk). No dimension may be 0.
+// Causality selects the keys that a query may see by its position.
+type Causality int
+
+const (
+	// NotCausal shows every key: is_causal=False, PyTorch's default.
+	NotCausal Causality = iota
+	// TopLeft shows query i the keys 0 to i, also if there are more keys than queries:
+	// is_causal=True.
+	TopLeft
+	// LowerRight shows query i the keys 0 to i+S-L, so that the last query sees every key:
+	// torch.nn.attention.bias.causal_lower_right. With fewer keys than queries, the first L-S
+	// queries see none.
+	LowerRight
+)
+
+// SDPA computes scaled dot-product attention, softmax(scale * q k^T + mask) v, as
+// torch.nn.functional.scaled_dot_product_attention does without dropout (PyTorch 2.15.0):
 //
-// It fails when shapes do not fit, and names every tensor that is wrong; and, as PyTorch
-// does, on a mask together with causality.
+//	q (..., L, E), k (..., S, E), v (..., S, Ev) -> (..., L, Ev)
+//
+// The leading dimensions, one or more with H as the last, broadcast. With GroupedQuery, k and v
+// have a divisor Hk of H heads, and query head h uses head h / (H/Hk), as after repeat_kv. No
+// dimension may be 0.
+//
+// The error names every tensor whose shape does not fit, and every option that excludes another. As
+// in PyTorch, a mask and causality exclude each other.
 func SDPA(q, k, v *Tensor, o SDPAOptions) (*Tensor, error) {
 	if err := CheckSDPA(q, k, v, o); err != nil {
 		return nil, err
 	}
-	lead, _ := leading(q, k, v, o.GroupedQuery) // checked by CheckSDPA
-	c := newCore(q, k, v, lead)
-	c.causal, c.window, c.emptyRow = o.Causality != NotCausal, o.Window, o.EmptyRow
+	lead, _ := leading(q, k, v, o.GroupedQuery) // CheckSDPA has seen no error
+	a := newKernel(q, k, v, lead)
+	a.causal, a.window, a.softcap, a.emptyRow = o.Causality != NotCausal, o.Window, o.Softcap, o.EmptyRow
 	if o.Causality == LowerRight {
-		c.offset = c.keys - c.queries
+		a.offset = a.keys - a.queries
 	}
 	if o.Scale != 0 {
-		c.scale = o.Scale
+		a.scale = o.Scale
 	}
-	c.softcap = o.Softcap
-	c.setMasks(o.Allow, o.Bias)
+	a.setMasks(o.Allow, o.Bias)
 	if o.ALiBi {
-		c.slopes = Slopes(c.heads)
+		a.slopes = ALiBiSlopes(a.heads)
 	}
 	if o.Sinks != nil {
-		c.sinks = o.Sinks.Data
+		a.sinks = o.Sinks.Data
 	}
-	out, _ := c.attend(q, k, v, false)
+	out, _ := a.run(q, k, v, false)
 	return out, nil
 }
 
-// CheckSDPA says what [SDPA] would refuse: every shape that does not fit and every option that
-// excludes another.
+// CheckSDPA returns the error of [SDPA] on these arguments, without computing anything.
 func CheckSDPA(q, k, v *Tensor, o SDPAOptions) error {
 	var errs []error
 	for _, in := range []struct {
@@ -83,19 +114,18 @@ func CheckSDPA(q, k, v *Tensor, o SDPAOptions) error {
 	if err != nil {
 		return err
 	}
-	return checkOptions(o, slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(k, 2)}))
+	return o.check(slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(k, 2)}))
 }
 
-// SDPAShape is the shape of the result, (..., L, Ev). It fails where [CheckSDPA] fails on the
-// shapes of query, key and value.
+// SDPAShape returns the shape (..., L, Ev) of the result of [SDPA]. An error tells that the shapes
+// of query, key and value do not fit one another. Each must have 3 or more dimensions, none of
+// them 0.
 func SDPAShape(q, k, v *Tensor, groupedQuery bool) ([]int, error) {
 	lead, err := leading(q, k, v, groupedQuery)
 	return slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(v, 1)}), err
 }
 
-func fromEnd(t *Tensor, back int) int { return t.Shape[len(t.Shape)-back] }
-
-// leading broadcasts the dimensions before the last two of query, key and value.
+// leading broadcasts the dimensions of query, key and value before the last two.
 func leading(q, k, v *Tensor, grouped bool) ([]int, error) {
 	if fromEnd(k, 1) != fromEnd(q, 1) {
 		return nil, fmt.Errorf("key: shape %s does not fit query %s: want (..., S, %d)",
@@ -110,26 +140,27 @@ func leading(q, k, v *Tensor, grouped bool) ([]int, error) {
 		name string
 		t    *Tensor
 	}{{"key", k}, {"value", v}} {
+		misfit := fmt.Sprintf("%s: shape %s does not fit query %s",
+			in.name, FormatShape(in.t.Shape), FormatShape(q.Shape))
 		shape := slices.Clone(in.t.Shape[:len(in.t.Shape)-2])
 		if grouped {
 			heads, own := fromEnd(q, 3), fromEnd(in.t, 3)
 			if heads%own != 0 || own != fromEnd(k, 3) {
-				return nil, fmt.Errorf("%s: shape %s does not fit query %s: grouped query wants (..., Hk, S, width) with Hk a divisor of %d, the same in key and value",
-					in.name, FormatShape(in.t.Shape), FormatShape(q.Shape), heads)
+				return nil, fmt.Errorf("%s: grouped query wants (..., Hk, S, width) with Hk a divisor of %d, "+
+					"the same in key and value", misfit, heads)
 			}
 			shape[len(shape)-1] = heads
 		}
 		var ok bool
 		if lead, ok = broadcastShapes(lead, shape); !ok {
-			return nil, fmt.Errorf("%s: shape %s does not fit query %s: the leading dimensions do not broadcast",
-				in.name, FormatShape(in.t.Shape), FormatShape(q.Shape))
+			return nil, fmt.Errorf("%s: the leading dimensions do not broadcast", misfit)
 		}
 	}
 	return lead, nil
 }
 
-// checkOptions compares the options with the shape of the scores, (..., L, S).
-func checkOptions(o SDPAOptions, scores []int) error {
+// check compares the options with one another and with the shape of the scores, (..., L, S).
+func (o SDPAOptions) check(scores []int) error {
 	var errs []error
 	refuse := func(wrong bool, format string, args ...any) {
 		if wrong {
@@ -154,13 +185,14 @@ func checkOptions(o SDPAOptions, scores []int) error {
 		err := o.Sinks.Check()
 		refuse(err != nil, "sinks: %w", err)
 		refuse(!slices.Equal(o.Sinks.Shape, scores[len(scores)-3:len(scores)-2]),
-			"sinks: shape %s, want (H), one for each head of %s scores", FormatShape(o.Sinks.Shape), FormatShape(scores))
+			"sinks: shape %s, want (H), one for each head of %s scores",
+			FormatShape(o.Sinks.Shape), FormatShape(scores))
 	}
 	return errors.Join(errs...)
 }
 
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
+// checkMask returns err, the error of a mask's data, or an error if its shape does not broadcast to
+// the scores.
 func checkMask(name string, err error, shape, scores []int) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)

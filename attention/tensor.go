@@ -8,21 +8,27 @@ import (
 	"strings"
 )
 
-// Tensor is a dense float32 array in row-major (C) order, as torch.Tensor.contiguous().
-// An empty Shape is a scalar: one element.
+// Tensor is a dense float32 array in row-major (C) order, laid out as the result of
+// torch.Tensor.contiguous. An empty Shape is a scalar, which has one element.
 type Tensor struct {
+	// Shape holds the size of every dimension, the outermost first.
 	Shape []int
-	Data  []float32
+	// Data holds the elements; the last dimension varies fastest.
+	Data []float32
 }
 
-// Mask is a dense array of booleans in row-major order. What true means is said by the
-// field it sits in: Allow, Block or Padding.
+// Mask is a dense array of booleans in row-major (C) order. The field that holds a mask tells what
+// true means: true takes part in [SDPAOptions.Allow], and is ignored in [Inputs.Block] and
+// [Inputs.Padding].
 type Mask struct {
+	// Shape holds the size of every dimension, the outermost first.
 	Shape []int
-	Data  []bool
+	// Data holds the elements; the last dimension varies fastest.
+	Data []bool
 }
 
-// NewTensor returns a tensor of zeros. It panics on a shape that [Size] refuses.
+// NewTensor returns a tensor of zeros, as torch.zeros does, and panics if [Size]
+// refuses the shape.
 func NewTensor(shape ...int) *Tensor {
 	n, err := Size(shape)
 	if err != nil {
@@ -31,7 +37,7 @@ func NewTensor(shape ...int) *Tensor {
 	return &Tensor{Shape: slices.Clone(shape), Data: make([]float32, n)}
 }
 
-// NewMask returns a mask that is false everywhere. It panics on a shape that [Size] refuses.
+// NewMask returns a mask that is false everywhere, and panics if [Size] refuses the shape.
 func NewMask(shape ...int) *Mask {
 	n, err := Size(shape)
 	if err != nil {
@@ -40,7 +46,7 @@ func NewMask(shape ...int) *Mask {
 	return &Mask{Shape: slices.Clone(shape), Data: make([]bool, n)}
 }
 
-// Clone returns a deep copy. The clone of nil is nil.
+// Clone returns a copy that shares no memory with t. The clone of nil is nil.
 func (t *Tensor) Clone() *Tensor {
 	if t == nil {
 		return nil
@@ -48,7 +54,7 @@ func (t *Tensor) Clone() *Tensor {
 	return &Tensor{Shape: slices.Clone(t.Shape), Data: slices.Clone(t.Data)}
 }
 
-// Clone returns a deep copy. The clone of nil is nil.
+// Clone returns a copy that shares no memory with m. The clone of nil is nil.
 func (m *Mask) Clone() *Mask {
 	if m == nil {
 		return nil
@@ -56,7 +62,7 @@ func (m *Mask) Clone() *Mask {
 	return &Mask{Shape: slices.Clone(m.Shape), Data: slices.Clone(m.Data)}
 }
 
-// Float64s returns the values as float64, each of them exact.
+// Float64s returns the elements as float64. The conversion is exact.
 func (t *Tensor) Float64s() []float64 {
 	wide := make([]float64, len(t.Data))
 	for i, v := range t.Data {
@@ -65,7 +71,8 @@ func (t *Tensor) Float64s() []float64 {
 	return wide
 }
 
-// Check says whether the tensor holds as many elements as its shape claims.
+// Check returns an error if t is nil, if [Size] refuses its shape, or if Data has another number of
+// elements than the shape.
 func (t *Tensor) Check() error {
 	if t == nil {
 		return errors.New("no tensor")
@@ -73,7 +80,8 @@ func (t *Tensor) Check() error {
 	return checkData(t.Shape, len(t.Data))
 }
 
-// Check says whether the mask holds as many elements as its shape claims.
+// Check returns an error if m is nil, if [Size] refuses its shape, or if Data has another number of
+// elements than the shape.
 func (m *Mask) Check() error {
 	if m == nil {
 		return errors.New("no mask")
@@ -92,8 +100,8 @@ func checkData(shape []int, elements int) error {
 	return nil
 }
 
-// Size is the number of elements of a shape. It fails on a negative dimension and on a
-// product beyond the range of int, also where another dimension is zero.
+// Size returns the number of elements of a shape, 1 for the empty shape of a scalar. An error tells
+// that a dimension is negative, or that the product of the dimensions other than 0 overflows int.
 func Size(shape []int) (int, error) {
 	n, empty := 1, false
 	for _, d := range shape {
@@ -114,7 +122,7 @@ func Size(shape []int) (int, error) {
 	return n, nil
 }
 
-// FormatShape writes a shape as Python does: (5, 9, 40), (3,), ().
+// FormatShape formats a shape as Python formats a tuple: (5, 9, 40), (3,), ().
 func FormatShape(shape []int) string {
 	if len(shape) == 1 {
 		return fmt.Sprintf("(%d,)", shape[0])
@@ -125,3 +133,27 @@ func FormatShape(shape []int) string {
 	}
 	return "(" + strings.Join(words, ", ") + ")"
 }
+
+// fromEnd returns the size of a dimension counted from the last, which is 1.
+func fromEnd(t *Tensor, back int) int { return t.Shape[len(t.Shape)-back] }
+
+// matrix returns the elements of matrix n of a tensor (..., rows, columns), nil if t is nil.
+func matrix(t *Tensor, n int) []float32 {
+	if t == nil {
+		return nil
+	}
+	size := fromEnd(t, 2) * fromEnd(t, 1)
+	return t.Data[n*size:][:size]
+}
+
+// dot returns the dot product of two vectors of float32, summed in float64.
+func dot(a, b []float32) float64 {
+	sum := 0.0
+	for i, x := range a {
+		sum += float64(x) * float64(b[i])
+	}
+	return sum
+}
+
+// finite reports whether v is neither NaN nor infinite.
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

@@ -135,7 +135,7 @@ func layerLines(l attention.Config, empty string) []string {
 		fmt.Sprintf("embed dim\t%d, key %d, value %d", l.EmbedDim, l.KDim, l.VDim),
 		fmt.Sprintf("heads\t%s of width %d", heads, width),
 		"biases\t" + biases,
-		"parameters\t" + attention.Recognized{Keys: l.ParamLayout, Prefix: l.Prefix}.String(),
+		"parameters\t" + attention.Recognized{ParamLayout: l.ParamLayout, Prefix: l.Prefix}.String(),
 		"causal\t" + yesNo(!l.Bidirectional),
 		"scale\t" + scaleText(l.Scale),
 		"row without keys\tcontext of " + empty,
@@ -156,7 +156,7 @@ func layerLines(l attention.Config, empty string) []string {
 		on   bool
 		text string
 	}{
-		{l.Relative > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.Relative)},
+		{l.RelativeBias > 0, fmt.Sprintf("relative bias\tup to a distance of %d", l.RelativeBias)},
 		{l.BiasKV, "bias kv\tbias_k and bias_v behind the keys and values"},
 		{l.ZeroAttn, "zero attn\ta key and value of zeros behind all"},
 		{l.InputLayout == attention.SequenceFirst, "order\t(T, B, D)"},

@@ -157,7 +157,7 @@ func statisticsText(s checkpoint.Statistics) string {
 
 // holdAgainst writes whether the layer of a case would load the file, and where the values differ.
 func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
-	layout := attention.Recognized{Keys: c.Layer.ParamLayout, Prefix: c.Layer.Prefix}
+	layout := attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix}
 	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, layout)
 	dict, left, err := f.StateDict()
 	if err != nil {

@@ -8,69 +8,105 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// slopes are those of ALiBi.
-var slopes = []Mistake{
+// alibi holds mistakes with the slopes and distances of ALiBi.
+var alibi = []Mistake{
 	{
-		ID: "alibi-missing", Title: "ALiBi missing",
-		Explanation: "Scores lose nothing by distance.",
+		ID:          "alibi-missing",
+		Title:       "ALiBi missing",
+		Explanation: "Scores do not decrease with distance.",
 		Fix:         "Subtract each head's slope times the distance from the scaled scores.",
-		Family:      ALiBi, Kind: Missing, Stage: Score, Needs: "ALiBi", Refs: []string{"F01"},
-		Evidence: "https://github.com/keras-team/keras-hub/pull/2862",
-		Plant:    sloped(flat),
+		Family:      ALiBi,
+		Kind:        Missing,
+		Stage:       Score,
+		Needs:       "ALiBi",
+		Refs:        []string{"F01"},
+		Evidence:    "https://github.com/keras-team/keras-hub/pull/2862",
+		Plant:       withSlopes(noSlopes),
 	},
 	{
-		ID: "alibi-inverted", Title: "ALiBi added in place of subtracted",
-		Explanation: "The sign is wrong: a query prefers the keys that are far away.",
+		ID:          "alibi-inverted",
+		Title:       "ALiBi added instead of subtracted",
+		Explanation: "The sign is wrong: a query prefers distant keys.",
 		Fix:         "Add -slope * |i - j|.",
-		Family:      ALiBi, Kind: Altered, Stage: Score, Needs: "ALiBi", Refs: []string{"F02"},
-		Evidence: "https://github.com/meta-pytorch/attention-gym/pull/86",
-		Plant:    sloped(func(was []float64) []float64 { return times(was, -1) }),
+		Family:      ALiBi,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "ALiBi",
+		Refs:        []string{"F02"},
+		Evidence:    "https://github.com/meta-pytorch/attention-gym/pull/86",
+		Plant:       withSlopes(func(was []float64) []float64 { return multiplied(was, -1) }),
 	},
 	{
-		ID: "alibi-slopes-not-power-of-two", Title: "ALiBi slopes of one series, although the heads are no power of two",
+		ID:          "alibi-slopes-not-power-of-two",
+		Title:       "ALiBi slopes from a single series, although the number of heads is not a power of two",
 		Explanation: "The slopes are 2^(-8(h+1)/H) for any number of heads.",
-		Fix:         "Take the slopes of the power of two below H, and then every second one of those of the power above.",
-		Family:      ALiBi, Kind: Altered, Stage: Score, Needs: "ALiBi for heads whose number is no power of two", Refs: []string{"F03"},
-		Evidence: "https://github.com/ml-explore/mlx/pull/3071",
-		Plant:    sloped(oneSeries),
+		Fix:         "Use the slopes for the power of two below H, then every second slope for the power of two above.",
+		Family:      ALiBi,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "ALiBi with a number of heads that is not a power of two",
+		Refs:        []string{"F03"},
+		Evidence:    "https://github.com/ml-explore/mlx/pull/3071",
+		Plant:       withSlopes(slopesOfOneSeries),
 	},
 	{
-		ID: "alibi-slopes-off-by-one", Title: "ALiBi slopes of an exponent that begins at 0",
-		Explanation: "The slopes are 2^(-8h/n) in place of 2^(-8(h+1)/n), n a power of two: the first is 1.",
+		ID:          "alibi-slopes-off-by-one",
+		Title:       "ALiBi slopes whose exponent starts at 0",
+		Explanation: "The slopes are 2^(-8h/n) instead of 2^(-8(h+1)/n), n a power of two. The first slope is 1.",
 		Fix:         "Count heads from 1 in the exponent.",
-		Family:      ALiBi, Kind: Altered, Stage: Score, Needs: "ALiBi", Refs: []string{"F04"},
-		Evidence: "https://github.com/paiml/aprender/pull/2143",
-		Plant:    sloped(fromZero),
+		Family:      ALiBi,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "ALiBi",
+		Refs:        []string{"F04"},
+		Evidence:    "https://github.com/paiml/aprender/pull/2143",
+		Plant:       withSlopes(slopesOffByOne),
 	},
 	{
-		ID: "alibi-past-ignored", Title: "ALiBi distances from the queries' places among the new ones",
-		Explanation: "Query i is taken to stand at key i, although it stands behind earlier keys.",
-		Fix:         "Take distances between positions: that of query i is i + offset.",
-		Family:      ALiBi, Kind: Altered, Stage: Score, Needs: "ALiBi, and queries that begin behind the first key", Refs: []string{"F05"},
-		Evidence: "https://github.com/keras-team/keras-hub/pull/2862",
-		Plant:    slopesPastIgnored,
+		ID:          "alibi-past-ignored",
+		Title:       "ALiBi distances that ignore the query offset",
+		Explanation: "Query i is treated as if it stood at key i, although earlier keys come before it.",
+		Fix:         "Measure distances between positions: query i is at position i + offset.",
+		Family:      ALiBi,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "ALiBi, and queries that start after the first key",
+		Refs:        []string{"F05"},
+		Evidence:    "https://github.com/keras-team/keras-hub/pull/2862",
+		Plant:       alibiPastIgnored,
 	},
 	{
-		ID: "alibi-missing-at-decode", Title: "ALiBi missing for a single query",
-		Explanation: "The table of distances is made for as many keys as there are queries: of one query it is 0.",
-		Fix:         "Make the table for all keys, and take the rows of the new queries from it.",
-		Family:      ALiBi, Kind: Missing, Stage: Score, Needs: "ALiBi and one query", Refs: []string{"F06"},
+		ID:    "alibi-missing-at-decode",
+		Title: "ALiBi missing for a single query",
+		Explanation: "The table of distances covers as many keys as there are queries. " +
+			"For one query it holds a single 0.",
+		Fix:      "Build the table for all keys, and use the rows of the new queries.",
+		Family:   ALiBi,
+		Kind:     Missing,
+		Stage:    Score,
+		Needs:    "ALiBi, and a single query",
+		Refs:     []string{"F06"},
 		Evidence: "https://github.com/keras-team/keras-hub/pull/2977",
-		Plant:    slopesMissingAtDecode,
+		Plant:    alibiMissingAtDecode,
 	},
 	{
-		ID: "alibi-slopes-reversed", Title: "the ALiBi slopes in reversed order of the heads",
-		Explanation: "The first head has the last one's slope.",
+		ID:          "alibi-slopes-reversed",
+		Title:       "the ALiBi slopes assigned to the heads in reverse order",
+		Explanation: "The first head has the last head's slope.",
 		Fix:         "Give the first head the steepest slope.",
-		Family:      ALiBi, Kind: Layout, Stage: Score, Needs: "ALiBi for two heads or more", Refs: []string{"F08"},
-		Plant: sloped(reversedSlopes),
+		Family:      ALiBi,
+		Kind:        Layout,
+		Stage:       Score,
+		Needs:       "ALiBi with two or more heads",
+		Refs:        []string{"F08"},
+		Plant:       withSlopes(slopesReversed),
 	},
 }
 
-// sloped puts other slopes in the place of the case's, where they are others.
-func sloped(to func([]float64) []float64) func(*oracle.Problem, *rand.Rand) bool {
+// withSlopes replaces the ALiBi slopes, one per head. It applies only if the slopes change.
+func withSlopes(change func([]float64) []float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		wrong := to(p.Slopes)
+		wrong := change(p.Slopes)
 		if p.Slopes == nil || slices.Equal(wrong, p.Slopes) {
 			return false
 		}
@@ -79,21 +115,13 @@ func sloped(to func([]float64) []float64) func(*oracle.Problem, *rand.Rand) bool
 	}
 }
 
-func flat([]float64) []float64 { return nil }
+func noSlopes([]float64) []float64 { return nil }
 
-// below is the greatest power of two that is not above n.
-func below(n int) int {
-	power := 1
-	for 2*power <= n {
-		power *= 2
-	}
-	return power
-}
-
-// oneSeries leaves the slopes of a power of two, which are one series, as they are.
-func oneSeries(was []float64) []float64 {
-	wrong := slices.Clone(was)
-	if heads := len(was); heads > 0 && below(heads) < heads {
+// slopesOfOneSeries changes nothing if the number of heads is a power of two: a single series is
+// right.
+func slopesOfOneSeries(right []float64) []float64 {
+	wrong := slices.Clone(right)
+	if heads := len(right); heads > 0 && largestPowerOfTwo(heads) < heads {
 		for h := range wrong {
 			wrong[h] = math.Exp2(-8 * float64(h+1) / float64(heads))
 		}
@@ -101,9 +129,10 @@ func oneSeries(was []float64) []float64 {
 	return wrong
 }
 
-// fromZero makes each slope steeper by a step of its series, that of n heads or, behind those, of 2n.
-func fromZero(was []float64) []float64 {
-	wrong, n := slices.Clone(was), below(len(was))
+// slopesOffByOne moves each slope one step up its series. The first n heads, n a power of two,
+// share a series with steps of 2^(8/n); the other heads share one with steps of 2^(8/2n).
+func slopesOffByOne(right []float64) []float64 {
+	wrong, n := slices.Clone(right), largestPowerOfTwo(len(right))
 	for h := range wrong {
 		series := n
 		if h >= n {
@@ -114,37 +143,49 @@ func fromZero(was []float64) []float64 {
 	return wrong
 }
 
-func reversedSlopes(was []float64) []float64 {
-	wrong := slices.Clone(was)
+// largestPowerOfTwo returns the largest power of two that is not above n.
+func largestPowerOfTwo(n int) int {
+	power := 1
+	for 2*power <= n {
+		power *= 2
+	}
+	return power
+}
+
+func slopesReversed(right []float64) []float64 {
+	wrong := slices.Clone(right)
 	slices.Reverse(wrong)
 	return wrong
 }
 
-func slopesMissingAtDecode(p *oracle.Problem, r *rand.Rand) bool {
-	return queryCount(p) == 1 && sloped(flat)(p, r)
+func alibiMissingAtDecode(p *oracle.Problem, r *rand.Rand) bool {
+	return queryCount(p) == 1 && withSlopes(noSlopes)(p, r)
 }
 
-func slopesPastIgnored(p *oracle.Problem, _ *rand.Rand) bool {
+func alibiPastIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Slopes == nil || p.Offset == 0 {
 		return false
 	}
-	p.SlopeDistance = pastIgnored(p, p.SlopeDistance)
+	p.SlopeDistance = withoutOffset(p, p.SlopeDistance)
 	return true
 }
 
-// pastIgnored is the distance from a query's place among the new ones.
-func pastIgnored(p *oracle.Problem, was func(query, key int) int) func(query, key int) int {
+// distance returns key position minus query position.
+type distance = func(query, key int) int
+
+// withoutOffset measures distances from the query's index, not from its position, index + offset.
+func withoutOffset(p *oracle.Problem, right distance) distance {
 	offset := p.Offset
-	return changed(was, func(distance int) int { return distance + offset })
+	return mapDistance(right, func(d int) int { return d + offset })
 }
 
-// changed makes a distance of another one, nil: key minus query.
-func changed(was func(query, key int) int, change func(distance int) int) func(query, key int) int {
+// mapDistance applies change to every distance; a nil distance is key minus query.
+func mapDistance(right distance, change func(int) int) distance {
 	return func(query, key int) int {
-		distance := key - query
-		if was != nil {
-			distance = was(query, key)
+		d := key - query
+		if right != nil {
+			d = right(query, key)
 		}
-		return change(distance)
+		return change(d)
 	}
 }

@@ -7,26 +7,40 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// memories are the inputs of cross attention.
-var memories = []Mistake{
+// crossAttention holds mistakes with the memory, the input of keys and values in cross attention.
+var crossAttention = []Mistake{
 	{
-		ID: "memory-is-query", Title: "keys and values taken from the query input",
+		ID:          "memory-is-query",
+		Title:       "keys and values taken from the query input",
 		Explanation: "The layer attends to its own input, and the memory has no effect.",
-		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
-		Family:      CrossAttention, Kind: Layout, Stage: Projection, Needs: "keys and values of the query input's shape, and not all of them the same", Refs: []string{"K12"},
-		Plant: memoryIsQuery,
+		Fix:         "Pass the memory as key and value: attention(x, memory, memory).",
+		Family:      CrossAttention,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "keys and values shaped like the query input, but not both equal to it",
+		Refs:        []string{"K12"},
+		Plant:       memoryIsQuery,
 	},
 	{
-		ID: "memory-value-is-query", Title: "values taken from the query input",
-		Explanation: "Keys come from the memory, but values from the layer's own input.",
-		Fix:         "Give the memory as key and value: attention(x, memory, memory).",
-		Family:      CrossAttention, Kind: Layout, Stage: Projection, Needs: "values of the query input's shape that are not the same", Refs: []string{"K14"},
-		Plant: memoryValueIsQuery,
+		ID:          "memory-value-is-query",
+		Title:       "values taken from the query input",
+		Explanation: "Keys come from the memory, but values come from the layer's own input.",
+		Fix:         "Pass the memory as key and value: attention(x, memory, memory).",
+		Family:      CrossAttention,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "values shaped like the query input, but not equal to it",
+		Refs:        []string{"K14"},
+		Plant:       memoryValueIsQuery,
 	},
 }
 
 func memoryIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || selfAttention(p) || !slices.Equal(p.Key.Shape, p.Query.Shape) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+	shape := p.Query.Shape
+	if p.Layer == nil || !slices.Equal(p.Key.Shape, shape) || !slices.Equal(p.Value.Shape, shape) {
+		return false
+	}
+	if isSelfAttention(p) {
 		return false
 	}
 	p.Key, p.Value = p.Query, p.Query
@@ -34,7 +48,7 @@ func memoryIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func memoryValueIsQuery(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || same(p.Value, p.Query) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
+	if p.Layer == nil || sameArray(p.Value, p.Query) || !slices.Equal(p.Value.Shape, p.Query.Shape) {
 		return false
 	}
 	p.Value = p.Query

@@ -1,7 +1,6 @@
 package catalogue
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -9,195 +8,281 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// heads are features that stand in another head, or heads that are not those of the layer.
+// heads holds mistakes in splitting features into heads, merging them, and repeating key heads.
 var heads = []Mistake{
 	{
-		ID: "heads-split-untransposed", Title: "the heads split by a reshape without the transpose",
-		Explanation: "The projected rows were viewed as (B, H, T, E) at once, so that a head holds whole positions of all heads.",
-		Fix:         "View the last dimension as (H, E) and then swap it with the sequence: view(B, T, H, E).transpose(1, 2).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B01"},
-		Evidence: "https://github.com/reczoo/FuxiCTR/issues/30",
-		Plant:    rearranged(untransposed, nil),
+		ID:          "heads-split-untransposed",
+		Title:       "the heads split by a reshape without the transpose",
+		Explanation: "The projected rows were viewed directly as (B, H, T, E): a head holds whole positions.",
+		Fix:         "View the rows as (B, T, H, E), then swap sequence and heads: view(B, T, H, E).transpose(1, 2).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B01"},
+		Evidence:    "https://github.com/reczoo/FuxiCTR/issues/30",
+		Plant:       withHeadLayout(untransposedIndex, nil),
 	},
 	{
-		ID: "heads-merge-untransposed", Title: "the heads merged by a reshape without the transpose",
-		Explanation: "The context (B, H, T, E) was reshaped to (B, T, H*E) at once, so that a position holds rows of one head.",
-		Fix:         "Swap heads and sequence back before they are joined: transpose(1, 2).reshape(B, T, H*E).",
-		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B02"},
-		Evidence: "https://github.com/jsbaan/transformer-from-scratch/pull/6",
-		Plant:    rearranged(nil, untransposed),
+		ID:          "heads-merge-untransposed",
+		Title:       "the heads merged by a reshape without the transpose",
+		Explanation: "The context (B, H, T, E) was reshaped directly: a position holds rows of one head.",
+		Fix:         "Swap heads and sequence back before merging: transpose(1, 2).reshape(B, T, H*E).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Context,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B02"},
+		Evidence:    "https://github.com/jsbaan/transformer-from-scratch/pull/6",
+		Plant:       withHeadLayout(nil, untransposedIndex),
 	},
 	{
-		ID: "heads-untransposed", Title: "the heads split and merged without transposes",
-		Explanation: "Both reshapes leave out the transpose: shapes are right, heads attend over the wrong rows.",
-		Fix:         "View the last dimension as (H, E) and then swap it with the sequence: view(B, T, H, E).transpose(1, 2).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B03"},
-		Evidence: "https://github.com/reczoo/FuxiCTR/issues/30",
-		Plant:    rearranged(untransposed, untransposed),
+		ID:          "heads-untransposed",
+		Title:       "the heads split and merged without transposes",
+		Explanation: "Both reshapes lack the transpose. Shapes are right, but heads attend over the wrong rows.",
+		Fix:         "Split with view(B, T, H, E).transpose(1, 2), and merge with transpose(1, 2).reshape(B, T, H*E).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B03"},
+		Evidence:    "https://github.com/reczoo/FuxiCTR/issues/30",
+		Plant:       withHeadLayout(untransposedIndex, untransposedIndex),
 	},
 	{
-		ID: "heads-split-strided", Title: "features dealt out to the heads in turn when they are split",
+		ID:          "heads-split-strided",
+		Title:       "features interleaved across the heads when they are split",
 		Explanation: "Head h took features h, h+H, h+2H and so on.",
-		Fix:         "A head is E features side by side: view(B, T, H, E), not (B, T, E, H).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B04"},
-		Plant: rearranged(strided, nil),
+		Fix:         "A head is E adjacent features: use view(B, T, H, E), not (B, T, E, H).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B04"},
+		Plant:       withHeadLayout(stridedIndex, nil),
 	},
 	{
-		ID: "heads-merge-strided", Title: "features of the heads taken in turn when they are merged",
-		Explanation: "The joined row takes one feature of each head in turn.",
-		Fix:         "Join heads whole, one after another.",
-		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B05"},
-		Plant: rearranged(nil, strided),
+		ID:          "heads-merge-strided",
+		Title:       "features interleaved across the heads when they are merged",
+		Explanation: "The merged row takes one feature of each head in turn.",
+		Fix:         "Concatenate whole heads, one after another.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Context,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B05"},
+		Plant:       withHeadLayout(nil, stridedIndex),
 	},
 	{
-		ID: "heads-merge-reversed", Title: "the heads merged in reverse order",
-		Explanation: "The last head's context stands first before the output projection.",
-		Fix:         "Join the heads in their order, also when they come from several shards.",
-		Family:      Heads, Kind: Layout, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"A31"},
-		Evidence: "https://github.com/alibaba/ChatLearn/pull/277",
-		Plant:    rearranged(nil, reversed),
+		ID:          "heads-merge-reversed",
+		Title:       "the heads merged in reverse order",
+		Explanation: "The last head's context comes first before the output projection.",
+		Fix:         "Concatenate the heads in order, also when they come from several shards.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Context,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"A31"},
+		Evidence:    "https://github.com/alibaba/ChatLearn/pull/277",
+		Plant:       withHeadLayout(nil, reversedIndex),
 	},
 	{
-		ID: "heads-strided", Title: "features dealt out in turn and taken in turn",
-		Explanation: "Split and merge agree with one another, but not with the weights.",
-		Fix:         "A head is E features side by side: view(B, T, H, E), not (B, T, E, H).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "a layer of two heads or more", Refs: []string{"B06"},
-		Plant: rearranged(strided, strided),
+		ID:          "heads-strided",
+		Title:       "features interleaved across the heads when they are split and when they are merged",
+		Explanation: "Split and merge agree with each other, but not with the weights.",
+		Fix:         "A head is E adjacent features: use view(B, T, H, E), not (B, T, E, H).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B06"},
+		Plant:       withHeadLayout(stridedIndex, stridedIndex),
 	},
 	{
-		ID: "heads-halved", Title: "half as many heads, each twice as wide",
-		Explanation: "The features of two heads were taken for one head, with the scale of its width.",
-		Fix:         "Take num_heads for the number of heads, not for the features of each.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "an even number of heads, and a layer in which nothing but the projections has a number of heads", Refs: []string{"B08"},
-		Evidence: "https://github.com/huggingface/diffusers/issues/2011",
-		Plant:    headsTimes(1, 2),
+		ID:          "heads-halved",
+		Title:       "half as many heads, each twice as wide",
+		Explanation: "The features of two heads were taken for one head, and scaled for the doubled width.",
+		Fix:         "Check that num_heads is used as the number of heads, not as the width of a head.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "an even number of heads, and nothing else that depends on the number of heads",
+		Refs:        []string{"B08"},
+		Evidence:    "https://github.com/huggingface/diffusers/issues/2011",
+		Plant:       headsMultiplied(1, 2),
 	},
 	{
-		ID: "heads-doubled", Title: "twice as many heads, each half as wide",
-		Explanation: "The features of one head were taken for two heads, with the scale of their width.",
-		Fix:         "Take num_heads for the number of heads, not for the features of each.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "an even number of features in a head, and a layer in which nothing but the projections has a number of heads", Refs: []string{"B09"},
-		Evidence: "https://github.com/huggingface/diffusers/issues/2011",
-		Plant:    headsTimes(2, 1),
+		ID:          "heads-doubled",
+		Title:       "twice as many heads, each half as wide",
+		Explanation: "The features of one head were taken for two heads, and scaled for the halved width.",
+		Fix:         "Check that num_heads is used as the number of heads, not as the width of a head.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "an even head width, and nothing else that depends on the number of heads",
+		Refs:        []string{"B09"},
+		Evidence:    "https://github.com/huggingface/diffusers/issues/2011",
+		Plant:       headsMultiplied(2, 1),
 	},
 	{
-		ID: "heads-one", Title: "one head of all features",
-		Explanation: "The features were not split into heads, and the scale is that of the whole width.",
-		Fix:         "Split query, key and value into num_heads heads before the scores.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "two heads or more, each with its own key and value, and a layer in which nothing but the projections has a number of heads", Refs: []string{"B10"},
-		Plant: oneHead,
+		ID:          "heads-one",
+		Title:       "a single head over all features",
+		Explanation: "The features were not split into heads, and are scaled for the whole width.",
+		Fix:         "Split query, key and value into num_heads heads before computing the scores.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs: "two or more heads, each with its own key and value, and nothing else that depends on the " +
+			"number of heads",
+		Refs:  []string{"B10"},
+		Plant: headsOne,
 	},
 	{
-		ID: "heads-averaged", Title: "the context averaged over the heads",
-		Explanation: "Every head gives the mean of all heads' contexts to the output projection.",
-		Fix:         "Join the heads side by side, and let the output projection mix them.",
-		Family:      Heads, Kind: Altered, Stage: Context, Needs: "a layer of two heads or more", Refs: []string{"B12"},
-		Evidence: "https://github.com/awf/functional-transformer/issues/8",
-		Plant:    headsAveraged,
+		ID:          "heads-averaged",
+		Title:       "the context averaged over the heads",
+		Explanation: "Every head passes the mean of all heads' contexts to the output projection.",
+		Fix:         "Concatenate the heads, and let the output projection mix them.",
+		Family:      Heads,
+		Kind:        Altered,
+		Stage:       Context,
+		Needs:       "a layer with two or more heads",
+		Refs:        []string{"B12"},
+		Evidence:    "https://github.com/awf/functional-transformer/issues/8",
+		Plant:       headsAveraged,
 	},
 	{
-		ID: "attention-over-batch", Title: "batch and sequence exchanged: attention over the batch",
+		ID:          "attention-over-batch",
+		Title:       "batch and sequence exchanged: attention over the batch",
 		Explanation: "Each position attends to the same position of the other batch elements.",
-		Fix:         "Say batch_first where PyTorch does: its default for nn.MultiheadAttention is (T, B, D).",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "self-attention of two batch elements or more, without a cache and without masks other than the causal one", Refs: []string{"B13"},
-		Evidence: "https://github.com/aipixel/AEMatter/issues/3",
-		Plant:    attentionOverBatch,
+		Fix:         "Set batch_first as the PyTorch module does. The default of nn.MultiheadAttention is (T, B, D).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "self-attention of two or more batch elements, without a cache and with no mask but a causal one",
+		Refs:        []string{"B13"},
+		Evidence:    "https://github.com/aipixel/AEMatter/issues/3",
+		Plant:       attentionOverBatch,
 	},
 	{
-		ID: "keys-of-first-batch-element", Title: "the keys and values of the first batch element for all",
-		Explanation: "Every batch element attends to keys and values of element 0.",
-		Fix:         "Take keys and values of the batch element that the query is from.",
-		Family:      Heads, Kind: Layout, Stage: Projection, Needs: "two batch elements or more", Refs: []string{"B14"},
-		Plant: keysOfFirstBatch,
+		ID:          "keys-of-first-batch-element",
+		Title:       "the first batch element's keys and values used for all elements",
+		Explanation: "Every batch element attends to the keys and values of element 0.",
+		Fix:         "Take keys and values from the query's own batch element.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "two or more batch elements",
+		Refs:        []string{"B14"},
+		Plant:       keysOfFirstBatchElement,
 	},
 	{
-		ID: "kv-heads-tiled", Title: "the key heads tiled over the query heads: head h takes key head h mod Hk",
-		Explanation: "The key heads were repeated one after another, so that neighbours do not share one.",
-		Fix:         "Repeat each key head H/Hk times in a row: repeat_interleave, not repeat.",
-		Family:      Heads, Kind: Layout, Stage: Score, Needs: "two key heads or more, fewer than query heads", Refs: []string{"G01"},
-		Evidence: "https://github.com/ekzhang/jax-js/pull/180",
-		Plant:    keyHeadsTiled,
+		ID:          "kv-heads-tiled",
+		Title:       "the key heads tiled over the query heads: head h takes key head h mod Hk",
+		Explanation: "The key heads were tiled as a block, so neighbouring query heads do not share a key head.",
+		Fix:         "Repeat each key head H/Hk times in a row, as repeat_kv does: repeat_interleave, not repeat.",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Score,
+		Needs:       "two or more key heads, fewer than query heads",
+		Refs:        []string{"G01"},
+		Evidence:    "https://github.com/ekzhang/jax-js/pull/180",
+		Plant:       kvHeadsTiled,
 	},
 	{
-		ID: "kv-head-zero-for-all", Title: "key head 0 for all query heads",
-		Explanation: "Every query head attends to the keys and values of the first one.",
-		Fix:         "Query head h takes key head h / (H/Hk).",
-		Family:      Heads, Kind: Layout, Stage: Score, Needs: "two key heads or more", Refs: []string{"G02"},
-		Evidence: "https://github.com/EricLBuehler/candle-vllm/pull/52",
-		Plant:    keyHeadZero,
+		ID:          "kv-head-zero-for-all",
+		Title:       "key head 0 for all query heads",
+		Explanation: "Every query head attends to the keys and values of key head 0.",
+		Fix:         "Let query head h use key head h // (H/Hk).",
+		Family:      Heads,
+		Kind:        Layout,
+		Stage:       Score,
+		Needs:       "two or more key heads",
+		Refs:        []string{"G02"},
+		Evidence:    "https://github.com/EricLBuehler/candle-vllm/pull/52",
+		Plant:       kvHeadZeroForAll,
 	},
 	{
-		ID: "kv-heads-averaged", Title: "the key heads averaged",
-		Explanation: "Keys and values are the mean over all key heads, as for multi-query attention.",
-		Fix:         "Keep the key heads apart, as many as num_kv_heads says.",
-		Family:      Heads, Kind: Altered, Stage: Projection, Needs: "two key heads or more", Refs: []string{"G03"},
-		Plant: keyHeadsAveraged,
+		ID:          "kv-heads-averaged",
+		Title:       "the key heads averaged",
+		Explanation: "Keys and values are averaged over all key heads, as in a conversion to multi-query attention.",
+		Fix:         "Keep the key heads apart. There are num_key_value_heads of them.",
+		Family:      Heads,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "two or more key heads",
+		Refs:        []string{"G03"},
+		Plant:       kvHeadsAveraged,
 	},
 }
 
-// rearranged makes a mistake of the places of the heads' features. One head has no other places.
-func rearranged(split, merge func(s oracle.Sizes, head, t, feature int) int) func(*oracle.Problem, *rand.Rand) bool {
+// headIndex returns the place of a feature in the rows of one batch element, (T, H*E).
+type headIndex func(s oracle.Sizes, head, t, feature int) int
+
+// withHeadLayout moves features between heads when the heads are split or merged; nil changes
+// nothing. It applies to two or more heads.
+func withHeadLayout(split, merge headIndex) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil || p.Layer.Heads == 1 {
 			return false
 		}
 		if split != nil {
-			p.Layer.Split = split
+			p.Layer.SplitIndex = split
 		}
 		if merge != nil {
-			p.Layer.Merge = merge
+			p.Layer.MergeIndex = merge
 		}
 		return true
 	}
 }
 
-// untransposed reads (T, H*E) as (H, T, E).
-func untransposed(s oracle.Sizes, head, t, feature int) int {
+// untransposedIndex reads (T, H*E) as (H, T, E).
+func untransposedIndex(s oracle.Sizes, head, t, feature int) int {
 	return (head*s.Length+t)*s.Width + feature
 }
 
-// reversed is the place of each head's features when the last head comes first.
-func reversed(s oracle.Sizes, head, t, feature int) int {
+// reversedIndex puts the last head first.
+func reversedIndex(s oracle.Sizes, head, t, feature int) int {
 	return s.Concatenated(s.Heads-1-head, t, feature)
 }
 
-// strided reads (T, H*E) as (T, E, H).
-func strided(s oracle.Sizes, head, t, feature int) int {
+// stridedIndex reads (T, H*E) as (T, E, H).
+func stridedIndex(s oracle.Sizes, head, t, feature int) int {
 	return (t*s.Width+feature)*s.Heads + head
 }
 
-// headsTimes makes more heads of fewer features, or fewer of more: times more, over as many.
-func headsTimes(more, over int) func(*oracle.Problem, *rand.Rand) bool {
+// headsMultiplied changes the number of heads by the factor times/over.
+func headsMultiplied(times, over int) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return p.Layer != nil && p.Layer.Heads*more%over == 0 && resplit(p, p.Layer.Heads*more/over)
+		return p.Layer != nil && p.Layer.Heads*times%over == 0 && splitIntoHeads(p, p.Layer.Heads*times/over)
 	}
 }
 
-func oneHead(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads > 1 && resplit(p, 1)
+func headsOne(p *oracle.Problem, _ *rand.Rand) bool {
+	return p.Layer != nil && p.Layer.Heads > 1 && splitIntoHeads(p, 1)
 }
 
-// resplit makes another number of heads of the projected features, where whole key heads come of
-// it. The scale follows the width unless the case has its own; the rotated features do not.
-func resplit(p *oracle.Problem, heads int) bool {
-	l, was := p.Layer, width(p.Layer)
-	if l.Query.Out%heads != 0 || oneForEachHead(p) {
+// splitIntoHeads splits the projected features into another number of heads. It applies only if the
+// key features split into whole heads of the new width, and the rotated features fit into one.
+// The default scale follows the new width; any other scale stays.
+func splitIntoHeads(p *oracle.Problem, heads int) bool {
+	l, was := p.Layer, layerHeadWidth(p.Layer)
+	if l.Query.Out%heads != 0 || dependsOnHeads(p) {
 		return false
 	}
-	now := l.Query.Out / heads
-	if l.Key.Out%now != 0 || l.QueryTurn != nil && l.QueryTurn.Dim > now {
+	width := l.Query.Out / heads
+	if l.Key.Out%width != 0 || l.QueryRotary != nil && l.QueryRotary.Dim > width {
 		return false
 	}
-	l.Heads, l.KVHeads = heads, l.Key.Out/now
-	if p.Scale == 1/math.Sqrt(float64(was)) {
-		p.Scale = 1 / math.Sqrt(float64(now))
+	l.Heads, l.KVHeads = heads, l.Key.Out/width
+	if p.Scale == inverseRoot(was) {
+		p.Scale = inverseRoot(width)
 	}
 	return true
 }
 
-// oneForEachHead says whether something beside the projections is made for the layer's number of
-// heads or their width: with another one it crashes.
-func oneForEachHead(p *oracle.Problem) bool {
+// dependsOnHeads reports whether anything but the projections depends on the number of heads or
+// their width. With another number of heads such a layer crashes.
+func dependsOnHeads(p *oracle.Problem) bool {
 	perHead := func(shape []int) bool { return len(shape) == 4 && shape[1] > 1 }
 	return p.Past != nil || p.Slopes != nil || p.Relative != nil || p.Sinks != nil || p.Layer.QueryNorm != nil ||
 		p.Block != nil && perHead(p.Block.Shape) || p.Bias != nil && perHead(p.Bias.Shape)
@@ -207,16 +292,18 @@ func headsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Heads == 1 {
 		return false
 	}
-	p.Mix = averagedOverHeads
+	p.Mix = averageHeads
 	return true
 }
 
-// averagedOverHeads puts the mean over the heads, the last dimension but two, in the place of each.
-func averagedOverHeads(f oracle.Field) oracle.Field {
-	heads, size := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2]*num.Last(f.Shape)
+// averageHeads replaces each head of (..., H, T, E) by the mean of all heads.
+func averageHeads(f oracle.Field) oracle.Field {
+	heads, length, width := f.Shape[len(f.Shape)-3], f.Shape[len(f.Shape)-2], num.Last(f.Shape)
+	size := length * width
 	batch := len(f.Value) / (heads * size)
-	mean := oracle.Field{Shape: []int{batch, heads, f.Shape[len(f.Shape)-2], num.Last(f.Shape)}, Value: f.Value, Variance: f.Variance}.MeanOfHeads()
-	out := f.Like()
+	batched := oracle.Field{Shape: []int{batch, heads, length, width}, Value: f.Value, Variance: f.Variance}
+	mean := batched.MeanOfHeads()
+	out := f.ZerosLike()
 	for n := range batch * heads {
 		out.Take(n*size, mean, n/heads*size, size)
 	}
@@ -224,33 +311,38 @@ func averagedOverHeads(f oracle.Field) oracle.Field {
 }
 
 func attentionOverBatch(p *oracle.Problem, _ *rand.Rand) bool {
-	if p.Layer == nil || !selfAttention(p) || p.Query.Shape[0] == 1 || p.Past != nil || p.Padding != nil || p.Block != nil || p.Bias != nil {
+	if p.Layer == nil || !isSelfAttention(p) || p.Query.Shape[0] == 1 || p.Past != nil {
+		return false
+	}
+	if p.Padding != nil || p.Block != nil || p.Bias != nil {
 		return false
 	}
 	shape := p.Query.Shape
-	p.Query = oracle.Array{Shape: firstTwoSwapped(shape), Value: batchAndSequenceSwapped(shape, p.Query.Value)}
+	p.Query = oracle.Array{Shape: swappedShape(shape), Value: swapBatchAndSequence(shape, p.Query.Value)}
 	p.Key, p.Value = p.Query, p.Query
 	p.Finish = func(f oracle.Field) oracle.Field {
-		swapped := oracle.Field{Shape: firstTwoSwapped(f.Shape), Value: batchAndSequenceSwapped(f.Shape, f.Value)}
+		swapped := oracle.Field{Shape: swappedShape(f.Shape), Value: swapBatchAndSequence(f.Shape, f.Value)}
 		if f.Variance != nil {
-			swapped.Variance = batchAndSequenceSwapped(f.Shape, f.Variance)
+			swapped.Variance = swapBatchAndSequence(f.Shape, f.Variance)
 		}
 		return swapped
 	}
 	return true
 }
 
-// selfAttention says whether keys and values come from the same numbers as queries.
-func selfAttention(p *oracle.Problem) bool { return same(p.Query, p.Key) && same(p.Query, p.Value) }
+// isSelfAttention reports whether the key and value inputs equal the query input.
+func isSelfAttention(p *oracle.Problem) bool {
+	return sameArray(p.Query, p.Key) && sameArray(p.Query, p.Value)
+}
 
-func same(a, b oracle.Array) bool {
+func sameArray(a, b oracle.Array) bool {
 	return slices.Equal(a.Shape, b.Shape) && slices.Equal(a.Value, b.Value)
 }
 
-func firstTwoSwapped(shape []int) []int { return []int{shape[1], shape[0], shape[2]} }
+func swappedShape(shape []int) []int { return []int{shape[1], shape[0], shape[2]} }
 
-// batchAndSequenceSwapped is (B, T, D) -> (T, B, D).
-func batchAndSequenceSwapped(shape []int, values []float64) []float64 {
+// swapBatchAndSequence transposes (B, T, D) to (T, B, D).
+func swapBatchAndSequence(shape []int, values []float64) []float64 {
 	out := make([]float64, 0, len(values))
 	for t := range shape[1] {
 		for b := range shape[0] {
@@ -260,54 +352,47 @@ func batchAndSequenceSwapped(shape []int, values []float64) []float64 {
 	return out
 }
 
-func keysOfFirstBatch(p *oracle.Problem, _ *rand.Rand) bool {
-	batches := batchOf(p)
-	if batches == 1 {
+func keysOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
+	batch := batchSize(p)
+	if batch == 1 {
 		return false
 	}
-	p.Key, p.Value = firstRepeated(p.Key, batches), firstRepeated(p.Value, batches)
+	p.Key, p.Value = repeatFirstElement(p.Key, batch), repeatFirstElement(p.Value, batch)
 	if p.Past != nil {
-		p.Past = &oracle.Past{Key: firstRepeated(p.Past.Key, batches), Value: firstRepeated(p.Past.Value, batches)}
+		repeatFirstPast(p)
 	}
 	return true
 }
 
-// firstRepeated puts the first batch element in the place of each.
-func firstRepeated(a oracle.Array, batches int) oracle.Array {
-	return oracle.Array{Shape: a.Shape, Value: slices.Repeat(a.Value[:len(a.Value)/batches], batches)}
+// repeatFirstElement replaces every batch element by the first one.
+func repeatFirstElement(a oracle.Array, batch int) oracle.Array {
+	return oracle.Array{Shape: a.Shape, Value: slices.Repeat(a.Value[:len(a.Value)/batch], batch)}
 }
 
-func keyHeadsTiled(p *oracle.Problem, _ *rand.Rand) bool {
-	heads, shared := headsOf(p)
-	return shared < heads && partnered(p, func(head int) int { return head % shared })
+func kvHeadsTiled(p *oracle.Problem, _ *rand.Rand) bool {
+	kvHeads := kvHeadCount(p)
+	return kvHeads < headCount(p) && repeatKV(p, func(head int) int { return head % kvHeads })
 }
 
-func keyHeadZero(p *oracle.Problem, _ *rand.Rand) bool {
-	return partnered(p, func(int) int { return 0 })
+func kvHeadZeroForAll(p *oracle.Problem, _ *rand.Rand) bool {
+	return repeatKV(p, func(int) int { return 0 })
 }
 
-// partnered gives each query head of a batch element another key head, where there are two or more.
-func partnered(p *oracle.Problem, partner func(head int) int) bool {
-	heads, shared := headsOf(p)
-	if shared == 1 {
+// repeatKV gives query head h of a batch element the key head kvHead(h). It applies to two or more
+// key heads.
+func repeatKV(p *oracle.Problem, kvHead func(head int) int) bool {
+	heads, kvHeads := headCount(p), kvHeadCount(p)
+	if kvHeads == 1 {
 		return false
 	}
-	p.Partner = func(n int) int { return n/heads*shared + partner(n%heads) }
+	p.KVHead = func(n int) int { return n/heads*kvHeads + kvHead(n%heads) }
 	return true
 }
 
-func keyHeadsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
-	if _, shared := headsOf(p); shared == 1 {
+func kvHeadsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
+	if kvHeadCount(p) == 1 {
 		return false
 	}
-	p.Prepare = func(_, k, v *oracle.Field) { *k, *v = averagedOverHeads(*k), averagedOverHeads(*v) }
+	p.Prepare = func(_, k, v *oracle.Field) { *k, *v = averageHeads(*k), averageHeads(*v) }
 	return true
-}
-
-// headsOf are the numbers of heads of queries, and of keys and values.
-func headsOf(p *oracle.Problem) (query, key int) {
-	if p.Layer != nil {
-		return p.Layer.Heads, p.Layer.KVHeads
-	}
-	return p.Query.Shape[len(p.Query.Shape)-3], p.Key.Shape[len(p.Key.Shape)-3]
 }

@@ -8,118 +8,169 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// caches are keys and values of earlier positions.
-var caches = []Mistake{
+// kvCache holds mistakes with keys and values cached from earlier positions.
+var kvCache = []Mistake{
 	{
-		ID: "rope-offset-lost", Title: "the positions of new queries and keys counted from 0",
-		Explanation: "The rotation does not count on from the cache; cached keys have their own positions.",
-		Fix:         "Begin the positions of new queries and keys after the cache's last one.",
-		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04"},
-		Evidence: "https://github.com/Blaizzy/mlx-vlm/issues/1983",
-		Plant:    turned(offsetLost, queryTurn, keyTurn),
+		ID:          "rope-offset-lost",
+		Title:       "the positions of new queries and keys counted from 0",
+		Explanation: "The RoPE positions of new queries and keys restart at 0. Cached keys keep their own positions.",
+		Fix:         "Start the positions of new queries and keys after the last cached position.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "RoPE and a cache",
+		Refs:        []string{"E04"},
+		Evidence:    "https://github.com/Blaizzy/mlx-vlm/issues/1983",
+		Plant:       changeRotary(fromPositionZero, queryRotary, keyRotary),
 	},
 	{
-		ID: "rope-offset-lost-for-queries", Title: "the positions of new queries counted from 0",
-		Explanation: "New keys are rotated by their positions after the cache, queries as if there were none.",
-		Fix:         "Begin the positions of queries, too, after the cache's last one.",
-		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and a cache", Refs: []string{"E04q"},
-		Evidence: "https://github.com/RobertCsordas/moeut/pull/6",
-		Plant:    turned(offsetLost, queryTurn),
+		ID:          "rope-offset-lost-for-queries",
+		Title:       "the positions of new queries counted from 0",
+		Explanation: "New keys are rotated by their positions after the cache, but queries as if the cache were empty.",
+		Fix:         "Start the positions of queries after the last cached position, too.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "RoPE and a cache",
+		Refs:        []string{"E04q"},
+		Evidence:    "https://github.com/RobertCsordas/moeut/pull/6",
+		Plant:       changeRotary(fromPositionZero, queryRotary),
 	},
 	{
-		ID: "cache-rotated-twice", Title: "the cached keys rotated once more",
-		Explanation: "Keys are stored as they are rotated, and rotated again by their positions with the new ones.",
-		Fix:         "Rotate keys once: before they are stored, and then the new ones alone.",
-		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18"},
-		Evidence: "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
-		Plant:    pastTurned(func(t *oracle.Turn) {}),
+		ID:          "cache-rotated-twice",
+		Title:       "the cached keys rotated once more",
+		Explanation: "Keys are stored after RoPE, and rotated again together with the new keys.",
+		Fix:         "Rotate each key once: rotate only the new keys, and store them rotated.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "RoPE, and two or more cached keys",
+		Refs:        []string{"E18"},
+		Evidence:    "https://github.com/rajveer43/VeloxQuant-MLX/pull/138",
+		Plant:       rotatePast(func(t *oracle.Rotary) {}),
 	},
 	{
-		ID: "cache-not-rotated", Title: "the cached keys not rotated",
-		Explanation: "Keys are stored before the rotation, which is applied to the new ones alone.",
-		Fix:         "Store keys as they are rotated, or rotate cached keys with the new ones.",
-		Family:      KVCache, Kind: Missing, Stage: Projection, Needs: "RoPE and two cached keys or more", Refs: []string{"E18b"},
-		Evidence: "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
-		Plant:    pastTurned(func(t *oracle.Turn) { t.Factor = -t.Factor }),
+		ID:          "cache-not-rotated",
+		Title:       "the cached keys not rotated",
+		Explanation: "Keys are stored before RoPE, which is then applied to the new keys only.",
+		Fix:         "Store keys after RoPE, or rotate the cached keys together with the new ones.",
+		Family:      KVCache,
+		Kind:        Missing,
+		Stage:       Projection,
+		Needs:       "RoPE, and two or more cached keys",
+		Refs:        []string{"E18b"},
+		Evidence:    "https://github.com/MurrellGroup/Jjama3.jl/issues/7",
+		Plant:       rotatePast(func(t *oracle.Rotary) { t.Factor = -t.Factor }),
 	},
 	{
-		ID: "cache-stale", Title: "another sequence's cache",
-		Explanation: "Cached keys and values are left from another sequence.",
-		Fix:         "Clear the cache between sequences, and look it up by all that its contents depend on.",
-		Family:      KVCache, Kind: Altered, Stage: Projection, Needs: "a cache", Refs: []string{"H02"}, Random: true,
-		Evidence: "https://github.com/local-inference-lab/vllm/issues/480",
-		Plant:    cacheStale,
+		ID:          "cache-stale",
+		Title:       "another sequence's cache",
+		Explanation: "The cached keys and values belong to another sequence.",
+		Fix:         "Clear the cache between sequences, and look it up by everything that its contents depend on.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "a cache",
+		Refs:        []string{"H02"},
+		Evidence:    "https://github.com/local-inference-lab/vllm/issues/480",
+		Random:      true,
+		Plant:       cacheStale,
 	},
 	{
-		ID: "cache-overwritten", Title: "the new keys and values written over the first ones of the cache",
-		Explanation: "The place to write at does not count the cache: its first slots are lost, and the last ones stay zero.",
-		Fix:         "Write new keys and values behind the cached ones.",
-		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H03"},
+		ID:    "cache-overwritten",
+		Title: "the new keys and values written over the first ones of the cache",
+		Explanation: "The write position ignores the length of the cache: " +
+			"its first slots are lost, and the last slots stay zero.",
+		Fix:      "Concatenate new keys and values to the end of past_key_values.",
+		Family:   KVCache,
+		Kind:     Layout,
+		Stage:    Projection,
+		Needs:    "a cache",
+		Refs:     []string{"H03"},
 		Evidence: "https://github.com/EricLBuehler/mistral.rs/pull/300",
-		Plant:    slots(overwritten),
+		Plant:    writeSlots(overwrittenSlot),
 	},
 	{
-		ID: "cache-one-slot-late", Title: "the new keys and values written one slot late",
-		Explanation: "The slot after the cached ones stays zero, and the last new key and value are lost.",
-		Fix:         "Write the first new key and value at the slot whose number is that of the cached ones.",
-		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache", Refs: []string{"H04"},
-		Evidence: "https://github.com/tenstorrent/tt-metal/issues/54742",
-		Plant:    slots(oneLate),
+		ID:          "cache-one-slot-late",
+		Title:       "the new keys and values written one slot late",
+		Explanation: "The slot after the cached keys stays zero, and the last new key and value are lost.",
+		Fix:         "Write the first new key and value at slot P, the number of cached keys.",
+		Family:      KVCache,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a cache",
+		Refs:        []string{"H04"},
+		Evidence:    "https://github.com/tenstorrent/tt-metal/issues/54742",
+		Plant:       writeSlots(oneSlotLate),
 	},
 	{
-		ID: "cache-without-new-keys", Title: "the new keys hidden",
-		Explanation: "Queries meet the cache before new keys and values are appended to it.",
-		Fix:         "Append new keys and values first, and attend then.",
-		Family:      KVCache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H05"},
-		Plant: cached(func(past, key int) bool { return key < past }),
+		ID:          "cache-without-new-keys",
+		Title:       "the new keys hidden",
+		Explanation: "Queries attend to the cache before the new keys and values are appended to it.",
+		Fix:         "Append new keys and values first, then attend.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a cache",
+		Refs:        []string{"H05"},
+		Plant:       showSlots(func(past, key int) bool { return key < past }),
 	},
 	{
-		ID: "cache-ignored", Title: "the cached keys hidden",
-		Explanation: "Queries see the new keys alone.",
-		Fix:         "Put cached keys and values before the new ones.",
-		Family:      KVCache, Kind: Missing, Stage: Score, Needs: "a cache", Refs: []string{"H01"},
-		Plant: cached(func(past, key int) bool { return key >= past }),
+		ID:          "cache-ignored",
+		Title:       "the cached keys hidden",
+		Explanation: "Queries see only the new keys.",
+		Fix:         "Concatenate past_key_values in front of the new keys and values.",
+		Family:      KVCache,
+		Kind:        Missing,
+		Stage:       Score,
+		Needs:       "a cache",
+		Refs:        []string{"H01"},
+		Plant:       showSlots(func(past, key int) bool { return key >= past }),
 	},
 	{
-		ID: "cache-of-first-batch-element", Title: "the cache of the first batch element for all",
-		Explanation: "Every batch element goes on from the cached keys and values of the first.",
+		ID:          "cache-of-first-batch-element",
+		Title:       "the first batch element's cache used for all elements",
+		Explanation: "Every batch element continues from the cached keys and values of element 0.",
 		Fix:         "Keep a cache for each batch element, (B, Hk, P, E), and reorder it with the batch.",
-		Family:      KVCache, Kind: Layout, Stage: Projection, Needs: "a cache, and two batch elements or more", Refs: []string{"H07"},
-		Plant: cacheOfFirstBatch,
+		Family:      KVCache,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "a cache, and two or more batch elements",
+		Refs:        []string{"H07"},
+		Plant:       cacheOfFirstBatchElement,
 	},
 	{
-		ID: "cache-zero-slots-seen", Title: "two slots of zeros seen that nothing was written to",
-		Explanation: "The cache is longer than what it holds, and its empty slots take part: keys and values of zeros.",
-		Fix:         "Hide the slots that are not filled, or cut the cache to its length.",
-		Family:      KVCache, Kind: Altered, Stage: Score, Needs: "a cache", Refs: []string{"H08"},
-		Evidence: "https://github.com/huggingface/transformers/pull/45940",
-		Plant:    zeroSlotsSeen,
+		ID:          "cache-zero-slots-seen",
+		Title:       "two empty cache slots of zeros that take part",
+		Explanation: "The cache is longer than its contents, and its unfilled slots are seen as zeros.",
+		Fix:         "Mask the unfilled slots, or slice the cache to its length.",
+		Family:      KVCache,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a cache",
+		Refs:        []string{"H08"},
+		Evidence:    "https://github.com/huggingface/transformers/pull/45940",
+		Plant:       cacheZeroSlotsSeen,
 	},
 }
 
-// pastCount is P, the number of cached keys.
-func pastCount(p *oracle.Problem) int {
-	if p.Past == nil {
-		return 0
-	}
-	return p.Past.Key.Shape[2]
-}
-
-func offsetLost(p *oracle.Problem, t *oracle.Turn) bool {
+// fromPositionZero starts the positions of new queries or keys at 0 instead of after the cache.
+func fromPositionZero(p *oracle.Problem, t *oracle.Rotary) bool {
 	t.First = 0
 	return pastCount(p) > 0
 }
 
-// pastTurned rotates cached keys once more, by positions from 0. The first keeps its place.
-func pastTurned(change func(*oracle.Turn)) func(*oracle.Problem, *rand.Rand) bool {
+// rotatePast applies the keys' RoPE, after change, to cached keys at positions 0 to P-1. It needs
+// two cached keys: position 0 is not rotated.
+func rotatePast(change func(*oracle.Rotary)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if pastCount(p) < 2 || p.Layer.KeyTurn == nil {
+		if pastCount(p) < 2 || p.Layer.KeyRotary == nil {
 			return false
 		}
-		turn := *p.Layer.KeyTurn
-		turn.First = 0
-		change(&turn)
-		p.Layer.PastTurn = &turn
+		past := *p.Layer.KeyRotary
+		past.First = 0
+		change(&past)
+		p.Layer.PastRotary = &past
 		return true
 	}
 }
@@ -128,34 +179,36 @@ func cacheStale(p *oracle.Problem, r *rand.Rand) bool {
 	if pastCount(p) == 0 {
 		return false
 	}
-	p.Past = &oracle.Past{Key: drawnLike(p.Past.Key, r), Value: drawnLike(p.Past.Value, r)}
+	p.Past = &oracle.Past{Key: randomLike(p.Past.Key, r), Value: randomLike(p.Past.Value, r)}
 	return true
 }
 
-// drawnLike draws an array of the same shape and size of values.
-func drawnLike(a oracle.Array, r *rand.Rand) oracle.Array {
+// randomLike draws an array of the same shape and RMS.
+func randomLike(a oracle.Array, r *rand.Rand) oracle.Array {
 	values := make([]float64, len(a.Value))
-	draw(values, num.RMS(a.Value), r)
+	fillRandom(values, num.RMS(a.Value), r)
 	return oracle.Array{Shape: a.Shape, Value: values}
 }
 
-// slots puts keys and values into other slots of the cache: from says which row of the right order a
-// slot gets, -1 for none. The slots of appended keys are behind those of past and new ones.
-func slots(from func(past, fresh, slot int) int) func(*oracle.Problem, *rand.Rand) bool {
+// slotSource returns the slot of the right cache that ends up in slot, or -1 if slot stays zero.
+// The right cache holds past cached keys, then fresh new ones, then any appended keys.
+type slotSource func(past, fresh, slot int) int
+
+// writeSlots writes keys and values to other slots of the cache.
+func writeSlots(from slotSource) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		past, fresh := pastCount(p), p.Key.Shape[1]
 		if past == 0 {
 			return false
 		}
-		p.Prepare = func(_, k, v *oracle.Field) {
-			*k = slotted(*k, func(slot int) int { return from(past, fresh, slot) })
-			*v = slotted(*v, func(slot int) int { return from(past, fresh, slot) })
-		}
+		write := moveRows(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(past, fresh, slot) })
+		p.Prepare = func(_, k, v *oracle.Field) { *k, *v = write(*k), write(*v) }
 		return true
 	}
 }
 
-func overwritten(past, fresh, slot int) int {
+// overwrittenSlot writes the new keys from slot 0 on.
+func overwrittenSlot(past, fresh, slot int) int {
 	switch {
 	case slot < fresh:
 		return past + slot
@@ -165,7 +218,8 @@ func overwritten(past, fresh, slot int) int {
 	return -1
 }
 
-func oneLate(past, fresh, slot int) int {
+// oneSlotLate writes the new keys from slot past+1 on.
+func oneSlotLate(past, fresh, slot int) int {
 	switch {
 	case slot < past || slot >= past+fresh:
 		return slot
@@ -175,34 +229,34 @@ func oneLate(past, fresh, slot int) int {
 	return slot - 1
 }
 
-// slotted takes each slot of (B, Hk, S, E) from another, and leaves zero those that come from none.
-func slotted(f oracle.Field, from func(slot int) int) oracle.Field {
-	return moved(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(slot) })(f)
-}
-
-// cached hides keys by whether they are cached.
-func cached(sees func(past, key int) bool) func(*oracle.Problem, *rand.Rand) bool {
+// showSlots hides all keys but those for which sees is true. past is the number of cached keys.
+func showSlots(sees func(past, key int) bool) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		past, was := pastCount(p), p.Causal
+		past, causal := pastCount(p), p.Causal
 		if past == 0 {
 			return false
 		}
-		p.Causal = func(query, key int) bool { return sees(past, key) && (was == nil || was(query, key)) }
+		p.Causal = func(query, key int) bool { return sees(past, key) && (causal == nil || causal(query, key)) }
 		return true
 	}
 }
 
-func cacheOfFirstBatch(p *oracle.Problem, _ *rand.Rand) bool {
+func cacheOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
 	if pastCount(p) == 0 || p.Past.Key.Shape[0] == 1 {
 		return false
 	}
-	batches := p.Past.Key.Shape[0]
-	p.Past = &oracle.Past{Key: firstRepeated(p.Past.Key, batches), Value: firstRepeated(p.Past.Value, batches)}
+	repeatFirstPast(p)
 	return true
 }
 
-// zeroSlotsSeen gives zeros to a query that sees no other key.
-func zeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
+// repeatFirstPast gives every batch element the cache of the first one.
+func repeatFirstPast(p *oracle.Problem) {
+	batch := p.Past.Key.Shape[0]
+	p.Past = &oracle.Past{Key: repeatFirstElement(p.Past.Key, batch), Value: repeatFirstElement(p.Past.Value, batch)}
+}
+
+// cacheZeroSlotsSeen returns zeros for a query that sees no other key.
+func cacheZeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
 	if pastCount(p) == 0 {
 		return false
 	}

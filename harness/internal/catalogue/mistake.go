@@ -1,5 +1,8 @@
-// Package catalogue holds the known ways to get attention wrong, each a small change to the oracle's
-// problem. It says nothing of how they are recognised.
+// Package catalogue holds the known ways to get attention wrong, each as a small change to an
+// [oracle.Problem]. Package diagnose recognises them.
+//
+// Each family has a file here, and a file with the same mistakes in PyTorch in pyref/planted. A
+// mistake is one entry in its family's list. testdata/planted holds the outputs of PyTorch.
 package catalogue
 
 import (
@@ -13,29 +16,32 @@ import (
 type Mistake struct {
 	ID          string
 	Title       string // follows "computed with"
-	Explanation string // what goes wrong, a sentence
-	Fix         string // what to do about it, a sentence
+	Explanation string // what goes wrong, in one or two sentences
+	Fix         string // what to do or to look at, in one or two sentences
 	Family      Family
 	Kind        Kind
 	Stage       Stage
-	Needs       string   // what a case must have for the mistake to be made on it
-	Refs        []string // the faults that it covers, by their number in the collection that was measured
-	Evidence    string   // a public report of it; "" where none was found
+	Needs       string   // what a case needs for the mistake to apply; empty if nothing
+	Refs        []string // the faults it covers, by their ids in testdata/faults.txt
+	Evidence    string   // the address of a public report; empty if none was found
 
-	// Random mistakes draw values, so that their outputs cannot be replayed: only their size and
-	// direction say something.
+	// Random mistakes draw values. Their outputs cannot be replayed: only their size and direction
+	// can be recognised.
 	Random bool
 
-	// Lower is the arithmetic of a mistake that computes in fewer bits. Its errors are known in part
-	// alone, so that its outputs cannot be replayed: that part of them is what tells it.
+	// Lower is the arithmetic of a mistake that computes at a lower precision, nil for others. Its
+	// outputs cannot be replayed either, but the known part of its errors can be recognised.
 	Lower *oracle.Precision
 
-	// Plant makes the mistake: it puts new arrays in the place of those that it changes, and writes to
-	// none. It says false when the problem has nothing to get wrong so.
+	// Plant changes p to make the mistake. It replaces the arrays that it changes, and never writes
+	// into them. It reports whether the mistake applies to p; if not, p's output stays right.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
 }
 
-// Family is what a mistake is about.
+// plant is the type of [Mistake.Plant].
+type plant = func(p *oracle.Problem, r *rand.Rand) bool
+
+// Family groups mistakes by the part of attention that they are about.
 type Family string
 
 // The families, in the order of the catalogue.
@@ -54,51 +60,67 @@ const (
 	RelativeBias   Family = "relative bias"
 	QKNorm         Family = "qk norm"
 	CrossAttention Family = "cross attention"
-
-	Precision Family = "precision"
+	Precision      Family = "precision"
 )
 
-// Kind says what part of an implementation a mistake is in, and with that the class of a failure.
+// Kind is the kind of damage that a mistake does. It decides the class of a failure.
 type Kind int
 
 const (
-	// Unloaded: no parameter is the state dict's.
+	// Unloaded mistakes have no parameter of the state dict.
 	Unloaded Kind = iota
-	// Parameters: some of them are not.
+	// Parameters mistakes have some parameters that are not the state dict's.
 	Parameters
-	// Missing: the parameters are right and a mask, the scale or the biases are missing.
+	// Missing mistakes have the right parameters, but lack a mask, the scale, biases or another
+	// part.
 	Missing
-	// Altered: the parameters are right and the scores are computed, hidden or weighed in another way.
+	// Altered mistakes have the right parameters, but compute, mask or weight the scores
+	// differently.
 	Altered
-	// Layout: the parameters are right and numbers stand in the wrong places.
+	// Layout mistakes have the right parameters, but put numbers in the wrong places.
 	Layout
-	// Rounded: everything is right to fewer bits.
+	// Rounded mistakes are right to fewer bits.
 	Rounded
 )
 
-// Stage is the first thing that a mistake changes.
+// Stage is the first step of the computation that a mistake changes. Everything before it can be
+// shared with the right computation: see [oracle.Problem.Fork] and
+// [oracle.Problem.ForkAfterContext].
 type Stage int
 
-// The stages, in the order of the computation. What comes before a mistake's stage can be shared with
-// the right computation: see [oracle.Problem.Fork] and [oracle.Problem.ForkAfterContext].
+// The stages, in the order of the computation.
 const (
-	Projection Stage = iota // inputs, parameters, or what becomes of queries, keys and values before they meet
+	Projection Stage = iota // inputs, parameters, and queries, keys and values before the scores
 	Score                   // scores, masks, softmax
-	Context                 // what becomes of the context: heads merged, the output projection, the result
+	Context                 // merging the heads, the output projection, the result
 )
 
-// Mistakes are all of them.
+// Mistakes lists all mistakes, by family.
 var Mistakes = slices.Concat(
-	weights, biases, files, heads, masks, scales, softmaxes, scores, rotations, caches, slopes, relatives, norms, memories, precisions,
+	weights,
+	biases,
+	files,
+	heads,
+	masks,
+	scales,
+	softmax,
+	scores,
+	rope,
+	kvCache,
+	alibi,
+	relativeBias,
+	qkNorm,
+	crossAttention,
+	precision,
 )
 
-// Replayable says whether the mistake gives one output, to rounding, so that a subject's can be held
-// against it.
+// Replayable reports whether the mistake has a single output, up to rounding, with which a
+// subject's output can be compared.
 func (m Mistake) Replayable() bool { return !m.Random && m.Lower == nil }
 
-// Make returns a fork of p with the mistakes made one after the other, and reports whether each of
-// them has something to get wrong there. The fork takes from a cached p whatever comes before the
-// first mistake. Only random mistakes draw from r, which may be nil for others.
+// Make plants the mistakes, one after the other, in a fork of p. It returns nil and false if one of
+// them does not apply. A fork of a cached p reuses everything that comes before the first mistake.
+// Only random mistakes draw from r; it may be nil for others.
 func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem, bool) {
 	wrong := p.Fork()
 	if !slices.ContainsFunc(mistakes, func(m Mistake) bool { return m.Stage != Context }) {
@@ -112,7 +134,7 @@ func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem
 	return wrong, true
 }
 
-// ByID finds a mistake.
+// ByID returns the mistake with the given id, and whether there is one.
 func ByID(id string) (Mistake, bool) {
 	i := slices.IndexFunc(Mistakes, func(m Mistake) bool { return m.ID == id })
 	if i < 0 {

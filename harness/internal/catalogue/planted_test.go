@@ -20,8 +20,8 @@ import (
 
 const plantedDir = "testdata/planted/"
 
-// Every mistake gives what the same mistake gives in plain PyTorch, written by other hands: pyref/planted
-// makes the stored outputs, of the first two batch elements in float32.
+// Every mistake gives the output of the same mistake in plain PyTorch, written independently.
+// pyref/planted computes the stored outputs, the first two batch elements in float32.
 func TestMistakesAreThoseOfPyTorch(t *testing.T) {
 	data, err := os.ReadFile(plantedDir + "index.json")
 	require.NoError(t, err)
@@ -43,11 +43,12 @@ func TestMistakesAreThoseOfPyTorch(t *testing.T) {
 	}
 	for _, m := range catalogue.Mistakes {
 		if !m.Random {
-			require.Positive(t, checked[m.ID], "%s was never held against PyTorch", m.ID)
+			require.Positive(t, checked[m.ID], "%s was never compared with PyTorch", m.ID)
 		}
 	}
 }
 
+// readPlanted reads the outputs of all mistakes planted in a case, (mistakes, ...).
 func readPlanted(t *testing.T, name string) oracle.Array {
 	t.Helper()
 	data, err := os.ReadFile(plantedDir + strings.ReplaceAll(name, "/", "-") + ".npy")
@@ -59,11 +60,12 @@ func readPlanted(t *testing.T, name string) oracle.Array {
 	return oracle.Array{Shape: a.Shape, Value: values}
 }
 
-// requireSame makes a mistake and wants PyTorch's output of it, to float32 rounding.
+// requireSame plants a mistake in p, and compares its first values with PyTorch's, to float32
+// rounding.
 func requireSame(t *testing.T, p *oracle.Problem, id string, want []float64) {
 	t.Helper()
 	m, ok := catalogue.ByID(id)
-	require.True(t, ok, "no such mistake")
+	require.True(t, ok, "there is no such mistake")
 	require.True(t, m.Plant(p, nil), "it does not apply here")
 	f := p.Run()
 	got := compare.Expected{Shape: []int{len(want)}, Value: f.Value[:len(want)], Sigma: f.Sigma()[:len(want)]}

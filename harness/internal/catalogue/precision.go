@@ -8,90 +8,136 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// precisions are computations of fewer bits than float32's. They are no mistakes where they are declared.
-var precisions = []Mistake{
+// precision holds computations at a lower precision than float32. They are mistakes only if the
+// subject does not declare its precision.
+var precision = []Mistake{
 	{
-		ID: "precision-float16", Title: "the arithmetic of float16",
-		Explanation: "Inputs, parameters and every result that is stored are rounded to the 11 bits of float16.",
-		Fix:         "Compute in float32, or say that the subject computes in float16.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "float32", Refs: []string{"J02"}, Lower: &oracle.Float16,
-		Evidence: "https://github.com/NVIDIA/apex/issues/93",
-		Plant:    lower(oracle.Float16),
+		ID:          "precision-float16",
+		Title:       "the arithmetic of float16",
+		Explanation: "Inputs, parameters and every stored result are rounded to the 11 bits of float16.",
+		Fix:         "Compute in float32, or declare that the subject computes in float16.",
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a float32 case",
+		Refs:        []string{"J02"},
+		Evidence:    "https://github.com/NVIDIA/apex/issues/93",
+		Lower:       &oracle.Float16,
+		Plant:       arithmeticOf(oracle.Float16),
 	},
 	{
-		ID: "precision-bfloat16", Title: "the arithmetic of bfloat16",
-		Explanation: "Inputs, parameters and every result that is stored are rounded to the 8 bits of bfloat16.",
-		Fix:         "Compute in float32, or say that the subject computes in bfloat16.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "float32", Refs: []string{"J03"}, Lower: &oracle.BFloat16,
-		Evidence: "https://github.com/NVIDIA/TransformerEngine/issues/1245",
-		Plant:    lower(oracle.BFloat16),
+		ID:          "precision-bfloat16",
+		Title:       "the arithmetic of bfloat16",
+		Explanation: "Inputs, parameters and every stored result are rounded to the 8 bits of bfloat16.",
+		Fix:         "Compute in float32, or declare that the subject computes in bfloat16.",
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a float32 case",
+		Refs:        []string{"J03"},
+		Evidence:    "https://github.com/NVIDIA/TransformerEngine/issues/1245",
+		Lower:       &oracle.BFloat16,
+		Plant:       arithmeticOf(oracle.BFloat16),
 	},
 	{
-		ID: "precision-tf32", Title: "matrix products in TensorFloat-32",
-		Explanation: "The factors of every matrix product are rounded to 11 bits, as tensor cores do unless they are told not to.",
-		Fix:         "Turn TensorFloat-32 off, or say that the subject computes in it: torch.backends.cuda.matmul.allow_tf32 is PyTorch's switch.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "float32", Lower: &oracle.TensorFloat32,
-		Plant: lower(oracle.TensorFloat32),
+		ID:          "precision-tf32",
+		Title:       "matrix products in TensorFloat-32",
+		Explanation: "Tensor cores round the factors of every matrix product to 11 bits, unless told not to.",
+		Fix: "Declare that the subject uses TensorFloat-32, or turn it off. " +
+			"PyTorch's switch is torch.backends.cuda.matmul.allow_tf32.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a float32 case",
+		Lower:  &oracle.TensorFloat32,
+		Plant:  arithmeticOf(oracle.TensorFloat32),
 	},
 	{
-		ID: "weights-float16", Title: "parameters rounded to float16",
-		Explanation: "The state dict went through float16; the arithmetic is that of float32.",
+		ID:          "weights-float16",
+		Title:       "parameters rounded to float16",
+		Explanation: "The parameters passed through float16. The arithmetic is float32.",
 		Fix:         "Store and load the parameters as float32.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "a layer", Refs: []string{"J05"},
-		Plant: learnedAs(oracle.Float16.Round),
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a layer",
+		Refs:        []string{"J05"},
+		Plant:       roundParameters(oracle.Float16.Round),
 	},
 	{
-		ID: "weights-bfloat16", Title: "parameters rounded to bfloat16",
-		Explanation: "The state dict went through bfloat16; the arithmetic is that of float32.",
+		ID:          "weights-bfloat16",
+		Title:       "parameters rounded to bfloat16",
+		Explanation: "The parameters passed through bfloat16. The arithmetic is float32.",
 		Fix:         "Store and load the parameters as float32.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "a layer",
-		Plant: learnedAs(oracle.BFloat16.Round),
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a layer",
+		Plant:       roundParameters(oracle.BFloat16.Round),
 	},
 	{
-		ID: "weights-int8", Title: "weights of 8-bit integers, a scale for each output feature",
-		Explanation: "Each row of the four weights is rounded to 127 steps on either side of zero; biases are not.",
-		Fix:         "Compare with the weights before they are quantised.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "a layer",
-		Plant: quantised(func(m *oracle.Linear) int { return m.In }),
+		ID:    "weights-int8",
+		Title: "int8 weights with one scale per output feature",
+		Explanation: "Each row of the four weights is rounded to 127 steps on either side of zero. " +
+			"Biases are not rounded.",
+		Fix:    "Test with the weights before they are quantised.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a layer",
+		Plant:  quantiseWeights(func(m *oracle.Linear) int { return m.In }),
 	},
 	{
-		ID: "weights-int8-per-tensor", Title: "weights of 8-bit integers, one scale for each weight",
-		Explanation: "Each of the four weights is rounded to 127 steps on either side of zero; biases are not.",
-		Fix:         "Compare with the weights before they are quantised.",
-		Family:      Precision, Kind: Rounded, Stage: Projection, Needs: "a layer",
-		Plant: quantised(func(m *oracle.Linear) int { return len(m.Weight) }),
+		ID:          "weights-int8-per-tensor",
+		Title:       "int8 weights with one scale per weight tensor",
+		Explanation: "Each of the four weights is rounded to 127 steps on either side of zero. Biases are not rounded.",
+		Fix:         "Test with the weights before they are quantised.",
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a layer",
+		Plant:       quantiseWeights(func(m *oracle.Linear) int { return len(m.Weight) }),
 	},
 	{
-		ID: "output-float16", Title: "the output rounded to float16",
-		Explanation: "The arithmetic is that of float32, and its result went through float16.",
+		ID:          "output-float16",
+		Title:       "the output rounded to float16",
+		Explanation: "The arithmetic is float32, but the result passed through float16.",
 		Fix:         "Return and save the output as float32.",
-		Family:      Precision, Kind: Rounded, Stage: Score, Needs: "float32",
-		Plant: storedAs(oracle.Float16),
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Score,
+		Needs:       "a float32 case",
+		Plant:       roundOutput(oracle.Float16),
 	},
 	{
-		ID: "output-bfloat16", Title: "the output rounded to bfloat16",
-		Explanation: "The arithmetic is that of float32, and its result went through bfloat16.",
+		ID:          "output-bfloat16",
+		Title:       "the output rounded to bfloat16",
+		Explanation: "The arithmetic is float32, but the result passed through bfloat16.",
 		Fix:         "Return and save the output as float32.",
-		Family:      Precision, Kind: Rounded, Stage: Score, Needs: "float32", Refs: []string{"J08"},
-		Plant: storedAs(oracle.BFloat16),
+		Family:      Precision,
+		Kind:        Rounded,
+		Stage:       Score,
+		Needs:       "a float32 case",
+		Refs:        []string{"J08"},
+		Plant:       roundOutput(oracle.BFloat16),
 	},
 }
 
-// lower rounds what a subject of that precision is given, which part of its errors is known, and has its
-// noise.
-func lower(precision oracle.Precision) func(*oracle.Problem, *rand.Rand) bool {
+// arithmeticOf computes at a lower precision. Rounded inputs and parameters are the known part of
+// its errors; the noise of the lower precision covers all other roundings.
+func arithmeticOf(lower oracle.Precision) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Precision.Rounds() {
 			return false
 		}
-		*p = *p.Rounded(precision, oracle.Inputs|oracle.Parameters)
+		*p = *p.Rounded(lower, oracle.Inputs|oracle.Parameters)
 		return true
 	}
 }
 
-func learnedAs(round func(float64) float64) func(*oracle.Problem, *rand.Rand) bool {
+func roundParameters(round func(float64) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return eachParameter(p, func(values []float64) {
+		return changeParameters(p, func(values []float64) {
 			for i, v := range values {
 				values[i] = round(v)
 			}
@@ -99,19 +145,20 @@ func learnedAs(round func(float64) float64) func(*oracle.Problem, *rand.Rand) bo
 	}
 }
 
-// quantised rounds so many weights after another to the multiples of a 127th of the largest of them.
-func quantised(together func(*oracle.Linear) int) func(*oracle.Problem, *rand.Rand) bool {
+// quantiseWeights rounds weights to int8. Each group of groupSize neighbouring values shares a
+// scale, 1/127 of the largest magnitude among them.
+func quantiseWeights(groupSize func(*oracle.Linear) int) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Layer == nil {
 			return false
 		}
-		for _, m := range p.Layer.Linears() {
+		for _, m := range p.Layer.Projections() {
 			m.Weight = slices.Clone(m.Weight)
-			for weights := range slices.Chunk(m.Weight, together(m)) {
-				step := largest(weights) / 127
-				for i, w := range weights {
+			for group := range slices.Chunk(m.Weight, groupSize(m)) {
+				step := maxAbs(group) / 127
+				for i, w := range group {
 					if step > 0 {
-						weights[i] = step * math.RoundToEven(w/step)
+						group[i] = step * math.RoundToEven(w/step)
 					}
 				}
 			}
@@ -120,20 +167,20 @@ func quantised(together func(*oracle.Linear) int) func(*oracle.Problem, *rand.Ra
 	}
 }
 
-func largest(values []float64) float64 {
-	most := 0.0
+func maxAbs(values []float64) float64 {
+	largest := 0.0
 	for _, v := range values {
-		most = math.Max(most, math.Abs(v))
+		largest = math.Max(largest, math.Abs(v))
 	}
-	return most
+	return largest
 }
 
-func storedAs(precision oracle.Precision) func(*oracle.Problem, *rand.Rand) bool {
+func roundOutput(lower oracle.Precision) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Precision.Rounds() {
 			return false
 		}
-		p.Stored = &precision
+		p.Stored = &lower
 		return true
 	}
 }

@@ -8,89 +8,129 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// scales are what the scores are multiplied by.
+// scales holds mistakes with the factor that multiplies the scores.
 var scales = []Mistake{
 	{
-		ID: "scale-missing", Title: "the scores not scaled",
-		Explanation: "The products of query and key go into the softmax as they are.",
-		Fix:         "Multiply them by 1/sqrt(E), or by the scale that the layer has.",
-		Family:      Scales, Kind: Missing, Stage: Score, Needs: "a scale other than 1", Refs: []string{"D01"},
-		Evidence: "https://github.com/mlc-ai/mlc-llm/pull/3426",
-		Plant:    scale(func(*oracle.Problem) float64 { return 1 }),
+		ID:          "scale-missing",
+		Title:       "the scores not scaled",
+		Explanation: "The products of query and key enter the softmax unscaled.",
+		Fix:         "Multiply them by 1/sqrt(E), or by the layer's own scale.",
+		Family:      Scales,
+		Kind:        Missing,
+		Stage:       Score,
+		Needs:       "a scale other than 1",
+		Refs:        []string{"D01"},
+		Evidence:    "https://github.com/mlc-ai/mlc-llm/pull/3426",
+		Plant:       withScale(func(*oracle.Problem) float64 { return 1 }),
 	},
 	{
-		ID: "scale-of-model", Title: "the scale 1/sqrt(D) of the model in place of 1/sqrt(E) of a head",
-		Explanation: "The width of all heads together was taken for that of one.",
-		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the scale that the layer has.",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than this", Refs: []string{"D02"},
-		Evidence: "https://github.com/Graylab/DL4Proteins-notebooks/issues/12",
-		Plant:    scale(func(p *oracle.Problem) float64 { return rootOf(modelWidth(p)) }),
+		ID:          "scale-of-model",
+		Title:       "the scale 1/sqrt(D) of the model in place of 1/sqrt(E) of a head",
+		Explanation: "The model width was used as the width of a head.",
+		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the layer's own scale.",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1/sqrt(D)",
+		Refs:        []string{"D02"},
+		Evidence:    "https://github.com/Graylab/DL4Proteins-notebooks/issues/12",
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(modelWidth(p)) }),
 	},
 	{
-		ID: "scale-twice", Title: "the scale applied twice",
-		Explanation: "Queries are scaled, and then the scores again.",
-		Fix:         "Scale the queries or the scores, once: scaled_dot_product_attention has a scale of its own.",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than 1", Refs: []string{"D03"},
-		Evidence: "https://github.com/huggingface/transformers/pull/38290",
-		Plant:    scale(func(p *oracle.Problem) float64 { return p.Scale * p.Scale }),
+		ID:          "scale-twice",
+		Title:       "the scale applied twice",
+		Explanation: "The queries are scaled, and then the scores are scaled again.",
+		Fix:         "Scale the queries or the scores, not both. scaled_dot_product_attention scales by itself.",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1",
+		Refs:        []string{"D03"},
+		Evidence:    "https://github.com/huggingface/transformers/pull/38290",
+		Plant:       withScale(func(p *oracle.Problem) float64 { return p.Scale * p.Scale }),
 	},
 	{
-		ID: "scale-inverted", Title: "the scores divided by the scale",
-		Explanation: "A factor was taken for a divisor.",
+		ID:          "scale-inverted",
+		Title:       "the scores divided by the scale",
+		Explanation: "The scores are divided by the factor instead of multiplied.",
 		Fix:         "Multiply by 1/sqrt(E), or divide by sqrt(E).",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than 1", Refs: []string{"D04"},
-		Evidence: "https://github.com/esceptico/perceiver-io/issues/9",
-		Plant:    scale(func(p *oracle.Problem) float64 { return 1 / p.Scale }),
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1",
+		Refs:        []string{"D04"},
+		Evidence:    "https://github.com/esceptico/perceiver-io/issues/9",
+		Plant:       withScale(func(p *oracle.Problem) float64 { return 1 / p.Scale }),
 	},
 	{
-		ID: "scale-of-heads", Title: "the scale 1/sqrt(H) of the number of heads",
-		Explanation: "The number of heads was taken for the width of one.",
-		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the scale that the layer has.",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than this", Refs: []string{"D05"},
-		Evidence: "https://github.com/tenstorrent/tt-metal/pull/56789",
-		Plant:    scale(func(p *oracle.Problem) float64 { return rootOf(headCount(p)) }),
+		ID:          "scale-of-heads",
+		Title:       "the scale 1/sqrt(H) of the number of heads",
+		Explanation: "The number of heads was used as the width of a head.",
+		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the layer's own scale.",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1/sqrt(H)",
+		Refs:        []string{"D05"},
+		Evidence:    "https://github.com/tenstorrent/tt-metal/pull/56789",
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(headCount(p)) }),
 	},
 	{
-		ID: "scale-hard-coded", Title: "the scale 1/8 of heads of 64",
-		Explanation: "The usual head width is written into the code.",
-		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the scale that the layer has.",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than 1/8", Refs: []string{"D06"},
-		Evidence: "https://github.com/pytorch/text/pull/1432",
-		Plant:    scale(func(*oracle.Problem) float64 { return rootOf(64) }),
+		ID:          "scale-hard-coded",
+		Title:       "the scale 1/8, hard-coded for heads of width 64",
+		Explanation: "The usual head width is hard-coded.",
+		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the layer's own scale.",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1/8",
+		Refs:        []string{"D06"},
+		Evidence:    "https://github.com/pytorch/text/pull/1432",
+		Plant:       withScale(func(*oracle.Problem) float64 { return inverseRoot(64) }),
 	},
 	{
-		ID: "scale-of-model-per-head", Title: "the scale of D/H, or of the values' width, in place of that of the head",
-		Explanation: "The width of a head was worked out from the model's, or taken from the values, and is another.",
-		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the scale that the layer has.",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "heads whose width is not D/H, or values of another width", Refs: []string{"D07"},
-		Evidence: "https://github.com/SafeAILab/EAGLE/issues/315",
-		Plant:    scaleOfModelPerHead,
+		ID:          "scale-of-model-per-head",
+		Title:       "the scale of width D/H, or of the values' width, instead of the head's width E",
+		Explanation: "The head width was computed from the model width, or taken from the values, and is wrong.",
+		Fix:         "Multiply the products of query and key by 1/sqrt(E), or by the layer's own scale.",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a head width other than D/H, or values of another width",
+		Refs:        []string{"D07"},
+		Evidence:    "https://github.com/SafeAILab/EAGLE/issues/315",
+		Plant:       scaleOfModelPerHead,
 	},
 	{
-		ID: "scale-default", Title: "the scale 1/sqrt(E) in place of the one that is set",
+		ID:          "scale-default",
+		Title:       "the scale 1/sqrt(E) instead of the layer's own",
 		Explanation: "The layer's own scale is ignored.",
-		Fix:         "Pass the scale on: it need not be 1/sqrt(E).",
-		Family:      Scales, Kind: Altered, Stage: Score, Needs: "a scale other than 1/sqrt(E)", Refs: []string{"D08s"},
-		Evidence: "https://github.com/huggingface/pytorch-image-models/issues/2280",
-		Plant:    scale(func(p *oracle.Problem) float64 { return rootOf(headWidth(p)) }),
+		Fix:         "Pass the layer's scale on. It need not be 1/sqrt(E).",
+		Family:      Scales,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a scale other than 1/sqrt(E)",
+		Refs:        []string{"D08s"},
+		Evidence:    "https://github.com/huggingface/pytorch-image-models/issues/2280",
+		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(headWidth(p)) }),
 	},
 }
 
-// scale puts another in the place of the case's.
-func scale(to func(*oracle.Problem) float64) func(*oracle.Problem, *rand.Rand) bool {
+// withScale replaces the scale. It applies only if the scale changes by more than rounding.
+func withScale(scaleOf func(*oracle.Problem) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		was := p.Scale
-		if wrong := to(p); math.Abs(wrong-was) > 1e-9*was {
+		right := p.Scale
+		if wrong := scaleOf(p); math.Abs(wrong-right) > 1e-9*right {
 			p.Scale = wrong
 		}
-		return p.Scale != was
+		return p.Scale != right
 	}
 }
 
-// rootOf is 1/sqrt(width).
-func rootOf(width int) float64 { return 1 / math.Sqrt(float64(width)) }
+// inverseRoot returns 1/sqrt(width).
+func inverseRoot(width int) float64 { return 1 / math.Sqrt(float64(width)) }
 
-// scaleOfModelPerHead is of a layer 1/sqrt(D/H), of a function 1/sqrt(Ev).
+// scaleOfModelPerHead uses 1/sqrt(D/H) for a layer, and 1/sqrt(Ev) for a function.
 func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
 	width := float64(num.Last(p.Value.Shape))
 	if p.Layer != nil {
@@ -99,5 +139,5 @@ func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
 	if width == float64(headWidth(p)) {
 		return false
 	}
-	return scale(func(*oracle.Problem) float64 { return 1 / math.Sqrt(width) })(p, r)
+	return withScale(func(*oracle.Problem) float64 { return 1 / math.Sqrt(width) })(p, r)
 }

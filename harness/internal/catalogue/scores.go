@@ -8,69 +8,110 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// scores are what is done to a score besides scaling and hiding it: softcap, sinks, dropout.
+// scores holds mistakes with the softcap, the sinks and dropout.
 var scores = []Mistake{
 	{
-		ID: "softcap-missing", Title: "the softcap missing",
+		ID:          "softcap-missing",
+		Title:       "the softcap missing",
 		Explanation: "Scores are not capped.",
-		Fix:         "Replace each score s by c tanh(s/c), after the scale and before masks and what is added.",
-		Family:      Scores, Kind: Missing, Stage: Score, Needs: "a softcap", Refs: []string{"C24"},
-		Evidence: "https://github.com/dphnAI/sonar/pull/688",
-		Plant:    softcapMissing,
+		Fix:         "Replace each score s by c tanh(s/c), after scaling and before masks and biases.",
+		Family:      Scores,
+		Kind:        Missing,
+		Stage:       Score,
+		Needs:       "a softcap",
+		Refs:        []string{"C24"},
+		Evidence:    "https://github.com/dphnAI/sonar/pull/688",
+		Plant:       softcapMissing,
 	},
 	{
-		ID: "softcap-after-mask", Title: "the softcap applied after the mask",
-		Explanation: "Hidden scores of -inf become -c, so that hidden keys take part.",
-		Fix:         "Cap the scores before they are masked.",
-		Family:      Scores, Kind: Altered, Stage: Score, Needs: "a softcap and a mask that hides keys", Refs: []string{"C23"},
-		Evidence: "https://github.com/Dao-AILab/flash-attention/pull/1025",
-		Plant:    softcapAfterMask,
+		ID:          "softcap-after-mask",
+		Title:       "the softcap applied after the mask",
+		Explanation: "Masked scores of -inf become -c, so masked keys take part.",
+		Fix:         "Cap the scores before masking them.",
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a softcap and a mask that hides keys",
+		Refs:        []string{"C23"},
+		Evidence:    "https://github.com/Dao-AILab/flash-attention/pull/1025",
+		Plant:       softcapAfterMask,
 	},
 	{
-		ID: "softcap-times-score", Title: "the softcap as s tanh(s/c) in place of c tanh(s/c)",
-		Explanation: "The score stands where the cap belongs: nothing is capped, and all scores are positive.",
+		ID:          "softcap-times-score",
+		Title:       "the softcap as s tanh(s/c) in place of c tanh(s/c)",
+		Explanation: "The score multiplies tanh instead of the cap: nothing is capped, and no score is negative.",
 		Fix:         "Replace each score s by c tanh(s/c).",
-		Family:      Scores, Kind: Altered, Stage: Score, Needs: "a softcap", Refs: []string{"C25b"},
-		Evidence: "https://github.com/unslothai/unsloth-zoo/pull/593",
-		Plant:    softcapTimesScore,
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a softcap",
+		Refs:        []string{"C25b"},
+		Evidence:    "https://github.com/unslothai/unsloth-zoo/pull/593",
+		Plant:       softcapTimesScore,
 	},
 	{
-		ID: "softcap-before-scale", Title: "the softcap applied before the scale",
-		Explanation: "Products of query and key are capped as they are, and then scaled.",
+		ID:          "softcap-before-scale",
+		Title:       "the softcap applied before the scale",
+		Explanation: "The products of query and key are capped before they are scaled.",
 		Fix:         "Scale first, then cap.",
-		Family:      Scores, Kind: Altered, Stage: Score, Needs: "a softcap and a scale other than 1", Refs: []string{"C26"},
-		Evidence: "https://github.com/ROCm/rocm-libraries/pull/12229",
-		Plant:    softcapBeforeScale,
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a softcap and a scale other than 1",
+		Refs:        []string{"C26"},
+		Evidence:    "https://github.com/ROCm/rocm-libraries/pull/12229",
+		Plant:       softcapBeforeScale,
 	},
 	{
-		ID: "sinks-missing", Title: "the sinks missing",
+		ID:          "sinks-missing",
+		Title:       "the sinks missing",
 		Explanation: "The softmax runs over the keys alone.",
 		Fix:         "Add each head's sink to the softmax's denominator.",
-		Family:      Scores, Kind: Missing, Stage: Score, Needs: "sinks", Refs: []string{"D18"},
-		Evidence: "https://github.com/TransformerLensOrg/TransformerLens/pull/1621",
-		Plant:    sinks(func(*oracle.Problem) []float64 { return nil }),
+		Family:      Scores,
+		Kind:        Missing,
+		Stage:       Score,
+		Needs:       "sinks",
+		Refs:        []string{"D18"},
+		Evidence:    "https://github.com/TransformerLensOrg/TransformerLens/pull/1621",
+		Plant:       withSinks(func(*oracle.Problem) []float64 { return nil }),
 	},
 	{
-		ID: "sinks-scaled", Title: "the sinks multiplied by the scale",
-		Explanation: "A sink was handled as a product of query and key.",
-		Fix:         "Add the sink as it stands: it is a score.",
-		Family:      Scores, Kind: Altered, Stage: Score, Needs: "sinks and a scale other than 1", Refs: []string{"D19"},
-		Evidence: "https://github.com/ROCm/rocm-libraries/pull/12229",
-		Plant:    sinksScaled,
+		ID:          "sinks-scaled",
+		Title:       "the sinks multiplied by the scale",
+		Explanation: "The sink was treated as a product of query and key.",
+		Fix:         "Use the sink unscaled: it is a score.",
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "sinks and a scale other than 1",
+		Refs:        []string{"D19"},
+		Evidence:    "https://github.com/ROCm/rocm-libraries/pull/12229",
+		Plant:       sinksScaled,
 	},
 	{
-		ID: "sinks-of-first-head", Title: "the first head's sink for all heads",
-		Explanation: "Every head has the sink of head 0.",
-		Fix:         "Give each head its own.",
-		Family:      Scores, Kind: Altered, Stage: Score, Needs: "sinks of two heads or more", Refs: []string{"D20"},
-		Plant: sinksOfFirstHead,
+		ID:          "sinks-of-first-head",
+		Title:       "the first head's sink for all heads",
+		Explanation: "Every head uses the sink of head 0.",
+		Fix:         "Use each head's own sink.",
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "sinks, and two or more heads",
+		Refs:        []string{"D20"},
+		Plant:       sinksOfFirstHead,
 	},
 	{
-		ID: "dropout-active", Title: "dropout of 0.1 on the attention weights",
-		Explanation: "The layer is in training mode, or dropout_p is set: a tenth of the weights is 0, the others are divided by 0.9.",
-		Fix:         "Call eval(), and pass dropout_p only while training.",
-		Family:      Scores, Kind: Altered, Stage: Score, Refs: []string{"D22"}, Random: true,
+		ID:    "dropout-active",
+		Title: "dropout of 0.1 on the attention weights",
+		Explanation: "The layer is in training mode, or dropout_p is set. " +
+			"A tenth of the weights are 0, and the others are divided by 0.9.",
+		Fix:      "Call eval(), and pass dropout_p only in training.",
+		Family:   Scores,
+		Kind:     Altered,
+		Stage:    Score,
+		Refs:     []string{"D22"},
 		Evidence: "https://github.com/pytorch/pytorch/issues/124464",
+		Random:   true,
 		Plant:    dropoutActive,
 	},
 }
@@ -82,10 +123,11 @@ func softcapMissing(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 func softcapAfterMask(p *oracle.Problem, r *rand.Rand) bool {
-	return p.Softcap > 0 && rescored(p.Seen, constant(-p.Softcap))(p, r)
+	return p.Softcap > 0 && rescore(p.VisibleScore, constantScore(-p.Softcap))(p, r)
 }
 
-// softcapTimesScore: d/dx s tanh(s/c) = scale (tanh(s/c) + s/c (1 - tanh²)) for s = scale x.
+// softcapTimesScore returns s tanh(s/c) for s = scale x, and the derivative
+// scale (tanh(s/c) + s/c (1 - tanh²(s/c))).
 func softcapTimesScore(p *oracle.Problem, _ *rand.Rand) bool {
 	scale, limit := p.Scale, p.Softcap
 	if limit == 0 {
@@ -99,7 +141,7 @@ func softcapTimesScore(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// softcapBeforeScale: d/dx scale c tanh(x/c) = scale (1 - tanh²).
+// softcapBeforeScale returns scale c tanh(x/c), and the derivative scale (1 - tanh²(x/c)).
 func softcapBeforeScale(p *oracle.Problem, _ *rand.Rand) bool {
 	scale, limit := p.Scale, p.Softcap
 	if limit == 0 || scale == 1 {
@@ -112,36 +154,36 @@ func softcapBeforeScale(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
-// sinks puts others in the place of the case's.
-func sinks(to func(*oracle.Problem) []float64) func(*oracle.Problem, *rand.Rand) bool {
+// withSinks replaces the sinks, one per head.
+func withSinks(sinksOf func(*oracle.Problem) []float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		if p.Sinks == nil {
 			return false
 		}
-		p.Sinks = to(p)
+		p.Sinks = sinksOf(p)
 		return true
 	}
 }
 
 func sinksScaled(p *oracle.Problem, r *rand.Rand) bool {
-	return p.Scale != 1 && sinks(func(p *oracle.Problem) []float64 { return times(p.Sinks, p.Scale) })(p, r)
+	return p.Scale != 1 && withSinks(func(p *oracle.Problem) []float64 { return multiplied(p.Sinks, p.Scale) })(p, r)
 }
 
 func sinksOfFirstHead(p *oracle.Problem, r *rand.Rand) bool {
-	return len(p.Sinks) > 1 && sinks(func(p *oracle.Problem) []float64 {
+	return len(p.Sinks) > 1 && withSinks(func(p *oracle.Problem) []float64 {
 		return slices.Repeat(p.Sinks[:1], len(p.Sinks))
 	})(p, r)
 }
 
-// dropoutActive draws the same weights whenever the problem is run. Nothing is drawn without r.
+// dropoutActive drops the same weights each time the problem runs. It does not apply if r is nil.
 func dropoutActive(p *oracle.Problem, r *rand.Rand) bool {
 	const rate = 0.1
 	if r == nil {
 		return false
 	}
 	seed, queries := r.Uint64(), uint64(queryCount(p))
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmax(row)
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
+		weights = softmaxWeights(row)
 		own := rand.New(rand.NewPCG(seed, uint64(row.Head)*queries+uint64(row.Query)))
 		for n := range weights {
 			weights[n] /= 1 - rate

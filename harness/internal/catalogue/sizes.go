@@ -5,20 +5,31 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// queryCount is L.
-func queryCount(p *oracle.Problem) int { return p.Query.Shape[len(p.Query.Shape)-2] }
-
-// keyCount is S, with cached keys and without appended ones.
-func keyCount(p *oracle.Problem) int {
-	n := p.Key.Shape[len(p.Key.Shape)-2]
-	if p.Past != nil {
-		n += p.Past.Key.Shape[2]
+// batchSize returns B. For a function it is the product of all dimensions before the heads.
+func batchSize(p *oracle.Problem) int {
+	if p.Layer != nil {
+		return p.Query.Shape[0]
 	}
-	return n
+	return num.Size(p.Query.Shape[:len(p.Query.Shape)-3])
 }
 
-// appended counts the keys that stand behind all others and are seen by every query.
-func appended(p *oracle.Problem) int {
+// queryCount returns L, the number of queries.
+func queryCount(p *oracle.Problem) int { return p.Query.Shape[len(p.Query.Shape)-2] }
+
+// keyCount returns S, the number of keys: cached and new ones, but no appended ones.
+func keyCount(p *oracle.Problem) int { return p.Key.Shape[len(p.Key.Shape)-2] + pastCount(p) }
+
+// pastCount returns P, the number of cached keys.
+func pastCount(p *oracle.Problem) int {
+	if p.Past == nil {
+		return 0
+	}
+	return p.Past.Key.Shape[2]
+}
+
+// appendedCount returns the number of keys appended after all others: bias_k and add_zero_attn.
+// Every query sees them.
+func appendedCount(p *oracle.Problem) int {
 	n := 0
 	if p.Layer != nil && p.Layer.LearnedKey != nil {
 		n++
@@ -29,7 +40,7 @@ func appended(p *oracle.Problem) int {
 	return n
 }
 
-// headCount is H, of the queries.
+// headCount returns H, the number of query heads.
 func headCount(p *oracle.Problem) int {
 	if p.Layer != nil {
 		return p.Layer.Heads
@@ -37,15 +48,26 @@ func headCount(p *oracle.Problem) int {
 	return p.Query.Shape[len(p.Query.Shape)-3]
 }
 
-// headWidth is E, of queries and keys.
+// kvHeadCount returns Hk, the number of key and value heads.
+func kvHeadCount(p *oracle.Problem) int {
+	if p.Layer != nil {
+		return p.Layer.KVHeads
+	}
+	return p.Key.Shape[len(p.Key.Shape)-3]
+}
+
+// headWidth returns E, the number of features in a query or key head.
 func headWidth(p *oracle.Problem) int {
 	if p.Layer != nil {
-		return p.Layer.Query.Out / p.Layer.Heads
+		return layerHeadWidth(p.Layer)
 	}
 	return num.Last(p.Query.Shape)
 }
 
-// modelWidth is D; a function has what its heads are together.
+// layerHeadWidth returns E of a layer.
+func layerHeadWidth(l *oracle.Layer) int { return l.Query.Out / l.Heads }
+
+// modelWidth returns D. For a function it is H*E.
 func modelWidth(p *oracle.Problem) int {
 	if p.Layer != nil {
 		return num.Last(p.Query.Shape)

@@ -9,138 +9,191 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// softmaxes run over the wrong numbers, or are no softmax.
-var softmaxes = []Mistake{
+// softmax holds mistakes that run the softmax over the wrong numbers, or replace it.
+var softmax = []Mistake{
 	{
-		ID: "softmax-over-queries", Title: "the softmax over the queries",
-		Explanation: "Scores are normalised down the columns: the weights of a key add to 1, not those of a query.",
-		Fix:         "Give the softmax the last dimension, that of the keys: dim=-1.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Refs: []string{"D08"},
-		Evidence: "https://github.com/labmlai/annotated_deep_learning_paper_implementations/issues/146",
-		Plant:    over(oracle.OverQueries),
+		ID:          "softmax-over-queries",
+		Title:       "the softmax over the queries",
+		Explanation: "Scores are normalised down the columns: the weights of each key, not of each query, add up to 1.",
+		Fix:         "Apply the softmax over the keys, the last dimension: dim=-1.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Refs:        []string{"D08"},
+		Evidence:    "https://github.com/labmlai/annotated_deep_learning_paper_implementations/issues/146",
+		Plant:       softmaxOver(oracle.OverQueries),
 	},
 	{
-		ID: "softmax-over-heads", Title: "the softmax over the heads",
-		Explanation: "Heads compete for a key, where the keys of a head should.",
-		Fix:         "Give the softmax the last dimension, that of the keys: dim=-1.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Refs: []string{"D09"},
-		Evidence: "https://github.com/nerdai/llms-from-scratch-rs/pull/30",
-		Plant:    over(oracle.OverHeads),
+		ID:          "softmax-over-heads",
+		Title:       "the softmax over the heads",
+		Explanation: "The heads compete for each key, instead of the keys within each head.",
+		Fix:         "Apply the softmax over the keys, the last dimension: dim=-1.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Refs:        []string{"D09"},
+		Evidence:    "https://github.com/nerdai/llms-from-scratch-rs/pull/30",
+		Plant:       softmaxOver(oracle.OverHeads),
 	},
 	{
-		ID: "softmax-over-heads-and-keys", Title: "one softmax over the keys of all heads",
-		Explanation: "One dimension too many was flattened: the weights of all heads together add to 1.",
-		Fix:         "Give the softmax the last dimension, that of the keys: dim=-1.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "two heads or more", Refs: []string{"D10"},
-		Evidence: "https://github.com/facebookresearch/detr/issues/247",
-		Plant:    softmaxOverHeadsAndKeys,
+		ID:          "softmax-over-heads-and-keys",
+		Title:       "one softmax over the keys of all heads",
+		Explanation: "One dimension too many was flattened: the weights of all heads together add up to 1.",
+		Fix:         "Apply the softmax over the keys, the last dimension: dim=-1.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "two or more heads",
+		Refs:        []string{"D10"},
+		Evidence:    "https://github.com/facebookresearch/detr/issues/247",
+		Plant:       softmaxOverHeadsAndKeys,
 	},
 	{
-		ID: "softmax-over-batch", Title: "the softmax over the batch",
-		Explanation: "Batch elements compete with one another: dim=0.",
-		Fix:         "Give the softmax the last dimension, that of the keys: dim=-1.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "a batch", Refs: []string{"D11"},
-		Evidence: "https://github.com/PetrochukM/PyTorch-NLP/issues/2",
-		Plant:    softmaxOverBatch,
+		ID:          "softmax-over-batch",
+		Title:       "the softmax over the batch",
+		Explanation: "Batch elements compete with one another, as with dim=0.",
+		Fix:         "Apply the softmax over the keys, the last dimension: dim=-1.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a batch",
+		Refs:        []string{"D11"},
+		Evidence:    "https://github.com/PetrochukM/PyTorch-NLP/issues/2",
+		Plant:       softmaxOverBatch,
 	},
 	{
-		ID: "softmax-missing", Title: "no softmax: the scores are the weights",
-		Explanation: "Values are added up by the scores as they are, those of hidden keys 0.",
+		ID:          "softmax-missing",
+		Title:       "no softmax: the scores are the weights",
+		Explanation: "The raw scores are the weights, and masked keys have weight 0.",
 		Fix:         "Apply the softmax over the keys.",
-		Family:      Softmax, Kind: Missing, Stage: Score, Refs: []string{"D12"},
-		Evidence: "https://github.com/PaddlePaddle/PaddleOCR/pull/4556",
-		Plant:    softmaxMissing,
+		Family:      Softmax,
+		Kind:        Missing,
+		Stage:       Score,
+		Refs:        []string{"D12"},
+		Evidence:    "https://github.com/PaddlePaddle/PaddleOCR/pull/4556",
+		Plant:       softmaxMissing,
 	},
 	{
-		ID: "softmax-not-normalised", Title: "the softmax not normalised",
-		Explanation: "The weights are e^score, and nothing divides them by their sum.",
-		Fix:         "Divide by the sum over the keys.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Refs: []string{"D13"},
-		Plant: softmaxNotNormalised,
+		ID:          "softmax-not-normalised",
+		Title:       "the softmax not normalised",
+		Explanation: "The weights are e^score, and are never divided by their sum.",
+		Fix:         "Divide the weights by their sum over the keys.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Refs:        []string{"D13"},
+		Plant:       softmaxNotNormalised,
 	},
 	{
-		ID: "softmax-base-two", Title: "a softmax to the base 2 in place of e",
-		Explanation: "The kernel takes 2^score, and the scores were not multiplied by log2(e).",
-		Fix:         "Multiply the scores, and sinks, by log2(e) where exp2 stands for exp.",
-		Family:      Softmax, Kind: Altered, Stage: Score,
-		Plant: softmaxBaseTwo,
+		ID:          "softmax-base-two",
+		Title:       "a softmax to the base 2 in place of e",
+		Explanation: "The kernel computes 2^score, but the scores were not multiplied by log2(e).",
+		Fix:         "Multiply scores and sinks by log2(e) when exp2 replaces exp.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Plant:       softmaxBaseTwo,
 	},
 	{
-		ID: "weights-uniform", Title: "the same weight for every key that is seen",
-		Explanation: "The mean of the values is taken: scores have no effect.",
-		Fix:         "Weigh the values by the softmax of the scores.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Refs: []string{"D25"},
-		Evidence: "https://github.com/huggingface/transformers/issues/5710",
-		Plant:    weightsUniform,
+		ID:          "weights-uniform",
+		Title:       "the same weight for every key that is seen",
+		Explanation: "The context is the plain mean of the values. Scores have no effect.",
+		Fix:         "Weight the values by the softmax of the scores.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Refs:        []string{"D25"},
+		Evidence:    "https://github.com/huggingface/transformers/issues/5710",
+		Plant:       weightsUniform,
 	},
 	{
-		ID: "weights-identity", Title: "the value of each query's own position as its context",
-		Explanation: "Attention is left out: the value projection goes straight to the output.",
-		Fix:         "Weigh the values of all keys that a query sees.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "queries that stand at the last keys", Refs: []string{"D24"},
-		Plant: weightsIdentity,
+		ID:          "weights-identity",
+		Title:       "the value of each query's own position as its context",
+		Explanation: "Attention is bypassed: the value projection feeds the output directly.",
+		Fix:         "Sum the weighted values of all keys that a query sees.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "queries at the positions of the last keys",
+		Refs:        []string{"D24"},
+		Plant:       weightsIdentity,
 	},
 	{
-		ID: "tail-keys-of-zero", Title: "keys of zeros up to a multiple of 8 in the softmax",
-		Explanation: "The last tile of keys is filled up with zeros and not masked, so that each has the score 0.",
-		Fix:         "Mask the keys behind the last one, also inside a kernel's tile.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "keys whose number is no multiple of 8", Refs: []string{"C33"},
-		Evidence: "https://github.com/flashinfer-ai/flashinfer/pull/5090",
-		Plant:    tailKeys,
+		ID:          "tail-keys-of-zero",
+		Title:       "keys of zeros that fill the softmax up to a multiple of 8",
+		Explanation: "The last tile of keys is filled with zeros and not masked, so each extra key has the score 0.",
+		Fix:         "Mask the keys past the last one, also inside a kernel's tile.",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a number of keys that is not a multiple of 8",
+		Refs:        []string{"C33"},
+		Evidence:    "https://github.com/flashinfer-ai/flashinfer/pull/5090",
+		Plant:       tailKeysOfZero,
 	},
 	{
-		ID: "online-softmax-not-rescaled", Title: "an online softmax that does not scale down what it has when the maximum rises",
-		Explanation: "With tiles of 4 keys, the sum of values keeps the scale of the maximum at the time; the denominator is right.",
-		Fix:         "Multiply the accumulator by exp(old maximum - new maximum) with each tile.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Needs: "more than 4 keys", Refs: []string{"C34"},
-		Evidence: "https://github.com/Dao-AILab/flash-attention/issues/2082",
-		Plant:    onlineNotRescaled,
+		ID:          "online-softmax-not-rescaled",
+		Title:       "an online softmax that does not rescale its accumulator when the maximum rises",
+		Explanation: "With tiles of 4 keys, the sum of values keeps the scale of earlier maxima.",
+		Fix:         "For each tile, multiply the accumulator by exp(old maximum - new maximum).",
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "more than 4 keys",
+		Refs:        []string{"C34"},
+		Evidence:    "https://github.com/Dao-AILab/flash-attention/issues/2082",
+		Plant:       onlineSoftmaxNotRescaled,
 	},
 	{
-		ID: "zero-key-added", Title: "a key and value of zeros more in every softmax",
-		Explanation: "The denominator has one term e^0 more, as with add_zero_attn or softmax1.",
+		ID:          "zero-key-added",
+		Title:       "an extra key and value of zeros in every softmax",
+		Explanation: "The denominator has an extra term e^0, as with add_zero_attn or softmax1.",
 		Fix:         "Set add_zero_attn only where the layer has it.",
-		Family:      Softmax, Kind: Altered, Stage: Score, Refs: []string{"C38"},
-		Evidence: "https://github.com/kyegomez/AttentionIsOFFByOne/issues/2",
-		Plant:    zeroKeyAdded,
+		Family:      Softmax,
+		Kind:        Altered,
+		Stage:       Score,
+		Refs:        []string{"C38"},
+		Evidence:    "https://github.com/kyegomez/AttentionIsOFFByOne/issues/2",
+		Plant:       zeroKeyAdded,
 	},
 }
 
-// softmaxIsRight says whether nothing stands in its place yet: a second mistake there would undo the first.
-func softmaxIsRight(p *oracle.Problem) bool { return p.Weigh == nil && p.Axis == oracle.OverKeys }
-
-// over lets the softmax run over another dimension. A query that sees no key gives zeros: its scores of -inf
-// weigh nothing beside others.
-func over(axis oracle.Axis) func(*oracle.Problem, *rand.Rand) bool {
+// softmaxOver runs the softmax over another axis. A query that sees no key returns zeros: its
+// scores are -inf, and other scores share its softmax.
+func softmaxOver(axis oracle.Axis) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		right := softmaxIsRight(p)
+		applies := softmaxUnchanged(p)
 		p.Axis, p.EmptyRow = axis, attention.EmptyZero
-		return right
+		return applies
 	}
 }
 
+// softmaxUnchanged reports whether no other mistake has replaced the softmax yet. A second
+// replacement would undo the first.
+func softmaxUnchanged(p *oracle.Problem) bool { return p.Softmax == nil && p.Axis == oracle.OverKeys }
+
 func softmaxOverHeadsAndKeys(p *oracle.Problem, r *rand.Rand) bool {
-	return headCount(p) > 1 && over(oracle.OverHeadsAndKeys)(p, r)
+	return headCount(p) > 1 && softmaxOver(oracle.OverHeadsAndKeys)(p, r)
 }
 
 func softmaxOverBatch(p *oracle.Problem, r *rand.Rand) bool {
-	return (p.Layer != nil || len(p.Query.Shape) > 3) && over(oracle.OverBatch)(p, r)
+	return (p.Layer != nil || len(p.Query.Shape) > 3) && softmaxOver(oracle.OverBatch)(p, r)
 }
 
-// weighed puts other weights in the place of the softmax. It gives them, and how steep each is in its
-// score.
-func weighed(weigh func(oracle.Row) (weights, slopes []float64)) func(*oracle.Problem, *rand.Rand) bool {
+// withWeights replaces the softmax of a row. weigh returns the weights, and the derivative of each
+// weight with respect to its score.
+func withWeights(weigh func(row oracle.Row) (weights, slopes []float64)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		right := softmaxIsRight(p)
-		p.Weigh = weigh
-		return right
+		applies := softmaxUnchanged(p)
+		p.Softmax = weigh
+		return applies
 	}
 }
 
-// softmaxMissing gives zeros where no key is seen: there is no sum to divide by.
+// softmaxMissing returns zeros for a query that sees no key: the sum is empty.
 func softmaxMissing(p *oracle.Problem, r *rand.Rand) bool {
 	p.EmptyRow = attention.EmptyZero
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		return row.Scores, slices.Repeat([]float64{1}, len(row.Scores))
 	})(p, r)
 }
@@ -148,7 +201,7 @@ func softmaxMissing(p *oracle.Problem, r *rand.Rand) bool {
 // softmaxNotNormalised overflows where float32 does.
 func softmaxNotNormalised(p *oracle.Problem, r *rand.Rand) bool {
 	p.EmptyRow = attention.EmptyZero
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		for _, s := range row.Scores {
 			w := math.Exp(s)
 			if w > math.MaxFloat32 {
@@ -160,56 +213,53 @@ func softmaxNotNormalised(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-// softmaxBaseTwo is 2^s = e^(s ln 2).
+// softmaxBaseTwo multiplies scores and sinks by ln 2: 2^s = e^(s ln 2).
 func softmaxBaseTwo(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Seen = func(s float64) (float64, float64) { return s * math.Ln2, math.Ln2 }
-	p.Sinks = times(p.Sinks, math.Ln2)
+	p.VisibleScore = func(s float64) (float64, float64) { return s * math.Ln2, math.Ln2 }
+	p.Sinks = multiplied(p.Sinks, math.Ln2)
 	return true
 }
 
 func weightsUniform(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Seen, p.Sinks = constant(0), nil
+	p.VisibleScore, p.Sinks = constantScore(0), nil
 	return true
 }
 
-// weightsIdentity takes one key alone, whatever masks say; appended ones are seen and weigh nothing.
+// weightsIdentity gives all weight to the key at the query's own position, whatever the masks say.
+// Appended keys get weight 0.
 func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	offset := p.Offset
 	if queryCount(p)+offset != keyCount(p) {
 		return false
 	}
-	p.Allow, p.Block, p.Padding, p.Filler, p.Bias, p.Window = nil, nil, nil, nil, nil, 0
+	p.Allow, p.Block, p.Padding, p.MisplacedPadding, p.Bias, p.Window = nil, nil, nil, nil, nil, 0
 	p.Causal = func(query, key int) bool { return key == query }
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
 		weights, slopes = make([]float64, len(row.Keys)), make([]float64, len(row.Keys))
-		if own := slices.Index(row.Keys, row.Query+offset); own >= 0 { // a second mistake may hide it
+		// A second mistake may hide the key.
+		if own := slices.Index(row.Keys, row.Query+offset); own >= 0 {
 			weights[own] = 1
 		}
 		return weights, slopes
 	})(p, r)
 }
 
-func tailKeys(p *oracle.Problem, _ *rand.Rand) bool {
+func tailKeysOfZero(p *oracle.Problem, _ *rand.Rand) bool {
 	const tile = 8
-	missing := (tile - (keyCount(p)+appended(p))%tile) % tile
+	missing := (tile - (keyCount(p)+appendedCount(p))%tile) % tile
 	p.ZeroKeys += missing
 	return missing > 0
 }
 
-func zeroKeyAdded(p *oracle.Problem, _ *rand.Rand) bool {
-	p.ZeroKeys++
-	return true
-}
-
-// onlineNotRescaled weighs a key by the largest score so far, its own tile among it: later maxima
-// change the denominator alone. Only keys that are seen are in tiles; a sink comes after them.
-func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
+// onlineSoftmaxNotRescaled weights a key relative to the maximum of its own and earlier tiles. The
+// denominator uses the maximum of all keys. Tiles hold visible keys only; a sink comes after them.
+func onlineSoftmaxNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	const tile = 4
-	if keyCount(p)+appended(p) <= tile {
+	if keyCount(p)+appendedCount(p) <= tile {
 		return false
 	}
-	return weighed(func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmax(row)
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
+		weights = softmaxWeights(row)
 		top, soFar := slices.Max(row.Scores), math.Inf(-1)
 		for at := 0; at < len(weights); at += tile {
 			end := min(at+tile, len(weights))
@@ -222,8 +272,8 @@ func onlineNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-// softmax gives the right weights of a row.
-func softmax(row oracle.Row) []float64 {
+// softmaxWeights returns the right weights of a row.
+func softmaxWeights(row oracle.Row) []float64 {
 	top := math.Max(slices.Max(row.Scores), row.Sink)
 	total := math.Exp(row.Sink - top)
 	weights := make([]float64, len(row.Scores))
@@ -235,4 +285,9 @@ func softmax(row oracle.Row) []float64 {
 		weights[n] /= total
 	}
 	return weights
+}
+
+func zeroKeyAdded(p *oracle.Problem, _ *rand.Rand) bool {
+	p.ZeroKeys++
+	return true
 }

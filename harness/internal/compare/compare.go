@@ -1,5 +1,5 @@
-// Package compare holds numbers against numbers: an output against the truth and the noise of a
-// case. It knows nothing of attention.
+// Package compare compares numbers: an output with the truth and the noise of a case, or two arrays
+// with each other. It knows nothing about attention.
 package compare
 
 import (
@@ -9,33 +9,34 @@ import (
 	"strings"
 )
 
-// A float32 output is accepted when no element is further than MaxZ sigma from the truth and the
-// root mean square over all elements is at most MaxRMSZ. Both are about twice the worst of
-// 265,083 correct float32 outputs (8.1 and 0.87), and still near 5e-6 and 5e-7 of the output.
-// Nothing widens them.
+// An output is accepted if no element is further than MaxZ sigma from the truth, and if the root
+// mean square of the distances in sigma is at most MaxRMSZ. Correct implementations stay well below
+// both limits: harness/CALIBRATION.md has the measurements. Nothing widens the limits.
 const (
 	MaxZ    = 16
 	MaxRMSZ = 1.5
 )
 
-// Where sigma is not computed but measured, from PyTorch's own results on jittered inputs, it is
-// itself uncertain: over 56,560 correct outputs the largest z was 10.8 and rms z 1.01.
+// MeasuredMaxZ and MeasuredMaxRMSZ are the limits where sigma is not computed but measured, from
+// PyTorch's own results on jittered inputs. A measured sigma is itself uncertain.
 const (
 	MeasuredMaxZ    = 20
 	MeasuredMaxRMSZ = 2
 )
 
-// Limits are the greatest z, and root mean square of z, that are accepted.
+// Limits are the largest accepted z, and the largest accepted root mean square of z.
 type Limits struct{ Z, RMS float64 }
 
-// Expected is what an output is held against: the truth, and for each element the standard
-// deviation that rounding gives a correct implementation.
+// Expected is the result to compare an output with.
 type Expected struct {
 	Shape []int
+	// Value is the truth.
 	Value []float64
+	// Sigma is the standard deviation that rounding gives to each element in a correct
+	// implementation.
 	Sigma []float64
-
-	Measured bool // sigma was measured, not computed
+	// Measured is set if sigma was measured, not computed.
+	Measured bool
 }
 
 func (e Expected) limits() Limits {
@@ -45,48 +46,63 @@ func (e Expected) limits() Limits {
 	return Limits{MaxZ, MaxRMSZ}
 }
 
-// Comparison is an output against what was expected.
+// Comparison is the result of comparing an output with the expected one. z is the distance of an
+// element from the truth in sigma, |got - want| / sigma.
 type Comparison struct {
 	GotShape, WantShape []int
 
-	Limits   Limits // by which it is accepted
-	Measured bool   // sigma was measured, not computed
+	// Limits are the limits by which the output is accepted.
+	Limits Limits
+	// Measured is set if sigma was measured, not computed.
+	Measured bool
 
-	Elements  int // of the expected output
-	Outside   int // elements further than Limits.Z sigma from the truth
-	NonFinite int // of those, elements that are not finite, or finite where the truth is NaN
+	// Elements is the number of elements of the expected output.
+	Elements int
+	// Outside counts the elements whose z is larger than Limits.Z.
+	Outside int
+	// NonFinite counts the elements outside that are not finite, or are finite where the truth is
+	// NaN.
+	NonFinite int
 
-	MaxZ, RMSZ float64 // of |got - want| / sigma
+	// MaxZ is the largest z. RMSZ is the root mean square of z over the elements that have noise:
+	// exact ones, as in rows that see no key, do not dilute it.
+	MaxZ, RMSZ float64
 
-	// Of the elements that are finite in both; NaN when there is none.
+	// Rel, Gain and Cosine are computed from the elements that are finite in both arrays. They are
+	// NaN if there are none; Cosine is NaN also if one of the arrays is zero.
 	Rel    float64 // RMS(got - want) / RMS(want)
 	Gain   float64 // RMS(got) / RMS(want)
-	Cosine float64 // of the angle between got and want; NaN also when either is zero
+	Cosine float64 // of the angle between got and want
 
-	Worst Element   // the largest z
-	First []Element // the first elements outside the noise, at most five
+	// Worst is the element with the largest z. First are the first elements outside, at most five.
+	Worst Element
+	First []Element
 
-	Z []float64 // of every element; nil when the shapes differ
+	// Z holds the z of every element; nil if the shapes differ.
+	Z []float64
 }
 
 // Element is one element of a comparison.
 type Element struct {
 	Index     []int
 	Got, Want float64
-	Allowed   float64 // Limits.Z sigma
+	Allowed   float64 // Limits.Z times sigma
 	Z         float64
 }
 
-// Place writes the index: [2, 0, 31].
+// Place returns the index in the form [2, 0, 31].
 func (e Element) Place() string {
 	return strings.ReplaceAll(fmt.Sprint(e.Index), " ", ", ")
 }
 
-// Outputs compares an output, as many elements as its shape says, with what was expected. When the
-// shapes differ nothing else is compared. NaN where the truth is NaN is right; any other NaN or infinity is infinitely wrong
-// and stays out of Rel, Gain and Cosine.
+// Outputs compares an output with the expected one. The output has as many elements as its shape
+// says. If the shapes differ, nothing else is compared. NaN is right where the truth is NaN. Any
+// other NaN or infinity has an infinite z, and does not count in Rel, Gain and Cosine.
 func Outputs(shape []int, got []float64, want Expected) Comparison {
-	c := Comparison{GotShape: shape, WantShape: want.Shape, Limits: want.limits(), Measured: want.Measured, Elements: len(want.Value)}
+	c := Comparison{
+		GotShape: shape, WantShape: want.Shape,
+		Limits: want.limits(), Measured: want.Measured, Elements: len(want.Value),
+	}
 	if !c.SameShape() {
 		return c
 	}
@@ -105,15 +121,15 @@ func Outputs(shape []int, got []float64, want Expected) Comparison {
 	return c
 }
 
-// SameShape says whether the output has the expected shape. Numbers mean nothing otherwise.
+// SameShape reports whether the output has the expected shape. Otherwise no numbers were compared.
 func (c Comparison) SameShape() bool { return slices.Equal(c.GotShape, c.WantShape) }
 
-// OK says whether the output is what a correct implementation may give.
+// OK reports whether a correct implementation may give this output.
 func (c Comparison) OK() bool {
 	return c.SameShape() && c.Elements > 0 && c.MaxZ <= c.Limits.Z && c.RMSZ <= c.Limits.RMS
 }
 
-// z is the distance in sigma. An element without noise must be exact.
+// z returns the distance in sigma. An element without noise must be exact.
 func z(got, want, sigma float64) float64 {
 	switch {
 	case math.IsNaN(want) && math.IsNaN(got), got == want:
@@ -126,8 +142,7 @@ func z(got, want, sigma float64) float64 {
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// summarize fills in what is said of the output as a whole. RMSZ is over the elements that have
-// noise, so that exact ones (rows that see no key) do not dilute it.
+// summarize computes the numbers that describe the output as a whole.
 func (c *Comparison) summarize(got []float64, want Expected) {
 	var zz, noisy, gg, ww, gw, dd, finite float64
 	for i, g := range got {
@@ -155,7 +170,7 @@ func (c *Comparison) summarize(got []float64, want Expected) {
 	c.Cosine = gw / math.Sqrt(gg) / math.Sqrt(ww)
 }
 
-// ratio is sqrt(a/b), and 0 when both are 0.
+// ratio returns sqrt(a/b), and 0 if both are 0.
 func ratio(a, b float64) float64 {
 	if a == 0 && b == 0 {
 		return 0
@@ -163,7 +178,7 @@ func ratio(a, b float64) float64 {
 	return math.Sqrt(a / b)
 }
 
-// locate finds the worst element and the first five that are outside the noise.
+// locate finds the worst element and the first elements outside.
 func (c *Comparison) locate(got []float64, want Expected) {
 	const listed = 5
 	worst := 0
@@ -187,7 +202,7 @@ func element(i int, got []float64, want Expected, z float64) Element {
 	}
 }
 
-// unravel turns a place in row-major order into an index.
+// unravel turns a flat index in row-major order into one index for each dimension.
 func unravel(i int, shape []int) []int {
 	index := make([]int, len(shape))
 	for d := len(shape) - 1; d >= 0; d-- {

@@ -13,38 +13,100 @@ import (
 
 var nan, inf = math.NaN(), math.Inf(1)
 
+// numbers are the numbers of a comparison.
+type numbers struct {
+	outside, nonFinite            int
+	maxZ, rmsZ, rel, gain, cosine float64
+}
+
 func TestOutputs(t *testing.T) {
 	for _, tc := range []struct {
-		name                          string
-		got, want, sigma              []float64
-		ok                            bool
-		outside, nonFinite            int
-		maxZ, rmsZ, rel, gain, cosine float64
+		name             string
+		got, want, sigma []float64
+		ok               bool
+		numbers          numbers
 	}{
-		{"equal", []float64{3, 4}, []float64{3, 4}, []float64{1, 1}, true, 0, 0, 0, 0, 0, 1, 1},
-		{"at the limit of max z", append([]float64{16}, make([]float64, 127)...), make([]float64, 128), ones(128), true, 0, 0, 16, math.Sqrt2, inf, inf, nan},
-		{"beyond max z", []float64{16.001, 1}, []float64{0, 1}, []float64{1, 1}, false, 1, 0, 16.001, 16.001 / math.Sqrt2, 16.001, math.Hypot(16.001, 1), 1 / math.Hypot(16.001, 1)},
-		{"beyond rms z", []float64{2, 3}, []float64{0, 1}, []float64{1, 1}, false, 0, 0, 2, 2, math.Sqrt(8), math.Sqrt(13), 3 / math.Sqrt(13)},
-		{"NaN is wrong", []float64{nan, 1}, []float64{1, 1}, []float64{1, 1}, false, 1, 1, inf, inf, 0, 1, 1},
-		{"infinity is wrong", []float64{inf, 1}, []float64{1, 1}, []float64{1, 1}, false, 1, 1, inf, inf, 0, 1, 1},
-		{"NaN where it is expected", []float64{nan, 1}, []float64{nan, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
-		{"a number where NaN is expected", []float64{0, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
-		{"infinity where NaN is expected", []float64{inf, 1}, []float64{nan, 1}, []float64{0, 1}, false, 1, 1, inf, inf, 0, 1, 1},
-		{"nothing finite", []float64{nan, nan}, []float64{1, 1}, []float64{1, 1}, false, 2, 2, inf, inf, nan, nan, nan},
-		{"at the limit of rms z", []float64{1.5, -1.5}, []float64{0, 0}, []float64{1, 1}, true, 0, 0, 1.5, 1.5, inf, inf, nan},
-		{"just beyond the limit of rms z", []float64{1.501, -1.501}, []float64{0, 0}, []float64{1, 1}, false, 0, 0, 1.501, 1.501, inf, inf, nan},
-		{"exact where there is no noise", []float64{5, 1}, []float64{5, 1}, []float64{0, 1}, true, 0, 0, 0, 0, 0, 1, 1},
-		{"not exact where there is no noise", []float64{5 + 1e-12, 0}, []float64{5, 0}, []float64{0, 1}, false, 1, 0, inf, inf, 2e-13, 1, 1},
-		{"NaN sigma allows nothing", []float64{2, 1}, []float64{1, 1}, []float64{nan, 1}, false, 1, 0, inf, inf, math.Sqrt(0.5), math.Sqrt(2.5), 3 / math.Sqrt(10)},
-		{"all zero", []float64{0, 0}, []float64{3, 4}, []float64{1, 1}, false, 0, 0, 4, 5 / math.Sqrt2, 1, 0, nan},
+		{
+			"equal", []float64{3, 4}, []float64{3, 4}, []float64{1, 1}, true,
+			numbers{gain: 1, cosine: 1},
+		},
+		{
+			"at the limit of max z",
+			append([]float64{16}, make([]float64, 127)...), make([]float64, 128), ones(128), true,
+			numbers{maxZ: 16, rmsZ: math.Sqrt2, rel: inf, gain: inf, cosine: nan},
+		},
+		{
+			"beyond max z", []float64{16.001, 1}, []float64{0, 1}, []float64{1, 1}, false,
+			numbers{
+				outside: 1, maxZ: 16.001, rmsZ: 16.001 / math.Sqrt2, rel: 16.001,
+				gain: math.Hypot(16.001, 1), cosine: 1 / math.Hypot(16.001, 1),
+			},
+		},
+		{
+			"beyond rms z", []float64{2, 3}, []float64{0, 1}, []float64{1, 1}, false,
+			numbers{maxZ: 2, rmsZ: 2, rel: math.Sqrt(8), gain: math.Sqrt(13), cosine: 3 / math.Sqrt(13)},
+		},
+		{
+			"NaN is wrong", []float64{nan, 1}, []float64{1, 1}, []float64{1, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"infinity is wrong", []float64{inf, 1}, []float64{1, 1}, []float64{1, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"NaN where it is expected", []float64{nan, 1}, []float64{nan, 1}, []float64{0, 1}, true,
+			numbers{gain: 1, cosine: 1},
+		},
+		{
+			"a number where NaN is expected", []float64{0, 1}, []float64{nan, 1}, []float64{0, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"infinity where NaN is expected", []float64{inf, 1}, []float64{nan, 1}, []float64{0, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"nothing finite", []float64{nan, nan}, []float64{1, 1}, []float64{1, 1}, false,
+			numbers{outside: 2, nonFinite: 2, maxZ: inf, rmsZ: inf, rel: nan, gain: nan, cosine: nan},
+		},
+		{
+			"at the limit of rms z", []float64{1.5, -1.5}, []float64{0, 0}, []float64{1, 1}, true,
+			numbers{maxZ: 1.5, rmsZ: 1.5, rel: inf, gain: inf, cosine: nan},
+		},
+		{
+			"just beyond the limit of rms z", []float64{1.501, -1.501}, []float64{0, 0}, []float64{1, 1}, false,
+			numbers{maxZ: 1.501, rmsZ: 1.501, rel: inf, gain: inf, cosine: nan},
+		},
+		{
+			"exact where there is no noise", []float64{5, 1}, []float64{5, 1}, []float64{0, 1}, true,
+			numbers{gain: 1, cosine: 1},
+		},
+		{
+			"not exact where there is no noise", []float64{5 + 1e-12, 0}, []float64{5, 0}, []float64{0, 1}, false,
+			numbers{outside: 1, maxZ: inf, rmsZ: inf, rel: 2e-13, gain: 1, cosine: 1},
+		},
+		{
+			"NaN sigma allows nothing", []float64{2, 1}, []float64{1, 1}, []float64{nan, 1}, false,
+			numbers{
+				outside: 1, maxZ: inf, rmsZ: inf,
+				rel: math.Sqrt(0.5), gain: math.Sqrt(2.5), cosine: 3 / math.Sqrt(10),
+			},
+		},
+		{
+			"all zero", []float64{0, 0}, []float64{3, 4}, []float64{1, 1}, false,
+			numbers{maxZ: 4, rmsZ: 5 / math.Sqrt2, rel: 1, cosine: nan},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			shape := []int{len(tc.want)}
 			c := compare.Outputs(shape, tc.got, compare.Expected{Shape: shape, Value: tc.want, Sigma: tc.sigma})
 			require.Equal(t, tc.ok, c.OK())
-			got := []float64{float64(c.Outside), float64(c.NonFinite), c.MaxZ, c.RMSZ, c.Rel, c.Gain, c.Cosine}
-			want := []float64{float64(tc.outside), float64(tc.nonFinite), tc.maxZ, tc.rmsZ, tc.rel, tc.gain, tc.cosine}
-			require.Empty(t, cmp.Diff(got, want, cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-3, 1e-15)))
+			got := numbers{c.Outside, c.NonFinite, c.MaxZ, c.RMSZ, c.Rel, c.Gain, c.Cosine}
+			options := cmp.Options{
+				cmp.AllowUnexported(numbers{}), cmpopts.EquateNaNs(), cmpopts.EquateApprox(1e-3, 1e-15),
+			}
+			require.Empty(t, cmp.Diff(got, tc.numbers, options))
 		})
 	}
 }
@@ -79,7 +141,8 @@ func TestOutputsLocates(t *testing.T) {
 }
 
 func TestOtherShapesAreNotCompared(t *testing.T) {
-	c := compare.Outputs([]int{1, 2}, []float64{1, 2}, compare.Expected{Shape: []int{2}, Value: []float64{1, 2}, Sigma: ones(2)})
+	want := compare.Expected{Shape: []int{2}, Value: []float64{1, 2}, Sigma: ones(2)}
+	c := compare.Outputs([]int{1, 2}, []float64{1, 2}, want)
 	require.False(t, c.SameShape())
 	require.False(t, c.OK())
 	require.Nil(t, c.Z)

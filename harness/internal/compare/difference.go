@@ -2,19 +2,22 @@ package compare
 
 import "math"
 
-// Difference is two arrays of one shape against each other, without any noise to judge it by.
+// Difference is the result of comparing two arrays without any noise.
 type Difference struct {
 	Elements int
-	Equal    int     // NaN equals NaN
-	Largest  Element // the largest difference; NaN or infinity in one of the two is infinitely far
-
-	Rel, Gain, Cosine float64 // as in Comparison
+	// Equal counts the pairs of equal elements; NaN equals NaN.
+	Equal int
+	// Largest is the pair that is furthest apart. If one of the two is NaN or infinite, they are
+	// infinitely far apart.
+	Largest Element
+	// Rel, Gain and Cosine are computed as in [Comparison].
+	Rel, Gain, Cosine float64
 }
 
 // Values compares two arrays of the same shape, element by element.
 func Values(shape []int, got, want []float64) Difference {
 	exact := Expected{Shape: shape, Value: want, Sigma: make([]float64, len(want))}
-	c := Outputs(shape, got, exact) // without noise, every element that differs is outside
+	c := Outputs(shape, got, exact) // every element that differs is outside
 	d := Difference{
 		Elements: c.Elements, Equal: c.Elements - c.Outside,
 		Rel: c.Rel, Gain: c.Gain, Cosine: c.Cosine,

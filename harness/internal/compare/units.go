@@ -5,27 +5,28 @@ import (
 	"slices"
 )
 
-// Units is how far two arrays of floating-point numbers are apart in units in the last place, each unit
-// that of the larger of two elements in the coarser of the two types.
+// Units is the result of comparing two arrays in units in the last place. The unit of a pair of
+// elements belongs to the larger magnitude of the two, in the coarser of the two types.
 type Units struct {
-	Median  float64
-	Largest Element // Z is the distance in units; infinite where one of the two is NaN or infinite
-
-	// Beyond counts the pairs that are no rounding of each other: two elements may be one number, rounded
-	// once to each of the two types, when they lie no further apart than half a unit of the one type and
-	// half a unit of the other. In one type these are neighbours and equal numbers. A number that became
-	// infinite is beyond.
+	// Median is the median distance.
+	Median float64
+	// Largest is the pair that is furthest apart. Its Z is the distance in units. Z is infinite if
+	// one of the two is NaN or infinite.
+	Largest Element
+	// Beyond counts the pairs that cannot be one number, rounded once to each of the two types.
+	// Such a number would lie within half a unit of both elements. In a single type the elements
+	// must therefore be equal or neighbours. A number that became infinite is beyond.
 	Beyond int
 }
 
-// InUnits compares two arrays of the same shape. ofGot and ofWant give the unit in the last place that a
-// magnitude has in the type of each.
+// InUnits compares two arrays of the same shape. ofGot and ofWant return the unit in the last place
+// of a magnitude in the type of each array.
 func InUnits(shape []int, got, want []float64, ofGot, ofWant func(float64) float64) Units {
 	var u Units
 	distances := make([]float64, len(got))
 	for i, g := range got {
 		w := want[i]
-		off := distance(g, w)
+		off := Distance(g, w)
 		magnitude := math.Max(math.Abs(g), math.Abs(w))
 		if off > 0 && !math.IsInf(off, 1) {
 			a, b := ofGot(magnitude), ofWant(magnitude)
@@ -46,8 +47,9 @@ func InUnits(shape []int, got, want []float64, ofGot, ofWant func(float64) float
 	return u
 }
 
-// distance is 0 between equal numbers and between two NaN, infinite between NaN or infinity and any other.
-func distance(a, b float64) float64 {
+// Distance returns |a - b|. It is 0 between equal infinities and between two NaN, and infinite if
+// one of the two alone is NaN or infinite.
+func Distance(a, b float64) float64 {
 	off := math.Abs(a - b)
 	switch {
 	case a == b, math.IsNaN(a) && math.IsNaN(b):
@@ -58,7 +60,7 @@ func distance(a, b float64) float64 {
 	return off
 }
 
-// median is the middle value, the lower one of two; NaN of none.
+// median returns the middle value, or the lower one of two; NaN if there are no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -57,3 +57,12 @@ func TestInUnitsOfManyElements(t *testing.T) {
 	require.Equal(t, 2, u.Beyond)
 	require.True(t, math.IsNaN(compare.InUnits([]int{0}, nil, nil, npy.Float32.ULP, npy.Float32.ULP).Median))
 }
+
+func TestDistance(t *testing.T) {
+	for _, tc := range []struct{ a, b, want float64 }{
+		{1, 3, 2}, {3, 1, 2}, {-1, 1, 2}, {nan, nan, 0}, {inf, inf, 0}, {-inf, -inf, 0},
+		{nan, 1, inf}, {1, nan, inf}, {inf, 1, inf}, {inf, -inf, inf}, {inf, nan, inf},
+	} {
+		require.Equal(t, tc.want, compare.Distance(tc.a, tc.b), "%g and %g", tc.a, tc.b)
+	}
+}

@@ -82,7 +82,7 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 }
 
 // Named says where a state dict has the four maps of the problem's layer, in the order of
-// [oracle.Layer.Linears].
+// [oracle.Layer.Projections].
 func (r *Reference) Named(names [4]Parameter) *Reference {
 	r.names = names
 	return r

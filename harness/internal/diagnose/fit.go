@@ -96,7 +96,7 @@ func (f *fitter) try(free freedom) fit {
 func (f *fitter) wild(out fit) string {
 	const larger, noisier = 64, 16
 	for _, m := range out.free.maps {
-		right, other := f.p.Layer.Linears()[m], out.problem.Layer.Linears()[m]
+		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
 		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
 		}
@@ -170,7 +170,7 @@ func (x *tangent) moved(step []float64) *oracle.Problem {
 	p := x.p.Clone()
 	parts := x.parts(step)
 	for _, m := range x.free.maps {
-		l := p.Layer.Linears()[m]
+		l := p.Layer.Projections()[m]
 		for o := range l.Out {
 			row := parts[m][o*(l.In+1):][:l.In+1]
 			num.AddScaled(1, row[:l.In], l.Weight[o*l.In:])
@@ -293,7 +293,7 @@ func (x *tangent) saturated(certain []float64) string {
 		}
 		counts[n%x.heads*len(counts)/x.heads] += max(0, row)
 	})
-	linear := *x.p.Layer.Linears()[m]
+	linear := *x.p.Layer.Projections()[m]
 	unknown := linear.Out / len(counts) * unknowns(linear)
 	for h, n := range counts {
 		if (x.free.heads == nil || slices.Contains(x.free.heads, h)) && n < unknown+surplus {

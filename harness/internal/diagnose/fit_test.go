@@ -26,7 +26,7 @@ var redrawings = []string{"weight", "head", "bias"}
 // redraw draws a part of a map anew, of the same size, in float32. It says false where there is none.
 func redraw(p *oracle.Problem, m Projection, part string) bool {
 	l := p.Layer
-	linear, heads := l.Linears()[m], headsOf(l, m)
+	linear, heads := l.Projections()[m], headsOf(l, m)
 	if part == "bias" && linear.Bias == nil || part == "head" && heads == 1 {
 		return false
 	}
@@ -165,12 +165,12 @@ var surplusLayers = []struct {
 	{"plain", func(*oracle.Problem) {}},
 	{"causal", func(p *oracle.Problem) { p.Causal = func(i, j int) bool { return j <= i } }},
 	{"rotated", func(p *oracle.Problem) {
-		turn := oracle.Turn{Dim: 4, Base: 100, Factor: 2}
-		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+		turn := oracle.Rotary{Dim: 4, Base: 100, Factor: 2}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &turn, &turn
 	}},
 	{"interleaved", func(p *oracle.Problem) {
-		turn := oracle.Turn{Dim: 6, Base: 100, Factor: 1, Interleaved: true}
-		p.Layer.QueryTurn, p.Layer.KeyTurn = &turn, &turn
+		turn := oracle.Rotary{Dim: 6, Base: 100, Factor: 1, Interleaved: true}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &turn, &turn
 	}},
 	{"slopes", func(p *oracle.Problem) { p.Slopes = []float64{0.5, 0.25} }},
 	{"sinks", func(p *oracle.Problem) { p.Sinks = []float64{0.5, -1} }},
@@ -374,7 +374,7 @@ func TestNoiseThatAFitLeaves(t *testing.T) {
 // Work grows with the case: a large one is refused, and says so.
 func TestLargeCasesAreRefused(t *testing.T) {
 	l := &oracle.Layer{Heads: 12, KVHeads: 12}
-	for _, linear := range l.Linears() {
+	for _, linear := range l.Projections() {
 		*linear = oracle.Linear{In: 768, Out: 768, Bias: make([]float64, 768)}
 	}
 	x := &tangent{p: &oracle.Problem{Layer: l}, weight: make([]float64, 2048)}

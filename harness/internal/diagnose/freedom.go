@@ -34,7 +34,7 @@ func headsOf(l *oracle.Layer, m Projection) int {
 
 // frees says whether element i of row o of a map is free; element In is the bias.
 func (f freedom) frees(l *oracle.Layer, m Projection, o, i int) bool {
-	linear := l.Linears()[m]
+	linear := l.Projections()[m]
 	switch {
 	case i == linear.In && linear.Bias == nil, i < linear.In && f.bias:
 		return false
@@ -65,7 +65,7 @@ func (f freedom) names(l *oracle.Layer, of [4]Parameter) []string {
 	for _, m := range f.maps {
 		for _, name := range []string{of[m].Weight, of[m].Bias} {
 			isBias := name == of[m].Bias
-			if isBias && (l.Linears()[m].Bias == nil || f.heads != nil && m == OutputMap) || !isBias && f.bias {
+			if isBias && (l.Projections()[m].Bias == nil || f.heads != nil && m == OutputMap) || !isBias && f.bias {
 				continue
 			}
 			if name != "" && !slices.Contains(names, name) {
@@ -86,7 +86,7 @@ func (f freedom) text(l *oracle.Layer, of [4]Parameter) string {
 	switch {
 	case f.bias:
 		what = "bias"
-	case f.heads == nil && slices.ContainsFunc(f.maps, func(m Projection) bool { return l.Linears()[m].Bias != nil }):
+	case f.heads == nil && slices.ContainsFunc(f.maps, func(m Projection) bool { return l.Projections()[m].Bias != nil }):
 		what = "weight and bias"
 	}
 	text := "the " + strings.Join(maps, " and ") + " " + what
@@ -112,7 +112,7 @@ func (f freedom) tensors(l *oracle.Layer, of [4]Parameter) string {
 			words = append(words, f.place(l, of)+at.Weight)
 		}
 		switch part := at.BiasPart; {
-		case l.Linears()[m].Bias == nil, f.heads != nil && m == OutputMap:
+		case l.Projections()[m].Bias == nil, f.heads != nil && m == OutputMap:
 		case f.heads != nil:
 			words = append(words, "and their part of "+at.Bias)
 		case part != "" && (f.bias || at.Part == ""):
@@ -134,7 +134,7 @@ func (f freedom) place(l *oracle.Layer, of [4]Parameter) string {
 	if f.heads == nil {
 		return part
 	}
-	linear, in := l.Linears()[m], of[m].InOut
+	linear, in := l.Projections()[m], of[m].InOut
 	length, rows := linear.Out/headsOf(l, m), of[m].Row
 	if m == OutputMap {
 		length, in = linear.In/l.Heads, !in

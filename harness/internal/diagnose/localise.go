@@ -84,7 +84,7 @@ func (at *localisation) describe(l *oracle.Layer) {
 		if len(x.free.maps) > 1 || x.free.bias || m < ValueMap {
 			continue
 		}
-		right, other := l.Linears()[m], x.problem.Layer.Linears()[m]
+		right, other := l.Projections()[m], x.problem.Layer.Projections()[m]
 		var a, b []float64
 		for n, w := range right.Weight {
 			if x.free.frees(l, m, n/right.In, n%right.In) {
@@ -110,7 +110,7 @@ func (at *localisation) mark(x fit, change func(*Fit)) {
 func (f *fitter) ask(m Projection) []fit {
 	l := f.p.Layer
 	var tried []fit
-	if l.Linears()[m].Bias != nil {
+	if l.Projections()[m].Bias != nil {
 		if bias := f.try(freedom{maps: []Projection{m}, bias: true}); bias.Explains() {
 			return []fit{bias}
 		} else {
@@ -137,7 +137,7 @@ func (f *fitter) ask(m Projection) []fit {
 func (f *fitter) narrowed(whole fit) []fit {
 	m, l := whole.free.maps[0], f.p.Layer
 	heads := headsOf(l, m)
-	right, other := *l.Linears()[m], *whole.problem.Layer.Linears()[m]
+	right, other := *l.Projections()[m], *whole.problem.Layer.Projections()[m]
 	off := make([]float64, heads)
 	for at, w := range right.Weight {
 		h := at / right.In * heads / right.Out
@@ -177,7 +177,7 @@ func (f *fitter) candidates(m Projection) []int {
 // within says whether all that is wrong in an output lies where some heads' contexts lead.
 func (f *fitter) within(heads []int) bool {
 	l, ev := f.p.Layer, f.trace.ValueWidth
-	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.Blank() {
+	if l.Output.Out < len(heads)*ev+surplus || f.p.EmptyRow != 0 && f.p.HasEmptyRow() {
 		return false
 	}
 	back, reason := contextOf(f.p, f.trace, heads)
@@ -257,7 +257,7 @@ func cmpFloat(a, b float64) int {
 
 // takenFor says whether another map, drawn anew, gives an output that a fit explains.
 func (f *fitter) takenFor(free freedom, m Projection) bool {
-	other := freedom{maps: []Projection{m}, bias: free.bias && f.p.Layer.Linears()[m].Bias != nil}
+	other := freedom{maps: []Projection{m}, bias: free.bias && f.p.Layer.Projections()[m].Bias != nil}
 	if free.heads != nil {
 		for h := range headsOf(f.p.Layer, m) {
 			served := freedom{maps: []Projection{m}, heads: []int{h}}.queryHeads(f.p.Layer)
@@ -279,7 +279,7 @@ func redrawn(p *oracle.Problem, free freedom) *oracle.Problem {
 	q := p.Clone()
 	for _, m := range free.maps {
 		r := rand.New(rand.NewPCG(7, uint64(m)))
-		l := q.Layer.Linears()[m]
+		l := q.Layer.Projections()[m]
 		weight, bias := num.RMS(l.Weight), num.RMS(l.Bias)
 		for o := range l.Out {
 			for i := range l.In + 1 {

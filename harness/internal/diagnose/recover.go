@@ -35,7 +35,7 @@ func recoverable(p *oracle.Problem, t oracle.Trace, heads []int) string {
 	if l := p.Layer; l != nil && l.Output.Out < len(heads)*t.ValueWidth {
 		return fmt.Sprintf("an output of %d features cannot show the %d of all contexts", l.Output.Out, len(heads)*t.ValueWidth)
 	}
-	if p.EmptyRow != 0 && p.Blank() {
+	if p.EmptyRow != 0 && p.HasEmptyRow() {
 		return "rows that see no key are NaN"
 	}
 	const features = 512

@@ -132,7 +132,7 @@ func multiplications(p *oracle.Problem) float64 {
 	projected := 0.0
 	if l := p.Layer; l != nil {
 		width = 2 * float64(l.Query.Out)
-		for i, m := range l.Linears() {
+		for i, m := range l.Projections() {
 			rows := []float64{queries, keys, keys, queries}[i]
 			projected += rows * float64(m.In) * float64(m.Out)
 		}

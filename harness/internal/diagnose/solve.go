@@ -67,7 +67,7 @@ func (x *tangent) blocks() blocks {
 	var all blocks
 	first := 0
 	for _, m := range x.free.maps {
-		linear := x.p.Layer.Linears()[m]
+		linear := x.p.Layer.Projections()[m]
 		if m == OutputMap {
 			all = append(all, x.outputBlock(first))
 		} else {
@@ -128,7 +128,7 @@ func shifted(list []int, by int) []int {
 
 // headBlock is that of a head of queries, or of keys and values.
 func (x *tangent) headBlock(m Projection, head, first int) (block, bool) {
-	linear := x.p.Layer.Linears()[m]
+	linear := x.p.Layer.Projections()[m]
 	e, width := linear.Out/headsOf(x.p.Layer, m), linear.In+1
 	free := x.freeOf(first, head*e, width)
 	if len(free) == 0 {
@@ -228,7 +228,7 @@ func (x *tangent) queryTerms(sum *kronecker, batch, head int, free []int) {
 			key := x.turned(x.queryTurn, i, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width])
 			for c := range t.ValueWidth {
 				off := t.Value[(n/t.Group*t.Keys+j)*t.ValueWidth+c] - mean[c]
-				num.AddScaled(weight*x.p.Scale*t.Slopes[at]*t.Weights[at]*off, key, moves[c*t.Width:])
+				num.AddScaled(weight*x.p.Scale*t.Derivatives[at]*t.Weights[at]*off, key, moves[c*t.Width:])
 			}
 		}
 		input := x.p.Query.Value[(batch*t.Queries+i)*x.p.Layer.Query.In:][:x.p.Layer.Query.In]
@@ -288,7 +288,7 @@ func (x *tangent) keyTerms(sum *kronecker, batch, kvHead int, free []int) {
 				}
 				size := square(output, off, 1)[0]
 				query := x.turned(x.keyTurn, k, t.Query[(n*t.Queries+i)*t.Width:][:t.Width])
-				by := weight * x.p.Scale * t.Slopes[at] * t.Weights[at]
+				by := weight * x.p.Scale * t.Derivatives[at] * t.Weights[at]
 				for c, v := range query {
 					num.AddScaled(by*by*size*v, query, gram[c*t.Width:])
 				}

@@ -40,7 +40,7 @@ func (x *tangent) tooLarge(free freedom) string {
 	l, work := x.p.Layer, 0.0
 	rows := float64(len(x.weight))
 	for _, m := range free.maps {
-		linear := l.Linears()[m]
+		linear := l.Projections()[m]
 		n, each := float64(linear.In+1), 1.0
 		if m != OutputMap {
 			heads := float64(headsOf(l, m))
@@ -197,7 +197,7 @@ func (x *tangent) productSurplus() (float64, string) {
 // scoreSurplus is that of queries or keys: of each row of n keys, n-1 differences of scores count.
 func (x *tangent) scoreSurplus(free freedom) (float64, string) {
 	m, t := free.maps[0], x.t
-	linear := x.p.Layer.Linears()[m]
+	linear := x.p.Layer.Projections()[m]
 	heads := headsOf(x.p.Layer, m)
 	e, share := linear.Out/heads, 1.0
 	equations := make([]int, heads)

@@ -10,7 +10,7 @@ import (
 // Projection is one of the four linear maps of a layer.
 type Projection int
 
-// The maps, in the order of [oracle.Layer.Linears].
+// The maps, in the order of [oracle.Layer.Projections].
 const (
 	QueryMap Projection = iota
 	KeyMap
@@ -44,11 +44,11 @@ func newTangent(p *oracle.Problem, free freedom) *tangent {
 	if p.Past != nil {
 		x.past = p.Past.Key.Shape[2]
 	}
-	x.queryTurn, x.keyTurn = l.QueryTurn.Rotations(x.queries, t.Width), l.KeyTurn.Rotations(x.keys, t.Width)
+	x.queryTurn, x.keyTurn = l.QueryRotary.Matrices(x.queries, t.Width), l.KeyRotary.Matrices(x.keys, t.Width)
 	x.outs = l.Output.Out
 	x.weight = rowWeights(t.Output)
 	for _, m := range free.maps {
-		linear := l.Linears()[m]
+		linear := l.Projections()[m]
 		for at := range linear.Out * (linear.In + 1) {
 			x.mask = append(x.mask, free.frees(l, m, at/(linear.In+1), at%(linear.In+1)))
 		}
@@ -82,7 +82,7 @@ func rowWeights(f oracle.Field) []float64 {
 // parts cuts a step into its maps.
 func (x *tangent) parts(step []float64) (parts [4][]float64) {
 	for _, m := range x.free.maps {
-		l := x.p.Layer.Linears()[m]
+		l := x.p.Layer.Projections()[m]
 		n := l.Out * (l.In + 1)
 		parts[m], step = step[:n], step[n:]
 	}
@@ -204,7 +204,7 @@ func (x *tangent) scores(parts [4][]float64) []float64 {
 		if k := j - x.past; dk != nil && k >= 0 && k < x.keys {
 			sum += num.Dot(t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])
 		}
-		ds[at] = x.p.Scale * t.Slopes[at] * sum
+		ds[at] = x.p.Scale * t.Derivatives[at] * sum
 	})
 	return ds
 }
@@ -233,7 +233,7 @@ func (x *tangent) unscored(parts [4][]float64, ds []float64) {
 	t, l := x.t, x.p.Layer
 	dq, dk := make([]float64, t.Heads*t.Queries*t.Width), make([]float64, t.KVHeads*x.keys*t.Width)
 	x.eachPair(func(n, i, j, at int) {
-		g := x.p.Scale * t.Slopes[at] * ds[at]
+		g := x.p.Scale * t.Derivatives[at] * ds[at]
 		num.AddScaled(g, t.Key[(n/t.Group*t.Keys+j)*t.Width:][:t.Width], dq[(n*t.Queries+i)*t.Width:])
 		if k := j - x.past; k >= 0 && k < x.keys {
 			num.AddScaled(g, t.Query[(n*t.Queries+i)*t.Width:][:t.Width], dk[(n/t.Group*x.keys+k)*t.Width:])

@@ -169,7 +169,7 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.BatchFirst(c.Layer.InputLayout, a)
+	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
 }
 
 // inLayout brings what the oracle computed into the case's order of dimensions.
@@ -177,8 +177,8 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e
 	}
-	value := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
-	sigma := oracle.InLayout(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
+	value := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
+	sigma := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 

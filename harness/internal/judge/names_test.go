@@ -29,7 +29,7 @@ func TestParametersOf(t *testing.T) {
 			if parameter.Part != "" {
 				require.Equal(t, diagnose.Projection(m).String()+" part", parameter.Part)
 			}
-			linear := oracle.FromCase(c).Layer.Linears()[m]
+			linear := oracle.FromCase(c).Layer.Projections()[m]
 			for _, row := range []int{0, linear.Out / 3, linear.Out - 1} {
 				requireRow(t, c, m, parameter, row)
 			}
@@ -55,7 +55,7 @@ func requireRow(t *testing.T, c *fixture.Case, m int, p diagnose.Parameter, row 
 		}
 	}
 	changed.State[p.Weight] = weight
-	before, after := oracle.FromCase(c).Layer.Linears(), oracle.FromCase(&changed).Layer.Linears()
+	before, after := oracle.FromCase(c).Layer.Projections(), oracle.FromCase(&changed).Layer.Projections()
 	for other := range before {
 		a, b := before[other], after[other]
 		for o := range a.Out {

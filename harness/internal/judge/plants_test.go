@@ -134,7 +134,7 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 // same says whether a mistake is this plant, on this case: the oracle gives the same to both, as
 // where three keys ahead are all there are.
 func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
-	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.Split != nil || p.variant.Merge != nil {
+	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.SplitIndex != nil || p.variant.MergeIndex != nil {
 		return false
 	}
 	problem := oracle.FromCase(c)
@@ -209,7 +209,7 @@ func plants() []plant {
 			p.Padding, p.Causal = nil, nil
 			return had
 		}, classes: missing, match: "causal-missing+padding-ignored"},
-		{name: "heads split strided without the scale", variant: variant.Variant{Split: strided}, change: func(p *oracle.Problem) bool {
+		{name: "heads split strided without the scale", variant: variant.Variant{SplitIndex: strided}, change: func(p *oracle.Problem) bool {
 			was := p.Scale
 			p.Scale = 1
 			return p.Layer != nil && was != 1
@@ -218,18 +218,18 @@ func plants() []plant {
 		{name: "scale applied twice", change: func(p *oracle.Problem) bool { was := p.Scale; p.Scale *= was; return was != 1 }, classes: missing, match: "scale-twice"},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: mask},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
-		{name: "heads split untransposed", variant: variant.Variant{Split: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
-		{name: "heads merged untransposed", variant: variant.Variant{Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
-		{name: "heads untransposed", variant: variant.Variant{Split: untransposed, Merge: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
-		{name: "heads split strided", variant: variant.Variant{Split: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
-		{name: "heads merged strided", variant: variant.Variant{Merge: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
-		{name: "heads strided", variant: variant.Variant{Split: strided, Merge: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
+		{name: "heads split untransposed", variant: variant.Variant{SplitIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
+		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
+		{name: "heads untransposed", variant: variant.Variant{SplitIndex: untransposed, MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
+		{name: "heads split strided", variant: variant.Variant{SplitIndex: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
+		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
+		{name: "heads strided", variant: variant.Variant{SplitIndex: strided, MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
 
 		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
 		{name: "output weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Output) }), classes: weights},
 		{name: "all weights random", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				redraw(m)
 			}
 		}), classes: weights},
@@ -240,10 +240,10 @@ func plants() []plant {
 			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
 		}), classes: weights},
 		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
-			if p.Layer == nil || slices.ContainsFunc(p.Layer.Linears(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+			if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
 				return false
 			}
-			for _, m := range p.Layer.Linears() {
+			for _, m := range p.Layer.Projections() {
 				for i := range m.Out {
 					for j := range i {
 						a, b := &m.Weight[i*m.In+j], &m.Weight[j*m.In+i]
@@ -277,7 +277,7 @@ func plants() []plant {
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
 			had := p.Layer != nil && p.Layer.Query.Bias != nil
 			if had {
-				for _, m := range p.Layer.Linears() {
+				for _, m := range p.Layer.Projections() {
 					m.Bias = nil
 				}
 			}
@@ -306,7 +306,7 @@ func plants() []plant {
 		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
 		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
 		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
-			for _, m := range l.Linears() {
+			for _, m := range l.Projections() {
 				for _, values := range [][]float64{m.Weight, m.Bias} {
 					for i, v := range values {
 						values[i] = float64(variant.BFloat16(float32(v)))
@@ -384,7 +384,7 @@ func plants() []plant {
 		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
 			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
 		}), classes: unclear, match: "inputs-sequence-first"},
-		{name: "heads merged in reverse", variant: variant.Variant{Merge: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
+		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
 			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })

@@ -1,328 +1,159 @@
 package oracle
 
-import (
-	"math"
-	"slices"
-	"sync"
-)
+import "sync"
 
-// cache is what problems share that were made from one another by [Problem.Later]: of the first of them the
-// queries, keys and values and the context, of all of them the products of inputs and rows of weights.
-// Nothing that it knows may be written to. A nil cache knows nothing.
+// cache is shared by a problem, its owner, and the forks of the owner. It holds the queries, keys,
+// values and context of the owner, and the row products x·wᵀ that any of them computed. Its arrays
+// are read-only. A nil cache holds nothing.
 type cache struct {
-	first     *Problem
-	precision [4]float64
-	origins   [3]origin
-	parts     [3]lockedField
-	context   lockedField
+	owner     *Problem
+	variances [4]float64 // of the owner's precision
+	sources   [3]source
+	parts     [3]cachedField
+	context   cachedField
 	products  *products
 }
 
-// lockedField is a field that is computed once, and once more when its noise is asked for.
-type lockedField struct {
+func newCache(owner *Problem, known *products) *cache {
+	c := &cache{owner: owner, variances: owner.Precision.variances(), products: known}
+	if owner.Layer != nil {
+		c.sources = owner.sources()
+	}
+	return c
+}
+
+// role is one of queries, keys and values.
+type role int
+
+const (
+	queryRole role = iota
+	keyRole
+	valueRole
+)
+
+// source identifies everything that queries, keys or values are computed from.
+type source struct {
+	input, weight, bias, past, learned identity
+	heads                              int
+	norm                               normSource
+	rotary, pastRotary                 *Rotary
+	normLast, zeroKey                  bool
+	variances                          [4]float64
+}
+
+// identity is the memory of an array. A mistake replaces the arrays that it changes, so arrays of
+// the same identity have the same contents.
+type identity struct {
+	first *float64
+	n     int
+}
+
+func identityOf(values []float64) identity {
+	if len(values) == 0 {
+		return identity{}
+	}
+	return identity{&values[0], len(values)}
+}
+
+type normSource struct {
+	weight                identity
+	epsilon               float64
+	centered, acrossHeads bool
+	exists                bool
+}
+
+func (n *Norm) source() normSource {
+	if n == nil {
+		return normSource{}
+	}
+	return normSource{identityOf(n.Weight), n.Epsilon, n.Centered, n.AcrossHeads, true}
+}
+
+// sources returns the sources of the queries, keys and values of a layer.
+func (p *Problem) sources() [3]source {
+	l := p.Layer
+	query := source{heads: l.Heads, norm: l.QueryNorm.source(), rotary: l.QueryRotary}
+	key := source{heads: l.KVHeads, norm: l.KeyNorm.source(), rotary: l.KeyRotary, pastRotary: l.PastRotary}
+	value := source{heads: l.KVHeads, norm: l.ValueNorm.source(), rotary: l.ValueRotary}
+	key.learned, value.learned = identityOf(l.LearnedKey), identityOf(l.LearnedValue)
+	key.zeroKey, value.zeroKey = l.ZeroKey, l.ZeroKey
+	if p.Past != nil {
+		key.past, value.past = identityOf(p.Past.Key.Value), identityOf(p.Past.Value.Value)
+	}
+	all := [3]source{query, key, value}
+	for i, in := range []Array{p.Query, p.Key, p.Value} {
+		projection := l.Projections()[i]
+		all[i].input = identityOf(in.Value)
+		all[i].weight, all[i].bias = identityOf(projection.Weight), identityOf(projection.Bias)
+		all[i].normLast, all[i].variances = l.NormLast, p.Precision.variances()
+	}
+	return all
+}
+
+// projected returns queries, keys or values. If they have the same source as the owner's, it
+// returns all rows of the owner's. Otherwise it computes the given rows.
+func (c *cache) projected(s *pass, which role, rows rowSet, compute func(rowSet) Field) Field {
+	if c == nil || s.Layer.SplitIndex != nil || s.sources()[which] != c.sources[which] {
+		return compute(rows)
+	}
+	return c.parts[which].get(s, func() Field { return compute(nil) })
+}
+
+// contextFor returns the owner's context for a problem that has the same. It returns false if the
+// cache does not hold it in the detail of the pass.
+func (c *cache) contextFor(s *pass) (Field, bool) {
+	if c == nil || !s.afterContext || s.Precision.variances() != c.variances {
+		return Field{}, false
+	}
+	c.context.mu.Lock()
+	defer c.context.mu.Unlock()
+	if !c.context.holds(s.detail) {
+		return Field{}, false
+	}
+	return c.context.field.withDetail(s.detail), true
+}
+
+// keepContext stores the whole context if it is the owner's.
+func (c *cache) keepContext(s *pass, f Field) {
+	if c == nil || c.owner != s.Problem || s.ctx.Err() != nil {
+		return
+	}
+	c.context.mu.Lock()
+	defer c.context.mu.Unlock()
+	if !c.context.holds(f.detail()) {
+		c.context.field, c.context.known = f, true
+	}
+}
+
+// multiply computes the given rows of y = x W^T, from cached products as far as possible.
+func (c *cache) multiply(s *pass, y, x []float64, l Linear, rows rowSet) {
+	if c == nil || !c.products.multiply(s, y, x, l, rows) {
+		s.multiply(y, x, l.Weight, l.In, rows)
+	}
+}
+
+// cachedField is a field that is computed once, and once more if its noise is needed later.
+type cachedField struct {
 	mu    sync.Mutex
 	field Field
 	known bool
 }
 
-// part is one of queries, keys and values.
-type part int
-
-const (
-	queryPart part = iota
-	keyPart
-	valuePart
-)
-
-// origin is all that queries, keys or values are made from. Arrays are those of the same memory: a mistake
-// puts another one in their place.
-type origin struct {
-	input, weight, bias, past, learned memory
-	heads                              int
-	norm                               normOrigin
-	turn, pastTurn                     *Turn
-	normLast, zeroKey                  bool
-	precision                          [4]float64
-}
-
-// memory is where an array stands.
-type memory struct {
-	first *float64
-	n     int
-}
-
-func memoryOf(values []float64) memory {
-	if len(values) == 0 {
-		return memory{}
-	}
-	return memory{&values[0], len(values)}
-}
-
-type normOrigin struct {
-	weight          memory
-	epsilon         float64
-	centered, whole bool
-	exists          bool
-}
-
-func (n *Norm) origin() normOrigin {
-	if n == nil {
-		return normOrigin{}
-	}
-	return normOrigin{memoryOf(n.Weight), n.Epsilon, n.Centered, n.Whole, true}
-}
-
-// origins are those of queries, keys and values of a layer.
-func (p *Problem) origins() [3]origin {
-	l := p.Layer
-	o := [3]origin{
-		{input: memoryOf(p.Query.Value), heads: l.Heads, norm: l.QueryNorm.origin(), turn: l.QueryTurn},
-		{input: memoryOf(p.Key.Value), heads: l.KVHeads, norm: l.KeyNorm.origin(), turn: l.KeyTurn, pastTurn: l.PastTurn, learned: memoryOf(l.LearnedKey), zeroKey: l.ZeroKey},
-		{input: memoryOf(p.Value.Value), heads: l.KVHeads, norm: l.ValueNorm.origin(), turn: l.ValueTurn, learned: memoryOf(l.LearnedValue), zeroKey: l.ZeroKey},
-	}
-	if p.Past != nil {
-		o[keyPart].past, o[valuePart].past = memoryOf(p.Past.Key.Value), memoryOf(p.Past.Value.Value)
-	}
-	for i, m := range l.Linears()[:3] {
-		o[i].weight, o[i].bias = memoryOf(m.Weight), memoryOf(m.Bias)
-		o[i].normLast, o[i].precision = l.NormLast, p.Precision.noise()
-	}
-	return o
-}
-
-// newMemo is that of a problem and those that are made from it.
-func newMemo(p *Problem, known *products) *cache {
-	m := &cache{first: p, precision: p.Precision.noise(), products: known}
-	if p.Layer != nil {
-		m.origins = p.origins()
-	}
-	return m
-}
-
-// part gives queries, keys or values: those of the first problem, whole, where they are made from the same.
-func (m *cache) part(s *pass, which part, rows wanted, compute func(wanted) Field) Field {
-	if m == nil || s.Layer.Split != nil || s.origins()[which] != m.origins[which] {
-		return compute(rows)
-	}
-	return m.parts[which].get(s, func() Field { return compute(nil) })
-}
-
-// get computes a field unless it is known, with noise if the pass has it.
-func (l *lockedField) get(s *pass, compute func() Field) Field {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.known || s.noise && !l.field.noisy() {
+// get returns the field in the detail of the pass, and computes it unless it is known.
+func (c *cachedField) get(s *pass, compute func() Field) Field {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.holds(s.detail) {
 		f := compute()
 		if s.ctx.Err() != nil {
 			return f
 		}
-		l.field, l.known = f, true
+		c.field, c.known = f, true
 	}
-	return s.detailed(l.field)
+	return c.field.withDetail(s.detail)
 }
 
-// detailed is a field without noise where the pass has none.
-func (s *pass) detailed(f Field) Field {
-	if !s.noise {
-		f.Variance = nil
-	}
-	return f
-}
-
-// contextFor gives the context of the first problem to one that differs from it in what comes later alone.
-func (m *cache) contextFor(s *pass) (Field, bool) {
-	if m == nil || !s.afterContext || s.Precision.noise() != m.precision {
-		return Field{}, false
-	}
-	m.context.mu.Lock()
-	defer m.context.mu.Unlock()
-	f := m.context.field
-	if !m.context.known || s.noise && !f.noisy() {
-		return Field{}, false
-	}
-	return s.detailed(f), true
-}
-
-// keepContext remembers the whole context of the first problem.
-func (m *cache) keepContext(s *pass, f Field) {
-	if m == nil || m.first != s.Problem || s.ctx.Err() != nil {
-		return
-	}
-	m.context.mu.Lock()
-	defer m.context.mu.Unlock()
-	if !m.context.known || f.noisy() {
-		m.context.field, m.context.known = f, true
-	}
-}
-
-// product is y = x W^T, of the rows that are wanted.
-func (m *cache) product(s *pass, y, x []float64, l Linear, rows wanted) {
-	if m == nil || !m.products.take(s, y, x, l, rows) {
-		s.multiply(y, x, l.Weight, l.In, rows)
-	}
-}
-
-// products are those of inputs and rows of weights that were computed before. They are found by their
-// contents: swapped weights, or the rows of one in another order, need no product of their own, and neither
-// do inputs in another order.
-type products struct {
-	mu     sync.Mutex
-	inputs []*input
-	room   int // for so many more numbers
-}
-
-// roomForProducts is 192 MiB.
-const roomForProducts = 24 << 20
-
-// input is a matrix whose rows were multiplied.
-type input struct {
-	value   []float64
-	width   int
-	rows    map[uint64][]int // places of its rows, by their hash; nil until they are looked for
-	columns map[uint64][]column
-}
-
-// column is the product of every row of an input and one row of a weight.
-type column struct {
-	of *block
-	at int
-}
-
-// block is a product (rows, n) and the rows of weights (n, width) that it is of.
-type block struct {
-	value, weight []float64
-	n             int
-}
-
-func (c column) weight(width int) []float64 { return c.of.weight[c.at*width:][:width] }
-
-// take puts together a product from what is known, and computes what is not if all rows are wanted. It says
-// false where it would have to compute for a few rows alone.
-func (p *products) take(s *pass, y, x []float64, l Linear, rows wanted) bool {
-	p.mu.Lock()
-	in, places := p.find(x, l.In, rows == nil)
-	if in == nil {
-		p.mu.Unlock()
-		return false
-	}
-	columns, missing := in.find(l.Weight)
-	if len(missing) > 0 && rows == nil {
-		p.add(s, in, columns, missing, l.Weight)
-	}
-	p.mu.Unlock()
-	if len(missing) > 0 && rows != nil {
-		return false
-	}
-	s.gather(y, columns, places, rows)
-	return true
-}
-
-// find gives a known input that has all rows of x, and where they stand in it; nil: where they stand in x.
-// An unknown one is remembered if it may be, and there is room.
-func (p *products) find(x []float64, width int, remember bool) (*input, []int) {
-	for _, in := range p.inputs {
-		if in.width == width && memoryOf(in.value) == memoryOf(x) {
-			return in, nil
-		}
-	}
-	for _, in := range p.inputs {
-		if in.width == width {
-			if places := in.places(x); places != nil {
-				return in, places
-			}
-		}
-	}
-	if !remember || p.room < len(x) {
-		return nil, nil
-	}
-	p.room -= len(x)
-	in := &input{value: x, width: width, columns: map[uint64][]column{}}
-	p.inputs = append(p.inputs, in)
-	return in, nil
-}
-
-// places says which row of an input each row of x is; nil where one is none of them.
-func (in *input) places(x []float64) []int {
-	if in.rows == nil {
-		in.rows = map[uint64][]int{}
-		for row := range len(in.value) / in.width {
-			h := hash(in.row(row))
-			in.rows[h] = append(in.rows[h], row)
-		}
-	}
-	var places []int
-	for own := range slices.Chunk(x, in.width) {
-		known := in.rows[hash(own)]
-		i := slices.IndexFunc(known, func(row int) bool { return slices.Equal(in.row(row), own) })
-		if i < 0 {
-			return nil
-		}
-		places = append(places, known[i])
-	}
-	return places
-}
-
-func (in *input) row(n int) []float64 { return in.value[n*in.width:][:in.width] }
-
-// find gives the known columns of a weight, and the rows of it that have none.
-func (in *input) find(weight []float64) (columns []column, missing []int) {
-	columns = make([]column, len(weight)/in.width)
-	for o := range columns {
-		own := weight[o*in.width:][:in.width]
-		known := in.columns[hash(own)]
-		i := slices.IndexFunc(known, func(c column) bool { return slices.Equal(c.weight(in.width), own) })
-		if i < 0 {
-			missing = append(missing, o)
-			continue
-		}
-		columns[o] = known[i]
-	}
-	return columns, missing
-}
-
-// add computes the columns that are missing, and remembers them where there is room.
-func (p *products) add(s *pass, in *input, columns []column, missing []int, weight []float64) {
-	n, count := len(missing), len(in.value)/in.width
-	b := &block{value: make([]float64, count*n), weight: make([]float64, 0, n*in.width), n: n}
-	for i, o := range missing {
-		b.weight = append(b.weight, weight[o*in.width:][:in.width]...)
-		columns[o] = column{b, i}
-	}
-	s.multiply(b.value, in.value, b.weight, in.width, nil)
-	if s.ctx.Err() != nil || p.room < len(b.value)+len(b.weight) {
-		return
-	}
-	p.room -= len(b.value) + len(b.weight)
-	for _, o := range missing {
-		h := hash(columns[o].weight(in.width))
-		in.columns[h] = append(in.columns[h], columns[o])
-	}
-}
-
-// gather puts the columns side by side, in the rows of an input that stand at the given places.
-func (s *pass) gather(y []float64, columns []column, places []int, rows wanted) {
-	out := len(columns)
-	for row := range len(y) / out {
-		if !rows.has(row) {
-			continue
-		}
-		place := row
-		if places != nil {
-			place = places[row]
-		}
-		to := y[row*out:][:out]
-		for o, c := range columns {
-			to[o] = c.of.value[place*c.of.n+c.at]
-		}
-	}
-}
-
-// hash is of the bits of some numbers, FNV-1a by words.
-func hash(values []float64) uint64 {
-	h := uint64(14695981039346656037)
-	for _, v := range values {
-		h = (h ^ math.Float64bits(v)) * 1099511628211
-		h ^= h >> 29
-	}
-	return h
+// holds reports whether the field is known in a detail.
+func (c *cachedField) holds(d Detail) bool {
+	return c.known && (d == ValuesAlone || c.field.noisy())
 }

@@ -9,20 +9,23 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// FromCase lays a validated case open. It must not be a module's: of that only the results are known.
+// FromCase returns the problem of a validated case, which must not be a fixture.Module case: only
+// the results of a module are known.
 func FromCase(c *fixture.Case) *Problem {
 	p := &Problem{EmptyRow: c.EmptyRow(), Precision: precisionOf(c)}
-	p.Query, p.Key, p.Value = given(c, "query", c.Inputs.Query), given(c, "key", c.Inputs.Key), given(c, "value", c.Inputs.Value)
+	p.Query = input(c, "query", c.Inputs.Query)
+	p.Key = input(c, "key", c.Inputs.Key)
+	p.Value = input(c, "value", c.Inputs.Value)
 	if c.Op == fixture.SDPA {
-		p.fromFunction(c)
+		p.setOptions(c)
 	} else {
-		p.fromLayer(c)
+		p.setLayer(c)
 	}
 	return p
 }
 
-// given is an input as the case has it, in float64 where that is its precision.
-func given(c *fixture.Case, role string, t *attention.Tensor) Array {
+// input returns an input as the case has it: unrounded if the case is a float64 one.
+func input(c *fixture.Case, role string, t *attention.Tensor) Array {
 	if values, ok := c.Unrounded[role]; ok {
 		return Array{t.Shape, values}
 	}
@@ -31,10 +34,11 @@ func given(c *fixture.Case, role string, t *attention.Tensor) Array {
 
 func array(t *attention.Tensor) Array { return Array{t.Shape, t.Float64s()} }
 
-// topLeft is the causal mask: a query sees its own position and those before.
+// topLeft is the causal mask: a query sees its own position and all earlier ones.
 func topLeft(query, key int) bool { return key <= query }
 
-func (p *Problem) fromFunction(c *fixture.Case) {
+// setOptions takes over the options of scaled dot-product attention.
+func (p *Problem) setOptions(c *fixture.Case) {
 	o := c.Options
 	p.broadcastInputs(o.GroupedQuery)
 	if o.Causality != attention.NotCausal {
@@ -45,22 +49,22 @@ func (p *Problem) fromFunction(c *fixture.Case) {
 	}
 	p.Allow, p.Scale, p.Softcap, p.Window = o.Allow, o.Scale, o.Softcap, o.Window
 	if o.Bias != nil {
-		bias := given(c, "bias", o.Bias)
+		bias := input(c, "bias", o.Bias)
 		p.Bias = &bias
 	}
 	if p.Scale == 0 {
 		p.Scale = 1 / math.Sqrt(float64(num.Last(p.Query.Shape)))
 	}
 	if o.ALiBi {
-		p.Slopes = slopes(p.heads())
+		p.Slopes = alibiSlopes(p.heads())
 	}
 	if o.Sinks != nil {
 		p.Sinks = o.Sinks.Float64s()
 	}
 }
 
-// broadcastInputs repeats query, key and value until their leading dimensions are the same, but for
-// the number of heads where query heads share those of key and value.
+// broadcastInputs repeats query, key and value until their leading dimensions agree. With grouped
+// heads, key and value keep their own number of heads.
 func (p *Problem) broadcastInputs(grouped bool) {
 	inputs := []*Array{&p.Query, &p.Key, &p.Value}
 	dims := max(len(p.Query.Shape), len(p.Key.Shape), len(p.Value.Shape))
@@ -76,20 +80,14 @@ func (p *Problem) broadcastInputs(grouped bool) {
 		if grouped {
 			target[dims-3] = in.Shape[dims-3]
 		}
-		*in = Array{target, spread(in.Value, in.Shape, target)}
+		*in = Array{target, broadcastTo(target, in.Value, in.Shape)}
 	}
 }
 
-// spread repeats data along the dimensions in which shape is 1 or absent, aligned from the
-// right, one dimension after the other.
-func spread(data []float64, shape, target []int) []float64 {
-	full := make([]int, len(target))
-	for d := range full {
-		full[d] = 1
-		if back := len(target) - d; back <= len(shape) {
-			full[d] = shape[len(shape)-back]
-		}
-	}
+// broadcastTo repeats data of the given shape along every dimension of 1 in which target is
+// larger. The shapes have the same number of dimensions.
+func broadcastTo(target []int, data []float64, shape []int) []float64 {
+	full := slices.Clone(shape)
 	for d := range target {
 		if full[d] != target[d] {
 			data = repeat(data, num.Size(full[d+1:]), target[d])
@@ -99,7 +97,7 @@ func spread(data []float64, shape, target []int) []float64 {
 	return data
 }
 
-// repeat writes each block of the given length times over.
+// repeat writes each block of the given length several times.
 func repeat(data []float64, block, times int) []float64 {
 	out := make([]float64, 0, len(data)*times)
 	for at := 0; at < len(data); at += block {
@@ -110,9 +108,10 @@ func repeat(data []float64, block, times int) []float64 {
 	return out
 }
 
-// slopes are ALiBi's, in the words of its authors' code: a power of two has a geometric series;
-// any other number has that of the power below and every second of the power above.
-func slopes(heads int) []float64 {
+// alibiSlopes returns the slopes of ALiBi, as its authors' code has them. A power of two gives a
+// geometric series. Any other number of heads takes the series of the power of two below, followed
+// by every second slope of the power above.
+func alibiSlopes(heads int) []float64 {
 	var series func(n int) []float64
 	series = func(n int) []float64 {
 		if n&(n-1) == 0 {
@@ -133,11 +132,14 @@ func slopes(heads int) []float64 {
 	return series(heads)
 }
 
-func (p *Problem) fromLayer(c *fixture.Case) {
+// setLayer takes over the configuration, the parameters and the masks of a layer.
+func (p *Problem) setLayer(c *fixture.Case) {
 	config := c.Layer
 	heads := config.NumHeads
-	p.Layer = layer(config, c.State)
-	p.batchFirst(config.InputLayout)
+	p.Layer = layerOf(config, c.State)
+	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
+		*in = ToBatchFirst(config.InputLayout, *in)
+	}
 	width := p.Layer.Query.Out / heads
 	p.Scale, p.Softcap, p.Window = config.Scale, config.Softcap, config.Window
 	if p.Scale == 0 {
@@ -151,28 +153,21 @@ func (p *Problem) fromLayer(c *fixture.Case) {
 		p.Offset = past.Shape[2]
 	}
 	p.setMasks(c.Inputs)
-	p.setRotation(config.RoPE, width)
+	p.setRotary(config.RoPE, width)
 	if config.ALiBi {
-		p.Slopes = slopes(heads)
+		p.Slopes = alibiSlopes(heads)
 	}
 	if config.Sinks {
 		p.Sinks = c.State[config.Prefix+"sinks"].Float64s()
 	}
-	if config.Relative > 0 {
+	if config.RelativeBias > 0 {
 		p.Relative = c.State[config.Prefix+"relative_bias.weight"].Float64s()
 	}
 }
 
-// batchFirst brings inputs of another order into (B, T, width).
-func (p *Problem) batchFirst(o attention.InputLayout) {
-	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
-		*in = BatchFirst(o, *in)
-	}
-}
-
-// BatchFirst is an array of a layer in the order (B, T, width), whatever order it stands in.
-func BatchFirst(o attention.InputLayout, a Array) Array {
-	switch o {
+// ToBatchFirst converts an array of a layer's own layout to (B, T, width).
+func ToBatchFirst(layout attention.InputLayout, a Array) Array {
+	switch layout {
 	case attention.Unbatched:
 		return Array{append([]int{1}, a.Shape...), a.Value}
 	case attention.SequenceFirst:
@@ -181,12 +176,12 @@ func BatchFirst(o attention.InputLayout, a Array) Array {
 	return a
 }
 
-// InLayout is an array (B, T, width) in a layer's own order.
-func InLayout(o attention.InputLayout, a Array) Array {
-	if o == attention.Unbatched {
+// FromBatchFirst converts an array (B, T, width) to a layer's own layout.
+func FromBatchFirst(layout attention.InputLayout, a Array) Array {
+	if layout == attention.Unbatched {
 		return Array{a.Shape[1:], a.Value}
 	}
-	return BatchFirst(o, a) // exchanging two dimensions is its own reverse
+	return ToBatchFirst(layout, a) // swapping two dimensions is its own inverse
 }
 
 func firstTwoSwapped(shape []int, values []float64) []float64 {
@@ -199,7 +194,7 @@ func firstTwoSwapped(shape []int, values []float64) []float64 {
 	return out
 }
 
-// setMasks takes over a layer's masks; those of (B*H, L, S) are (B, H, L, S) of the scores.
+// setMasks takes over a layer's masks. PyTorch's (B*H, L, S) becomes (B, H, L, S).
 func (p *Problem) setMasks(in attention.Inputs) {
 	scores := p.scores()
 	if in.Block != nil {
@@ -220,11 +215,13 @@ func perHead(shape, scores []int) []int {
 	return shape
 }
 
-func (p *Problem) setRotation(r *attention.RoPE, width int) {
+func (p *Problem) setRotary(r *attention.RoPE, width int) {
 	if r == nil {
 		return
 	}
-	t := Turn{Interleaved: r.Style == attention.Interleaved, Dim: r.Dim, Base: r.Base, Factor: r.Factor, First: p.Offset}
+	t := Rotary{
+		Interleaved: r.Style == attention.Interleaved, Dim: r.Dim, Base: r.Base, Factor: r.Factor, First: p.Offset,
+	}
 	if t.Dim == 0 {
 		t.Dim = width
 	}
@@ -232,5 +229,5 @@ func (p *Problem) setRotation(r *attention.RoPE, width int) {
 		t.Factor = 1
 	}
 	query, key := t, t
-	p.Layer.QueryTurn, p.Layer.KeyTurn = &query, &key
+	p.Layer.QueryRotary, p.Layer.KeyRotary = &query, &key
 }

@@ -1,13 +1,17 @@
-// Package oracle computes attention in float64 and carries, beside every value, the variance
-// that float32 rounding gives it. The values say what is right; the variances say how far from
-// it a correct float32 implementation may end up on this very input.
+// Package oracle computes attention in float64. Beside every value it carries the variance that
+// float32 rounding gives to that value. The values are the truth. The variances say how far from
+// the truth a correct float32 implementation may end up on this very input.
 //
-// Every rounding is treated as independent with variance u²/3, u = 2⁻²⁴ being half a unit in
-// the last place of a float32 in [1, 2), and is followed through the passes to first order. Over
-// correct implementations (sequential, pairwise, BLAS, one pass, online softmax) the root mean
-// square of (got - value) / sigma lies between 0.2 and 1.2 and its largest value stays below
-// [compare.MaxZ]: see the calibration in this package's tests.
+// Every rounding is an independent error of variance u²/3, where u = 2⁻²⁴ is half a unit in the
+// last place of a float32 in [1, 2). Errors are carried through the passes to first order, except
+// that large errors of scores grow in the exponential. harness/CALIBRATION.md shows how far from
+// the truth correct implementations were, measured in these standard deviations.
 //
-// It uses the attention package's types and none of its arithmetic: an oracle that borrows the
-// mathematics of what it judges is none.
+// The package uses the types of package attention and none of its arithmetic: an oracle must not
+// share a mistake with the implementation that it judges.
+//
+// Shapes are written in PyTorch's letters: B batch, H query heads, Hk key/value heads, L queries,
+// S keys, T either of them, E features of a query and key head, Ev features of a value head, D
+// width of the model. A context row is the context of one query of one head. Context rows are
+// numbered in the order (..., H, L).
 package oracle

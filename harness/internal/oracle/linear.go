@@ -1,57 +1,56 @@
 package oracle
 
 import (
-	"context"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
 )
 
-// linear is y = x W^T + b: x (B, T, In) -> (B, T, Out), of the rows that are wanted. Products of what was given,
-// not computed, may be known.
+// linear computes the given rows of y = x W^T + b: (B, T, In) -> (B, T, Out). If x is an input, the
+// product may be in the cache.
 //
-//	Var y = roundings of the sum S + Σ W² Var x + rounding of the addition of b
-//	      = (n/3 + 1) S² u²/3 + Σ W² ((n/6 + 1) x² u²/3 + rounding of the factors + Var x) + rounding of the addition of b
+//	Var y = rounding of the sum S + Σ W² Var x + rounding of the addition of b
+//	      = (n/3 + 1) S² u²/3 + Σ W² ((n/6 + 1) x² u²/3 + rounding of the factors + Var x)
+//	        + rounding of the addition of b
 //
-// A sum may begin with b as well as end with it. Its n-1 partial sums then go from b to b + S, not from 0 to S, and
-// their mean square is b² + b S + S²/3, not S²/3: the greater of the two is taken.
-func (s *pass) linear(known *cache, m Linear, x Field, rows wanted) Field {
+// A sum may also begin with b. Its n-1 partial sums then run from b to b + S instead of from 0 to
+// S, and their mean square is b² + b S + S²/3 instead of S²/3. The larger of the two is taken.
+func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 	if m.Skipped {
 		return x
 	}
-	y := newField(s.noise, x.Shape[0], x.Shape[1], m.Out)
-	known.product(s, y.Value, x.Value, m, rows)
-	if s.noise {
-		s.multiply(y.Variance, m.terms(x, rows, s.Precision.ofProducts()), squares(m.Weight), m.In, rows)
+	y := newField(s.detail, x.Shape[0], x.Shape[1], m.Out)
+	cache.multiply(s, y.Value, x.Value, m, rows)
+	if s.noisy() {
+		s.multiply(y.Variance, m.noiseOfTerms(x, rows, s.Precision.ofProduct()), squares(m.Weight), m.In, rows)
 	}
 	for row := range len(y.Value) / m.Out {
 		if rows.has(row) {
-			m.finish(y.line(row))
+			m.finish(y.row(row))
 		}
 	}
 	return s.Precision.linear(m, y)
 }
 
-// terms are what each W² is multiplied by: (n/6 + 1) x² u²/3 + rounding of the factors + Var x.
-func (m Linear) terms(x Field, rows wanted, factors float64) []float64 {
+// noiseOfTerms returns the factors of W² in Var y,
+//
+//	(n/6 + 1) x² u²/3 + rounding of the factors + Var x
+func (m Linear) noiseOfTerms(x Field, rows rowSet, factors float64) []float64 {
 	own := (float64(m.In)/6+1)*roundoff + factors
-	terms := make([]float64, len(x.Value))
+	noise := make([]float64, len(x.Value))
 	for row := range len(x.Value) / m.In {
 		if !rows.has(row) {
 			continue
 		}
 		for i := row * m.In; i < (row+1)*m.In; i++ {
-			terms[i] = own*x.Value[i]*x.Value[i] + x.Variance[i]
+			noise[i] = own*x.Value[i]*x.Value[i] + x.Variance[i]
 		}
 	}
-	return terms
+	return noise
 }
 
-// finish adds to a row what is not a sum over its inputs: the roundings of the sum, and the bias.
+// finish adds the bias to a row, and the noise that grows with the sum and not with its terms.
 func (m Linear) finish(y Field) {
 	if y.noisy() {
 		own := (float64(m.In)/3 + 1) * roundoff
@@ -66,21 +65,22 @@ func (m Linear) finish(y Field) {
 		sum := y.Value[o]
 		y.Value[o] += b
 		if y.noisy() {
-			begun := float64(m.In-1) * max(0, b*b+b*sum)
-			y.Variance[o] += roundoff * (y.Value[o]*y.Value[o] + begun)
+			biasFirst := float64(m.In-1) * max(0, b*b+b*sum)
+			y.Variance[o] += roundoff * (y.Value[o]*y.Value[o] + biasFirst)
 		}
 	}
 }
 
-// multiply is y = x W^T, (rows, in) and (out, in) -> (rows, out), of the rows that are wanted. A few rows of
-// weights are used for a few of x while they are near. Each number is the same whatever else is computed.
-func (s *pass) multiply(y, x, weight []float64, in int, rows wanted) {
-	const together = 64
+// multiply computes the given rows of y = x W^T: (rows, in) and (out, in) -> (rows, out). It
+// multiplies a tile of W by a block of x while both are in the processor's cache. No number depends
+// on the other rows that are computed.
+func (s *pass) multiply(y, x, weight []float64, in int, rows rowSet) {
+	const blockRows = 64
 	count, out, tiles := len(x)/in, len(weight)/in, tilesOf(weight, in)
-	s.parallel((count+together-1)/together, together*len(weight), func(block int) {
+	s.parallel((count+blockRows-1)/blockRows, blockRows*len(weight), func(block int) {
 		var sums [tileRows]float64
 		for i, tile := range tiles {
-			for row := block * together; row < min(count, (block+1)*together); row++ {
+			for row := block * blockRows; row < min(count, (block+1)*blockRows); row++ {
 				if rows.has(row) {
 					blas64.Gemv(blas.NoTrans, 1, tile, vector(x[row*in:][:in]), 0, vector(sums[:tile.Rows]))
 					copy(y[row*out:][:out][i*tileRows:], sums[:tile.Rows])
@@ -90,11 +90,12 @@ func (s *pass) multiply(y, x, weight []float64, in int, rows wanted) {
 	})
 }
 
-// tileRows are so few that they stay near, and a multiple of the four that are multiplied at once.
+// tileRows is the number of weight rows in a tile: so small that a tile stays in the processor's
+// cache, and a multiple of the four rows that gemv multiplies at once.
 const tileRows = 16
 
-// tilesOf takes a weight apart. The last tile has zeros behind it, up to a multiple of four rows: fewer would
-// be added in another order.
+// tilesOf divides a weight into tiles. Rows of zeros fill the last tile up to a multiple of four
+// rows, because gemv adds the products of a smaller rest in another order.
 func tilesOf(weight []float64, in int) []blas64.General {
 	var tiles []blas64.General
 	for part := range slices.Chunk(weight, tileRows*in) {
@@ -106,38 +107,12 @@ func tilesOf(weight []float64, in int) []blas64.General {
 	return tiles
 }
 
-// matrix is one of rows of so many numbers, that begin a stride apart.
+// matrix returns values as a matrix whose rows have the given width and begin a stride apart.
 func matrix(values []float64, width, stride int) blas64.General {
-	return blas64.General{Rows: (len(values) + stride - width) / stride, Cols: width, Stride: stride, Data: values}
+	rows := (len(values) + stride - width) / stride
+	return blas64.General{Rows: rows, Cols: width, Stride: stride, Data: values}
 }
 
 func vector(values []float64) blas64.Vector {
 	return blas64.Vector{N: len(values), Inc: 1, Data: values}
-}
-
-// parallel calls f for 0 to n-1 until ctx ends, on all cores where that is worth it: work is the
-// multiplications of each call.
-func (s *pass) parallel(n, work int, f func(i int)) {
-	const worth = 1 << 21 // a millisecond or so
-	workers := min(n, runtime.GOMAXPROCS(0))
-	if n*work < worth || workers == 1 {
-		for i := 0; i < n && s.ctx.Err() == nil; i++ {
-			f(i)
-		}
-		return
-	}
-	inParallel(s.ctx, workers, n, f)
-}
-
-func inParallel(ctx context.Context, workers, n int, f func(i int)) {
-	var next atomic.Int64
-	var all sync.WaitGroup
-	for range workers {
-		all.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
-	}
-	all.Wait()
 }

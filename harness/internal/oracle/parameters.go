@@ -8,14 +8,47 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// dict is a state dict whose names all begin with a prefix.
-type dict struct {
+// layerOf reads the projections and the other parameters of a layer from a state dict. Package
+// attention reads the same layouts by code of its own, on purpose: a mistake in one of the two
+// readers shows as a difference.
+func layerOf(c attention.Config, state attention.StateDict) *Layer {
+	d := prefixed{state, c.Prefix}
+	l := &Layer{Heads: c.NumHeads, KVHeads: c.NumKVHeads, ZeroKey: c.ZeroAttn}
+	if l.KVHeads == 0 {
+		l.KVHeads = l.Heads
+	}
+	width := c.HeadDim
+	if width == 0 {
+		width = c.EmbedDim / c.NumHeads
+	}
+	weights := inputProjections(c.ParamLayout, l, width, d.table)
+	biases := inputProjections(c.ParamLayout, l, width, func(name string) table { return d.table(biasOf(name)) })
+	l.Query = linear(weights[0], biases[0])
+	l.Key = linear(weights[1], biases[1])
+	l.Value = linear(weights[2], biases[2])
+	output := outputNames[c.ParamLayout]
+	w := d.table(output)
+	if c.ParamLayout == attention.GPT2Layout {
+		w = w.transposed()
+	}
+	l.Output = linear(w, d.table(biasOf(output)))
+	l.LearnedKey, l.LearnedValue = d.table("bias_k").flat(), d.table("bias_v").flat()
+	if c.QKNorm != nil {
+		l.QueryNorm = &Norm{Weight: d.table("q_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
+		l.KeyNorm = &Norm{Weight: d.table("k_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
+	}
+	return l
+}
+
+// prefixed is a state dict whose keys all begin with a prefix.
+type prefixed struct {
 	state  attention.StateDict
 	prefix string
 }
 
-// matrix gives a parameter as rows; of one dimension each row is a number.
-func (d dict) matrix(name string) table {
+// table returns a parameter as rows; nil if there is none of that name. A vector has rows of one
+// number.
+func (d prefixed) table(name string) table {
 	t, ok := d.state[d.prefix+name]
 	if !ok {
 		return nil
@@ -27,6 +60,7 @@ func (d dict) matrix(name string) table {
 	return slices.Collect(slices.Chunk(t.Float64s(), columns))
 }
 
+// table holds the rows of a matrix.
 type table [][]float64
 
 func (m table) flat() []float64 { return slices.Concat(m...) }
@@ -41,44 +75,23 @@ func (m table) transposed() table {
 	return out
 }
 
-// layer finds the four linear maps, and what else is learned, in a state dict.
-func layer(c attention.Config, state attention.StateDict) *Layer {
-	d := dict{state, c.Prefix}
-	l := &Layer{Heads: c.NumHeads, KVHeads: c.NumKVHeads, ZeroKey: c.ZeroAttn}
-	if l.KVHeads == 0 {
-		l.KVHeads = l.Heads
-	}
-	width := c.HeadDim
-	if width == 0 {
-		width = c.EmbedDim / c.NumHeads
-	}
-	weights := inputs(c.ParamLayout, l, width, d.matrix)
-	biases := inputs(c.ParamLayout, l, width, func(name string) table { return d.matrix(biasOf(name)) })
-	l.Query, l.Key, l.Value = linear(weights[0], biases[0]), linear(weights[1], biases[1]), linear(weights[2], biases[2])
-	output := outputNames[c.ParamLayout]
-	w := d.matrix(output)
-	if c.ParamLayout == attention.GPT2Layout {
-		w = w.transposed()
-	}
-	l.Output = linear(w, d.matrix(biasOf(output)))
-	l.LearnedKey, l.LearnedValue = d.matrix("bias_k").flat(), d.matrix("bias_v").flat()
-	if c.QKNorm != nil {
-		l.QueryNorm = &Norm{Weight: d.matrix("q_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
-		l.KeyNorm = &Norm{Weight: d.matrix("k_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
-	}
-	return l
-}
-
 func linear(weight, bias table) Linear {
 	return Linear{Weight: weight.flat(), Bias: bias.flat(), Out: len(weight), In: len(weight[0])}
 }
 
+// outputNames are the keys of the output projection.
 var outputNames = map[attention.ParamLayout]string{
-	attention.TorchLayout: "out_proj.weight", attention.TorchSeparateLayout: "out_proj.weight", attention.SeedLayout: "W_O", attention.LlamaLayout: "o_proj.weight",
-	attention.GPT2Layout: "c_proj.weight", attention.NeoXLayout: "dense.weight", attention.FusedLayout: "o_proj.weight",
+	attention.TorchLayout:         "out_proj.weight",
+	attention.TorchSeparateLayout: "out_proj.weight",
+	attention.SeedLayout:          "W_O",
+	attention.LlamaLayout:         "o_proj.weight",
+	attention.GPT2Layout:          "c_proj.weight",
+	attention.NeoXLayout:          "dense.weight",
+	attention.FusedLayout:         "o_proj.weight",
 }
 
-// biasOf names the bias that belongs to a weight; the seed's have none, under any name.
+// biasOf returns the key of the bias that belongs to a weight. The seed layout has no biases: the
+// key that its weights give ("W_Q.bias") is in no state dict.
 func biasOf(weight string) string {
 	switch weight {
 	case "in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight":
@@ -87,18 +100,19 @@ func biasOf(weight string) string {
 	return strings.TrimSuffix(weight, ".weight") + ".bias"
 }
 
-// inputs gives the rows of query, key and value. find gives the matrix of a name: a weight, or in
-// its place the bias that belongs to it, which has rows of the same meaning.
-func inputs(keys attention.ParamLayout, l *Layer, width int, find func(name string) table) [3]table {
+// inputProjections returns the rows of the query, key and value projections. find returns the
+// parameter of a weight's key: the weight, or the bias that belongs to it. The rows of both are
+// arranged in the same way.
+func inputProjections(layout attention.ParamLayout, l *Layer, width int, find func(name string) table) [3]table {
 	sizes := [3]int{l.Heads * width, l.KVHeads * width, l.KVHeads * width}
-	switch keys {
+	switch layout {
 	case attention.SeedLayout:
 		return [3]table{find("W_Q"), find("W_K"), find("W_V")}
 	case attention.LlamaLayout:
 		return [3]table{find("q_proj.weight"), find("k_proj.weight"), find("v_proj.weight")}
 	case attention.GPT2Layout:
 		fused := find("c_attn.weight")
-		if len(fused) > 0 && len(fused[0]) > 1 {
+		if len(fused) > 0 && len(fused[0]) > 1 { // the weight is stored (in, out)
 			fused = fused.transposed()
 		}
 		return stacked(fused, sizes)
@@ -113,7 +127,7 @@ func inputs(keys attention.ParamLayout, l *Layer, width int, find func(name stri
 	return [3]table{find("q_proj_weight"), find("k_proj_weight"), find("v_proj_weight")}
 }
 
-// stacked takes three parts that stand one below the other.
+// stacked separates query, key and value rows that are stacked in this order.
 func stacked(m table, sizes [3]int) (parts [3]table) {
 	if m == nil {
 		return parts
@@ -124,7 +138,7 @@ func stacked(m table, sizes [3]int) (parts [3]table) {
 	return parts
 }
 
-// grouped takes the parts of each key head in turn: its query heads, its key, its value.
+// grouped separates rows that are stored by key/value head: its query heads, its key, its value.
 func grouped(m table, l *Layer, width int) (parts [3]table) {
 	if m == nil {
 		return parts

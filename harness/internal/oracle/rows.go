@@ -6,19 +6,19 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// wanted says which of some rows are computed; nil: all of them. Rows that are not wanted stay zero, and
-// nobody reads them.
-type wanted []bool
+// rowSet marks the rows of an array that are computed; nil marks all of them. Other rows stay zero
+// and are never read.
+type rowSet []bool
 
-func (w wanted) has(i int) bool { return w == nil || w[i] }
+func (r rowSet) has(i int) bool { return r == nil || r[i] }
 
-// count says how many of n rows are wanted.
-func (w wanted) count(n int) int {
-	if w == nil {
+// count returns how many of n rows are in the set.
+func (r rowSet) count(n int) int {
+	if r == nil {
 		return n
 	}
 	count := 0
-	for _, has := range w {
+	for _, has := range r {
 		if has {
 			count++
 		}
@@ -26,21 +26,21 @@ func (w wanted) count(n int) int {
 	return count
 }
 
-// before is which rows of a result, (..., L, Ev), must be known before [Hooks.Finish] moves them. It is
-// learned from where a field of numbered elements goes.
-func (p *Problem) before(rows []int, shape []int) wanted {
+// rowsBeforeFinish returns the rows of the result that must be known before [Hooks.Finish] moves
+// its elements. It finds them by letting Finish move the numbers of all elements.
+func (p *Problem) rowsBeforeFinish(rows []int, shape []int) rowSet {
 	if rows == nil {
 		return nil
 	}
 	width := num.Last(shape)
-	all := make(wanted, num.Size(shape)/width)
+	all := make(rowSet, num.Size(shape)/width)
 	if p.Finish == nil {
 		for _, row := range rows {
 			all[row] = true
 		}
 		return all
 	}
-	numbered := newField(false, shape...)
+	numbered := newField(ValuesAlone, shape...)
 	for i := range numbered.Value {
 		numbered.Value[i] = float64(i + 1)
 	}
@@ -48,7 +48,7 @@ func (p *Problem) before(rows []int, shape []int) wanted {
 	width = num.Last(moved.Shape)
 	for _, row := range rows {
 		for _, number := range moved.Value[row*width:][:width] {
-			if number > 0 { // 0 came from nowhere
+			if number > 0 { // 0 is no element of the result
 				all[(int(number)-1)/num.Last(shape)] = true
 			}
 		}
@@ -56,85 +56,72 @@ func (p *Problem) before(rows []int, shape []int) wanted {
 	return all
 }
 
-// lines are the queries of each head, (..., H, L), whose context some rows of the result need.
-func (p *Problem) lines(rows wanted) wanted {
+// contextRows returns the context rows that some rows of the result need.
+func (p *Problem) contextRows(rows rowSet) rowSet {
 	if rows == nil || p.Layer == nil {
 		return rows
 	}
-	s := Sizes{p.Query.Shape[1], p.Layer.Heads, num.Last(p.Value.Shape)}
-	s.Width = p.Layer.Value.Out / p.Layer.KVHeads
-	all := make(wanted, p.Query.Shape[0]*s.Heads*s.Length)
-	s.eachRun(p.Query.Shape[0], p.Layer.Merge, func(together, apart, _ int) {
-		if rows[together/(s.Heads*s.Width)] {
-			all[apart/s.Width] = true
+	batch := p.Query.Shape[0]
+	s := Sizes{p.Query.Shape[1], p.Layer.Heads, p.Layer.Value.Out / p.Layer.KVHeads}
+	all := make(rowSet, batch*s.Heads*s.Length)
+	s.eachRun(batch, p.Layer.MergeIndex, func(merged, split, _ int) {
+		if rows[merged/(s.Heads*s.Width)] {
+			all[split/s.Width] = true
 		}
 	})
 	if p.Mix != nil {
-		all.spread(p.Query.Shape[0], s.Heads, s.Length, sameRow)
+		all.addOtherHeads(batch, s.Heads, s.Length)
 	}
 	return all
 }
 
-// spread makes all lines wanted that belong together with a wanted one: those of (batch, heads, length)
-// that have the same number.
-func (w wanted) spread(batch, heads, length int, number func(b, h, i int) [2]int) {
-	together := map[[2]int]bool{}
-	for n, has := range w {
-		if has {
-			together[number(n/length/heads, n/length%heads, n%length)] = true
-		}
-	}
-	for n := range w {
-		w[n] = together[number(n/length/heads, n/length%heads, n%length)]
-	}
-}
-
-// sameRow numbers the lines of all heads at one position of a batch element.
-func sameRow(b, _, i int) [2]int { return [2]int{b, i} }
-
-// queryRows are the rows of the query input, (B, L), that some lines need.
-func (p *Problem) queryRows(lines wanted) wanted {
-	if lines == nil || p.Layer.Split != nil || p.Prepare != nil {
-		return nil
-	}
-	length := p.Query.Shape[1]
-	rows := make(wanted, p.Query.Shape[0]*length)
-	for n, has := range lines {
-		if has {
-			rows[n/length/p.Layer.Heads*length+n%length] = true
-		}
-	}
-	return rows
-}
-
-// keyRows are the rows of the key and value inputs, (B, S), that some lines need: those of the batch
-// elements whose heads serve them.
-func (p *Problem) keyRows(lines wanted) wanted {
-	if lines == nil || p.Prepare != nil {
-		return nil
-	}
-	queries, keys := p.Query.Shape[1], p.Key.Shape[1]
-	rows := make(wanted, p.Key.Shape[0]*keys)
-	for n, has := range lines {
-		if b := p.partner(n/queries) / p.Layer.KVHeads; has && !rows[b*keys] {
-			for j := range keys {
-				rows[b*keys+j] = true
+// addOtherHeads adds to each context row the rows of the other heads at its position.
+func (r rowSet) addOtherHeads(batch, heads, length int) {
+	for b := range batch {
+		for t := range length {
+			needed := false
+			for h := range heads {
+				needed = needed || r[(b*heads+h)*length+t]
+			}
+			for h := range heads {
+				r[(b*heads+h)*length+t] = needed
 			}
 		}
 	}
-	if !slices.Contains(rows, false) {
-		return nil
-	}
-	return rows
 }
 
-// partner is the head of key and value that serves a query head; both count over the whole batch.
-func (p *Problem) partner(head int) int {
-	if p.Partner != nil {
-		return p.Partner(head)
+// queryInputRows returns the rows of the query input, (B, L), that some context rows need.
+func (p *Problem) queryInputRows(rows rowSet) rowSet {
+	if rows == nil || p.Layer.SplitIndex != nil || p.Prepare != nil {
+		return nil
 	}
-	if p.Layer != nil {
-		return head / (p.Layer.Heads / p.Layer.KVHeads)
+	length := p.Query.Shape[1]
+	inputs := make(rowSet, p.Query.Shape[0]*length)
+	for n, has := range rows {
+		if has {
+			inputs[n/length/p.Layer.Heads*length+n%length] = true
+		}
 	}
-	return head / (p.heads() / p.Key.Shape[len(p.Key.Shape)-3])
+	return inputs
+}
+
+// keyInputRows returns the rows of the key and value inputs, (B, S), that some context rows need:
+// all rows of every batch element that serves one of them.
+func (p *Problem) keyInputRows(rows rowSet) rowSet {
+	if rows == nil || p.Prepare != nil {
+		return nil
+	}
+	queries, keys := p.Query.Shape[1], p.Key.Shape[1]
+	inputs := make(rowSet, p.Key.Shape[0]*keys)
+	for n, has := range rows {
+		if b := p.kvHead(n/queries) / p.Layer.KVHeads; has && !inputs[b*keys] {
+			for j := range keys {
+				inputs[b*keys+j] = true
+			}
+		}
+	}
+	if !slices.Contains(inputs, false) {
+		return nil
+	}
+	return inputs
 }

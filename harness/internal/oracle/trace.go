@@ -7,49 +7,62 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// Trace is what a computation without [Hooks] goes through, of N heads over the whole batch.
+// Trace holds the intermediate results of a problem without [Hooks]. It numbers the query heads of
+// the whole batch from 0 to N-1, and the key/value heads from 0 to Nk-1.
 type Trace struct {
-	Query, Key, Value []float64 // as they meet: (N, L, E), (Nk, S, E), (Nk, S, Ev), Nk heads of keys and values
-	Sees              []bool    // (N, L, S)
-	Scores            []float64 // (N, L, S), -Inf where a key is not seen
-	Terms             []float64 // (N, L, S): what is added to the scaled product
-	Slopes            []float64 // (N, L, S): how steep a score is in its scaled product; below 1 with a softcap
-	Weights           []float64 // (N, L, S)
-	Context           []float64 // (N, L, Ev)
-	Output            Field
+	// Query (N, L, E), Key (Nk, S, E) and Value (Nk, S, Ev) enter attention.
+	Query, Key, Value []float64
+	// Sees (N, L, S) holds whether a query sees a key.
+	Sees []bool
+	// Scores (N, L, S) enter the softmax; -Inf if the query does not see the key.
+	Scores []float64
+	// Terms (N, L, S) are the biases in each score.
+	Terms []float64
+	// Derivatives (N, L, S) holds the derivative of each score by its scaled product: 1 without a
+	// softcap.
+	Derivatives []float64
+	// Weights (N, L, S) are the attention weights.
+	Weights []float64
+	// Context (N, L, Ev) is the sum of the values by their weights.
+	Context []float64
+	// Output is the result, with its noise.
+	Output Field
 
 	Heads, KVHeads    int // N and Nk
-	Queries, Keys     int // L and S, with a cache and appended keys
+	Queries, Keys     int // L and S, which counts cached and appended keys
 	Width, ValueWidth int // E and Ev
-	Group             int // heads that share a head of key and value
+	Group             int // query heads that share a key/value head
 }
 
 // Trace computes a problem that has no [Hooks].
 func (p *Problem) Trace() Trace {
-	s := &pass{Problem: p, ctx: context.Background(), noise: true}
+	s := &pass{Problem: p, ctx: context.Background(), keepWeights: true}
 	q, k, v := s.prepare(nil)
-	context, weights := s.attend(q, k, v, nil, true)
+	context, weights := s.attend(q, k, v, nil)
 	t := Trace{
-		Query: q.Value, Key: k.Value, Value: v.Value, Weights: weights.Value, Context: context.Value, Output: context,
-		Queries: q.Shape[len(q.Shape)-2], Keys: k.Shape[len(k.Shape)-2], Width: num.Last(q.Shape), ValueWidth: num.Last(v.Shape),
+		Query: q.Value, Key: k.Value, Value: v.Value,
+		Weights: weights.Value, Context: context.Value, Output: context,
+		Queries: q.Shape[len(q.Shape)-2], Keys: k.Shape[len(k.Shape)-2],
+		Width: num.Last(q.Shape), ValueWidth: num.Last(v.Shape),
 	}
 	t.Heads, t.KVHeads = len(q.Value)/(t.Queries*t.Width), len(k.Value)/(t.Keys*t.Width)
 	t.Group = t.Heads / t.KVHeads
 	t.score(p)
 	if l := p.Layer; l != nil {
-		t.Output = s.linear(nil, l.Output, l.merge(context, nil), nil)
+		t.Output = s.linear(nil, l.Output, l.mergeHeads(context, nil), nil)
 	}
 	return t
 }
 
-// score gives the scores, as every query has them for every key.
+// score computes Sees, Scores, Terms and Derivatives, for every query and key.
 func (t *Trace) score(p *Problem) {
-	view := p.view(t.Keys)
+	masks := p.masks(t.Keys)
 	n := t.Heads * t.Queries * t.Keys
-	t.Sees, t.Scores, t.Terms, t.Slopes = make([]bool, n), make([]float64, n), make([]float64, n), make([]float64, n)
+	t.Sees, t.Scores = make([]bool, n), make([]float64, n)
+	t.Terms, t.Derivatives = make([]float64, n), make([]float64, n)
 	for at := range n {
 		head, i, j := at/(t.Queries*t.Keys), at/t.Keys%t.Queries, at%t.Keys
-		t.Sees[at], t.Scores[at] = view.sees(head, i, j), math.Inf(-1)
+		t.Sees[at], t.Scores[at] = masks.sees(head, i, j), math.Inf(-1)
 		if !t.Sees[at] {
 			continue
 		}
@@ -59,37 +72,14 @@ func (t *Trace) score(p *Problem) {
 			product += q * key[e]
 		}
 		s, _ := p.score(product, 0)
-		t.Slopes[at] = 1
+		t.Derivatives[at] = 1
 		if p.Softcap > 0 {
-			t.Slopes[at] = 1 - s*s/(p.Softcap*p.Softcap)
+			t.Derivatives[at] = 1 - s*s/(p.Softcap*p.Softcap)
 		}
-		terms, count := view.terms(head, i, j)
-		for _, term := range terms[:count] {
-			t.Terms[at] += term.value
+		biases, count := masks.biases(head, i, j)
+		for _, b := range biases[:count] {
+			t.Terms[at] += b.value
 		}
 		t.Scores[at] = s + t.Terms[at]
 	}
-}
-
-// Rotations are what a turn does to the features of each of n rows, matrices (E, E) to multiply a row
-// with, row times matrix; nil without a turn. The turn must be the same for all heads.
-func (t *Turn) Rotations(n, width int) [][]float64 {
-	if t == nil {
-		return nil
-	}
-	all := make([][]float64, n)
-	for i := range all {
-		all[i] = make([]float64, width*width)
-	}
-	for e := range width {
-		x := newField(false, 1, 1, n, width)
-		for i := range n {
-			x.Value[i*width+e] = 1
-		}
-		turned := t.rotate(x)
-		for i := range n {
-			copy(all[i][e*width:], turned.Value[i*width:][:width])
-		}
-	}
-	return all
 }

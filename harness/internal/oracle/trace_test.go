@@ -11,9 +11,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What a trace shows belongs together: its output is that of Run, its weights those of its scores, its
-// context those of its weights and values.
-func TestTraceBelongsTogether(t *testing.T) {
+// A trace is consistent. Its scores give its weights, its weights and values give its context, and
+// its output is the output of Run.
+func TestTraceIsConsistent(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	for _, name := range names {
@@ -66,18 +66,4 @@ func requireSame(t *testing.T, name string, got, want []float64) {
 		}
 		require.LessOrEqual(t, math.Abs(got[i]-want[i]), 1e-11*(1+math.Abs(want[i])), name)
 	}
-}
-
-// A rotation multiplies a row as the turn rotates it.
-func TestRotations(t *testing.T) {
-	turn := &oracle.Turn{Dim: 4, Base: 100, Factor: 2, First: 3}
-	rotations := turn.Rotations(2, 6)
-	require.Len(t, rotations, 2)
-	angle := 4.0 / 2 * math.Pow(100, -0.5) // position 4, pair 1: features 1 and 3
-	want := make([]float64, 6)
-	want[1], want[3] = math.Cos(angle), math.Sin(angle)
-	requireSame(t, "feature 1", rotations[1][6:12], want)
-	want = []float64{0, 0, 0, 0, 0, 1}
-	requireSame(t, "a feature that is not rotated", rotations[1][30:36], want)
-	require.Nil(t, (*oracle.Turn)(nil).Rotations(2, 6))
 }

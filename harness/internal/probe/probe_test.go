@@ -36,7 +36,7 @@ func ofVariant(v variant.Variant) subject.Live {
 		shape := oracle.FromCase(c).Run().Shape
 		values := oracle.Array{Shape: shape, Value: v.Run(oracle.FromCase(c))}
 		if c.Op == fixture.MultiHead {
-			values = oracle.InLayout(c.Layer.InputLayout, values)
+			values = oracle.FromBatchFirst(c.Layer.InputLayout, values)
 		}
 		out, err := attention.FromFloat64(c.Output.Shape, values.Value)
 		if err != nil {

@@ -98,7 +98,7 @@ func layer(c *fixture.Case) Layer {
 		Keys: fixture.Word(l.ParamLayout), Prefix: l.Prefix, Order: fixture.Word(l.InputLayout),
 		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
 		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: unlessZero(l.Window), Softcap: unlessZero(l.Softcap),
-		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: unlessZero(l.Relative),
+		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: unlessZero(l.RelativeBias),
 	}
 	config.Scale = scale(l.Scale, config.HeadDim)
 	if l.Bidirectional {

@@ -55,7 +55,7 @@ func needLayer(need func(string, bool), l attention.Config) {
 	need("grouped-heads", l.NumKVHeads > 0 && l.NumKVHeads != l.NumHeads)
 	need("rope", l.RoPE != nil)
 	need("qk-norm", l.QKNorm != nil)
-	need("relative-bias", l.Relative > 0)
+	need("relative-bias", l.RelativeBias > 0)
 	need("bias-kv", l.BiasKV)
 	need("zero-attn", l.ZeroAttn)
 	need("attention-weights", l.NeedWeights != attention.NoWeights)

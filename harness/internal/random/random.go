@@ -1,5 +1,5 @@
-// Package random draws cases for tests, of options in all their combinations: also those that no model
-// has. Their sizes are as small as can be, so that they say little of the mistakes that are made on them.
+// Package random draws cases for tests. It combines options freely, in ways that no model does. The
+// cases are as small as possible, so that they say little about the mistakes made on them.
 package random
 
 import (
@@ -12,13 +12,13 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Draw makes things of chance.
+// Draw draws random things.
 type Draw struct{ *rand.Rand }
 
-// Some is true half of the time.
+// Some returns true half of the time.
 func (r Draw) Some() bool { return r.IntN(2) == 0 }
 
-// Tensor is of N(0,1).
+// Tensor draws N(0,1) values.
 func (r Draw) Tensor(shape ...int) *attention.Tensor {
 	t := attention.NewTensor(shape...)
 	for i := range t.Data {
@@ -27,16 +27,17 @@ func (r Draw) Tensor(shape ...int) *attention.Tensor {
 	return t
 }
 
-// Mask is true by chance.
-func (r Draw) Mask(chance float64, shape ...int) *attention.Mask {
+// Mask draws a mask; each element is true with the given probability.
+func (r Draw) Mask(probability float64, shape ...int) *attention.Mask {
 	m := attention.NewMask(shape...)
 	for i := range m.Data {
-		m.Data[i] = r.Float64() < chance
+		m.Data[i] = r.Float64() < probability
 	}
 	return m
 }
 
-// Bias hides some keys: by -inf, by -1e4, and by the lowest number there is.
+// Bias draws an additive mask of N(0,1) values. It hides some keys: by -Inf, by -1e4, or by the
+// lowest float32.
 func (r Draw) Bias(shape ...int) *attention.Tensor {
 	t := r.Tensor(shape...)
 	for i := range t.Data {
@@ -52,10 +53,10 @@ func (r Draw) Bias(shape ...int) *attention.Tensor {
 	return t
 }
 
-// Pick gives one of some values.
+// Pick returns one of the values.
 func Pick[T any](r Draw, of ...T) T { return of[r.IntN(len(of))] }
 
-// Function is a case of scaled dot-product attention, without results.
+// Function draws a case of scaled dot-product attention, without results.
 func (r Draw) Function() *fixture.Case {
 	c := &fixture.Case{Op: fixture.SDPA}
 	o := &c.Options
@@ -67,8 +68,10 @@ func (r Draw) Function() *fixture.Case {
 		heads *= group
 	}
 	in := []**attention.Tensor{&c.Inputs.Query, &c.Inputs.Key, &c.Inputs.Value}
-	whole := r.Some() // leading dimensions are those of the scores, or 1, or absent
-	for i, shape := range [][]int{{batch, heads, queries, width}, {batch, kvHeads, keys, width}, {batch, kvHeads, keys, valueWidth}} {
+	whole := r.Some() // no leading dimension is 1 or absent where others have more
+	for i, shape := range [][]int{
+		{batch, heads, queries, width}, {batch, kvHeads, keys, width}, {batch, kvHeads, keys, valueWidth},
+	} {
 		if !whole && i != r.IntN(3) {
 			shape[0] = 1
 			if r.Some() {
@@ -81,23 +84,7 @@ func (r Draw) Function() *fixture.Case {
 	if err != nil {
 		panic(err)
 	}
-	scores := append(slices.Clone(shape[:len(shape)-1]), keys)
-	o.Causality = Pick(r, attention.NotCausal, attention.TopLeft, attention.LowerRight)
-	if o.Causality == attention.NotCausal {
-		masked := slices.Clone(scores)
-		for d := range masked {
-			if r.IntN(3) == 0 {
-				masked[d] = 1
-			}
-		}
-		masked = masked[r.IntN(len(masked)+1):]
-		switch r.IntN(3) {
-		case 0:
-			o.Allow = r.Mask(0.7, masked...)
-		case 1:
-			o.Bias = r.Bias(masked...)
-		}
-	}
+	r.masks(o, append(slices.Clone(shape[:len(shape)-1]), keys))
 	o.Scale, o.Softcap = Pick(r, 0, 0.3, -0.7), Pick(r, 0, 0, 0.8, 20)
 	o.Window, o.ALiBi, o.EmptyRow = Pick(r, 0, 0, 1, 2, 4), r.Some(), Pick(r, attention.EmptyZero, attention.EmptyNaN)
 	if r.Some() {
@@ -106,7 +93,28 @@ func (r Draw) Function() *fixture.Case {
 	return c
 }
 
-// Layer is a case of multi-head attention, without results but for the shape of its weights.
+// masks draws a causal mask, or a mask or bias that is broadcast to the scores, or none.
+func (r Draw) masks(o *attention.SDPAOptions, scores []int) {
+	o.Causality = Pick(r, attention.NotCausal, attention.TopLeft, attention.LowerRight)
+	if o.Causality != attention.NotCausal {
+		return
+	}
+	masked := slices.Clone(scores)
+	for d := range masked {
+		if r.IntN(3) == 0 {
+			masked[d] = 1
+		}
+	}
+	masked = masked[r.IntN(len(masked)+1):]
+	switch r.IntN(3) {
+	case 0:
+		o.Allow = r.Mask(0.7, masked...)
+	case 1:
+		o.Bias = r.Bias(masked...)
+	}
+}
+
+// Layer draws a case of multi-head attention, without results except for the shape of its weights.
 func (r Draw) Layer() *fixture.Case {
 	c := &fixture.Case{Op: fixture.MultiHead, Layer: r.config()}
 	filled, err := attention.New(c.Layer)
@@ -114,12 +122,35 @@ func (r Draw) Layer() *fixture.Case {
 		panic(err)
 	}
 	layer := filled.Config()
+	r.inputs(c, layer)
+	c.State = filled.StateDict()
+	for _, name := range slices.Sorted(maps.Keys(c.State)) {
+		c.State[name] = r.Tensor(c.State[name].Shape...)
+	}
+	if layer.NeedWeights != attention.NoWeights {
+		out, err := filled.Forward(c.Inputs)
+		if err != nil {
+			panic(err)
+		}
+		c.Weights = out.Weights // for its shape
+	}
+	return c
+}
+
+// inputs draws the inputs of a layer: self or cross attention, a KV cache, masks.
+func (r Draw) inputs(c *fixture.Case, layer attention.Config) {
 	batch, queries := 1+r.IntN(3), 1+r.IntN(5)
 	if layer.InputLayout == attention.Unbatched {
 		batch = 1
 	}
 	shape := func(length, width int) []int {
-		return map[attention.InputLayout][]int{attention.BatchFirst: {batch, length, width}, attention.SequenceFirst: {length, batch, width}, attention.Unbatched: {length, width}}[layer.InputLayout]
+		switch layer.InputLayout {
+		case attention.SequenceFirst:
+			return []int{length, batch, width}
+		case attention.Unbatched:
+			return []int{length, width}
+		}
+		return []int{batch, length, width}
 	}
 	c.Inputs.Query = r.Tensor(shape(queries, layer.EmbedDim)...)
 	c.Inputs.Key, c.Inputs.Value = c.Inputs.Query, c.Inputs.Query
@@ -147,39 +178,47 @@ func (r Draw) Layer() *fixture.Case {
 			c.Inputs.Padding.Shape = []int{keys}
 		}
 	}
-	c.State = filled.StateDict()
-	for _, name := range slices.Sorted(maps.Keys(c.State)) {
-		c.State[name] = r.Tensor(c.State[name].Shape...)
-	}
-	if layer.NeedWeights != attention.NoWeights {
-		out, err := filled.Forward(c.Inputs)
-		if err != nil {
-			panic(err)
-		}
-		c.Weights = out.Weights // for its shape
-	}
-	return c
 }
 
-// config draws until one is not refused.
+// config draws configurations until one is valid.
 func (r Draw) config() attention.Config {
 	for {
 		heads := 1 + r.IntN(6)
 		c := attention.Config{
-			EmbedDim: heads * (1 + r.IntN(5)), NumHeads: heads, NumKVHeads: Pick(r, 0, 0, 1, 2, 3), HeadDim: Pick(r, 0, 0, 3, 4, 6), KDim: Pick(r, 0, 0, 5), VDim: Pick(r, 0, 0, 7),
-			Bidirectional: r.Some(), WithoutBias: r.Some(), WithoutOutputBias: r.IntN(4) == 0,
-			Scale: Pick(r, 0, 0, 0.4), Softcap: Pick(r, 0, 0, 0.8, 20), Window: Pick(r, 0, 0, 1, 2, 4), ALiBi: r.Some(), Sinks: r.Some(), Relative: Pick(r, 0, 1, 3),
-			BiasKV: r.IntN(4) == 0, ZeroAttn: r.IntN(4) == 0,
-			ParamLayout: attention.ParamLayout(r.IntN(7)), Prefix: Pick(r, "", "a.b."), InputLayout: attention.InputLayout(r.IntN(3)), NeedWeights: attention.NeedWeights(r.IntN(3)), EmptyRow: attention.EmptyRow(r.IntN(2)),
+			EmbedDim:          heads * (1 + r.IntN(5)),
+			NumHeads:          heads,
+			NumKVHeads:        Pick(r, 0, 0, 1, 2, 3),
+			HeadDim:           Pick(r, 0, 0, 3, 4, 6),
+			KDim:              Pick(r, 0, 0, 5),
+			VDim:              Pick(r, 0, 0, 7),
+			Bidirectional:     r.Some(),
+			WithoutBias:       r.Some(),
+			WithoutOutputBias: r.IntN(4) == 0,
+			Scale:             Pick(r, 0, 0, 0.4),
+			Softcap:           Pick(r, 0, 0, 0.8, 20),
+			Window:            Pick(r, 0, 0, 1, 2, 4),
+			ALiBi:             r.Some(),
+			Sinks:             r.Some(),
+			RelativeBias:      Pick(r, 0, 1, 3),
+			BiasKV:            r.IntN(4) == 0,
+			ZeroAttn:          r.IntN(4) == 0,
+			ParamLayout:       attention.ParamLayout(r.IntN(7)),
+			Prefix:            Pick(r, "", "a.b."),
+			InputLayout:       attention.InputLayout(r.IntN(3)),
+			NeedWeights:       attention.NeedWeights(r.IntN(3)),
+			EmptyRow:          attention.EmptyRow(r.IntN(2)),
 		}
 		if r.Some() {
-			c.RoPE = &attention.RoPE{Style: attention.RoPEStyle(r.IntN(2)), Dim: Pick(r, 0, 2, 4), Base: Pick(r, 10., 10000), Factor: Pick(r, 0, 1, 4.)}
+			c.RoPE = &attention.RoPE{
+				Style: attention.RoPEStyle(r.IntN(2)), Dim: Pick(r, 0, 2, 4),
+				Base: Pick(r, 10., 10000), Factor: Pick(r, 0, 1, 4.),
+			}
 		}
 		if r.Some() {
 			c.QKNorm = &attention.QKNorm{Epsilon: Pick(r, 0, 1e-6, 0.5)}
 		}
-		if r.IntN(3) == 0 { // nothing that has a position
-			c.RoPE, c.ALiBi, c.Relative, c.Window = nil, false, 0, 0
+		if r.IntN(3) == 0 { // nothing that depends on positions
+			c.RoPE, c.ALiBi, c.RelativeBias, c.Window = nil, false, 0, 0
 		}
 		if c.Check() == nil {
 			return c

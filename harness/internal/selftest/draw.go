@@ -161,7 +161,7 @@ func (d draw) decoder() *fixture.Case {
 	case 2:
 		l.ALiBi = true
 	case 3:
-		l.Relative = d.between(3, 5)
+		l.RelativeBias = d.between(3, 5)
 	}
 	if d.oneOf(3) {
 		l.QKNorm = &attention.QKNorm{Epsilon: 1e-6}

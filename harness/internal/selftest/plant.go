@@ -103,5 +103,5 @@ func inOrder(c *fixture.Case, e compare.Expected) oracle.Array {
 	if c.Op == fixture.SDPA {
 		return a
 	}
-	return oracle.InLayout(c.Layer.InputLayout, a)
+	return oracle.FromBatchFirst(c.Layer.InputLayout, a)
 }

@@ -148,7 +148,7 @@ func (t *trial) inOracleOrder(values []float64) []float64 {
 	if t.c.Op == fixture.SDPA {
 		return values
 	}
-	return oracle.BatchFirst(t.c.Layer.InputLayout, oracle.Array{Shape: t.c.Output.Shape, Value: values}).Value
+	return oracle.ToBatchFirst(t.c.Layer.InputLayout, oracle.Array{Shape: t.c.Output.Shape, Value: values}).Value
 }
 
 // measured is the output itself, with the noise of the mistake, or of the right computation where the

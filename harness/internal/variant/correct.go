@@ -1,6 +1,6 @@
 package variant
 
-// Correct are implementations that differ from one another by rounding alone.
+// Correct lists implementations that differ from each other only in rounding.
 var Correct = []Variant{
 	{Name: "sequential"},
 	{Name: "reversed", Dot: Reversed},

@@ -24,8 +24,8 @@ func (v Variant) norm(x *attention.Tensor, n *oracle.Norm) *attention.Tensor {
 	return x
 }
 
-// rotate multiplies pairs of features, as complex numbers, by e^(i angle), all in float32.
-func (v Variant) rotate(x *attention.Tensor, t *oracle.Turn) *attention.Tensor {
+// rotate multiplies pairs of features, taken as complex numbers, by e^(i angle), in float32.
+func (v Variant) rotate(x *attention.Tensor, t *oracle.Rotary) *attention.Tensor {
 	if t == nil {
 		return x
 	}
@@ -37,20 +37,20 @@ func (v Variant) rotate(x *attention.Tensor, t *oracle.Turn) *attention.Tensor {
 			exponent := float32(2*i) / float32(t.Dim)
 			frequency := 1 / float32(math.Pow(t.Base, float64(exponent)))
 			sin, cos := math.Sincos(float64(position * frequency))
-			turn := complex(float32(cos), float32(sin))
+			rotation := complex(float32(cos), float32(sin))
 			a, b := i, i+t.Dim/2
 			if t.Interleaved {
 				a, b = 2*i, 2*i+1
 			}
-			z := complex(features[a], features[b]) * turn
+			z := complex(features[a], features[b]) * rotation
 			features[a], features[b] = v.Store(real(z)), v.Store(imag(z))
 		}
 	}
 	return x
 }
 
-// glued puts one tensor (B, H, T, E) behind another along T.
-func glued(first, second *attention.Tensor) *attention.Tensor {
+// concatenate joins two tensors (B, H, T, E) along T.
+func concatenate(first, second *attention.Tensor) *attention.Tensor {
 	e, heads := first.Shape[3], first.Shape[0]*first.Shape[1]
 	a, b := first.Shape[2]*e, second.Shape[2]*e
 	out := &attention.Tensor{Shape: []int{first.Shape[0], first.Shape[1], first.Shape[2] + second.Shape[2], e}}
@@ -61,18 +61,19 @@ func glued(first, second *attention.Tensor) *attention.Tensor {
 	return out
 }
 
-// extended puts a learned row and a row of zeros behind each head.
-func extended(x *attention.Tensor, learned []float64, zero bool) *attention.Tensor {
-	behind := attention.NewTensor(x.Shape[0], x.Shape[1], 1, x.Shape[3])
+// appendKeys appends to each head a learned row, if there is one, and a row of zeros, if the layer
+// has one.
+func appendKeys(x *attention.Tensor, learned []float64, l *oracle.Layer) *attention.Tensor {
+	zeros := attention.NewTensor(x.Shape[0], x.Shape[1], 1, x.Shape[3])
 	if learned != nil {
-		row := behind.Clone()
+		row := zeros.Clone()
 		for i := range row.Data {
 			row.Data[i] = float32(learned[i%len(learned)])
 		}
-		x = glued(x, row)
+		x = concatenate(x, row)
 	}
-	if zero {
-		x = glued(x, behind)
+	if l.ZeroKey {
+		x = concatenate(x, zeros)
 	}
 	return x
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// masks answers for one score at a time, from the place of its indices in each mask's shape.
+// masks looks up one score at a time in each mask, by its indices in the mask's shape.
 type masks struct {
 	p             *oracle.Problem
-	scores        []int // the shape that masks are broadcast to
-	perBatch      int
-	queries, keys int
+	scores        []int // shape of the scores, to which masks are broadcast
+	perBatch      int   // heads of one batch element
+	queries, keys int   // keys without appended ones
 }
 
 func newMasks(p *oracle.Problem, lead []int, queries, keys int) masks {
@@ -27,17 +27,18 @@ func (m masks) hidden(head, i, j int) bool {
 	p, distance := m.p, j-i-m.p.Offset
 	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
 		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
-		p.Filler != nil && p.Filler.Data[m.at(p.Filler.Shape, head, i, j)] ||
+		p.MisplacedPadding != nil && p.MisplacedPadding.Data[m.at(p.MisplacedPadding.Shape, head, i, j)] ||
 		p.Padding != nil && p.Padding.Data[head/m.perBatch*m.keys+j] {
 		return true
 	}
 	if p.Bias != nil && math.IsInf(p.Bias.Value[m.at(p.Bias.Shape, head, i, j)], -1) {
 		return true
 	}
-	return p.Causal != nil && !p.Causal(i+p.Offset, j) || p.Window > 0 && (distance >= p.Window || -distance >= p.Window)
+	return p.Causal != nil && !p.Causal(i+p.Offset, j) ||
+		p.Window > 0 && (distance >= p.Window || -distance >= p.Window)
 }
 
-// added is the sum of what a score gets beside its product.
+// added returns the sum of the biases of a score.
 func (m masks) added(head, i, j int) float32 {
 	var sum float32
 	if j >= m.keys {
@@ -72,7 +73,7 @@ func (m masks) added(head, i, j int) float32 {
 	return sum
 }
 
-// valueless are the scores of a head that have no value: its sink's, and those of keys of zeros.
+// valueless returns the scores of a head without a value: the sink's, and the zeros of ZeroKeys.
 func (m masks) valueless(head int) []float32 {
 	scores := make([]float32, m.p.ZeroKeys)
 	if m.p.Sinks != nil {
@@ -81,7 +82,7 @@ func (m masks) valueless(head int) []float32 {
 	return scores
 }
 
-// at finds a score in a mask of the given shape.
+// at returns the index of a score in a mask of the given shape.
 func (m masks) at(shape []int, head, i, j int) int {
 	place := (head*m.queries+i)*m.keys + j
 	index := make([]int, len(m.scores))

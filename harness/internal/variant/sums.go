@@ -20,7 +20,7 @@ func Reversed(a, b []float32) float32 {
 	return sum
 }
 
-// Pairwise halves the sum again and again.
+// Pairwise adds the sums of two halves, recursively.
 func Pairwise(a, b []float32) float32 {
 	if len(a) <= 2 {
 		return Sequential(a, b)
@@ -29,7 +29,7 @@ func Pairwise(a, b []float32) float32 {
 	return Pairwise(a[:half], b[:half]) + Pairwise(a[half:], b[half:])
 }
 
-// Lanes adds into eight sums, as vector units do, each step one fused multiply and add.
+// Lanes adds into eight sums, as vector units do, with fused multiply-adds.
 func Lanes(a, b []float32) float32 {
 	var lanes [8]float32
 	for i, x := range a {
@@ -39,7 +39,7 @@ func Lanes(a, b []float32) float32 {
 	return (lanes[0] + lanes[4]) + (lanes[1] + lanes[5]) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]))
 }
 
-// Chunks adds n parts of the sum by themselves, as threads do, and then what they have.
+// Chunks divides the sum into n parts, as threads do, and then adds their sums.
 func Chunks(n int) func(a, b []float32) float32 {
 	return func(a, b []float32) float32 {
 		var sum float32
@@ -58,6 +58,7 @@ func BFloat16(x float32) float32 { return toBits(x, 16) }
 // TensorFloat32 rounds to the 11 bits of TensorFloat-32, ties to even.
 func TensorFloat32(x float32) float32 { return toBits(x, 13) }
 
+// toBits drops the last bits of a float32.
 func toBits(x float32, drop uint) float32 {
 	bits := math.Float32bits(x)
 	half := uint32(1)<<(drop-1) - 1 + bits>>drop&1

@@ -1,0 +1,181 @@
+package oracle
+
+import (
+	"math"
+	"slices"
+	"sync"
+)
+
+// products are row products x·wᵀ that were computed before, found by the contents of x and w. So
+// swapped weights, reordered rows of a weight and reordered inputs need no new product.
+type products struct {
+	mu     sync.Mutex
+	inputs []*cachedInput
+	room   int // how many more numbers may be stored
+}
+
+// roomForProducts is 192 MiB.
+const roomForProducts = 24 << 20
+
+// cachedInput is an input and its products with rows of weights.
+type cachedInput struct {
+	value   []float64
+	width   int
+	rows    map[uint64][]int    // rows by hash; nil until needed
+	columns map[uint64][]column // products by the hash of the weight's row
+}
+
+// column is the product of every row of an input and one row of a weight: column at of a block.
+type column struct {
+	block *block
+	at    int
+}
+
+// block is a product (rows, n) and the rows of weights (n, width) in it.
+type block struct {
+	value, weight []float64
+	n             int
+}
+
+func (c column) weight(width int) []float64 { return c.block.weight[c.at*width:][:width] }
+
+// multiply computes the given rows of y = x W^T. It takes the products that are cached, and
+// computes and caches the others. It computes nothing and returns false if not all rows are asked
+// for and a product is not cached, or if there is no room for x.
+func (p *products) multiply(s *pass, y, x []float64, l Linear, rows rowSet) bool {
+	p.mu.Lock()
+	in, places := p.find(x, l.In)
+	if in == nil && rows == nil {
+		in = p.remember(x, l.In)
+	}
+	if in == nil {
+		p.mu.Unlock()
+		return false
+	}
+	columns, missing := in.find(l.Weight)
+	if len(missing) > 0 && rows == nil {
+		p.add(s, in, columns, missing, l.Weight)
+	}
+	p.mu.Unlock()
+	if len(missing) > 0 && rows != nil {
+		return false
+	}
+	gather(y, columns, places, rows)
+	return true
+}
+
+// find returns a cached input that contains every row of x, and the place of each row in it. The
+// places are nil if the input is x itself. The input is nil if there is none.
+func (p *products) find(x []float64, width int) (*cachedInput, []int) {
+	for _, in := range p.inputs {
+		if in.width == width && identityOf(in.value) == identityOf(x) {
+			return in, nil
+		}
+	}
+	for _, in := range p.inputs {
+		if in.width == width {
+			if places := in.places(x); places != nil {
+				return in, places
+			}
+		}
+	}
+	return nil, nil
+}
+
+// remember caches an input; it returns nil if there is no room.
+func (p *products) remember(x []float64, width int) *cachedInput {
+	if p.room < len(x) {
+		return nil
+	}
+	p.room -= len(x)
+	in := &cachedInput{value: x, width: width, columns: map[uint64][]column{}}
+	p.inputs = append(p.inputs, in)
+	return in
+}
+
+// places returns for each row of x its place in the input; nil if one of them is not in it.
+func (in *cachedInput) places(x []float64) []int {
+	if in.rows == nil {
+		in.rows = map[uint64][]int{}
+		for row := range len(in.value) / in.width {
+			h := hash(in.row(row))
+			in.rows[h] = append(in.rows[h], row)
+		}
+	}
+	var places []int
+	for own := range slices.Chunk(x, in.width) {
+		known := in.rows[hash(own)]
+		i := slices.IndexFunc(known, func(row int) bool { return slices.Equal(in.row(row), own) })
+		if i < 0 {
+			return nil
+		}
+		places = append(places, known[i])
+	}
+	return places
+}
+
+func (in *cachedInput) row(n int) []float64 { return in.value[n*in.width:][:in.width] }
+
+// find returns the cached column of each row of a weight, and the rows that have none.
+func (in *cachedInput) find(weight []float64) (columns []column, missing []int) {
+	columns = make([]column, len(weight)/in.width)
+	for o := range columns {
+		own := weight[o*in.width:][:in.width]
+		known := in.columns[hash(own)]
+		i := slices.IndexFunc(known, func(c column) bool { return slices.Equal(c.weight(in.width), own) })
+		if i < 0 {
+			missing = append(missing, o)
+			continue
+		}
+		columns[o] = known[i]
+	}
+	return columns, missing
+}
+
+// add computes the missing columns, and caches them if there is room.
+func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int, weight []float64) {
+	n, count := len(missing), len(in.value)/in.width
+	b := &block{value: make([]float64, count*n), weight: make([]float64, 0, n*in.width), n: n}
+	for i, o := range missing {
+		b.weight = append(b.weight, weight[o*in.width:][:in.width]...)
+		columns[o] = column{b, i}
+	}
+	s.multiply(b.value, in.value, b.weight, in.width, nil)
+	if s.ctx.Err() != nil || p.room < len(b.value)+len(b.weight) {
+		return
+	}
+	p.room -= len(b.value) + len(b.weight)
+	for _, o := range missing {
+		h := hash(columns[o].weight(in.width))
+		in.columns[h] = append(in.columns[h], columns[o])
+	}
+}
+
+// gather writes the given rows of y from columns. Row i of y is row places[i] of the columns, or
+// row i if places is nil.
+func gather(y []float64, columns []column, places []int, rows rowSet) {
+	out := len(columns)
+	for row := range len(y) / out {
+		if !rows.has(row) {
+			continue
+		}
+		place := row
+		if places != nil {
+			place = places[row]
+		}
+		to := y[row*out:][:out]
+		for o, c := range columns {
+			to[o] = c.block.value[place*c.block.n+c.at]
+		}
+	}
+}
+
+// hash returns a hash of the bits of numbers: FNV-1a by words, with one more mixing step.
+func hash(values []float64) uint64 {
+	h := uint64(14695981039346656037)
+	for _, v := range values {
+		h = (h ^ math.Float64bits(v)) * 1099511628211
+		h ^= h >> 29
+	}
+	return h
+}

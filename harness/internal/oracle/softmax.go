@@ -1,0 +1,97 @@
+package oracle
+
+import (
+	"math"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+)
+
+// softmax turns scores into weights exp(s - top) / Σ, and weights into the context. A sink is one
+// more score, without a value, known as exactly as it is stored.
+//
+// It adds to the variance of each score the error of its exponential: the rounding of s - top, and
+// (2u)² for exp.
+func (r *row) softmax() {
+	if len(r.keys) == 0 {
+		r.fillEmpty(r.context.row(r.number).Value)
+		return
+	}
+	sink := r.sinkScore(r.head)
+	if r.Softmax != nil {
+		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
+		r.mixValues()
+		return
+	}
+	top, total := math.Max(slices.Max(r.scores), sink), 0.0
+	r.weightMemory = r.weightMemory[:0]
+	for j, s := range r.scores {
+		w := math.Exp(s - top)
+		r.weightMemory = append(r.weightMemory, w)
+		total += w
+		r.scoreVar[j] += roundoff*(s-top)*(s-top) + 4*u*u
+	}
+	r.weights = r.weightMemory
+	total += math.Exp(sink - top)
+	for j := range r.weights {
+		r.weights[j] /= total
+	}
+	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
+		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink
+	}
+	r.mixValues()
+}
+
+// sinkScore returns one score that stands for all scores without a value in a head: its sink's and
+// the zeros of ZeroKeys. It is -Inf if there are none.
+func (p *Problem) sinkScore(head int) float64 {
+	zeros := math.Log(float64(p.ZeroKeys))
+	if p.Sinks == nil {
+		return zeros
+	}
+	sink := p.Sinks[head%p.heads()]
+	if p.ZeroKeys == 0 {
+		return sink
+	}
+	return math.Max(sink, zeros) + math.Log1p(math.Exp(-math.Abs(sink-zeros)))
+}
+
+// weightsSumToOne reports whether the weights of a row, with its sink's, sum to one. An error of
+// one score then moves weight between the values.
+func (p *Problem) weightsSumToOne() bool { return p.Axis == OverKeys && p.Softmax == nil }
+
+// storeWeights writes the weights of a row for all keys, and their variance:
+//
+//	Var p = p² ((1 - p)² Var s + Σ p'² Var s' over the others
+//	            + rounding of Σ p, of p and of its division)
+//	      + underflow²
+func (r *row) storeWeights(out Field) {
+	if len(r.keys) == 0 {
+		r.fillEmpty(out.Value)
+		return
+	}
+	var all, squareSum float64
+	for n, w := range r.weights {
+		all += w * w * r.scoreVar[n]
+		squareSum += w * w
+	}
+	all += r.sink * r.sink * r.sinkVar
+	for n, j := range r.keys {
+		w := r.weights[n]
+		out.Value[j] = w
+		if out.noisy() {
+			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) + 2*roundoff
+			out.Variance[j] = underflow*underflow + w*w*relative
+		}
+	}
+}
+
+// fillEmpty writes the context or the weights of a query that sees no key: zeros, or NaN if the
+// problem says so. With a sink there is a softmax, and its result is zero.
+func (p *Problem) fillEmpty(values []float64) {
+	if p.EmptyRow == attention.EmptyNaN && p.Sinks == nil {
+		for i := range values {
+			values[i] = math.NaN()
+		}
+	}
+}
