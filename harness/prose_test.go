@@ -43,7 +43,8 @@ func TestProse(t *testing.T) {
 	}, ".go", ".py", ".md")
 	t.Logf("%d of %d lines have a chain, %.1f %%", len(found), lines, 100*float64(len(found))/float64(lines))
 	if float64(len(found)) > maxChains*float64(lines) {
-		t.Errorf("more than %.0f %% of the lines have a chain of pronouns:\n%s", 100*maxChains, strings.Join(found, "\n"))
+		t.Errorf("more than %.0f %% of the lines have a chain of pronouns:\n%s",
+			100*maxChains, strings.Join(found, "\n"))
 	}
 }
 
@@ -156,8 +157,8 @@ func goComment(text string) bool {
 		(before == "" || strings.HasSuffix(before, " ") || strings.HasSuffix(before, "\t"))
 }
 
-// pythonComment returns a function that reports, for one line of a file after the other, whether the
-// line holds a comment or belongs to a docstring.
+// pythonComment returns a function to call with the lines of a file in order. The function reports
+// whether a line holds a comment or belongs to a docstring.
 func pythonComment() func(text string) bool {
 	inside := false
 	return func(text string) bool {
@@ -170,8 +171,8 @@ func pythonComment() func(text string) bool {
 	}
 }
 
-// paragraph returns a function that reports, for one line of a page after the other, whether the line
-// is prose: not blank, and not part of a table or of code.
+// paragraph returns a function to call with the lines of a page in order. The function reports
+// whether a line is prose: not blank, and not part of a table or of code.
 func paragraph() func(text string) bool {
 	code := false
 	return func(text string) bool {

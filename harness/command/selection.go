@@ -47,9 +47,9 @@ func (s *selectionFlags) cases(suite *suiteFlag) (fs.FS, []string, error) {
 	return fsys, selected, err
 }
 
-// selectCases returns the names that a pattern selects, or all names if there are no patterns. Names
-// that a skip pattern selects are left out. A pattern that selects nothing is an error, because it
-// is probably a typing mistake.
+// selectCases returns the names that a pattern selects, or all names if there are no patterns. It
+// leaves out the names that a skip pattern selects. A pattern that selects nothing is an error,
+// because it is probably a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
 	for _, p := range slices.Concat(patterns, skip) {
 		if !slices.Contains(names, p) && !fixture.ValidPattern(p) {

@@ -17,7 +17,7 @@ func versionCommand() *cobra.Command {
 		Short: "Print the versions of difftest, Go and PyTorch",
 		Long: `version prints the version of difftest, the version of Go that built it, and the
 version of PyTorch that made the embedded cases. A binary that was built in a
-checkout also has the revision, and says whether files were modified.`,
+checkout also names the revision, and reports modified files.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, ok := debug.ReadBuildInfo()
