@@ -18,7 +18,8 @@ const (
 )
 
 // mayImport says what each package may import of this module. Data walks fixture -> subject ->
-// compare -> diagnose -> report, with no step back: no package imports one that stands below it.
+// compare -> replay, pattern and fit -> diagnose -> report, with no step back: no package imports
+// one that stands below it.
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
 	{"attention", ""},
@@ -34,23 +35,28 @@ var mayImport = []struct{ name, imports string }{
 	{"compare", ""},
 	{"oracle", "attention compare fixture num"},
 	{"catalogue", "attention num oracle"},
-	{"diagnose", "attention catalogue compare num oracle"},
-	{"report", "attention catalogue compare diagnose"},
-	{"judge", "attention catalogue compare diagnose fixture npy oracle report subject"},
+	{"progress", ""},
+	{"replay", "catalogue compare num oracle progress"},
+	{"pattern", "num oracle"},
+	{"fit", "attention compare num oracle pattern"},
+	{"diagnose", "attention catalogue compare fit num oracle pattern replay"},
+	{"report", "attention catalogue compare diagnose fit num pattern replay"},
+	{"judge", "attention catalogue compare diagnose fixture npy oracle progress replay report subject"},
 	{"probe", "attention fixture report subject"},
-	{"causes", "catalogue compare diagnose fixture judge oracle probe report subject"},
-	{"check", "causes diagnose fixture judge npy oracle printable probe protocol report subject"},
-	{"known", "catalogue diagnose fixture report"},
-	{"coverage", "catalogue diagnose fixture judge oracle"},
+	{"causes", "catalogue compare fit fixture judge oracle probe replay report subject"},
+	{"check", "causes diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
+	{"known", "catalogue fixture replay report"},
+	{"coverage", "catalogue fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},
 	{"variant", "attention oracle"},
+	{"oracletest", "attention fixture fixtures num oracle"},
 	{"random", "attention fixture"},
-	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random report variant"},
+	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
-	{"harness/command", "attention catalogue check checkpoint child compare coverage diagnose fixture " +
-		"fixtures judge known npy oracle protocol report review selftest subject"},
+	{"harness/command", "attention catalogue check checkpoint child compare coverage fixture " +
+		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
 }
 
@@ -87,11 +93,12 @@ var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
 	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "ParamLayout",
 	"TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout", "GPT2Layout", "NeoXLayout", "FusedLayout", "FormatShape",
+	"Placement",
 }
 
 func TestOracleSharesNoArithmeticWithAttention(t *testing.T) {
 	used := map[string]bool{}
-	for _, dir := range []string{"oracle", "catalogue", "diagnose"} {
+	for _, dir := range []string{"oracle", "catalogue", "replay", "pattern", "fit", "diagnose"} {
 		files, err := filepath.Glob("internal/" + dir + "/*.go")
 		require.NoError(t, err)
 		for _, file := range files {

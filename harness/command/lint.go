@@ -11,7 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/coverage"
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 func lintCommand() *cobra.Command {
@@ -83,7 +83,7 @@ func writeLint(out io.Writer, l *coverage.Lint) error {
 }
 
 // writeSight writes the mistakes that a case sees, is blind to, or has no use for.
-func writeSight(w io.Writer, indent string, s diagnose.Sight) {
+func writeSight(w io.Writer, indent string, s replay.Visibility) {
 	if len(s.Seen)+len(s.Blind)+len(s.Absent) == 0 {
 		writeWrapped(w, indent+"sees", "no known mistake: the oracle does not know this module, "+
 			"which is judged by the noise that the case holds")

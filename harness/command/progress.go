@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // A command shows its progress after patience, and renews the line every interval.
@@ -33,8 +33,8 @@ func followed(cmd *cobra.Command) (ctx context.Context, done func()) {
 		width = 80
 	}
 	line := &progressLine{out: f, width: width - 1, next: time.Now().Add(patience)}
-	show := func(p diagnose.Progress) { line.show(p, time.Now()) }
-	return diagnose.WithProgress(cmd.Context(), show), line.erase
+	show := func(p progress.Update) { line.show(p, time.Now()) }
+	return progress.With(cmd.Context(), show), line.erase
 }
 
 // progressLine is the one line of a terminal that shows progress.
@@ -47,7 +47,7 @@ type progressLine struct {
 }
 
 // show writes the progress, unless the line is younger than interval.
-func (l *progressLine) show(p diagnose.Progress, now time.Time) {
+func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {

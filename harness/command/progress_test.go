@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // The line appears after a while and disappears in the end. Between, it changes no faster than a
@@ -16,13 +16,13 @@ func TestProgressLine(t *testing.T) {
 	var out strings.Builder
 	start := time.Now()
 	l := &progressLine{out: &out, width: 20, next: start.Add(patience)}
-	l.show(diagnose.Progress{Stage: "mistakes", Done: 1, Total: 9}, start)
+	l.show(progress.Update{Stage: "mistakes", Done: 1, Total: 9}, start)
 	l.erase()
 	require.Empty(t, out.String(), "it is too early")
-	l.show(diagnose.Progress{Stage: "mistakes", Done: 2, Total: 9}, start.Add(patience))
-	l.show(diagnose.Progress{Stage: "mistakes", Done: 3, Total: 9}, start.Add(patience))
-	l.show(diagnose.Progress{Stage: "pairs"}, start.Add(2*patience))
-	l.show(diagnose.Progress{Stage: "mistakes made with each other", Done: 3, Total: 9}, start.Add(3*patience))
+	l.show(progress.Update{Stage: "mistakes", Done: 2, Total: 9}, start.Add(patience))
+	l.show(progress.Update{Stage: "mistakes", Done: 3, Total: 9}, start.Add(patience))
+	l.show(progress.Update{Stage: "pairs"}, start.Add(2*patience))
+	l.show(progress.Update{Stage: "mistakes made with each other", Done: 3, Total: 9}, start.Add(3*patience))
 	l.erase()
 	l.erase()
 	erased := "\r" + strings.Repeat(" ", 20) + "\r"

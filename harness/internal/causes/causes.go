@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -66,7 +66,7 @@ func (in *inquiry) ruleOut() {
 }
 
 // against names a case that contradicts a match of a failure; "" if none does.
-func (in *inquiry) against(match diagnose.Match, failure report.Result) string {
+func (in *inquiry) against(match replay.Match, failure report.Result) string {
 	var rivals []catalogue.Mistake
 	for _, other := range failure.Diagnosis.Matches {
 		for _, m := range other.Mistakes {

@@ -10,11 +10,11 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/probe"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -116,14 +116,14 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 // together may look like a third.
 func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []catalogue.Mistake) bool {
 	isRival := func(m catalogue.Mistake) bool { return contains(rivals, m) }
-	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return slices.ContainsFunc(match.Mistakes, isRival)
 	})
 	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
 		return false
 	}
 	c := w.cases[r.Case]
-	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match diagnose.Match) bool {
+	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return contains(match.Mistakes, m) ||
 			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
 			w.sameOutput(c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -19,7 +19,7 @@ func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 			Passes: in.passes(), Contradictions: in.passing(in.ctx, m),
 		}
 		for _, r := range failures {
-			has := func(match diagnose.Match) bool { return contains(match.Mistakes, m) }
+			has := func(match replay.Match) bool { return contains(match.Mistakes, m) }
 			if slices.ContainsFunc(explanations(r, chosen), has) {
 				c.Failures = append(c.Failures, r.Case)
 			}
@@ -60,8 +60,8 @@ func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 
 // mostExplaining returns the matches that explain the most failures together with chosen mistakes;
 // none if no match explains any.
-func mostExplaining(failures []report.Result, chosen []catalogue.Mistake) []diagnose.Match {
-	var best []diagnose.Match
+func mostExplaining(failures []report.Result, chosen []catalogue.Mistake) []replay.Match {
+	var best []replay.Match
 	most := 0
 	for _, match := range candidates(failures) {
 		n := countExplained(failures, slices.Concat(chosen, match.Mistakes))
@@ -75,11 +75,11 @@ func mostExplaining(failures []report.Result, chosen []catalogue.Mistake) []diag
 	return best
 }
 
-func (in *inquiry) leastContradicted(matches []diagnose.Match) diagnose.Match {
+func (in *inquiry) leastContradicted(matches []replay.Match) replay.Match {
 	if len(matches) == 1 {
 		return matches[0]
 	}
-	return slices.MinFunc(matches, func(a, b diagnose.Match) int {
+	return slices.MinFunc(matches, func(a, b replay.Match) int {
 		return cmp.Compare(in.contradictions(a.Mistakes), in.contradictions(b.Mistakes))
 	})
 }
@@ -96,7 +96,7 @@ func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
 // prefer orders the matches of each failure: matches of chosen mistakes come first, and matches
 // that another case rules out come last.
 func (in *inquiry) prefer(chosen []catalogue.Mistake) {
-	rank := func(r report.Result, m diagnose.Match) int {
+	rank := func(r report.Result, m replay.Match) int {
 		switch {
 		case r.RuledOutBy(m) != "":
 			return 2
@@ -108,18 +108,18 @@ func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	for i := range in.results {
 		r := &in.results[i]
 		r.Diagnosis.Matches = slices.Clone(r.Diagnosis.Matches)
-		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b diagnose.Match) int {
+		slices.SortStableFunc(r.Diagnosis.Matches, func(a, b replay.Match) int {
 			return cmp.Compare(rank(*r, a), rank(*r, b))
 		})
 	}
 }
 
 // candidates returns the matches of all failures that no case rules out, each once.
-func candidates(failures []report.Result) []diagnose.Match {
-	var all []diagnose.Match
+func candidates(failures []report.Result) []replay.Match {
+	var all []replay.Match
 	for _, r := range failures {
 		for _, match := range r.Diagnosis.Matches {
-			same := func(m diagnose.Match) bool { return m.ID() == match.ID() }
+			same := func(m replay.Match) bool { return m.ID() == match.ID() }
 			if r.RuledOutBy(match) == "" && !slices.ContainsFunc(all, same) {
 				all = append(all, match)
 			}
@@ -140,8 +140,8 @@ func countExplained(failures []report.Result, mistakes []catalogue.Mistake) int 
 }
 
 // explanations returns a failure's matches that consist of the given mistakes alone.
-func explanations(r report.Result, mistakes []catalogue.Mistake) []diagnose.Match {
-	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(match diagnose.Match) bool {
+func explanations(r report.Result, mistakes []catalogue.Mistake) []replay.Match {
+	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), func(match replay.Match) bool {
 		other := func(m catalogue.Mistake) bool { return !contains(mistakes, m) }
 		return r.RuledOutBy(match) != "" || slices.ContainsFunc(match.Mistakes, other)
 	})

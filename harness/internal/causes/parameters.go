@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -43,9 +43,9 @@ func (in *inquiry) parameters() []report.Cause {
 		if len(r.Diagnosis.Matches) > 0 || len(r.Proven) > 0 {
 			continue
 		}
-		for _, fit := range r.Diagnosis.Fits {
-			if fit.Explains() && fit.Narrowest {
-				found = withFailure(found, ofProjections(fit), r.Case)
+		for _, f := range r.Diagnosis.Fits {
+			if f.Explains() && f.Narrowest {
+				found = withFailure(found, ofProjections(f), r.Case)
 			}
 		}
 	}
@@ -53,10 +53,10 @@ func (in *inquiry) parameters() []report.Cause {
 }
 
 // ofProjections is the cause that a fit stands for.
-func ofProjections(fit diagnose.Fit) report.Cause {
-	what := strings.Join(fit.Maps(), " and ")
+func ofProjections(f fit.Fit) report.Cause {
+	what := strings.Join(f.Projections(), " and ")
 	return report.Cause{
-		ID:    "other-" + strings.Join(fit.Maps(), "-and-") + "-parameters",
+		ID:    "other-" + strings.Join(f.Projections(), "-and-") + "-parameters",
 		Title: "other parameters of the " + what + " projection than the case's",
 		Fix: "See how the " + what + " projection is loaded: under which name, which rows of it, " +
 			"and in which layout.",

@@ -10,6 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/probe"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -81,7 +82,7 @@ func byHeld(
 
 // wrongWeights returns a failure whose class is wrong weights, and whose first words say so.
 func wrongWeights(
-	r report.Result, proof report.Proof, reasons []string, matches []diagnose.Match,
+	r report.Result, proof report.Proof, reasons []string, matches []replay.Match,
 ) report.Result {
 	d := &r.Diagnosis
 	d.Class, d.Reasons, d.Matches, d.Unexplained = diagnose.WrongWeights, reasons, matches, false

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/causes"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -81,7 +81,7 @@ func (w work) start(ctx context.Context, suite fs.FS, name string, t *turn, judg
 	}
 	t.c = c
 	judges.Go(func() error {
-		t.result, t.err = w.judge(diagnose.Within(ctx, name), t)
+		t.result, t.err = w.judge(progress.Within(ctx, name), t)
 		if t.err != nil && ctx.Err() != nil {
 			t.c, t.err = nil, nil // ctx ended before the verdict
 		}

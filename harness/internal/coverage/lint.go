@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // Lint says which known mistakes a suite can see.
@@ -32,7 +32,7 @@ type Lint struct {
 // LintedCase says which known mistakes one case can see.
 type LintedCase struct {
 	Case   string
-	Sight  diagnose.Sight
+	Sight  replay.Visibility
 	Claims []string // what is wrong with the field detects of case.json, a line each
 }
 
@@ -78,7 +78,7 @@ func lintCase(suite fs.FS, name string) (LintedCase, error) {
 }
 
 // wrongClaims holds detects against what the case sees.
-func wrongClaims(c *fixture.Case, sight diagnose.Sight) []string {
+func wrongClaims(c *fixture.Case, sight replay.Visibility) []string {
 	known := func(id string) func(catalogue.Mistake) bool {
 		return func(m catalogue.Mistake) bool { return m.ID == id }
 	}

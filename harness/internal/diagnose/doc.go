@@ -1,8 +1,8 @@
-// Package diagnose says what is wrong with an output that is outside the noise: how large the
-// error is against what known mistakes give on this very case, where it lies, and whether it
-// is the output of one of them.
+// Package diagnose classifies an output outside the noise. A checklist of steps looks at the
+// output from the surest explanation to the weakest, and the first step that can tell decides.
 //
-// No number here is a threshold on the size of an error. What a mistake looks like depends on
-// the weights, the lengths and the inputs, so every mistake is run on the case at hand and the
-// output is held against those results. Where they leave two answers the class is [Unclear].
+// No step has a fixed limit for the size of an error. The size that a mistake gives depends on
+// the weights, the lengths and the inputs of a case. So package replay makes every known mistake
+// on the case at hand, package fit asks which parameters would explain the output, and package
+// pattern recovers its attention weights. If two classes remain possible, the class is [Unclear].
 package diagnose

@@ -7,51 +7,58 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// gainOrShift: the output is the expected one times a number, or plus the same in every row, to rounding. No
-// parameter needs to be another.
-func gainOrShift(e *evidence) *finding {
+// gainOrShift decides if the output is the expected one times a number, or plus the same row
+// everywhere, to rounding. Then no parameter needs to differ.
+func gainOrShift(in *input) *finding {
 	const least = 3 // times as many numbers as are fitted
-	if e.c.NonFinite > 0 || e.c.Elements < least {
+	if in.comparison.NonFinite > 0 || in.comparison.Elements < least {
 		return nil
 	}
-	width := num.Last(e.truth.Shape)
-	if g := e.gain(); e.isTruth(g, make([]float64, width)) {
-		return found(Unclear, "the output is the expected one times %.7g in every element: look for a scale of the values or of the result", g)
+	width := num.Last(in.truth.Shape)
+	if g := bestGain(in); isTruth(in, g, make([]float64, width)) {
+		const text = "the output is the expected one times %.7g in every element: " +
+			"look for a scale of the values or of the result"
+		return findingf(Unclear, text, g)
 	}
-	shift := e.shift()
-	if rows := len(e.got) / width; rows >= least && e.isTruth(1, shift) {
-		return found(Unclear, "the output is the expected one plus the same %d numbers in every row, of a root mean square of %.3g: look for a bias of the output that is left out, added twice, or another", width, num.RMS(shift))
+	shift := meanShift(in)
+	if rows := len(in.got) / width; rows >= least && isTruth(in, 1, shift) {
+		const text = "the output is the expected one plus the same %d numbers in every row, " +
+			"of a root mean square of %.3g: look for a bias of the output that is left out, added twice, or another"
+		return findingf(Unclear, text, width, num.RMS(shift))
 	}
 	return nil
 }
 
-// isTruth says whether the output is the truth times a gain, plus a shift of each feature.
-func (e *evidence) isTruth(gain float64, shift []float64) bool {
-	changed := compare.Expected{Shape: e.truth.Shape, Value: make([]float64, len(e.got)), Sigma: make([]float64, len(e.got))}
-	for i, w := range e.truth.Value {
-		changed.Value[i] = gain*w + shift[i%len(shift)]
-		changed.Sigma[i] = math.Max(1, math.Abs(gain)) * e.truth.Sigma[i]
+// isTruth reports whether the output is the truth times a gain, plus a shift of each feature.
+func isTruth(in *input, gain float64, shift []float64) bool {
+	want := compare.Expected{
+		Shape: in.truth.Shape, Value: make([]float64, len(in.got)), Sigma: make([]float64, len(in.got)),
 	}
-	return compare.Outputs(changed.Shape, e.got, changed).OK()
+	for i, w := range in.truth.Value {
+		want.Value[i] = gain*w + shift[i%len(shift)]
+		want.Sigma[i] = math.Max(1, math.Abs(gain)) * in.truth.Sigma[i]
+	}
+	return compare.Outputs(want.Shape, in.got, want).OK()
 }
 
-// gain is the number that the truth is multiplied by, by least squares in units of the noise.
-func (e *evidence) gain() float64 {
+// bestGain returns the number that brings the truth nearest to the output, by least squares in
+// units of the noise.
+func bestGain(in *input) float64 {
 	var ab, bb float64
-	for i, w := range e.truth.Value {
-		if s := e.truth.Sigma[i]; s > 0 {
-			ab, bb = ab+e.got[i]*w/(s*s), bb+w*w/(s*s)
+	for i, w := range in.truth.Value {
+		if s := in.truth.Sigma[i]; s > 0 {
+			ab, bb = ab+in.got[i]*w/(s*s), bb+w*w/(s*s)
 		}
 	}
 	return ab / bb
 }
 
-// shift is the mean over all rows of what the output has more than the truth.
-func (e *evidence) shift() []float64 {
-	width := num.Last(e.truth.Shape)
-	mean, rows := make([]float64, width), float64(len(e.got)/width)
-	for i, w := range e.truth.Value {
-		if d := e.got[i] - w; !math.IsNaN(d) {
+// meanShift returns the mean error of each feature, over all rows.
+func meanShift(in *input) []float64 {
+	width := num.Last(in.truth.Shape)
+	mean, rows := make([]float64, width), float64(len(in.got)/width)
+	for i, w := range in.truth.Value {
+		if d := in.got[i] - w; !math.IsNaN(d) {
 			mean[i%width] += d / rows
 		}
 	}

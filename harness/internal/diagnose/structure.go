@@ -5,26 +5,28 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// Structure says where an output is outside the noise. A row is the output of one query: all
+// Structure tells where an output is outside the noise. A row is the output of one query: all
 // elements of the last dimension.
 type Structure struct {
 	Lead    []int    // the dimensions before the rows: (B) or (B, H)
-	Wrong   [][]bool // for each place in Lead, for each row
-	Visible [][]int  // how many keys each row sees
+	Wrong   [][]bool // for each index into Lead, for each row
+	Visible [][]int  // the number of keys that each row sees
 
 	Batches, Rows, Features int // sizes of the first, the last but one and the last dimension
 
-	WrongBatches  []int // places in the first dimension that have a wrong row
-	WrongRows     []int // places in the last but one that are wrong in some batch or head
-	WrongFeatures []int // places in the last that are wrong in some row
+	WrongBatches  []int // indices of the first dimension with a wrong row
+	WrongRows     []int // indices of the last but one that are wrong in some batch element or head
+	WrongFeatures []int // indices of the last that are wrong in some row
 
-	FirstRowExact, LastRowExact bool // in every batch and head
+	FirstRowExact, LastRowExact bool // in every batch element and head
 }
 
-// structure sorts the distances of a comparison into rows. visible counts the keys of each row.
-func structure(c compare.Comparison, visible []int) Structure {
+// newStructure sorts the wrong elements of a comparison. visible has the number of keys of each
+// row.
+func newStructure(c compare.Comparison, visible []int) Structure {
 	shape := c.WantShape
 	n := len(shape)
 	rows, width := shape[n-2], shape[n-1]
@@ -43,23 +45,13 @@ func structure(c compare.Comparison, visible []int) Structure {
 		s.Visible = append(s.Visible, visible[g*rows:][:rows])
 	}
 	s.FirstRowExact, s.LastRowExact = !wrongRows[0], !wrongRows[rows-1]
-	s.WrongBatches, s.WrongRows, s.WrongFeatures = places(wrongBatches), places(wrongRows), places(wrongFeatures)
+	s.WrongBatches, s.WrongRows = num.Where(wrongBatches), num.Where(wrongRows)
+	s.WrongFeatures = num.Where(wrongFeatures)
 	return s
 }
 
-// places lists where a flag is set.
-func places(flags []bool) []int {
-	list := []int{}
-	for i, set := range flags {
-		if set {
-			list = append(list, i)
-		}
-	}
-	return list
-}
-
-// Row draws one batch element (and head), a character a row: x outside the noise, . within it,
-// - within it and seeing no key.
+// Row draws one batch element (and head), a character per row: x is outside the noise, . is
+// within it, and - is within it and sees no key.
 func (s Structure) Row(g int) string {
 	var line strings.Builder
 	for i, wrong := range s.Wrong[g] {
@@ -75,7 +67,7 @@ func (s Structure) Row(g int) string {
 	return line.String()
 }
 
-// Picture draws every batch element (and head), a line each; neighbours that look the same share
+// Picture draws every batch element (and head), a line each. Neighbours that look the same share
 // a line.
 func (s Structure) Picture() []string {
 	var lines []string
@@ -94,7 +86,7 @@ func (s Structure) Picture() []string {
 	return lines
 }
 
-// label names a place in Lead: "batch 2", "batch 2 head 1", and "[2 0 1]" for more dimensions.
+// label names an index into Lead: "batch 2", "batch 2 head 1", and "[2 0 1]" for more dimensions.
 func (s Structure) label(g int) string {
 	index := make([]int, len(s.Lead))
 	for d := len(s.Lead) - 1; d >= 0; d-- {

@@ -13,6 +13,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/progress"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -41,7 +43,7 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 		}}, nil
 	}
 	problem := oracle.FromCase(c).In(lower).Cached()
-	diagnose.Progress{Stage: "the truth, with its noise"}.Tell(ctx)
+	progress.Tell(ctx, progress.Update{Stage: "the truth, with its noise"})
 	longer, done := grace(ctx)
 	defer done()
 	f, err := problem.Rows(longer, nil, oracle.WithNoise)
@@ -54,7 +56,7 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
-	reference := diagnose.NewReference(problem, truth).Named(parametersOf(c.Layer))
+	reference := diagnose.NewReference(problem, truth).WithPlacements(c.Layer.Placements())
 	return &Referee{c, inLayout(c, truth), reference}, nil
 }
 
@@ -132,11 +134,11 @@ func (r *Referee) diagnose(
 
 // Sees makes every known mistake on the case and returns what the case can see of them. On a module
 // no mistake can be made, and the sight is empty.
-func (r *Referee) Sees() diagnose.Sight {
+func (r *Referee) Sees() replay.Visibility {
 	if r.reference == nil {
-		return diagnose.Sight{}
+		return replay.Visibility{}
 	}
-	return r.reference.Sight()
+	return r.reference.Visibility()
 }
 
 // complete refuses an output that does not hold as many elements as its shape says.

@@ -7,10 +7,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -62,7 +62,7 @@ func judgedMistake(t *testing.T, c *fixture.Case, by *Referee, m catalogue.Mista
 }
 
 // requireEquivalent wants the float64 results of a mistake and of what it is called to be the same.
-func requireEquivalent(t *testing.T, p *oracle.Problem, m catalogue.Mistake, called diagnose.Match) {
+func requireEquivalent(t *testing.T, p *oracle.Problem, m catalogue.Mistake, called replay.Match) {
 	t.Helper()
 	one, other := p.Clone(), p.Clone()
 	m.Plant(one, nil)

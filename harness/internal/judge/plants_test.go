@@ -13,9 +13,11 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
@@ -126,15 +128,16 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) == 0 && p.match != "" && !p.unsure {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
-	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, diagnose.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
+	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, fit.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
 		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
 	}
 }
 
 // same says whether a mistake is this plant, on this case: the oracle gives the same to both, as
 // where three keys ahead are all there are.
-func (p plant) same(c *fixture.Case, m diagnose.Match) bool {
-	if p.change == nil || p.output != nil || p.residual || p.bypass || p.variant.SplitIndex != nil || p.variant.MergeIndex != nil {
+func (p plant) same(c *fixture.Case, m replay.Match) bool {
+	if p.change == nil || p.output != nil || p.residual || p.bypass ||
+		p.variant.SplitIndex != nil || p.variant.MergeIndex != nil {
 		return false
 	}
 	problem := oracle.FromCase(c)

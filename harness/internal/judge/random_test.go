@@ -64,7 +64,7 @@ func TestRandomCasesAreSeen(t *testing.T) {
 		problem := oracle.FromCase(c)
 		own := problem.Run().Expected()
 		reference := diagnose.NewReference(problem, own)
-		require.NotEmpty(t, reference.Sight().Absent)
+		require.NotEmpty(t, reference.Visibility().Absent)
 		wrong := slices.Clone(own.Value)
 		for i := range wrong {
 			wrong[i] += 0.01 * float64(i%7)

@@ -64,7 +64,7 @@ func TestWhyAMistakeIsHidden(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			problem := oracle.FromCase(tc.c)
 			why := map[string]string{}
-			for _, b := range diagnose.NewReference(problem, problem.Run().Expected()).Sight().Blind {
+			for _, b := range diagnose.NewReference(problem, problem.Run().Expected()).Visibility().Blind {
 				why[b.Mistake.ID] = b.Why
 			}
 			require.Equal(t, tc.why, why[tc.mistake])

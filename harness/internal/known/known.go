@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -68,7 +68,7 @@ func Acknowledged(known []Failure, r report.Result) report.Result {
 
 // expects reports whether a failure is the one that the entry describes.
 func (k Failure) expects(r report.Result) bool {
-	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, func(m diagnose.Match) bool {
+	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, func(m replay.Match) bool {
 		return sameMistakes(m.ID(), k.Cause)
 	})
 }

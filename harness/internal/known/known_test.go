@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -65,7 +66,7 @@ func FuzzParse(f *testing.F) {
 func result(name string, verdict report.Verdict, ids ...string) report.Result {
 	r := report.Result{Case: name, Verdict: verdict, Diagnosis: diagnose.Diagnosis{Class: diagnose.MissingFeature}}
 	for _, id := range ids {
-		var match diagnose.Match
+		var match replay.Match
 		for part := range strings.SplitSeq(id, "+") {
 			m, _ := catalogue.ByID(part)
 			match.Mistakes = append(match.Mistakes, m)

@@ -8,6 +8,8 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // JSON writes a report for programs, in version 1: fields may be added, and none changes its
@@ -109,7 +111,7 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
-	Stage       diagnose.Stage  `json:"stage,omitempty"`
+	Stage       pattern.Stage   `json:"stage,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
@@ -258,7 +260,7 @@ func toJSON(r Result) jsonResult {
 }
 
 // heads are weights by head, query and key.
-func heads(p *diagnose.Pattern, weights []float64) [][][]number {
+func heads(p *pattern.Pattern, weights []float64) [][][]number {
 	all := make([][][]number, p.Heads)
 	for n := range all {
 		all[n] = make([][]number, p.Queries)
@@ -302,7 +304,7 @@ func rowsOf(s diagnose.Structure) []string {
 	return rows
 }
 
-func pair(r diagnose.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
+func pair(r replay.Range) [2]number { return [2]number{number(r.Min), number(r.Max)} }
 
 // orEmpty keeps a missing list from becoming null.
 func orEmpty[T any](list []T) []T {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // Report is the result of a run over cases.
@@ -87,7 +88,7 @@ func (r Result) Wrong() bool { return r.Comparison.WantShape != nil && !r.Compar
 func (r Result) Right() bool { return r.Comparison.OK() }
 
 // RuledOutBy names the case that rules a match out; "" if none does.
-func (r Result) RuledOutBy(m diagnose.Match) string {
+func (r Result) RuledOutBy(m replay.Match) string {
 	for _, out := range r.RuledOut {
 		if out.ID == m.ID() {
 			return out.By

@@ -10,6 +10,10 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // TextOptions are the options of [Text]. The zero value suits a terminal without colour.
@@ -241,7 +245,7 @@ func (t *text) failure(r Result) {
 }
 
 // fixes returns what to do about all explanations, each sentence once.
-func fixes(matches []diagnose.Match) []string {
+func fixes(matches []replay.Match) []string {
 	var all []string
 	for _, m := range matches {
 		for _, fix := range m.Fixes() {
@@ -276,8 +280,8 @@ func headline(r Result) string {
 }
 
 // Possible returns the matches that no other case rules out.
-func (r Result) Possible() []diagnose.Match {
-	ruledOut := func(m diagnose.Match) bool { return r.RuledOutBy(m) != "" }
+func (r Result) Possible() []replay.Match {
+	ruledOut := func(m replay.Match) bool { return r.RuledOutBy(m) != "" }
 	return slices.DeleteFunc(slices.Clone(r.Diagnosis.Matches), ruledOut)
 }
 
@@ -375,18 +379,18 @@ func ranges(places []int) string {
 	if len(places) == 0 {
 		return "none"
 	}
-	return diagnose.Ranges(places)
+	return num.Ranges(places)
 }
 
 // pattern draws the attention weights recovered from the output beside the expected ones.
-func (t *text) pattern(p *diagnose.Pattern) {
+func (t *text) pattern(p *pattern.Pattern) {
 	if p != nil {
 		t.block("weights", append(p.Picture(), p.Findings...))
 	}
 }
 
 // fits lists the projections that least squares freed, and whether each explains the output.
-func (t *text) fits(fits []diagnose.Fit) {
+func (t *text) fits(fits []fit.Fit) {
 	var lines []string
 	for _, f := range fits {
 		switch {
@@ -401,7 +405,7 @@ func (t *text) fits(fits []diagnose.Fit) {
 	t.block("freed", lines)
 }
 
-func (t *text) bands(bands []diagnose.Band) {
+func (t *text) bands(bands []replay.Band) {
 	var lines []string
 	for _, b := range bands {
 		lines = append(lines, fmt.Sprintf("%-24s rel %-14s gain %-14s cosine %s",
@@ -410,7 +414,7 @@ func (t *text) bands(bands []diagnose.Band) {
 	t.block("mistakes", lines)
 }
 
-func rangeText(r diagnose.Range) string {
+func rangeText(r replay.Range) string {
 	switch {
 	case math.IsNaN(r.Min):
 		return "none"

@@ -10,6 +10,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -43,7 +46,7 @@ func sample() *report.Report {
 						Lead: []int{1}, Wrong: [][]bool{{false, true}}, Visible: [][]int{{0, 1}}, Batches: 1, Rows: 2, Features: 1,
 						WrongBatches: []int{0}, WrongRows: []int{1}, WrongFeatures: []int{0}, FirstRowExact: true,
 					},
-					Bands: []diagnose.Band{{Mistake: catalogue.Mistakes[0], Rel: diagnose.Range{Min: 1, Max: 2}, Gain: diagnose.Range{Min: 3, Max: 3}, Cosine: diagnose.Range{Min: math.NaN(), Max: math.NaN()}}},
+					Bands: []replay.Band{{Mistake: catalogue.Mistakes[0], Rel: replay.Range{Min: 1, Max: 2}, Gain: replay.Range{Min: 3, Max: 3}, Cosine: replay.Range{Min: math.NaN(), Max: math.NaN()}}},
 				},
 			},
 		},
@@ -170,7 +173,7 @@ func TestProbesAreWritten(t *testing.T) {
 
 	d := &r.Results[0].Diagnosis
 	r.Results[0].Proven = []report.Proof{report.LoadNoEffect}
-	d.Matches = []diagnose.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
+	d.Matches = []replay.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
 	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
 	text = written(t, report.TextOptions{Quiet: true}, r)
 	require.Contains(t, text, "FAIL a/wrong  unclear: the load had no effect; causal-missing\n")
@@ -218,13 +221,13 @@ func sampleWithFits() *report.Report {
 	r := sample()
 	r.Results, r.Broken = r.Results[4:], nil
 	d := &r.Results[0].Diagnosis
-	d.Class, d.Stage = diagnose.WrongWeights, diagnose.ScoreStage
-	d.Fits = []diagnose.Fit{
+	d.Class, d.Stage = diagnose.WrongWeights, pattern.ScoreStage
+	d.Fits = []fit.Fit{
 		{Freed: "the query weight (q_proj.weight)", Parameters: []string{"q_proj.weight"}, Holds: true, Narrowest: true, Residual: 3e-7, MaxZ: 2},
 		{Freed: "the output weight (o_proj.weight)", Parameters: []string{"o_proj.weight"}, Residual: 0.4, MaxZ: 1e6},
 		{Freed: "the value weight (v_proj.weight)", Parameters: []string{"v_proj.weight"}, Refused: "4 rows", Residual: math.Inf(1), MaxZ: math.Inf(1)},
 	}
-	d.Pattern = &diagnose.Pattern{
+	d.Pattern = &pattern.Pattern{
 		Heads: 1, PerBatch: 1, Queries: 2, Keys: 2, Recovered: []float64{1, 0, 0.25, 0.75}, Expected: []float64{1, 0, 0.5, 0.5},
 		Uncertainty: []float64{0, 0, 1e-7, 1e-7}, Findings: []string{"a finding"},
 	}
@@ -250,6 +253,6 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
 // Known mistakes say more than parameters that might be others.
 func TestHeadlineNamesMistakesFirst(t *testing.T) {
 	r := sampleWithFits()
-	r.Results[0].Diagnosis.Matches = []diagnose.Match{{Mistakes: catalogue.Mistakes[:1]}}
+	r.Results[0].Diagnosis.Matches = []replay.Match{{Mistakes: catalogue.Mistakes[:1]}}
 	require.Contains(t, written(t, report.TextOptions{}, r), "FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -53,7 +54,7 @@ func named(class diagnose.Class, ids ...string) diagnose.Diagnosis {
 		if !ok {
 			panic(id)
 		}
-		d.Matches = append(d.Matches, diagnose.Match{Mistakes: []catalogue.Mistake{m}})
+		d.Matches = append(d.Matches, replay.Match{Mistakes: []catalogue.Mistake{m}})
 	}
 	return d
 }

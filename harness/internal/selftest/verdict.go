@@ -8,6 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -61,7 +62,7 @@ func (p plant) constant() bool {
 
 // gives says whether what an output is called gives the output that was planted. What draws numbers of its
 // own gives that of no other.
-func (t *trial) gives(called diagnose.Match, p plant) bool {
+func (t *trial) gives(called replay.Match, p plant) bool {
 	for _, m := range called.Mistakes {
 		if m.Random {
 			return false

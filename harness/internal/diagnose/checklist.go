@@ -1,0 +1,143 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
+)
+
+// input holds everything that a step may look at. No step writes to it.
+type input struct {
+	problem    *oracle.Problem // right; nil if the oracle does not know the computation
+	truth      compare.Expected
+	got        []float64
+	comparison compare.Comparison
+	visible    []int // for each row: the number of keys that it sees
+	structure  Structure
+
+	replays replay.Output // known mistakes on this case; empty without a problem
+	unmade  replay.Cut    // the mistakes that could not be made
+
+	trace      func() oracle.Trace
+	placements [4]attention.Placement
+}
+
+// step is one entry of a checklist. It takes the fits that an earlier step made.
+type step struct {
+	name string
+	run  func(ctx context.Context, in *input, fits fit.Result) answer
+}
+
+// answer is the result of a step. A step may decide, hand fits to later steps, do neither, or
+// leave work out because the context ended.
+type answer struct {
+	finding *finding
+	fits    *fit.Result
+	cut     replay.Cut
+}
+
+// finding is the decision of a step: a class, and the numbers and facts behind it.
+type finding struct {
+	class   Class
+	reasons []string
+	matches []replay.Match // mistakes that give the output
+}
+
+func findingf(c Class, format string, args ...any) *finding {
+	return &finding{class: c, reasons: []string{fmt.Sprintf(format, args...)}}
+}
+
+func (f *finding) because(format string, args ...any) *finding {
+	f.reasons = append(f.reasons, fmt.Sprintf(format, args...))
+	return f
+}
+
+// checklist runs from top to bottom. Proofs come before comparisons of size, so that a size never
+// overrules a proof.
+var checklist = []step{
+	{"shape", check(otherShape)},
+	{"dead output", check(dead)},
+	{"every mistake made", everyMistake},
+	{"one mistake", search(replay.FindSingle)},
+	{"lower precision", search(replay.FindLowPrecision)},
+	{"rounding", rounding},
+	{"order", check(reordered)},
+	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
+	{"gain or shift", check(gainOrShift)},
+	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
+	{"two mistakes", twoMistakes},
+	{"other parameters", otherParameters},
+	{"non-finite", check(nonFinite)},
+	{"rows not written", check(unwritten)},
+	{"rows of a mask", rowsOfAMask},
+	{"rows of the scores", check(rowsOfTheScores)},
+	{"unrelated output", check(unrelated)},
+	{"nothing fits", check(nothingFits)},
+}
+
+// structural is the checklist for a computation that the oracle does not know, in which no
+// mistake can be made.
+var structural = []step{
+	{"shape", check(otherShape)},
+	{"non-finite", check(nonFinite)},
+	{"dead output", check(dead)},
+	{"order", check(reordered)},
+	{"rows not written", check(unwritten)},
+	{"unknown module", check(unknownModule)},
+}
+
+// check is a step that decides from the input alone, or does not decide.
+func check(decide func(*input) *finding) func(context.Context, *input, fit.Result) answer {
+	return func(_ context.Context, in *input, _ fit.Result) answer { return answer{finding: decide(in)} }
+}
+
+// search is a step that decides if it finds mistakes.
+func search(
+	find func(context.Context, replay.Output) ([]replay.Match, replay.Cut),
+) func(context.Context, *input, fit.Result) answer {
+	return func(ctx context.Context, in *input, _ fit.Result) answer {
+		matches, cut := find(ctx, in.replays)
+		return answer{finding: explained(matches), cut: cut}
+	}
+}
+
+// conclusion is the result of a checklist.
+type conclusion struct {
+	finding
+	fits        fit.Result
+	interrupted bool
+}
+
+// ask runs the steps of a checklist until one decides or is cut off.
+func ask(ctx context.Context, steps []step, in *input) conclusion {
+	var c conclusion
+	for _, s := range steps {
+		a := s.run(ctx, in, c.fits)
+		if a.fits != nil {
+			c.fits = *a.fits
+		}
+		switch {
+		case a.cut != "":
+			c.finding, c.interrupted = interrupted(in, a.cut), true
+			return c
+		case a.finding != nil:
+			c.finding = *a.finding
+			return c
+		}
+	}
+	return c
+}
+
+// interrupted says what was not tried. Without it nothing is certain about the other mistakes.
+func interrupted(in *input, cut replay.Cut) finding {
+	f := findingf(Unclear, "interrupted: %s", cut)
+	if nearest, off := in.replays.Nearest(); off <= compare.MaxResidual {
+		f.because("of what was tried, %s comes nearest: residual %.2g", nearest.Title, off)
+	}
+	return *f
+}

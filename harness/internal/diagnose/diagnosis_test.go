@@ -1,0 +1,206 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+	"github.com/difftest/difftest/harness/internal/progress"
+)
+
+// diagnosed diagnoses an output of a problem, with the oracle's result for a truth.
+func diagnosed(p *oracle.Problem, got []float64) Diagnosis {
+	truth := p.Run().Expected()
+	return NewReference(p, truth).Diagnose(context.Background(), got, compare.Outputs(truth.Shape, got, truth))
+}
+
+// changed diagnoses the right output after a change.
+func changed(p *oracle.Problem, change func(y []float64)) Diagnosis {
+	got := p.Run().Value
+	change(got)
+	return diagnosed(p, got)
+}
+
+// planted returns the output of a problem with mistakes.
+func planted(t *testing.T, p *oracle.Problem, ids ...string) []float64 {
+	t.Helper()
+	wrong := p.Clone()
+	for _, id := range ids {
+		m, ok := catalogue.ByID(id)
+		require.True(t, ok, id)
+		require.True(t, m.Plant(wrong, nil), id)
+	}
+	return wrong.Run().Value
+}
+
+func TestRightOutputNeedsNoDiagnosis(t *testing.T) {
+	require.Empty(t, cmp.Diff(changed(oracletest.Padded(), func([]float64) {}), Diagnosis{Class: Right}))
+}
+
+func TestOtherShape(t *testing.T) {
+	p := oracletest.Padded()
+	truth := p.Run().Expected()
+	c := compare.Outputs([]int{3, 2, 4}, truth.Value, truth)
+	d := NewReference(p, truth).Diagnose(t.Context(), truth.Value, c)
+	require.Equal(t, Unclear, d.Class)
+	require.Equal(t, []string{"the output has shape (3, 2, 4), want (2, 3, 4): no number was compared"}, d.Reasons)
+	require.Nil(t, d.Structure.Wrong)
+	require.Empty(t, d.Bands)
+}
+
+// The output of each mistake is explained by this mistake and by the mistakes with the same
+// output. Two mistakes give constant outputs, which have other causes too.
+func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
+	p := oracletest.Padded()
+	reference := NewReference(p, p.Run().Expected())
+	visibility := reference.Visibility()
+	class := visibility.Class()
+	var dead []string
+	named := 0
+	for i, m := range catalogue.Mistakes {
+		if class[i] < 0 || !m.Replayable() {
+			continue
+		}
+		d := diagnosed(p, planted(t, p, m.ID))
+		if d.Class == Dead {
+			dead = append(dead, m.ID)
+			continue
+		}
+		var ids, alike []string
+		for _, match := range d.Matches {
+			ids = append(ids, match.ID())
+			require.Greater(t, match.Margin, 5.0)
+		}
+		for j, other := range catalogue.Mistakes {
+			if class[j] == class[i] {
+				alike = append(alike, other.ID)
+			}
+		}
+		require.Equal(t, alike, ids)
+		named++
+	}
+	require.Greater(t, named, 10)
+	require.Equal(t, []string{"weights-zero", "output-weight-zero"}, dead)
+}
+
+// Two mistakes at once are found where none alone explains the output.
+func TestPairs(t *testing.T) {
+	p := oracletest.Padded()
+	d := diagnosed(p, planted(t, p, "causal-missing", "padding-ignored"))
+	require.Len(t, d.Matches, 1)
+	require.Equal(t, "causal-missing+padding-ignored", d.Matches[0].ID())
+	require.Equal(t, MissingFeature, d.Class)
+	require.Contains(t, d.Reasons[0], "computed with the causal mask missing, and the padding mask ignored")
+	require.False(t, d.Unexplained)
+}
+
+// Noise beyond the limit that is nowhere beyond it by itself: no element is wrong, and nothing
+// explains the output.
+func TestTooMuchNoise(t *testing.T) {
+	p := oracletest.Padded()
+	sigma := p.Run().Sigma()
+	d := changed(p, func(y []float64) {
+		for i := range y {
+			y[i] += 3 * sigma[i] * float64(1-2*(i%2))
+		}
+	})
+	require.NotEqual(t, Right, d.Class)
+	require.Empty(t, d.Matches)
+	require.Empty(t, d.Structure.WrongBatches)
+}
+
+// An output that equals a mistake's in every row of a sample, and in another row does not, is
+// unexplained.
+func TestASampleDoesNotExplain(t *testing.T) {
+	p := oracletest.Wide()
+	reference := NewReference(p, p.Run().Expected())
+	missing := p.Clone()
+	missing.Causal = nil
+	wrong := oracletest.InFloat32(missing.Run())
+	// These rows are in no sample. Row 2000 sees many keys, and differs little.
+	for _, row := range []int{7, 500, 2000} {
+		got := slices.Clone(wrong)
+		got[row*8+1] += 1e-4
+		truth := reference.mistakes.Truth
+		d := reference.Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
+		require.Empty(t, d.Matches, "row %d", row)
+		require.True(t, d.Unexplained)
+	}
+}
+
+func TestInterruptedDiagnosis(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 9))
+	values := func() oracle.Array {
+		a := oracle.Array{Shape: []int{2, 2, 6, 4}, Value: make([]float64, 96)}
+		for i := range a.Value {
+			a.Value[i] = random.NormFloat64()
+		}
+		return a
+	}
+	p := &oracle.Problem{
+		Query: values(), Key: values(), Value: values(),
+		Causal: oracletest.Causal, Scale: 0.5, EmptyRow: attention.EmptyZero,
+	}
+	truth := p.Run().Expected()
+	r := NewReference(p, truth)
+	diagnose := func(ctx context.Context, got []float64) Diagnosis {
+		return r.Diagnose(ctx, got, compare.Outputs(truth.Shape, got, truth))
+	}
+	got := planted(t, p, "causal-missing")
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := diagnose(ended, got)
+	require.Equal(t, Unclear, d.Class)
+	all := fmt.Sprintf("interrupted: %d of %[1]d mistakes were not tried", len(catalogue.Mistakes))
+	require.Contains(t, d.Reasons[0], all)
+	requireNothingSaid(t, d)
+
+	// The context ends while mistakes are made. The next diagnosis makes the others.
+	midway, cancel := context.WithCancel(t.Context())
+	d = diagnose(progress.With(midway, func(u progress.Update) {
+		if u.Done == 60 {
+			cancel()
+		}
+	}), got)
+	require.Regexp(t, `^interrupted: \d+ of \d+ mistakes were not tried`, d.Reasons[0])
+	require.NotContains(t, d.Reasons[0], fmt.Sprintf(" %d of", len(catalogue.Mistakes)))
+	requireNothingSaid(t, d)
+	d = diagnose(t.Context(), got)
+	require.Len(t, d.Matches, 1)
+	require.Equal(t, "causal-missing", d.Matches[0].ID())
+
+	// The context ends among the pairs.
+	for i := range got {
+		got[i] = 1.5*truth.Value[i] + 0.3*float64(i%3)
+	}
+	late, cancel := context.WithCancel(t.Context())
+	d = diagnose(progress.With(late, func(u progress.Update) {
+		if strings.Contains(u.Stage, "each other") {
+			cancel()
+		}
+	}), got)
+	const text = "interrupted: no known mistake alone gives this output; two at once were not all tried"
+	require.Contains(t, d.Reasons[0], text)
+	require.Empty(t, d.Matches)
+	require.False(t, d.Unexplained)
+}
+
+// requireNothingSaid wants no name, and no word that there is none.
+func requireNothingSaid(t *testing.T, d Diagnosis) {
+	t.Helper()
+	require.Empty(t, d.Matches)
+	require.False(t, d.Unexplained)
+	require.NotContains(t, strings.Join(d.Reasons, "\n"), "no known mistake")
+}

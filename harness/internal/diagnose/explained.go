@@ -1,0 +1,76 @@
+package diagnose
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/replay"
+)
+
+// everyMistake is cut off if some mistakes could not be made.
+func everyMistake(_ context.Context, in *input, _ fit.Result) answer { return answer{cut: in.unmade} }
+
+// twoMistakes decides if two mistakes at once give the output. It skips large cases.
+func twoMistakes(ctx context.Context, in *input, fits fit.Result) answer {
+	if !in.replays.PairsAffordable() {
+		return answer{}
+	}
+	return search(replay.FindPairs)(ctx, in, fits)
+}
+
+// explained names the mistakes that give the output; nil if there are none.
+func explained(matches []replay.Match) *finding {
+	if len(matches) == 0 {
+		return nil
+	}
+	var titles []string
+	classes := map[Class]bool{}
+	for _, m := range matches {
+		titles = append(titles, m.Title())
+		for _, mistake := range m.Mistakes {
+			classes[classOf(mistake.Kind)] = true
+		}
+	}
+	f := findingf(only(classes), "the output is this case computed with %s", strings.Join(titles, ", or with "))
+	f.matches = matches
+	m := matches[0]
+	next := "no other mistake was tried"
+	if !math.IsInf(m.Next, 1) {
+		next = fmt.Sprintf("the next mistake leaves %.2g", m.Next)
+	}
+	f.because("residual %.2g (max z %.2g); %s", m.Residual, m.MaxZ, next)
+	if m.Trace > 0 {
+		const text = "its errors lead where rounded inputs and parameters lead: cosine %.2f, 0 by chance"
+		f.because(text, m.Trace)
+	}
+	if len(matches) > 1 {
+		f.because("this case cannot tell these apart")
+	}
+	return f
+}
+
+// leastSquares asks which parameters would explain the output. It decides nothing.
+func leastSquares(_ context.Context, in *input, _ fit.Result) answer {
+	if in.comparison.NonFinite > 0 || len(in.structure.WrongBatches) == 0 {
+		return answer{}
+	}
+	fits := fit.Search(fit.Input{
+		Problem: in.problem, Trace: in.trace, Got: in.got, Comparison: in.comparison,
+		Batch: in.structure.WrongBatches[0], Placements: in.placements,
+	})
+	return answer{fits: &fits}
+}
+
+// otherParameters decides if least squares explained the output.
+func otherParameters(_ context.Context, _ *input, fits fit.Result) answer {
+	switch {
+	case fits.Reasons == nil:
+		return answer{}
+	case fits.Scale:
+		return answer{finding: &finding{class: MissingFeature, reasons: fits.Reasons}}
+	}
+	return answer{finding: &finding{class: WrongWeights, reasons: fits.Reasons}}
+}

@@ -1,0 +1,119 @@
+package diagnose
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+	"github.com/difftest/difftest/harness/internal/replay"
+)
+
+// unit scales a vector to length 1.
+func unit(v []float64) []float64 {
+	out := make([]float64, len(v))
+	num.AddScaled(1/math.Sqrt(num.Dot(v, v)), v, out)
+	return out
+}
+
+// orthogonal returns the part of a vector that is orthogonal to all of some vectors.
+func orthogonal(v []float64, to ...[]float64) []float64 {
+	out := slices.Clone(v)
+	var basis [][]float64
+	for _, d := range to {
+		d = slices.Clone(d)
+		for _, b := range basis {
+			num.AddScaled(-num.Dot(d, b), b, d)
+		}
+		basis = append(basis, unit(d))
+	}
+	for _, b := range basis {
+		num.AddScaled(-num.Dot(out, b), b, out)
+	}
+	return unit(out)
+}
+
+// Errors have a direction if their cosine with the truth, the query, a shift or the error of a
+// known mistake is above 0.35, of either sign.
+func TestDirected(t *testing.T) {
+	const rows, width = 30, 4
+	r := rand.New(rand.NewPCG(3, 3))
+	random := func() []float64 { return oracletest.Normal(r, rows*width).Value }
+	truth, query, mistake := random(), random(), random()
+	shifts := make([][]float64, width) // the same in every row, one per feature
+	for f := range shifts {
+		shifts[f] = make([]float64, rows*width)
+		for row := range rows {
+			shifts[f][row*width+f] = 1
+		}
+	}
+	noise := orthogonal(random(), append(shifts, truth, query, mistake)...)
+
+	for _, tc := range []struct {
+		name      string
+		direction []float64
+	}{
+		{"gain", truth},
+		{"residual connection", query},
+		{"shift", shifts[2]},
+		{"mistake", mistake},
+		{"gain below 1", negative(truth)},
+		{"shift down", negative(shifts[1])},
+		{"the opposite of a mistake", negative(mistake)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, cosine := range []float64{0.34, 0.345, 0.355, 0.36} {
+				errors := make([]float64, rows*width)
+				num.AddScaled(cosine, unit(tc.direction), errors)
+				num.AddScaled(math.Sqrt(1-cosine*cosine), noise, errors)
+				require.Equal(t, cosine > 0.35, directed(erroneous(truth, query, errors, mistake, rows, width)), cosine)
+			}
+		})
+	}
+}
+
+func negative(v []float64) []float64 {
+	out := make([]float64, len(v))
+	num.AddScaled(-1, v, out)
+	return out
+}
+
+// erroneous is an output with errors, beside one mistake with others.
+func erroneous(truth, query, errors, mistake []float64, rows, width int) *input {
+	shape := []int{rows, width}
+	want := compare.Expected{Shape: shape, Value: truth, Sigma: slices.Repeat([]float64{1}, len(truth))}
+	got, wrong := slices.Clone(truth), slices.Clone(truth)
+	num.AddScaled(1, errors, got)
+	num.AddScaled(1, mistake, wrong)
+	m, _ := catalogue.ByID("causal-missing")
+	c := compare.Outputs(shape, got, want)
+	return &input{
+		problem: &oracle.Problem{Query: oracle.Array{Shape: shape, Value: query}},
+		truth:   want, got: got, comparison: c,
+		replays: replay.Output{
+			Sampled: replay.Sampled{Sample: replay.Sample{Truth: want}, Got: got, Comparison: c},
+			Visible: []replay.Replay{{Mistake: m, Outputs: [][]float64{wrong}}},
+		},
+	}
+}
+
+// A lower precision's own mistakes, and mistakes that cannot be replayed, give no direction.
+func TestPrecisionsGiveNoDirection(t *testing.T) {
+	const rows, width = 30, 4
+	r := rand.New(rand.NewPCG(3, 3))
+	random := func() []float64 { return oracletest.Normal(r, rows*width).Value }
+	truth, query, mistake := random(), random(), random()
+	in := erroneous(truth, query, mistake, mistake, rows, width)
+	require.True(t, directed(in))
+	for _, m := range catalogue.Mistakes {
+		in.replays.Visible[0].Mistake = m
+		require.Equal(t, m.Replayable() && m.Family != catalogue.Precision, directed(in), m.ID)
+	}
+}

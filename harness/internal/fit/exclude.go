@@ -1,0 +1,92 @@
+package fit
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// exclude rules out the projections that do not explain the output. A projection whose own fit
+// leaves a much larger residual is out. Any other one is drawn anew in the right computation; if
+// the best explanation cannot explain that output, the projection is out too. If the best
+// explanation explains the outputs of two other projections, it proves nothing, and all
+// explanations are withdrawn.
+func (f *fitter) exclude(at *localisation, found [][]attempt, rel float64) {
+	const share = 0.05 // of the output's distance from the truth: no residual below is large
+	best := slices.MinFunc(at.holding, func(a, b attempt) int { return cmp.Compare(a.Residual, b.Residual) })
+	for i, m := range order {
+		if slices.ContainsFunc(at.holding, func(x attempt) bool { return slices.Contains(x.free.projections, m) }) {
+			continue
+		}
+		whole := found[i][slices.IndexFunc(found[i], func(x attempt) bool { return x.free.whole() })]
+		switch {
+		case whole.Refused == "" && whole.Residual >= math.Max(compare.MinMargin*best.Residual, share*rel):
+			at.apart = math.Min(at.apart, whole.Residual)
+		case f.explainsOther(best.free, m):
+			at.confusable = append(at.confusable, m)
+		default:
+			at.untested = append(at.untested, whole)
+		}
+	}
+	if len(at.confusable) > 1 {
+		at.withdraw()
+	}
+}
+
+// withdraw refuses all explanations.
+func (at *localisation) withdraw() {
+	for i, x := range at.tried {
+		if x.Explains() {
+			at.tried[i].Holds = false
+			at.tried[i].Refused = "on this case it would explain other maps, drawn anew, as well"
+		}
+	}
+	at.holding, at.confusable, at.untested = nil, nil, nil
+}
+
+// explainsOther reports whether a fit explains the output of another projection, drawn anew.
+func (f *fitter) explainsOther(free freeSet, m Projection) bool {
+	l := f.p.Layer
+	other := freeSet{projections: []Projection{m}, bias: free.bias && l.Projections()[m].Bias != nil}
+	if free.heads != nil {
+		for h := range headsOf(l, m) {
+			served := freeSet{projections: []Projection{m}, heads: []int{h}}.queryHeads(l)
+			if slices.Contains(free.queryHeads(l), served[0]) {
+				other.heads = append(other.heads, h)
+			}
+		}
+	}
+	drawn := *f
+	drawn.got = redrawn(f.p, other).Run().Value
+	if compare.Outputs(f.shape, drawn.got, f.trace.Output.Expected()).OK() {
+		return false // the other projection changes nothing on this case
+	}
+	return drawn.fit(free).Explains()
+}
+
+// redrawn returns a problem with its free parameters drawn anew, of the same size.
+func redrawn(p *oracle.Problem, free freeSet) *oracle.Problem {
+	q := p.Clone()
+	for _, m := range free.projections {
+		r := rand.New(rand.NewPCG(7, uint64(m)))
+		l := q.Layer.Projections()[m]
+		weight, bias := num.RMS(l.Weight), num.RMS(l.Bias)
+		for o := range l.Out {
+			for i := range l.In + 1 {
+				switch {
+				case !free.frees(q.Layer, m, o, i):
+				case i < l.In:
+					l.Weight[o*l.In+i] = weight * r.NormFloat64()
+				default:
+					l.Bias[o] = bias * r.NormFloat64()
+				}
+			}
+		}
+	}
+	return q
+}

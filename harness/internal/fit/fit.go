@@ -1,0 +1,166 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// Fit is one question: would other values of some parameters give the output, with all other
+// parameters right? Least squares finds the values, and the case is computed again with them.
+type Fit struct {
+	Freed      string   // "the value weight (v_proj.weight)"
+	Parameters []string // names in the state dict
+	Refused    string   // why this case cannot answer the question; "" if it can
+
+	Holds    bool    // the values found explain the output
+	Residual float64 // RMS(got - replay) / RMS(replay)
+	MaxZ     float64 // of got - replay, in units of the replay's sigma
+	Detail   string  // how the values found differ from the right ones
+
+	// Narrowest reports whether the fit frees the fewest parameters among the fits that explain
+	// the output and free the same projection.
+	Narrowest bool
+
+	free freeSet
+}
+
+// Explains reports whether the question was asked and the answer is yes.
+func (f Fit) Explains() bool { return f.Refused == "" && f.Holds }
+
+// Projections returns the names of the projections with free parameters: "value".
+func (f Fit) Projections() []string {
+	var names []string
+	for _, m := range f.free.projections {
+		names = append(names, m.String())
+	}
+	return names
+}
+
+// attempt is a fit and the problem with the values found.
+type attempt struct {
+	Fit
+	problem *oracle.Problem // nil if no values were found
+}
+
+// fitter fits one output.
+type fitter struct {
+	p          *oracle.Problem // right
+	trace      oracle.Trace    // of p
+	shape      []int
+	got        []float64
+	placements [4]attention.Placement
+}
+
+// fit frees one set of parameters.
+func (f *fitter) fit(free freeSet) attempt {
+	l := f.p.Layer
+	out := attempt{Fit: Fit{
+		Freed: free.text(l, f.placements), Parameters: free.names(l, f.placements),
+		Residual: math.Inf(1), MaxZ: math.Inf(1), free: free,
+	}}
+	x := newJacobian(f.p, free)
+	share, reason := x.identifiable()
+	if reason != "" {
+		out.Refused = reason
+		return out
+	}
+	start := f.p
+	switch {
+	case len(free.projections) > 1:
+		start, reason = f.startOfProduct(x)
+	case free.projections[0] < ValueProjection && !free.bias:
+		var mixture compare.Comparison
+		if start, mixture, reason = f.startOfScores(x); reason == "" && start == nil {
+			out.Residual, out.MaxZ = mixture.Rel, mixture.MaxZ
+			return out
+		}
+	}
+	if reason != "" {
+		out.Refused = reason
+		return out
+	}
+	out = f.solve(out, x.blocks(), start, share)
+	if out.Holds {
+		out.Refused = f.implausible(out)
+	}
+	if !out.Holds && (free.curved(f.p) || math.IsNaN(out.Residual)) {
+		const text = "no such parameter was found (%.2g is left), and the search does not see all"
+		out.Refused = fmt.Sprintf(text, out.Residual)
+	}
+	return out
+}
+
+// curved reports whether the search for query or key parameters may miss an explanation. The
+// search for a bias begins at the right parameters, and no search inverts a softcap.
+func (f freeSet) curved(p *oracle.Problem) bool {
+	return f.projections[0] < ValueProjection && (f.bias || p.Softcap > 0)
+}
+
+// solve takes steps of least squares from a start, until the output is explained or the steps
+// stop helping.
+func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) attempt {
+	const steps = 5
+	for n := range steps + 1 {
+		x := newJacobian(p, out.free)
+		c := compare.Outputs(f.shape, f.got, x.t.Output.Expected())
+		if n > 0 && !(c.Rel <= out.Residual) && !c.OK() {
+			return out
+		}
+		better := c.Rel < out.Residual/2
+		out.Residual, out.MaxZ, out.problem = c.Rel, c.MaxZ, p
+		out.Holds = holds(c, share)
+		if n == steps || n > 0 && (out.Holds || !better) || f.hopeless(out, n) {
+			return out
+		}
+		p = x.moved(cgls(x.operator(), b, x.missing(f.got), len(x.mask)))
+	}
+	return out
+}
+
+// hopeless reports whether more steps cannot bring a fit nearer after n steps. Values and outputs
+// are linear, so one step is enough. A start from recovered weights that is not near the output
+// has no explanation near it.
+func (f *fitter) hopeless(out attempt, n int) bool {
+	linear := out.free.is(ValueProjection) || out.free.is(OutputProjection)
+	return n > 0 && linear && out.Residual > compare.MaxResidual ||
+		n == 0 && out.problem != f.p && out.Residual > 2*compare.MaxResidual
+}
+
+// holds reports whether a fit explains an output: within the share of the replay's noise that
+// least squares leaves.
+func holds(c compare.Comparison, share float64) bool {
+	return c.Explained() && c.RMSZ <= c.Limits.RMS*math.Sqrt(share)
+}
+
+// implausible says why values that fit explain nothing; "" if they do explain. Very large
+// parameters tell apart rows that differ by rounding alone, and a very noisy computation agrees
+// with anything.
+func (f *fitter) implausible(out attempt) string {
+	const larger, noisier = 64, 16
+	for _, m := range out.free.projections {
+		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
+		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
+			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
+		}
+	}
+	if ratio := relativeNoise(out.problem.Run()) / relativeNoise(f.trace.Output); !(ratio <= noisier) {
+		return fmt.Sprintf("what would fit is %.2g times as noisy as the right computation", ratio)
+	}
+	return ""
+}
+
+// relativeNoise returns the RMS of an output's noise over the RMS of its values.
+func relativeNoise(f oracle.Field) float64 {
+	var noise, size float64
+	for i, v := range f.Value {
+		if !math.IsNaN(v) {
+			noise, size = noise+f.Variance[i], size+v*v
+		}
+	}
+	return math.Sqrt(noise / size)
+}

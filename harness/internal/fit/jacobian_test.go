@@ -1,0 +1,74 @@
+package fit
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// tallLayers change [oracletest.Tall] so that each has another part of the scores.
+var tallLayers = []struct {
+	name   string
+	change func(p *oracle.Problem)
+}{
+	{"plain", func(*oracle.Problem) {}},
+	{"causal", func(p *oracle.Problem) { p.Causal = oracletest.Causal }},
+	{"rotated", func(p *oracle.Problem) {
+		rotary := oracle.Rotary{Dim: 4, Base: 100, Factor: 2}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
+	}},
+	{"interleaved", func(p *oracle.Problem) {
+		rotary := oracle.Rotary{Dim: 6, Base: 100, Factor: 1, Interleaved: true}
+		p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
+	}},
+	{"slopes", func(p *oracle.Problem) { p.Slopes = []float64{0.5, 0.25} }},
+	{"sinks", func(p *oracle.Problem) { p.Sinks = []float64{0.5, -1} }},
+	{"softcap", func(p *oracle.Problem) { p.Softcap = 5 }},
+	{"padded", func(p *oracle.Problem) {
+		p.Padding = attention.NewMask(p.Key.Shape[0], p.Key.Shape[1])
+		for i := range p.Padding.Data {
+			p.Padding.Data[i] = i%5 == 4
+		}
+	}},
+	{"cached", func(p *oracle.Problem) {
+		r := rand.New(rand.NewPCG(5, 5))
+		past := func() oracle.Array { return oracletest.Normal(r, p.Key.Shape[0], p.Layer.KVHeads, 2, 6) }
+		p.Past, p.Offset = &oracle.Past{Key: past(), Value: past()}, 2
+	}},
+}
+
+// Least squares needs a jacobian that is the slope of the output, and its true transpose.
+func TestJacobian(t *testing.T) {
+	for _, tc := range tallLayers {
+		t.Run(tc.name, func(t *testing.T) {
+			p := oracletest.Tall(1)
+			tc.change(p)
+			r := rand.New(rand.NewPCG(8, 8))
+			x := newJacobian(p, all(QueryProjection, KeyProjection, ValueProjection, OutputProjection))
+			step, out := oracletest.Normal(r, len(x.mask)).Value, oracletest.Normal(r, len(x.t.Output.Value)).Value
+			x.restrict(step)
+			forward, backward := x.forward(step), x.backward(out)
+			size := math.Sqrt(num.Dot(forward, forward) * num.Dot(out, out))
+			require.LessOrEqual(t, math.Abs(num.Dot(forward, out)-num.Dot(step, backward)), 1e-9*size)
+
+			const small = 1e-6
+			for i := range step {
+				step[i] *= small
+			}
+			ahead := x.moved(step).Trace().Output.Value
+			var off, square float64
+			for i, d := range forward {
+				moved := (ahead[i] - x.t.Output.Value[i]) / small * x.weight[i/x.outs]
+				off, square = off+(moved-d)*(moved-d), square+d*d
+			}
+			require.Less(t, math.Sqrt(off/square), 1e-4)
+		})
+	}
+}

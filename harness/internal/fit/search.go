@@ -1,0 +1,82 @@
+package fit
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/pattern"
+)
+
+// Input is a wrong output, finite where a number was expected, of a problem.
+type Input struct {
+	Problem    *oracle.Problem // right
+	Trace      func() oracle.Trace
+	Got        []float64
+	Comparison compare.Comparison // with the truth
+	Batch      int                // index of a wrong batch element
+	// Placements tells where a state dict holds the projections, in their order.
+	Placements [4]attention.Placement
+}
+
+// Result is the answer of [Search].
+type Result struct {
+	Fits []Fit // all questions, explanations first
+
+	Scale   bool     // another scale explains the output
+	Reasons []string // how other values explain the output; nil if none do
+	Head    string   // which head alone is wrong, if no fit explains how; "" if unknown
+}
+
+// Search asks which parameters would explain an output. It asks for the scale first and, if that
+// does not explain the output, for the weights and biases of a layer. It takes no context:
+// questions that would take long are refused.
+func Search(in Input) Result {
+	scale := scaleFit(in.Problem, in.Comparison.WantShape, in.Got, in.Batch)
+	out := Result{Fits: []Fit{scale}}
+	switch {
+	case scale.Holds:
+		out.Scale, out.Reasons = true, scaleReasons(scale, in.Problem.Layer)
+		return out
+	case in.Problem.Layer == nil:
+		return out
+	}
+	if reason := pattern.Untraceable(in.Problem); reason != "" {
+		out.Fits = append(out.Fits, Fit{
+			Freed: "any parameter", Refused: reason, Residual: math.Inf(1), MaxZ: math.Inf(1),
+		})
+		return out
+	}
+	f := &fitter{in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
+	at := f.localise(in.Comparison.Rel)
+	for _, x := range at.tried {
+		out.Fits = append(out.Fits, x.Fit)
+	}
+	slices.SortStableFunc(out.Fits, func(a, b Fit) int { return rankOf(a) - rankOf(b) })
+	out.Reasons, out.Head = at.reasons(), f.headText(at.heads)
+	return out
+}
+
+func scaleReasons(scale Fit, l *oracle.Layer) []string {
+	const text = "the output is as with another scale, found by least squares, and all else right: " +
+		"it is explained to %.2g (max z %.2g)"
+	reasons := []string{fmt.Sprintf(text, scale.Residual, scale.MaxZ), scale.Detail}
+	if l != nil {
+		reasons = append(reasons, "all queries, or all keys, that much larger would give the same")
+	}
+	return reasons
+}
+
+// rankOf sorts explanations first and refused questions last.
+func rankOf(f Fit) int {
+	switch {
+	case f.Explains():
+		return 0
+	case f.Refused == "":
+		return 1
+	}
+	return 2
+}

@@ -1,0 +1,98 @@
+package replay
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+)
+
+// Match is a mistake, or two made at once, that gives the output, to rounding.
+type Match struct {
+	Mistakes []catalogue.Mistake
+	Residual float64 // RMS(got - replay) / RMS(replay)
+	MaxZ     float64 // of got - replay, in units of the replay's sigma
+	Next     float64 // residual of the nearest mistakes that do not match; infinite without any
+	Margin   float64 // Next / Residual
+	Trace    float64 // in lower precision, cosine of the errors and their known part; else 0
+}
+
+// IDs returns the ids of the mistakes.
+func (m Match) IDs() []string {
+	var ids []string
+	for _, mistake := range m.Mistakes {
+		ids = append(ids, mistake.ID)
+	}
+	return ids
+}
+
+// ID joins the ids of the mistakes: "causal-missing+padding-ignored".
+func (m Match) ID() string { return strings.Join(m.IDs(), "+") }
+
+// Title joins the titles of the mistakes; it follows "computed with".
+func (m Match) Title() string {
+	var titles []string
+	for _, mistake := range m.Mistakes {
+		titles = append(titles, mistake.Title)
+	}
+	return strings.Join(titles, ", and ")
+}
+
+// Fixes returns a sentence for each mistake: how to correct it.
+func (m Match) Fixes() []string {
+	var fixes []string
+	for _, mistake := range m.Mistakes {
+		fixes = append(fixes, mistake.Fix)
+	}
+	return fixes
+}
+
+// search collects the matches of one output.
+type search struct {
+	found []Match
+	next  float64 // residual of the nearest computation that does not match
+}
+
+func newSearch() *search { return &search{next: math.Inf(1)} }
+
+// miss notes the distance of a computation that does not match. NaN is no distance.
+func (s *search) miss(distance float64) {
+	if distance < s.next {
+		s.next = distance
+	}
+}
+
+// explains compares an output, or some rows of it, with a mistaken computation, by the same
+// limits as with the right one.
+func (s *search) explains(got []float64, wrong compare.Expected) (compare.Comparison, bool) {
+	c := compare.Outputs(wrong.Shape, got, wrong)
+	if !c.Explained() && c.NonFinite == 0 {
+		s.miss(c.Rel)
+	}
+	return c, c.Explained()
+}
+
+// add collects mistakes if their output explains the subject's.
+func (s *search) add(got []float64, wrong compare.Expected, mistakes ...catalogue.Mistake) {
+	if c, ok := s.explains(got, wrong); ok {
+		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
+	}
+}
+
+// matches returns the collected matches, or nil if another computation comes about as near.
+func (s *search) matches() []Match {
+	found := s.withMargins()
+	if slices.ContainsFunc(found, func(m Match) bool { return m.Margin < compare.MinMargin }) {
+		return nil
+	}
+	return found
+}
+
+func (s *search) withMargins() []Match {
+	for i, m := range s.found {
+		s.found[i].Next, s.found[i].Margin = s.next, s.next/m.Residual
+	}
+	return s.found
+}

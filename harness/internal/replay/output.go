@@ -1,0 +1,110 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+)
+
+// Cut describes the work that a search left out because its context ended; "" if it finished.
+type Cut string
+
+// Output is an output of a case beside the replays that may explain it. Nobody writes to it.
+type Output struct {
+	Case       *Case
+	Got        []float64
+	Comparison compare.Comparison // with the truth
+	Sampled    Sampled
+
+	Visible    []Replay // mistakes that the sample sees, random and low-precision ones included
+	Candidates []Replay // replayable mistakes that may explain the output
+}
+
+// Sampled is an output in the sampled rows of its case.
+type Sampled struct {
+	Sample
+	Got        []float64
+	Comparison compare.Comparison // with the truth
+}
+
+// NewOutput makes the mistakes of a case, and puts an output of the right shape beside them.
+func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.Comparison) (Output, Cut) {
+	o := Output{
+		Case: c, Got: got, Comparison: comparison,
+		Sampled: Sampled{Sample: c.sample, Got: got, Comparison: comparison},
+	}
+	if s := c.sample; s.Partial() {
+		o.Sampled.Got = rowsOf(got, s.Rows, o.width())
+		o.Sampled.Comparison = compare.Outputs(s.Truth.Shape, o.Sampled.Got, s.Truth)
+	}
+	all, missing := c.replays(ctx)
+	for _, r := range all {
+		if r.visible() {
+			o.Visible = append(o.Visible, r)
+		}
+		if r.Mistake.Replayable() && (r.visible() || c.sample.Partial()) {
+			o.Candidates = append(o.Candidates, r)
+		}
+	}
+	if missing > 0 {
+		const text = "%d of %d mistakes were not tried on this case, and no two at once"
+		return o, Cut(fmt.Sprintf(text, missing, len(c.known)))
+	}
+	return o, ""
+}
+
+// width returns the number of elements in a row.
+func (o Output) width() int { return o.Comparison.WantShape[len(o.Comparison.WantShape)-1] }
+
+// distance returns how far the output is from a replay, in the sample.
+func (o Output) distance(r Replay) float64 { return compare.Residual(o.Sampled.Got, r.Outputs[0]) }
+
+// Nearest returns the candidate whose values come nearest to the output, and its distance, which
+// is infinite if there is none.
+func (o Output) Nearest() (m catalogue.Mistake, distance float64) {
+	distance = math.Inf(1)
+	for _, r := range o.Candidates {
+		if d := o.distance(r); d < distance {
+			m, distance = r.Mistake, d
+		}
+	}
+	return m, distance
+}
+
+// Towards returns the cosine between the output's error and a replay's, in the sample and in
+// units of the truth's sigma; 0 if either has no error.
+func (o Output) Towards(r Replay) float64 {
+	return cosine(o.Sampled.Got, o.Sampled.Truth, compare.Expected{Value: r.Outputs[0]})
+}
+
+// cosine returns the cosine between the errors of an output and of another result, in units of
+// sigma; 0 if either has no error.
+func cosine(got []float64, truth, other compare.Expected) float64 {
+	ab, aa, bb := errorProducts(got, truth, other)
+	if aa == 0 || bb == 0 {
+		return 0
+	}
+	return ab / math.Sqrt(aa*bb)
+}
+
+// progressTo returns how far an output went on the way from the truth to another result: 0 at the
+// truth, 1 at the other result, NaN if the two are equal.
+func progressTo(got []float64, truth, other compare.Expected) float64 {
+	ab, _, bb := errorProducts(got, truth, other)
+	return ab / bb
+}
+
+// errorProducts returns the scalar products of an output's error a and another result's error b,
+// in units of sigma.
+func errorProducts(got []float64, truth, other compare.Expected) (ab, aa, bb float64) {
+	for i, w := range truth.Value {
+		if s := truth.Sigma[i]; s > 0 {
+			a, b := (got[i]-w)/s, (other.Value[i]-w)/s
+			ab, aa, bb = ab+a*b, aa+a*a, bb+b*b
+		}
+	}
+	return ab, aa, bb
+}

@@ -1,0 +1,167 @@
+package replay
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// FindLowPrecision looks for lower precisions in which the right computation gives the output.
+func FindLowPrecision(ctx context.Context, o Output) ([]Match, Cut) {
+	s := newSearch()
+	for _, r := range o.Visible {
+		switch {
+		case r.Mistake.Lower != nil:
+			s.addLow(ctx, o, o.Case.Problem, r.Mistake, r.Mistake)
+		case r.Mistake.Replayable() && r.Mistake.Family != catalogue.Precision:
+			s.miss(o.distance(r))
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, "fewer bits, and no two mistakes at once"
+	}
+	return clearest(s.withMargins()), ""
+}
+
+// clearest keeps the matches that show their known errors about as clearly as the best match
+// does. Two precisions may round nearly the same numbers; one of them shows the others too.
+func clearest(matches []Match) []Match {
+	const apart = 0.1
+	best := 0.0
+	for _, m := range matches {
+		best = math.Max(best, m.Trace)
+	}
+	return slices.DeleteFunc(matches, func(m Match) bool { return m.Trace < best-apart })
+}
+
+// FindSingleInLowPrecision looks for single mistakes that give the output in a lower precision.
+func FindSingleInLowPrecision(ctx context.Context, o Output) ([]Match, Cut) {
+	s := newSearch()
+	precisions := sync.OnceValue(func() []catalogue.Mistake { return precisionsThatNeedAMistake(ctx, o) })
+	for _, r := range o.Candidates {
+		if r.Mistake.Family == catalogue.Precision {
+			continue
+		}
+		if off := o.distance(r); !(off <= compare.MaxResidual) {
+			s.miss(off)
+			continue
+		}
+		wrong, ok := catalogue.Make(o.Case.Problem, nil, r.Mistake)
+		if !ok {
+			continue
+		}
+		for _, low := range precisions() {
+			s.addLow(ctx, o, wrong, low, r.Mistake, low)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, "mistakes in fewer bits, and no two mistakes at once"
+	}
+	return s.matches(), ""
+}
+
+// precisionsThatNeedAMistake returns the lower precisions in which the right computation could
+// not have given the output. In the others, the size of the error needs no mistake beside the
+// precision.
+func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mistake {
+	var all []catalogue.Mistake
+	for _, m := range o.Case.known {
+		if m.Lower == nil || o.Case.Problem.Precision.Rounds() {
+			continue
+		}
+		f, err := newLowPrecision(ctx, o.Case.Problem, nil, *m.Lower)
+		if err == nil && !compare.Outputs(f.rounded.Shape, o.Got, f.rounded).OK() {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// addLow collects mistakes if problem p, in the precision of low, explains the output: in the
+// sample first, then in all rows.
+func (s *search) addLow(
+	ctx context.Context, o Output, p *oracle.Problem, low catalogue.Mistake, mistakes ...catalogue.Mistake,
+) {
+	levels := [][]int{nil}
+	if o.Sampled.Partial() {
+		levels = [][]int{o.Sampled.Rows, nil}
+	}
+	var m Match
+	for _, rows := range levels {
+		f, err := newLowPrecision(ctx, p, rows, *low.Lower)
+		if err != nil {
+			return
+		}
+		var ok bool
+		if m, ok = f.explains(ctx, rowsOf(o.Got, rows, o.width())); !ok {
+			return
+		}
+	}
+	m.Mistakes = mistakes
+	s.found = append(s.found, m)
+}
+
+// lowPrecision holds selected rows of a problem, computed at reduced precision twice: from exact
+// and from rounded inputs and parameters. Sigma covers all other roundings.
+type lowPrecision struct {
+	problem        *oracle.Problem
+	precision      oracle.Precision
+	rows           []int // nil means all rows
+	exact, rounded compare.Expected
+}
+
+// newLowPrecision fails when ctx ends.
+func newLowPrecision(
+	ctx context.Context, p *oracle.Problem, rows []int, precision oracle.Precision,
+) (lowPrecision, error) {
+	f := lowPrecision{problem: p, precision: precision, rows: rows}
+	exact, err := p.Rows(ctx, rows, oracle.ValuesAlone)
+	if err != nil {
+		return f, err
+	}
+	rounded, err := p.Rounded(precision, oracle.Inputs|oracle.Parameters).Rows(ctx, rows, oracle.WithNoise)
+	if err != nil {
+		return f, err
+	}
+	f.rounded = rounded.Expected()
+	f.exact = compare.Expected{Shape: exact.Shape, Value: exact.Value, Sigma: f.rounded.Sigma}
+	return f, nil
+}
+
+// explains reports whether an output is within the noise of the lower precision, and shows the
+// precision's known errors. These come from rounded inputs and parameters, and have a direction.
+//
+// The limits were measured on the committed cases, with sums added one by one and tile by tile.
+// The output of a lower precision has a cosine of 0.5 to 0.8 with its own known errors, and below
+// 0.34 with another precision's. A few numbers point the same way by chance, so the cosine must
+// also reach six standard deviations, 6/sqrt(n).
+func (f lowPrecision) explains(ctx context.Context, got []float64) (Match, bool) {
+	const telling = 0.5
+	c := compare.Outputs(f.rounded.Shape, got, f.rounded)
+	trace := cosine(got, f.exact, f.rounded)
+	enough := math.Max(telling, 6/math.Sqrt(float64(len(got))))
+	ok := c.Explained() && trace >= enough && f.showsAllRoundings(ctx, got)
+	return Match{Residual: c.Rel, MaxZ: c.MaxZ, Trace: trace}, ok
+}
+
+// showsAllRoundings reports whether an output has the errors of rounded inputs and of rounded
+// parameters, each once. Rounding the weights alone leaves the other errors out.
+func (f lowPrecision) showsAllRoundings(ctx context.Context, got []float64) bool {
+	const all = oracle.Inputs | oracle.Parameters
+	for _, part := range []oracle.Given{oracle.Inputs, oracle.Parameters} {
+		without, err := f.problem.Rounded(f.precision, all&^part).Rows(ctx, f.rows, oracle.ValuesAlone)
+		if err != nil {
+			return false
+		}
+		start := compare.Expected{Value: without.Value, Sigma: f.rounded.Sigma}
+		if went := progressTo(got, start, f.rounded); math.Abs(went-1) > 0.5 {
+			return false
+		}
+	}
+	return true
+}

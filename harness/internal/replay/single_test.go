@@ -1,0 +1,62 @@
+package replay
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// The output of each mistake that a case sees, also of the first in the catalogue, is explained
+// by this mistake and by the mistakes with the same output, and by no other.
+func TestFindSingleFindsEveryMistake(t *testing.T) {
+	for _, name := range []string{"", "decoder/cache", "sdpa/alibi"} {
+		p := oracletest.Padded()
+		if name != "" {
+			p = oracletest.Committed(t, name)
+		}
+		c := caseOf(p)
+		v := c.Visibility()
+		class := v.Class()
+		named := 0
+		for i, m := range catalogue.Mistakes {
+			if class[i] < 0 || !m.Replayable() {
+				continue
+			}
+			o := against(t, c, oracletest.InFloat32(planted(t, p, m.ID).Run()))
+			matches, cut := FindSingle(t.Context(), o)
+			require.Empty(t, cut)
+			require.Contains(t, idsOf(matches), m.ID, name)
+			for _, match := range matches {
+				isCalled := func(m catalogue.Mistake) bool { return m.ID == match.ID() }
+				other := slices.IndexFunc(catalogue.Mistakes, isCalled)
+				require.Equal(t, class[i], class[other], "%s: %s is called %s", name, m.ID, match.ID())
+				require.GreaterOrEqual(t, match.Margin, float64(compare.MinMargin))
+			}
+			named++
+		}
+		require.Greater(t, named, 30, name)
+	}
+}
+
+// Without the mistake in the catalogue, no single mistake explains its output.
+func TestFindSingleOfAnUnknownMistake(t *testing.T) {
+	p := oracletest.Padded()
+	c := caseOf(p).Without("causal-missing")
+	o := against(t, c, planted(t, p, "causal-missing").Run().Value)
+	matches, cut := FindSingle(t.Context(), o)
+	require.Empty(t, cut)
+	require.Empty(t, matches)
+}
+
+func TestFindSingleIsCutOff(t *testing.T) {
+	p := oracletest.Padded()
+	o := against(t, caseOf(p), planted(t, p, "causal-missing").Run().Value)
+	matches, cut := FindSingle(ended(t), o)
+	require.Empty(t, matches)
+	require.Contains(t, cut, "mistakes that come near were not made with their noise")
+}
