@@ -55,6 +55,7 @@ var mayImport = []struct{ name, imports string }{
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
+	{"harness/schemas", ""},
 	{"harness/command", "attention catalogue check checkpoint child compare coverage fixture " +
 		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
@@ -91,8 +92,11 @@ func room(path string) string {
 // values, never its arithmetic. An oracle that borrows the subject's mathematics is none.
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
-	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved", "Inputs", "ParamLayout",
-	"TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout", "GPT2Layout", "NeoXLayout", "FusedLayout", "FormatShape",
+	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved",
+	"Inputs", "ParamLayout", "TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout",
+	"GPT2Layout", "NeoXLayout",
+	"FusedLayout",
+	"FormatShape",
 	"Placement",
 }
 

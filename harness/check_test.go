@@ -99,7 +99,8 @@ func TestCheckCannotBeCarriedOut(t *testing.T) {
 	require.ErrorContains(t, err, "no case found")
 	_, err = harness.Check(t.Context(), fixtures.FS, builtIn, harness.Select("seed/none"))
 	require.ErrorContains(t, err, `pattern "seed/none" selects no case`)
-	_, err = harness.Check(t.Context(), fixtures.FS, builtIn, harness.Expect(harness.Known{Pattern: "seed/none", Reason: "r"}))
+	unknown := harness.Known{Pattern: "seed/none", Reason: "r"}
+	_, err = harness.Check(t.Context(), fixtures.FS, builtIn, harness.Expect(unknown))
 	require.ErrorContains(t, err, `known "seed/none": the suite has no such case`)
 	_, err = harness.Check(t.Context(), fixtures.FS, harness.Subject{Precision: "float8"})
 	require.ErrorContains(t, err, `precision: "float8"`)
@@ -124,7 +125,8 @@ func TestCheckCommand(t *testing.T) {
 	if err != nil {
 		t.Skip("no program true")
 	}
-	r, err := harness.Check(t.Context(), fixtures.FS, harness.Command{Args: []string{silent}}, harness.Select("seed/**"))
+	r, err := harness.Check(t.Context(), fixtures.FS, harness.Command{Args: []string{silent}},
+		harness.Select("seed/**"))
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Count(harness.Error))
 	require.NotEmpty(t, r.Results[0].Err)

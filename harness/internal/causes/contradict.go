@@ -75,12 +75,10 @@ func (w *witnesses) passing(ctx context.Context, m catalogue.Mistake) []string {
 	})
 }
 
-// first names a case that contradicts a mistake on a failure that one of its rivals explains as
-// well; "" if none does. Cases that claim to see the mistake are asked first.
+// first names the first case that contradicts a mistake on a failure that one of its rivals
+// explains as well; "" if none does.
 func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake, failure string) string {
-	asked := slices.Clone(w.results)
-	slices.SortStableFunc(asked, func(a, b report.Result) int { return w.claims(b.Case, m) - w.claims(a.Case, m) })
-	for _, r := range asked {
+	for _, r := range w.results {
 		if ctx.Err() != nil {
 			return ""
 		}
@@ -89,13 +87,6 @@ func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []cat
 		}
 	}
 	return ""
-}
-
-func (w *witnesses) claims(name string, m catalogue.Mistake) int {
-	if c := w.cases[name]; c != nil && slices.Contains(c.Detects, m.ID) {
-		return 1
-	}
-	return 0
 }
 
 // sees reports whether a mistake takes the output of a case out of the noise.

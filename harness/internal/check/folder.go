@@ -133,7 +133,7 @@ func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
 		err = fmt.Errorf("type: %q answers no request", reply.Type)
 	}
 	if err != nil {
-		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Line(err.Error()))
+		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Text(err.Error()))
 	}
 	return reply, nil
 }

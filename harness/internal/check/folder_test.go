@@ -143,7 +143,7 @@ func TestCheckOutputsReadsReplies(t *testing.T) {
 		`{"type": "skipped", "reason": "lazy"}`: "mha/causal/reply.json: says skipped beside an output",
 		`{"type": "error", "message": "boom"}`:  "mha/causal/reply.json: says error beside an output",
 		`{"type": "pass"}`:                      `mha/causal/reply.json: type: "pass"`,
-		`{`:                                     "mha/causal/reply.json: no JSON",
+		`{`:                                     "mha/causal/reply.json: not JSON",
 	} {
 		_, err = check(reply, answers(t, harnesstest.BuiltIn(), name))
 		require.ErrorContains(t, err, want)

@@ -11,11 +11,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// Finding is what is wrong with the values of one parameter.
+// Finding describes wrong values of one parameter.
 type Finding struct{ Name, Text string }
 
-// Prefix gives what stands before every parameter of a model in the names of the file: "" where the names
-// are the same, "model." or "module." where a whole model was saved. found is false where no prefix fits.
+// Prefix returns the prefix before every parameter of a model in the names of the file. It is empty
+// if the names are the same, and "model." or "module." if a whole model was saved. found reports
+// whether any prefix fits.
 func (f *File) Prefix(model attention.StateDict) (prefix string, found bool) {
 	names := slices.Sorted(maps.Keys(model))
 	if len(names) == 0 {
@@ -23,18 +24,18 @@ func (f *File) Prefix(model attention.StateDict) (prefix string, found bool) {
 	}
 	for _, t := range f.Tensors {
 		before, ok := strings.CutSuffix(t.Name, names[0])
-		has := func(name string) bool { return f.Tensor(before+name) != nil }
-		if ok && (before == "" || strings.HasSuffix(before, ".")) && !slices.ContainsFunc(names, func(name string) bool { return !has(name) }) {
+		lacks := func(name string) bool { return f.Tensor(before+name) == nil }
+		if ok && (before == "" || strings.HasSuffix(before, ".")) && !slices.ContainsFunc(names, lacks) {
 			return before, true
 		}
 	}
 	return "", false
 }
 
-// Against compares the values of the file, behind a prefix, with those that a model should have, and says of
-// every parameter with others what they are: another parameter's, the transposed ones, rows in another order,
-// the bits of another type, untouched initial values. Names and shapes alone are for
-// [attention.Config.CheckStateDict] to report. Findings are sorted by name.
+// Against compares the tensors of the file, named with a prefix, with the parameters of a model. It
+// tries to explain different values: another parameter, a transposed one, rows in another order,
+// the bits of another type, untouched initial values. Findings are sorted by name. A missing name,
+// or a wrong shape alone, is not reported: [attention.Config.CheckStateDict] does so.
 func (f *File) Against(model attention.StateDict, prefix string) ([]Finding, error) {
 	a := against{model: model, values: map[string][]float64{}}
 	for name, want := range model {
@@ -57,17 +58,17 @@ func (f *File) Against(model attention.StateDict, prefix string) ([]Finding, err
 	return findings, nil
 }
 
-// against is what a file is compared with.
+// against holds the parameters of the model, and their values in float64.
 type against struct {
 	model  attention.StateDict
 	values map[string][]float64
 }
 
-// alike bounds the relative error of values that are the same: twice what one rounding to bfloat16 gives,
-// and far below what two parameters have in common.
+// alike bounds the relative error of values that count as the same. Rounding to bfloat16 causes
+// half as much, and two different parameters differ by far more.
 const alike = 4e-3
 
-// judge says what the values of a tensor are when they are not those of a parameter.
+// judge describes the values of a tensor, and is empty if they are right for the parameter.
 func (a against) judge(t *Tensor, name string) (string, error) {
 	got, err := t.Float64s()
 	if err != nil {
@@ -79,7 +80,8 @@ func (a against) judge(t *Tensor, name string) (string, error) {
 		return "", nil
 	}
 	for _, other := range slices.Sorted(maps.Keys(a.model)) {
-		if other != name && slices.Equal(t.Shape, a.model[other].Shape) && telling(a.values[other]) && same(got, a.values[other]) {
+		sameShape, values := slices.Equal(t.Shape, a.model[other].Shape), a.values[other]
+		if other != name && sameShape && telling(values) && same(got, values) {
 			return fmt.Sprintf("it has the values of %s: are the two swapped?", other), nil
 		}
 	}
@@ -95,7 +97,7 @@ func (a against) judge(t *Tensor, name string) (string, error) {
 	return otherValues(t, got, want), nil
 }
 
-// same compares two arrays as a whole.
+// same reports whether two arrays as a whole are alike.
 func same(got, want []float64) bool {
 	if len(got) != len(want) {
 		return false
@@ -103,7 +105,7 @@ func same(got, want []float64) bool {
 	return relative(got, want, 1) <= alike
 }
 
-// relative is RMS(got - factor want) / RMS(factor want); 0 between zeros.
+// relative returns RMS(got - factor want) / RMS(factor want), or 0 between zeros.
 func relative(got, want []float64, factor float64) float64 {
 	var off, all float64
 	for i, w := range want {
@@ -117,12 +119,13 @@ func relative(got, want []float64, factor float64) float64 {
 	return math.Sqrt(off / all)
 }
 
-// telling says whether values are not all one number, which many parameters begin with.
+// telling reports whether values differ from one another. Many parameters begin with one repeated
+// number, which tells nothing.
 func telling(values []float64) bool {
 	return slices.ContainsFunc(values, func(v float64) bool { return v != values[0] })
 }
 
-// rearranged recognises the right values in another place or another shape.
+// rearranged recognises the right values in another order or another shape.
 func rearranged(gotShape, wantShape []int, got, want []float64) string {
 	if len(got) != len(want) || !telling(want) {
 		return ""
@@ -159,12 +162,12 @@ func transposed(values []float64, rows, columns int) []float64 {
 	return out
 }
 
-// reordered recognises rows that were shifted around or stand in another order. In another order they are
-// matched by their bits, because numbers alone are soon alike.
+// reordered recognises rows that were shifted around or stand in another order. Rows in another
+// order are matched by their bits, because rounded numbers are easily alike.
 func reordered(got, want []float64, rows, columns int, what string) string {
 	for shift := 1; shift < rows; shift++ {
 		first := shift * columns
-		// the first row tells most shifts apart, at little cost
+		// The first row rules most shifts out, at little cost.
 		if same(got[:columns], want[first:first+columns]) && same(got, slices.Concat(want[first:], want[:first])) {
 			return fmt.Sprintf("its %s are shifted: %s %d is first", what, what[:len(what)-1], shift)
 		}
@@ -189,7 +192,7 @@ func rowKey(row []float64) string {
 	return b.String()
 }
 
-// otherShape says whose shape a tensor has, where it is another parameter's.
+// otherShape names the parameter whose shape a tensor has. It is empty if there is none.
 func (a against) otherShape(got, want []int, name string) string {
 	turned := slices.Clone(want)
 	slices.Reverse(turned)
@@ -204,13 +207,15 @@ func (a against) otherShape(got, want []int, name string) string {
 	return ""
 }
 
-// sameWidth are the types that bits can be mistaken for.
+// sameWidth lists the types whose bits can be mistaken for each type.
 var sameWidth = map[npy.DType][]npy.DType{
-	npy.Float16: {npy.BFloat16}, npy.BFloat16: {npy.Float16}, npy.Uint16: {npy.BFloat16, npy.Float16}, npy.Int16: {npy.BFloat16, npy.Float16},
+	npy.Float16: {npy.BFloat16}, npy.BFloat16: {npy.Float16},
+	npy.Uint16: {npy.BFloat16, npy.Float16}, npy.Int16: {npy.BFloat16, npy.Float16},
 	npy.Int32: {npy.Float32}, npy.Uint32: {npy.Float32}, npy.Int64: {npy.Float64}, npy.Uint64: {npy.Float64},
 }
 
-// otherBits recognises values that are right when their bytes are taken for another type, or turned around.
+// otherBits recognises bytes that give the right values as another type, or in the other byte
+// order.
 func otherBits(t *Tensor, want []float64) (string, error) {
 	data, err := t.Bytes()
 	if err != nil || !telling(want) {
@@ -218,7 +223,7 @@ func otherBits(t *Tensor, want []float64) (string, error) {
 	}
 	for _, dtype := range sameWidth[t.DType] {
 		if same(decodeAll(dtype, data), want) {
-			return fmt.Sprintf("its bytes are right as %s, and were taken for %s", dtype, t.DType), nil
+			return fmt.Sprintf("its bytes are right as %s, but the file calls them %s", dtype, t.DType), nil
 		}
 	}
 	turned := slices.Clone(data)
@@ -229,7 +234,7 @@ func otherBits(t *Tensor, want []float64) (string, error) {
 	return "", nil
 }
 
-// otherValues says what values are that are those of no parameter.
+// otherValues describes values that fit no parameter.
 func otherValues(t *Tensor, got, want []float64) string {
 	s := describe(got)
 	if t.DType.IsFloat() {
@@ -249,5 +254,7 @@ func otherValues(t *Tensor, got, want []float64) string {
 	case factor != 0 && relative(got, want, factor) <= alike:
 		return fmt.Sprintf("it is %.4g times the right values", factor)
 	}
-	return fmt.Sprintf("it has other values: rel %.3g, cosine %.3f", relative(got, want, 1), factor*math.Sqrt(ww)/math.Sqrt(float64(s.Elements)*(s.Std*s.Std+s.Mean*s.Mean)))
+	gotNorm := math.Sqrt(float64(s.Elements) * (s.Std*s.Std + s.Mean*s.Mean))
+	return fmt.Sprintf("it has other values: rel %.3g, cosine %.3f",
+		relative(got, want, 1), factor*math.Sqrt(ww)/gotNorm)
 }

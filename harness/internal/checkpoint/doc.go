@@ -7,9 +7,9 @@
 //	dict, left, err := f.StateDict()
 //	_, err = layer.LoadStateDict(dict, attention.Strict)
 //
-// Nothing in a file is trusted. Every size is checked against the file's own before memory is
-// taken for it, and all tensors together may take at most 8 times the file's size and 256 MiB more,
-// whatever compression and views make of it. A name that stands twice is an error. A pickle is not
-// run: it is read by a machine that knows what a state dict is made of and refuses anything else by
-// its name.
+// Nothing in a file is trusted. Every size is checked against the size of the file before memory is
+// taken for it. Compression and views may not blow a file up: all tensors together take at most 8
+// times its size and 256 MiB more. A name that stands twice is an error. A pickle is not run. A
+// small machine reads it that knows the classes of a state dict and refuses every other one by its
+// name.
 package checkpoint

@@ -13,7 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/printable"
 )
 
-// Format is the kind of a file. It is found by what the file holds, whatever its name is.
+// Format is the kind of a file. The content of a file tells it, not its name.
 type Format string
 
 // The formats that can be read.
@@ -25,19 +25,23 @@ const (
 	Legacy      Format = "PyTorch, legacy" // before PyTorch 1.6
 )
 
-// File is the tensors of a file. Their values stay in the file until they are asked for. A File must
-// not be used by several goroutines at once.
+// File lists the tensors of a file. Their values are read when they are asked for. A File must not
+// be used by several goroutines at once.
 type File struct {
 	Format  Format
-	Under   string    // the key of the dict that holds the tensors, where they do not stand at the top
 	Tensors []*Tensor // sorted by name
-	Other   []string  // what stands beside the tensors and is none: "epoch: an integer", sorted
+
+	// Under is the key of the dict that holds the tensors, empty if the top dict does.
+	Under string
+	// Other names the entries that are not tensors, sorted: "epoch: an integer".
+	Other []string
 
 	closer io.Closer
 }
 
-// Open reads the list of tensors in a file of any known format, and leaves it open for their values.
-// It fails on anything that is not one whole, sound file; the error begins with the path.
+// Open reads the list of tensors in a file of any known format. The file stays open for their
+// values. Open fails on a file that is damaged, incomplete or followed by other bytes. The error
+// begins with the path.
 func Open(path string) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,8 +86,7 @@ func readFile(f fs.File) (*File, error) {
 	return New(bytes.NewReader(data), int64(len(data)))
 }
 
-// New reads the list of tensors in a file that lies in r, size bytes long. r must stay open for
-// their values.
+// New reads the list of tensors in a file of size bytes. r must stay open for their values.
 func New(r io.ReaderAt, size int64) (*File, error) {
 	head := make([]byte, min(size, 512))
 	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
@@ -102,7 +105,7 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 	return f, f.check(size)
 }
 
-// reader finds the format by how a file begins.
+// reader finds the format by the first bytes of a file.
 func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 	begins := func(with string) bool { return bytes.HasPrefix(head, []byte(with)) }
 	switch {
@@ -110,24 +113,26 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 		return readNPY, nil
 	case begins("PK\x03\x04"), begins("PK\x05\x06"):
 		return readZip, nil
-	case len(head) > 8 && head[8] == '{': // the length before it may begin as any other format does
+	case len(head) > 8 && head[8] == '{': // after a length, which may look like a pickle
 		return readSafetensors, nil
 	case begins("\x80"):
 		return readLegacy, nil
 	case len(head) > 262 && string(head[257:262]) == "ustar":
 		return nil, errors.New("a tar archive: PyTorch wrote them before 0.1.10, and they are not read here")
 	}
-	return nil, fmt.Errorf("neither .npy, .npz, .safetensors, .pt nor .pth: it begins with %q", head[:min(8, len(head))])
+	return nil, fmt.Errorf("neither .npy, .npz, .safetensors, .pt nor .pth: it begins with %q",
+		head[:min(8, len(head))])
 }
 
-// What the tensors of a file may take together.
+// All tensors of a file together may take maxTimes the size of the file and maxMore bytes.
 const (
-	maxTimes = 8       // the size of the file
-	maxMore  = 1 << 28 // bytes, and that much more
+	maxTimes = 8
+	maxMore  = 1 << 28
 )
 
-// check refuses names that no terminal shows, and bounds what all tensors take together: a view may repeat a number, and compressed zeros take
-// next to nothing.
+// check refuses repeated names and names that a terminal cannot show. It bounds the bytes of all
+// tensors together, because a view may repeat one number and compressed zeros take hardly any
+// space.
 func (f *File) check(size int64) error {
 	left := maxTimes*size + maxMore
 	for i, t := range f.Tensors {
@@ -156,9 +161,10 @@ func (f *File) Close() error {
 	return f.closer.Close()
 }
 
-// Tensor finds a tensor by its name; nil where there is none.
+// Tensor finds a tensor by its name. It returns nil if there is none.
 func (f *File) Tensor(name string) *Tensor {
-	i, found := slices.BinarySearchFunc(f.Tensors, name, func(t *Tensor, name string) int { return cmp.Compare(t.Name, name) })
+	byName := func(t *Tensor, name string) int { return cmp.Compare(t.Name, name) }
+	i, found := slices.BinarySearchFunc(f.Tensors, name, byName)
 	if !found {
 		return nil
 	}

@@ -2,10 +2,12 @@ package checkpoint_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -25,7 +27,7 @@ func open(t *testing.T, name string) *checkpoint.File {
 	return f
 }
 
-// counted is what pyref/checkpoints.py calls so: 0, 1, 2, ...
+// counted returns 0, 1, 2, ..., as the function of that name in pyref/build/checkpoints.py does.
 func counted(n int) []float64 {
 	values := make([]float64, n)
 	for i := range values {
@@ -48,17 +50,20 @@ func requireValues(t *testing.T, f *checkpoint.File, name string, dtype npy.DTyp
 	}
 }
 
-// One layer by every writer is one state dict, which loads.
+// Files of one layer by different writers give the same state dict, which loads.
 func TestEveryWriter(t *testing.T) {
 	for name, format := range map[string]checkpoint.Format{
-		"layer.pt": checkpoint.PyTorch, "layer-protocol4.pth": checkpoint.PyTorch, "layer-legacy.pt": checkpoint.Legacy,
-		"layer.safetensors": checkpoint.Safetensors, "layer.npz": checkpoint.NPZ, "layer-compressed.npz": checkpoint.NPZ,
+		"layer.pt": checkpoint.PyTorch, "layer-protocol4.pth": checkpoint.PyTorch,
+		"layer-legacy.pt": checkpoint.Legacy, "layer.safetensors": checkpoint.Safetensors,
+		"layer.npz": checkpoint.NPZ, "layer-compressed.npz": checkpoint.NPZ,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, name)
 			require.Equal(t, format, f.Format)
 			require.Len(t, f.Tensors, 4)
-			for key, shape := range map[string][]int{"in_proj_weight": {12, 4}, "in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4}} {
+			for key, shape := range map[string][]int{
+				"in_proj_weight": {12, 4}, "in_proj_bias": {12}, "out_proj.weight": {4, 4}, "out_proj.bias": {4},
+			} {
 				n, err := attention.Size(shape)
 				require.NoError(t, err)
 				want := counted(n)
@@ -98,11 +103,16 @@ func TestEveryType(t *testing.T) {
 			requireValues(t, f, "scalar", npy.Float32, []int{}, []float64{0.5})
 			requireValues(t, f, "empty", npy.Float32, []int{0, 3}, []float64{})
 			requireValues(t, f, "fine", npy.Float64, []int{1}, []float64{1.0 / 3})
-			requireValues(t, f, "not_finite", npy.Float32, []int{4}, []float64{float64(math.Float32frombits(0x7fc00000)), math.Inf(1), math.Inf(-1), math.Copysign(0, -1)})
+			odd := []float64{
+				float64(math.Float32frombits(0x7fc00000)), math.Inf(1), math.Inf(-1), math.Copysign(0, -1),
+			}
+			requireValues(t, f, "not_finite", npy.Float32, []int{4}, odd)
 
 			dict, left, err := f.StateDict()
 			require.NoError(t, err)
-			require.Equal(t, []string{"bool", "int16", "int32", "int64", "int8", "num_batches_tracked", "uint16", "uint32", "uint64", "uint8"}, left)
+			require.Equal(t, []string{
+				"bool", "int16", "int32", "int64", "int8", "num_batches_tracked", "uint16", "uint32", "uint64", "uint8",
+			}, left)
 			require.Len(t, dict, 8)
 			require.Equal(t, []float32{float32(1) / 3}, dict["fine"].Data)
 		})
@@ -120,7 +130,8 @@ func TestViews(t *testing.T) {
 			requireValues(t, f, "permuted", npy.Float32, []int{4, 2, 3}, columns)
 			requireValues(t, f, "column", npy.Float32, []int{2, 3}, []float64{1, 5, 9, 13, 17, 21})
 			requireValues(t, f, "tail", npy.Float32, []int{4}, []float64{20, 21, 22, 23})
-			requireValues(t, f, "every_other", npy.Float32, []int{12}, []float64{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23})
+			odd := []float64{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23}
+			requireValues(t, f, "every_other", npy.Float32, []int{12}, odd)
 			requireValues(t, f, "expanded", npy.Float32, []int{3, 2}, []float64{20, 20, 20, 20, 20, 20})
 			requireValues(t, f, "one", npy.Float32, []int{}, []float64{14})
 			requireValues(t, f, "none", npy.Float32, []int{0, 3, 4}, []float64{})
@@ -141,14 +152,17 @@ func TestArraysOfNumPy(t *testing.T) {
 	require.Nil(t, f.Tensor("none-such"))
 }
 
-// What stands around a state dict is found and named.
+// The entries around a state dict are named.
 func TestWrapped(t *testing.T) {
 	for _, tc := range []struct {
 		name, under string
 		tensors     []string
 		other       []string
 	}{
-		{"nested.pt", "state_dict", []string{"weight"}, []string{"epoch: an integer", "loss: None", "optimizer: a dict"}},
+		{
+			"nested.pt", "state_dict", []string{"weight"},
+			[]string{"epoch: an integer", "loss: None", "optimizer: a dict"},
+		},
 		{"parameters.pt", "", []string{"frozen", "weight"}, nil},
 		{"tensor.pt", "", []string{""}, nil},
 		{"beside.pt", "", []string{"weight"}, []string{"name: a text", "step: an integer"}},
@@ -167,16 +181,20 @@ func TestWrapped(t *testing.T) {
 }
 
 func TestRefusesWhatPyTorchSavesBesideStateDicts(t *testing.T) {
-	for name, class := range map[string]string{"module.pt": "torch.nn.modules.linear.Linear", "sparse.pt": "torch._utils._rebuild_sparse_tensor"} {
+	for name, class := range map[string]string{
+		"module.pt": "torch.nn.modules.linear.Linear", "sparse.pt": "torch._utils._rebuild_sparse_tensor",
+	} {
 		path := filepath.Join("testdata", name)
 		_, err := checkpoint.Open(path)
 		require.ErrorContains(t, err, path+": ")
-		require.ErrorContains(t, err, `refused: "`+class+`" is no part of a plain state dict`)
+		require.ErrorContains(t, err, `refused: "`+class+`" has no place in a plain state dict`)
 	}
 }
 
 func TestOpenFS(t *testing.T) {
-	for _, fsys := range []fs.FS{os.DirFS("testdata"), fstest.MapFS{"layer.pt": {Data: read(t, "layer.pt")}}, unseekable{os.DirFS("testdata")}} {
+	for _, fsys := range []fs.FS{
+		os.DirFS("testdata"), fstest.MapFS{"layer.pt": {Data: read(t, "layer.pt")}}, unseekable{os.DirFS("testdata")},
+	} {
 		f, err := checkpoint.OpenFS(fsys, "layer.pt")
 		require.NoError(t, err)
 		_, _, err = f.StateDict()
@@ -189,7 +207,7 @@ func TestOpenFS(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// unseekable hides that a file can be read at any place.
+// unseekable hides that a file can be read at any offset.
 type unseekable struct{ fs.FS }
 
 func (u unseekable) Open(name string) (fs.File, error) {
@@ -218,7 +236,7 @@ func readAll(data []byte) (*checkpoint.File, error) {
 	return f, nil
 }
 
-// A file that is cut off anywhere is an error, and so is one with bytes behind its end.
+// A file is refused if it is cut off anywhere, or if bytes stand behind its end.
 func TestCutFiles(t *testing.T) {
 	files, err := filepath.Glob("testdata/*")
 	require.NoError(t, err)
@@ -230,13 +248,13 @@ func TestCutFiles(t *testing.T) {
 			require.Error(t, err, "%s: the first %d of %d bytes", file, n, len(data))
 		}
 		_, err := readAll(append(data, 0))
-		if zip := strings.HasPrefix(string(data), "PK"); !zip { // bytes behind an archive are none of its own
+		if zip := strings.HasPrefix(string(data), "PK"); !zip { // bytes may stand behind an archive
 			require.Error(t, err, file)
 		}
 	}
 }
 
-// A bit of the data that is wrong is seen where the format has sums.
+// Formats with sums refuse a wrong bit of the data.
 func TestWrongBits(t *testing.T) {
 	for _, name := range []string{"layer.pt", "layer.npz", "layer-compressed.npz"} {
 		data := read(t, name)
@@ -254,9 +272,82 @@ func TestWrongBits(t *testing.T) {
 func TestFloat32s(t *testing.T) {
 	_, err := open(t, "dtypes.pt").Tensor("int64").Float32s()
 	require.EqualError(t, err, "int64: dtype int64, want a floating-point type")
-	big := safetensors(`{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]},"v":{"dtype":"F64","shape":[1],"data_offsets":[16,24]}}`, doubles(1, -1e300, 2e300))
+	data, err := binary.Append(nil, binary.LittleEndian, []float64{1, -1e300, 2e300})
+	require.NoError(t, err)
+	big := safetensors(header(entry("w", "F64", "2", 0, 16), entry("v", "F64", "1", 16, 24)), data)
 	f, err := checkpoint.New(bytes.NewReader(big), int64(len(big)))
 	require.NoError(t, err)
 	_, _, err = f.StateDict()
-	require.EqualError(t, err, "v: element 0 is 2e+300, too large for float32\nw: element 1 is -1e+300, too large for float32")
+	require.EqualError(t, err,
+		"v: element 0 is 2e+300, too large for float32\nw: element 1 is -1e+300, too large for float32")
+}
+
+// refusal is a file that must be refused, and a part of the error.
+type refusal struct {
+	name string
+	file []byte
+	err  string
+}
+
+// run reads the file, and checks that little memory is allocated for it.
+func (r refusal) run(t *testing.T) {
+	t.Helper()
+	t.Run(r.name, func(t *testing.T) {
+		allocated := allocatedBy(func() {
+			_, err := readAll(r.file)
+			require.ErrorContains(t, err, r.err)
+		})
+		require.Less(t, allocated, uint64(len(r.file))*120+1<<20)
+	})
+}
+
+// allocatedBy returns the number of bytes that a function allocates.
+func allocatedBy(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, tc := range []refusal{
+		{"empty", nil, `neither .npy, .npz, .safetensors, .pt nor .pth: it begins with ""`},
+		{"an image", []byte("\x89PNG\r\n\x1a\n and so on"), "neither .npy"},
+		{"a tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "a tar archive"},
+	} {
+		tc.run(t)
+	}
+}
+
+func FuzzNew(f *testing.F) {
+	for _, name := range []string{
+		"layer.pt", "layer-legacy.pt", "layer.safetensors", "layer-compressed.npz", "arrays.npz", "array.npy",
+		"views.pt", "nested.pt", "dtypes.pt", "dtypes.safetensors",
+	} {
+		f.Add(read(f, name))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, err := checkpoint.New(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		for _, tensor := range file.Tensors {
+			values, err := tensor.Float64s()
+			if err != nil {
+				continue
+			}
+			if n := size(tensor.Shape); n != len(values) {
+				t.Fatalf("%q: %d values, the shape %v has %d", tensor.Name, len(values), tensor.Shape, n)
+			}
+		}
+	})
+}
+
+func size(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
 }

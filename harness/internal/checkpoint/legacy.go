@@ -8,14 +8,16 @@ import (
 	"math/big"
 )
 
-// magic is the number in the first pickle of a legacy file, and legacyProtocol the one in the second.
+// magic is the number in the first pickle of a legacy file.
 var magic, _ = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 
+// legacyProtocol is the number in the second pickle.
 const legacyProtocol = 1001
 
-// readLegacy reads what torch.save wrote before PyTorch 1.6, and writes with
-// _use_new_zipfile_serialization=False: five pickles (a magic number, a version, facts about the machine,
-// the object, the keys of its storages), then the storages, each behind its number of elements.
+// readLegacy reads the format of torch.save before PyTorch 1.6, and with
+// _use_new_zipfile_serialization=False since. The file has five pickles: a magic number, a version,
+// facts about the machine, the object, and the keys of its storages. The storages follow, each
+// after its number of elements.
 func readLegacy(r io.ReaderAt, size int64) (*File, error) {
 	head, err := section(r, 0, min(size, maxPickle))
 	if err != nil {
@@ -47,26 +49,26 @@ func checkLegacyHead(u *unpickler) error {
 		return err
 	}
 	if n, ok := number.(*big.Int); !ok || n.Cmp(magic) != 0 {
-		return errors.New("a pickle without PyTorch's magic number: no file of torch.save")
+		return errors.New("a pickle without PyTorch's magic number: torch.save did not write it")
 	}
 	version, err := u.load()
 	if err != nil {
 		return err
 	}
 	if version != any(legacyProtocol) {
-		return fmt.Errorf("version of the file is not %d", legacyProtocol)
+		return fmt.Errorf("the version of the file is not %d", legacyProtocol)
 	}
 	facts, err := u.load()
 	if err != nil {
 		return err
 	}
 	if d, ok := facts.(*dict); !ok || d.get("little_endian") != any(true) {
-		return errors.New("little_endian is not True: the file is of a big-endian machine")
+		return errors.New("little_endian is not True: the file was written on a big-endian machine")
 	}
 	return nil
 }
 
-// legacyStorages makes storages whose place is not known yet.
+// legacyStorages makes storages. Their places in the file are found later.
 func legacyStorages(storages map[string]*storage) func(tuple) (any, error) {
 	return func(id tuple) (any, error) {
 		key, s, err := describedStorage(id)
@@ -79,17 +81,19 @@ func legacyStorages(storages map[string]*storage) func(tuple) (any, error) {
 			return s, nil
 		}
 		if old.dtype != s.dtype || old.elements != s.elements {
-			return nil, fmt.Errorf("storage %.100q is %d of %s and %d of %s", key, old.elements, old.dtype, s.elements, s.dtype)
+			return nil, fmt.Errorf("storage %.100q has %d elements of %s, and also %d of %s",
+				key, old.elements, old.dtype, s.elements, s.dtype)
 		}
 		return old, nil
 	}
 }
 
-// placeStorages finds the storages behind the pickles. Each must be there, once, as long as it claims.
+// placeStorages finds the storages after the pickles. Each must stand there once, with the length
+// that the pickle claims.
 func placeStorages(r io.ReaderAt, at, size int64, keys any, storages map[string]*storage) error {
 	l, ok := keys.(*list)
 	if !ok || len(l.items) != len(storages) {
-		return fmt.Errorf("the list of storages is not that of the %d in the pickle", len(storages))
+		return fmt.Errorf("the list of storages does not have the %d of the pickle", len(storages))
 	}
 	last := &lastRead{}
 	for _, key := range l.items {
@@ -105,7 +109,8 @@ func placeStorages(r io.ReaderAt, at, size int64, keys any, storages map[string]
 		at += 8
 		bytes := int64(s.elements) * int64(s.dtype.Size())
 		if n := binary.LittleEndian.Uint64(count); n != uint64(s.elements) || bytes > size-at {
-			return fmt.Errorf("storage %.100q: %d elements, the pickle claims %d of %s, and the file has %d bytes left", name, n, s.elements, s.dtype, size-at)
+			return fmt.Errorf("storage %.100q: %d elements, the pickle claims %d of %s, and the file has %d bytes left",
+				name, n, s.elements, s.dtype, size-at)
 		}
 		start := at
 		s.read = last.of(func() ([]byte, error) { return section(r, start, bytes) })

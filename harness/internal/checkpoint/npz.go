@@ -25,8 +25,8 @@ func readNPY(r io.ReaderAt, size int64) (*File, error) {
 	return &File{Format: NPY, Tensors: []*Tensor{t}}, nil
 }
 
-// readNPZ reads a zip archive whose members are .npy files, as numpy.savez and savez_compressed
-// write it (NumPy 2.4).
+// readNPZ reads a zip archive of .npy files, the format of numpy.savez and savez_compressed (NumPy
+// 2.4).
 func readNPZ(z *archive) (*File, error) {
 	f := &File{Format: NPZ}
 	var errs []error
@@ -44,7 +44,7 @@ func readNPZ(z *archive) (*File, error) {
 func readArray(m *zip.File) (*Tensor, error) {
 	name, isArray := strings.CutSuffix(m.Name, ".npy")
 	if !isArray {
-		return nil, errors.New("no .npy file: this is neither an .npz nor a .pt archive")
+		return nil, errors.New("not a .npy file: this is neither an .npz nor a .pt archive")
 	}
 	r, err := m.Open()
 	if err != nil {
@@ -58,7 +58,7 @@ func readArray(m *zip.File) (*Tensor, error) {
 	return array(name, head, int64(m.UncompressedSize64), func() ([]byte, error) { return readMember(m) })
 }
 
-// array makes a tensor of a .npy file that begins with head and is size bytes long.
+// array makes a tensor of a .npy file of size bytes that begins with head.
 func array(name string, head []byte, size int64, whole func() ([]byte, error)) (*Tensor, error) {
 	h, err := npy.ParseHeader(head)
 	if err != nil {
@@ -83,7 +83,7 @@ func array(name string, head []byte, size int64, whole func() ([]byte, error)) (
 	}}, nil
 }
 
-// swap turns the bytes of each element around.
+// swap reverses the bytes of each element.
 func swap(data []byte, size int) {
 	for element := range slices.Chunk(data, size) {
 		slices.Reverse(element)

@@ -12,38 +12,39 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// unpickler reads pickles of protocols 2 to 5 (Python 3.11, pickletools), as far as a state dict needs
-// them. Nothing is run: a class is known by its name, or is refused by it. Every length is checked
-// against what is left, every object is counted, and no value is ever walked, so that neither a claim
-// nor a cycle does harm.
+// unpickler reads the part of pickle protocols 2 to 5 that a state dict needs (Python 3.11,
+// pickletools). Nothing is run: a class is known by its name or refused. Every length is checked
+// against the rest of the file, and every object is counted. No value is ever walked, so a cycle
+// does no harm.
 //
-// The module gopickle cannot be made safe from outside: its v0.3.0 lets the second of two equal keys of
-// an OrderedDict win without a word, and takes whatever memory a length claims, which ends the process.
+// The module gopickle v0.3.0 cannot be made safe from outside. It silently keeps the second of two
+// equal keys of an OrderedDict. It allocates any length that a pickle claims, which can end the
+// process.
 type unpickler struct {
 	data       []byte
-	at         int
-	classes    func(name string) (any, error) // "collections.OrderedDict"
-	persistent func(id tuple) (any, error)
+	at         int                            // the next byte
+	classes    func(name string) (any, error) // by a name such as "collections.OrderedDict"
+	persistent func(id tuple) (any, error)    // the storage that a tuple describes
 
 	stack []any
 	marks []int // lengths of the stack
 	memo  map[uint32]any
-	made  int // objects and places in the memo
+	made  int // the number of objects, without the memo
 	err   error
 }
 
-// Values are nil, bool, int, *big.Int, float64, string, []byte, tuple, *list, *dict, callable, and what
-// classes make.
+// A value is nil, bool, int, *big.Int, float64, string, []byte, tuple, *list, *dict, callable, or
+// made by a class.
 type (
 	tuple    []any
 	list     struct{ items []any }
 	callable func(args tuple) (any, error)
 )
 
-// maxMade bounds the memory of a pickle: a state dict has some ten objects for a tensor.
+// maxMade bounds the objects of a pickle. A state dict has about ten for each tensor.
 const maxMade = 1 << 20
 
-// load reads one pickle, up to its end.
+// load reads one pickle.
 func (u *unpickler) load() (any, error) {
 	u.stack, u.marks, u.memo = nil, nil, map[uint32]any{}
 	for {
@@ -57,7 +58,7 @@ func (u *unpickler) load() (any, error) {
 			if op, known := opcodes[code[0]]; known {
 				op(u)
 			} else {
-				u.fail("opcode %q is none that a state dict needs", code[0])
+				u.fail("opcode %q has no place in a state dict", code[0])
 			}
 		}
 		if u.made+len(u.memo) > maxMade {
@@ -69,11 +70,11 @@ func (u *unpickler) load() (any, error) {
 	}
 }
 
-// opcodes are those of pickletools, without those that make instances of classes by other means than a call,
-// and without the text forms of protocol 0.
+// opcodes holds the opcodes of pickletools with two exceptions: the text forms of protocol 0, and
+// opcodes that make instances of classes without a call.
 var opcodes = map[byte]func(*unpickler){
 	0x80: (*unpickler).protocol,                             // PROTO
-	0x95: func(u *unpickler) { u.length(8) },                // FRAME: what follows is read as if there were none
+	0x95: func(u *unpickler) { u.length(8) },                // FRAME, which changes nothing
 	'(':  (*unpickler).mark,                                 // MARK
 	'0':  func(u *unpickler) { u.pop() },                    // POP
 	'N':  func(u *unpickler) { u.push(nil) },                // NONE
@@ -122,10 +123,10 @@ func (u *unpickler) fail(format string, args ...any) {
 	}
 }
 
-// take gives the next n bytes; zeros where there are fewer.
+// take returns the next n bytes. If fewer are left, it fails and returns zeros.
 func (u *unpickler) take(n int) []byte {
 	if n > len(u.data)-u.at {
-		u.fail("%d bytes are wanted, %d are left", n, len(u.data)-u.at)
+		u.fail("want %d bytes, %d are left", n, len(u.data)-u.at)
 		return make([]byte, min(n, 8))
 	}
 	u.at += n
@@ -139,7 +140,7 @@ func (u *unpickler) uint(width int) uint64 {
 	return binary.LittleEndian.Uint64(wide[:])
 }
 
-// length reads a length and checks it against what is left.
+// length reads a length. It fails if fewer bytes are left.
 func (u *unpickler) length(width int) int {
 	n := u.uint(width)
 	if n > uint64(len(u.data)-u.at) {
@@ -157,7 +158,7 @@ func (u *unpickler) make(value any) {
 	u.push(value)
 }
 
-// top gives the last value, which must lie behind the last mark.
+// top returns the last value, which must stand after the last mark.
 func (u *unpickler) top() any {
 	if len(u.stack) == 0 || len(u.marks) > 0 && len(u.stack) == u.marks[len(u.marks)-1] {
 		u.fail("the stack is empty")
@@ -174,7 +175,7 @@ func (u *unpickler) pop() any {
 	return value
 }
 
-// popped takes the last n values, or all behind the last mark where n is -1.
+// popped takes the last n values off the stack, or all values after the last mark if n is -1.
 func (u *unpickler) popped(n int) []any {
 	mark := 0
 	if len(u.marks) > 0 {
@@ -210,7 +211,7 @@ func (u *unpickler) integer(width int) { u.push(int(u.uint(width))) }
 
 func (u *unpickler) int32() { u.push(int(int32(u.uint(4)))) }
 
-// long reads a two's complement of up to 255 bytes.
+// long reads a two's complement integer of up to 255 bytes.
 func (u *unpickler) long() {
 	little := slices.Clone(u.take(u.length(1)))
 	slices.Reverse(little)
@@ -267,7 +268,7 @@ func (u *unpickler) get(at uint64) {
 	u.push(value)
 }
 
-// global reads the two lines of a class's name.
+// global reads a class's module and name, one line each.
 func (u *unpickler) global() {
 	var words [2]string
 	for i := range words {
@@ -285,7 +286,7 @@ func (u *unpickler) stackGlobal() {
 	name, ok := u.pop().(string)
 	module, okModule := u.pop().(string)
 	if !ok || !okModule {
-		u.fail("the name of a class is no text")
+		u.fail("the name of a class is not a text")
 		return
 	}
 	u.class(module, name)
@@ -299,7 +300,7 @@ func (u *unpickler) class(module, name string) {
 	u.push(value)
 }
 
-// reduce calls what stands below the arguments.
+// reduce calls the callable that stands below its arguments.
 func (u *unpickler) reduce() {
 	args, isTuple := u.pop().(tuple)
 	called := u.pop()
@@ -315,7 +316,7 @@ func (u *unpickler) reduce() {
 	u.make(value)
 }
 
-// build would set attributes. An OrderedDict has some, such as the _metadata of a state dict; none matters.
+// build drops attributes of an OrderedDict, such as the _metadata of a state dict. None matters.
 func (u *unpickler) build() {
 	u.pop()
 	if _, ok := u.top().(*dict); !ok {
@@ -323,7 +324,7 @@ func (u *unpickler) build() {
 	}
 }
 
-// persist turns the description of a storage into the storage.
+// persist replaces the description of a storage by the storage.
 func (u *unpickler) persist() {
 	id, ok := u.pop().(tuple)
 	if !ok {
@@ -337,14 +338,14 @@ func (u *unpickler) persist() {
 	u.push(value)
 }
 
-// dict is a dict or an OrderedDict, in the order in which it was filled.
+// dict is a dict or an OrderedDict. It keeps the order of its keys.
 type dict struct {
 	keys, values []any
 	places       map[any]int
 }
 
-// set adds a key. It fails on one that is there: Python's own files have none, and which of two values
-// counts is what an attack is made of.
+// set adds a key. It fails on a repeated key. Python never writes one, but an attack may, because
+// readers differ in the value they keep.
 func (d *dict) set(key, value any) error {
 	switch key.(type) {
 	case string, int, bool, float64, nil:
@@ -355,7 +356,7 @@ func (d *dict) set(key, value any) error {
 			d.places = map[any]int{}
 		}
 		d.places[key] = len(d.keys)
-	case tuple, []byte, *big.Int: // rare, and never a parameter's
+	case tuple, []byte, *big.Int: // rare, and never the name of a parameter
 	default:
 		return fmt.Errorf("%s is the key of a dict", kind(key))
 	}
@@ -363,7 +364,7 @@ func (d *dict) set(key, value any) error {
 	return nil
 }
 
-// get finds the value of a name; nil where there is none.
+// get returns the value of a key, nil if there is none.
 func (d *dict) get(key string) any {
 	if i, ok := d.places[key]; ok {
 		return d.values[i]
@@ -381,7 +382,7 @@ func describeKey(key any) string {
 	return kind(key)
 }
 
-// kind says in words what a value is. It never looks inside.
+// kind names the type of a value. It never looks inside.
 func kind(value any) string {
 	switch v := value.(type) {
 	case nil:
@@ -413,4 +414,4 @@ func kind(value any) string {
 	}
 }
 
-var errArguments = errors.New("other arguments than PyTorch gives it")
+var errArguments = errors.New("arguments that PyTorch does not write")

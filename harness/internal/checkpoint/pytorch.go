@@ -13,12 +13,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/printable"
 )
 
-// storage is the memory that tensors are views of.
+// storage is the memory of one or more tensors.
 type storage struct {
-	dtype    npy.DType // of an untyped one, uint8
+	dtype    npy.DType // uint8 if untyped
 	untyped  bool
 	elements int
-	read     func() ([]byte, error) // set at the end of a legacy file
+	read     func() ([]byte, error) // nil in a legacy file until all pickles are read
 }
 
 // tensor is a view of a storage.
@@ -28,11 +28,11 @@ type tensor struct {
 	view    view
 }
 
-// maxPickle is more than the pickle of 100,000 tensors takes, in bytes.
+// maxPickle bounds a pickle, in bytes. 100,000 tensors take less.
 const maxPickle = 1 << 25
 
-// readPyTorch reads what torch.save writes since PyTorch 1.6: a zip archive with a pickle, data.pkl, and
-// each storage as a member data/KEY (torch/serialization.py of PyTorch 2.15.0).
+// readPyTorch reads the format of torch.save since PyTorch 1.6: a zip archive with a pickle,
+// data.pkl, and a member data/KEY for each storage (torch/serialization.py of PyTorch 2.15.0).
 func readPyTorch(z *archive, folder string) (*File, error) {
 	if z.member(folder+"constants.pkl") != nil {
 		return nil, errors.New("a TorchScript archive: save model.state_dict() with torch.save")
@@ -59,11 +59,11 @@ func readPyTorch(z *archive, folder string) (*File, error) {
 	return pytorchFile(PyTorch, value)
 }
 
-// checkByteOrder refuses storages of a big-endian machine.
+// checkByteOrder refuses a file from a big-endian machine.
 func checkByteOrder(z *archive, folder string) error {
 	m := z.member(folder + "byteorder")
 	if m == nil {
-		return nil // before PyTorch 2.1
+		return nil // PyTorch before 2.1 wrote no byteorder
 	}
 	const little = "little"
 	if m.UncompressedSize64 > uint64(len(little)) {
@@ -76,7 +76,8 @@ func checkByteOrder(z *archive, folder string) error {
 	return err
 }
 
-// zipStorages finds the storages in the archive. Their descriptions are checked against its members.
+// zipStorages finds storages in the archive. It fails if a description and its member differ in
+// size.
 func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 	members := map[string]int{}
 	for i, m := range z.members {
@@ -88,7 +89,7 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if old := known[key]; old != nil && old.dtype == s.dtype && old.untyped == s.untyped && old.elements == s.elements {
+		if old := known[key]; old != nil && old.like(s) {
 			return old, nil
 		}
 		name := folder + "data/" + key
@@ -96,9 +97,10 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		if !found {
 			return nil, fmt.Errorf("the archive has no %q", name)
 		}
-		m := z.members[i]
-		if size := s.dtype.Size(); m.UncompressedSize64%uint64(size) != 0 || m.UncompressedSize64/uint64(size) != uint64(s.elements) {
-			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d", name, m.UncompressedSize64, s.elements, size)
+		m, size := z.members[i], uint64(s.dtype.Size())
+		if m.UncompressedSize64%size != 0 || m.UncompressedSize64/size != uint64(s.elements) {
+			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d",
+				name, m.UncompressedSize64, s.elements, size)
 		}
 		s.read = last.of(func() ([]byte, error) { return readMember(m) })
 		known[key] = s
@@ -106,12 +108,18 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 	}
 }
 
-// lastRead keeps the storage that was read last: many tensors may be views of one.
+// like reports whether two descriptions of a storage agree.
+func (s *storage) like(other *storage) bool {
+	return s.dtype == other.dtype && s.untyped == other.untyped && s.elements == other.elements
+}
+
+// lastRead keeps the bytes of the storage that was read last, because many tensors may share one.
 type lastRead struct {
-	owner *int
+	owner *int // identifies the storage
 	data  []byte
 }
 
+// of returns a read function that reads a storage again only if another one was read in between.
 func (l *lastRead) of(read func() ([]byte, error)) func() ([]byte, error) {
 	owner := new(int)
 	return func() ([]byte, error) {
@@ -126,11 +134,11 @@ func (l *lastRead) of(read func() ([]byte, error)) func() ([]byte, error) {
 	}
 }
 
-// describedStorage reads ("storage", class, key, location, elements) and, in a legacy file, a view, which
-// no PyTorch since 0.4 writes.
+// describedStorage reads the tuple ("storage", class, key, location, elements). A legacy file adds
+// a view, which PyTorch has left empty since 0.4.
 func describedStorage(id tuple) (key string, s *storage, err error) {
 	if len(id) < 5 || len(id) > 6 || id[0] != "storage" {
-		return "", nil, errors.New("a persistent object that is no storage")
+		return "", nil, errors.New("a persistent object that is not a storage")
 	}
 	if len(id) == 6 && id[5] != nil {
 		return "", nil, errors.New("a view of a storage, which PyTorch wrote before 0.4")
@@ -144,7 +152,7 @@ func describedStorage(id tuple) (key string, s *storage, err error) {
 	return key, &storage{dtype: kind.dtype, untyped: kind.untyped, elements: elements}, nil
 }
 
-// storageClass is one of torch.FloatStorage and its like.
+// storageClass is a class such as torch.FloatStorage.
 type storageClass struct {
 	dtype   npy.DType
 	untyped bool
@@ -153,12 +161,14 @@ type storageClass struct {
 var storageClasses = map[string]storageClass{
 	"torch.FloatStorage": {dtype: npy.Float32}, "torch.DoubleStorage": {dtype: npy.Float64},
 	"torch.HalfStorage": {dtype: npy.Float16}, "torch.BFloat16Storage": {dtype: npy.BFloat16},
-	"torch.LongStorage": {dtype: npy.Int64}, "torch.IntStorage": {dtype: npy.Int32}, "torch.ShortStorage": {dtype: npy.Int16},
-	"torch.CharStorage": {dtype: npy.Int8}, "torch.ByteStorage": {dtype: npy.Uint8}, "torch.BoolStorage": {dtype: npy.Bool},
-	"torch.storage.UntypedStorage": {dtype: npy.Uint8, untyped: true}, "torch.UntypedStorage": {dtype: npy.Uint8, untyped: true},
+	"torch.LongStorage": {dtype: npy.Int64}, "torch.IntStorage": {dtype: npy.Int32},
+	"torch.ShortStorage": {dtype: npy.Int16}, "torch.CharStorage": {dtype: npy.Int8},
+	"torch.ByteStorage": {dtype: npy.Uint8}, "torch.BoolStorage": {dtype: npy.Bool},
+	"torch.storage.UntypedStorage": {dtype: npy.Uint8, untyped: true},
+	"torch.UntypedStorage":         {dtype: npy.Uint8, untyped: true},
 }
 
-// functions are what a state dict calls.
+// functions holds everything that a state dict calls.
 var functions = map[string]callable{
 	"collections.OrderedDict":                    newDict,
 	"torch._utils._rebuild_tensor_v2":            rebuildTensor,
@@ -169,7 +179,7 @@ var functions = map[string]callable{
 	"torch.device": newDevice,
 }
 
-// knownClass gives what a name in a pickle stands for. Every other name is refused by it.
+// knownClass returns the function, storage class or type of a name. It refuses every other name.
 func knownClass(name string) (any, error) {
 	if f, ok := functions[name]; ok {
 		return f, nil
@@ -180,7 +190,8 @@ func knownClass(name string) (any, error) {
 	if t, ok := strings.CutPrefix(name, "torch."); ok && npy.DType(t).Size() > 0 {
 		return npy.DType(t), nil
 	}
-	return nil, fmt.Errorf("refused: %.200q is no part of a plain state dict (save model.state_dict(), and nothing else, with torch.save)", name)
+	return nil, fmt.Errorf("refused: %.200q has no place in a plain state dict"+
+		" (save model.state_dict(), and nothing else, with torch.save)", name)
 }
 
 func newDict(args tuple) (any, error) {
@@ -199,7 +210,7 @@ func newSize(args tuple) (any, error) {
 	return nil, fmt.Errorf("torch.Size: %w", errArguments)
 }
 
-// newDevice drops the device: values are read where they are.
+// newDevice drops the device.
 func newDevice(tuple) (any, error) { return nil, nil }
 
 // rebuildTensor takes (storage, offset, size, stride, requires_grad, hooks).
@@ -210,7 +221,8 @@ func rebuildTensor(args tuple) (any, error) {
 	return viewOf(args, "")
 }
 
-// rebuildTyped takes (storage, offset, size, stride, requires_grad, hooks, dtype); the storage is untyped.
+// rebuildTyped takes (storage, offset, size, stride, requires_grad, hooks, dtype) of an untyped
+// storage.
 func rebuildTyped(args tuple) (any, error) {
 	if len(args) < 7 || len(args) > 8 {
 		return nil, fmt.Errorf("_rebuild_tensor_v3: %w", errArguments)
@@ -222,7 +234,7 @@ func rebuildTyped(args tuple) (any, error) {
 	return viewOf(args, dtype)
 }
 
-// rebuildParameter takes (tensor, requires_grad, hooks) and gives the tensor.
+// rebuildParameter takes (tensor, requires_grad, hooks) and returns the tensor.
 func rebuildParameter(args tuple) (any, error) {
 	if len(args) > 0 {
 		if t, ok := args[0].(*tensor); ok {
@@ -232,7 +244,8 @@ func rebuildParameter(args tuple) (any, error) {
 	return nil, fmt.Errorf("_rebuild_parameter: %w", errArguments)
 }
 
-// viewOf makes a tensor of a storage, an offset, a shape and strides. dtype is that of an untyped storage.
+// viewOf makes a tensor of a storage, an offset, a shape and strides. It takes dtype if the storage
+// is untyped, and no dtype if it is typed.
 func viewOf(args tuple, dtype npy.DType) (any, error) {
 	s, ok := args[0].(*storage)
 	offset, okOffset := args[1].(int)
@@ -250,7 +263,7 @@ func viewOf(args tuple, dtype npy.DType) (any, error) {
 	return t, t.view.check(elements)
 }
 
-// maxDimensions is that of NumPy, and more than any parameter has.
+// maxDimensions is NumPy's limit. No parameter has as many dimensions.
 const maxDimensions = 64
 
 func ints(value any) ([]int, bool) {
@@ -266,11 +279,11 @@ func ints(value any) ([]int, bool) {
 	return out, ok
 }
 
-// nests are the keys under which training scripts put a state dict.
+// nests lists the keys under which training scripts save a state dict.
 var nests = []string{"state_dict", "model_state_dict", "model"}
 
-// pytorchFile finds the state dict in what was saved: under one of the keys in nests, or at the top; or a
-// single tensor.
+// pytorchFile finds the state dict in a saved value, at the top or under a key in nests. It also
+// accepts a single tensor.
 func pytorchFile(format Format, value any) (*File, error) {
 	f := &File{Format: format}
 	switch v := value.(type) {
@@ -283,7 +296,7 @@ func pytorchFile(format Format, value any) (*File, error) {
 	return nil, fmt.Errorf("%s was saved, want a state dict", kind(value))
 }
 
-// find takes the dict under the one key in nests that holds tensors, or else the top.
+// find takes the dict under the one key in nests that holds tensors, or else the top dict.
 func (f *File) find(top *dict) error {
 	var found []string
 	for _, key := range nests {
@@ -303,12 +316,13 @@ func (f *File) find(top *dict) error {
 		}
 		return f.fill(top.get(f.Under).(*dict))
 	case !top.holdsTensors() && len(top.keys) > 0:
-		return fmt.Errorf("no tensor stands at the top or under %s; the file has %s", strings.Join(nests, ", "), strings.Join(top.names(), ", "))
+		return fmt.Errorf("no tensor stands at the top or under %s; the file has %s",
+			strings.Join(nests, ", "), strings.Join(top.names(), ", "))
 	}
 	return f.fill(top)
 }
 
-// fill takes the tensors of a dict; what else it holds is only named.
+// fill takes the tensors of a dict and names its other entries.
 func (f *File) fill(d *dict) error {
 	var errs []error
 	for i, key := range d.keys {
@@ -341,7 +355,7 @@ func (d *dict) holdsTensors() bool {
 	return slices.ContainsFunc(d.values, func(v any) bool { _, ok := v.(*tensor); return ok })
 }
 
-// names are the first of the keys, for an error.
+// names returns the first keys, for an error.
 func (d *dict) names() []string {
 	const shown = 10
 	var names []string
@@ -354,7 +368,7 @@ func (d *dict) names() []string {
 	return names
 }
 
-// named makes a tensor that is read from its storage.
+// named gives a tensor its name. Its values are read from its storage.
 func (t *tensor) named(name string) *Tensor {
 	return &Tensor{Name: name, DType: t.dtype, Shape: t.view.shape, read: func() ([]byte, error) {
 		if n, _ := attention.Size(t.view.shape); n == 0 {

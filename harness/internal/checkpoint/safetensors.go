@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,25 +17,27 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// maxSafetensorsHeader is more than a header of 100,000 tensors takes.
+// maxSafetensorsHeader bounds a header, in bytes. 100,000 tensors take less.
 const maxSafetensorsHeader = 1 << 25
 
 var safetensorsTypes = map[safetensors.DType]npy.DType{
-	safetensors.BOOL: npy.Bool, safetensors.F16: npy.Float16, safetensors.BF16: npy.BFloat16, safetensors.F32: npy.Float32, safetensors.F64: npy.Float64,
+	safetensors.BOOL: npy.Bool, safetensors.F16: npy.Float16, safetensors.BF16: npy.BFloat16,
+	safetensors.F32: npy.Float32, safetensors.F64: npy.Float64,
 	safetensors.I8: npy.Int8, safetensors.I16: npy.Int16, safetensors.I32: npy.Int32, safetensors.I64: npy.Int64,
 	safetensors.U8: npy.Uint8, safetensors.U16: npy.Uint16, safetensors.U32: npy.Uint32, safetensors.U64: npy.Uint64,
 }
 
-// readSafetensors reads a .safetensors file: the length of a header, a header in JSON, and the data, which
-// the tensors fill without a hole and without an overlap. The module safetensors decodes the header; what
-// it leaves to its caller is checked here: keys that stand twice, lengths before memory is taken.
+// readSafetensors reads a .safetensors file: the length of a header, a header in JSON, and the
+// data. The tensors must fill the data without a hole and without an overlap. The module
+// safetensors decodes the header. It checks neither repeated keys nor lengths, so both are checked
+// here first.
 func readSafetensors(r io.ReaderAt, size int64) (*File, error) {
 	header, err := safetensorsHeader(r, size)
 	if err != nil {
 		return nil, err
 	}
 	var m safetensors.Metadata
-	if err := json.Unmarshal(header, &m); err != nil {
+	if err := m.UnmarshalJSON(header); err != nil {
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	start := 8 + int64(len(header))
@@ -46,14 +47,17 @@ func readSafetensors(r io.ReaderAt, size int64) (*File, error) {
 	}
 	f := &File{Format: Safetensors}
 	for _, s := range spans {
-		f.Tensors = append(f.Tensors, &Tensor{Name: s.name, DType: safetensorsTypes[s.DType], Shape: s.shape, read: func() ([]byte, error) {
+		read := func() ([]byte, error) {
 			return section(r, start+int64(s.DataOffsets[0]), int64(s.DataOffsets[1]-s.DataOffsets[0]))
-		}})
+		}
+		f.Tensors = append(f.Tensors, &Tensor{
+			Name: s.name, DType: safetensorsTypes[s.DType], Shape: s.shape, read: read,
+		})
 	}
 	return f, nil
 }
 
-// safetensorsHeader reads the header and refuses one with a key that stands twice.
+// safetensorsHeader reads the header. It fails on repeated keys and on anything but one JSON value.
 func safetensorsHeader(r io.ReaderAt, size int64) ([]byte, error) {
 	prefix, err := section(r, 0, 8)
 	if err != nil {
@@ -70,7 +74,7 @@ func safetensorsHeader(r io.ReaderAt, size int64) ([]byte, error) {
 		return nil, err
 	}
 	decoder := jsontext.NewDecoder(strings.NewReader(string(header)))
-	if _, err := decoder.ReadValue(); err != nil { // also on duplicate names and invalid UTF-8
+	if _, err := decoder.ReadValue(); err != nil { // fails also on repeated names and invalid UTF-8
 		return nil, fmt.Errorf("safetensors header: %w", err)
 	}
 	if rest := header[decoder.InputOffset():]; strings.Trim(string(rest), " ") != "" {
@@ -86,7 +90,7 @@ type span struct {
 	*safetensors.TensorInfo
 }
 
-// spansOf gives the tensors in the order of their data.
+// spansOf returns the tensors in the order of their data.
 func spansOf(tensors map[string]*safetensors.TensorInfo) []span {
 	var spans []span
 	for name, info := range tensors {
@@ -102,7 +106,7 @@ func spansOf(tensors map[string]*safetensors.TensorInfo) []span {
 	return spans
 }
 
-// checkSpans says whether the tensors fill the data, each with as many bytes as its shape needs.
+// checkSpans fails unless the tensors fill the data, each with as many bytes as its shape needs.
 func checkSpans(spans []span, size uint64) error {
 	var errs []error
 	end := uint64(0)
@@ -129,7 +133,8 @@ func (s span) check(end, size uint64) error {
 	case from > end:
 		return fmt.Errorf("%q: data_offsets [%d, %d] leave a hole: the tensor before ends at %d", s.name, from, to, end)
 	case from < end:
-		return fmt.Errorf("%q: data_offsets [%d, %d] overlap the tensor before, which ends at %d", s.name, from, to, end)
+		return fmt.Errorf("%q: data_offsets [%d, %d] overlap the tensor before, which ends at %d",
+			s.name, from, to, end)
 	case (to-from)%s.DType.Size() != 0 || (to-from)/s.DType.Size() != uint64(n):
 		return fmt.Errorf("%q: %d bytes of data, %s of shape %s needs %d elements of %d bytes",
 			s.name, to-from, s.DType, attention.FormatShape(s.shape), n, s.DType.Size())

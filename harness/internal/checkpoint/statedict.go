@@ -6,9 +6,10 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// StateDict reads every tensor of floating-point numbers, in float32. The names of the others are left,
-// such as num_batches_tracked: integers and booleans are buffers, no parameters. It fails on values that
-// float32 cannot hold and on a file that is cut off, and names every tensor that is at fault.
+// StateDict reads every floating-point tensor as float32. It returns the names of all others in
+// left: integers and booleans are buffers such as num_batches_tracked, not parameters. It fails on
+// a value that float32 cannot hold, and on a file that is cut off. The error names every tensor
+// concerned.
 func (f *File) StateDict() (dict attention.StateDict, left []string, err error) {
 	dict = attention.StateDict{}
 	var errs []error

@@ -10,16 +10,15 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// Statistics are what a tensor's values are like. Mean, Std and Largest are of the finite ones, NaN where
-// there is none.
+// Statistics describes the values of a tensor.
 type Statistics struct {
 	Elements, Zeros, NonFinite int
 
-	Mean, Std float64
-	Largest   float64 // magnitude
+	// Mean, Std and Largest, a magnitude, describe the finite values. They are NaN without any.
+	Mean, Std, Largest float64
 
-	// Origin says what the values look like when nobody trained or loaded them: "all zeros", "as torch.randn
-	// draws them". Empty where they look like none of that. It is no proof.
+	// Origin tells the likely origin of values that nobody trained or loaded: "all zeros", "as
+	// torch.randn draws them". It is a guess, and empty if there is none.
 	Origin string
 }
 
@@ -60,7 +59,7 @@ func describe(values []float64) Statistics {
 	return s
 }
 
-// moment is a central moment of the finite values.
+// moment returns the central moment of the finite values to a power.
 func moment(values []float64, mean, power float64) float64 {
 	sum, n := 0.0, 0.0
 	for _, v := range values {
@@ -72,7 +71,7 @@ func moment(values []float64, mean, power float64) float64 {
 	return sum / n
 }
 
-// origin recognises what fresh memory and PyTorch's initialisers leave.
+// origin recognises fresh memory and the values of PyTorch's initialisers.
 func origin(t *Tensor, s Statistics, values []float64) string {
 	switch {
 	case s.Elements == 0 || s.NonFinite == s.Elements:
@@ -89,8 +88,8 @@ func origin(t *Tensor, s Statistics, values []float64) string {
 	return uniformInit(t.Shape, s)
 }
 
-// neverWritten says whether more than 1 % of the numbers are so small that no computation means them. Those of
-// float16 are not: its denormals are within reach of weights.
+// neverWritten reports whether more than 1 % of the values are float32 denormals, which trained
+// weights do not contain. All denormals of float16 are larger.
 func neverWritten(dtype npy.DType, values []float64) bool {
 	const least = 0x1p-126
 	n := 0
@@ -102,21 +101,23 @@ func neverWritten(dtype npy.DType, values []float64) bool {
 	return dtype != npy.Float64 && n*100 > len(values)
 }
 
-// enough values to tell one distribution from another.
+// enough is the number of values that tell one distribution from another.
 const enough = 256
 
-// standardNormal compares mean, deviation and kurtosis with those of N(0, 1), 5 of their standard errors wide.
+// standardNormal compares mean, deviation and kurtosis with N(0, 1). Each may differ by 5 of its
+// standard errors.
 func standardNormal(s Statistics, values []float64) bool {
 	if s.Elements < enough || s.NonFinite > 0 {
 		return false
 	}
 	n := float64(s.Elements)
 	kurtosis := moment(values, s.Mean, 4) / math.Pow(s.Std, 4)
-	return math.Abs(s.Mean) < 5/math.Sqrt(n) && math.Abs(s.Std-1) < 5/math.Sqrt(2*n) && math.Abs(kurtosis-3) < 5*math.Sqrt(24/n)
+	return math.Abs(s.Mean) < 5/math.Sqrt(n) && math.Abs(s.Std-1) < 5/math.Sqrt(2*n) &&
+		math.Abs(kurtosis-3) < 5*math.Sqrt(24/n)
 }
 
-// uniformInit recognises the two uniform distributions that PyTorch draws matrices (out, in) from, by their
-// sharp bound: the largest of n values lies within about 1/n below it.
+// uniformInit recognises the two uniform distributions from which PyTorch draws matrices (out, in).
+// Their bound is sharp: the largest of n values lies within about 1/n of it.
 func uniformInit(shape []int, s Statistics) string {
 	if len(shape) != 2 || s.Elements < enough || s.NonFinite > 0 {
 		return ""
@@ -127,10 +128,13 @@ func uniformInit(shape []int, s Statistics) string {
 		text  string
 	}{
 		{1 / math.Sqrt(in), "uniform within 1/sqrt(in), as nn.Linear begins"},
-		{math.Sqrt(6 / (in + out)), "uniform within sqrt(6/(in + out)), as nn.MultiheadAttention begins (xavier_uniform_)"},
+		{
+			math.Sqrt(6 / (in + out)),
+			"uniform within sqrt(6/(in + out)), as nn.MultiheadAttention begins (xavier_uniform_)",
+		},
 	} {
 		sharp := s.Largest <= init.bound*(1+1e-6) && s.Largest >= init.bound*(1-10/n)
-		// the standard error of the deviation of a uniform distribution is sqrt(0.2/n) of it
+		// The standard deviation of n uniform values has a relative standard error of sqrt(0.2/n).
 		if sharp && math.Abs(s.Std*math.Sqrt(3)/init.bound-1) < 5*math.Sqrt(0.2/n) {
 			return init.text
 		}
@@ -138,8 +142,9 @@ func uniformInit(shape []int, s Statistics) string {
 	return ""
 }
 
-// Twins are groups of names, sorted, whose tensors have the same type, shape and bytes: one tensor that is saved
-// under several names, or one that was loaded into several places. Tensors of one repeated number are left out.
+// Twins returns groups of names whose tensors have the same type, shape and bytes, sorted. One
+// tensor may have been saved under several names, or loaded into several places. Tensors of one
+// repeated number are left out.
 func (f *File) Twins() ([][]string, error) {
 	groups := map[string][]string{}
 	var order []string
@@ -167,7 +172,7 @@ func (f *File) Twins() ([][]string, error) {
 	return twins, nil
 }
 
-// repeats says whether all elements are the same, as they are of none and of one.
+// repeats reports whether all elements are equal. No element and one element are.
 func repeats(data []byte, size int) bool {
 	for element := range slices.Chunk(data, size) {
 		if !slices.Equal(element, data[:size]) {

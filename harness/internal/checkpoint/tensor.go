@@ -21,7 +21,7 @@ type Tensor struct {
 	read func() ([]byte, error)
 }
 
-// size is the number of bytes that the values take.
+// size returns the number of bytes of the values.
 func (t *Tensor) size() (int64, error) {
 	n, err := attention.Size(t.Shape)
 	if err != nil {
@@ -34,8 +34,8 @@ func (t *Tensor) size() (int64, error) {
 	return int64(n) * size, nil
 }
 
-// Bytes reads the values in row-major order, little endian, whatever the file's order is. They may be
-// those of another tensor, too, and must not be changed.
+// Bytes reads the values in row-major order, little endian, whatever the order of the file is.
+// Other tensors may share the bytes: do not change them.
 func (t *Tensor) Bytes() ([]byte, error) {
 	data, err := t.read()
 	if err != nil {
@@ -44,7 +44,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	return data, nil
 }
 
-// Float64s reads the values as float64. All of them are exact but integers beyond 2^53; true is 1.
+// Float64s reads the values as float64. All are exact, except integers beyond 2^53. true is 1.
 func (t *Tensor) Float64s() ([]float64, error) {
 	data, err := t.Bytes()
 	if err != nil {
@@ -62,8 +62,8 @@ func decodeAll(dtype npy.DType, data []byte) []float64 {
 	return values
 }
 
-// Float32s reads the values as float32: those of float64 are rounded, all others exact. It fails on
-// integers, which are no parameters, and on a float64 that float32 has no number for.
+// Float32s reads the values as float32. Values of float64 are rounded, all others are exact. It
+// fails on integers and booleans, which are not parameters, and on values too large for float32.
 func (t *Tensor) Float32s() (*attention.Tensor, error) {
 	if !t.DType.IsFloat() {
 		return nil, fmt.Errorf("%s: dtype %s, want a floating-point type", t.Name, t.DType)
@@ -82,9 +82,11 @@ func (t *Tensor) Float32s() (*attention.Tensor, error) {
 	return out, nil
 }
 
-// decoders take one element from the beginning of some bytes.
+// decoders holds a function for each type that decodes the first element of some bytes.
 var decoders = map[npy.DType]func([]byte) float64{
-	npy.Float16: func(b []byte) float64 { return float64(float16.Frombits(binary.LittleEndian.Uint16(b)).Float32()) },
+	npy.Float16: func(b []byte) float64 {
+		return float64(float16.Frombits(binary.LittleEndian.Uint16(b)).Float32())
+	},
 	npy.BFloat16: func(b []byte) float64 {
 		return float64(math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16))
 	},
@@ -101,7 +103,7 @@ var decoders = map[npy.DType]func([]byte) float64{
 	npy.Uint64:  func(b []byte) float64 { return float64(binary.LittleEndian.Uint64(b)) },
 }
 
-// section reads n bytes of a file from an offset on.
+// section reads n bytes of a file at an offset.
 func section(r io.ReaderAt, offset, n int64) ([]byte, error) {
 	data := make([]byte, n)
 	if _, err := io.ReadFull(io.NewSectionReader(r, offset, n), data); err != nil {

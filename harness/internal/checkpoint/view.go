@@ -7,20 +7,21 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// view says where the elements of a tensor lie in a storage, counted in elements.
+// view places the elements of a tensor in a storage. Offset and strides count elements.
 type view struct {
 	offset         int
 	shape, strides []int
 }
 
-// check says whether every element lies inside a storage.
+// check fails unless every element of the view lies inside a storage.
 func (v view) check(elements int) error {
 	n, err := attention.Size(v.shape)
 	if err != nil {
 		return err
 	}
 	if len(v.strides) != len(v.shape) {
-		return fmt.Errorf("shape %s has other dimensions than strides %s", attention.FormatShape(v.shape), attention.FormatShape(v.strides))
+		return fmt.Errorf("shape %s has other dimensions than strides %s",
+			attention.FormatShape(v.shape), attention.FormatShape(v.strides))
 	}
 	if v.offset < 0 || slices.ContainsFunc(v.strides, func(s int) bool { return s < 0 }) {
 		return fmt.Errorf("offset %d or strides %s are negative", v.offset, attention.FormatShape(v.strides))
@@ -44,7 +45,7 @@ func (v view) check(elements int) error {
 	return nil
 }
 
-// gather puts the elements, of size bytes each, in row-major order. The view has been checked.
+// gather returns the elements in row-major order, size bytes each. The view must have been checked.
 func (v view) gather(storage []byte, size int) []byte {
 	n, _ := attention.Size(v.shape)
 	if n == 0 {
@@ -70,7 +71,8 @@ func (v view) gather(storage []byte, size int) []byte {
 	return out
 }
 
-// contiguous says whether the elements lie in row-major order. The stride of a dimension of 1 says nothing.
+// contiguous reports whether the elements lie in row-major order. The stride of a dimension of 1
+// does not matter.
 func (v view) contiguous() bool {
 	want := 1
 	for d := len(v.shape) - 1; d >= 0; d-- {
@@ -82,7 +84,7 @@ func (v view) contiguous() bool {
 	return true
 }
 
-// fortran is the view of a whole array whose first index is the fastest.
+// fortran returns the view of a whole array in Fortran order, the first index the fastest.
 func fortran(shape []int) view {
 	v := view{shape: shape, strides: make([]int, len(shape))}
 	stride := 1

@@ -14,7 +14,7 @@ type archive struct {
 	size    int64
 }
 
-// readZip reads an archive of PyTorch's or of NumPy's: the former has a data.pkl in its one folder.
+// readZip reads an archive of PyTorch or NumPy. PyTorch's has a data.pkl in its one folder.
 func readZip(r io.ReaderAt, size int64) (*File, error) {
 	z, err := openZip(r, size)
 	if err != nil {
@@ -28,10 +28,10 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 	return readNPZ(z)
 }
 
-// maxInflation is more than the most that deflate can make of a byte, 1032 of them.
+// maxInflation bounds the bytes that deflate makes of one. The true limit is 1032.
 const maxInflation = 1100
 
-// openZip checks what the members claim: names that stand once, and sizes that their bytes can have.
+// openZip checks the claims of the members. Names must not repeat, and sizes must be possible.
 func openZip(r io.ReaderAt, size int64) (*archive, error) {
 	directory, err := zip.NewReader(r, size)
 	if err != nil {
@@ -55,8 +55,8 @@ func openZip(r io.ReaderAt, size int64) (*archive, error) {
 	return z, errors.Join(errs...)
 }
 
-// checkMember refuses sizes that cannot be: members that lie over each other have more bytes together
-// than are left of the file.
+// checkMember refuses impossible sizes. left counts the bytes of the file that no earlier member
+// has claimed, so that members cannot overlap.
 func checkMember(m *zip.File, left *uint64) error {
 	if m.CompressedSize64 > *left {
 		return fmt.Errorf("member %q claims %d bytes of the file, which has %d left", m.Name, m.CompressedSize64, *left)
@@ -67,14 +67,16 @@ func checkMember(m *zip.File, left *uint64) error {
 	case m.Flags&encrypted != 0:
 		return fmt.Errorf("member %q is encrypted", m.Name)
 	case m.Method == zip.Store && m.UncompressedSize64 != m.CompressedSize64:
-		return fmt.Errorf("member %q is stored in %d bytes and claims %d", m.Name, m.CompressedSize64, m.UncompressedSize64)
+		return fmt.Errorf("member %q is stored in %d bytes and claims %d",
+			m.Name, m.CompressedSize64, m.UncompressedSize64)
 	case m.UncompressedSize64/maxInflation > m.CompressedSize64:
-		return fmt.Errorf("member %q claims %d bytes, which %d compressed ones cannot give", m.Name, m.UncompressedSize64, m.CompressedSize64)
+		return fmt.Errorf("member %q claims %d bytes, which %d compressed ones cannot give",
+			m.Name, m.UncompressedSize64, m.CompressedSize64)
 	}
 	return nil
 }
 
-// readMember reads a whole member and checks its sum. It may not be longer than it claims.
+// readMember reads a whole member and checks its sum. It fails on a member longer than it claims.
 func readMember(m *zip.File) ([]byte, error) {
 	r, err := m.Open()
 	if err != nil {
@@ -85,13 +87,13 @@ func readMember(m *zip.File) ([]byte, error) {
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, fmt.Errorf("member %q: %w", m.Name, err)
 	}
-	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF { // the sum is compared at the end
+	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF { // the end also compares the sum
 		return nil, fmt.Errorf("member %q: its end: %w", m.Name, err)
 	}
 	return data, nil
 }
 
-// member finds a member by its name; nil where there is none.
+// member finds a member by its name. It returns nil if there is none.
 func (z *archive) member(name string) *zip.File {
 	for _, m := range z.members {
 		if m.Name == name {

@@ -8,17 +8,17 @@ import (
 
 // Command says how an implementation is started.
 type Command struct {
-	// Args are the program and its arguments. In Once mode "{dir}" in them stands for the folder of the case; without
-	// it the folder is one more argument.
+	// Args are the program and its arguments. In Once mode "{dir}" in an argument is replaced by
+	// the folder of the case. Without any "{dir}" the folder is the last argument.
 	Args []string
-	// Once starts a process for every case, which ends when it has written its output.
+	// Once starts a process for every case. The process ends when it has written its output.
 	Once bool
-	// Jobs is how many processes serve the cases; 0 is one.
+	// Jobs is the number of processes that serve the cases at once, 1 if it is 0.
 	Jobs int
-	// Timeout is how long the child may take to start, and for each answer. It must be positive.
+	// Timeout bounds the start of the child, and each answer. It must be positive.
 	Timeout time.Duration
-	// Precision is declared for the child. One that declares another itself is refused.
+	// Precision is declared for the child. A child that declares another one itself is refused.
 	Precision subject.Precision
-	// Tool is the version of the harness, which the child is told.
+	// Tool is the version of difftest, which the first message tells the child.
 	Tool string
 }

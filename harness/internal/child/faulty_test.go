@@ -3,7 +3,6 @@ package child_test
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,21 +12,24 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// What a child of these tests is told by its environment: what is wrong with it, on which case, and where
-// to note the numbers of its processes.
+// Environment variables of a faulty child: its fault, the case that has the fault, and the file
+// that lists its processes.
 const (
 	faultVariable = "DIFFTEST_TEST_FAULT"
 	caseVariable  = "DIFFTEST_TEST_CASE"
 	pidsVariable  = "DIFFTEST_TEST_PIDS"
 )
 
-// The child is this test itself, started again, so that no other program is needed.
+// TestMain also runs as the child: the test binary starts itself, so that no other program is
+// needed.
 func TestMain(m *testing.M) {
 	fault := os.Getenv(faultVariable)
 	if fault == "" {
@@ -45,7 +47,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// note adds a process to the list of those that must be gone in the end.
+// note adds a process to the list of processes that must be gone in the end.
 func note(pid int) {
 	f, err := os.OpenFile(os.Getenv(pidsVariable), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	must(err)
@@ -60,15 +62,15 @@ func must(err error) {
 	}
 }
 
-// faulty computes scaled_dot_product_attention without masks, and does wrong in one way, on one case.
+// faulty computes scaled_dot_product_attention without masks, and has one fault, on one case.
 type faulty struct {
 	fault, at string
 	in        *bufio.Reader
-	runs      int // of the case, that is of the last one asked for
+	runs      int // of the last case
 	last      string
 }
 
-// message is what a child is sent.
+// message is any message to a child.
 type message struct {
 	Type    string  `json:"type"`
 	Seq     int     `json:"seq"`
@@ -130,11 +132,12 @@ func (c *faulty) start(m message) {
 		return
 	}
 	if c.fault == "echoes" {
-		say(`{"type":"started","seq":%d,"protocol":1,"name":"echo","ops":["scaled_dot_product_attention","multi_head_attention"]}`, m.Seq)
+		say(`{"type":"started","seq":%d,"protocol":1,"name":"echo",`+
+			`"ops":["scaled_dot_product_attention","multi_head_attention"]}`, m.Seq)
 		return
 	}
-	say(`{"type":"started","seq":%d,"protocol":1,"name":%q,"version":"1","language":"go","precision":%q,"ops":["scaled_dot_product_attention"],"features":["window","softcap"]}`,
-		m.Seq, name, precision)
+	say(`{"type":"started","seq":%d,"protocol":1,"name":%q,"version":"1","language":"go","precision":%q,`+
+		`"ops":["scaled_dot_product_attention"],"features":["window","softcap"]}`, m.Seq, name, precision)
 }
 
 func (c *faulty) run(m message) {
@@ -154,7 +157,7 @@ func (c *faulty) run(m message) {
 	c.after(m)
 }
 
-// echo answers with the query, which costs nothing.
+// echo answers with the query, without any arithmetic.
 func echo(m message) {
 	write(filepath.Join(m.Dir, m.Request.Output), read(m.Dir, m.Request.Inputs["query"]))
 	if m.Request.Weights != "" {
@@ -168,7 +171,7 @@ func read(dir, file string) []byte {
 	return data
 }
 
-// compute is right.
+// compute returns the right output.
 func compute(dir string, r request) *attention.Tensor {
 	tensor := func(name string) *attention.Tensor {
 		a, err := npy.Parse(read(dir, r.Inputs[name]))
@@ -177,15 +180,18 @@ func compute(dir string, r request) *attention.Tensor {
 		must(err)
 		return t
 	}
-	causality := map[string]attention.Causality{"none": attention.NotCausal, "top-left": attention.TopLeft, "lower-right": attention.LowerRight}
-	out, err := attention.SDPA(tensor("query"), tensor("key"), tensor("value"), attention.SDPAOptions{Causality: causality[r.Config.Causality], Scale: r.Config.Scale})
+	causality := map[string]attention.Causality{
+		"none": attention.NotCausal, "top-left": attention.TopLeft, "lower-right": attention.LowerRight,
+	}
+	options := attention.SDPAOptions{Causality: causality[r.Config.Causality], Scale: r.Config.Scale}
+	out, err := attention.SDPA(tensor("query"), tensor("key"), tensor("value"), options)
 	must(err)
 	return out
 }
 
 func write(file string, data []byte) { must(os.WriteFile(file, data, 0o644)) }
 
-// wrong does what is wrong in the place of what is asked for, or says that nothing is.
+// wrong commits the fault instead of an answer, and reports whether it has answered.
 func (c *faulty) wrong(asked string, m message) bool {
 	if c.last != c.at {
 		return false
@@ -207,7 +213,7 @@ func (c *faulty) wrong(asked string, m message) bool {
 	return false
 }
 
-// after does what is wrong after a right answer.
+// after commits the faults that follow a right answer.
 func (c *faulty) after(m message) {
 	if c.last != c.at {
 		return
@@ -226,7 +232,7 @@ func (c *faulty) after(m message) {
 	}
 }
 
-// inPlaceOf are the faults on a run; they say whether they answered, or never return.
+// inPlaceOf holds the faults during a run. Each reports whether it has answered, or never returns.
 var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"crashes": func(*faulty, message) bool {
 		fmt.Fprintln(os.Stderr, "first line\nboom: \x1b[31mred\x1b[0m")
@@ -254,14 +260,14 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 		}
 	},
 	"garbage":           func(*faulty, message) bool { say("\x1b[31mdebug: %d", 7); return true },
-	"unknown field":     func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d,"speed":9}`, m.Seq); return true },
-	"unprintable field": func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d,"\u001b[2J":9}`, m.Seq); return true },
-	"a field twice":     func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d,"seq":%d}`, m.Seq, m.Seq); return true },
-	"a field too many":  func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d,"reason":"x"}`, m.Seq); return true },
-	"unknown type":      func(_ *faulty, m message) bool { say(`{"type":"fine","seq":%d}`, m.Seq); return true },
-	"no reason":         func(_ *faulty, m message) bool { say(`{"type":"skipped","seq":%d}`, m.Seq); return true },
-	"answers ahead":     func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq+1); return true },
-	"answers behind":    func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq-1); return true },
+	"unknown field":     answer(`{"type":"ok","seq":%d,"speed":9}`),
+	"unprintable field": answer(`{"type":"ok","seq":%d,"\u001b[2J":9}`),
+	"a field twice":     answer(`{"type":"ok","seq":%[1]d,"seq":%[1]d}`),
+	"a field too many":  answer(`{"type":"ok","seq":%d,"reason":"x"}`),
+	"unknown type":      answer(`{"type":"fine","seq":%d}`),
+	"no reason":         answer(`{"type":"skipped","seq":%d}`),
+	"answers ahead":     func(_ *faulty, m message) bool { m.Seq++; return ok(m) },
+	"answers behind":    func(_ *faulty, m message) bool { m.Seq--; return ok(m) },
 	"starts over":       func(_ *faulty, m message) bool { (&faulty{}).start(m); return true },
 	"half a line":       func(*faulty, message) bool { fmt.Print(`{"type":"ok",`); os.Exit(0); return true },
 	"100 MB of a line":  func(*faulty, message) bool { hugeLine(); return true },
@@ -272,7 +278,7 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 		return true
 	},
 	"closes stdout":    func(*faulty, message) bool { must(os.Stdout.Close()); time.Sleep(time.Hour); return true },
-	"no output":        func(_ *faulty, m message) bool { say(`{"type":"ok","seq":%d}`, m.Seq); return true },
+	"no output":        func(_ *faulty, m message) bool { return ok(m) },
 	"no second output": func(c *faulty, m message) bool { return c.runs == 2 && ok(m) },
 	"short output":     output(func(file []byte) []byte { return file[:len(file)-3] }),
 	"long output":      output(func(file []byte) []byte { return append(file, 0) }),
@@ -281,22 +287,19 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"claims terabytes": output(func(file []byte) []byte {
 		return harnesstest.NPYFile(1, harnesstest.NPYHeader("<f4", false, []int{1 << 40}), []byte{1})
 	}),
-	"wrong shape":    output(func([]byte) []byte { return harnesstest.NPY(attention.NewTensor(2, 3)) }),
-	"not a number":   output(func(file []byte) []byte { copy(file[len(file)-4:], "\x00\x00\xc0\x7f"); return file }),
-	"changes a file": func(_ *faulty, m message) bool { touch(filepath.Join(m.Dir, m.Request.Inputs["key"])); return false },
+	"wrong shape":  output(func([]byte) []byte { return harnesstest.NPY(attention.NewTensor(2, 3)) }),
+	"not a number": output(func(file []byte) []byte { copy(file[len(file)-4:], "\x00\x00\xc0\x7f"); return file }),
+	"changes a file": func(_ *faulty, m message) bool {
+		touch(filepath.Join(m.Dir, m.Request.Inputs["key"]))
+		return false
+	},
 	"removes a file": func(c *faulty, m message) bool { return c.runs == 2 && removes(m) },
 	"is not steady": func(c *faulty, m message) bool {
 		return c.runs == 2 && output(func(file []byte) []byte { file[len(file)-4] ^= 1; return file })(c, m)
 	},
-	"skips": func(_ *faulty, m message) bool {
-		say(`{"type":"skipped","seq":%d,"reason":"no causal\u001b[2J mask"}`, m.Seq)
-		return true
-	},
+	"skips":            answer(`{"type":"skipped","seq":%d,"reason":"no causal\u001b[2J mask"}`),
 	"skips the second": func(c *faulty, m message) bool { return c.runs == 2 && skip(m) },
-	"reports an error": func(_ *faulty, m message) bool {
-		say(`{"type":"error","seq":%d,"message":"ValueError: no","traceback":"line 1\nline 2\n"}`, m.Seq)
-		return true
-	},
+	"reports an error": answer(`{"type":"error","seq":%d,"message":"ValueError: no","traceback":"line 1\nline 2\n"}`),
 	"large file": func(_ *faulty, m message) bool {
 		sparse(filepath.Join(m.Dir, "scratch"))
 		time.Sleep(time.Hour)
@@ -315,6 +318,14 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	},
 }
 
+// answer is a fault that consists of a wrong answer.
+func answer(format string) func(*faulty, message) bool {
+	return func(_ *faulty, m message) bool {
+		say(format, m.Seq)
+		return true
+	}
+}
+
 func ok(m message) bool {
 	say(`{"type":"ok","seq":%d}`, m.Seq)
 	return true
@@ -325,7 +336,7 @@ func skip(m message) bool {
 	return true
 }
 
-// output is a right output, changed.
+// output writes a right output, changed.
 func output(change func(file []byte) []byte) func(*faulty, message) bool {
 	return func(_ *faulty, m message) bool {
 		write(filepath.Join(m.Dir, m.Request.Output), change(harnesstest.NPY(compute(m.Dir, m.Request))))
@@ -353,7 +364,7 @@ func hugeLine() {
 
 func touch(file string) {
 	data := read("", file)
-	data[len(data)-4] ^= 1 // the least bit of a float32
+	data[len(data)-4] ^= 1 // the lowest bit of the last float32
 	write(file, data)
 }
 
@@ -363,7 +374,7 @@ func removes(m message) bool {
 	return ok(m)
 }
 
-// sparse makes a file that claims a terabyte and has nothing.
+// sparse makes a file of a terabyte that takes no space on disk.
 func sparse(file string) {
 	f, err := os.Create(file)
 	must(err)
@@ -377,7 +388,7 @@ func many(dir string) {
 	}
 }
 
-// spawn starts a process that holds this one's pipes and never ends.
+// spawn starts a process that holds the pipes of this one and never ends.
 func spawn() {
 	cmd := sleeper()
 	must(cmd.Start())
@@ -391,7 +402,7 @@ func sleeper() *exec.Cmd {
 	return cmd
 }
 
-// once serves one folder.
+// once serves one case in Once mode.
 func (c *faulty) once(dir string) {
 	text, err := os.ReadFile(filepath.Join(dir, "request.json"))
 	must(err)

@@ -17,19 +17,19 @@ import (
 	"github.com/difftest/difftest/harness/internal/protocol"
 )
 
-// What a child may add to the folder of a case: far more than any output of a case needs.
+// The quota of a child in the folder of a case, far above the needs of any case.
 const (
 	quotaBytes = 64 << 20
 	quotaFiles = 1000
 )
 
-// folder holds the files of one case. The child may write its output into it, and nothing else counts.
+// folder holds the files of one case. The child writes its output there.
 type folder struct {
 	dir     string
 	c       *fixture.Case
 	request protocol.Request
-	given   map[string][]byte // its files as they were written
-	size    int64             // of them
+	given   map[string][]byte // the contents of the request's files, by path
+	size    int64             // bytes of all given files
 }
 
 // newFolder writes the files of a case into a new folder below root.
@@ -48,7 +48,7 @@ func newFolder(root string, c *fixture.Case) (*folder, error) {
 	return f, nil
 }
 
-// remember reads what was written, to know it again.
+// remember records the files of the request, so that changes to them are found later.
 func (f *folder) remember() error {
 	return filepath.WalkDir(f.dir, func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -61,8 +61,8 @@ func (f *folder) remember() error {
 	})
 }
 
-// withinQuota fails when the child has filled the folder with more than it may. A file that goes while it looks
-// is no matter.
+// withinQuota fails if the child has added more to the folder than its quota. Files may disappear
+// while it looks.
 func (f *folder) withinQuota() error {
 	bytes, files := -f.size, -len(f.given)
 	err := filepath.WalkDir(f.dir, func(_ string, d fs.DirEntry, err error) error {
@@ -78,12 +78,12 @@ func (f *folder) withinQuota() error {
 		return nil
 	})
 	if err == nil && (bytes > quotaBytes || files > quotaFiles) {
-		return faultf("it fills its folder: more than %d MiB or %d files", quotaBytes>>20, quotaFiles)
+		return faultf("it wrote more than %d MiB or %d files into its folder", quotaBytes>>20, quotaFiles)
 	}
 	return err
 }
 
-// outputs takes the output out of the folder, and the attention weights of a case that has them.
+// outputs takes the output out of the folder, and the attention weights if the case has some.
 func (f *folder) outputs() (attention.Outputs, error) {
 	var out attention.Outputs
 	if err := f.withinQuota(); err != nil {
@@ -97,7 +97,7 @@ func (f *folder) outputs() (attention.Outputs, error) {
 	return out, errors.Join(err, weightsErr)
 }
 
-// take reads a file that the child has written, and removes it, so that the next one is new.
+// take reads a file that the child has written and removes it, so that it cannot be taken twice.
 func (f *folder) take(name string) (*attention.Tensor, error) {
 	t, err := f.tensor(filepath.Join(f.dir, name))
 	if err != nil {
@@ -124,7 +124,7 @@ func (f *folder) tensor(file string) (*attention.Tensor, error) {
 	return a.Tensor(want)
 }
 
-// readRegular reads a file that the child has written, not what it has linked, a pipe or a device.
+// readRegular reads a file that the child has written. It refuses links, pipes and devices.
 func readRegular(file string) ([]byte, error) {
 	info, err := os.Lstat(file)
 	switch {
@@ -147,7 +147,7 @@ func readRegular(file string) ([]byte, error) {
 	return data, err
 }
 
-// changes names the given files that are no longer as they were.
+// changes reports each given file that the child has changed or removed.
 func (f *folder) changes() []string {
 	var findings []string
 	for _, file := range slices.Sorted(maps.Keys(f.given)) {
@@ -165,10 +165,10 @@ func (f *folder) changes() []string {
 	return findings
 }
 
-// remove leaves nothing of the folder, whatever the child has made of it.
+// remove deletes the folder, whatever the child has done to it.
 func (f *folder) remove() error { return removeAll(f.dir) }
 
-// removeAll also goes into folders that may not be read or written.
+// removeAll also deletes folders without permission to read or write them.
 func removeAll(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// group is a process group: the child and what it has started.
+// group is a process group: the child and all processes that it has started.
 type group struct{ id int }
 
 // apart makes a command start a group of its own.
@@ -18,12 +18,12 @@ func apart(cmd *exec.Cmd) {
 
 func groupOf(p *os.Process) (group, error) { return group{p.Pid}, nil }
 
-// ask wants every process to end, kill makes them. A group that is gone is no error.
+// ask sends SIGTERM to every process, kill SIGKILL. The group may be gone already.
 func (g group) ask()  { _ = syscall.Kill(-g.id, syscall.SIGTERM) }
 func (g group) kill() { _ = syscall.Kill(-g.id, syscall.SIGKILL) }
 
-// alive says whether some process is left.
+// alive reports whether any process is left.
 func (g group) alive() bool { return syscall.Kill(-g.id, 0) == nil }
 
-// close releases what the group itself holds.
+// close does nothing: a process group holds no resources.
 func (g group) close() {}

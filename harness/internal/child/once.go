@@ -14,9 +14,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// once starts a process for the case, and takes the output that it leaves behind.
+// once runs a process for one case and takes its output.
 func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
-	p, err := start(withFolder(s.command.Args, f.dir), words)
+	p, err := start(withFolder(s.command.Args, f.dir), discarded)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("the child cannot be started: %w", err)}
 	}
@@ -28,18 +28,18 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	}
 	if err != nil {
 		if !errors.Is(err, subject.ErrNotOffered) {
-			err = withWords(err, p.stderr)
+			err = withStderr(err, p.stderr)
 		}
 		return subject.Result{Err: err}
 	}
 	out, err := f.outputs()
 	if err != nil {
-		return subject.Result{Err: withWords(err, p.stderr)}
+		return subject.Result{Err: withStderr(err, p.stderr)}
 	}
 	return subject.Result{Output: out.Output, Weights: out.Weights, Findings: f.changes()}
 }
 
-// withFolder puts a folder into the arguments of a command.
+// withFolder puts a folder in place of "{dir}" in the arguments of a command, or at their end.
 func withFolder(args []string, dir string) []string {
 	const place = "{dir}"
 	var out []string
@@ -52,7 +52,7 @@ func withFolder(args []string, dir string) []string {
 	return out
 }
 
-// finish waits until the process has ended, as long as it does nothing wrong.
+// finish waits until the process has ended. It fails after timeout, or once the folder is too full.
 func (p *process) finish(ctx context.Context, timeout time.Duration, f *folder) error {
 	late, look := time.NewTimer(timeout), time.NewTicker(watched)
 	defer late.Stop()
@@ -73,7 +73,8 @@ func (p *process) finish(ctx context.Context, timeout time.Duration, f *folder) 
 	}
 }
 
-// verdict is what the process says by the way it ended, and in a reply that it may leave in the folder.
+// verdict fails if the process left a reply that skips the case or reports an error, if its exit
+// status is not 0, or if other processes of its group still run.
 func (p *process) verdict(f *folder) error {
 	if err := leftReply(filepath.Join(f.dir, protocol.ReplyFile)); err != nil {
 		return err
@@ -88,7 +89,7 @@ func (p *process) verdict(f *folder) error {
 	return nil
 }
 
-// leftReply is what the reply in a file says; nil where there is none.
+// leftReply reads the reply in a file. It returns nil if there is no such file.
 func leftReply(file string) error {
 	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
 		return nil

@@ -15,37 +15,41 @@ import (
 )
 
 const (
-	// politeness is how long a child may take to end after it was told to stop, and again after it was sent SIGTERM.
+	// politeness is the time to end that a child has after the message stop, and again after
+	// SIGTERM.
 	politeness = 2 * time.Second
-	// impatience is the same for one that has done wrong.
+	// impatience is the time to end after SIGTERM for a child that has done wrong.
 	impatience = 300 * time.Millisecond
-	// stragglers is how long the pipes of a child that has ended are still read, in case a process that left
-	// the group holds them.
+	// stragglers bounds the time for which the pipes of an ended child are still read. A process
+	// that left the group may hold them.
 	stragglers = time.Second
 )
 
-// process is a running child, with its pipes and all that it starts.
+// process is a running child with its pipes and its group.
 type process struct {
 	group  group
 	stdin  *os.File
-	lines  <-chan line   // of its stdout, read as they are asked for
-	stderr *tail         // its last words
+	lines  <-chan line   // of stdout, read one by one as they are received
+	stderr *tail         // the end of stderr
 	ended  chan struct{} // closed when the child has ended and its group is killed
-	state  string        // how it ended: "exit status 1"; set before ended is closed
 
-	leftovers bool           // whether others of the group ran on when the child had ended; as state
-	unread    chan struct{}  // closed when nobody asks for lines any more
-	readers   sync.WaitGroup // of stdout and stderr
-	outputs   []*os.File     // their ends of the pipes
+	// state and leftovers are set before ended is closed. state is the way in which the child
+	// ended: "exit status 1". leftovers is true if other processes of the group outlived it.
+	state     string
+	leftovers bool
+
+	unread  chan struct{}  // closed when no more lines will be received
+	readers sync.WaitGroup // the goroutines that read stdout and stderr
+	outputs []*os.File     // stdout and stderr
 }
 
-// line is one line of stdout, or why there is none.
+// line is one line of stdout, or the reason why there is none.
 type line struct {
 	text []byte
 	err  error
 }
 
-// start runs a program whose stdout is lines of the protocol, or just more of its last words.
+// start runs a program and begins to read its stdout and stderr.
 func start(args []string, stdout stream) (*process, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	apart(cmd)
@@ -76,15 +80,15 @@ func start(args []string, stdout stream) (*process, error) {
 	return p, nil
 }
 
-// stream says what a child's stdout is for.
+// stream is the use of a child's stdout.
 type stream int
 
 const (
-	messages stream = iota
-	words
+	messages  stream = iota // lines of the protocol
+	discarded               // anything, which nobody reads
 )
 
-// pipes are stdin, stdout and stderr of a child.
+// pipes are the two ends of stdin, stdout and stderr of a child.
 type pipes struct{ ours, theirs []*os.File }
 
 func newPipes() (pipes, error) {
@@ -109,7 +113,8 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// read begins to read what the child writes. What it writes to stderr is always taken, so that it never waits.
+// read begins to read stdout and stderr. Lines of stdout are read as they are received. stderr is
+// always read, so that the child never waits.
 func (p *process) read(stdout stream) {
 	lines := make(chan line)
 	p.lines = lines
@@ -117,7 +122,7 @@ func (p *process) read(stdout stream) {
 	go func() {
 		defer p.readers.Done()
 		defer close(lines)
-		if stdout == words {
+		if stdout == discarded {
 			_, _ = io.Copy(io.Discard, p.outputs[0])
 			return
 		}
@@ -129,7 +134,7 @@ func (p *process) read(stdout stream) {
 	}()
 }
 
-// scan hands over one line after another, as fast as they are asked for and no faster.
+// scan sends one line after another. It reads no line ahead.
 func (p *process) scan(r io.Reader, lines chan<- line) {
 	hand := func(l line) bool {
 		select {
@@ -157,8 +162,8 @@ func (p *process) scan(r io.Reader, lines chan<- line) {
 
 var errHalfLine = errors.New("its last line has no end")
 
-// wholeLines is bufio.ScanLines, but for a last line without an end, which is an error, and for the \r of a line's
-// end, which JSON ignores.
+// wholeLines is bufio.ScanLines with two changes: a last line without an end is an error, and a \r
+// at the end of a line stays, which JSON ignores.
 func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {
 		return i + 1, data[:i], nil
@@ -169,19 +174,20 @@ func wholeLines(data []byte, atEOF bool) (advance int, token []byte, err error) 
 	return 0, nil, nil
 }
 
-// wait sees the child end, and ends what it leaves behind.
+// wait waits until the child ends, then kills the rest of its group.
 func (p *process) wait(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 	p.state = cmd.ProcessState.String()
 	p.leftovers = p.group.alive()
 	p.group.kill()
 	for _, f := range p.outputs {
-		_ = f.SetReadDeadline(time.Now().Add(stragglers)) // Windows has none: there nobody leaves the job
+		// This fails on Windows, where no process leaves the job.
+		_ = f.SetReadDeadline(time.Now().Add(stragglers))
 	}
 	close(p.ended)
 }
 
-// within says whether the child ends in that time.
+// within reports whether the child has ended, or ends within d.
 func (p *process) within(d time.Duration) bool {
 	select {
 	case <-p.ended:
@@ -196,7 +202,8 @@ func (p *process) within(d time.Duration) bool {
 	}
 }
 
-// end leaves nothing of the child: it may end by itself first, if it is given time, then it is asked, then it is killed.
+// end ends the child and its group and closes the pipes. The child may end by itself within alone,
+// and after SIGTERM within asked. Then it is killed.
 func (p *process) end(alone, asked time.Duration) {
 	_ = p.stdin.Close()
 	if !p.within(alone) {

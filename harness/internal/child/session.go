@@ -13,7 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// session is a child that has answered to start and is asked for one output after another.
+// session is a child that has answered start. It computes one output after another.
 type session struct {
 	*process
 	seq     int // of the last message
@@ -21,7 +21,7 @@ type session struct {
 	started protocol.Started
 }
 
-// fault is what a child did wrong that makes it unusable: it is ended.
+// fault is an error after which a child cannot be used any more and is ended.
 type fault struct{ err error }
 
 func (f *fault) Error() string { return f.err.Error() }
@@ -29,14 +29,16 @@ func (f *fault) Unwrap() error { return f.err }
 
 func faultf(format string, args ...any) error { return &fault{fmt.Errorf(format, args...)} }
 
-// open starts a child that serves cases. Its fault is told with its last words, and nothing of it is left.
+// open starts a child that serves cases. On failure the child is ended, and the error has its last
+// lines of stderr.
 func open(ctx context.Context, c Command) (*session, error) {
 	p, err := start(c.Args, messages)
 	if err != nil {
 		return nil, faultf("the child cannot be started: %w", err)
 	}
 	s := &session{process: p, timeout: c.Timeout}
-	reply, err := s.ask(ctx, protocol.Start{Type: protocol.TypeStart, Seq: s.next(), Protocol: protocol.Version, Difftest: c.Tool}, always)
+	hello := protocol.Start{Type: protocol.TypeStart, Seq: s.next(), Protocol: protocol.Version, Difftest: c.Tool}
+	reply, err := s.ask(ctx, hello, always)
 	if err == nil && reply.Type != protocol.TypeStarted {
 		err = faultf("it answers %q to %q, want %q", reply.Type, protocol.TypeStart, protocol.TypeStarted)
 	}
@@ -54,17 +56,20 @@ func (s *session) next() int {
 	return s.seq
 }
 
-// same refuses a child that, started again, is another.
+// same fails if the child describes itself differently from the first one.
 func (s *session) same(before protocol.Started) error {
 	if !reflect.DeepEqual(s.started, before) {
-		return faultf("started again, it is another: %s, before %s", printable.Line(fmt.Sprintf("%+v", s.started)), printable.Line(fmt.Sprintf("%+v", before)))
+		describe := func(s protocol.Started) string { return printable.Line(fmt.Sprintf("%+v", s)) }
+		return faultf("started again, it calls itself %s, before %s", describe(s.started), describe(before))
 	}
 	return nil
 }
 
-// run asks for the output of a request once more. It gives no fault where the child says by itself that it has none.
+// run asks for the output of a request. The error is not a fault if the child skips the case or
+// reports an error of its own.
 func (s *session) run(ctx context.Context, f *folder) error {
-	reply, err := s.ask(ctx, protocol.Run{Type: protocol.TypeRun, Seq: s.next(), Dir: f.dir, Request: f.request}, f.withinQuota)
+	message := protocol.Run{Type: protocol.TypeRun, Seq: s.next(), Dir: f.dir, Request: f.request}
+	reply, err := s.ask(ctx, message, f.withinQuota)
 	if err != nil {
 		return err
 	}
@@ -74,18 +79,19 @@ func (s *session) run(ctx context.Context, f *folder) error {
 	return answered(reply)
 }
 
-// answered is the error that a child reports, or why it skips a case.
+// answered turns a reply into an error: the one that the child reports, or its reason to skip.
 func answered(r protocol.Reply) error {
 	switch r.Type {
 	case protocol.TypeSkipped:
 		return fmt.Errorf("%w: %s", subject.ErrNotOffered, strings.Join(printable.Lines(r.Reason), " "))
 	case protocol.TypeError:
-		return errors.New(strings.Join(append(printable.Lines(r.Message), printable.Lines(strings.TrimSpace(r.Traceback))...), "\n"))
+		lines := append(printable.Lines(r.Message), printable.Lines(strings.TrimSpace(r.Traceback))...)
+		return errors.New(strings.Join(lines, "\n"))
 	}
 	return nil
 }
 
-// done ends a case: what the child says besides is told of this case and no other.
+// done ends a case. Faults up to the answer belong to this case, not to the next one.
 func (s *session) done(ctx context.Context, f *folder) error {
 	reply, err := s.ask(ctx, protocol.Done{Type: protocol.TypeDone, Seq: s.next()}, f.withinQuota)
 	if err == nil && reply.Type != protocol.TypeOK {
@@ -94,10 +100,10 @@ func (s *session) done(ctx context.Context, f *folder) error {
 	return err
 }
 
-// watched is how often a child that has not answered yet is looked after.
+// watched is the time between two checks of a child that has not answered or ended yet.
 const watched = 50 * time.Millisecond
 
-// ask sends a message and waits for its answer, as long as check finds nothing wrong.
+// ask sends a message and waits for its answer. It gives up as soon as check fails.
 func (s *session) ask(ctx context.Context, message any, check func() error) (protocol.Reply, error) {
 	text, err := protocol.Line(message)
 	if err != nil {
@@ -131,7 +137,8 @@ func (s *session) ask(ctx context.Context, message any, check func() error) (pro
 	}
 }
 
-// answer reads a line as the answer to the last message.
+// answer reads a line of stdout as the answer to the last message. more is false at the end of
+// stdout.
 func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 	if !more {
 		return protocol.Reply{}, s.silent("instead of answering")
@@ -145,7 +152,9 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 	reply, err := protocol.ParseReply(l.text)
 	switch {
 	case err != nil:
-		return reply, faultf("its stdout has what is no answer: %s: %s", printable.Line(string(l.text[:min(len(l.text), 100)])), printable.Text(err.Error()))
+		begin := l.text[:min(len(l.text), 100)]
+		return reply, faultf("a line on its stdout is not an answer: %s: %s",
+			printable.Line(string(begin)), printable.Text(err.Error()))
 	case reply.Seq < s.seq:
 		return reply, faultf("it answers message %d again or too late: the last one is %d", reply.Seq, s.seq)
 	case reply.Seq > s.seq:
@@ -154,7 +163,8 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 	return reply, nil
 }
 
-// silent says why nothing more comes from a child.
+// silent is the fault of a child whose stdout has ended: it has ended too, or has closed its
+// stdout.
 func (s *session) silent(when string) error {
 	if !s.within(stragglers) {
 		return faultf("it has closed its stdout %s", when)
@@ -162,14 +172,14 @@ func (s *session) silent(when string) error {
 	return faultf("it ended (%s) %s", s.state, when)
 }
 
-// fail ends a child that is of no use any more, and adds its last words.
+// fail ends a child after a fault, and adds its last lines of stderr to the error.
 func (s *session) fail(err error) error {
 	s.end(0, impatience)
-	return withWords(err, s.stderr)
+	return withStderr(err, s.stderr)
 }
 
-// withWords adds the last words of a process to what it did wrong.
-func withWords(err error, t *tail) error {
+// withStderr adds the last lines of stderr to an error.
+func withStderr(err error, t *tail) error {
 	lines := t.lines()
 	if len(lines) == 0 {
 		return err
@@ -177,9 +187,9 @@ func withWords(err error, t *tail) error {
 	return fmt.Errorf("%w\nlast lines of stderr:\n  %s", err, strings.Join(lines, "\n  "))
 }
 
-// stop ends a child that has served all cases.
+// stop ends a child after all cases.
 func (s *session) stop() {
-	text, err := protocol.Line(protocol.Done{Type: protocol.TypeStop, Seq: s.next()})
+	text, err := protocol.Line(protocol.Stop{Type: protocol.TypeStop, Seq: s.next()})
 	if err == nil {
 		go func() { _, _ = s.stdin.Write(text) }()
 	}

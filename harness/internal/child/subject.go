@@ -20,24 +20,25 @@ import (
 type Subject struct {
 	command Command
 	about   subject.About
-	root    string     // of the folders of all cases
-	idle    chan *slot // those of the children that serve no case now
+	root    string     // the folder that holds the folders of the cases
+	idle    chan *slot // the slots whose children serve no case now
 
 	mu      sync.Mutex
-	known   *protocol.Started // what every child has said of itself; nil: none has yet
-	refused error             // why the last start failed
+	known   *protocol.Started // the description of the first child, nil until it has started
+	refused error             // the reason why the last start failed
 	tries   int               // failed starts in a row
 }
 
-// slot is the place of one child.
-type slot struct{ *session } // nil: it must be started
+// slot holds one child, nil if it must be started first.
+type slot struct{ *session }
 
-// attempts is how many starts in a row may fail. A program that is no child is not started for every case.
+// attempts bounds the failed starts in a row, so that a useless program is not started for every
+// case.
 const attempts = 3
 
-// New starts an implementation. A child that does not come up is no error: each of its cases is. The error says
-// that the command is not a program, that the child declares another precision than the
-// command, or that no folder can be made. Close must be called in the end.
+// New starts an implementation. Call Close in the end. New fails if the command is not a program,
+// if the child declares another precision than the command, or if no folder can be made. A child
+// that does not start is no error of New: each of its cases fails.
 func New(ctx context.Context, c Command) (*Subject, error) {
 	if len(c.Args) == 0 {
 		return nil, errors.New("no command")
@@ -54,7 +55,7 @@ func New(ctx context.Context, c Command) (*Subject, error) {
 	s.about = subject.About{Name: strings.Join(c.Args, " "), Precision: c.Precision, Jobs: c.Jobs}
 	first := &slot{}
 	if !c.Once {
-		first.session, _ = s.open(ctx) // a fault is told with each case
+		first.session, _ = s.open(ctx) // each case reports the fault
 	}
 	s.idle <- first
 	for range c.Jobs - 1 {
@@ -66,7 +67,7 @@ func New(ctx context.Context, c Command) (*Subject, error) {
 	return s, nil
 }
 
-// introduce takes over what the first child says of itself.
+// introduce takes the name and the precision of the first child over.
 func (s *Subject) introduce() error {
 	if s.known == nil {
 		return nil
@@ -93,10 +94,10 @@ func (s *Subject) introduce() error {
 	return nil
 }
 
-// About says who the child is: by its own words, or by its command where it has said nothing.
+// About names the child by its own words, or by its command if it has given no name.
 func (s *Subject) About() subject.About { return s.about }
 
-// Close ends all children and removes their folders. No case may be running.
+// Close ends all children and removes their folders. It must not be called while a case runs.
 func (s *Subject) Close() error {
 	for range s.command.Jobs {
 		if c := <-s.idle; c.session != nil {
@@ -106,16 +107,17 @@ func (s *Subject) Close() error {
 	return removeAll(s.root)
 }
 
-// Run gives the case to a child, twice, and returns its first output; in Once mode to a process of its own, once.
-// A child that does anything wrong is ended, and the next case gets another.
+// Run has a child compute the case twice and returns the first output. In Once mode a new process
+// computes the case once. A child that breaks the protocol is ended, and the next case gets a new
+// one.
 func (s *Subject) Run(ctx context.Context, c *fixture.Case) subject.Result {
 	place := <-s.idle
 	defer func() { s.idle <- place }()
 	return s.run(ctx, place, c, (*session).twice)
 }
 
-// Series gives cases to one child, one after the other, once each, and returns their outputs. The error is that one of
-// the cases has none, or that ctx ended.
+// Series has one child compute the cases in order, once each, and returns their outputs. It fails
+// if a case has no output, or if ctx ends.
 func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
 	place := <-s.idle
 	defer func() { s.idle <- place }()
@@ -129,7 +131,7 @@ func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs [
 	return outputs, nil
 }
 
-// run gives a case to the child in a place, or to a process of its own.
+// run has a case computed by the child of a slot, or in Once mode by a process of its own.
 func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
 	f, err := newFolder(s.root, c)
 	if err != nil {
@@ -157,13 +159,13 @@ func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how ser
 	return r
 }
 
-// serving is a way to have a case computed.
+// serving is a way to have a case computed: single or twice.
 type serving func(*session, context.Context, *folder) (subject.Result, error)
 
-// serve has a case computed. The error says that the child can serve no more.
+// serve has a case computed. It fails if the child can serve no other case.
 func (s *session) serve(ctx context.Context, f *folder, how serving) (r subject.Result, err error) {
 	if lacks := s.started.Lacks(f.c); lacks != "" {
-		return subject.Result{Err: fmt.Errorf("%w: %s is not in what the child offers", subject.ErrNotOffered, lacks)}, nil
+		return subject.Result{Err: fmt.Errorf("%w: the child does not offer %s", subject.ErrNotOffered, lacks)}, nil
 	}
 	r, err = how(s, ctx, f)
 	if broken := (*fault)(nil); errors.As(err, &broken) || ctx.Err() != nil {
@@ -175,13 +177,13 @@ func (s *session) serve(ctx context.Context, f *folder, how serving) (r subject.
 	return r, s.done(ctx, f)
 }
 
-// single runs a case once, and only its output counts.
+// single runs a case once.
 func (s *session) single(ctx context.Context, f *folder) (subject.Result, error) {
 	out, err := s.forward(ctx, f)
 	return subject.Result{Output: out.Output, Weights: out.Weights}, err
 }
 
-// twice runs a case two times. The second output must be written anew.
+// twice runs a case two times. The child must write its output anew the second time.
 func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) {
 	first, err := s.forward(ctx, f)
 	if err != nil {
@@ -193,20 +195,21 @@ func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) 
 	case errors.As(err, &broken) || ctx.Err() != nil:
 		return subject.Result{}, err
 	case errors.Is(err, subject.ErrNotOffered):
-		return subject.Result{}, errors.New("second forward: it skips what it has just computed")
+		return subject.Result{}, errors.New("second forward: it skips the case that it has just computed")
 	case err != nil:
 		return subject.Result{}, fmt.Errorf("second forward: %w", err)
 	}
 	if len(r.Findings) == 0 {
 		r.Findings = f.changes()
 	}
-	if len(r.Findings) == 0 && !(subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)) {
+	steady := subject.Same(first.Output, second.Output) && subject.Same(first.Weights, second.Weights)
+	if len(r.Findings) == 0 && !steady {
 		r.Findings = []string{subject.Unsteady}
 	}
 	return r, nil
 }
 
-// forward runs a case and takes what it gives.
+// forward runs a case once and takes its output.
 func (s *session) forward(ctx context.Context, f *folder) (attention.Outputs, error) {
 	if err := s.run(ctx, f); err != nil {
 		return attention.Outputs{}, err
@@ -214,7 +217,7 @@ func (s *session) forward(ctx context.Context, f *folder) (attention.Outputs, er
 	return f.outputs()
 }
 
-// open starts a child, unless too many did not come up.
+// open starts a child, unless too many starts in a row have failed.
 func (s *Subject) open(ctx context.Context) (*session, error) {
 	s.mu.Lock()
 	known, refused := s.known, s.refused

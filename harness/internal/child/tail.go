@@ -7,10 +7,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/printable"
 )
 
-// tailBytes is how much of a child's stderr is kept.
+// tailBytes bounds the part of stderr that a tail keeps.
 const tailBytes = 16 << 10
 
-// tail keeps the end of what is written to it.
+// tail keeps the last 16 KiB that are written to it.
 type tail struct {
 	mu   sync.Mutex
 	data []byte
@@ -26,14 +26,14 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// clear forgets what was written for another case.
+// clear drops everything that was written for an earlier case.
 func (t *tail) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.data = t.data[:0]
 }
 
-// lines returns the last lines of what was written, ready to be printed.
+// lines returns the last lines, ready to be printed.
 func (t *tail) lines() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

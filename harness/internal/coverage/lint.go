@@ -5,7 +5,6 @@ package coverage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"runtime"
 	"slices"
@@ -31,13 +30,12 @@ type Lint struct {
 
 // LintedCase says which known mistakes one case can see.
 type LintedCase struct {
-	Case   string
-	Sight  replay.Visibility
-	Claims []string // what is wrong with the field detects of case.json, a line each
+	Case  string
+	Sight replay.Visibility
 }
 
-// New makes every known mistake on every case of a suite, or on the named ones only. The error is
-// that a case is broken or a name unknown. What a case claims wrongly is no error: see [Lint.Err].
+// New makes every known mistake on every case of a suite, or on the named ones only. It fails if a
+// case is broken or a name unknown.
 func New(suite fs.FS, cases ...string) (*Lint, error) {
 	names, err := fixture.Names(suite)
 	if err := errors.Join(err, fixture.CheckNames(cases, names)); err != nil {
@@ -73,38 +71,7 @@ func lintCase(suite fs.FS, name string) (LintedCase, error) {
 	if err != nil {
 		return LintedCase{}, err
 	}
-	sight := referee.Sees()
-	return LintedCase{Case: name, Sight: sight, Claims: wrongClaims(c, sight)}, nil
-}
-
-// wrongClaims holds detects against what the case sees.
-func wrongClaims(c *fixture.Case, sight replay.Visibility) []string {
-	known := func(id string) func(catalogue.Mistake) bool {
-		return func(m catalogue.Mistake) bool { return m.ID == id }
-	}
-	var wrong []string
-	for i, id := range c.Detects {
-		switch {
-		case !slices.ContainsFunc(catalogue.Mistakes, known(id)):
-			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q is no known mistake", c.Name, id))
-		case slices.Contains(c.Detects[:i], id):
-			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: %q stands twice", c.Name, id))
-		case !slices.ContainsFunc(sight.Seen, known(id)):
-			wrong = append(wrong, fmt.Sprintf("%s/case.json: detects: the case does not see %q", c.Name, id))
-		}
-	}
-	return wrong
-}
-
-// Err joins all wrong claims; nil when there is none.
-func (l *Lint) Err() error {
-	var errs []error
-	for _, c := range l.Cases {
-		for _, claim := range c.Claims {
-			errs = append(errs, errors.New(claim))
-		}
-	}
-	return errors.Join(errs...)
+	return LintedCase{Case: name, Sight: referee.Sees()}, nil
 }
 
 // summarize computes the fields about the suite as a whole.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/num"
@@ -112,7 +113,7 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 		all := layers(t)
 		for n, name := range slices.Sorted(maps.Keys(all)) {
 			p := all[name]
-			if !slices.Contains(some, name) && (testing.Short() || n%3 != 0) {
+			if every := campaignStep(); !slices.Contains(some, name) && (every == 0 || n%every != 0) {
 				continue
 			}
 			t.Run(name, func(t *testing.T) {
@@ -134,10 +135,24 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 		t.Log(line, count[line])
 	}
 	require.Zero(t, count["wrong"])
-	if !testing.Short() {
-		require.GreaterOrEqual(t, count["unique"], 100)
-		require.GreaterOrEqual(t, count["head"], 50)
+	if campaign.Full() {
+		require.GreaterOrEqual(t, count["unique"], 300)
+		require.GreaterOrEqual(t, count["head"], 150)
+	} else if !testing.Short() {
+		require.GreaterOrEqual(t, count["unique"], 35)
+		require.GreaterOrEqual(t, count["head"], 10)
 	}
+}
+
+// campaignStep returns n if every n-th layer is tried; 0 if only a few layers are.
+func campaignStep() int {
+	switch {
+	case campaign.Full():
+		return 1
+	case testing.Short():
+		return 0
+	}
+	return 12
 }
 
 // redrawnVerdict draws a part of a projection anew, and returns what the fits make of it.

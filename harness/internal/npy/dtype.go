@@ -2,20 +2,19 @@ package npy
 
 import "math"
 
-// DType is the type of an array's elements, under PyTorch's and NumPy's name.
+// DType is the type of an array's elements, named as PyTorch and NumPy name it.
 type DType string
 
-// The element types. Arrays are made of the first six alone; the others are known by name and size.
+// The element types. An [Array] has one of the first seven. Checkpoints hold the others too, so
+// their names and sizes are known.
 const (
-	Float16 DType = "float16"
-	Float32 DType = "float32"
-	Float64 DType = "float64"
-	Bool    DType = "bool"
-	Int64   DType = "int64"  // indices, which only a module takes
-	Uint16  DType = "uint16" // bits of bfloat16, for which .npy has no type
-
-	// BFloat16 is what case.json says of a file of uint16.
-	BFloat16 DType = "bfloat16"
+	Float16  DType = "float16"
+	Float32  DType = "float32"
+	Float64  DType = "float64"
+	BFloat16 DType = "bfloat16" // a .npy file holds its bits as uint16
+	Bool     DType = "bool"
+	Int64    DType = "int64" // indices, which only a module takes
+	Uint16   DType = "uint16"
 
 	Int8   DType = "int8"
 	Int16  DType = "int16"
@@ -25,24 +24,22 @@ const (
 	Uint64 DType = "uint64"
 )
 
-// types are what is known of each type.
-var types = map[DType]struct {
-	size        int // bytes an element
-	bits, least int // of a floating-point type: stored bits of the significand, smallest exponent
-}{
+// types holds the size of each type in bytes. For a floating-point type it also holds the stored
+// bits of the significand and the smallest exponent of a normal number.
+var types = map[DType]struct{ size, bits, least int }{
 	Float16: {2, 10, -14}, BFloat16: {2, 7, -126}, Float32: {4, 23, -126}, Float64: {8, 52, -1022},
 	Bool: {size: 1}, Int8: {size: 1}, Uint8: {size: 1}, Int16: {size: 2}, Uint16: {size: 2},
 	Int32: {size: 4}, Uint32: {size: 4}, Int64: {size: 8}, Uint64: {size: 8},
 }
 
-// Size is the number of bytes of an element, 0 for a type that is not known.
+// Size returns the number of bytes of an element, 0 for an unknown type.
 func (t DType) Size() int { return types[t].size }
 
-// IsFloat says whether the elements are floating-point numbers.
+// IsFloat reports whether the elements are floating-point numbers.
 func (t DType) IsFloat() bool { return types[t].bits > 0 }
 
-// ULP is the unit in the last place of a number: the distance from its magnitude to the next number of
-// a floating-point type.
+// ULP returns the unit in the last place of v in a floating-point type: the distance from the
+// magnitude of v to the next larger number of that type.
 func (t DType) ULP(v float64) float64 {
 	exponent := types[t].least
 	if v != 0 {

@@ -37,7 +37,8 @@ func TestEncodeNPYIsNumPys(t *testing.T) {
 
 func TestEncodeNPYRounds(t *testing.T) {
 	nan := float32(math.NaN())
-	tensor := &attention.Tensor{Shape: []int{5}, Data: []float32{1, 1 + 1.0/256, 1 + 3.0/256, float32(math.Inf(-1)), nan}}
+	values := []float32{1, 1 + 1.0/256, 1 + 3.0/256, float32(math.Inf(-1)), nan}
+	tensor := &attention.Tensor{Shape: []int{5}, Data: values}
 	a, err := npy.TensorArray(tensor, npy.BFloat16)
 	require.NoError(t, err)
 	file, err := a.EncodeNPY()

@@ -1,13 +1,15 @@
 package protocol
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Function is the configuration of scaled_dot_product_attention. Heads and widths are those of the inputs.
+// Function is the configuration of scaled_dot_product_attention. The shapes of the inputs give the
+// number of heads and the widths.
 type Function struct {
 	Causality     string   `json:"causality"`
 	FirstPosition int      `json:"first_position"`
@@ -66,7 +68,8 @@ type Module struct {
 	Module string `json:"module"`
 }
 
-// configOf says everything of a case that its arrays do not: a Function, a Layer or a Module.
+// configOf returns the configuration of a case: a Function, a Layer or a Module. Together with the
+// arrays it describes the case completely.
 func configOf(c *fixture.Case) any {
 	switch c.Op {
 	case fixture.SDPA:
@@ -81,7 +84,8 @@ func function(c *fixture.Case) Function {
 	o, query, key := c.Options, c.Inputs.Query.Shape, c.Inputs.Key.Shape
 	f := Function{
 		Causality: fixture.Word(o.Causality), EmptyRow: fixture.Word(o.EmptyRow), GroupedQuery: o.GroupedQuery,
-		Scale: scale(o.Scale, query[len(query)-1]), Window: unlessZero(o.Window), Softcap: unlessZero(o.Softcap), ALiBi: o.ALiBi,
+		Scale: scale(o.Scale, query[len(query)-1]), Window: nullIfZero(o.Window),
+		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi,
 	}
 	if o.Causality == attention.LowerRight {
 		f.FirstPosition = key[len(key)-2] - query[len(query)-2]
@@ -92,13 +96,14 @@ func function(c *fixture.Case) Function {
 func layer(c *fixture.Case) Layer {
 	l := c.Layer
 	config := Layer{
-		EmbedDim: l.EmbedDim, NumHeads: l.NumHeads, NumKVHeads: or(l.NumKVHeads, l.NumHeads), HeadDim: or(l.HeadDim, l.EmbedDim/l.NumHeads),
-		KDim: or(l.KDim, l.EmbedDim), VDim: or(l.VDim, l.EmbedDim),
-		Bias: !l.WithoutBias, OutputBias: !l.WithoutBias && !l.WithoutOutputBias,
+		EmbedDim: l.EmbedDim, KDim: cmp.Or(l.KDim, l.EmbedDim), VDim: cmp.Or(l.VDim, l.EmbedDim),
+		NumHeads: l.NumHeads, NumKVHeads: cmp.Or(l.NumKVHeads, l.NumHeads),
+		HeadDim: cmp.Or(l.HeadDim, l.EmbedDim/l.NumHeads),
+		Bias:    !l.WithoutBias, OutputBias: !l.WithoutBias && !l.WithoutOutputBias,
 		Keys: fixture.Word(l.ParamLayout), Prefix: l.Prefix, Order: fixture.Word(l.InputLayout),
 		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
-		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: unlessZero(l.Window), Softcap: unlessZero(l.Softcap),
-		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: unlessZero(l.RelativeBias),
+		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: nullIfZero(l.Window), Softcap: nullIfZero(l.Softcap),
+		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: nullIfZero(l.RelativeBias),
 	}
 	config.Scale = scale(l.Scale, config.HeadDim)
 	if l.Bidirectional {
@@ -108,10 +113,12 @@ func layer(c *fixture.Case) Layer {
 		config.FirstPosition = c.Inputs.PastKey.Shape[2]
 	}
 	if l.NeedWeights != attention.NoWeights {
-		config.Weights = unlessZero(fixture.Word(l.NeedWeights))
+		config.Weights = nullIfZero(fixture.Word(l.NeedWeights))
 	}
 	if r := l.RoPE; r != nil {
-		config.RoPE = &RoPE{fixture.Word(r.Style), or(r.Dim, config.HeadDim), r.Base, or(r.Factor, 1)}
+		config.RoPE = &RoPE{
+			Style: fixture.Word(r.Style), Dim: cmp.Or(r.Dim, config.HeadDim), Base: r.Base, Factor: cmp.Or(r.Factor, 1),
+		}
 	}
 	if l.QKNorm != nil {
 		config.QKNorm = &QKNorm{l.QKNorm.Epsilon}
@@ -119,21 +126,13 @@ func layer(c *fixture.Case) Layer {
 	return config
 }
 
-// scale is a number in every request: 1/sqrt(width) is PyTorch's default.
+// scale returns the given scale, or PyTorch's default 1/sqrt(width) if it is 0.
 func scale(given float64, width int) float64 {
-	return or(given, 1/math.Sqrt(float64(width)))
+	return cmp.Or(given, 1/math.Sqrt(float64(width)))
 }
 
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
-// unlessZero is null for what 0 means none.
-func unlessZero[T comparable](value T) *T {
+// nullIfZero returns nil, which JSON writes as null, if value is zero.
+func nullIfZero[T comparable](value T) *T {
 	var zero T
 	if value == zero {
 		return nil

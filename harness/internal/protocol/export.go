@@ -13,12 +13,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Export writes the requests of cases into a folder, which it makes: mha/causal/request.json, and the arrays beside
-// it. Whoever answers puts mha/causal/output.npy there.
+// Export writes the requests of cases into a folder, which it makes: mha/causal/request.json and
+// its arrays beside it. An implementation writes its answer there, as mha/causal/output.npy.
 //
-// Nothing is lost: it fails with [fs.ErrExist], before it writes anything, where the folder holds a
-// file that is neither an answer nor, byte for byte, what the suite asks. So an earlier export of the same suite is
-// completed or left as it is, and its answers stay. It fails on a broken case, too.
+// Export overwrites nothing. An earlier export of the same suite is completed, and its answers
+// stay. If the folder holds any other file, or a request that differs from the suite's, Export
+// fails with [fs.ErrExist] before it writes anything. It also fails on a broken case.
 func Export(suite fs.FS, dir string, cases ...string) error {
 	names, err := fixture.Names(suite)
 	if err != nil {
@@ -50,8 +50,8 @@ func Export(suite fs.FS, dir string, cases ...string) error {
 	return nil
 }
 
-// inspect lists the questions that a folder holds already. It fails on any file that is neither question nor
-// answer, and on links, which could lead anywhere.
+// inspect lists the questions that a folder holds already. It fails on any file that is neither a
+// question nor an answer, and on links, which could lead anywhere.
 func inspect(dir string, cases []string) ([]string, error) {
 	var present []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(file string, d fs.DirEntry, err error) error {
@@ -60,7 +60,7 @@ func inspect(dir string, cases []string) ([]string, error) {
 		}
 		belonging := Place(file, cases)
 		if !d.Type().IsRegular() || belonging < Question {
-			return refusal(dir, file, "is nothing that an export of this suite holds")
+			return refusal(dir, file, "does not belong to an export of this suite")
 		}
 		if belonging == Question {
 			present = append(present, file)
@@ -70,7 +70,7 @@ func inspect(dir string, cases []string) ([]string, error) {
 	return present, err
 }
 
-// agrees wants what is present of a case to be what would be written.
+// agrees fails if a question that is present differs from the one that Export would write.
 func agrees(dir string, c *fixture.Case, present []string) error {
 	_, files, err := texts(c)
 	if err != nil {
@@ -92,7 +92,8 @@ func agrees(dir string, c *fixture.Case, present []string) error {
 }
 
 func refusal(dir, file, why string) error {
-	return fmt.Errorf("%s: %s: export into another folder, or remove this one: %w", path.Join(filepath.ToSlash(dir), file), why, fs.ErrExist)
+	return fmt.Errorf("%s: %s: export into another folder, or remove this one: %w",
+		path.Join(filepath.ToSlash(dir), file), why, fs.ErrExist)
 }
 
 func writeCase(dir string, c *fixture.Case) error {

@@ -13,31 +13,6 @@ import (
 	"github.com/difftest/difftest/harness/internal/protocol"
 )
 
-func TestPlace(t *testing.T) {
-	cases := []string{"a/b", "a/b/inputs", "c"}
-	for file, want := range map[string]protocol.Belonging{
-		"a/b/output.npy":               protocol.Answer,
-		"a/b/weights.npy":              protocol.Answer,
-		"a/b/reply.json":               protocol.Answer,
-		"a/b/request.json":             protocol.Question,
-		"a/b/inputs/query.npy":         protocol.Question,
-		"a/b/state_dict/W_Q.npy":       protocol.Question,
-		"a/b/inputs/output.npy":        protocol.Answer, // of the case a/b/inputs
-		"a/b/state_dict/output.npy":    protocol.Question,
-		"a/b/inputs/query.txt":         protocol.Unknown,
-		"a/b/inputs/deep/er/query.npy": protocol.Unknown,
-		"a/b/expected/output.npy":      protocol.Unknown,
-		"a/output.npy":                 protocol.Elsewhere,
-		"output.npy":                   protocol.Elsewhere,
-		"c/case.json":                  protocol.Unknown,
-		"cc/output.npy":                protocol.Elsewhere,
-	} {
-		require.Equal(t, want, protocol.Place(file, cases), file)
-	}
-	require.Equal(t, protocol.Answer, protocol.Place("output.npy", []string{"."}))
-	require.Equal(t, protocol.Question, protocol.Place("inputs/query.npy", []string{"."}))
-}
-
 // A second export completes the first and loses nothing.
 func TestExportAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
@@ -56,11 +31,11 @@ func TestExportAgain(t *testing.T) {
 
 func TestExportRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, file, err string }{
-		{"a file of no case", "notes.txt", "notes.txt: is nothing that an export of this suite holds"},
-		{"a file of its own beside a case", "seed/causal/mine.py", "mine.py: is nothing that an export of this suite holds"},
-		{"another request", "seed/causal/request.json", "seed/causal/request.json: is not what this suite would write there"},
-		{"another input", "seed/causal/inputs/query.npy", "inputs/query.npy: is not what this suite would write there"},
-		{"an input more", "seed/causal/inputs/mask.npy", "inputs/mask.npy: is not what this suite would write there"},
+		{"a file outside all cases", "notes.txt", "notes.txt: does not belong to an export of this suite"},
+		{"another file in a case", "seed/causal/mine.py", "mine.py: does not belong to an export of this suite"},
+		{"another request", "seed/causal/request.json", "request.json: is not what this suite would write there"},
+		{"another input", "seed/causal/inputs/query.npy", "query.npy: is not what this suite would write there"},
+		{"an input more", "seed/causal/inputs/mask.npy", "mask.npy: is not what this suite would write there"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -80,7 +55,8 @@ func TestExportRefuses(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), filepath.Join(dir, "seed")); err == nil {
 		require.ErrorIs(t, protocol.Export(fixtures.FS, dir, "seed/causal"), fs.ErrExist, "a link could lead anywhere")
 	}
-	require.ErrorContains(t, protocol.Export(fstest.MapFS{"a/case.json": {Data: []byte("{}")}}, dir+"2", "a"), "a/case.json: version: 0, want 1")
+	broken := fstest.MapFS{"a/case.json": {Data: []byte("{}")}}
+	require.ErrorContains(t, protocol.Export(broken, dir+"2", "a"), "a/case.json: version: 0, want 1")
 	require.ErrorContains(t, protocol.Export(fstest.MapFS{}, dir+"2"), "no case found")
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))

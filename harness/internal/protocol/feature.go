@@ -7,17 +7,17 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// features are the words for what goes beyond plain attention, in the order of the table in PROTOCOL.md.
+// features names everything that goes beyond plain attention, in the order of PROTOCOL.md.
 var features = []string{
-	"grouped-heads", "masks", "padding", "additive-masks", "cache", "window", "softcap", "alibi", "sinks", "rope", "qk-norm",
-	"relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
+	"grouped-heads", "masks", "padding", "additive-masks", "cache", "window", "softcap", "alibi", "sinks",
+	"rope", "qk-norm", "relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
 	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
 }
 
-// AllFeatures are the words that a child may list.
+// AllFeatures returns every feature that a child may offer.
 func AllFeatures() []string { return slices.Clone(features) }
 
-// Features are those that a case needs, sorted. Those of a module are not known.
+// Features returns the features that a case needs, sorted. It returns none for a module.
 func Features(c *fixture.Case) []string {
 	var needed []string
 	need := func(feature string, needs bool) {
@@ -65,8 +65,9 @@ func needLayer(need func(string, bool), l attention.Config) {
 		feature string
 		value   attention.ParamLayout
 	}{
-		{"torch-separate", attention.TorchSeparateLayout}, {"seed", attention.SeedLayout}, {"llama", attention.LlamaLayout},
-		{"gpt2", attention.GPT2Layout}, {"neox", attention.NeoXLayout}, {"fused", attention.FusedLayout},
+		{"torch-separate", attention.TorchSeparateLayout}, {"seed", attention.SeedLayout},
+		{"llama", attention.LlamaLayout}, {"gpt2", attention.GPT2Layout},
+		{"neox", attention.NeoXLayout}, {"fused", attention.FusedLayout},
 	} {
 		need(keys.feature, l.ParamLayout == keys.value)
 	}

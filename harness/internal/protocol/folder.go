@@ -6,18 +6,20 @@ import (
 	"strings"
 )
 
-// Belonging says what a file is in a folder in which cases have folders of their own.
+// Belonging is the part that a file plays in an exported folder, where every case has a folder of
+// its own.
 type Belonging int
 
-// What a file can be.
+// The parts that a file can play.
 const (
-	Elsewhere Belonging = iota // in the folder of no case
-	Unknown                    // in the folder of a case, and nothing that is exchanged there
-	Question                   // a request or one of its arrays
-	Answer                     // an output, attention weights, or a reply in their place
+	Elsewhere Belonging = iota // outside the folders of all cases
+	Unknown                    // in the folder of a case, but neither question nor answer
+	Question                   // request.json or one of its arrays
+	Answer                     // output.npy, weights.npy or reply.json
 )
 
-// Place says what a file is, by its path: mha/causal/output.npy is an Answer where mha/causal is a case.
+// Place tells the part of a file by its path: mha/causal/output.npy is an Answer if mha/causal is a
+// case.
 func Place(file string, cases []string) Belonging {
 	belonging := Elsewhere
 	for dir := path.Dir(file); ; dir = path.Dir(dir) {
@@ -30,7 +32,7 @@ func Place(file string, cases []string) Belonging {
 	}
 }
 
-// inFolder says what a file is by its path inside the folder of a case.
+// inFolder is Place for a path inside the folder of one case.
 func inFolder(file string) Belonging {
 	dir, name := path.Split(file)
 	switch {

@@ -3,6 +3,7 @@ package protocol
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -12,13 +13,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// ReplyFile is where a process that serves one case alone may leave a [Reply]: that it skips the case, or an error.
+// ReplyFile holds a [Reply] from a process that serves a single case: why it skips the case, or an
+// error. It need not exist.
 const ReplyFile = "reply.json"
 
 // MaxLine bounds a message of a child, in bytes.
 const MaxLine = 1 << 20
 
-// Type says what a message is.
+// Type is the kind of a message.
 type Type string
 
 // The messages of the harness, and the answers of a child.
@@ -34,7 +36,7 @@ const (
 	TypeError   Type = "error"
 )
 
-// Start is the first message: who asks.
+// Start is the first message. It is answered by started.
 type Start struct {
 	Type     Type   `json:"type"`
 	Seq      int    `json:"seq"`
@@ -42,7 +44,7 @@ type Start struct {
 	Difftest string `json:"difftest"`
 }
 
-// Run asks for the output of a request whose files lie in a folder, an absolute path.
+// Run asks for the output of a request. Dir is the absolute path of the folder with its files.
 type Run struct {
 	Type    Type    `json:"type"`
 	Seq     int     `json:"seq"`
@@ -50,13 +52,19 @@ type Run struct {
 	Request Request `json:"request"`
 }
 
-// Done ends a case: its folder goes once the child has answered. It is also [TypeStop], for all cases.
+// Done ends a case. Its folder is removed once the child has answered.
 type Done struct {
 	Type Type `json:"type"`
 	Seq  int  `json:"seq"`
 }
 
-// Reply is any answer of a child. Fields that do not belong to its type are empty.
+// Stop asks the child to end. It is not answered.
+type Stop struct {
+	Type Type `json:"type"`
+	Seq  int  `json:"seq"`
+}
+
+// Reply is an answer of a child. Fields that do not belong to its type are empty.
 type Reply struct {
 	Type Type `json:"type"`
 	Seq  int  `json:"seq"`
@@ -68,7 +76,7 @@ type Reply struct {
 	Traceback string `json:"traceback"` // of error
 }
 
-// Started says who the child is, and what it offers.
+// Started describes a child and its offer. A nil Features offers every feature.
 type Started struct {
 	Protocol  int          `json:"protocol"`
 	Name      string       `json:"name"`
@@ -76,17 +84,18 @@ type Started struct {
 	Language  string       `json:"language"`
 	Precision string       `json:"precision"`
 	Ops       []fixture.Op `json:"ops"`
-	Features  []string     `json:"features"` // null: every one
+	Features  []string     `json:"features"`
 }
 
-// Line is a message as it is sent: one line of JSON.
+// Line writes a message as it is sent: one line of JSON.
 func Line(message any) ([]byte, error) {
 	text, err := json.Marshal(message, json.Deterministic(true))
 	return append(text, '\n'), err
 }
 
-// ParseReply reads an answer, one line without its end. It fails on anything but one JSON object whose fields are
-// those of its type, each once; of started, also on words that the protocol does not have.
+// ParseReply reads an answer, one line without its end. The answer must be one JSON object.
+// ParseReply fails on a missing, unknown or repeated field, on a field of another type, and on an
+// op or a feature that the protocol does not know.
 func ParseReply(line []byte) (Reply, error) {
 	var r Reply
 	if len(line) > MaxLine {
@@ -101,29 +110,57 @@ func ParseReply(line []byte) (Reply, error) {
 	return r, nil
 }
 
-// plain says what is wrong with a text in words of this package: those of the JSON package change from run to run.
+// plain rewords an error of the JSON package, whose own texts change from run to run.
 func plain(err error) error {
 	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
 		if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
 			return fmt.Errorf("%s: twice", strings.TrimPrefix(string(syntax.JSONPointer), "/"))
 		}
-		return fmt.Errorf("no JSON: %w after %d bytes", syntax.Err, syntax.ByteOffset)
+		return fmt.Errorf("not JSON: %w after %d bytes", syntax.Err, syntax.ByteOffset)
 	}
 	meaning := (*json.SemanticError)(nil)
 	if !errors.As(err, &meaning) {
-		return fmt.Errorf("no JSON: %w", err)
+		return fmt.Errorf("not JSON: %w", err)
 	}
 	field := strings.TrimPrefix(string(meaning.JSONPointer), "/")
 	switch {
 	case field == "":
-		return fmt.Errorf("a JSON %v, want an object", meaning.JSONKind)
+		return fmt.Errorf("%s, want an object", found(meaning))
 	case errors.Is(meaning.Err, json.ErrUnknownName):
 		return fmt.Errorf("%s: unknown field", field)
 	}
-	return fmt.Errorf("%s: not a JSON %v", field, meaning.JSONKind)
+	return fmt.Errorf("%s: %s, want %s", field, found(meaning), wanted(meaning))
 }
 
-// check reports every field that is missing, or that belongs to another type.
+// found names the JSON value that did not fit.
+func found(e *json.SemanticError) string {
+	switch e.JSONKind {
+	case 'n':
+		return "null"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
+	}
+	return "true or false"
+}
+
+// wanted names the JSON value that a field of a message takes.
+func wanted(e *json.SemanticError) string {
+	switch e.GoType.Kind() {
+	case reflect.Int:
+		return "an integer"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "a string"
+}
+
+// check reports every field that is missing or belongs to another type.
 func (r Reply) check() error {
 	var errs []error
 	refuse := func(wrong bool, format string, args ...any) {
@@ -138,11 +175,13 @@ func (r Reply) check() error {
 	refuse(r.Type == TypeSkipped && r.Reason == "", "reason: empty")
 	refuse(r.Type != TypeSkipped && r.Reason != "", "reason: goes with %s, not with %s", TypeSkipped, r.Type)
 	refuse(r.Type == TypeError && r.Message == "", "message: empty")
-	refuse(r.Type != TypeError && r.Message+r.Traceback != "", "message, traceback: go with %s, not with %s", TypeError, r.Type)
+	refuse(r.Type != TypeError && r.Message+r.Traceback != "",
+		"message, traceback: go with %s, not with %s", TypeError, r.Type)
 	if r.Type == TypeStarted {
 		errs = append(errs, r.Started.check())
 	} else {
-		refuse(!r.Started.empty(), "protocol, name, version, language, precision, ops, features: go with %s, not with %s", TypeStarted, r.Type)
+		refuse(!r.Started.empty(),
+			"protocol, name, version, language, precision, ops, features: go with %s, not with %s", TypeStarted, r.Type)
 	}
 	return errors.Join(errs...)
 }
@@ -163,7 +202,7 @@ func (s Started) check() error {
 
 var ops = []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Module}
 
-// known refuses words that nobody has defined: a typing mistake must not skip cases.
+// known fails on an undefined word. A typing mistake must not skip cases.
 func known[T ~string](field string, words, defined []T) error {
 	for _, w := range words {
 		if !slices.Contains(defined, w) {
@@ -177,7 +216,8 @@ func (s Started) empty() bool {
 	return s.Protocol == 0 && s.Name+s.Version+s.Language+s.Precision == "" && len(s.Ops)+len(s.Features) == 0
 }
 
-// Lacks is what a case needs and the child does not offer; "" where it offers the case.
+// Lacks names an op or a feature that the case needs and the child does not offer. It is empty if
+// the child offers the case.
 func (s Started) Lacks(c *fixture.Case) string {
 	if !slices.Contains(s.Ops, c.Op) {
 		return string(c.Op)

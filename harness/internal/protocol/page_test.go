@@ -11,14 +11,15 @@ import (
 	"github.com/difftest/difftest/harness/internal/protocol"
 )
 
-// Whoever writes a child reads this page alone: every field and every word is on it.
+// The author of an implementation reads this page alone: it names every field and every word.
 func TestPageNamesEveryField(t *testing.T) {
 	text, err := os.ReadFile("../../PROTOCOL.md")
 	require.NoError(t, err)
 	page := string(text)
 	for _, message := range []any{
-		protocol.Start{}, protocol.Run{}, protocol.Done{}, protocol.Reply{}, protocol.Started{},
-		protocol.Request{}, protocol.Function{}, protocol.Layer{}, protocol.RoPE{}, protocol.QKNorm{}, protocol.Module{},
+		protocol.Start{}, protocol.Run{}, protocol.Done{}, protocol.Stop{}, protocol.Reply{}, protocol.Started{},
+		protocol.Request{}, protocol.Function{}, protocol.Layer{}, protocol.RoPE{}, protocol.QKNorm{},
+		protocol.Module{},
 	} {
 		kind := reflect.TypeOf(message)
 		for i := range kind.NumField() {
@@ -41,7 +42,7 @@ func TestPageNamesEveryField(t *testing.T) {
 	}
 }
 
-// The answers that the page shows are answers.
+// ParseReply accepts every answer on the page.
 func TestPageShowsAnswers(t *testing.T) {
 	text, err := os.ReadFile("../../PROTOCOL.md")
 	require.NoError(t, err)

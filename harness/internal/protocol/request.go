@@ -1,13 +1,13 @@
-// Package protocol is what an implementation outside this process is told of a case: a folder
-// with request.json and the arrays that it names, as .npy files. The folder holds neither the
-// expected output nor the name of any mistake.
+// Package protocol describes a case to an implementation outside this process. A folder holds
+// request.json and the arrays that it names, as .npy files. It holds neither the expected output
+// nor the name of any mistake.
 //
-// A child process is sent the request in messages of JSON lines; see [Start], [Run], [Done] and [Reply]. What every
-// field means stands in harness/PROTOCOL.md, the page for whoever writes an implementation.
+// A child process also receives the request in a message, one line of JSON: see [Start], [Run],
+// [Done], [Stop] and [Reply]. harness/PROTOCOL.md explains every field to authors of
+// implementations.
 package protocol
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,14 +17,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// Version is that of the protocol.
+// Version is the version of requests and messages.
 const Version = 1
 
-// Names of the files in a folder of a case.
+// Names of the files in the folder of a case.
 const (
 	RequestFile = "request.json"
 	OutputFile  = "output.npy"
@@ -47,8 +50,8 @@ type Request struct {
 	Weights   *string           `json:"weights"`
 }
 
-// New makes the request of a case, and gives the arrays that it names by their files. It fails on a case that
-// was not read by the package fixture and does not hold together.
+// New returns the request of a case, and the arrays that it names, by file. It fails if the shapes
+// and the data of the case do not fit, which a case from [fixture.Read] cannot cause.
 func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	inputs, err := c.InputArrays()
 	state, stateErr := c.StateArrays()
@@ -67,7 +70,7 @@ func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	return r, files, nil
 }
 
-// Write makes the request of a case and writes it, with its arrays, into a folder that exists.
+// Write writes the request of a case and its arrays into a folder, which must exist.
 func Write(dir string, c *fixture.Case) (Request, error) {
 	r, files, err := texts(c)
 	if err != nil {
@@ -79,14 +82,15 @@ func Write(dir string, c *fixture.Case) (Request, error) {
 	}
 	defer root.Close()
 	for _, file := range slices.Sorted(maps.Keys(files)) {
-		if err := errors.Join(root.MkdirAll(path.Dir(file), 0o755), root.WriteFile(file, files[file], 0o644)); err != nil {
+		err := errors.Join(root.MkdirAll(path.Dir(file), 0o755), root.WriteFile(file, files[file], 0o644))
+		if err != nil {
 			return Request{}, fmt.Errorf("%s: %s: %w", c.Name, file, err)
 		}
 	}
 	return r, nil
 }
 
-// texts are the contents of all files of a request.
+// texts returns the contents of all files of a request, by name.
 func texts(c *fixture.Case) (Request, map[string][]byte, error) {
 	r, arrays, err := New(c)
 	if err != nil {
@@ -102,21 +106,22 @@ func texts(c *fixture.Case) (Request, map[string][]byte, error) {
 	return r, files, err
 }
 
-// JSON is the text of request.json.
+// JSON returns the text of request.json.
 func (r Request) JSON() ([]byte, error) {
-	text, err := json.MarshalIndent(r, "", "  ")
+	text, err := json.Marshal(r, json.Deterministic(true), jsontext.WithIndent("  "))
 	return append(text, '\n'), err
 }
 
-// plainName is a name that is a file's on every system.
+// plainName matches names that every system accepts for a file.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-// place gives each array a file in a folder: its name where that can be a file's and is no other's but for
-// case, else its number. An array of several names has one file.
+// place gives each array a file in a folder and returns the file of each name. The file is called
+// as the array, or by a number if the name is unsafe for a file or differs from another one in case
+// only. An array of several names has one file.
 func place(dir string, arrays, files map[string]*npy.Array) map[string]string {
 	taken, placed := map[string]bool{}, map[*npy.Array]string{}
 	names := map[string]string{}
-	for i, name := range slices.SortedFunc(maps.Keys(arrays), inOrder) {
+	for i, name := range slices.SortedFunc(maps.Keys(arrays), queryFirst) {
 		a := arrays[name]
 		if placed[a] == "" {
 			word := name
@@ -132,8 +137,9 @@ func place(dir string, arrays, files map[string]*npy.Array) map[string]string {
 	return names
 }
 
-// inOrder puts query first, so that what self-attention shares is called by that name.
-func inOrder(a, b string) int {
+// queryFirst sorts names with query first, so that the shared input of self-attention is called
+// query.
+func queryFirst(a, b string) int {
 	if first := "query"; a != b && (a == first || b == first) {
 		if a == first {
 			return -1

@@ -19,8 +19,12 @@ func TestJSON(t *testing.T) {
 	d.Unexplained = true
 	d.Bands[0].Rel, d.Bands[0].Gain = replay.Range{Min: 1, Max: 2}, replay.Range{Min: 3, Max: 4}
 	d.Structure.WrongBatches, d.Structure.WrongRows, d.Structure.WrongFeatures = []int{0}, []int{1}, []int{2}
-	d.Matches = []replay.Match{{Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6}}
-	r.Results[4].Probes = []report.Probe{{ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes"}}
+	d.Matches = []replay.Match{{
+		Mistakes: mistakes("causal-missing", "causal-inverted"), Residual: 1e-7, MaxZ: 2, Margin: 1e6,
+	}}
+	r.Results[4].Probes = []report.Probe{{
+		ID: "future-token", Title: "later tokens reach earlier rows", Text: "row 0 changes",
+	}}
 	r.Results[4].Proven = []report.Proof{{ID: "future-token", Title: "later tokens reach earlier rows"}}
 	r.Results[4].RuledOut = []report.RuledOut{{ID: "causal-missing", By: "a/right"}}
 	r.Causes = []report.Cause{{

@@ -35,7 +35,10 @@ func sample() *report.Report {
 			{Case: "a/right", Purpose: "Right.", Verdict: report.Pass, Comparison: right, PyTorch: right},
 			{Case: "a/skipped", Verdict: report.Skip},
 			{Case: "a/known", Verdict: report.Known, Known: "not ported yet"},
-			{Case: "a/crash", Purpose: "Crashes.", Verdict: report.Error, Err: "panic: boom\nstack", Rerun: "difftest --case a/crash"},
+			{
+				Case: "a/crash", Purpose: "Crashes.", Verdict: report.Error, Err: "panic: boom\nstack",
+				Rerun: "difftest --case a/crash",
+			},
 			{
 				Case: "a/wrong", Purpose: "Wrong.", Verdict: report.Fail, Rerun: "difftest --case a/wrong",
 				Comparison: compare.Outputs(shape, []float64{1, 12345678}, want), PyTorch: right,
@@ -43,10 +46,14 @@ func sample() *report.Report {
 				Diagnosis: diagnose.Diagnosis{
 					Class: diagnose.Unclear, Reasons: []string{"no known mistake"},
 					Structure: diagnose.Structure{
-						Lead: []int{1}, Wrong: [][]bool{{false, true}}, Visible: [][]int{{0, 1}}, Batches: 1, Rows: 2, Features: 1,
+						Lead: []int{1}, Wrong: [][]bool{{false, true}}, Visible: [][]int{{0, 1}},
+						Batches: 1, Rows: 2, Features: 1,
 						WrongBatches: []int{0}, WrongRows: []int{1}, WrongFeatures: []int{0}, FirstRowExact: true,
 					},
-					Bands: []replay.Band{{Mistake: catalogue.Mistakes[0], Rel: replay.Range{Min: 1, Max: 2}, Gain: replay.Range{Min: 3, Max: 3}, Cosine: replay.Range{Min: math.NaN(), Max: math.NaN()}}},
+					Bands: []replay.Band{{
+						Mistake: catalogue.Mistakes[0], Rel: replay.Range{Min: 1, Max: 2},
+						Gain: replay.Range{Min: 3, Max: 3}, Cosine: replay.Range{Min: math.NaN(), Max: math.NaN()},
+					}},
 				},
 			},
 		},
@@ -102,7 +109,8 @@ func TestQuietTextHoldsWhatIsWrong(t *testing.T) {
 func TestVerboseTextSaysWhatCasesAreFor(t *testing.T) {
 	text := written(t, report.TextOptions{Verbose: true}, sample())
 	require.Contains(t, text, "  case      Right.\n")
-	require.Contains(t, text, "  mistakes  weights-unit-normal      rel 1..2           gain 3              cosine none\n")
+	const band = "  mistakes  weights-unit-normal      rel 1..2           gain 3              cosine none\n"
+	require.Contains(t, text, band)
 }
 
 func TestColor(t *testing.T) {
@@ -119,7 +127,8 @@ func TestBadBehaviourOfARightOutput(t *testing.T) {
 	r.Results[0].Verdict, r.Results[0].Findings = report.Fail, []string{"answers differently"}
 	r.Results[0].Diagnosis.Class = diagnose.Right
 	text := written(t, report.TextOptions{Quiet: true}, r)
-	require.Equal(t, "FAIL a/right  match\n  finding   answers differently\n  case      Right.\n\n0 passed, 1 failed\n", text)
+	require.Equal(t, "FAIL a/right  match\n  finding   answers differently\n  case      Right.\n\n"+
+		"0 passed, 1 failed\n", text)
 }
 
 func TestOKNeedsAJudgedCase(t *testing.T) {
@@ -166,10 +175,14 @@ func TestFirstAndLastRowExact(t *testing.T) {
 func TestProbesAreWritten(t *testing.T) {
 	r := sample()
 	r.Results, r.Broken = r.Results[4:], nil
-	r.Results[0].Probes = []report.Probe{{ID: "load-no-effect", Title: "the load had no effect", Text: "other weights give the same output"}, {ID: "future-token", Title: "later tokens", Text: "row 0 changes"}}
+	r.Results[0].Probes = []report.Probe{
+		{ID: "load-no-effect", Title: "the load had no effect", Text: "other weights give the same output"},
+		{ID: "future-token", Title: "later tokens", Text: "row 0 changes"},
+	}
 	text := written(t, report.TextOptions{Quiet: true}, r)
 	require.Contains(t, text, "FAIL a/wrong  unclear\n")
-	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n            row 0 changes\n")
+	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n"+
+		"            row 0 changes\n")
 
 	d := &r.Results[0].Diagnosis
 	r.Results[0].Proven = []report.Proof{report.LoadNoEffect}
@@ -182,7 +195,9 @@ func TestProbesAreWritten(t *testing.T) {
 }
 
 func TestCausesAreWritten(t *testing.T) {
-	cause := report.Cause{ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.", Failures: []string{"a/wrong"}}
+	cause := report.Cause{
+		ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.", Failures: []string{"a/wrong"},
+	}
 	for _, tc := range []struct {
 		name   string
 		change func(*report.Cause)
@@ -192,10 +207,16 @@ func TestCausesAreWritten(t *testing.T) {
 			"CAUSE causal-missing explains 1 of 2 failures; no case passes that could contradict it\n",
 			"  what      the causal mask missing\n  failures  a/wrong\n  fix       Hide later keys.\n"}},
 		{"all", func(c *report.Cause) { c.Failures, c.Passes = []string{"a/wrong", "a/second"}, 70 },
-			[]string{"CAUSE causal-missing explains all 2 failures and none of the 70 passes contradicts it\n", "  failures  a/wrong, a/second\n"}},
+			[]string{
+				"CAUSE causal-missing explains all 2 failures and none of the 70 passes contradicts it\n",
+				"  failures  a/wrong, a/second\n",
+			}},
 		{"one pass", func(c *report.Cause) { c.Passes = 1 }, []string{" and the one pass does not contradict it\n"}},
 		{"contradicted", func(c *report.Cause) { c.Passes, c.Contradictions = 3, []string{"a/right", "a/other"} },
-			[]string{" explains 1 of 2 failures, but 2 of the 3 passes contradict it\n", "  passes    a/right, a/other: with it they would fail, so it is not made everywhere\n"}},
+			[]string{
+				" explains 1 of 2 failures, but 2 of the 3 passes contradict it\n",
+				"  passes    a/right, a/other: with it they would fail, so it is not made everywhere\n",
+			}},
 		{"not told apart", func(c *report.Cause) {
 			c.Alternatives, c.RuledOut = []string{"b", "c"}, []report.RuledOut{{ID: "d", By: "a/right"}}
 		}, []string{"  or        b, or c: no case tells them apart\n  not       d, which a/right rules out\n"}},
@@ -223,12 +244,19 @@ func sampleWithFits() *report.Report {
 	d := &r.Results[0].Diagnosis
 	d.Class, d.Stage = diagnose.WrongWeights, pattern.ScoreStage
 	d.Fits = []fit.Fit{
-		{Freed: "the query weight (q_proj.weight)", Parameters: []string{"q_proj.weight"}, Holds: true, Narrowest: true, Residual: 3e-7, MaxZ: 2},
+		{
+			Freed: "the query weight (q_proj.weight)", Parameters: []string{"q_proj.weight"},
+			Holds: true, Narrowest: true, Residual: 3e-7, MaxZ: 2,
+		},
 		{Freed: "the output weight (o_proj.weight)", Parameters: []string{"o_proj.weight"}, Residual: 0.4, MaxZ: 1e6},
-		{Freed: "the value weight (v_proj.weight)", Parameters: []string{"v_proj.weight"}, Refused: "4 rows", Residual: math.Inf(1), MaxZ: math.Inf(1)},
+		{
+			Freed: "the value weight (v_proj.weight)", Parameters: []string{"v_proj.weight"},
+			Refused: "4 rows", Residual: math.Inf(1), MaxZ: math.Inf(1),
+		},
 	}
 	d.Pattern = &pattern.Pattern{
-		Heads: 1, PerBatch: 1, Queries: 2, Keys: 2, Recovered: []float64{1, 0, 0.25, 0.75}, Expected: []float64{1, 0, 0.5, 0.5},
+		Heads: 1, PerBatch: 1, Queries: 2, Keys: 2,
+		Recovered: []float64{1, 0, 0.25, 0.75}, Expected: []float64{1, 0, 0.5, 0.5},
 		Uncertainty: []float64{0, 0, 1e-7, 1e-7}, Findings: []string{"a finding"},
 	}
 	return r
@@ -244,7 +272,8 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
             a finding
 `)
 	require.NotContains(t, text, "freed")
-	require.Contains(t, written(t, report.TextOptions{Verbose: true}, sampleWithFits()), `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
+	text = written(t, report.TextOptions{Verbose: true}, sampleWithFits())
+	require.Contains(t, text, `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
             residual 0.4, not the output: the output weight (o_proj.weight)
             not asked: the value weight (v_proj.weight): 4 rows
 `)
@@ -254,5 +283,6 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
 func TestHeadlineNamesMistakesFirst(t *testing.T) {
 	r := sampleWithFits()
 	r.Results[0].Diagnosis.Matches = []replay.Match{{Mistakes: catalogue.Mistakes[:1]}}
-	require.Contains(t, written(t, report.TextOptions{}, r), "FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
+	require.Contains(t, written(t, report.TextOptions{}, r),
+		"FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
 }

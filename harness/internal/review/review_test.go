@@ -112,7 +112,9 @@ func TestOneChange(t *testing.T) {
 		{"a field more", func(t *testing.T, s fstest.MapFS) {
 			replace(t, s, manifest, `"num_heads": 4`, `"num_heads": 4, "x": {}`)
 		}, review.Changed, manifest, "config.x"},
-		{"detects", func(t *testing.T, s fstest.MapFS) { replace(t, s, manifest, `"causal-missing", `, ``) }, review.Changed, manifest, "detects"},
+		{"a list", func(t *testing.T, s fstest.MapFS) {
+			replace(t, s, manifest, `"shape": [4, 12, 64]`, `"shape": [4, 12]`)
+		}, review.Changed, manifest, "files.expected/output.npy.shape"},
 		{"a file's type", func(t *testing.T, s fstest.MapFS) {
 			replace(t, s, manifest, `"dtype": "float64"`, `"dtype": "float32"`)
 		}, review.Changed, manifest, "files.expected/truth.npy.dtype"},

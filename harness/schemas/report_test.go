@@ -1,0 +1,117 @@
+package schemas_test
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/command"
+	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// Reports of every kind fit the schema, and together they have every field.
+func TestReports(t *testing.T) {
+	s := open(t, reportSchema)
+	t.Run("passing", func(t *testing.T) {
+		s.validate(t, "passing", run(t, 0, "--json", "--case", "seed/*", "--case", "mha/causal"))
+	})
+	t.Run("a wrong subject", func(t *testing.T) {
+		wrong := harnesstest.Both()
+		wrong.Precision = subject.BFloat16
+		s.validate(t, "wrong", checked(t, wrong))
+		s.validate(t, "unmasked", checked(t, harnesstest.Unmasked()))
+	})
+	t.Run("a folder", func(t *testing.T) {
+		dir := t.TempDir()
+		folder(t, dir)
+		s.validate(t, "folder", run(t, 3, "check", filepath.Join(dir, "outputs"), "--json",
+			"--known", filepath.Join(dir, "known.txt")))
+	})
+	require.Empty(t, s.unseen())
+}
+
+// run returns the output of a command with an exit status.
+func run(t *testing.T, status int, args ...string) []byte {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	got := command.Main(args, &bytes.Buffer{}, &stdout, &stderr)
+	require.Equal(t, status, got, "%s", &stderr)
+	return stdout.Bytes()
+}
+
+// checked returns the report on a subject that is run again when it fails.
+func checked(t *testing.T, s subject.Subject) []byte {
+	t.Helper()
+	r, err := check.Check(t.Context(), fixtures.FS, s, "mha/causal", "seed/causal", "seed/unmasked", "sdpa/causal")
+	require.NoError(t, err)
+	var text bytes.Buffer
+	require.NoError(t, report.JSON(&text, r))
+	return text.Bytes()
+}
+
+// folder writes outputs that are wrong in many ways, and a list of known failures.
+func folder(t *testing.T, dir string) {
+	t.Helper()
+	write := func(name string, data []byte) {
+		file := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, data, 0o644))
+	}
+	output := func(name string, out *attention.Tensor) {
+		write("outputs/"+name+"/output.npy", harnesstest.NPY(out))
+	}
+	c := harnesstest.ReadCase(t, "sdpa/unmasked")
+	c.Options.Scale = 0.437 // PyTorch's is 0.316
+	output(c.Name, attend(t, c))
+	out := harnesstest.ReadCase(t, "sdpa/causal").Output.Clone()
+	out.Data[7] = float32(math.NaN())
+	output("sdpa/causal", out)
+	output("sdpa/scale", attention.NewTensor(2, 3))
+	output("sdpa/gqa", attention.NewTensor(harnesstest.ReadCase(t, "sdpa/gqa").Output.Shape...))
+	write("outputs/sdpa/softcap/reply.json", []byte(`{"type":"error","message":"ValueError: no"}`))
+	write("outputs/sdpa/window/output.npy", []byte("not an array"))
+
+	c = harnesstest.ReadCase(t, "mha/unmasked")
+	projection := c.State["out_proj.weight"].Clone()
+	slices.Reverse(projection.Data)
+	c.State["out_proj.weight"] = projection
+	output(c.Name, forward(t, c))
+	// The scale applied twice. The second case rules out another mistake that explains the first.
+	c = harnesstest.ReadCase(t, "samples/sdpa-batch-causal")
+	c.Options.Scale = 1 / float64(c.Inputs.Query.Shape[len(c.Inputs.Query.Shape)-1])
+	output(c.Name, attend(t, c))
+	c = harnesstest.ReadCase(t, "seed/unmasked")
+	c.Layer.Scale = float64(c.Layer.NumHeads) / float64(c.Layer.EmbedDim)
+	output(c.Name, forward(t, c))
+	write("known.txt", fmt.Appendln(nil, "sdpa/gqa # not implemented yet"))
+}
+
+func attend(t *testing.T, c *fixture.Case) *attention.Tensor {
+	t.Helper()
+	out, err := attention.SDPA(c.Inputs.Query, c.Inputs.Key, c.Inputs.Value, c.Options)
+	require.NoError(t, err)
+	return out
+}
+
+func forward(t *testing.T, c *fixture.Case) *attention.Tensor {
+	t.Helper()
+	m, err := attention.New(c.Layer)
+	require.NoError(t, err)
+	_, err = m.LoadStateDict(c.State, attention.Strict)
+	require.NoError(t, err)
+	out, err := m.Forward(c.Inputs)
+	require.NoError(t, err)
+	return out.Output
+}
