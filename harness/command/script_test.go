@@ -2,6 +2,8 @@ package command
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,12 +14,13 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// testFiles is where the files of tensors lie, whatever the working directory is.
+// testFiles is the absolute path of files of tensors.
 var testFiles, _ = filepath.Abs("../../harness/internal/checkpoint/testdata")
 
 func TestMain(m *testing.M) {
@@ -29,11 +32,17 @@ func TestMain(m *testing.M) {
 // The scripts run the command as a process of its own, as a person does.
 func TestScripts(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the scripts run the whole suite again and again")
+		t.Skip("the scripts take several seconds")
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Condition: func(name string) (bool, error) {
+			if name != "campaigns" {
+				return false, fmt.Errorf("no such condition")
+			}
+			return campaign.Full(), nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":   exits,
 			"output":  output,
@@ -45,7 +54,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits STATUS ARG...: runs difftest and wants that exit status, which is not 0.
+// exits STATUS ARG... runs difftest and expects an exit status other than 0.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	err := ts.Exec("difftest", args[1:]...)
 	if want := "exit status " + args[0]; err == nil || err.Error() != want {
@@ -53,7 +62,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// output SUBJECT CASE FILE: saves what a subject that is right or wrong on purpose gives for a case.
+// output SUBJECT CASE FILE saves the output of a subject, which is right or wrong on purpose.
 func output(ts *testscript.TestScript, _ bool, args []string) {
 	subjects := map[string]subject.Subject{
 		"right":         builtIn(),
@@ -69,18 +78,26 @@ func output(ts *testscript.TestScript, _ bool, args []string) {
 	write(ts, args[2], harnesstest.NPY(result.Output))
 }
 
-// suite DIR: writes a copy of the embedded cases.
+// suite DIR [GROUP...] copies the embedded cases of some groups, or all of them.
 func suite(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
+	groups := args[1:]
+	if len(groups) == 0 {
+		ts.Check(os.CopyFS(ts.MkAbs(args[0]), fixtures.FS))
+	}
+	for _, group := range groups {
+		cases, err := fs.Sub(fixtures.FS, group)
+		ts.Check(err)
+		ts.Check(os.CopyFS(filepath.Join(ts.MkAbs(args[0]), group), cases))
+	}
 	write(ts, "scalar.npy", harnesstest.NPY(attention.NewTensor()))
 }
 
-// tensors DIR: writes a copy of the files that the tests of their readers have.
+// tensors DIR copies the files of tensors in testFiles.
 func tensors(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.CopyFS(ts.MkAbs(args[0]), os.DirFS(testFiles)))
 }
 
-// state CASE FILE [CHANGE]: writes the state dict of a case as a .safetensors file, after a change to it.
+// state CASE FILE [CHANGE] writes the state dict of a case, after a change, as a .safetensors file.
 func state(ts *testscript.TestScript, _ bool, args []string) {
 	c, err := fixture.Read(fixtures.FS, args[0])
 	ts.Check(err)
@@ -111,7 +128,7 @@ var changes = map[string]func(attention.StateDict){
 	},
 }
 
-// replace FILE OLD NEW: puts one text, which must be there, in the place of another.
+// replace FILE OLD NEW replaces the first OLD in a file, which must contain it, by NEW.
 func replace(ts *testscript.TestScript, _ bool, args []string) {
 	was := ts.ReadFile(args[0])
 	if !strings.Contains(was, args[1]) {
