@@ -57,7 +57,7 @@ var mayImport = []struct{ name, imports string }{
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
 	{"harness/schemas", ""},
 	{"harness/command", "attention catalogue check checkpoint child compare coverage fixture " +
-		"fixtures judge known npy oracle progress protocol replay report review selftest subject"},
+		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
 }
 

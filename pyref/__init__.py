@@ -1,11 +1,21 @@
-"""Makes the fixtures of difftest with a pinned PyTorch.
+"""The Python of difftest: tools for users, and the builder of the fixtures with a pinned PyTorch.
 
-    table/ -> draw tensors -> PyTorch in float32 and float64 -> files -> NumPy cross-check -> fixtures/
+For users, in their own environment:
 
-`pyref/regenerate` runs all of it in an environment of its own. `pyref.planted` makes every known mistake in
-plain PyTorch. `pyref.capture` alone is for a module of the user's, in the user's environment. Dimension
-letters are PyTorch's:
+    serve.py, subject.py   let difftest test a torch.nn.Module, or any Python function
+    capture/               makes cases from a PyTorch module
+    examples/              whole implementations in several languages
 
-    B batch   H heads   Hk key and value heads   L queries   S keys   P keys in a cache
+For the suite, in the environment of `pyref/regenerate`:
+
+    table/        the cases, one row each
+    ops/          the operations, computed by PyTorch
+    crosscheck/   the same computations in NumPy
+    build/        table -> random tensors -> PyTorch, both precisions -> NumPy check -> fixtures/
+    planted/      every known mistake, made in plain PyTorch
+
+Shapes use PyTorch's letters:
+
+    B batch   H heads   Hk key/value heads   L queries   S keys   P keys in a cache
     D width of the model   E, Ev width of a head's keys, values
 """

@@ -1,7 +1,7 @@
-"""Make the suite, check it, plant mistakes in it, write files of tensors, capture a module, or serve one.
+"""The commands of pyref: generate, check, plant, checkpoints, capture and serve.
 
-`pyref/regenerate` is the way in to the first two. Each command imports what it needs: capture and serve run
-in the user's environment, which is not the pinned one.
+`pyref/regenerate` runs the first two. Each command imports its own modules, because capture and
+serve run in the user's environment without the pinned PyTorch.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Run one command and return its exit code: 1 if a check found a difference, or on any error."""
+    """Run one command. Return 1 on an error or if a check found a difference, otherwise 0."""
     arguments = parse()
     try:
         return arguments.run(arguments)
@@ -31,41 +31,46 @@ def parse() -> argparse.Namespace:
         command.add_argument("suite", type=Path)
     command = commands.add_parser("plant", help=plant.__doc__)
     command.set_defaults(run=plant)
-    command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the outputs")
     command.add_argument(
-        "--fresh", type=int, metavar="SEED", help="on new random cases, which are put there, too, in float32"
+        "--fresh",
+        type=int,
+        metavar="SEED",
+        help="plant on new random cases in float32, and write the cases there, too",
     )
     command = commands.add_parser("checkpoints", help=checkpoints.__doc__)
     command.set_defaults(run=checkpoints)
-    command.add_argument("folder", type=Path, metavar="DIR", help="where to put them")
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the files")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
     command.add_argument(
         "target",
         metavar="FILE.py:FACTORY",
-        help="a function without arguments that returns the module and a dict of its forward's arguments",
+        help="a function without arguments that returns a module and a dict of its forward's arguments",
     )
     command.add_argument("--name", required=True, metavar="GROUP/NAME", help="the case's name")
     command.add_argument("--into", required=True, type=Path, metavar="DIR", help="the suite to add it to")
     command.add_argument(
         "--submodules",
         metavar="PATTERN",
-        help="run the module once, and capture each submodule whose name matches, such as 'layers.*'",
+        help="run the module once, and capture each submodule with a matching name, such as 'layers.*'",
     )
     command = commands.add_parser("serve", help=serve.__doc__)
     command.set_defaults(run=serve)
     command.add_argument(
         "target",
         metavar="FILE.py:FACTORY",
-        help="a function, in a file or package.module, that returns the module for a case's configuration",
+        help="a function in a file or package.module that returns the module for a case's configuration",
     )
-    command.add_argument("folder", nargs="?", metavar="DIR", help="a case's, which difftest --once adds")
+    command.add_argument(
+        "folder", nargs="?", metavar="DIR", help="the folder of one case, added by difftest --once"
+    )
     return parser.parse_args()
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Regenerate the suite in place."""
-    from pyref import suite
+    from pyref.build import suite
     from pyref.table import CASES
 
     suite.generate(CASES, arguments.suite)
@@ -74,31 +79,31 @@ def generate(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Regenerate into a scratch folder, name every file whose bytes are not the same, and count them all."""
-    from pyref import drift, suite
+    """Regenerate into a scratch folder, list every file with other bytes, and count all files."""
+    from pyref.build import changed_files, suite
     from pyref.table import CASES
 
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
-        outcomes = drift.compare(arguments.suite, Path(folder), suite.groups(CASES))
+        outcomes = changed_files.compare(arguments.suite, Path(folder), suite.groups(CASES))
     for file, outcome in outcomes.items():
         if outcome != "identical":
             print(f"{outcome:<7}  {file}")
     kinds = Counter(outcomes.values())
     print(f"{arguments.suite}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
     if kinds["differs"]:
-        print(f"by how much: pyref/regenerate --into DIR, then difftest review {arguments.suite} DIR")
+        print(f"to see how far: pyref/regenerate --into DIR, then difftest review {arguments.suite} DIR")
     return 0 if set(kinds) == {"identical"} else 1
 
 
 def plant(arguments: argparse.Namespace) -> int:
-    """Write what cases give with each known mistake, and name every mistake that no case shows."""
-    from pyref.planted import fresh, store
+    """Write the outputs of cases with each known mistake, and list mistakes that no case shows."""
+    from pyref.planted import fresh_cases, stored_outputs
 
     if arguments.fresh is None:
-        shown = store.write(arguments.folder)
+        shown = stored_outputs.write(arguments.folder)
     else:
-        shown = fresh.write(arguments.fresh, arguments.folder)
+        shown = fresh_cases.write(arguments.fresh, arguments.folder)
     for name, count in shown.items():
         if count == 0:
             print(f"{name}: no case shows it")
@@ -107,8 +112,8 @@ def plant(arguments: argparse.Namespace) -> int:
 
 
 def checkpoints(arguments: argparse.Namespace) -> int:
-    """Write small files of tensors by torch.save, safetensors and NumPy, for the tests of their readers."""
-    from pyref import checkpoints
+    """Write small files by torch.save, safetensors and NumPy, for the tests of their readers."""
+    from pyref.build import checkpoints
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
     checkpoints.write(arguments.folder)
@@ -116,7 +121,7 @@ def checkpoints(arguments: argparse.Namespace) -> int:
 
 
 def capture(arguments: argparse.Namespace) -> int:
-    """Write a case of a module, or of each of its submodules that match."""
+    """Write a case of a module, or of each matching submodule."""
     from pyref.capture import capture, submodules, target
 
     module, inputs = target.load(arguments.target)
@@ -130,7 +135,7 @@ def capture(arguments: argparse.Namespace) -> int:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve a module to difftest, with the parameters of every case loaded into it."""
+    """Serve a module to difftest, which loads the parameters of every case into it."""
     from pyref.serve import serve
 
     serve(arguments.target)

@@ -1,28 +1,29 @@
 """Let difftest test a torch.nn.Module: `difftest -- python -m pyref serve FILE.py:FACTORY`.
 
-The factory is called with the configuration of every case and returns a module for it, or raises
-NotImplementedError with the reason to skip the case. The configuration is a namespace of what config says
-in the request (harness/PROTOCOL.md), and of op. The case's state dict is loaded, strictly and without
-the prefix, and the module is called in eval mode without gradients. It returns its output, or a tuple of
-that and the attention weights.
+For every case the factory is called with the case's configuration. It returns a module, or raises
+NotImplementedError with a reason to skip the case. The configuration is a namespace with the fields
+of `config` in the request (harness/PROTOCOL.md) and with `op`. The case's state dict is loaded
+strictly, without the prefix. The module is then called in eval mode without gradients. It returns
+its output, or a tuple of output and attention weights.
 
-What forward is given depends on the names of its parameters alone:
+The names of forward's parameters decide its arguments:
 
     query, key, value, allow, block, padding, bias, sinks, past_key, past_value
             the input of that name
     attn_mask
-            what hides keys (causality, window, allow, block) and bias: of the function bool where true takes
-            part, of a layer bool where true is ignored, with a bias float, and -inf for what is hidden
+            causality, window, allow, block and bias in one mask. With a bias it is float, -inf for
+            a hidden key. Without one it is bool: true takes part in scaled_dot_product_attention,
+            true is ignored in a layer.
     key_padding_mask
-            the padding, float beside a float attn_mask
+            the padding, float if attn_mask is float
     need_weights, average_attn_weights, scale, enable_gqa
-            as PyTorch's, from the configuration
-    the first one, whatever its name, where none is query
+            PyTorch's arguments, from the configuration
+    the first parameter under any other name, if no parameter is called query
             the query
 
-A case is skipped that has an input without such a parameter, unless it is the key or value of self-attention.
-All else is the factory's to do or to refuse; causality, too, where forward has no attn_mask. A captured
-module is given its inputs by their names.
+A case is skipped if one of its inputs has no such parameter, except the key and value of
+self-attention. The factory handles or refuses everything else, even causality if forward has no
+attn_mask. A captured module is called with its inputs by name.
 """
 
 import inspect
@@ -41,7 +42,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def serve(target: str) -> None:
-    """Serve the modules of a factory until difftest says stop; ValueError where there is none."""
+    """Serve a factory's modules until difftest says stop; ValueError if there is no factory."""
     make = factory(target)
     functions = {name: partial(compute, make, op) for name, op in subject.OPS.items()}
     subject.serve(**functions, name=target)
@@ -51,7 +52,7 @@ def serve(target: str) -> None:
 def compute(
     make: Callable, op: str, /, *, config: dict, state_dict: dict | None = None, **inputs: np.ndarray
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Return the output of a new module for one case, and the attention weights where they are asked for."""
+    """Return a new module's output for one case, with the attention weights if it needs them."""
     asked = SimpleNamespace(op=op, **{name: namespace(value) for name, value in config.items()})
     module = make(asked)
     if not isinstance(module, torch.nn.Module):
@@ -67,12 +68,12 @@ def compute(
 
 
 def namespace(value: object) -> object:
-    """Return an object of JSON as a namespace, and anything else as it is."""
+    """Return a JSON object as a namespace, and any other value unchanged."""
     return SimpleNamespace(**value) if isinstance(value, dict) else value
 
 
 def tensors(arrays: dict[str, np.ndarray]) -> Tensors:
-    """Return arrays as tensors, names of one array the same tensor."""
+    """Return arrays as tensors; names with the same array get the same tensor."""
     made = {id(array): torch.from_numpy(array) for array in arrays.values()}
     return {name: made[id(array)] for name, array in arrays.items()}
 
@@ -83,7 +84,7 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
 
 
 def arguments(module: torch.nn.Module, asked: SimpleNamespace, inputs: Tensors) -> dict[str, object]:
-    """Return what forward is given; NotImplementedError where it has no parameter for something."""
+    """Return forward's arguments; NotImplementedError if it has no parameter for an input."""
     if asked.op == subject.OPS["module"]:
         return inputs
     names = list(inspect.signature(module.forward).parameters)
@@ -91,31 +92,31 @@ def arguments(module: torch.nn.Module, asked: SimpleNamespace, inputs: Tensors) 
     if "query" not in names:
         given[names[0]] = inputs["query"]
     if "attn_mask" in names:
-        given["attn_mask"] = mask(asked, inputs)
+        given["attn_mask"] = attn_mask(asked, inputs)
     if "key_padding_mask" in names:
-        given["key_padding_mask"] = padding(inputs)
+        given["key_padding_mask"] = key_padding_mask(inputs)
     refuse(asked, inputs, names)
     return {name: given[name] for name in names if name in given}
 
 
 def refuse(asked: SimpleNamespace, inputs: Tensors, names: list[str]) -> None:
-    """Raise NotImplementedError where a case has what none of the parameters takes."""
-    takes = {"query", *names, *self_attention(inputs)}
-    takes |= {"allow", "block", "bias"} if "attn_mask" in names else set()
-    takes |= {"padding"} if "key_padding_mask" in names else set()
-    wants = inputs.keys() | ({"need_weights"} if getattr(asked, "need_weights", None) else set())
-    if wants - takes:
-        raise NotImplementedError(f"forward has no parameter for {', '.join(sorted(wants - takes))}")
+    """Raise NotImplementedError if no parameter accepts one of the inputs."""
+    accepted = {"query", *names, *self_attention(inputs)}
+    accepted |= {"allow", "block", "bias"} if "attn_mask" in names else set()
+    accepted |= {"padding"} if "key_padding_mask" in names else set()
+    needed = inputs.keys() | ({"need_weights"} if getattr(asked, "need_weights", None) else set())
+    if needed - accepted:
+        raise NotImplementedError(f"forward has no parameter for {', '.join(sorted(needed - accepted))}")
 
 
 def self_attention(inputs: Tensors) -> set[str]:
-    """Return which of key and value are what stands before them."""
-    chain = ("query", "key"), ("key", "value")
-    return {later for earlier, later in chain if inputs[earlier] is inputs[later]}
+    """Return "key" if it is the query's tensor, and "value" if it is the key's."""
+    pairs = ("query", "key"), ("key", "value")
+    return {later for earlier, later in pairs if inputs[earlier] is inputs[later]}
 
 
 def options(asked: SimpleNamespace) -> dict[str, object]:
-    """Return the arguments of PyTorch's that are no tensors."""
+    """Return PyTorch's arguments that are not tensors."""
     if asked.op == subject.OPS["sdpa"]:
         return {"scale": asked.scale, "enable_gqa": asked.enable_gqa}
     return {
@@ -125,18 +126,18 @@ def options(asked: SimpleNamespace) -> dict[str, object]:
     }
 
 
-def padding(inputs: Tensors) -> torch.Tensor | None:
-    """Return key_padding_mask: the padding, true is ignored, and beside a bias as what is added to scores."""
+def key_padding_mask(inputs: Tensors) -> torch.Tensor | None:
+    """Return the padding, true for an ignored key, or as a float mask if there is a bias."""
     if "padding" not in inputs or "bias" not in inputs:
         return inputs.get("padding")
     hidden = inputs["padding"]
     return torch.zeros(hidden.shape, dtype=inputs["bias"].dtype).masked_fill(hidden, -math.inf)
 
 
-def mask(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:
-    """Return attn_mask, None where nothing is hidden and nothing added."""
-    hides = [by_position(asked, inputs), inputs.get("block"), ~inputs["allow"] if "allow" in inputs else None]
-    hidden = reduce(torch.logical_or, [part for part in hides if part is not None] or [None])
+def attn_mask(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:
+    """Return causality, window and masks as one mask; None if nothing hides or biases a key."""
+    masks = [by_position(asked, inputs), inputs.get("block"), ~inputs["allow"] if "allow" in inputs else None]
+    hidden = reduce(torch.logical_or, [mask for mask in masks if mask is not None] or [None])
     if "bias" in inputs:
         return inputs["bias"] if hidden is None else inputs["bias"].masked_fill(hidden, -math.inf)
     if hidden is None or asked.op == subject.OPS["mha"]:

@@ -1,4 +1,4 @@
-"""Let difftest test attention that is written in Python: one file, which needs NumPy and nothing else.
+"""Let difftest test attention written in Python. This one file needs NumPy and nothing else.
 
     from subject import serve
 
@@ -9,15 +9,16 @@
 
     difftest -- python mine.py
 
-Every array is given by its name in the request, and only those that a case has; harness/PROTOCOL.md
-says what each is, and what stands in config. Numbers of bfloat16 come as float32, and whatever is returned
-is rounded to the type of the case. A layer returns its output, or the output and the weights where
-config["need_weights"] asks for them. NotImplementedError skips a case, with its message as the reason; any
-other exception is an error of that case, with its traceback. What is printed goes to stderr, because stdout
-belongs to the protocol.
+The arrays of a case are keyword arguments under their names in the request. harness/PROTOCOL.md
+describes every array and every field of config. bfloat16 arrives as float32, and results are
+rounded to the dtype of the case. A layer returns its output, or output and attention weights if
+config["need_weights"] is set.
 
-A captured module is served as serve(module=...), its inputs by name; python -m pyref serve does it for any
-torch.nn.Module.
+NotImplementedError skips a case, with its message as the reason. Any other exception is an error of
+that case, with its traceback. Prints go to stderr, because stdout belongs to the protocol.
+
+serve(module=...) serves a captured module, with its inputs by name. `python -m pyref serve` serves
+any torch.nn.Module.
 """
 
 import json
@@ -44,10 +45,10 @@ def serve(
     precision: str = "",
     features: list[str] | None = None,
 ) -> None:
-    """Answer every message until difftest says stop, or serve one folder, which --once names last.
+    """Answer every message until difftest says stop, or serve the one folder of `difftest --once`.
 
-    The precision is declared where it is less than float32; features, where given, are all that is offered
-    beyond plain attention.
+    `precision` declares an arithmetic of fewer bits than float32, such as "tf32". `features` lists
+    all that is offered beyond plain attention; None offers everything.
     """
     offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha, OPS["module"]: module}
     functions = {op: function for op, function in offered.items() if function is not None}
@@ -71,7 +72,7 @@ def serve(
 
 
 def own_stdout() -> TextIO:
-    """Return stdout for the protocol alone: from now on whatever else is printed goes to stderr."""
+    """Return a private stdout for the protocol, and send all other prints to stderr."""
     own = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     sys.stdout.flush()
     os.dup2(2, 1)
@@ -79,7 +80,7 @@ def own_stdout() -> TextIO:
 
 
 def converse(functions: dict[str, Callable], about: dict, out: TextIO) -> None:
-    """Answer the messages on stdin, a line each."""
+    """Answer the messages on stdin, one per line."""
     for line in sys.stdin.buffer:
         message = json.loads(line)
         match message["type"]:
@@ -96,7 +97,7 @@ def converse(functions: dict[str, Callable], about: dict, out: TextIO) -> None:
 
 
 def answer(functions: dict[str, Callable], folder: Path, request: dict) -> dict[str, str]:
-    """Compute one request and return the reply, ok or what came of it instead."""
+    """Compute one request, and return the reply: ok, skipped or error."""
     if request["op"] not in functions:
         return {"type": "skipped", "reason": f"{request['op']} is not offered"}
     try:
@@ -110,7 +111,7 @@ def answer(functions: dict[str, Callable], folder: Path, request: dict) -> dict[
 
 
 def compute(function: Callable, folder: Path, request: dict) -> None:
-    """Call a function on the arrays of a request and write what it returns."""
+    """Call a function on the arrays of a request, and write its results."""
     arguments = load(folder, request["inputs"])
     if request["state_dict"]:
         arguments["state_dict"] = load(folder, request["state_dict"])
@@ -122,7 +123,7 @@ def compute(function: Callable, folder: Path, request: dict) -> None:
 
 
 def load(folder: Path, files: dict[str, str]) -> dict[str, Any]:
-    """Return arrays by name, names of one file the same array, bits of bfloat16 as float32."""
+    """Return arrays by name, one array per file; bits of bfloat16 become float32."""
     arrays = {file: np.load(folder / file, allow_pickle=False) for file in set(files.values())}
     for file, array in arrays.items():
         if array.dtype == np.uint16:
@@ -131,7 +132,7 @@ def load(folder: Path, files: dict[str, str]) -> dict[str, Any]:
 
 
 def write(file: Path, array: Any, precision: str) -> None:
-    """Write an array as a type of NumPy, or as the bits of the nearest bfloat16."""
+    """Write an array in a NumPy dtype, or as the bits of the nearest bfloat16."""
     if precision == "bfloat16":
         np.save(file, bfloat16(np.asarray(array, dtype=np.float32)))
     else:
@@ -139,7 +140,7 @@ def write(file: Path, array: Any, precision: str) -> None:
 
 
 def bfloat16(array: np.ndarray) -> np.ndarray:
-    """Return the upper halves of float32, rounded to nearest, ties to even; NaN stays NaN."""
+    """Return float32 rounded to the bits of bfloat16, ties to even; NaN stays NaN."""
     bits = array.view(np.uint32)
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The whole command as a process, start and exit included: aimed at below 0.3 s for every case and
-// below 0.1 s for one word.
+// BenchmarkCommand runs the whole command as a process, start and exit included. The aim is below
+// 0.3 s for every case and below 0.1 s for one word.
 func BenchmarkCommand(b *testing.B) {
 	binary := filepath.Join(b.TempDir(), "difftest.exe")
 	require.NoError(b, exec.Command("go", "build", "-o", binary, "../../cmd/difftest").Run())

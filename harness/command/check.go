@@ -19,48 +19,58 @@ func checkCommand() *cobra.Command {
 	var flags judgeFlags
 	var weights string
 	cmd := &cobra.Command{
-		Use:   "check DIR | check CASE OUTPUT.npy",
-		Short: "Judge outputs that were made elsewhere, with the full diagnosis",
-		Long: `check holds outputs, saved as .npy files by any program in any language, against PyTorch's results, as
-if the built-in implementation had given them. An output of bfloat16 is saved as its bits, uint16.
+		Use:   "check DIR | CASE OUTPUT.npy",
+		Short: "Judge outputs that were made elsewhere",
+		Long: `check judges outputs that any program in any language saved as .npy files. The
+verdict and the diagnosis are the same as for an implementation that difftest
+runs. An output of bfloat16 is saved as its bits, in uint16.
 
-DIR holds a folder for every case, with output.npy in it, and weights.npy where the case has attention
-weights: what difftest export wrote may lie there, too. Cases without an output are skipped, with a reason
-where reply.json gives one; any other file is an error. Of one output of a case, the attention weights are judged where --weights names them.`,
-		Example: `  difftest check DIR                    every output in the folder
+DIR holds a folder for every case, with output.npy in it. If the case has
+attention weights, weights.npy stands beside it. The files that difftest export
+wrote may stay in DIR. Cases without an output are skipped; reply.json may give
+the reason. Any other file in DIR is an error.
+
+With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`,
+		Example: `  difftest check DIR                      every output in the folder
   difftest check seed/causal output.npy   one output`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if weights != "" {
-					return exit(exitUsage, "--weights goes with CASE OUTPUT.npy; of a folder, weights.npy beside output.npy is judged")
+					return exit(exitUsage, "--weights: needs CASE OUTPUT.npy; "+
+						"in a folder, weights.npy beside output.npy is judged")
 				}
 				return checkFolder(cmd, &flags, args[0])
 			}
 			if flags.selection.given() || flags.known.file != "" || flags.known.update {
-				return exit(exitUsage, "--case, --skip and --known are about outputs in a folder, not about the one case %s", args[0])
+				return exit(exitUsage, "--case, --skip and --known: only for a folder of outputs, not for %s", args[0])
 			}
-			return checkOne(cmd, &flags.suite, &flags.output, checked{args[0], args[1], weights})
+			return checkOne(cmd, &flags, oneOutput{pattern: args[0], file: args[1], weights: weights})
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return []cobra.Completion{"npy"}, cobra.ShellCompDirectiveFilterFileExt
-			}
-			names, directive := flags.suite.complete(cmd, args, word)
-			return names, directive &^ cobra.ShellCompDirectiveNoFileComp
-		},
+		ValidArgsFunction: flags.completeCheck,
 	}
 	flags.add(cmd)
-	cmd.Flags().StringVar(&weights, "weights", "", "attention weights that belong to the one output, a .npy file")
+	cmd.Flags().StringVar(&weights, "weights", "", "`FILE`.npy with the attention weights of the one output")
 	_ = cmd.MarkFlagFilename("weights", "npy")
 	return cmd
 }
 
-// checkFolder judges every output in a folder. A link in it that leads elsewhere cannot be followed.
+// completeCheck completes the arguments of check: a case or a folder, then a file.
+func (j *judgeFlags) completeCheck(
+	cmd *cobra.Command, args []string, word string,
+) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return []cobra.Completion{"npy"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	names, directive := j.suite.complete(cmd, args, word)
+	return names, directive &^ cobra.ShellCompDirectiveNoFileComp
+}
+
+// checkFolder judges every output in a folder. Links that lead out of the folder are not followed.
 func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return exit(exitUsage, "%w; one output is checked with difftest check CASE OUTPUT.npy", err)
+		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}
 	defer root.Close()
 	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
@@ -74,19 +84,19 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
 	})
 }
 
-// checked is what a command line asks to judge.
-type checked struct{ pattern, output, weights string }
+// oneOutput names an output to judge, and its case. weights is a file, or empty.
+type oneOutput struct{ pattern, file, weights string }
 
-func checkOne(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what checked) error {
-	format, err := output.format(cmd.OutOrStdout())
+func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
+	format, err := flags.output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
 	}
-	c, err := suite.read(what.pattern)
+	c, err := flags.suite.read(one.pattern)
 	if err != nil {
 		return err
 	}
-	a, got, err := readOutput(what.output, c.Precision)
+	a, got, err := readOutput(one.file, c.Precision)
 	if err != nil {
 		return err
 	}
@@ -96,24 +106,24 @@ func checkOne(cmd *cobra.Command, suite *suiteFlag, output *outputFlags, what ch
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}
-	result.Rerun = "difftest check " + c.Name + " " + shellWord(what.output) + suite.flag()
-	if what.weights != "" {
-		if err := checkWeights(&result, c, what.weights); err != nil {
+	result.Rerun = "difftest check " + c.Name + " " + shellWord(one.file) + flags.suite.flag()
+	if one.weights != "" {
+		if err := checkWeights(&result, c, one.weights); err != nil {
 			return err
 		}
-		result.Rerun += " --weights " + shellWord(what.weights)
+		result.Rerun += " --weights " + shellWord(one.weights)
 	}
 	return interrupted(ctx, finish(cmd.OutOrStdout(), format, &report.Report{
-		Subject: what.output,
+		Subject: one.file,
 		Suite:   c.Provenance.Source(),
 		Results: []report.Result{result},
 	}))
 }
 
-// checkWeights adds to a result what is wrong with the attention weights.
+// checkWeights judges attention weights and adds the problems to result.
 func checkWeights(result *report.Result, c *fixture.Case, file string) error {
 	if c.Weights == nil {
-		return exit(exitUsage, "--weights: %s has no attention weights to hold them against", c.Name)
+		return exit(exitUsage, "--weights: %s has no attention weights to compare with", c.Name)
 	}
 	a, got, err := readOutput(file, c.Precision)
 	if err != nil {
@@ -129,8 +139,8 @@ func checkWeights(result *report.Result, c *fixture.Case, file string) error {
 	return nil
 }
 
-// readOutput reads a .npy file of floating-point numbers, which are the bits of bfloat16 in a case of
-// that precision if they are uint16.
+// readOutput reads a .npy file of floating-point numbers. In a case of bfloat16, an array of uint16
+// holds the bits of bfloat16.
 func readOutput(file string, precision fixture.DType) (*npy.Array, []float64, error) {
 	f, err := os.Open(file)
 	if err != nil {

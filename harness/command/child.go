@@ -13,7 +13,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// childFlags say how an implementation in another process is run. They go with a command behind --.
+// maxJobs is the largest number of --jobs.
+const maxJobs = 1024
+
+// childFlags say how to run an implementation in another process. They need a command behind --.
 type childFlags struct {
 	once      bool
 	timeout   time.Duration
@@ -23,19 +26,24 @@ type childFlags struct {
 
 func (c *childFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&c.once, "once", false, "start CMD for every case, with the folder of its files as the last argument or in the place of {dir}")
-	f.DurationVar(&c.timeout, "timeout", time.Minute, "how long CMD may take to start, and for each answer")
-	f.IntVar(&c.jobs, "jobs", 1, "how many processes of CMD run cases at once")
-	f.StringVar(&c.precision, "precision", "", "what CMD computes in: float16, bfloat16 or tf32; the noise is then that of this arithmetic")
-	_ = cmd.RegisterFlagCompletionFunc("precision", cobra.FixedCompletions([]cobra.Completion{"float16", "bfloat16", "tf32"}, cobra.ShellCompDirectiveNoFileComp))
+	f.BoolVar(&c.once, "once", false,
+		"start CMD for every case; the folder of the case is its last argument, or replaces {dir}")
+	f.DurationVar(&c.timeout, "timeout", time.Minute, "`TIME` that CMD may take to start, and for each answer")
+	f.IntVar(&c.jobs, "jobs", 1, "run cases in `N` processes of CMD at once")
+	f.StringVar(&c.precision, "precision", "",
+		"arithmetic of CMD, which sets the noise: `P` is float16, bfloat16 or tf32")
+	precisions := []cobra.Completion{"float16", "bfloat16", "tf32"}
+	_ = cmd.RegisterFlagCompletionFunc("precision",
+		cobra.FixedCompletions(precisions, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// command is what stands behind --. A command line without it has no use for the flags.
+// command returns the command that stands behind --. Without one, a flag that needs it is an error.
 func (c *childFlags) command(cmd *cobra.Command, args []string) (child.Command, error) {
 	if cmd.ArgsLenAtDash() < 0 {
 		for _, name := range []string{"once", "timeout", "jobs", "precision"} {
 			if cmd.Flags().Changed(name) {
-				return child.Command{}, exit(exitUsage, "--%s: goes with a command: difftest --%s ... -- CMD ARG...", name, name)
+				return child.Command{}, exit(exitUsage,
+					"--%s: needs a command: difftest --%s ... -- CMD ARG...", name, name)
 			}
 		}
 		return child.Command{}, nil
@@ -51,13 +59,20 @@ func (c *childFlags) command(cmd *cobra.Command, args []string) (child.Command, 
 	case c.jobs < 1 || c.jobs > maxJobs:
 		return child.Command{}, exit(exitUsage, "--jobs: %d, want 1 to %d", c.jobs, maxJobs)
 	}
-	return child.Command{Args: args, Once: c.once, Jobs: c.jobs, Timeout: c.timeout, Precision: precision, Tool: toolVersion()}, nil
+	return child.Command{
+		Args:      args,
+		Once:      c.once,
+		Jobs:      c.jobs,
+		Timeout:   c.timeout,
+		Precision: precision,
+		Tool:      toolVersion(),
+	}, nil
 }
 
-const maxJobs = 1024
-
-// runner gives what is to be tested: the built-in implementation, or the command. close ends it.
-func (c *childFlags) runner(ctx context.Context, cmd *cobra.Command, args []string) (r subject.Runner, close func() error, err error) {
+// runner returns the built-in implementation, or the command behind --. close ends it.
+func (c *childFlags) runner(
+	ctx context.Context, cmd *cobra.Command, args []string,
+) (r subject.Runner, close func() error, err error) {
 	command, err := c.command(cmd, args)
 	if err != nil {
 		return nil, nil, err
@@ -72,12 +87,12 @@ func (c *childFlags) runner(ctx context.Context, cmd *cobra.Command, args []stri
 	return s, s.Close, nil
 }
 
-// flags are what a command line needs to run the same command again.
+// flags returns the end of a command line that runs the same command again.
 func (c *childFlags) flags(args []string) string {
-	var b strings.Builder
 	if len(args) == 0 {
 		return ""
 	}
+	var b strings.Builder
 	if c.once {
 		b.WriteString(" --once")
 	}
@@ -94,7 +109,7 @@ func (c *childFlags) flags(args []string) string {
 	return b.String()
 }
 
-// commandArgs takes a command behind --, and no argument before it.
+// commandArgs accepts a command behind --, and no argument before it.
 func commandArgs(cmd *cobra.Command, args []string) error {
 	if n := cmd.ArgsLenAtDash(); n >= 0 {
 		args = args[:n]
@@ -102,7 +117,7 @@ func commandArgs(cmd *cobra.Command, args []string) error {
 	return cobra.NoArgs(cmd, args)
 }
 
-// toolVersion is what a child is told of this program; "" where it was built without.
+// toolVersion returns the version of difftest for a child; empty without build information.
 func toolVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

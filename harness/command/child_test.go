@@ -14,7 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// python is one that has NumPy: that of pyref, or the machine's.
+// python returns a Python that has NumPy: pyref's own, or the machine's.
 func python(t testing.TB) string {
 	t.Helper()
 	own, err := filepath.Abs("../../pyref/.venv/bin/python")
@@ -30,10 +30,11 @@ func python(t testing.TB) string {
 
 const numpyExample = "../../pyref/examples/numpy_attention.py"
 
-// Attention in NumPy, in a process of its own, passes every case that difftest has.
+// Attention in NumPy, in a process of its own, passes every embedded case.
 func TestNumPyChild(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	require.Zero(t, Main([]string{"--json", "--", python(t), numpyExample}, nil, &stdout, &stderr), "%s%s", &stdout, &stderr)
+	status := Main([]string{"--json", "--", python(t), numpyExample}, nil, &stdout, &stderr)
+	require.Zero(t, status, "%s%s", &stdout, &stderr)
 	var r struct {
 		Subject string         `json:"subject"`
 		Summary map[string]int `json:"summary"`
@@ -42,18 +43,22 @@ func TestNumPyChild(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	require.Equal(t, "numpy attention 1.0 (python)", r.Subject)
-	require.Equal(t, map[string]int{"pass": len(names), "fail": 0, "error": 0, "skip": 0, "known": 0, "broken": 0}, r.Summary)
+	require.Equal(t, map[string]int{
+		"pass": len(names), "fail": 0, "error": 0, "skip": 0, "known": 0, "broken": 0,
+	}, r.Summary)
 }
 
 func TestNumPyChildOnce(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	args := []string{"-q", "--once", "--case", "sdpa/alibi", "--case", "mha/weights-per-head", "--", python(t), numpyExample}
+	args := []string{"-q", "--once", "--case", "sdpa/alibi", "--case", "mha/weights-per-head", "--"}
+	args = append(args, python(t), numpyExample)
 	require.Zero(t, Main(args, nil, &stdout, &stderr), "%s%s", &stdout, &stderr)
 	require.Equal(t, "2 passed, 0 failed\n", stdout.String())
 }
 
-// Every case on a child, beside every case in this process: the difference is what the child costs, its own
-// arithmetic, twice, included. Aimed at below 10 ms a case.
+// BenchmarkNumPyChild measures the cost of a child: the time of all cases on a child minus their
+// time in this process. The child's own arithmetic, done twice, is included. The aim is below 10 ms
+// a case.
 func BenchmarkNumPyChild(b *testing.B) {
 	child := []string{"-q", "--", python(b), numpyExample}
 	names, err := fixture.Names(fixtures.FS)

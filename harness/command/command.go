@@ -1,4 +1,4 @@
-// Package command is the difftest command: its flags, its exit statuses and what it prints.
+// Package command is the difftest command: its flags, its exit statuses and its output.
 //
 // [Main] is the only promise of this package. The functions behind it may change at any time.
 package command
@@ -11,31 +11,28 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/spf13/cobra"
 )
 
-// Exit statuses. Silence is never success: a selection of nothing has its own.
+// Exit statuses. Silence is never success: an empty selection has a status of its own.
 const (
-	exitFailed  = 1 // a case failed, or two files differ
-	exitUsage   = 2 // a flag or an argument is wrong
-	exitBroken  = 3 // a fixture, an output file or the harness is broken
-	exitNothing = 4 // no case was selected, or all were skipped
-
-	exitInterrupted = 130 // Ctrl-C, as a shell reports it; the report holds what was known by then
+	exitFailed      = 1   // a case failed, or two files differ
+	exitUsage       = 2   // a flag or an argument is wrong
+	exitBroken      = 3   // a fixture, an output file or the harness is broken
+	exitNothing     = 4   // no case was selected, or every case was skipped
+	exitInterrupted = 130 // Ctrl-C, as a shell reports it; the report holds all results until then
 )
 
 // Main runs one command line, without the name of the program, and returns its exit status.
-// The first SIGINT or SIGTERM ends the work early; a second one ends the process.
+// The first SIGINT or SIGTERM ends the work early; the second ends the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process
+	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	return run(ctx, args, stdin, stdout, stderr)
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -46,8 +43,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err == nil:
 		return 0
 	case !errors.As(err, &e):
-		// cobra's own: flags, commands, numbers of arguments
-		e = &exitError{exitUsage, fmt.Errorf("%w; difftest --help says what there is", err)}
+		// cobra's own errors: unknown flags and commands, wrong numbers of arguments
+		e = &exitError{exitUsage, fmt.Errorf("%w; see difftest --help", err)}
 	}
 	if e.err != nil {
 		fmt.Fprintln(stderr, "difftest:", e.err)
@@ -68,17 +65,11 @@ func exit(status int, format string, args ...any) error {
 	return &exitError{status, fmt.Errorf(format, args...)}
 }
 
-// interrupted is err, or that the command was interrupted, which explains it.
+// interrupted returns err. If ctx is done, it returns an error with the status of an interruption
+// instead, because the interruption is the reason for err.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return exit(exitInterrupted, "interrupted")
 	}
 	return err
-}
-
-func newRoot() *cobra.Command {
-	root := testCommand()
-	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(listCommand(), showCommand(), checkCommand(), exportCommand(), compareCommand(), weightsCommand(), lintCommand(), mistakesCommand(), explainCommand(), reviewCommand(), selftestCommand(), versionCommand())
-	return root
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -15,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/printable"
 )
 
 func compareCommand() *cobra.Command {
@@ -22,31 +22,38 @@ func compareCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare GOT WANT",
 		Short: "Compare any two files of tensors",
-		Long: `compare says how far the tensors of two files are apart, name by name: .npy, .npz, .safetensors, .pt and
-.pth, in any combination. Tensors that stand alone in their files are compared whatever their names are.
+		Long: `compare measures how far the tensors of two files are apart, name by name. The
+files may be .npy, .npz, .safetensors, .pt and .pth, in any combination. If each
+file holds a single tensor, the two are compared whatever their names are.
 
-Without a case there is no noise to judge a difference by but that of storing a number. Two elements agree
-when they may be one number that was rounded once to each of the two types: when they are no further apart
-than half a unit in the last place of the one type and half a unit of the other. Between types of different
-width that is one rounding to the narrower one, within one type it is equal numbers and neighbours. Integers
-and booleans must be equal. Distances are in units in the last place (ULP) of the narrower type.
+Without a case there is no noise to judge by but the rounding of a stored
+number. Two elements agree if one number, rounded once to each of the two types,
+can give both. Their distance is then at most half a unit in the last place of
+each type. In files of one type such elements are equal or neighbours. Integers
+and booleans must be equal. Distances are in units in the last place (ULP) of
+the narrower type.
 
-Exit status: 0 all tensors agree, 1 some do not or are in one of the files alone, 2 wrong usage, 3 a file
-cannot be read, 4 there is nothing to compare.`,
+Exit status:
+  0  all tensors agree
+  1  a tensor differs, or stands in one file only
+  2  wrong usage
+  3  a file cannot be read
+  4  there is nothing to compare`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return compareFiles(cmd.OutOrStdout(), args[0], args[1], keys)
 		},
 		ValidArgsFunction: cobra.FixedCompletions(tensorFiles, cobra.ShellCompDirectiveFilterFileExt),
 	}
-	cmd.Flags().StringArrayVar(&keys, "key", nil, "only tensors that `PATTERN` selects: a name, a part of one between dots, or a glob of it (repeatable)")
+	cmd.Flags().StringArrayVar(&keys, "key", nil,
+		"compare only tensors that `PATTERN` selects: a name, a part of it between dots, or a glob (repeatable)")
 	return cmd
 }
 
-// tensorFiles are the endings that the shell completes.
+// tensorFiles are the file name endings that the shell completes.
 var tensorFiles = []cobra.Completion{"npy", "npz", "safetensors", "pt", "pth", "bin"}
 
-// pair is a tensor in two files; one of them is nil where it is in one file alone.
+// pair is a tensor in two files. got or want is nil if the tensor stands in the other file only.
 type pair struct {
 	name      string
 	got, want *checkpoint.Tensor
@@ -68,7 +75,8 @@ func compareFiles(out io.Writer, gotFile, wantFile string, keys []string) error 
 		return err
 	}
 	w := &strings.Builder{}
-	fmt.Fprintf(w, "got   %s  %s\nwant  %s  %s\n\n", got.Format, place(gotFile, got), want.Format, place(wantFile, want))
+	fmt.Fprintf(w, "got   %s  %s\n", got.Format, place(gotFile, got))
+	fmt.Fprintf(w, "want  %s  %s\n\n", want.Format, place(wantFile, want))
 	var t tally
 	for _, p := range pairs {
 		agreement, err := comparePair(w, p)
@@ -95,7 +103,7 @@ func openTensors(file string) (*checkpoint.File, error) {
 	return f, nil
 }
 
-// place is a file, and where in it the tensors were.
+// place names a file, and the entry in it that holds the tensors.
 func place(file string, f *checkpoint.File) string {
 	if f.Under == "" {
 		return file
@@ -103,14 +111,17 @@ func place(file string, f *checkpoint.File) string {
 	return fmt.Sprintf("%s, under %q", file, f.Under)
 }
 
-// pairsOf brings the tensors of two files together, by name, sorted.
+// pairsOf pairs the tensors of two files by name, and sorts the pairs.
 func pairsOf(got, want *checkpoint.File) []pair {
-	if len(got.Tensors) == 1 && len(want.Tensors) == 1 && (got.Tensors[0].Name == "" || want.Tensors[0].Name == "") {
-		return []pair{{got.Tensors[0].Name + want.Tensors[0].Name, got.Tensors[0], want.Tensors[0]}}
+	if len(got.Tensors) == 1 && len(want.Tensors) == 1 {
+		g, w := got.Tensors[0], want.Tensors[0]
+		if g.Name == "" || w.Name == "" {
+			return []pair{{name: g.Name + w.Name, got: g, want: w}}
+		}
 	}
 	var pairs []pair
 	for _, t := range got.Tensors {
-		pairs = append(pairs, pair{t.Name, t, want.Tensor(t.Name)})
+		pairs = append(pairs, pair{name: t.Name, got: t, want: want.Tensor(t.Name)})
 	}
 	for _, t := range want.Tensors {
 		if got.Tensor(t.Name) == nil {
@@ -121,32 +132,41 @@ func pairsOf(got, want *checkpoint.File) []pair {
 	return pairs
 }
 
-// choose gives the pairs that some pattern selects, all without a pattern. A pattern that selects nothing is
-// an error: it is a typing mistake.
+// choose returns the pairs that any pattern selects, or all pairs if there is no pattern. A pattern
+// that selects nothing is an error, because it is probably a typing mistake.
 func choose(pairs []pair, patterns []string) ([]pair, error) {
+	if len(patterns) == 0 {
+		if len(pairs) == 0 {
+			return nil, exit(exitNothing, "neither file has a tensor")
+		}
+		return pairs, nil
+	}
+	chosen := map[string]bool{}
 	for _, pattern := range patterns {
 		if !doublestar.ValidatePattern(pattern) {
 			return nil, exit(exitUsage, "--key: pattern %q is malformed", pattern)
 		}
-		if !slices.ContainsFunc(pairs, func(p pair) bool { return selectsKey(pattern, p.name) }) {
+		found := false
+		for _, p := range pairs {
+			if selectsKey(pattern, p.name) {
+				found, chosen[p.name] = true, true
+			}
+		}
+		if !found {
 			return nil, exit(exitNothing, "--key: %q selects no tensor of either file", pattern)
 		}
 	}
-	chosen := slices.DeleteFunc(pairs, func(p pair) bool {
-		return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(pattern string) bool { return selectsKey(pattern, p.name) })
-	})
-	if len(chosen) == 0 {
-		return nil, exit(exitNothing, "neither file has a tensor")
-	}
-	return chosen, nil
+	return slices.DeleteFunc(pairs, func(p pair) bool { return !chosen[p.name] }), nil
 }
 
-// selectsKey says whether a pattern selects a name: itself, a glob of it, or a part of it between dots.
+// selectsKey reports whether pattern is name, a part of it between dots, or a glob that matches it.
 func selectsKey(pattern, name string) bool {
-	return pattern == name || doublestar.MatchUnvalidated(pattern, name) || slices.Contains(strings.Split(name, "."), pattern)
+	return pattern == name ||
+		doublestar.MatchUnvalidated(pattern, name) ||
+		slices.Contains(strings.Split(name, "."), pattern)
 }
 
-// agreement is what became of a pair.
+// agreement is the outcome of a pair.
 type agreement int
 
 const (
@@ -156,11 +176,11 @@ const (
 	alone
 )
 
-// tally counts the pairs by what became of them.
+// tally counts the pairs of each agreement.
 type tally [4]int
 
 func (t tally) String() string {
-	words := []string{"equal", "equal but for rounding", "different", "in one file alone"}
+	words := []string{"equal", "equal up to rounding", "different", "in one file only"}
 	parts := []string{}
 	for i, n := range t {
 		if n > 0 {
@@ -170,17 +190,17 @@ func (t tally) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// comparePair writes how far a pair is apart.
+// comparePair writes how far the two tensors of a pair are apart.
 func comparePair(w io.Writer, p pair) (agreement, error) {
 	switch {
 	case p.want == nil:
-		fmt.Fprintf(w, "%s: %s %s, in got alone\n", printable(p.name), p.got.DType, attention.FormatShape(p.got.Shape))
+		fmt.Fprintf(w, "%s: %s %s, only in got\n", named(p.name), p.got.DType, attention.FormatShape(p.got.Shape))
 		return alone, nil
 	case p.got == nil:
-		fmt.Fprintf(w, "%s: %s %s, in want alone\n", printable(p.name), p.want.DType, attention.FormatShape(p.want.Shape))
+		fmt.Fprintf(w, "%s: %s %s, only in want\n", named(p.name), p.want.DType, attention.FormatShape(p.want.Shape))
 		return alone, nil
 	}
-	fmt.Fprintf(w, "%s: %s", printable(p.name), both(string(p.got.DType), string(p.want.DType)))
+	fmt.Fprintf(w, "%s: %s", named(p.name), both(string(p.got.DType), string(p.want.DType)))
 	fmt.Fprintf(w, " %s, ", both(attention.FormatShape(p.got.Shape), attention.FormatShape(p.want.Shape)))
 	if !slices.Equal(p.got.Shape, p.want.Shape) {
 		fmt.Fprintln(w, "the shapes differ")
@@ -204,18 +224,15 @@ func both(got, want string) string {
 	return got + " against " + want
 }
 
-// printable is a name as it is, or quoted where a terminal could not show it.
-func printable(name string) string {
+// named returns a tensor's name, safe to print. The tensor of a .npy file has no name.
+func named(name string) string {
 	if name == "" {
 		return "the array"
 	}
-	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
-		return quoted
-	}
-	return name
+	return printable.Name(name)
 }
 
-// describe writes how far two arrays of one shape are apart.
+// describe writes how far two arrays of the same shape are apart.
 func describe(w io.Writer, p pair, got, want []float64) (agreement, error) {
 	d := compare.Values(p.got.Shape, got, want)
 	fmt.Fprintf(w, "%d of %d elements are equal\n", d.Equal, d.Elements)
@@ -232,14 +249,15 @@ func describe(w io.Writer, p pair, got, want []float64) (agreement, error) {
 		fmt.Fprintf(w, "  %d of %d elements are more than a rounding of %s apart\n", u.Beyond, d.Elements, narrow)
 		verdict = differs
 	}
-	fmt.Fprintf(w, "  rel %.3g, gain %.3g, cosine %.6f (rounding alone: float32 1e-7, float16 5e-4, bfloat16 4e-3)\n", d.Rel, d.Gain, d.Cosine)
+	fmt.Fprintf(w, "  rel %.3g, gain %.3g, cosine %.6f\n", d.Rel, d.Gain, d.Cosine)
+	fmt.Fprintln(w, "  (rounding alone gives a rel of 1e-7 in float32, 5e-4 in float16, 4e-3 in bfloat16)")
 	fmt.Fprintf(w, "  ULP of %s: median %.3g, largest %.3g at %s\n", narrow, u.Median, u.Largest.Z, u.Largest.Place())
-	fmt.Fprintf(w, "  largest difference at %s: got %.9g, want %.9g\n", d.Largest.Place(), d.Largest.Got, d.Largest.Want)
+	writeLargest(w, d)
 	return verdict, nil
 }
 
-// describeIntegers compares what has no rounding. Numbers of one type are compared by their bytes: float64 has
-// no room for some of them.
+// describeIntegers compares integers and booleans, which have no rounding. Numbers of the same type
+// are compared by their bytes, because float64 cannot hold every int64.
 func describeIntegers(w io.Writer, p pair, d compare.Difference) (agreement, error) {
 	same := d.Equal == d.Elements
 	if same && p.got.DType == p.want.DType {
@@ -258,11 +276,16 @@ func describeIntegers(w io.Writer, p pair, d compare.Difference) (agreement, err
 	if same {
 		return equal, nil
 	}
-	fmt.Fprintf(w, "  largest difference at %s: got %.9g, want %.9g\n", d.Largest.Place(), d.Largest.Got, d.Largest.Want)
+	writeLargest(w, d)
 	return differs, nil
 }
 
-// narrower is the type with the larger unit in the last place.
+func writeLargest(w io.Writer, d compare.Difference) {
+	l := d.Largest
+	fmt.Fprintf(w, "  largest difference at %s: got %.9g, want %.9g\n", l.Place(), l.Got, l.Want)
+}
+
+// narrower returns the type with the larger unit in the last place.
 func narrower(a, b npy.DType) npy.DType {
 	if b.ULP(1) > a.ULP(1) {
 		return b

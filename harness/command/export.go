@@ -16,13 +16,14 @@ func exportCommand() *cobra.Command {
 	var selection selectionFlags
 	cmd := &cobra.Command{
 		Use:   "export DIR",
-		Short: "Write inputs and parameters into a folder, for a machine without difftest",
-		Long: `export writes a folder for every case: request.json, which says what is to be computed, and the inputs and
-parameters that it names, as .npy files. Save each output as DIR/CASE/output.npy, and attention weights, where
-request.json asks for them, as DIR/CASE/weights.npy; then difftest check DIR judges them.
+		Short: "Write inputs and parameters for a machine without difftest",
+		Long: `export writes a folder for every case. It holds request.json, which says what to
+compute, and the inputs and parameters as .npy files. Save each output as
+DIR/CASE/output.npy. If request.json asks for attention weights, save them as
+DIR/CASE/weights.npy. Then difftest check DIR judges them.
 
-What DIR holds already is never overwritten: a second export of the same suite keeps the outputs, and any
-other file is an error.`,
+export overwrites nothing. A second export of the same suite keeps the outputs.
+Any other file in DIR is an error.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fsys, selected, err := selection.cases(&suite)
@@ -34,8 +35,11 @@ other file is an error.`,
 			} else if err != nil {
 				return exit(exitBroken, "%w", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d cases, each with a %s. Save the outputs beside them, for instance %s, then\n  difftest check %s%s%s\n",
-				len(selected), protocol.RequestFile, path.Join(args[0], selected[0], protocol.OutputFile), shellWord(args[0]), selection.flags(), suite.flag())
+			out := cmd.OutOrStdout()
+			fmt.Fprintf(out, "%d cases, each with a %s. ", len(selected), protocol.RequestFile)
+			fmt.Fprintf(out, "Save the outputs beside them, for instance\n  %s\nthen run\n  difftest check %s%s%s\n",
+				path.Join(args[0], selected[0], protocol.OutputFile),
+				shellWord(args[0]), selection.flags(), suite.flag())
 			return nil
 		},
 		ValidArgsFunction: folders,
@@ -45,7 +49,7 @@ other file is an error.`,
 	return cmd
 }
 
-// folders completes the argument of a command that takes one folder.
+// folders completes the argument of a command whose only argument is a folder.
 func folders(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

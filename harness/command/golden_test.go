@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/golden.json anew")
 
-// planted are ten mistakes, one a case, whose reports must not change by accident.
+// planted names ten cases and a mistake for each. Their reports must not change by accident.
 var planted = map[string]string{
 	"decoder/rope-half":       "rope-missing",
 	"decoder/softcap":         "softcap-missing",
@@ -59,7 +59,7 @@ func TestGolden(t *testing.T) {
 	require.Equal(t, string(want), string(got))
 }
 
-// plantOutput writes what a case gives with a mistake.
+// plantOutput writes the output of a case that is computed with a mistake.
 func plantOutput(t *testing.T, file, name, id string) {
 	t.Helper()
 	m, ok := catalogue.ByID(id)
@@ -72,8 +72,8 @@ func plantOutput(t *testing.T, file, name, id string) {
 	require.NoError(t, os.WriteFile(file, harnesstest.NPY(tensor), 0o644))
 }
 
-// summarized leaves out what would make the file large: skipped cases, the band of every mistake, and
-// the recovered weights. Numbers keep three digits.
+// summarized returns a report without its largest parts: skipped cases, the band of every mistake,
+// and the recovered weights. Numbers keep three digits.
 func summarized(t *testing.T, report []byte) []byte {
 	t.Helper()
 	var r map[string]any

@@ -10,7 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// judgeFlags are those of every command that judges cases of a suite.
+// judgeFlags are the flags of every command that judges the cases of a suite.
 type judgeFlags struct {
 	suite     suiteFlag
 	selection selectionFlags
@@ -25,9 +25,12 @@ func (j *judgeFlags) add(cmd *cobra.Command) {
 	j.known.add(cmd)
 }
 
-// judge has the selected cases checked and writes the report. rerun is the command that checks one of them
-// again. Whoever interrupts it gets what is known so far.
-func (j *judgeFlags) judge(cmd *cobra.Command, check func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error), rerun func(name string) string) error {
+// checkFunc judges the named cases of a suite. If it is interrupted, it returns the results so far.
+type checkFunc func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error)
+
+// judge has check judge the selected cases, and writes the report. rerun returns the command line
+// that judges one case again. An interrupted run is reported as far as it went.
+func (j *judgeFlags) judge(cmd *cobra.Command, check checkFunc, rerun func(name string) string) error {
 	format, err := j.output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
@@ -61,7 +64,7 @@ func (j *judgeFlags) judge(cmd *cobra.Command, check func(ctx context.Context, s
 	return wrongList
 }
 
-// broken gives an error the status of a check that could not be carried out, unless it has one.
+// broken gives err the status of a check that could not be carried out, unless err has a status.
 func broken(err error) error {
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		return err

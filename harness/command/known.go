@@ -11,7 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// knownFlags name a list of failures that are expected.
+// knownFlags name the list of expected failures.
 type knownFlags struct {
 	file   string
 	update bool
@@ -19,21 +19,25 @@ type knownFlags struct {
 
 func (k *knownFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&k.file, "known", "", "`FILE` of failures that are expected: a name or pattern a line, cause=ID or nothing, # and the reason")
-	f.BoolVar(&k.update, "update-known", false, "rewrite that file: entries that no longer hold go, new failures come")
+	f.StringVar(&k.file, "known", "", "`FILE` of expected failures, one a line: "+
+		"a case or pattern, optionally cause=ID, then # and the reason")
+	f.BoolVar(&k.update, "update-known", false,
+		"rewrite that file: drop entries that no longer hold, add new failures")
 	_ = cmd.MarkFlagFilename("known")
 }
 
-// read gives the text of the list. Only one that is written anew may be missing.
+// read returns the text of the list, or "" without --known. With --update-known the file may be
+// missing.
 func (k *knownFlags) read(selection *selectionFlags) (string, error) {
 	switch {
 	case !k.update:
 	case k.file == "":
-		return "", exit(exitUsage, "--update-known rewrites the file that --known names")
+		return "", exit(exitUsage, "--update-known: needs --known FILE")
 	case selection.given():
-		return "", exit(exitUsage, "--update-known needs every case: not with --case or --skip")
+		return "", exit(exitUsage, "--update-known: needs every case, not --case or --skip")
 	case os.Getenv("CI") == "true":
-		return "", exit(exitUsage, "--update-known is for people: CI=true")
+		return "", exit(exitUsage, "--update-known: refused if CI=true; "+
+			"run it on your own machine and commit the list")
 	}
 	if k.file == "" {
 		return "", nil
@@ -51,9 +55,9 @@ func (k *knownFlags) read(selection *selectionFlags) (string, error) {
 	return string(text), nil
 }
 
-// apply rewrites the list if that is asked for, and returns the report with the verdict known for
-// expected failures. cases are all cases of the suite. The error says that the list has an entry that
-// selects no case, or that it could not be rewritten.
+// apply rewrites the list if --update-known is given. It returns the report with the verdict known
+// for expected failures. cases are all cases of the suite. apply fails if an entry of the list
+// selects no case, and if the list cannot be rewritten.
 func (k *knownFlags) apply(r *report.Report, text string, cases []string) (*report.Report, error) {
 	if k.update {
 		updated, err := k.rewrite(r, text)
@@ -73,10 +77,10 @@ func (k *knownFlags) apply(r *report.Report, text string, cases []string) (*repo
 	return acknowledged, err
 }
 
-// rewrite makes the list true again and returns it.
+// rewrite brings the list up to date with the report, and returns the new text.
 func (k *knownFlags) rewrite(r *report.Report, text string) (string, error) {
 	if len(r.Broken) > 0 {
-		return "", exit(exitBroken, "--update-known: %s stays as it is, because of broken files", k.file)
+		return "", exit(exitBroken, "--update-known: files are broken; %s stays as it is", k.file)
 	}
 	updated, err := known.Update(text, r)
 	if err != nil {

@@ -16,18 +16,24 @@ import (
 
 func lintCommand() *cobra.Command {
 	var suite suiteFlag
-	var patterns, skip []string
+	var selection selectionFlags
 	cmd := &cobra.Command{
 		Use:   "lint",
-		Short: "Make every known mistake on every case: what the cases see, what they cannot see, and why",
-		Long: `lint makes every known mistake on every case in float64 and says, of each case, which ones it sees,
-which it cannot see and why, and which it cannot tell apart; of all of them together, which mistakes
-no case sees, which no case tells apart, and the fewest cases that see and tell apart all the rest.
+		Short: "Tell which mistakes the cases can and cannot see",
+		Long: `lint makes every known mistake on every case in float64. For each case it lists
+the mistakes that the case sees, those it is blind to, with the reason, and
+those it cannot tell apart. For all cases together it lists the mistakes that no
+case sees and those that no case tells apart. The core are the fewest cases that
+see and tell apart all other mistakes.
 
-Exit status: 0 done, 2 wrong usage, 3 a case is broken, 4 nothing was selected.`,
+Exit status:
+  0  the mistakes are listed
+  2  wrong usage
+  3  a case is broken
+  4  nothing was selected`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := lintSuite(&suite, patterns, skip)
+			l, err := lintSuite(&suite, &selection)
 			if err != nil {
 				return err
 			}
@@ -38,19 +44,12 @@ Exit status: 0 done, 2 wrong usage, 3 a case is broken, 4 nothing was selected.`
 		},
 	}
 	suite.add(cmd)
-	cmd.Flags().StringArrayVar(&patterns, "case", nil, "only cases that the pattern selects: mha/**, or a word (repeatable)")
-	cmd.Flags().StringArrayVar(&skip, "skip", nil, "leave out the cases that the pattern selects (repeatable)")
-	_ = cmd.RegisterFlagCompletionFunc("case", suite.complete)
-	_ = cmd.RegisterFlagCompletionFunc("skip", suite.complete)
+	selection.add(cmd, &suite)
 	return cmd
 }
 
-func lintSuite(suite *suiteFlag, patterns, skip []string) (*coverage.Lint, error) {
-	fsys, names, err := suite.cases()
-	if err != nil {
-		return nil, err
-	}
-	selected, err := selectCases(names, patterns, skip)
+func lintSuite(suite *suiteFlag, selection *selectionFlags) (*coverage.Lint, error) {
+	fsys, selected, err := selection.cases(suite)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +75,11 @@ func writeLint(out io.Writer, l *coverage.Lint) error {
 	return w.Flush()
 }
 
-// writeSight says what a case sees.
+// writeSight writes the mistakes that a case sees, is blind to, or has no use for.
 func writeSight(w io.Writer, indent string, s replay.Visibility) {
 	if len(s.Seen)+len(s.Blind)+len(s.Absent) == 0 {
-		fmt.Fprintf(w, "%ssees\tno known mistake: the oracle does not know this module, and judges it by the case's own noise\n", indent)
+		writeWrapped(w, indent+"sees", "no known mistake: the oracle does not know this module, "+
+			"which is judged by the noise that the case holds")
 		return
 	}
 	writeWrapped(w, indent+"sees", coverage.IDs(s.Seen))
@@ -94,10 +94,10 @@ func writeSight(w io.Writer, indent string, s replay.Visibility) {
 		absent.add("needs "+m.Needs, m)
 	}
 	blind.write(w, indent+"blind to")
-	absent.write(w, indent+"nothing of")
+	absent.write(w, indent+"does not apply")
 }
 
-// byReason groups mistakes that a case does not see for one reason.
+// byReason groups the mistakes that a case does not see by the reason.
 type byReason struct {
 	reasons  []string
 	mistakes [][]catalogue.Mistake
@@ -118,9 +118,10 @@ func (r *byReason) write(w io.Writer, label string) {
 	}
 }
 
-// writeWrapped writes a label and a long text beside it, in lines that fit a terminal.
+// writeWrapped writes a label and a long text beside it. With labels of up to 23 characters, the
+// lines fit a terminal of 80 columns.
 func writeWrapped(w io.Writer, label, text string) {
-	const width = 100
+	const width = 55
 	line := ""
 	for _, word := range strings.Fields(text) {
 		if line != "" && len(line)+1+len(word) > width {

@@ -17,8 +17,12 @@ func listCommand() *cobra.Command {
 	var core bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "Name the cases",
-		Args:  cobra.NoArgs,
+		Short: "List the cases",
+		Long: `list writes a line for every case: its name, the shape of its output, and what
+it is for.
+
+Exit status: 0, 2 for wrong usage, or 3 if a case is broken.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if core {
 				return listCore(cmd.OutOrStdout(), &suite)
@@ -31,7 +35,8 @@ func listCommand() *cobra.Command {
 		},
 	}
 	suite.add(cmd)
-	cmd.Flags().BoolVar(&core, "core", false, "only the fewest cases that see, and tell apart, every mistake that the suite does")
+	cmd.Flags().BoolVar(&core, "core", false,
+		"name only the fewest cases that see and tell apart every mistake that the suite does")
 	return cmd
 }
 
@@ -61,9 +66,9 @@ func list(stdout, stderr io.Writer, suite fs.FS) error {
 	return nil
 }
 
-// listCore writes names alone, which fit behind --case.
+// listCore writes only names, ready for --case.
 func listCore(stdout io.Writer, suite *suiteFlag) error {
-	l, err := lintSuite(suite, nil, nil)
+	l, err := lintSuite(suite, &selectionFlags{})
 	if err != nil {
 		return err
 	}

@@ -1,27 +1,27 @@
 package command
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/judge"
-	"github.com/difftest/difftest/harness/internal/report"
 )
 
 func mistakesCommand() *cobra.Command {
 	var asJSON, asMarkdown bool
 	cmd := &cobra.Command{
 		Use:   "mistakes",
-		Short: "List the known mistakes, and what looks like one and is none",
-		Args:  cobra.NoArgs,
+		Short: "List the known mistakes",
+		Long: `mistakes lists the known mistakes: id, family, and what the case was computed
+with. Below them stand the identities: ways to compute attention that look like
+mistakes and give the right output.
+
+Exit status: 0, or 2 for wrong usage.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			write := listMistakes
 			switch {
@@ -36,8 +36,8 @@ func mistakesCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
-	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "with explanations, as tables of Markdown")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON, for programs")
+	cmd.Flags().BoolVar(&asMarkdown, "markdown", false, "write Markdown, with explanations")
 	cmd.MarkFlagsMutuallyExclusive("json", "markdown")
 	return cmd
 }
@@ -50,14 +50,14 @@ func listMistakes(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprint(out, "\nNo mistakes, no output tells them from the right way:\n\n")
+	fmt.Fprint(out, "\nNo mistakes; their output is the right one:\n\n")
 	for _, i := range catalogue.Identities {
 		fmt.Fprintf(w, "%s\t%s\n", i.ID, i.Title)
 	}
 	return w.Flush()
 }
 
-// mistakesJSON writes version 1 of the catalogue for programs.
+// mistakesJSON writes the catalogue for programs, in version 1 of its format.
 func mistakesJSON(out io.Writer) error {
 	type entry struct {
 		ID          string   `json:"id"`
@@ -85,93 +85,29 @@ func mistakesJSON(out io.Writer) error {
 	}{Version: 1}
 	for _, m := range catalogue.Mistakes {
 		list.Mistakes = append(list.Mistakes, entry{
-			m.ID, string(m.Family), m.Title, m.Explanation, m.Fix, m.Needs, m.Random, m.Evidence, append([]string{}, m.Refs...),
+			ID:          m.ID,
+			Family:      string(m.Family),
+			Title:       m.Title,
+			Explanation: m.Explanation,
+			Fix:         m.Fix,
+			Needs:       m.Needs,
+			Random:      m.Random,
+			Evidence:    m.Evidence,
+			Refs:        append([]string{}, m.Refs...), // [] if there are none, never null
 		})
 	}
 	for _, i := range catalogue.Identities {
-		list.Identities = append(list.Identities, identity{i.ID, i.Title, i.Why, i.Needs, i.Evidence, append([]string{}, i.Refs...)})
+		list.Identities = append(list.Identities, identity{
+			ID:       i.ID,
+			Title:    i.Title,
+			Why:      i.Why,
+			Needs:    i.Needs,
+			Evidence: i.Evidence,
+			Refs:     append([]string{}, i.Refs...),
+		})
 	}
 	enc := json.NewEncoder(out)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(list)
-}
-
-func explainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "explain ID",
-		Short: "Say what a mistake is, what to do about it, and what it looks like on a case, or why something is none",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return explain(cmd.Context(), cmd.OutOrStdout(), args[0])
-		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			var ids []cobra.Completion
-			for _, id := range explainable() {
-				if len(args) == 0 && strings.HasPrefix(id, word) {
-					ids = append(ids, id)
-				}
-			}
-			return ids, cobra.ShellCompDirectiveNoFileComp
-		},
-	}
-}
-
-// explainable are the ids of all mistakes and identities.
-func explainable() []string {
-	var ids []string
-	for _, m := range catalogue.Mistakes {
-		ids = append(ids, m.ID)
-	}
-	for _, n := range catalogue.Numbers {
-		ids = append(ids, n.ID)
-	}
-	for _, i := range catalogue.Identities {
-		ids = append(ids, i.ID)
-	}
-	return ids
-}
-
-func explain(ctx context.Context, out io.Writer, id string) error {
-	if i, ok := catalogue.IdentityByID(id); ok {
-		return explanation(out, i.ID, i.Title, [][2]string{{"no mistake", i.Why}, {"where", i.Needs}, {"reported", i.Evidence}})
-	}
-	if n, ok := catalogue.NumberByID(id); ok {
-		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}})
-	}
-	m, ok := catalogue.ByID(id)
-	if !ok {
-		return exit(exitUsage, "%q is no known mistake; difftest mistakes lists them", id)
-	}
-	err := explanation(out, m.ID, m.Title, [][2]string{
-		{"family", string(m.Family)}, {"wrong", m.Explanation}, {"fix", m.Fix}, {"needs", m.Needs}, {"reported", m.Evidence},
-	})
-	if err != nil {
-		return err
-	}
-	example, err := judge.Example(ctx, fixtures.FS, m)
-	if err != nil {
-		return exit(exitBroken, "%w", err)
-	}
-	fmt.Fprintf(out, "\nOn %s:\n\n", example.Case)
-	text := report.Text(report.TextOptions{Bare: true})
-	if err := text(out, &report.Report{Results: []report.Result{example}}); err != nil {
-		return exit(exitBroken, "%w", err)
-	}
-	return nil
-}
-
-// explanation writes a title, and lines that have something to say.
-func explanation(out io.Writer, id, title string, lines [][2]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s: %s\n\n", id, title)
-	for _, line := range lines {
-		if line[1] != "" {
-			fmt.Fprintf(w, "%s\t%s\n", line[0], line[1])
-		}
-	}
-	if err := w.Flush(); err != nil {
-		return exit(exitBroken, "%w", err)
-	}
-	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// outputFlags say how a report is written.
+// outputFlags say how to write a report.
 type outputFlags struct {
 	json, verbose, quiet bool
 	color                string
@@ -18,17 +18,20 @@ type outputFlags struct {
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.json, "json", false, "write the report as JSON")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "what each case is for; of a failure, what every mistake looks like there")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "only what is wrong, and the last line")
-	f.StringVar(&o.color, "color", "auto", "colours: auto, always or never")
+	f.BoolVar(&o.json, "json", false, "write the report as JSON, for programs")
+	f.BoolVarP(&o.verbose, "verbose", "v", false,
+		"say what each case is for and, for a failure, how large every mistake would be")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "write only failures and the last line")
+	f.StringVar(&o.color, "color", "auto", "use colours: `WHEN` is auto, always or never")
 	cmd.MarkFlagsMutuallyExclusive("json", "verbose")
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet")
-	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]cobra.Completion{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	choices := []cobra.Completion{"auto", "always", "never"}
+	_ = cmd.RegisterFlagCompletionFunc("color",
+		cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// format gives the writer of reports that the flags ask for.
+// format returns the function that writes a report as the flags say.
 func (o *outputFlags) format(w io.Writer) (report.Format, error) {
 	color, err := o.colored(w)
 	if err != nil {
@@ -40,8 +43,8 @@ func (o *outputFlags) format(w io.Writer) (report.Format, error) {
 	return report.Text(report.TextOptions{Verbose: o.verbose, Quiet: o.quiet, Color: color}), nil
 }
 
-// colored decides on colour: the flag first, then NO_COLOR and FORCE_COLOR (set and not empty),
-// then whether a person reads along.
+// colored reports whether to write colours to w. The flag decides first, then NO_COLOR and
+// FORCE_COLOR if they are not empty, then whether w is a terminal.
 func (o *outputFlags) colored(w io.Writer) (bool, error) {
 	switch o.color {
 	case "always":
@@ -62,8 +65,8 @@ func (o *outputFlags) colored(w io.Writer) (bool, error) {
 	return isFile && term.IsTerminal(int(f.Fd())), nil
 }
 
-// finish writes the report and gives the exit status that goes with it. broken says that a case
-// could not be judged; the report names it.
+// finish writes the report, and returns an error with the exit status that the report calls for;
+// nil if no case failed.
 func finish(w io.Writer, format report.Format, r *report.Report) error {
 	if err := format(w, r); err != nil {
 		return exit(exitBroken, "write the report: %w", err)

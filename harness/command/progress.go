@@ -15,13 +15,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
-// patience is how long a command may take before it says how far it is, and between two times that it does.
+// A command shows its progress after patience, and renews the line every interval.
 const (
 	patience = time.Second
-	between  = 100 * time.Millisecond
+	interval = 100 * time.Millisecond
 )
 
-// followed gives the context of a command, whose progress is shown on a terminal until done is called.
+// followed returns the context of cmd. If stderr is a terminal, it shows the progress of the work
+// done in that context until done is called.
 func followed(cmd *cobra.Command) (ctx context.Context, done func()) {
 	f, isFile := cmd.ErrOrStderr().(*os.File)
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
@@ -32,26 +33,27 @@ func followed(cmd *cobra.Command) (ctx context.Context, done func()) {
 		width = 80
 	}
 	line := &progressLine{out: f, width: width - 1, next: time.Now().Add(patience)}
-	return progress.With(cmd.Context(), func(p progress.Update) { line.show(p, time.Now()) }), line.erase
+	show := func(p progress.Update) { line.show(p, time.Now()) }
+	return progress.With(cmd.Context(), show), line.erase
 }
 
-// progressLine is one line of a terminal, written over and over.
+// progressLine is the one line of a terminal that shows progress.
 type progressLine struct {
 	mu    sync.Mutex
 	out   io.Writer
 	width int // of the terminal, in characters
 	next  time.Time
-	shown int // characters that stand there
+	shown int // the number of characters on the line
 }
 
-// show writes how far the work is, unless it is too early to.
+// show writes the progress, unless the line is younger than interval.
 func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.next) {
 		return
 	}
-	l.next = now.Add(between)
+	l.next = now.Add(interval)
 	text := p.Stage
 	if p.Total > 0 {
 		text += fmt.Sprintf(": %d of %d", p.Done, p.Total)
@@ -61,7 +63,7 @@ func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.shown = len(text)
 }
 
-// erase leaves the line as it was.
+// erase clears the line.
 func (l *progressLine) erase() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

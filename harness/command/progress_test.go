@@ -10,8 +10,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
-// The line appears after a while, is written over, no faster than it can be read and no wider than the
-// terminal, and is gone in the end.
+// The line appears after a while and disappears in the end. Between, it changes no faster than a
+// person can read, and is no wider than the terminal.
 func TestProgressLine(t *testing.T) {
 	var out strings.Builder
 	start := time.Now()
@@ -25,5 +25,6 @@ func TestProgressLine(t *testing.T) {
 	l.show(progress.Update{Stage: "mistakes made with each other", Done: 3, Total: 9}, start.Add(3*patience))
 	l.erase()
 	l.erase()
-	require.Equal(t, "\rmistakes: 2 of 9\rpairs           \rmistakes made with e\r"+strings.Repeat(" ", 20)+"\r", out.String())
+	erased := "\r" + strings.Repeat(" ", 20) + "\r"
+	require.Equal(t, "\rmistakes: 2 of 9\rpairs           \rmistakes made with e"+erased, out.String())
 }

@@ -15,14 +15,20 @@ import (
 func reviewCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "review OLD NEW",
-		Short: "Compare two folders of cases: what another PyTorch moved, and whether it is more than rounding",
-		Long: `review compares two suites file by file, and names every file that is not identical, worst first.
-ULP are those of the largest value in an element's row. An expected output is judged on the old case
-as any output is; a float64 truth may move by 1e-12 of its largest value; inputs, parameters, masks
-and the fields of case.json other than provenance may not move.
+		Short: "Compare two suites: what moved, and by more than rounding?",
+		Long: `review compares the folders of two suites file by file, for instance before and
+after a change of PyTorch. It names every file that differs, worst first.
 
-Exit status: 0 nothing moved more than rounding, 1 something did or is new or gone, 2 wrong usage,
-3 a folder or a file cannot be read.`,
+An expected output may move by rounding: it is judged on the old case as any
+output is. A float64 truth may move by 1e-12 of its largest value. Inputs,
+parameters, masks, and the fields of case.json except provenance may not move.
+Distances are in units in the last place (ULP) of the largest value in the row.
+
+Exit status:
+  0  nothing moved by more than rounding
+  1  a file moved by more, is new, or is gone
+  2  wrong usage
+  3  a folder or a file cannot be read`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return reviewSuites(cmd.OutOrStdout(), args[0], args[1])
@@ -56,7 +62,7 @@ func reviewSuites(out io.Writer, before, after string) error {
 	return nil
 }
 
-// openSuite gives the suite in a folder. A link in it that leads out of the folder cannot be followed.
+// openSuite returns the suite in a folder. Links that lead out of the folder are not followed.
 func openSuite(dir string) (review.Suite, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -65,7 +71,7 @@ func openSuite(dir string) (review.Suite, error) {
 	return review.Suite{Name: dir, FS: root.FS()}, nil
 }
 
-// writeReview names what is not identical, and counts everything.
+// writeReview names the files that differ, and counts all files by kind.
 func writeReview(out io.Writer, r *review.Review) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, f := range r.Files {

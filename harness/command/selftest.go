@@ -16,16 +16,21 @@ func selftestCommand() *cobra.Command {
 	var planted string
 	cmd := &cobra.Command{
 		Use:   "selftest",
-		Short: "Judge the diagnosis: make every known mistake on fresh cases and count what it is called",
-		Long: `selftest draws cases by chance and makes every known mistake on them, and pairs of mistakes, and mistakes
-that the diagnosis is not told of. It counts what their outputs are called, and whether correct
-implementations are refused. A seed gives the same table on every machine.
+		Short: "Test the diagnosis with planted mistakes",
+		Long: `selftest draws random cases and makes every known mistake on them, then pairs of
+mistakes, then mistakes that the diagnosis does not know. It counts right and
+wrong names, and correct implementations that fail. A seed gives the same table
+on every machine.
 
-With --planted it judges, besides, what "python -m pyref plant --fresh SEED DIR" wrote: the same mistakes,
-made in PyTorch by code that shares nothing with the catalogue.
+With --planted selftest also judges a folder that
+"python -m pyref plant --fresh SEED DIR" wrote. It holds the same mistakes, made
+in PyTorch by code that shares nothing with the catalogue.
 
-Exit status: 0 all bars are reached, 1 something has a wrong name or a bar is missed, 2 wrong usage,
-3 it cannot be carried out.`,
+Exit status:
+  0  the diagnosis is as good as it must be
+  1  a wrong name was given, or too few mistakes were named
+  2  wrong usage
+  3  the test cannot be carried out`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := selftest.Options{Seed: seed, Extent: selftest.Full, Case: number, Planted: directory(planted)}
@@ -33,7 +38,7 @@ Exit status: 0 all bars are reached, 1 something has a wrong name or a bar is mi
 				o.Extent = selftest.Quick
 			}
 			if number >= o.Extent.Cases {
-				return exit(exitUsage, "--case %d: there are %d, from 0", number, o.Extent.Cases)
+				return exit(exitUsage, "--case %d: want 0 to %d", number, o.Extent.Cases-1)
 			}
 			r, err := selftest.Run(cmd.Context(), o)
 			if err != nil {
@@ -52,15 +57,16 @@ Exit status: 0 all bars are reached, 1 something has a wrong name or a bar is mi
 			return nil
 		},
 	}
-	cmd.Flags().Uint64Var(&seed, "seed", selftest.DefaultSeed, "what cases and mistakes are drawn from")
-	cmd.Flags().BoolVar(&quick, "quick", false, "fewer cases: less than half a minute on two cores")
-	cmd.Flags().IntVar(&number, "case", -1, "that case of the seed alone, by its number")
-	cmd.Flags().StringVar(&planted, "planted", "", "judge also what pyref planted in `DIR`")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "for programs")
+	f := cmd.Flags()
+	f.Uint64Var(&seed, "seed", selftest.DefaultSeed, "draw cases and mistakes from seed `N`")
+	f.BoolVar(&quick, "quick", false, "draw fewer cases: less than half a minute on two cores")
+	f.IntVar(&number, "case", -1, "draw only case `N` of the seed, counted from 0")
+	f.StringVar(&planted, "planted", "", "also judge the mistakes that pyref planted in `DIR`")
+	f.BoolVar(&asJSON, "json", false, "write JSON, for programs")
 	return cmd
 }
 
-// directory is a folder as a file system; none has none.
+// directory returns a folder as a file system; nil if path is empty.
 func directory(path string) fs.FS {
 	if path == "" {
 		return nil

@@ -20,8 +20,14 @@ func showCommand() *cobra.Command {
 	var suite suiteFlag
 	cmd := &cobra.Command{
 		Use:   "show CASE",
-		Short: "Say what a case is for: its configuration, tensors, provenance, and what it cannot see",
-		Args:  cobra.ExactArgs(1),
+		Short: "Describe a case: configuration, tensors, origin, blind spots",
+		Long: `show describes a case: its operation and configuration, its tensors, the PyTorch
+call that made it, and the mistakes that it sees, cannot tell apart or is blind
+to. CASE is a name, or a pattern that selects one case.
+
+Exit status: 0, 2 for wrong usage, 3 if the case is broken, or 4 if there is no
+such case.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := suite.read(args[0])
 			if err != nil {
@@ -29,12 +35,7 @@ func showCommand() *cobra.Command {
 			}
 			return show(cmd.OutOrStdout(), c)
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return suite.complete(cmd, args, word)
-		},
+		ValidArgsFunction: suite.completeOne,
 	}
 	suite.add(cmd)
 	return cmd
@@ -50,16 +51,20 @@ func show(out io.Writer, c *fixture.Case) error {
 	fmt.Fprintln(w)
 	for _, role := range slices.Sorted(maps.Keys(c.Roles)) {
 		f := c.Files[c.Roles[role]]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n", role, c.Roles[role], f.DType, attention.FormatShape(f.Shape), meaning[role])
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n",
+			role, c.Roles[role], f.DType, attention.FormatShape(f.Shape), meaning[role])
 	}
 	p := c.Provenance
-	fmt.Fprintf(w, "\nmade by\t%s, PyTorch %s (%.10s), NumPy %s, Python %s\n", p.Function, p.Torch, p.TorchGit, p.NumPy, p.Python)
-	fmt.Fprintf(w, "\t%s\n", p.Call)
-	fmt.Fprintf(w, "\tseed %d, threads %d, oneDNN %s", p.Seed, p.Threads, onOff(p.MKLDNN))
+	fmt.Fprintln(w)
+	writeWrapped(w, "made by", fmt.Sprintf("%s, PyTorch %s (%.10s), NumPy %s, Python %s",
+		p.Function, p.Torch, p.TorchGit, p.NumPy, p.Python))
+	writeWrapped(w, "", p.Call)
+	settings := fmt.Sprintf("seed %d, threads %d, oneDNN %s", p.Seed, p.Threads, onOff(p.MKLDNN))
 	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
-		fmt.Fprintf(w, ", %s=%s", name, p.Environment[name])
+		settings += fmt.Sprintf(", %s=%s", name, p.Environment[name])
 	}
-	fmt.Fprint(w, "\n\n")
+	writeWrapped(w, "", settings)
+	fmt.Fprintln(w)
 	referee, err := judge.New(context.Background(), c, oracle.Precision{})
 	if err != nil {
 		return exit(exitBroken, "%w", err)
@@ -71,7 +76,7 @@ func show(out io.Writer, c *fixture.Case) error {
 	return nil
 }
 
-// meaning says what the values of a mask do.
+// meaning explains the values of masks.
 var meaning = map[string]string{
 	"inputs.allow":   "  true takes part",
 	"inputs.block":   "  true is ignored",
@@ -79,7 +84,8 @@ var meaning = map[string]string{
 	"inputs.bias":    "  added to the scores",
 }
 
-// configuration writes what the case asks of an implementation: what PyTorch's default is not.
+// configuration returns the lines that describe the operation of a case, without the options that
+// the case does not use.
 func configuration(c *fixture.Case) []string {
 	empty := map[attention.EmptyRow]string{attention.EmptyZero: "zeros", attention.EmptyNaN: "NaN"}[c.EmptyRow()]
 	switch c.Op {
@@ -94,15 +100,21 @@ func configuration(c *fixture.Case) []string {
 func functionLines(c *fixture.Case, empty string) []string {
 	o := c.Options
 	causality := map[attention.Causality]string{
-		attention.NotCausal: "no", attention.TopLeft: "yes", attention.LowerRight: "yes, aligned lower right: the last query sees every key",
+		attention.NotCausal:  "no",
+		attention.TopLeft:    "yes",
+		attention.LowerRight: "yes, aligned lower right: the last query sees every key",
 	}
-	lines := []string{"causal\t" + causality[o.Causality], "scale\t" + scaleText(o.Scale), "row without keys\t" + empty}
+	lines := []string{
+		"causal\t" + causality[o.Causality],
+		"scale\t" + scaleText(o.Scale),
+		"row without keys\t" + empty,
+	}
 	if c.Precision != fixture.Float32 {
 		lines = append(lines, fmt.Sprintf("precision\t%s", c.Precision))
 	}
 	if o.GroupedQuery {
 		q, k := c.Inputs.Query.Shape, c.Inputs.Key.Shape
-		lines = append(lines, fmt.Sprintf("heads\t%d, of key and value %d", q[len(q)-3], k[len(k)-3]))
+		lines = append(lines, fmt.Sprintf("heads\t%d, for key and value %d", q[len(q)-3], k[len(k)-3]))
 	}
 	return append(lines, scoreLines(o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)...)
 }
@@ -110,7 +122,7 @@ func functionLines(c *fixture.Case, empty string) []string {
 func layerLines(l attention.Config, empty string) []string {
 	heads, width := fmt.Sprint(l.NumHeads), l.HeadDim
 	if l.NumKVHeads > 0 {
-		heads += fmt.Sprintf(", of key and value %d,", l.NumKVHeads)
+		heads += fmt.Sprintf(", for key and value %d,", l.NumKVHeads)
 	}
 	if width == 0 {
 		width = l.EmbedDim / l.NumHeads
@@ -129,8 +141,12 @@ func layerLines(l attention.Config, empty string) []string {
 		"row without keys\tcontext of " + empty,
 	}
 	if r := l.RoPE; r != nil {
-		style := map[attention.RoPEStyle]string{attention.HalfSplit: "half split", attention.Interleaved: "interleaved"}[r.Style]
-		lines = append(lines, fmt.Sprintf("rope\t%s, %d features, base %g, positions divided by %g", style, r.Dim, r.Base, r.Factor))
+		style := map[attention.RoPEStyle]string{
+			attention.HalfSplit:   "half split",
+			attention.Interleaved: "interleaved",
+		}[r.Style]
+		lines = append(lines, fmt.Sprintf("rope\t%s, %d features, base %g, positions divided by %g",
+			style, r.Dim, r.Base, r.Factor))
 	}
 	if l.QKNorm != nil {
 		lines = append(lines, fmt.Sprintf("qk norm\tepsilon %g", l.QKNorm.Epsilon))
@@ -162,7 +178,7 @@ func scaleText(scale float64) string {
 	return fmt.Sprint(scale)
 }
 
-// scoreLines are about what changes the scores.
+// scoreLines describe the options that change the scores.
 func scoreLines(window int, softcap float64, alibi, sinks bool) []string {
 	var lines []string
 	if window > 0 {

@@ -9,17 +9,18 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// stateFlag names a file with the parameters that layers load in place of the case's. It is not called
-// --weights: that is what check calls attention weights.
+// stateFlag names a file of parameters that layers load instead of the case's own. The flag is not
+// called --weights, because the weights of check are attention weights.
 type stateFlag struct{ file string }
 
 func (s *stateFlag) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.file, "state-dict", "", "parameters to load, strictly, in place of the case's: `FILE`.safetensors, .pt, .pth or .npz")
+	cmd.Flags().StringVar(&s.file, "state-dict", "",
+		"load parameters, strictly, from `FILE`.safetensors, .pt, .pth or .npz instead of the case's")
 	_ = cmd.MarkFlagFilename("state-dict", "safetensors", "pt", "pth", "bin", "npz")
 }
 
-// read gives the parameters of the file, nil without one. Every case that is selected must have parameters:
-// one that has none would pass whatever the file holds.
+// read returns the parameters in the file; nil if there is no file. Every selected case must have
+// parameters: a case without them would pass whatever the file holds.
 func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, error) {
 	if s.file == "" {
 		return nil, nil
@@ -30,7 +31,7 @@ func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, erro
 			return nil, exit(exitBroken, "%w", err)
 		}
 		if c.Op != fixture.MultiHead {
-			return nil, exit(exitUsage, "--state-dict: %s has no state dict; --case selects those that do", name)
+			return nil, exit(exitUsage, "--state-dict: %s has no state dict; select cases with --case", name)
 		}
 	}
 	f, err := openTensors(s.file)
@@ -45,7 +46,7 @@ func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, erro
 	return dict, nil
 }
 
-// flag is what a command line needs to name the file again.
+// flag returns the part of a command line that names the file again.
 func (s *stateFlag) flag() string {
 	if s.file == "" {
 		return ""

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,8 +14,11 @@ import (
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Name the versions of difftest, of Go, and of the PyTorch that made the embedded cases",
-		Args:  cobra.NoArgs,
+		Short: "Print the versions of difftest, Go and PyTorch",
+		Long: `version prints the version of difftest, the version of Go that built it, and the
+version of PyTorch that made the embedded cases. A binary that was built in a
+checkout also names the revision, and reports modified files.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			info, ok := debug.ReadBuildInfo()
 			if !ok {
@@ -29,8 +33,29 @@ func versionCommand() *cobra.Command {
 				return exit(exitBroken, "%w", err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "difftest %s, %s, %d cases by PyTorch %s\n",
-				info.Main.Version, info.GoVersion, len(names), c.Provenance.Torch)
+				versionText(info), info.GoVersion, len(names), c.Provenance.Torch)
 			return nil
 		},
 	}
+}
+
+// versionText returns the version of the main module: "v1.2.0", or "(devel)" if the build has none.
+// In a checkout, the revision follows a version that does not hold it, and "modified" follows if
+// files differ from the revision: "(devel), revision 0123456789ab, modified".
+func versionText(info *debug.BuildInfo) string {
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	version, dirty := strings.CutSuffix(info.Main.Version, "+dirty")
+	if version == "" {
+		version = "(devel)"
+	}
+	if revision := settings["vcs.revision"]; revision != "" && version == "(devel)" {
+		version += ", revision " + revision[:min(len(revision), 12)]
+	}
+	if dirty || settings["vcs.modified"] == "true" {
+		version += ", modified"
+	}
+	return version
 }

@@ -19,17 +19,25 @@ func weightsCommand() *cobra.Command {
 	var against string
 	cmd := &cobra.Command{
 		Use:   "weights FILE",
-		Short: "Say what is in a file of weights, and whether a case's layer would load it",
-		Long: `weights lists the tensors of a .safetensors, .pt, .pth, .npz or .npy file: type, shape, mean, standard deviation,
-the share of zeros, and what looks as if nobody had trained or loaded it; tensors with the same bytes; and the layout
-of an attention layer, where the names have one.
+		Short: "List a file of weights, and compare it with a case's",
+		Long: `weights lists the tensors of a .safetensors, .pt, .pth, .npz or .npy file: type,
+shape, mean, standard deviation and share of zeros. It points out values that
+look untrained or never loaded, and tensors with the same bytes. It recognises
+the layouts of attention layers by the names of their parameters.
 
-With --against it says what the layer of a case would miss, would not expect, and would find in another shape; and
-holds every value against the case's own. Of those that are others it says, where it can, what they are: another
-parameter's, transposed, rows in another order, the bits of another type, never loaded.
+With --against it says whether the layer of a case would load the file: which
+keys are missing or unexpected, and which shapes differ. It also compares every
+value with the case's own, and explains a difference if it can: the values of
+another parameter, transposed, rows in another order, the bits of another type,
+never loaded.
 
-Exit status: 0 the file can be read and, with --against, would load and has the case's values to a rounding of
-bfloat16; 1 it would not, or has not; 2 wrong usage, 3 the file or the case is broken, 4 no case is selected.`,
+Exit status:
+  0  the file can be read and, with --against, would load and has the case's
+     values to a rounding of bfloat16
+  1  the file would not load, or has other values
+  2  wrong usage
+  3  the file or the case is broken
+  4  no case is selected`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return weights(cmd.OutOrStdout(), &suite, args[0], against)
@@ -37,7 +45,7 @@ bfloat16; 1 it would not, or has not; 2 wrong usage, 3 the file or the case is b
 		ValidArgsFunction: cobra.FixedCompletions(tensorFiles, cobra.ShellCompDirectiveFilterFileExt),
 	}
 	suite.add(cmd)
-	cmd.Flags().StringVar(&against, "against", "", "`CASE` whose layer is to load the file")
+	cmd.Flags().StringVar(&against, "against", "", "compare the file with the parameters of `CASE`")
 	_ = cmd.RegisterFlagCompletionFunc("against", suite.complete)
 	return cmd
 }
@@ -71,23 +79,24 @@ func weights(out io.Writer, suite *suiteFlag, file, against string) error {
 	return nil
 }
 
-// parametersOf reads the case of --against, which must have a layer of parameters; nil without one.
+// parametersOf reads the case of --against, which must have a state dict. It returns nil if pattern
+// is empty.
 func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
 	if pattern == "" {
 		return nil, nil
 	}
 	c, err := suite.read(pattern)
 	if err == nil && c.Op != fixture.MultiHead {
-		err = exit(exitUsage, "--against: %s is of %s and has no layer that loads a state dict", c.Name, c.Op)
+		err = exit(exitUsage, "--against: %s is a case of %s, which has no state dict", c.Name, c.Op)
 	}
 	return c, err
 }
 
-// inspect writes what is in a file.
+// inspect writes the contents of a file.
 func inspect(out io.Writer, file string, f *checkpoint.File) error {
 	fmt.Fprintf(out, "%s: %s, %d tensors\n", place(file, f), f.Format, len(f.Tensors))
 	if len(f.Other) > 0 {
-		fmt.Fprintf(out, "beside them: %s\n", printables(f.Other))
+		fmt.Fprintf(out, "not tensors: %s\n", namedAll(f.Other))
 	}
 	fmt.Fprintf(out, "layout: %s\n\n", layoutOf(f))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -96,27 +105,27 @@ func inspect(out io.Writer, file string, f *checkpoint.File) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(t.Name), t.DType, attention.FormatShape(t.Shape), statisticsText(s))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", named(t.Name), t.DType, attention.FormatShape(t.Shape), statisticsText(s))
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
 	twins, err := f.Twins()
 	for _, group := range twins {
-		fmt.Fprintf(out, "the same bytes: %s\n", printables(group))
+		fmt.Fprintf(out, "same bytes: %s\n", namedAll(group))
 	}
 	return err
 }
 
-func printables(names []string) string {
+func namedAll(names []string) string {
 	var words []string
 	for _, name := range names {
-		words = append(words, printable(name))
+		words = append(words, named(name))
 	}
 	return strings.Join(words, ", ")
 }
 
-// layoutOf names the layout that the names of the tensors have.
+// layoutOf returns the layout of an attention layer that the names of the tensors fit.
 func layoutOf(f *checkpoint.File) string {
 	names := attention.StateDict{}
 	for _, t := range f.Tensors {
@@ -129,7 +138,7 @@ func layoutOf(f *checkpoint.File) string {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return fmt.Sprintf("%d attention layers", len(joined.Unwrap())-1)
 	}
-	return "none of an attention layer"
+	return "not an attention layer"
 }
 
 func statisticsText(s checkpoint.Statistics) string {
@@ -146,40 +155,41 @@ func statisticsText(s checkpoint.Statistics) string {
 	return text
 }
 
-// holdAgainst writes whether a layer of the case would load the file, and what its values are.
+// holdAgainst writes whether the layer of a case would load the file, and where the values differ.
 func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
-	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix})
+	layout := attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix}
+	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, layout)
 	dict, left, err := f.StateDict()
 	if err != nil {
 		return false, err
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(w, "  left out, integers and booleans are no parameters: %s\n", printables(left))
+		fmt.Fprintf(w, "  left out, because parameters are floats: %s\n", namedAll(left))
 	}
 	loads := writeLoad(w, c.Layer.CheckStateDict(dict))
 	prefix, found := f.Prefix(c.State)
 	if found && prefix != "" {
-		fmt.Fprintf(w, "  every parameter is there behind %q\n", prefix)
+		fmt.Fprintf(w, "  every parameter is there with the prefix %q\n", prefix)
 	}
 	findings, err := f.Against(c.State, prefix)
 	if err != nil {
 		return false, err
 	}
 	for _, finding := range findings {
-		fmt.Fprintf(w, "  %s: %s\n", printable(finding.Name), finding.Text)
+		fmt.Fprintf(w, "  %s: %s\n", named(finding.Name), finding.Text)
 	}
 	switch {
 	case !loads:
 		fmt.Fprintln(w, "it would not load")
 	case len(findings) > 0:
-		fmt.Fprintf(w, "it would load; %d of %d parameters have other values than the case's\n", len(findings), len(c.State))
+		fmt.Fprintf(w, "it would load; %d of %d parameters differ from the case's\n", len(findings), len(c.State))
 	default:
 		fmt.Fprintln(w, "it would load, and has the case's values")
 	}
 	return loads && len(findings) == 0, nil
 }
 
-// writeLoad writes why a strict load would fail, and says whether it would not.
+// writeLoad writes why a strict load fails, and reports whether it succeeds.
 func writeLoad(w io.Writer, err error) (loads bool) {
 	var load *attention.LoadError
 	if !errors.As(err, &load) {
@@ -196,11 +206,12 @@ func writeLoad(w io.Writer, err error) (loads bool) {
 		names []string
 	}{{"missing", load.Keys.Missing}, {"unexpected", load.Keys.Unexpected}} {
 		if len(list.names) > 0 {
-			fmt.Fprintf(w, "  %s: %s\n", list.what, printables(list.names))
+			fmt.Fprintf(w, "  %s: %s\n", list.what, namedAll(list.names))
 		}
 	}
 	for _, m := range load.Mismatched {
-		fmt.Fprintf(w, "  %s: shape %s, the layer has %s\n", printable(m.Name), attention.FormatShape(m.Dict), attention.FormatShape(m.Model))
+		dict, model := attention.FormatShape(m.Dict), attention.FormatShape(m.Model)
+		fmt.Fprintf(w, "  %s: shape %s, the layer has %s\n", named(m.Name), dict, model)
 	}
 	return false
 }

@@ -1,4 +1,4 @@
-"""One call of a module: its arguments by the names that its forward gives them."""
+"""One call of a module: its arguments by their names in `forward`."""
 
 import inspect
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ import torch
 
 @dataclass(frozen=True)
 class Call:
-    """The first `positional` arguments are given by position, the others by keyword.
+    """The first `positional` arguments are passed by position, the others by keyword.
 
-    A tensor is held as an array, and arguments that share a tensor share the array: a layer may ask whether
-    `key is value`. Anything else is held as it was given.
+    Tensors are held as arrays. Arguments that share a tensor share the array, because a layer may
+    test `key is value`. Any other value is held unchanged.
     """
 
     arguments: dict[str, object]
@@ -21,7 +21,7 @@ class Call:
 
     @classmethod
     def by_keyword(cls, module: torch.nn.Module, inputs: Mapping[str, object]) -> "Call":
-        """Return the call `module(**inputs)`; ValueError where its forward takes no such arguments."""
+        """Return the call `module(**inputs)`; ValueError if forward does not accept it."""
         try:
             inspect.signature(module.forward).bind(**inputs)
         except TypeError as error:
@@ -30,7 +30,7 @@ class Call:
 
     @classmethod
     def recorded(cls, module: torch.nn.Module, values: tuple, keywords: Mapping[str, object]) -> "Call":
-        """Return the call `module(*values, **keywords)`, from copies of its tensors."""
+        """Return the call `module(*values, **keywords)` with copies of its tensors."""
         names = list(positional_names(module, len(values)))
         return cls(as_arrays(dict(zip(names, values, strict=True)) | dict(keywords)), len(values))
 
@@ -41,16 +41,16 @@ class Call:
 
     @property
     def plain(self) -> dict[str, object]:
-        """The arguments that are none."""
+        """The arguments that are not tensors."""
         return {name: value for name, value in self.arguments.items() if name not in self.arrays}
 
     def with_arguments(self, **arguments: object) -> "Call":
-        """Return the call with some arguments given by keyword, or changed where they are given already."""
+        """Return the call with some arguments replaced, or added by keyword."""
         return Call(self.arguments | arguments, self.positional)
 
     @torch.no_grad()
     def __call__(self, module: torch.nn.Module, dtype: type[np.floating]) -> object:
-        """Call a module with new tensors, floats in `dtype`, and return what it returns."""
+        """Call a module on new tensors, floats in `dtype`, and return its result."""
         tensors = {id(array): to_tensor(array, dtype) for array in self.arrays.values()}
         values = {name: tensors.get(id(value), value) for name, value in self.arguments.items()}
         names = list(values)
@@ -59,7 +59,7 @@ class Call:
 
 
 def positional_names(module: torch.nn.Module, count: int) -> list[str]:
-    """Return names for `count` positional arguments; those that forward takes as *rest are rest0, rest1."""
+    """Return names for `count` positional arguments; arguments in *rest are rest0, rest1, ..."""
     names, parameters = [], iter(inspect.signature(module.forward).parameters.values())
     for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
@@ -69,14 +69,14 @@ def positional_names(module: torch.nn.Module, count: int) -> list[str]:
 
 
 def as_arrays(arguments: Mapping[str, object]) -> dict[str, object]:
-    """Return the arguments with arrays in the place of tensors, one for each tensor."""
+    """Return the arguments with one array for each distinct tensor."""
     tensors = {id(value): value for value in arguments.values() if isinstance(value, torch.Tensor)}
     arrays = {key: to_array(tensor) for key, tensor in tensors.items()}
     return {name: arrays.get(id(value), value) for name, value in arguments.items()}
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray | torch.Tensor:
-    """Return a copy of a tensor as an array, and the tensor itself where NumPy has no such thing."""
+    """Return a copy of a tensor as an array, or the tensor itself if NumPy has no such dtype."""
     try:
         return tensor.detach().numpy().copy()
     except (TypeError, RuntimeError):

@@ -1,4 +1,4 @@
-"""What cannot be captured, each with one error that says so."""
+"""The reasons why a module cannot be captured, one ValueError each."""
 
 import re
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import torch
 from pyref.capture.call import Call
 
 KINDS = tuple(f"{dtype}, torch.strided, on cpu" for dtype in (torch.float32, torch.int64, torch.bool))
-SAME = 1e-3  # of the largest element: rounding is far less, anything else more
+SAME = 1e-3  # of the largest element: rounding stays far below, other differences lie above
 PLAIN = (type(None), bool, int, float, str)
 
 
 def case_folder(name: str, folder: Path) -> Path:
-    """Return a case's folder: its name is safe as a path, and nothing but a case is there already."""
+    """Return a case's folder. Refuse an unsafe name, and a folder that holds something else."""
     word = "[a-z0-9][a-z0-9._-]*"
     if not re.fullmatch(f"{word}(/{word})+", name):
         raise ValueError(
@@ -23,19 +23,19 @@ def case_folder(name: str, folder: Path) -> Path:
         )
     target = Path(folder) / name
     if target.exists() and not (target / "case.json").is_file():
-        raise ValueError(f"{name}: {target} exists and is no case")
+        raise ValueError(f"{name}: {target} exists and is not a case")
     return target
 
 
 def distinct(name: str, suffixes: list[str]) -> None:
-    """Refuse submodules whose names differ only in what a folder's name leaves out."""
+    """Refuse submodules whose folders would have the same name."""
     twice = sorted({suffix for suffix in suffixes if suffixes.count(suffix) > 1})
     if twice:
         raise ValueError(f"{name}: more than one submodule would be {name}-{twice[0]}: narrow the pattern")
 
 
 def dropout(name: str, module: torch.nn.Module) -> None:
-    """Refuse a module whose output is drawn: one in train mode with some dropout."""
+    """Refuse a module in train mode with dropout, because its output is random."""
     for path, inner in module.named_modules():
         rate = (
             inner.p if isinstance(inner, torch.nn.modules.dropout._DropoutNd) else vars(inner).get("dropout")
@@ -45,7 +45,7 @@ def dropout(name: str, module: torch.nn.Module) -> None:
 
 
 def tensors(name: str, module: torch.nn.Module, call: Call) -> None:
-    """Refuse arguments, parameters and buffers that a case has no place for."""
+    """Refuse arguments, parameters and buffers that a case cannot hold."""
     for what, value in stored(module, call):
         if isinstance(value, torch.Tensor):
             kind = f"{value.dtype}, {'nested' if value.is_nested else value.layout}, on {value.device.type}"
@@ -53,12 +53,12 @@ def tensors(name: str, module: torch.nn.Module, call: Call) -> None:
                 raise ValueError(f"{name}: {what} is {kind}; want one of: {'; '.join(KINDS)}")
         elif not isinstance(value, PLAIN):
             raise ValueError(
-                f"{name}: {what} is a {type(value).__qualname__}, want a tensor, a number, a word or None"
+                f"{name}: {what} is a {type(value).__qualname__}, want a tensor, a number, a string or None"
             )
 
 
 def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
-    """Yield what is called with and what is loaded, with a name for an error."""
+    """Yield the arguments and the state dict, each with its name in error messages."""
     for name, value in call.arguments.items():
         yield f"input {name}", torch.from_numpy(value) if isinstance(value, np.ndarray) else value
     for name, value in module.state_dict().items():
@@ -66,7 +66,7 @@ def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
 
 
 def output(name: str, result: object) -> torch.Tensor:
-    """Return the output in what a module returned: the tensor, or a tuple's first."""
+    """Return a module's output: its result, or the first element of a tuple."""
     first = result[0] if isinstance(result, (tuple, list)) and result else result
     if not isinstance(first, torch.Tensor):
         kind = type(result).__qualname__
@@ -77,17 +77,17 @@ def output(name: str, result: object) -> torch.Tensor:
 
 
 def same(name: str, where: str, a: np.ndarray, b: np.ndarray) -> None:
-    """Refuse two outputs of one module that differ by more than any rounding."""
+    """Refuse two outputs of one module that differ by more than rounding."""
     finite = np.isfinite(b)
     distance = np.abs(a.astype(np.float64) - b)[finite].max(initial=0)
     if (np.isfinite(a) != finite).any() or not distance <= SAME * np.abs(b[finite]).max(initial=0):
         raise ValueError(
-            f"{name}: it computes something else {where}: the largest difference is {distance:.1e}"
+            f"{name}: the module gives another output {where}: the largest difference is {distance:.1e}"
         )
 
 
 def finite(name: str, what: str, array: np.ndarray) -> None:
-    """Refuse NaN and infinities, which no two implementations need to agree on."""
+    """Refuse NaN and infinities, because implementations need not agree on them."""
     count = np.count_nonzero(~np.isfinite(array))
     if count:
         raise ValueError(f"{name}: {what} has {count} elements that are not finite, of {array.size}")

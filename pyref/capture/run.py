@@ -1,4 +1,4 @@
-"""A module's output, in float32 and in float64."""
+"""Runs of a module, in float32 and in float64."""
 
 import copy
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ def class_name(module: torch.nn.Module) -> str:
 
 
 def once(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
-    """Return the float32 output of a module, and whatever tensors follow it."""
+    """Return a module's float32 output and the tensors after it in its result."""
     return outputs(name, call(module, np.float32), torch.float32)
 
 
 def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
-    """Return the same of a module that gives it twice."""
+    """Return the float32 tensors; ValueError unless two runs agree."""
     first, second = once(name, module, call), once(name, module, call)
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
         raise ValueError(f"{name}: two forward passes on the same inputs differ")
@@ -31,13 +31,13 @@ def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
 
 
 def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
-    """Return the same from a float64 copy of the module."""
+    """Return the tensors from a float64 copy of the module."""
     with in_float64():
         return outputs(name, call(copy.deepcopy(module).double(), np.float64), torch.float64)
 
 
 def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
-    """Return the tensors that a module's result begins with, the first of which is its output."""
+    """Return the output and the other tensors of a module's result."""
     output = check.output(name, result)
     if output.dtype != dtype:
         raise ValueError(f"{name}: the output of a {dtype} module is {output.dtype}")
@@ -48,7 +48,7 @@ def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
 
 @contextmanager
 def unfused(model: torch.nn.Module) -> Iterator[None]:
-    """Make PyTorch's own encoder layers call their submodules, which in eval mode they otherwise do not."""
+    """Make PyTorch's encoder layers call their submodules, which their fast path skips."""
     switch = getattr(torch.backends, "mha", None)  # not in PyTorch 2.0
     if switch is None or not any(isinstance(m, torch.nn.TransformerEncoderLayer) for m in model.modules()):
         yield
@@ -63,7 +63,7 @@ def unfused(model: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def in_float64() -> Iterator[None]:
-    """Make float64 of everything that a module makes by itself, by default or because it asks for float32."""
+    """Let a module create float64 tensors, both by default and where it asks for float32."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -74,10 +74,10 @@ def in_float64() -> Iterator[None]:
 
 
 class Widened(TorchFunctionMode):
-    """Gives float64 where a module asks for float32, as a norm does that guards itself against float16."""
+    """Replaces float32 by float64 in calls of PyTorch. Norms often ask for float32."""
 
     def __torch_function__(self, function, types, values=(), keywords=None):
-        """Replace the dtype in a call of PyTorch."""
+        """Replace the dtype in one call."""
         if function is torch.Tensor.float:
             function = torch.Tensor.double
         widened = {name: widen(value) for name, value in (keywords or {}).items()}
@@ -85,5 +85,5 @@ class Widened(TorchFunctionMode):
 
 
 def widen(value: object) -> object:
-    """Return float64 for float32, and anything else as it is."""
+    """Return float64 for float32, and any other value unchanged."""
     return torch.float64 if value is torch.float32 else value

@@ -1,4 +1,4 @@
-"""A case for every layer of a model, each with its own inputs: no layer is judged by another's errors."""
+"""One case per layer of a model, each with its own inputs: no layer inherits another's errors."""
 
 import copy
 import re
@@ -17,7 +17,7 @@ from pyref.capture.call import Call, to_array
 
 @dataclass(frozen=True)
 class Recorded:
-    """A call inside a model: of the module at `path`, for the `number`th time, and what it gave."""
+    """The `number`th call of the module at `path` inside a model, and its output."""
 
     path: str
     number: int
@@ -26,7 +26,7 @@ class Recorded:
 
     @property
     def suffix(self) -> str:
-        """What the case's name ends in."""
+        """The end of the case's name."""
         word = re.sub("[^a-z0-9]+", "-", self.path.lower()).strip("-")
         return word if self.number == 1 else f"{word}-call-{self.number}"
 
@@ -34,10 +34,10 @@ class Recorded:
 def capture_submodules(
     model: torch.nn.Module, inputs: Mapping[str, object], pattern: str, name: str, folder: Path
 ) -> list[Path]:
-    """Run `model(**inputs)` once, and write a case `name`-path for each call of a module that matches.
+    """Run `model(**inputs)` once, and write a case `name`-path for each call of a matching module.
 
-    `pattern` is a glob over the names of `model.named_modules()`; its `*` crosses dots. Modules that the run
-    does not call have no case; ValueError if that is all of them.
+    `pattern` is a glob over the names in `model.named_modules()`; its `*` crosses dots. Modules
+    that the run does not call get no case. ValueError if there is no call at all.
     """
     call = Call.by_keyword(model, inputs)
     check.dropout(name, model)
@@ -55,7 +55,7 @@ def capture_submodules(
 
 @contextmanager
 def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
-    """Record the calls of modules, in the order in which they end, with the inputs that they began with."""
+    """Record calls in the order of their ends, with copies of their inputs at the start."""
     calls: list[Recorded] = []
     pending: list[Call] = []
 
@@ -80,9 +80,9 @@ def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
 def capture_call(
     model: torch.nn.Module, module: torch.nn.Module, recorded: Recorded, name: str, folder: Path
 ) -> Path:
-    """Write the case of one call, after a look whether the module gives the same by itself."""
+    """Write the case of one call, if the module alone gives the same output as in the model."""
     case = f"{name}-{recorded.suffix}"
     alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
-    check.same(case, "by itself and in the model, which must hide an input from it", alone, recorded.output)
+    check.same(case, "alone than in the model, which must pass it a hidden input", alone, recorded.output)
     purpose = f"{recorded.path} of {run.class_name(model)}, captured with its own inputs."
     return write(module, recorded.call, case, folder, purpose)

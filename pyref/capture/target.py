@@ -1,4 +1,4 @@
-"""What the command is told to capture or to serve: FILE.py:FACTORY or package.module:FACTORY."""
+"""The target of the commands capture and serve: FILE.py:FACTORY or package.module:FACTORY."""
 
 import importlib
 import importlib.util
@@ -11,15 +11,15 @@ import torch
 
 
 def load(target: str) -> tuple[torch.nn.Module, Mapping[str, object]]:
-    """Call the factory, and return the module and the inputs that it makes."""
+    """Call the factory, and return its module and inputs."""
     match factory(target)():
         case (torch.nn.Module() as module, dict() as inputs):
             return module, inputs
-    raise ValueError(f"{target} returns something else than a module and a dict of forward's arguments")
+    raise ValueError(f"{target}: want a module and a dict of forward's arguments from the factory")
 
 
 def factory(target: str) -> Callable:
-    """Return the function that a target names."""
+    """Return the function that `target` names."""
     source, separator, name = target.rpartition(":")
     if not separator or not source or not name:
         raise ValueError(f"{target!r}: want FILE.py:FACTORY or package.module:FACTORY")
@@ -30,7 +30,7 @@ def factory(target: str) -> Callable:
 
 
 def imported(source: str) -> ModuleType:
-    """Import a file, with its neighbours in reach, or a module by its name."""
+    """Import a file, whose folder then is importable, or a module by its name."""
     if not source.endswith(".py"):
         return importlib.import_module(source)
     path = Path(source).resolve()

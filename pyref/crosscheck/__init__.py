@@ -1,8 +1,8 @@
-"""An independent computation of a case, in NumPy and float64: PyTorch can be wrong, or misused.
+"""An independent computation of a case in NumPy and float64: PyTorch can be wrong or misused.
 
-It shares nothing with the PyTorch side. It reads the files of a written case as any reader would, splits
-heads with einsum, and attends query by query over the keys that the query may see, so that no mask is ever
-added to a score and no empty row is ever divided.
+It shares no code with the PyTorch side and reads the files of a written case like any other reader.
+It splits heads with einsum and attends query by query over the keys that the query sees. So it
+never adds a mask to a score and never divides by the sum of an empty row.
 """
 
 import json
@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pyref.crosscheck import attention, decoder, multihead
+from pyref.crosscheck import attention, decoder, mha
 
-TOLERANCE = 1e-12  # of the largest element: some thousand float64 roundings, and any mistake is far above
-TRUTHS = {"output": "truth", "weights": "weights_truth"}  # the file of what is computed under either name
+# Relative to the largest element: some thousand float64 roundings. Any mistake is far larger.
+TOLERANCE = 1e-12
+TRUTHS = {"output": "truth", "weights": "weights_truth"}  # the file of each computed array
 
 
 def verify(folder: Path) -> None:
-    """Raise ValueError unless the truth in a case's folder agrees with this computation."""
+    """Raise ValueError unless the truths in a case's folder agree with this computation."""
     difference = deviation(folder)
     if not difference <= TOLERANCE:
         raise ValueError(
@@ -27,7 +28,7 @@ def verify(folder: Path) -> None:
 
 
 def deviation(folder: Path) -> float:
-    """Return the largest difference from a truth, relative to the largest element of that truth."""
+    """Return the largest difference from a truth, relative to the truth's largest element."""
     case = json.loads((folder / "case.json").read_text(encoding="ascii"))
     got = compute(case["config"], read(folder, case["inputs"]), read(folder, case.get("state_dict", {})))
     wanted = {name: case["expected"][file] for name, file in TRUTHS.items() if file in case["expected"]}
@@ -35,7 +36,7 @@ def deviation(folder: Path) -> float:
 
 
 def distance(got: np.ndarray, want: np.ndarray) -> float:
-    """Return the largest difference relative to the largest element; infinite if NaN is elsewhere."""
+    """Return the largest difference over the largest element; inf if the NaNs stand elsewhere."""
     finite = np.isfinite(want)
     if got.shape != want.shape or np.isinf(want).any() or (np.isfinite(got) != finite).any():
         return np.inf
@@ -48,7 +49,7 @@ def read(folder: Path, files: dict[str, str]) -> dict[str, np.ndarray]:
 
 
 def widen(array: np.ndarray) -> np.ndarray:
-    """Return floats as float64. An array of uint16 is the bits of bfloat16, the upper half of a float32."""
+    """Return floats as float64; uint16 holds the bits of bfloat16, the upper half of a float32."""
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
     return array if array.dtype == np.bool_ else array.astype(np.float64)
@@ -57,17 +58,17 @@ def widen(array: np.ndarray) -> np.ndarray:
 def compute(
     config: dict, inputs: dict[str, np.ndarray], parameters: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and perhaps "weights"."""
-    parameters = bare(config, parameters)
+    """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and any "weights"."""
+    parameters = without_prefix(config, parameters)
     match config.get("keys"):
         case None:
             return attention.compute(config, inputs)
         case "torch" | "torch-separate" | "seed":
-            return multihead.compute(config, inputs, parameters)
+            return mha.compute(config, inputs, parameters)
         case _:
             return decoder.compute(config, inputs, parameters)
 
 
-def bare(config: dict, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return parameters by the layer's own names, without what a model around it puts before them."""
+def without_prefix(config: dict, parameters: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the parameters under the layer's own names."""
     return {name.removeprefix(config.get("prefix", "")): array for name, array in parameters.items()}

@@ -1,4 +1,4 @@
-"""Attention itself, query by query, and the function alone."""
+"""Attention query by query, and scaled_dot_product_attention."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """One attention. The leading dimensions (...) are the same everywhere; the last of them is the heads."""
+    """One attention. The leading dimensions (...) agree everywhere; the last one is the heads."""
 
     q: np.ndarray  # (..., L, E)
     k: np.ndarray  # (..., S, E)
     v: np.ndarray  # (..., S, Ev)
-    sees: np.ndarray  # (..., L, S), true where a query may see a key
-    added: np.ndarray  # (..., L, S), what is added to the scaled and capped scores
+    sees: np.ndarray  # (..., L, S), true where a query sees a key
+    added: np.ndarray  # (..., L, S), added to the scaled and capped scores
     scale: float
     softcap: float | None = None
-    sinks: np.ndarray | None = None  # (H), one more logit for each head, which has no value
-    empty: float = 0.0  # what a query gives that sees no key
+    sinks: np.ndarray | None = None  # (H), one more logit per head, without a value
+    empty: float = 0.0  # the context of a query that sees no key
 
     def attend(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the context (..., L, Ev) and the weights (..., L, S)."""
@@ -33,19 +33,19 @@ class Attention:
         return context, weights
 
     def logits(self, index: tuple[int, ...], keys: np.ndarray) -> np.ndarray:
-        """Return one query's logits of the keys that it sees; the index is (..., query)."""
+        """Return one query's logits for some keys; the index is (..., query)."""
         scores = self.k[index[:-1]][keys] @ self.q[index] * self.scale
         if self.softcap is not None:
             scores = self.softcap * np.tanh(scores / self.softcap)
         return scores + self.added[index][keys]
 
     def sink(self, index: tuple[int, ...]) -> float:
-        """Return the logit of a query's sink: minus infinity, which weighs nothing, where there are none."""
+        """Return the logit of a query's sink, -inf without sinks: its weight is then zero."""
         return -np.inf if self.sinks is None else self.sinks[index[-2]]
 
 
 def softmax(logits: np.ndarray, sink: float) -> np.ndarray:
-    """Return the weights of the logits beside one more, whose weight is dropped."""
+    """Return the softmax of the logits and a sink, without the sink's weight."""
     largest = max(logits.max(), sink)
     exps = np.exp(logits - largest)
     return exps / (exps.sum() + np.exp(sink - largest))
@@ -57,7 +57,7 @@ def compute(config: dict, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def function(config: dict, inputs: dict[str, np.ndarray]) -> Attention:
-    """Return the attention of a case of scaled_dot_product_attention."""
+    """Return the attention of an SDPA case."""
     q, k, v = inputs["query"], inputs["key"], inputs["value"]
     if config.get("enable_gqa"):
         H, Hk = q.shape[-3], k.shape[-3]
@@ -81,7 +81,7 @@ def function(config: dict, inputs: dict[str, np.ndarray]) -> Attention:
 
 
 def ahead(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S), how far each key stands after each query; under lower-right the last two meet."""
+    """Return (L, S), the position of a key minus the query's; lower-right aligns the last two."""
     first = S - L if config["causality"] == "lower-right" else 0
     return np.arange(S)[None, :] - (first + np.arange(L))[:, None]
 
@@ -92,12 +92,12 @@ def causal(config: dict, L: int, S: int) -> np.ndarray:
 
 
 def near(config: dict, L: int, S: int) -> np.ndarray:
-    """Return bool (L, S), true where a key is in a query's window."""
+    """Return bool (L, S), true where a key lies in the query's window."""
     return np.abs(ahead(config, L, S)) < config.get("window", np.inf)
 
 
 def alibi(config: dict, leading: tuple[int, ...], L: int, S: int) -> np.ndarray | float:
-    """Return (H, L, S), what ALiBi adds to the logits."""
+    """Return ALiBi's bias (H, L, S) on the logits."""
     if not config.get("alibi"):
         return 0.0
     return -slopes(leading[-1])[:, None, None] * np.abs(ahead(config, L, S))
@@ -106,8 +106,8 @@ def alibi(config: dict, leading: tuple[int, ...], L: int, S: int) -> np.ndarray 
 def slopes(H: int) -> np.ndarray:
     """Return ALiBi's slope of each head (Press, Smith and Lewis, 2022).
 
-    The published rule, by halves of the exponent: 8 heads have 1/2, 1/4, ..., 1/256. Between powers of two,
-    the heads that are too many take every other slope of twice as many.
+    The published rule halves the slope from head to head: 8 heads have 1/2, 1/4, ..., 1/256.
+    Between two powers of two, the heads beyond the smaller take every other slope of the larger.
     """
     power = 2 ** (H.bit_length() - 1)
     own = np.exp2(-8 / power * np.arange(1, power + 1))

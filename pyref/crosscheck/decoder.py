@@ -1,13 +1,13 @@
 """The decoder layer: norms, rotary positions, a cache, biases by distance, sinks.
 
-Tensors are (B, T, heads, E), positions are counted from the first cached key, and each query attends by
-itself over the keys that it may see.
+Tensors are (B, T, heads, E). Positions count from the first cached key. Every query attends by
+itself over the keys that it sees.
 """
 
 import numpy as np
 
 from pyref.crosscheck import layouts
-from pyref.crosscheck.rotary import rotate
+from pyref.crosscheck.rope import rotate
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,7 +32,7 @@ def cached(inputs: Arrays) -> int:
 
 
 def prepare(config: dict, inputs: Arrays, parameters: Arrays) -> list[np.ndarray]:
-    """Return queries (B, L, H, E), keys and values (B, P + S, Hk, E), normed, rotated, after the cache."""
+    """Return queries (B, L, H, E), keys and values (B, P + S, Hk, E), normed and rotated."""
     q, k, v = layouts.project(config, inputs, parameters)
     if "qk_norm" in config:
         epsilon = config["qk_norm"]["eps"]
@@ -48,12 +48,12 @@ def prepare(config: dict, inputs: Arrays, parameters: Arrays) -> list[np.ndarray
 
 
 def unit(x: np.ndarray, epsilon: float) -> np.ndarray:
-    """Return vectors divided by the root of their mean square."""
+    """Divide each vector by its root mean square."""
     return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + epsilon)
 
 
 def visible(config: dict, inputs: Arrays, b: int, position: int, S: int) -> np.ndarray:
-    """Return the positions of those of S keys that the query at a position may see."""
+    """Return which of S keys the query at `position` sees."""
     reach = config.get("window", position + S)
     first, last = max(position - reach + 1, 0), min(position + reach - 1, S - 1)
     if config["causality"] == "top-left":
@@ -65,7 +65,7 @@ def visible(config: dict, inputs: Arrays, b: int, position: int, S: int) -> np.n
 def score(
     config: dict, parameters: Arrays, h: int, distances: np.ndarray, products: np.ndarray
 ) -> np.ndarray:
-    """Return the scores of keys at some distances from the query, given their products with it."""
+    """Return the scores of keys, from their products with the query and their distances to it."""
     _, _, E = layouts.heads(config)
     scores = products * config.get("scale", E**-0.5)
     if "softcap" in config:
@@ -80,7 +80,7 @@ def score(
 
 
 def slope(h: int, H: int) -> float:
-    """Return ALiBi's slope of a head: whole steps for a power of two, then odd half steps for the rest."""
+    """Return ALiBi's slope: whole steps up to a power of two, then odd half steps for the rest."""
     power = 1
     while 2 * power <= H:
         power *= 2
@@ -89,7 +89,7 @@ def slope(h: int, H: int) -> float:
 
 
 def weigh(scores: np.ndarray, parameters: Arrays, h: int) -> np.ndarray:
-    """Return the weights of the keys, which are less than one in sum where the head has a sink."""
+    """Return the weights of the keys; with a sink their sum is below one."""
     sink = parameters["sinks"][h] if "sinks" in parameters else -np.inf
     largest = max(scores.max(), sink)
     exps = np.exp(scores - largest)

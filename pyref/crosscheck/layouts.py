@@ -1,4 +1,8 @@
-"""The state dict layouts of decoder layers: each splits its projections in its own way, as its models do."""
+"""The state dict layouts of decoder layers, each read as its models read it.
+
+pyref.ops.layouts describes the same layouts for PyTorch. This second reading is deliberate and
+shares no code with it, so that a mistake in either shows.
+"""
 
 import numpy as np
 
@@ -31,11 +35,11 @@ def output(config: dict, context: np.ndarray, state: Arrays) -> np.ndarray:
 
 
 def linear(x: np.ndarray, state: Arrays, name: str, order: str) -> np.ndarray:
-    """Return x (B, T, in) mapped to (B, T, out), by a weight whose dimensions come in the given order."""
+    """Map x (B, T, in) to (B, T, out) by a weight in the given order, "oi" or "io"."""
     return np.einsum(f"bti,{order}->bto", x, state[f"{name}.weight"]) + state.get(f"{name}.bias", 0)
 
 
 def heads(config: dict) -> tuple[int, int, int]:
-    """Return the number of query heads, of key/value heads, and the width of a head."""
+    """Return the numbers of query heads and key/value heads, and the width of a head."""
     H = config["num_heads"]
     return H, config.get("num_kv_heads", H), config.get("head_dim", config["embed_dim"] // H)

@@ -1,8 +1,9 @@
-"""Attention in NumPy, float32, an implementation that difftest tests in a process of its own.
+"""Attention in NumPy and float32, which difftest tests in a separate process.
 
     difftest -- python pyref/examples/numpy_attention.py
 
-Tensors are (..., H, T, E): B batch, H heads, Hk heads of keys, L queries, S keys, E features of a head.
+Tensors are (..., H, T, E). B is the batch, H the heads, Hk the key/value heads, L the queries, S
+the keys, E the width of a head.
 """
 
 import sys
@@ -24,7 +25,7 @@ def sdpa(query, key, value, *, config: dict, allow=None, bias=None, sinks=None) 
     if bias is not None:
         scores = scores + bias
     if config["enable_gqa"]:
-        key, value = grouped(key, query.shape[-3]), grouped(value, query.shape[-3])
+        key, value = repeat_kv(key, query.shape[-3]), repeat_kv(value, query.shape[-3])
     return attend(query, key, value, scores, config, sinks)[0]
 
 
@@ -32,7 +33,7 @@ def mha(
     query, key, value, *, config: dict, state_dict: Arrays,
     block=None, padding=None, bias=None, past_key=None, past_value=None,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the output of a layer, in the layout of its query, and the weights that it is asked for."""
+    """Return the output of a layer in its input layout, and attention weights if it needs them."""
     state = {name.removeprefix(config["prefix"]): array for name, array in state_dict.items()}
     query, key, value = (batch_first(x, config) for x in (query, key, value))
     q, k, v = project(config, state, query, key, value)
@@ -47,15 +48,15 @@ def mha(
     added = masks(config, q.shape[:3], k.shape[2], block, padding, bias)
     if config["relative_bias"]:
         added = added + relative(config, state, q.shape[2], k.shape[2])
-    k, v, added = append(config, state, k, v, added)
+    k, v, added = append_bias_kv(config, state, k, v, added)
     H = config["num_heads"]
-    context, weights = attend(q, grouped(k, H), grouped(v, H), added, config, state.get("sinks"))
+    context, weights = attend(q, repeat_kv(k, H), repeat_kv(v, H), added, config, state.get("sinks"))
     output = finish(config, state, context.swapaxes(1, 2))
     return in_layout(config, output, weights)
 
 
 def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.ndarray]:
-    """Return context and weights; added is -inf where a query may not see a key."""
+    """Return context and attention weights; `added` is -inf where a key is hidden from a query."""
     scores = (q * np.float32(config["scale"])) @ k.swapaxes(-1, -2)
     if config["softcap"]:
         cap = np.float32(config["softcap"])
@@ -67,26 +68,26 @@ def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.nda
     largest = scores.max(axis=-1, keepdims=True)
     if sinks is not None:
         largest = np.maximum(largest, sinks[:, None, None])
-    blind = ~(scores > -np.inf).any(axis=-1, keepdims=True)
-    largest = np.where(blind, np.float32(0), largest)
+    fully_masked = ~(scores > -np.inf).any(axis=-1, keepdims=True)
+    largest = np.where(fully_masked, np.float32(0), largest)
     weights = np.exp(scores - largest)
     total = weights.sum(axis=-1, keepdims=True)
     if sinks is not None:
         total = total + np.exp(sinks[:, None, None] - largest)
     empty = np.float32(np.nan if config["empty_row"] == "nan" else 0)
-    weights = np.where(blind, empty, weights / np.where(blind, np.float32(1), total))
+    weights = np.where(fully_masked, empty, weights / np.where(fully_masked, np.float32(1), total))
     return weights @ v, weights
 
 
 def distances(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S), how far each key stands behind each query, negative before it."""
+    """Return (L, S): the position of the key minus the position of the query."""
     return np.arange(S, dtype=np.float32) - (
         np.arange(L, dtype=np.float32)[:, None] + config["first_position"]
     )
 
 
 def visible(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S): 0 where position lets a query see a key, -inf elsewhere."""
+    """Return (L, S): 0 where causality and window let a query see a key, -inf elsewhere."""
     ahead = distances(config, L, S)
     sees = np.ones((L, S), dtype=bool)
     if config["causality"] != "none":
@@ -103,8 +104,8 @@ def slopes(H: int) -> np.ndarray:
     return np.exp2(np.array(exponents)).astype(np.float32)
 
 
-def grouped(x: np.ndarray, H: int) -> np.ndarray:
-    """Return the heads of keys or values, each as often as query heads use it."""
+def repeat_kv(x: np.ndarray, H: int) -> np.ndarray:
+    """Repeat each head of keys or values for its query heads."""
     return np.repeat(x, H // x.shape[-3], axis=-3)
 
 
@@ -119,7 +120,7 @@ def batch_first(x: np.ndarray, config: dict) -> np.ndarray:
 
 
 def in_layout(config: dict, output: np.ndarray, weights: np.ndarray):
-    """Return output and weights as the caller wants them."""
+    """Return output and weights in the input layout of the case."""
     if config["need_weights"] == "averaged":
         weights = weights.mean(axis=1)
     match config["input_layout"]:
@@ -131,7 +132,7 @@ def in_layout(config: dict, output: np.ndarray, weights: np.ndarray):
 
 
 def heads(x: np.ndarray, E: int) -> np.ndarray:
-    """Return (B, heads, T, E) of (B, T, heads * E)."""
+    """Cut (B, T, heads * E) into (B, heads, T, E)."""
     return x.reshape(*x.shape[:2], -1, E).swapaxes(1, 2)
 
 
@@ -150,7 +151,7 @@ def project(config: dict, state: Arrays, query, key, value) -> list[np.ndarray]:
 
 
 def projections(config: dict, state: Arrays, cuts: list[int]) -> tuple[list, list]:
-    """Return the weights, (out, in), and the biases of query, key and value under any names."""
+    """Return the weights (out, in) and biases of query, key and value from any layout."""
     match config["keys"]:
         case "torch" | "torch-separate":
             biases = split(state.get("in_proj_bias"), 3)
@@ -167,16 +168,16 @@ def projections(config: dict, state: Arrays, cuts: list[int]) -> tuple[list, lis
             return split(state["qkv_proj.weight"], cuts), split(state.get("qkv_proj.bias"), cuts)
         case "neox":
             return [by_group(config, state.get(f"query_key_value.{name}")) for name in ("weight", "bias")]
-    raise NotImplementedError(f"state dicts with the keys {config['keys']}")
+    raise NotImplementedError(f"state dicts in the layout {config['keys']}")
 
 
 def split(x: np.ndarray | None, cuts) -> list:
-    """Return the parts of an array, and of none nothing."""
+    """Return the parts of an array, or three times None."""
     return [None] * 3 if x is None else np.split(x, cuts)
 
 
 def by_group(config: dict, x: np.ndarray | None) -> list:
-    """Return the rows of query, key and value, which stand together for each head of keys."""
+    """Return the rows of query, key and value from an array grouped by key/value head."""
     if x is None:
         return [None] * 3
     Hk, E = config["num_kv_heads"], config["head_dim"]
@@ -185,7 +186,7 @@ def by_group(config: dict, x: np.ndarray | None) -> list:
 
 
 def finish(config: dict, state: Arrays, context: np.ndarray) -> np.ndarray:
-    """Return the output projection of a context (B, L, H, E)."""
+    """Apply the output projection to a context (B, L, H, E)."""
     context = context.reshape(*context.shape[:2], -1)
     match config["keys"]:
         case "seed":
@@ -197,12 +198,12 @@ def finish(config: dict, state: Arrays, context: np.ndarray) -> np.ndarray:
 
 
 def norm(x: np.ndarray, weight: np.ndarray, eps: float) -> np.ndarray:
-    """Return x over the root of its mean square, times a weight."""
+    """Divide x by its root mean square, and multiply by a weight."""
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(eps)) * weight
 
 
 def rotate(x: np.ndarray, first: int, style: str, dim: int, base: float, factor: float) -> np.ndarray:
-    """Return (B, H, T, E) with pairs of its first dim features turned by their position."""
+    """Rotate pairs of the first `dim` features of x (B, H, T, E) by their positions' angles."""
     positions = (first + np.arange(x.shape[2])) / factor
     angles = positions[:, None] * base ** (-np.arange(0, dim, 2) / dim)
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
@@ -218,7 +219,7 @@ def rotate(x: np.ndarray, first: int, style: str, dim: int, base: float, factor:
 
 
 def masks(config: dict, rows: tuple[int, int, int], S: int, block, padding, bias) -> np.ndarray:
-    """Return what is added to the scores (B, H, L, S): 0 or a bias, and -inf for a key that is not seen."""
+    """Return the sum of all masks (B, H, L, S): 0 or a bias, and -inf for a hidden key."""
     added = visible(config, rows[2], S)
     if block is not None:
         added = np.where(per_head(block, rows, S), -np.inf, added)
@@ -230,19 +231,19 @@ def masks(config: dict, rows: tuple[int, int, int], S: int, block, padding, bias
 
 
 def per_head(mask: np.ndarray, rows: tuple[int, int, int], S: int) -> np.ndarray:
-    """Return a mask of (L, S) as it is, one of (B*H, L, S) as (B, H, L, S)."""
+    """Return a mask (L, S) unchanged, and a mask (B*H, L, S) as (B, H, L, S)."""
     return mask if mask.ndim == 2 else mask.reshape(*rows, S)
 
 
 def relative(config: dict, state: Arrays, L: int, S: int) -> np.ndarray:
-    """Return (H, L, S), a learned bias for each head and distance, clipped."""
+    """Return the learned biases (H, L, S) by head and clipped distance."""
     R = config["relative_bias"]
     rows = np.clip(distances(config, L, S), -R, R).astype(int) + R
     return state["relative_bias.weight"][rows].transpose(2, 0, 1)
 
 
-def append(config: dict, state: Arrays, k, v, added) -> list[np.ndarray]:
-    """Return keys, values and what is added to scores, with the keys behind them that every query sees."""
+def append_bias_kv(config: dict, state: Arrays, k, v, added) -> list[np.ndarray]:
+    """Append bias_k and bias_v, then a zero key; every query sees them. Extend `added` by zeros."""
     B, Hk, _, E = k.shape
     extra = []
     if config["bias_kv"]:

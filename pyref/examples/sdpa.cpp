@@ -1,10 +1,10 @@
-// Attention in C++17, float32, a program that difftest starts once for every case:
+// Attention in C++17 and float32. difftest starts this program once for every case:
 //
 //     g++ -std=c++17 -O2 -o sdpa pyref/examples/sdpa.cpp
 //     difftest --case 'sdpa/**' --once -- ./sdpa
 //
-// Its argument is the folder of the case; what it throws ends up on stderr, and in the report. It needs
-// nlohmann/json, Debian's nlohmann-json3-dev. Shapes are (..., H, T, E).
+// Its argument is the folder of the case. An exception ends up on stderr, and in the report. The
+// program needs nlohmann/json, Debian's nlohmann-json3-dev. Shapes are (..., H, T, E).
 
 #include <algorithm>
 #include <cmath>
@@ -25,16 +25,16 @@ struct Tensor {
     std::vector<float> data;
 };
 
-// Attention is scaled_dot_product_attention of inputs that are expanded to one leading shape (..., H).
+// Attention computes scaled_dot_product_attention of inputs expanded to one leading shape (..., H).
 struct Attention {
     json config;
     Shape outer;
     size_t L, S, E, Ev;
-    Tensor query, key, value, allow, bias, sinks;  // the last three empty where a case has none
+    Tensor query, key, value, allow, bias, sinks;  // the last three may be empty
 
     Attention(const json& request, const std::string& dir);
     Tensor output() const;
-    float score(size_t block, size_t i, size_t j) const;  // -infinity where query i may not see key j
+    float score(size_t block, size_t i, size_t j) const;  // -infinity if key j is hidden from query i
     void softmax(std::vector<float>& scores, size_t head) const;
 };
 
@@ -92,7 +92,7 @@ void Attention::softmax(std::vector<float>& scores, size_t head) const {
     for (float& s : scores) s /= total;
 }
 
-// read reads an .npy file: magic and version, the length of its header, the header, the numbers.
+// read parses an .npy file: magic and version, header length, header, numbers.
 Tensor read(const std::string& file) {
     std::ifstream in(file, std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(in), {}};
@@ -117,7 +117,7 @@ void write(const std::string& file, const Tensor& t) {
     out.write(reinterpret_cast<const char*>(t.data.data()), t.data.size() * sizeof(float));
 }
 
-// expand repeats what is broadcast, and each head of keys for the query heads that it serves.
+// expand broadcasts dimensions of size 1, and repeats each key head for its query heads.
 Tensor expand(const Tensor& t, Shape full, size_t rows, size_t columns) {
     full.insert(full.end(), {rows, columns});
     const size_t size = std::accumulate(full.begin(), full.end(), size_t(1), std::multiplies<>());

@@ -2,7 +2,8 @@
 //
 //     difftest --case 'sdpa/**' -- node pyref/examples/sdpa.mjs
 //
-// Numbers of JavaScript have 64 bits; the output is rounded to the type of the case. Shapes are (..., H, T, E).
+// JavaScript computes in float64 and rounds the output to the dtype of the case. Shapes are
+// (..., H, T, E).
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +14,7 @@ const types = { float32: "<f4", float64: "<f8" };
 
 class Skip extends Error {}
 
-// serve answers every message with one line. Whatever is printed for people goes to stderr, by console.error.
+// serve answers every message with one line. Prints for people must go to stderr, by console.error.
 async function serve() {
   for await (const line of createInterface({ input: process.stdin })) {
     const message = JSON.parse(line);
@@ -48,7 +49,8 @@ function run(dir, { inputs, config, precision, output }) {
   }
 }
 
-// attend is scaled_dot_product_attention: query (..., H, L, E), key (..., Hk, S, E) and value (..., Hk, S, Ev).
+// attend computes scaled_dot_product_attention of query (..., H, L, E), key (..., Hk, S, E) and
+// value (..., Hk, S, Ev).
 function attend({ query, key, value, allow, bias, sinks }, config) {
   const [L, E] = query.shape.slice(-2), [S, Ev] = value.shape.slice(-2);
   const outer = broadcast(query.shape.slice(0, -2), key.shape.slice(0, -2)), H = outer.at(-1);
@@ -75,8 +77,8 @@ function attend({ query, key, value, allow, bias, sinks }, config) {
   return output;
 }
 
-// at is where an element lies in a tensor that is broadcast to full. A dimension that is smaller than that is 1, or
-// that of the heads of keys, each of which serves several query heads.
+// at converts an index into the shape full to an offset in a smaller tensor. It broadcasts dimensions
+// of size 1, and repeats each key head for its query heads.
 function at({ shape }, full, index) {
   const skipped = full.length - shape.length;
   return shape.reduce((offset, size, d) => {
@@ -84,12 +86,12 @@ function at({ shape }, full, index) {
   }, 0);
 }
 
-// indices are all of a shape, the last dimension fastest.
+// indices returns all indices of a shape, the last dimension fastest.
 function indices(shape) {
   return shape.reduce((all, size) => all.flatMap((index) => Array.from({ length: size }, (_, i) => [...index, i])), [[]]);
 }
 
-// broadcast is the shape that holds both; of heads, the larger number.
+// broadcast returns the larger size of each dimension of two shapes.
 function broadcast(a, b) {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, i) => Math.max(a.at(i - rank) ?? 1, b.at(i - rank) ?? 1));
@@ -118,7 +120,7 @@ function dot(a, i, b, j, length) {
   return sum;
 }
 
-// read reads an .npy file: magic and version, the length of its header, the header, the numbers.
+// read parses an .npy file: magic and version, header length, header, numbers.
 function read(file) {
   const bytes = readFileSync(file), length = bytes.readUInt16LE(8);
   const header = bytes.toString("latin1", 10, 10 + length);

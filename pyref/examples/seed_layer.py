@@ -1,4 +1,4 @@
-"""The layer that difftest began with, and the two bugs that it had, at once, each behind a switch.
+"""The layer that difftest tested first. Its adapter had two bugs at once, each now behind a switch.
 
 difftest --case seed -- python pyref/examples/seed_layer.py [--load-overwritten] [--mask-missing]
 """
@@ -23,13 +23,13 @@ class MHSA(torch.nn.Module):
         self.W_Q, self.W_K, self.W_V, self.W_O = (torch.nn.Parameter(torch.randn(D, D)) for _ in range(4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Attend in one head after another, and put their contexts side by side."""
+        """Attend head by head, and put the contexts side by side."""
         projected = (x @ W.T for W in (self.W_Q, self.W_K, self.W_V))
         heads = zip(*(columns.chunk(self.H, dim=-1) for columns in projected), strict=True)
         return torch.cat([self.head(*head) for head in heads], dim=-1) @ self.W_O.T
 
     def head(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Attend in one head: q, k, v and the context are (B, T, E)."""
+        """Attend in one head; q, k, v and the context are (B, T, E)."""
         scores = q @ k.mT / math.sqrt(q.shape[-1])
         if self.flag_mask:
             later = torch.ones_like(scores, dtype=torch.bool).triu(diagonal=1)
@@ -38,7 +38,7 @@ class MHSA(torch.nn.Module):
 
 
 def main() -> None:
-    """Serve the layer as the switches say."""
+    """Serve the layer, with the bugs of the given switches."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--load-overwritten", action="store_true", help="assign to load_state_dict")
     parser.add_argument("--mask-missing", action="store_true", help="leave flag_mask False")
@@ -47,8 +47,8 @@ def main() -> None:
     @torch.no_grad()
     def mha(query, key, value, *, config, state_dict, **more):
         if config["keys"] != "seed":
-            raise NotImplementedError("another layer than the seed's")
-        torch.manual_seed(0)  # what is not loaded is the same in every run
+            raise NotImplementedError("this layer is not the seed layer")
+        torch.manual_seed(0)  # parameters that are never loaded are the same in every run
         layer = MHSA(config["embed_dim"], config["num_heads"])
         parameters = {
             name.removeprefix(config["prefix"]): torch.from_numpy(array) for name, array in state_dict.items()

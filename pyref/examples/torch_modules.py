@@ -1,4 +1,4 @@
-"""PyTorch's own attention, served to difftest: a factory returns the module for a case's configuration.
+"""PyTorch's own attention, served to difftest by a factory of modules.
 
 difftest -- python -m pyref serve pyref/examples/torch_modules.py:make
 """
@@ -19,15 +19,15 @@ class Function(torch.nn.Module):
 
 
 def make(config: SimpleNamespace) -> torch.nn.Module:
-    """Return the function or nn.MultiheadAttention, and refuse what neither can do."""
+    """Return the function or nn.MultiheadAttention, and refuse cases that need more."""
     for name in ("softcap", "alibi", "rope", "qk_norm", "relative_bias"):
         if getattr(config, name, None):
             raise NotImplementedError(f"PyTorch has no {name}")
     if config.op == "scaled_dot_product_attention":
         return Function()
     if config.op != "multi_head_attention" or config.keys != "torch":
-        raise NotImplementedError("another layer than nn.MultiheadAttention")
-    # On its fast path a query that sees no key gives NaN.
+        raise NotImplementedError("this layer is not nn.MultiheadAttention")
+    # On the fast path a fully masked query gives NaN.
     torch.backends.mha.set_fastpath_enabled(config.empty_row == "nan")
     return torch.nn.MultiheadAttention(
         config.embed_dim,

@@ -1,17 +1,24 @@
 """Mistakes with the biases of the projections."""
 
-from pyref.pinned import torch
-from pyref.planted.plain import PlainAttention
-from pyref.planted.state import INPUTS
+from dataclasses import replace
 
-Wrong = PlainAttention | None
+from pyref.build.pinned_torch import torch
+from pyref.ops.layouts import ROLES
+from pyref.planted.plain_attention import PlainAttention, Wrong
+
+Tensor = torch.Tensor
 
 
 def without(plain: PlainAttention, *roles: str) -> Wrong:
-    """Take some biases away; None if one of them is not there."""
+    """Remove some biases; None if one of them does not exist."""
     if not all(role in plain.biases for role in roles):
         return None
-    return plain.changed(biases={role: bias for role, bias in plain.biases.items() if role not in roles})
+    return replace(plain, biases={role: bias for role, bias in plain.biases.items() if role not in roles})
+
+
+def with_biases(plain: PlainAttention, **biases: Tensor) -> PlainAttention:
+    """Replace some biases, by role."""
+    return replace(plain, biases=plain.biases | biases)
 
 
 def biases_missing(plain: PlainAttention) -> Wrong:
@@ -40,34 +47,35 @@ def output_bias_missing(plain: PlainAttention) -> Wrong:
 
 
 def input_biases_missing(plain: PlainAttention) -> Wrong:
-    """Add a bias to the output alone."""
-    return without(plain, *INPUTS) if "output" in plain.biases else None
+    """Add no bias but the output's."""
+    return without(plain, *ROLES) if "output" in plain.biases else None
 
 
 def biases_from_first_element(plain: PlainAttention) -> Wrong:
     """Broadcast the first element of each bias."""
     if not plain.biases:
         return None
-    return plain.rebiased(**{role: bias[:1].expand(len(bias)) for role, bias in plain.biases.items()})
+    return with_biases(plain, **{role: bias[:1].expand(len(bias)) for role, bias in plain.biases.items()})
 
 
 def query_key_biases_swapped(plain: PlainAttention) -> Wrong:
-    """Add the key's bias to the queries and the query's to the keys."""
+    """Swap the biases of query and key."""
     query, key = plain.biases.get("query"), plain.biases.get("key")
     if query is None or key is None or query.shape != key.shape:
         return None
-    return plain.rebiased(query=key, key=query)
+    return with_biases(plain, query=key, key=query)
 
 
 def output_bias_twice(plain: PlainAttention) -> Wrong:
-    """Add the output's bias twice."""
+    """Add the output bias twice."""
     if "output" not in plain.biases:
         return None
 
-    def output(self: PlainAttention, merged: torch.Tensor) -> torch.Tensor:
-        return self.project(merged, "output") + self.biases["output"]
+    class OutputBiasTwice(PlainAttention):
+        def out_proj(self, merged: Tensor) -> Tensor:
+            return super().out_proj(merged) + self.biases["output"]
 
-    return plain.changed(output=output)
+    return plain.using(OutputBiasTwice)
 
 
 MISTAKES = {

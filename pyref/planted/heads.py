@@ -1,115 +1,138 @@
-"""Mistakes in cutting vectors into heads, putting them together again, and in which head takes which."""
+"""Mistakes with heads: how vectors are cut and merged, and which key head serves a query head."""
 
 import math
+from dataclasses import replace
 
-from pyref.pinned import torch
-from pyref.planted.plain import PlainAttention
+from pyref.build.pinned_torch import torch
+from pyref.planted.plain_attention import PlainAttention, Wrong
 
-Wrong = PlainAttention | None
 Tensor = torch.Tensor
 
 
+class SplitUntransposed(PlainAttention):
+    """Views (B, T, H*E) as (B, H, T, E)."""
+
+    def split_heads(self, x: Tensor, num_heads: int) -> Tensor:
+        """Split with view alone."""
+        B, T, width = x.shape
+        return x.contiguous().view(B, num_heads, T, width // num_heads)
+
+
+class MergeUntransposed(PlainAttention):
+    """Views (B, H, L, E) as (B, L, H*E)."""
+
+    def merge_heads(self, context: Tensor) -> Tensor:
+        """Merge with view alone."""
+        B, H, L, E = context.shape
+        return context.contiguous().view(B, L, H * E)
+
+
+class Untransposed(SplitUntransposed, MergeUntransposed):
+    """Splits and merges with view alone."""
+
+
+class SplitStrided(PlainAttention):
+    """Gives head h the features h, h + H, h + 2H and so on."""
+
+    def split_heads(self, x: Tensor, num_heads: int) -> Tensor:
+        """Split feature by feature."""
+        return x.unflatten(-1, (-1, num_heads)).permute(0, 3, 1, 2)
+
+
+class MergeStrided(PlainAttention):
+    """Puts the first features of all heads first, then the second features."""
+
+    def merge_heads(self, context: Tensor) -> Tensor:
+        """Merge feature by feature."""
+        return context.permute(0, 2, 3, 1).flatten(-2)
+
+
+class Strided(SplitStrided, MergeStrided):
+    """Splits and merges feature by feature."""
+
+
 def has_heads(plain: PlainAttention) -> bool:
-    """Report whether a layer has heads that can be confused."""
-    return plain.is_layer and plain.H > 1
-
-
-def split_untransposed(self: PlainAttention, x: Tensor, H: int) -> Tensor:
-    """View (B, T, H*E) as (B, H, T, E)."""
-    B, T, width = x.shape
-    return x.contiguous().view(B, H, T, width // H)
-
-
-def merge_untransposed(self: PlainAttention, context: Tensor) -> Tensor:
-    """View (B, H, L, E) as (B, L, H*E)."""
-    B, H, L, E = context.shape
-    return context.contiguous().view(B, L, H * E)
-
-
-def split_strided(self: PlainAttention, x: Tensor, H: int) -> Tensor:
-    """Give head h the features h, h + H, h + 2H and so on."""
-    return x.unflatten(-1, (-1, H)).permute(0, 3, 1, 2)
-
-
-def merge_strided(self: PlainAttention, context: Tensor) -> Tensor:
-    """Put the first features of all heads first, then the second ones."""
-    return context.permute(0, 2, 3, 1).flatten(-2)
-
-
-def merge_reversed(self: PlainAttention, context: Tensor) -> Tensor:
-    """Put the last head first."""
-    return PlainAttention.merge(self, context.flip(1))
+    """Report whether a layer has several heads."""
+    return plain.is_layer and plain.num_heads > 1
 
 
 def heads_split_untransposed(plain: PlainAttention) -> Wrong:
     """Split the heads with view alone."""
-    return plain.changed(split=split_untransposed) if has_heads(plain) else None
+    return plain.using(SplitUntransposed) if has_heads(plain) else None
 
 
 def heads_merge_untransposed(plain: PlainAttention) -> Wrong:
     """Merge the heads with view alone."""
-    return plain.changed(merge=merge_untransposed) if has_heads(plain) else None
+    return plain.using(MergeUntransposed) if has_heads(plain) else None
 
 
 def heads_untransposed(plain: PlainAttention) -> Wrong:
     """Split and merge the heads with view alone."""
-    if not has_heads(plain):
-        return None
-    return plain.changed(split=split_untransposed, merge=merge_untransposed)
+    return plain.using(Untransposed) if has_heads(plain) else None
 
 
 def heads_split_strided(plain: PlainAttention) -> Wrong:
     """Split the heads feature by feature."""
-    return plain.changed(split=split_strided) if has_heads(plain) else None
+    return plain.using(SplitStrided) if has_heads(plain) else None
 
 
 def heads_merge_strided(plain: PlainAttention) -> Wrong:
     """Merge the heads feature by feature."""
-    return plain.changed(merge=merge_strided) if has_heads(plain) else None
+    return plain.using(MergeStrided) if has_heads(plain) else None
 
 
 def heads_strided(plain: PlainAttention) -> Wrong:
     """Split and merge the heads feature by feature."""
-    return plain.changed(split=split_strided, merge=merge_strided) if has_heads(plain) else None
+    return plain.using(Strided) if has_heads(plain) else None
 
 
 def heads_merge_reversed(plain: PlainAttention) -> Wrong:
     """Merge the heads in reversed order."""
-    return plain.changed(merge=merge_reversed) if has_heads(plain) else None
+    if not has_heads(plain):
+        return None
+
+    class MergeReversed(PlainAttention):
+        def merge_heads(self, context: Tensor) -> Tensor:
+            return super().merge_heads(context.flip(1))
+
+    return plain.using(MergeReversed)
 
 
-def recounted(plain: PlainAttention, H: int, Hk: int) -> Wrong:
-    """Cut the same vectors into another number of heads, scaled by their own width unless a scale is given.
+def recounted(plain: PlainAttention, num_heads: int, num_kv_heads: int) -> Wrong:
+    """Cut the same vectors into another number of heads.
 
-    None where something else has the number or the width of the heads.
+    The scale is 1/sqrt of the new width unless the case has a scale of its own. None if other
+    tensors depend on the number or the width of the heads.
     """
     masks = [mask for mask in (plain.allow, plain.bias) if mask is not None]
-    own = (plain.sinks, plain.relative, plain.past_key, plain.rope)
-    if any(part is not None for part in own) or plain.norms or plain.alibi:
+    per_head = (plain.sinks, plain.relative_bias, plain.past_key, plain.rope)
+    if any(part is not None for part in per_head) or plain.norm_weights or plain.alibi:
         return None
     if any(mask.shape[1] != 1 for mask in masks):
         return None
-    given = not math.isclose(plain.scale, plain.E**-0.5, rel_tol=1e-12)
-    return plain.changed(H=H, Hk=Hk, scale=plain.scale if given else (plain.H * plain.E / H) ** -0.5)
+    scale = plain.scale
+    if math.isclose(scale, plain.head_dim**-0.5, rel_tol=1e-12):
+        scale = (plain.num_heads * plain.head_dim / num_heads) ** -0.5
+    return replace(plain, num_heads=num_heads, num_kv_heads=num_kv_heads, scale=scale)
 
 
 def heads_halved(plain: PlainAttention) -> Wrong:
     """Cut into half as many heads."""
-    if not has_heads(plain) or plain.H % 2 or plain.Hk % 2:
+    if not has_heads(plain) or plain.num_heads % 2 or plain.num_kv_heads % 2:
         return None
-    return recounted(plain, plain.H // 2, plain.Hk // 2)
+    return recounted(plain, plain.num_heads // 2, plain.num_kv_heads // 2)
 
 
 def heads_doubled(plain: PlainAttention) -> Wrong:
     """Cut into twice as many heads."""
-    if not plain.is_layer or plain.E % 2:
+    if not plain.is_layer or plain.head_dim % 2:
         return None
-    return recounted(plain, plain.H * 2, plain.Hk * 2)
+    return recounted(plain, plain.num_heads * 2, plain.num_kv_heads * 2)
 
 
 def heads_one(plain: PlainAttention) -> Wrong:
-    """Do not cut into heads at all."""
-    if not has_heads(plain) or plain.Hk != plain.H:
+    """Do not cut into heads."""
+    if not has_heads(plain) or plain.num_kv_heads != plain.num_heads:
         return None
     return recounted(plain, 1, 1)
 
@@ -119,58 +142,80 @@ def heads_averaged(plain: PlainAttention) -> Wrong:
     if not has_heads(plain):
         return None
 
-    def mix(self: PlainAttention, weights: Tensor, v: Tensor) -> Tensor:
-        context = weights @ v
-        return context.mean(1, keepdim=True).expand_as(context)
+    class Averaged(PlainAttention):
+        def context(self, attn: Tensor, v: Tensor) -> Tensor:
+            context = super().context(attn, v)
+            return context.mean(1, keepdim=True).expand_as(context)
 
-    return plain.changed(mix=mix)
+    return plain.using(Averaged)
 
 
 def attention_over_batch(plain: PlainAttention) -> Wrong:
     """Attend over the batch instead of the sequence."""
     masks = (plain.padding, plain.allow, plain.bias, plain.window, plain.past_key)
-    if not plain.is_self_attention or plain.B == 1 or any(mask is not None for mask in masks):
+    if not plain.is_self_attention or plain.batch == 1 or any(mask is not None for mask in masks):
         return None
+
+    class OverBatch(PlainAttention):
+        def write_output(self, output: Tensor) -> Tensor:
+            return output.transpose(0, 1)
+
     x = plain.query.transpose(0, 1)
-    return plain.changed(query=x, key=x, value=x, finish=lambda self, result: result.transpose(0, 1))
+    return replace(plain, query=x, key=x, value=x).using(OverBatch)
 
 
 def keys_of_first_batch_element(plain: PlainAttention) -> Wrong:
     """Give every batch element the keys and values of the first."""
-    if plain.B == 1:
+    if plain.batch == 1:
         return None
 
-    def remember(self: PlainAttention, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        k, v = PlainAttention.remember(self, k, v)
-        return k[:1].expand_as(k), v[:1].expand_as(v)
+    class KeysOfFirst(PlainAttention):
+        def concat_past(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            k, v = super().concat_past(k, v)
+            return k[:1].expand_as(k), v[:1].expand_as(v)
 
-    return plain.changed(remember=remember)
+    return plain.using(KeysOfFirst)
 
 
 def grouped(plain: PlainAttention) -> bool:
-    """Report whether several query heads share one of several key heads."""
-    return 1 < plain.Hk < plain.H
+    """Report whether several key heads each serve several query heads."""
+    return 1 < plain.num_kv_heads < plain.num_heads
 
 
 def kv_heads_tiled(plain: PlainAttention) -> Wrong:
     """Give query head h the key head h mod Hk."""
     if not grouped(plain):
         return None
-    return plain.changed(share=lambda self, x: x.repeat(1, self.H // self.Hk, 1, 1))
+
+    class Tiled(PlainAttention):
+        def repeat_kv(self, x: Tensor) -> Tensor:
+            return x.repeat(1, self.num_heads // self.num_kv_heads, 1, 1)
+
+    return plain.using(Tiled)
 
 
 def kv_head_zero_for_all(plain: PlainAttention) -> Wrong:
     """Give every query head the first key head."""
     if not grouped(plain):
         return None
-    return plain.changed(share=lambda self, x: x[:, :1].expand(-1, self.H, -1, -1))
+
+    class FirstHead(PlainAttention):
+        def repeat_kv(self, x: Tensor) -> Tensor:
+            return x[:, :1].expand(-1, self.num_heads, -1, -1)
+
+    return plain.using(FirstHead)
 
 
 def kv_heads_averaged(plain: PlainAttention) -> Wrong:
     """Give every query head the mean of the key heads."""
     if not grouped(plain):
         return None
-    return plain.changed(share=lambda self, x: x.mean(1, keepdim=True).expand(-1, self.H, -1, -1))
+
+    class MeanHead(PlainAttention):
+        def repeat_kv(self, x: Tensor) -> Tensor:
+            return x.mean(1, keepdim=True).expand(-1, self.num_heads, -1, -1)
+
+    return plain.using(MeanHead)
 
 
 MISTAKES = {

@@ -1,26 +1,31 @@
-"""Mistakes in what a query sees, and in how what it does not see is hidden."""
+"""Mistakes with masks: which keys a query sees, and how the others are hidden."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from pyref.pinned import torch
-from pyref.planted.plain import PlainAttention
+from pyref.build.pinned_torch import torch
+from pyref.planted.plain_attention import PlainAttention, Wrong
 
-Wrong = PlainAttention | None
 Tensor = torch.Tensor
 
 
 def causal_as(plain: PlainAttention, sees: Callable[[Tensor], Tensor]) -> Wrong:
-    """Let a causal query see keys by another rule, given by how many positions they come after it."""
-    return plain.changed(causal_seen=lambda self: sees(self.distance())) if plain.causal else None
+    """Replace the causal rule; `sees` gets the position of the key minus the query's (L, S)."""
+
+    class OtherRule(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            return sees(self.distance())
+
+    return plain.using(OtherRule) if plain.causal else None
 
 
 def causal_missing(plain: PlainAttention) -> Wrong:
-    """See what comes after the query."""
-    return plain.changed(causal=False) if plain.causal else None
+    """See the keys after the query."""
+    return replace(plain, causal=False) if plain.causal else None
 
 
 def causal_inverted(plain: PlainAttention) -> Wrong:
-    """See only what comes after the query."""
+    """See only the keys after the query."""
     return causal_as(plain, lambda ahead: ahead > 0)
 
 
@@ -39,36 +44,45 @@ def causal_next_seen(plain: PlainAttention) -> Wrong:
     return causal_as(plain, lambda ahead: ahead <= 1)
 
 
+class TopLeft(PlainAttention):
+    """Counts queries from 0 in the causal mask, whatever comes before them."""
+
+    def causal_visible(self) -> Tensor:
+        """Return the lower triangle, aligned top-left."""
+        return self.distance_without_past() <= 0
+
+
 def causal_added(plain: PlainAttention) -> Wrong:
-    """Add a causal mask, aligned top-left, where there is none."""
-    if plain.causal:
-        return None
-    return plain.changed(causal=True, causal_seen=lambda self: self.local_distance() <= 0)
+    """Add a causal mask, aligned top-left, to a case without one."""
+    return None if plain.causal else replace(plain, causal=True).using(TopLeft)
 
 
 def causal_added_lower_right(plain: PlainAttention) -> Wrong:
-    """Add a causal mask, aligned lower-right, where there is none and the two are not the same."""
-    if plain.causal or plain.L == plain.S:
+    """Add a causal mask, aligned lower-right, to a case without one."""
+    if plain.causal or plain.seq_q == plain.seq_kv:
         return None
-    mask = torch.ones(plain.L, plain.S, dtype=torch.bool).tril(plain.S - plain.L)
-    return plain.changed(causal=True, causal_seen=lambda self: mask)
+
+    class LowerRight(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            ones = torch.ones(self.seq_q, self.seq_kv, dtype=torch.bool)
+            return ones.tril(self.seq_kv - self.seq_q)
+
+    return replace(plain, causal=True).using(LowerRight)
 
 
 def causal_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the causal mask, whatever comes before them."""
-    if not plain.causal or plain.offset == 0:
-        return None
-    return plain.changed(causal_seen=lambda self: self.local_distance() <= 0)
+    return plain.using(TopLeft) if plain.causal and plain.first_position else None
 
 
 def padding_ignored(plain: PlainAttention) -> Wrong:
     """See filler."""
-    return None if plain.padding is None else plain.changed(padding=None)
+    return None if plain.padding is None else replace(plain, padding=None)
 
 
 def padding_as(plain: PlainAttention, padding: Callable[[Tensor], Tensor]) -> Wrong:
     """Take other keys (B, S) for filler."""
-    return None if plain.padding is None else plain.changed(padding=padding(plain.padding))
+    return None if plain.padding is None else replace(plain, padding=padding(plain.padding))
 
 
 def padding_inverted(plain: PlainAttention) -> Wrong:
@@ -76,42 +90,48 @@ def padding_inverted(plain: PlainAttention) -> Wrong:
     return padding_as(plain, lambda padding: ~padding)
 
 
+def filler_as(plain: PlainAttention, filler: Callable[[Tensor], Tensor]) -> PlainAttention:
+    """Hide filler by another rule; `filler` turns the padding (B, S) into bool (B, H, L, S)."""
+
+    class OtherFiller(PlainAttention):
+        def padding_visible(self) -> Tensor:
+            return ~filler(self.padding)
+
+    return plain.using(OtherFiller)
+
+
 def padding_tiled_over_heads(plain: PlainAttention) -> Wrong:
-    """Repeat the batch of masks for the heads, and read each batch element's heads from that in turn."""
-    if plain.padding is None or plain.H == 1 or plain.B == 1:
+    """Repeat the whole padding per head (H, B) but index it as (B, H)."""
+    if plain.padding is None or plain.num_heads == 1 or plain.batch == 1:
         return None
-    tiled = plain.padding.repeat(plain.H, 1).view(plain.B, plain.H, 1, -1)
-    return plain.changed(padding_seen=lambda self: ~tiled)
+    H, B = plain.num_heads, plain.batch
+    return filler_as(plain, lambda padding: padding.repeat(H, 1).view(B, H, 1, -1))
 
 
-def pads_queries(plain: PlainAttention) -> bool:
-    """Report whether the padding of the keys could be that of the queries."""
-    return plain.padding is not None and plain.is_self_attention and plain.P == 0
+def could_pad_queries(plain: PlainAttention) -> bool:
+    """Report whether the padding of the keys has the shape of the queries' padding."""
+    return plain.padding is not None and plain.is_self_attention and plain.past_len == 0
 
 
 def padding_on_queries(plain: PlainAttention) -> Wrong:
-    """Hide every key from filler queries, and filler from none."""
-    if not pads_queries(plain):
+    """Hide every key from filler queries, and filler from no query."""
+    if not could_pad_queries(plain):
         return None
-    return plain.changed(padding_seen=lambda self: ~self.padding[:, None, :, None])
+    return filler_as(plain, lambda padding: padding[:, None, :, None])
 
 
 def padding_on_queries_too(plain: PlainAttention) -> Wrong:
     """Hide every key from filler queries, too."""
-    if not pads_queries(plain):
+    if not could_pad_queries(plain):
         return None
-    return plain.changed(
-        padding_seen=lambda self: ~(self.padding[:, None, :, None] | self.padding[:, None, None, :])
-    )
+    return filler_as(plain, lambda padding: padding[:, None, :, None] | padding[:, None, None, :])
 
 
 def padding_sees_padding(plain: PlainAttention) -> Wrong:
-    """Let filler see filler, and the rest see the rest."""
-    if not pads_queries(plain):
+    """Let filler see filler, and real tokens see real tokens."""
+    if not could_pad_queries(plain):
         return None
-    return plain.changed(
-        padding_seen=lambda self: self.padding[:, None, :, None] == self.padding[:, None, None, :]
-    )
+    return filler_as(plain, lambda padding: padding[:, None, :, None] != padding[:, None, None, :])
 
 
 def padded_left(padding: Tensor) -> bool:
@@ -119,107 +139,126 @@ def padded_left(padding: Tensor) -> bool:
     return bool(padding[:, 0].any())
 
 
-def filled(valid: Tensor, S: int, left: bool) -> Tensor:
-    """Return the padding (B, S) of so many real keys."""
-    position = torch.arange(S)
-    return position < S - valid[:, None] if left else position >= valid[:, None]
+def padding_of(valid: Tensor, seq_kv: int, left: bool) -> Tensor:
+    """Return the padding (B, S) for numbers of real keys (B)."""
+    position = torch.arange(seq_kv)
+    return position < seq_kv - valid[:, None] if left else position >= valid[:, None]
 
 
 def padding_one_longer(plain: PlainAttention) -> Wrong:
     """Count one real key too few."""
-    return padding_as(
-        plain,
-        lambda padding: filled(((~padding).sum(1) - 1).clamp(min=1), padding.shape[1], padded_left(padding)),
-    )
+
+    def longer(padding: Tensor) -> Tensor:
+        valid = ((~padding).sum(1) - 1).clamp(min=1)
+        return padding_of(valid, padding.shape[1], padded_left(padding))
+
+    return padding_as(plain, longer)
 
 
 def padding_other_side(plain: PlainAttention) -> Wrong:
-    """Take the filler to be on the other side."""
-    return padding_as(
-        plain, lambda padding: filled((~padding).sum(1), padding.shape[1], not padded_left(padding))
-    )
+    """Put the filler on the other side."""
+
+    def other_side(padding: Tensor) -> Tensor:
+        return padding_of((~padding).sum(1), padding.shape[1], not padded_left(padding))
+
+    return padding_as(plain, other_side)
 
 
 def mask_ignored(plain: PlainAttention) -> Wrong:
-    """See what the bool mask hides."""
-    return None if plain.allow is None else plain.changed(allow=None)
+    """See the keys that the bool mask hides."""
+    return None if plain.allow is None else replace(plain, allow=None)
 
 
 def mask_inverted(plain: PlainAttention) -> Wrong:
-    """See only what the bool mask hides."""
-    return None if plain.allow is None else plain.changed(allow=~plain.allow)
+    """See only the keys that the bool mask hides."""
+    return None if plain.allow is None else replace(plain, allow=~plain.allow)
 
 
-def hidden_as(plain: PlainAttention, hide: Callable[[Tensor, Tensor], Tensor]) -> Wrong:
-    """Hide otherwise; `hide` takes scores and what is seen."""
-    if not plain.hides:
+def masked_as(plain: PlainAttention, mask: Callable[[Tensor, Tensor], Tensor]) -> Wrong:
+    """Hide keys by another rule; `mask` gets scores and visible keys. None if no key is hidden."""
+    if not plain.masks_keys:
         return None
-    return plain.changed(hide=lambda self, scores, seen: hide(scores, seen))
+
+    class OtherMasking(PlainAttention):
+        def mask_scores(self, scores: Tensor, visible: Tensor) -> Tensor:
+            return mask(scores, visible)
+
+    return plain.using(OtherMasking)
 
 
 def mask_value_near_zero(plain: PlainAttention) -> Wrong:
     """Hide with -1e-9 where -1e9 is meant."""
-    return hidden_as(plain, lambda scores, seen: torch.where(seen, scores, -1e-9))
+    return masked_as(plain, lambda scores, visible: torch.where(visible, scores, -1e-9))
 
 
 def mask_multiplied(plain: PlainAttention) -> Wrong:
     """Multiply the scores by the mask."""
-    return hidden_as(plain, lambda scores, seen: scores * seen)
+    return masked_as(plain, lambda scores, visible: scores * visible)
 
 
 def mask_added_as_one(plain: PlainAttention) -> Wrong:
-    """Add the mask, one where a key is seen."""
-    return hidden_as(plain, lambda scores, seen: scores + seen.to(scores.dtype))
+    """Add the mask, one for a visible key."""
+    return masked_as(plain, lambda scores, visible: scores + visible.to(scores.dtype))
 
 
 def mask_added_as_one_inverted(plain: PlainAttention) -> Wrong:
-    """Add the mask, one where a key is hidden."""
-    return hidden_as(plain, lambda scores, seen: scores + (~seen).to(scores.dtype))
+    """Add the mask, one for a hidden key."""
+    return masked_as(plain, lambda scores, visible: scores + (~visible).to(scores.dtype))
 
 
 def mask_minus_ten(plain: PlainAttention) -> Wrong:
-    """Hide by taking ten away."""
-    return hidden_as(plain, lambda scores, seen: scores - 10 * (~seen).to(scores.dtype))
+    """Hide by subtracting ten."""
+    return masked_as(plain, lambda scores, visible: scores - 10 * (~visible).to(scores.dtype))
 
 
 def mask_finite(plain: PlainAttention) -> Wrong:
-    """Hide with a finite number, which a row without keys sees through."""
-    if not plain.empty:
+    """Hide with a finite number, which cannot empty a fully masked row."""
+    if not plain.has_fully_masked_rows:
         return None
-    return hidden_as(plain, lambda scores, seen: scores.masked_fill(~seen, -1e9))
+    return masked_as(plain, lambda scores, visible: scores.masked_fill(~visible, -1e9))
 
 
 def mask_after_softmax(plain: PlainAttention) -> Wrong:
-    """Zero the weights of hidden keys after the softmax, and do not normalise again."""
-    if not plain.hides:
+    """Zero the weights of hidden keys after the softmax without normalising again."""
+    if not plain.masks_keys:
         return None
-    return plain.changed(attend=lambda self, scores, seen: self.softmax(scores) * seen)
+
+    class MaskedWeights(PlainAttention):
+        def attention_weights(self, scores: Tensor, visible: Tensor) -> Tensor:
+            return self.softmax(scores) * visible
+
+    return plain.using(MaskedWeights)
 
 
 def mask_empty_row_nan(plain: PlainAttention) -> Wrong:
-    """Let a row without keys be NaN."""
-    if not plain.empty or plain.empty_row == "nan" or plain.sinks is not None:
+    """Let a fully masked row be NaN where zero is expected."""
+    if not plain.has_fully_masked_rows or plain.empty_row == "nan" or plain.sinks is not None:
         return None
-    return plain.changed(empty_row="nan")
+    return replace(plain, empty_row="nan")
 
 
 def mask_empty_row_zero(plain: PlainAttention) -> Wrong:
-    """Let a row without keys be zero where NaN is expected."""
-    if not plain.empty or plain.empty_row == "zero":
+    """Let a fully masked row be zero where NaN is expected."""
+    if not plain.has_fully_masked_rows or plain.empty_row == "zero":
         return None
-    return plain.changed(empty_row="zero")
+    return replace(plain, empty_row="zero")
 
 
 def bias_ignored(plain: PlainAttention) -> Wrong:
-    """Leave the float mask out."""
-    return None if plain.bias is None else plain.changed(bias=None)
+    """Do not add the float mask."""
+    return None if plain.bias is None else replace(plain, bias=None)
 
 
 def bias_times(plain: PlainAttention, factor: float) -> Wrong:
     """Add a multiple of the float mask."""
     if plain.bias is None:
         return None
-    return plain.changed(bias_added=lambda self: factor * PlainAttention.bias_added(self))
+
+    class ScaledMask(PlainAttention):
+        def float_mask(self) -> Tensor:
+            return factor * super().float_mask()
+
+    return plain.using(ScaledMask)
 
 
 def bias_scaled(plain: PlainAttention) -> Wrong:
@@ -234,40 +273,51 @@ def bias_twice(plain: PlainAttention) -> Wrong:
 
 def window_one_wide(plain: PlainAttention) -> Wrong:
     """Let the window reach one key too far."""
-    return None if plain.window is None else plain.changed(window=plain.window + 1)
+    return None if plain.window is None else replace(plain, window=plain.window + 1)
 
 
 def window_one_narrow(plain: PlainAttention) -> Wrong:
-    """Let the window reach one key too few."""
-    return plain.changed(window=plain.window - 1) if plain.window and plain.window > 1 else None
+    """Let the window end one key too early."""
+    return replace(plain, window=plain.window - 1) if plain.window and plain.window > 1 else None
 
 
 def window_missing(plain: PlainAttention) -> Wrong:
-    """See what has left the window."""
-    return None if plain.window is None else plain.changed(window=None)
+    """See the keys outside the window."""
+    return None if plain.window is None else replace(plain, window=None)
 
 
 def window_two_sided(plain: PlainAttention) -> Wrong:
-    """Let the window stand in for the causal mask."""
-    return plain.changed(causal=False) if plain.window and plain.causal else None
+    """Apply the window without the causal mask."""
+    return replace(plain, causal=False) if plain.window and plain.causal else None
 
 
 def window_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the window, whatever comes before them."""
-    if plain.window is None or plain.offset == 0:
+    if plain.window is None or plain.first_position == 0:
         return None
-    return plain.changed(window_seen=lambda self: self.local_distance().abs() < self.window)
+
+    class TopLeftWindow(PlainAttention):
+        def window_visible(self) -> Tensor:
+            return self.distance_without_past().abs() < self.window
+
+    return plain.using(TopLeftWindow)
+
+
+def hiding(plain: PlainAttention, keys: int | slice) -> PlainAttention:
+    """Hide some keys from every query."""
+
+    class FewerKeys(PlainAttention):
+        def visible(self) -> Tensor:
+            visible = super().visible().clone()
+            visible[..., keys] = False
+            return visible
+
+    return plain.using(FewerKeys)
 
 
 def first_key_dropped(plain: PlainAttention) -> Wrong:
     """Begin with the second key."""
-
-    def seen(self: PlainAttention) -> Tensor:
-        seen = PlainAttention.seen(self).clone()
-        seen[..., 0] = False
-        return seen
-
-    return plain.changed(seen=seen) if plain.S > 1 else None
+    return hiding(plain, 0) if plain.seq_kv > 1 else None
 
 
 MISTAKES = {

@@ -1,13 +1,13 @@
-"""Mistakes in the factor of the scores."""
+"""Mistakes with the scale of the scores."""
 
-from pyref.planted.plain import PlainAttention
+from dataclasses import replace
 
-Wrong = PlainAttention | None
+from pyref.planted.plain_attention import PlainAttention, Wrong
 
 
 def scaled_by(plain: PlainAttention, scale: float) -> Wrong:
-    """Scale by another factor; None where it is the same."""
-    return None if abs(scale - plain.scale) < 1e-9 else plain.changed(scale=scale)
+    """Replace the scale; None if it stays the same."""
+    return None if abs(scale - plain.scale) < 1e-9 else replace(plain, scale=scale)
 
 
 def scale_missing(plain: PlainAttention) -> Wrong:
@@ -21,7 +21,7 @@ def scale_of_model(plain: PlainAttention) -> Wrong:
 
 
 def scale_twice(plain: PlainAttention) -> Wrong:
-    """Scale the queries and the scores."""
+    """Scale both the queries and the scores."""
     return scaled_by(plain, plain.scale**2)
 
 
@@ -32,7 +32,7 @@ def scale_inverted(plain: PlainAttention) -> Wrong:
 
 def scale_of_heads(plain: PlainAttention) -> Wrong:
     """Scale by the number of heads."""
-    return scaled_by(plain, plain.H**-0.5)
+    return scaled_by(plain, plain.num_heads**-0.5)
 
 
 def scale_hard_coded(plain: PlainAttention) -> Wrong:
@@ -41,14 +41,14 @@ def scale_hard_coded(plain: PlainAttention) -> Wrong:
 
 
 def scale_of_model_per_head(plain: PlainAttention) -> Wrong:
-    """Take the width of the model by its heads, or that of a value, for the width of a head."""
-    width = plain.query.shape[-1] / plain.H if plain.is_layer else plain.value.shape[-1]
-    return None if width == plain.E else scaled_by(plain, width**-0.5)
+    """Use the model's width over the heads, or the width of a value, as the width of a head."""
+    width = plain.query.shape[-1] / plain.num_heads if plain.is_layer else plain.value.shape[-1]
+    return None if width == plain.head_dim else scaled_by(plain, width**-0.5)
 
 
 def scale_default(plain: PlainAttention) -> Wrong:
-    """Scale by the width of a head where the case has a scale of its own."""
-    return scaled_by(plain, plain.E**-0.5)
+    """Scale by the width of a head although the case has a scale of its own."""
+    return scaled_by(plain, plain.head_dim**-0.5)
 
 
 MISTAKES = {

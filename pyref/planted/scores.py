@@ -1,53 +1,69 @@
-"""Mistakes in bending the scores, and with sinks."""
+"""Mistakes with softcap and sinks."""
 
-from pyref.pinned import torch
-from pyref.planted.plain import PlainAttention
+from dataclasses import replace
 
-Wrong = PlainAttention | None
+from pyref.build.pinned_torch import torch
+from pyref.planted.plain_attention import PlainAttention, Wrong
+
 Tensor = torch.Tensor
 
 
 def softcap_missing(plain: PlainAttention) -> Wrong:
-    """Leave the scores unbent."""
-    return None if plain.softcap is None else plain.changed(softcap=None)
+    """Do not cap the scores."""
+    return None if plain.softcap is None else replace(plain, softcap=None)
 
 
 def softcap_after_mask(plain: PlainAttention) -> Wrong:
-    """Cap what the mask has made -inf, so that hidden keys get the lowest score."""
-    if plain.softcap is None or not plain.hides:
+    """Cap after masking: a hidden key's -inf becomes -softcap, the lowest possible score."""
+    if plain.softcap is None or not plain.masks_keys:
         return None
-    return plain.changed(hide=lambda self, scores, seen: scores.masked_fill(~seen, -self.softcap))
+
+    class CapAfterMask(PlainAttention):
+        def mask_scores(self, scores: Tensor, visible: Tensor) -> Tensor:
+            return scores.masked_fill(~visible, -self.softcap)
+
+    return plain.using(CapAfterMask)
 
 
 def softcap_times_score(plain: PlainAttention) -> Wrong:
-    """Multiply the tangent by the score instead of the cap."""
+    """Multiply the tanh by the score instead of the cap."""
     if plain.softcap is None:
         return None
-    return plain.changed(cap=lambda self, scores: scores * torch.tanh(scores / self.softcap))
+
+    class TimesScore(PlainAttention):
+        def cap(self, scores: Tensor) -> Tensor:
+            return scores * torch.tanh(scores / self.softcap)
+
+    return plain.using(TimesScore)
 
 
 def softcap_before_scale(plain: PlainAttention) -> Wrong:
     """Cap, then scale."""
     if plain.softcap is None or plain.scale == 1:
         return None
-    return plain.changed(scaled=lambda self, products: self.cap(products) * self.scale)
+
+    class CapBeforeScale(PlainAttention):
+        def scale_and_cap(self, products: Tensor) -> Tensor:
+            return self.cap(products) * self.scale
+
+    return plain.using(CapBeforeScale)
 
 
 def sinks_missing(plain: PlainAttention) -> Wrong:
     """Leave the sinks out."""
-    return None if plain.sinks is None else plain.changed(sinks=None)
+    return None if plain.sinks is None else replace(plain, sinks=None)
 
 
 def sinks_scaled(plain: PlainAttention) -> Wrong:
     """Scale the sinks like the scores."""
-    return None if plain.sinks is None else plain.changed(sinks=plain.sinks * plain.scale)
+    return None if plain.sinks is None else replace(plain, sinks=plain.sinks * plain.scale)
 
 
 def sinks_of_first_head(plain: PlainAttention) -> Wrong:
-    """Give every head the first one's sink."""
-    if plain.sinks is None or plain.H == 1:
+    """Give every head the first head's sink."""
+    if plain.sinks is None or plain.num_heads == 1:
         return None
-    return plain.changed(sinks=plain.sinks[:1].expand(plain.H))
+    return replace(plain, sinks=plain.sinks[:1].expand(plain.num_heads))
 
 
 MISTAKES = {

@@ -1,10 +1,14 @@
-"""The cases. Add a row and run `pyref/regenerate`: that is a new case.
+"""The cases, one row each. To add a case, add a row and run `pyref/regenerate`.
 
-What makes a row worth having, each point measured on faults from public bug reports: batch at least 3 and
-heads at least 4; 1/sqrt(E), 1/sqrt(D), 1/E and 1/sqrt(H) far apart (E 10, D 40, H 4 are; E 8 or 16 are not);
-every padded length distinct and batch element 0 padded; biases that are not zero; scores of standard
-deviation near 1; and once per family more rows than H (D + 1) + 1, so that least squares can find the
-parameter that is wrong.
+Good rows have these properties, each measured on faults from public bug reports:
+
+    batch at least 3, heads at least 4
+    1/sqrt(E), 1/sqrt(D), 1/E and 1/sqrt(H) far apart: E 10, D 40, H 4 are, E 8 or 16 are not
+    all padded lengths distinct, batch element 0 padded, biases other than zero
+    scores with a standard deviation near 1
+    once per family more rows than H (D + 1) + 1: least squares can then find a wrong parameter
+
+D, E and H stand for embed_dim, head_dim and num_heads.
 """
 
 from pyref.table import decoder, layouts, mha, samples, sdpa, seed

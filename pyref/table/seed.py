@@ -1,17 +1,17 @@
-"""The layer that difftest began with."""
+"""The seed layer, which difftest tested first."""
 
-from pyref.case import Case
-from pyref.seed import SeedLayer
+from pyref.build.case import Case
+from pyref.ops.seed import SeedLayer
 
 CASES = (
     Case(
         "seed/unmasked",
         "The seed layer with its mask off: the other half of the pair that shows whether a mask is applied.",
-        SeedLayer(B=4, T=12, D=64, H=4, causal=False),
+        SeedLayer(batch=4, seq_len=12, embed_dim=64, num_heads=4, causal=False),
     ),
     Case(
         "seed/causal",
         "The seed layer with its mask on: keys W_Q, W_K, W_V and W_O, no bias.",
-        SeedLayer(B=4, T=12, D=64, H=4, causal=True),
+        SeedLayer(batch=4, seq_len=12, embed_dim=64, num_heads=4, causal=True),
     ),
 )

@@ -1,1 +1,1 @@
-"""Tests of pyref: the cases say what they claim, the bytes are the same everywhere, nothing is lost."""
+"""Tests of pyref: the cases are right, their bytes are reproducible, and no run loses a file."""

@@ -1,11 +1,11 @@
-"""What is made once for all tests: the suite under test, and the command."""
+"""Fixtures that are made once for all tests: the suite, and the command difftest."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pyref import suite
+from pyref.build import suite
 from pyref.table import CASES
 from pyref.tests.support import ROOT, Command, needs
 

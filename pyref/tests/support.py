@@ -1,4 +1,4 @@
-"""What several test files need: where things are, how to run things as a user does, and folders as values."""
+"""Helpers of several test files: paths, commands as a user runs them, and folders as values."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyref.case import Case
+from pyref.build.case import Case
 from pyref.table import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ def named(name: str) -> Case:
 
 
 def python(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
-    """Run this Python at the root of the repository with some variables more, and return what it printed."""
+    """Run this Python at the root of the repository with additional variables."""
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
     )
@@ -44,7 +44,7 @@ def record(suite: Path, name: str) -> dict:
 
 
 def needs(program: str) -> str:
-    """Return the path of a program, and skip the test where this machine has none; .ci/run installs it."""
+    """Return the path of a program, or skip the test without it; .ci/run installs it."""
     path = shutil.which(program)
     if path is None:
         pytest.skip(f"{program} is not installed")
@@ -58,7 +58,7 @@ class Command:
     program: Path
 
     def printed(self, *arguments: str | Path, **variables: str) -> str:
-        """Run difftest at the root of the repository and return what it prints."""
+        """Run difftest at the root of the repository, and return its stdout."""
         result = subprocess.run(
             [self.program, *arguments], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True
         )
@@ -70,12 +70,12 @@ class Command:
         return json.loads(self.printed("--json", *arguments, **variables))
 
     def verdicts(self, *arguments: str | Path, **variables: str) -> dict[str, str]:
-        """Run difftest and return each case's verdict: "pass", "skip: REASON", "fail: causal-missing"."""
+        """Run difftest and return each verdict: "pass", "skip: REASON", "fail: causal-missing"."""
         return {case["case"]: verdict(case) for case in self.report(*arguments, **variables)["results"]}
 
 
 def verdict(case: dict) -> str:
-    """Return a verdict with its reason, with the names of mistakes, or with the class where it has none."""
+    """Return a verdict with its reason, its mistakes, or its class if no mistake is named."""
     names = " or ".join(match["id"] for match in case["matches"]) or case.get("class")
     details = {"skip": case.get("error"), "error": case.get("error"), "fail": names}
     word = case["verdict"]

@@ -1,14 +1,14 @@
-"""The files that the Go tests read are those that this code writes, and hold what it means."""
+"""The committed files of the Go tests are the ones that this code writes."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pyref import checkpoints
-from pyref.pinned import torch
+from pyref.build import checkpoints
+from pyref.build.pinned_torch import torch
 
-COMMITTED = Path(__file__).parents[2] / "harness" / "checkpoint" / "testdata"
+COMMITTED = Path(__file__).parents[2] / "harness" / "internal" / "checkpoint" / "testdata"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The cross-check stands on its own feet, and lets nothing wrong pass."""
+"""The cross-check is independent of PyTorch, and refuses every wrong truth."""
 
 import shutil
 

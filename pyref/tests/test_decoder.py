@@ -1,4 +1,4 @@
-"""Decoder layers agree with what is known about them otherwise: identities, limits, formulas of others."""
+"""Decoder layers agree with identities, with limits, and with other implementations' formulas."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,23 +6,23 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pyref import core
-from pyref.alibi import slopes
-from pyref.case import Arrays
-from pyref.convert import to_torch
-from pyref.decoder import DecoderAttention
-from pyref.layouts import LAYOUTS
-from pyref.padding import left
-from pyref.pinned import torch
-from pyref.rope import Rope
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops import kernels
+from pyref.ops.alibi import slopes
+from pyref.ops.decoder import DecoderAttention
+from pyref.ops.layouts import LAYOUTS
+from pyref.ops.operation import Arrays
+from pyref.ops.padding import left
+from pyref.ops.rope import Rope
+from pyref.ops.tensors import to_torch
 from pyref.table import CASES
 from pyref.tests.support import named
 
 LAYERS = [case for case in CASES if isinstance(case.operation, DecoderAttention)]
 each_layer = pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
 
-# Whether query i of batch element b sees key j, the first of the cache being 0. All others are causal.
+# Whether query i of batch element b sees key j; the first cached key is 0. Other cases are causal.
 SEES = {
     "decoder/rope-half-left-padding": lambda b, i, j: (2, 0, 5, 7)[b] <= j <= i,
     "decoder/cache": lambda b, i, j: j <= 6 + i,
@@ -43,6 +43,12 @@ SEES = {
 }
 
 
+def layer(**options: object) -> DecoderAttention:
+    """Return a small layer."""
+    shape = {"batch": 3, "seq_q": 9, "embed_dim": 44, "num_heads": 6, "num_kv_heads": 2, "head_dim": 10}
+    return DecoderAttention(**(shape | options))
+
+
 def drawn(operation: DecoderAttention) -> tuple[Arrays, Arrays]:
     """Return inputs and parameters for a layer."""
     return operation.draw_inputs(Stream(1)), operation.draw_parameters(Stream(1))
@@ -56,7 +62,7 @@ def output(operation: DecoderAttention, inputs: Arrays, parameters: Arrays) -> n
 def projected(operation: DecoderAttention, inputs: Arrays, parameters: Arrays) -> tuple[torch.Tensor, ...]:
     """Return queries, keys and values of the new tokens in float64."""
     state = to_torch(parameters, "float64")
-    projections = LAYOUTS[operation.layout].split(operation.widths, state)
+    projections = LAYOUTS[operation.param_layout].split(operation.widths, state)
     return operation.project(to_torch(inputs, "float64"), state, projections)
 
 
@@ -65,7 +71,7 @@ def close(got: np.ndarray, want: np.ndarray, tolerance: float = 1e-13) -> bool:
     return bool(np.abs(got - want).max() <= tolerance * np.abs(want).max())
 
 
-# What case.json says
+# case.json
 
 PLAIN = {
     "embed_dim": 40,
@@ -80,19 +86,14 @@ PLAIN = {
 
 
 def test_a_plain_layer_says_nothing_beyond_what_every_layer_says():
-    assert DecoderAttention(B=3, L=9, D=40, H=4, Hk=4, E=10).config == PLAIN
+    assert layer(embed_dim=40, num_heads=4, num_kv_heads=4).config == PLAIN
 
 
 def test_a_layer_says_all_that_it_has():
-    operation = DecoderAttention(
-        B=3,
-        L=5,
-        S=9,
-        D=44,
+    operation = layer(
+        seq_q=5,
+        seq_kv=9,
         kdim=28,
-        H=6,
-        Hk=2,
-        E=10,
         bias=True,
         output_bias=False,
         causal=False,
@@ -136,15 +137,6 @@ def test_the_state_dict_has_the_biases_that_the_configuration_says(case):
     )
 
 
-@each_layer
-def test_a_layer_without_its_scale_has_a_scale_of_one(case):
-    unscaled = case.operation.unscaled(case.operation.draw_parameters(Stream(1)))
-    if case.operation.scale == 1:
-        assert unscaled is None
-    else:
-        assert unscaled[0].config == case.operation.config | {"scale": 1.0}
-
-
 # Masks
 
 
@@ -154,14 +146,20 @@ def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
     sees = SEES.get(case.name, lambda b, i, j: j <= i)
     apart = {role: array.copy() for role, array in inputs.items()}
     before = output(operation, apart, parameters)
-    for j in range(operation.keys):
+    for j in range(operation.num_keys):
         rows = (output(operation, changed(operation, apart, j), parameters) != before).any(axis=-1)
-        assert rows.tolist() == [[sees(b, i, j) for i in range(operation.L)] for b in range(operation.B)], j
+        assert rows.tolist() == [
+            [sees(b, i, j) for i in range(operation.seq_q)] for b in range(operation.batch)
+        ], j
 
 
 def changed(operation: DecoderAttention, inputs: Arrays, j: int) -> Arrays:
-    """Return inputs whose key j and value j are others, in the cache or among the new tokens."""
-    roles, place = (("past_key", "past_value"), j) if j < operation.P else (("key", "value"), j - operation.P)
+    """Return inputs with another key j and value j, in the cache or among the new tokens."""
+    roles, place = (
+        (("past_key", "past_value"), j)
+        if j < operation.past_len
+        else (("key", "value"), j - operation.past_len)
+    )
     copies = {role: inputs[role].copy() for role in roles}
     for copy in copies.values():
         copy[..., place, :] += 1
@@ -175,16 +173,26 @@ def test_a_query_that_sees_nothing_gives_zero(name):
     operation = named(f"decoder/{name}").operation
     rows = output(operation, *drawn(operation))
     sees = SEES[f"decoder/{name}"]
-    blind = [
-        [not any(sees(b, i, j) for j in range(operation.keys)) for i in range(operation.L)]
-        for b in range(operation.B)
+    fully_masked = [
+        [not any(sees(b, i, j) for j in range(operation.num_keys)) for i in range(operation.seq_q)]
+        for b in range(operation.batch)
     ]
-    assert np.any(blind) and ((rows == 0).all(axis=-1) == blind).all()
+    assert np.any(fully_masked) and ((rows == 0).all(axis=-1) == fully_masked).all()
 
 
 def test_sinks_and_softcap_too_give_the_output_bias_where_a_query_sees_nothing():
     for field in ({"sinks": True}, {"softcap": 2.0}, {}):
-        operation = DecoderAttention(B=2, L=3, D=12, H=2, Hk=1, E=6, bias=True, padding=left(2, 1), **field)
+        operation = layer(
+            batch=2,
+            seq_q=3,
+            embed_dim=12,
+            num_heads=2,
+            num_kv_heads=1,
+            head_dim=6,
+            bias=True,
+            padding=left(2, 1),
+            **field,
+        )
         inputs, parameters = drawn(operation)
         rows = output(operation, inputs, parameters)
         assert (rows[0, 0] == parameters["o_proj.bias"]).all() and (
@@ -234,7 +242,7 @@ def test_the_twins_on_disk_share_their_inputs_and_their_output(made):
 )
 @pytest.mark.parametrize("P", [6, 9])
 def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
-    full = DecoderAttention(B=3, L=10, D=44, H=6, Hk=2, E=10, **field)
+    full = layer(seq_q=10, **field)
     inputs, parameters = drawn(full)
     _, k, v = projected(full, inputs, parameters)
     x = inputs["query"][:, P:]
@@ -246,11 +254,11 @@ def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
         "past_key": k[:, :, :P].numpy(),
         "past_value": v[:, :, :P].numpy(),
     }
-    got = output(replace(full, L=10 - P, P=P), chunk, parameters)
+    got = output(replace(full, seq_q=10 - P, past_len=P), chunk, parameters)
     assert close(got, output(full, inputs, parameters)[:, P:])
 
 
-# Limits in which a feature is none
+# Limits in which a feature has no effect
 
 
 @pytest.mark.parametrize(
@@ -259,14 +267,14 @@ def test_a_chunk_after_a_cache_is_the_end_of_the_full_sequence(field, P):
     ids=lambda field: next(iter(field)),
 )
 def test_a_feature_at_its_limit_is_none(field):
-    plain = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, rope=Rope(dim=10))
+    plain = layer(num_kv_heads=6, rope=Rope(dim=10))
     inputs, parameters = drawn(plain)
     assert close(output(replace(plain, **field), inputs, parameters), output(plain, inputs, parameters))
 
 
 @pytest.mark.parametrize("field", [{"window": 8}, {"softcap": 20.0}, {"scale": 0.32}])
 def test_a_feature_short_of_its_limit_is_not_none(field):
-    plain = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, rope=Rope(dim=10))
+    plain = layer(num_kv_heads=6, rope=Rope(dim=10))
     inputs, parameters = drawn(plain)
     assert not close(
         output(replace(plain, **field), inputs, parameters), output(plain, inputs, parameters), 1e-6
@@ -275,7 +283,7 @@ def test_a_feature_short_of_its_limit_is_not_none(field):
 
 @pytest.mark.parametrize("window", [None, 4])
 def test_sinks_of_minus_infinity_are_none(window):
-    operation = DecoderAttention(B=3, L=9, D=44, H=6, Hk=2, E=10, sinks=True, window=window)
+    operation = layer(sinks=True, window=window)
     inputs, parameters = drawn(operation)
     none = {**parameters, "sinks": np.full(6, -np.inf)}
     want = output(replace(operation, sinks=False), inputs, parameters)
@@ -287,7 +295,7 @@ def test_a_sink_takes_its_share():
     """Five keys of score zero weigh 1 / (5 + e^sink) each."""
     q, sinks = torch.zeros(1, 2, 1, 4, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
     ones = torch.ones(1, 1, 5, 4, dtype=torch.float64)
-    context = core.with_sinks(q, ones, ones, None, 0.5, sinks)
+    context = kernels.with_sinks(q, ones, ones, None, 0.5, sinks)
     assert np.allclose(context[0, :, 0, 0].numpy(), [5 / 6, 5 / (5 + np.e)], rtol=1e-15)
 
 
@@ -295,39 +303,39 @@ def test_a_sink_takes_its_share():
 
 
 def test_a_plain_layer_is_nn_multihead_attention():
-    operation = DecoderAttention(B=3, L=9, D=40, H=4, Hk=4, E=10, bias=True)
+    operation = layer(embed_dim=40, num_heads=4, num_kv_heads=4, bias=True)
     inputs, parameters = drawn(operation)
     tensors, state = to_torch(inputs, "float64"), to_torch(parameters, "float64")
-    layer = torch.nn.MultiheadAttention(40, 4, batch_first=True)
+    mha = torch.nn.MultiheadAttention(40, 4, batch_first=True)
     names = ("q_proj", "k_proj", "v_proj")
     stacked = {
         f"in_proj_{kind}": torch.cat([state[f"{n}.{kind}"] for n in names]) for kind in ("weight", "bias")
     }
     stacked |= {f"out_proj.{kind}": state[f"o_proj.{kind}"] for kind in ("weight", "bias")}
-    layer.load_state_dict(stacked, assign=True)
+    mha.load_state_dict(stacked, assign=True)
     block = torch.ones(9, 9, dtype=torch.bool).triu(diagonal=1)
     x = tensors["query"]
     with torch.no_grad():
-        want, _ = layer(x, x, x, attn_mask=block, need_weights=False)
+        want, _ = mha(x, x, x, attn_mask=block, need_weights=False)
     assert close(output(operation, inputs, parameters), want.numpy())
 
 
 @pytest.mark.parametrize("field", [{}, {"softcap": 2.0}, {"sinks": True}], ids=["sdpa", "flex", "sinks"])
 @pytest.mark.parametrize("Hk", [1, 2])
 def test_grouped_heads_are_repeated_ones(Hk, field):
-    grouped = DecoderAttention(B=3, L=9, D=44, H=6, Hk=Hk, E=10, **field)
+    grouped = layer(num_kv_heads=Hk, **field)
     inputs, parameters = drawn(grouped)
     repeated = {
         name: array.reshape(Hk, 10, -1).repeat(6 // Hk, axis=0).reshape(60, -1)
         for name, array in parameters.items()
         if name in ("k_proj.weight", "v_proj.weight")
     }
-    want = output(replace(grouped, Hk=6), inputs, {**parameters, **repeated})
+    want = output(replace(grouped, num_kv_heads=6), inputs, {**parameters, **repeated})
     assert close(output(grouped, inputs, parameters), want)
 
 
 def test_a_norm_makes_the_size_of_queries_and_keys_irrelevant():
-    normed = DecoderAttention(B=3, L=9, D=44, H=6, Hk=2, E=10, qk_norm=1e-6)
+    normed = layer(qk_norm=1e-6)
     inputs, parameters = drawn(normed)
     larger = {**parameters, "q_proj.weight": 3 * parameters["q_proj.weight"]}
     assert close(output(normed, inputs, larger), output(normed, inputs, parameters), 1e-5)
@@ -353,8 +361,8 @@ def test_slopes_are_the_papers(H, exponents):
 
 
 def test_alibi_on_distances_is_blooms_bias_on_key_positions():
-    """Each row differs by a constant, which softmax does not see."""
-    operation = DecoderAttention(B=3, L=9, D=44, H=6, Hk=6, E=10, alibi=True)
+    """The two biases differ by a constant per row, which softmax cancels."""
+    operation = layer(num_kv_heads=6, alibi=True)
     inputs, parameters = drawn(operation)
     q, k, v = projected(operation, inputs, parameters)
     bias = torch.tensor(slopes(6), dtype=torch.float64)[:, None, None] * torch.arange(9)
@@ -366,7 +374,7 @@ def test_alibi_on_distances_is_blooms_bias_on_key_positions():
 
 @pytest.mark.parametrize("P", [0, 4])
 def test_a_relative_bias_that_falls_with_distance_is_alibi(P):
-    alibi = DecoderAttention(B=3, L=5, P=P, D=44, H=6, Hk=2, E=10, causal=False, alibi=True)
+    alibi = layer(seq_q=5, past_len=P, causal=False, alibi=True)
     inputs, parameters = drawn(alibi)
     table = -np.abs(np.arange(-9, 10))[:, None] * np.array(slopes(6))
     got = output(
@@ -376,37 +384,43 @@ def test_a_relative_bias_that_falls_with_distance_is_alibi(P):
 
 
 def test_a_relative_bias_is_the_same_beyond_its_farthest_and_has_a_direction():
-    operation = DecoderAttention(B=1, L=4, D=12, H=1, Hk=1, E=6, causal=False, relative_bias=2)
+    operation = layer(
+        batch=1, seq_q=4, embed_dim=12, num_heads=1, num_kv_heads=1, head_dim=6, causal=False, relative_bias=2
+    )
     state = {"relative_bias.weight": torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]])}
-    modify = operation.score(state, torch.float32)
+    modify = operation.score_mod(state, torch.float32)
     index = torch.arange(4)
     added = modify(torch.zeros(4, 4), 0, 0, index[:, None], index[None, :])
     assert added.tolist() == [[3, 4, 5, 5], [2, 3, 4, 5], [1, 2, 3, 4], [1, 1, 2, 3]]
 
 
-# What makes a case tell mistakes apart
+# Numbers that tell mistakes apart
 
 
 @each_layer
 def test_factors_that_may_stand_for_one_another_are_apart(case):
     layer = case.operation
-    factors = sorted([layer.E**-0.5, layer.D**-0.5, 1 / layer.E, layer.H**-0.5, 1 / 8])
+    factors = sorted(
+        [layer.head_dim**-0.5, layer.embed_dim**-0.5, 1 / layer.head_dim, layer.num_heads**-0.5, 1 / 8]
+    )
     assert all(b / a >= 1.1 for a, b in pairwise(factors)), factors
 
 
 @each_layer
 def test_shapes_let_mistakes_show(case):
     layer = case.operation
-    assert layer.B >= 3
-    assert layer.keys % 8 not in (0, 6, 7)
-    assert layer.rope is None or 6 <= layer.rope.dim <= layer.E
-    assert layer.window is None or layer.window < layer.keys
+    assert layer.batch >= 3
+    assert layer.num_keys % 8 not in (0, 6, 7)
+    assert layer.rope is None or 6 <= layer.rope.dim <= layer.head_dim
+    assert layer.window is None or layer.window < layer.num_keys
     if layer.padding:
-        assert layer.padding.valid[0] < layer.keys
-        assert len(set(layer.padding.valid)) == layer.B
+        assert layer.padding.valid[0] < layer.num_keys
+        assert len(set(layer.padding.valid)) == layer.batch
 
 
-@pytest.mark.parametrize("case", [case for case in LAYERS if case.operation.P], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in LAYERS if case.operation.past_len], ids=lambda case: case.name
+)
 def test_a_cache_is_as_large_as_what_the_layer_projects(case):
     layer, (inputs, parameters) = case.operation, drawn(case.operation)
     _, k, v = projected(layer, inputs, parameters)

@@ -1,28 +1,12 @@
-"""Nothing runs on another torch or without the variables that make it deterministic."""
+"""Another torch, or missing variables, stop every run."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-from pyref import environment
-from pyref.pinned import torch
-from pyref.tests.support import ROOT, python
-
-
-def test_torch_is_single_threaded_and_without_onednn():
-    assert torch.get_num_threads() == 1
-    assert not torch.backends.mkldnn.enabled
-    assert torch.backends.cpu.get_cpu_capability() == "AVX2"
-
-
-def test_torch_is_not_imported_without_the_variables():
-    result = python("-c", "import pyref.pinned", ATEN_CPU_CAPABILITY="", MKL_CBWR="AVX2")
-    assert result.returncode == 1
-    assert result.stderr.endswith(
-        "RuntimeError: pyref runs through pyref/regenerate only: ATEN_CPU_CAPABILITY is , want avx2;"
-        " MKL_CBWR is AVX2, want COMPATIBLE\n"
-    )
+from pyref.build import environment
+from pyref.tests.support import ROOT
 
 
 def test_every_wrong_version_is_named(monkeypatch):
@@ -50,7 +34,7 @@ def test_only_what_runs_in_the_users_environment_imports_another_torch_than_the_
     sources = [path for path in ROOT.rglob("*.py") if "/.venv" not in str(path)]
     found = {path.relative_to(ROOT / "pyref") for path in sources if "torch" in imported(path)}
     users = {"capture", "examples", "serve.py"}
-    assert {path for path in found if path.parts[0] not in users} == {Path("pinned.py")}
+    assert {path for path in found if path.parts[0] not in users} == {Path("build/pinned_torch.py")}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""The examples are what difftest says they are, and so are their mistakes."""
+"""difftest passes the examples, names the mistakes in them, and prints what the pages show."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def seed(difftest: Command, *switches: str) -> dict:
 
 
 def outcome(report: dict) -> dict[str, tuple]:
-    """Return of every case the verdict, the class and the mistakes that explain it."""
+    """Return the verdict, the class and the named mistakes of every case."""
     return {
         case["case"]: (case["verdict"], case["class"], [match["id"] for match in case["matches"]])
         for case in report["results"]
@@ -53,7 +53,7 @@ def test_a_load_that_never_happened_is_said_first(difftest, switches):
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the program that sdpa.cpp becomes."""
+    """Return the program compiled from sdpa.cpp."""
     program = tmp_path_factory.mktemp("compiled") / "sdpa"
     compile_cpp(EXAMPLES / "sdpa.cpp", program)
     return program
@@ -72,7 +72,7 @@ def compile_cpp(source: Path, program: Path) -> None:
 
 
 def expected(skipped: tuple[str, ...]) -> dict[str, str]:
-    """Return the verdicts on sdpa/**, where the cases of some precisions are skipped."""
+    """Return the verdicts on sdpa/**: cases of some precisions are skipped, all others pass."""
     return {name: next((f"skip: no arrays of {p}" for p in skipped if p in name), "pass") for name in SDPA}
 
 

@@ -1,18 +1,18 @@
-"""Every layout is the same layer: here its state dict is made from separate weights, as models store them."""
+"""Every layout stores the same layer. The tests pack separate weights as models store them."""
 
 import numpy as np
 import pytest
 
-from pyref.case import Arrays
-from pyref.decoder import DecoderAttention
-from pyref.layouts import LAYOUTS
-from pyref.pinned import torch
-from pyref.prefixed import Prefixed
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops.decoder import DecoderAttention
+from pyref.ops.layouts import LAYOUTS
+from pyref.ops.operation import Arrays
+from pyref.ops.prefix import Prefixed
 from pyref.table import CASES
 from pyref.tests.support import named, record
 
-# Names and shapes by hand: D 40 with H 4, or H 6 and Hk 2, all with E 10.
+# Names and shapes written by hand: embed_dim 40, head_dim 10, 4 heads, or 6 and 2 heads.
 SHAPES = {
     "layouts/llama": {
         "q_proj.weight": [60, 40],
@@ -80,8 +80,14 @@ def test_the_names_of_every_case_are_checked():
 # The same layer
 
 
+def layer(**options: object) -> DecoderAttention:
+    """Return a small layer."""
+    shape = {"batch": 3, "seq_q": 9, "embed_dim": 40, "num_heads": 4, "num_kv_heads": 4, "head_dim": 10}
+    return DecoderAttention(**(shape | options))
+
+
 def packed(layout: str, plain: Arrays, Hk: int) -> Arrays:
-    """Return the state dict of a layout, of a layer whose state dict is `plain`: q_proj, k_proj and so on."""
+    """Return the state dict in another layout of a layer with the llama state dict `plain`."""
     kinds = [kind for kind in ("weight", "bias") if f"q_proj.{kind}" in plain]
     q, k, v, o = ({kind: plain[f"{role}_proj.{kind}"] for kind in kinds} for role in "qkvo")
     match layout:
@@ -99,7 +105,7 @@ def packed(layout: str, plain: Arrays, Hk: int) -> Arrays:
 
 
 def grouped(q: np.ndarray, k: np.ndarray, v: np.ndarray, Hk: int) -> np.ndarray:
-    """Return the rows of each key/value head together: its queries', its key's, its value's."""
+    """Return the rows by key/value head: its queries, its key, its value."""
     groups = zip(*(np.split(rows, Hk) for rows in (q, k, v)), strict=True)
     return np.concatenate([np.concatenate(group) for group in groups])
 
@@ -109,8 +115,8 @@ def grouped(q: np.ndarray, k: np.ndarray, v: np.ndarray, Hk: int) -> np.ndarray:
     ("layout", "Hk"), [("gpt2", 4), ("fused", 4), ("fused", 2), ("neox", 4), ("neox", 2), ("neox", 1)]
 )
 def test_a_layout_is_the_same_layer_under_other_names(layout, Hk, bias):
-    plain = DecoderAttention(B=3, L=9, D=40, H=4, Hk=Hk, E=10, bias=bias)
-    other = DecoderAttention(B=3, L=9, D=40, H=4, Hk=Hk, E=10, bias=bias, layout=layout)
+    plain = layer(num_kv_heads=Hk, bias=bias)
+    other = layer(num_kv_heads=Hk, bias=bias, param_layout=layout)
     inputs, parameters = plain.draw_inputs(Stream(1)), plain.draw_parameters(Stream(1))
     state = packed(layout, parameters, Hk)
     assert {name: array.shape for name, array in state.items()} == {
@@ -133,7 +139,7 @@ def test_transposed_weights_are_used_as_in_conv_one_d():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_weights_are_as_large_as_their_role_asks(layout):
-    operation = DecoderAttention(B=3, L=9, D=200, H=20, Hk=20, E=10, bias=True, layout=layout)
+    operation = layer(embed_dim=200, num_heads=20, num_kv_heads=20, bias=True, param_layout=layout)
     parameters = operation.draw_parameters(Stream(1))
     state = {name: torch.from_numpy(array) for name, array in parameters.items()}
     projections = LAYOUTS[layout].split(operation.widths, state)
@@ -144,7 +150,7 @@ def test_weights_are_as_large_as_their_role_asks(layout):
 
 
 def test_queries_make_up_for_a_scale_of_one():
-    operation = DecoderAttention(B=3, L=9, D=200, H=20, Hk=20, E=10, scale=1.0)
+    operation = layer(embed_dim=200, num_heads=20, num_kv_heads=20, scale=1.0)
     std = operation.draw_parameters(Stream(1))["q_proj.weight"].std()
     assert abs(std / 2000**-0.5 - 1) < 0.03
 

@@ -1,4 +1,4 @@
-"""The plain attention is right, and every mistake that it can make is made, shows and is no other's."""
+"""The plain attention is right, and every known mistake is planted, shows, and is distinct."""
 
 import json
 from itertools import combinations
@@ -6,48 +6,55 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pyref.mistakes import Call
-from pyref.planted import FAMILIES, MISTAKES, store
-from pyref.planted.ids import IDS
-from pyref.planted.plain import as_recorded, plain
+from pyref.planted import FAMILIES, MISTAKES, stored_outputs
+from pyref.planted.case_attention import as_recorded, plain_attention
+from pyref.planted.heads import SplitStrided
+from pyref.planted.plain_attention import PlainAttention
 from pyref.tests.support import ROOT, contents, each_case, named, python
 
-PLANTED = ROOT / "harness" / "catalogue" / "testdata" / "planted"
-ROUNDING = 1e-10  # of the largest element, between two ways to compute the same in float64
-SAME = 1e-5  # of the right output's largest element: between two float32 outputs of one mistake
+PLANTED = ROOT / "harness" / "internal" / "catalogue" / "testdata" / "planted"
+# Both relative to the largest element.
+ROUNDING = 1e-10  # between two float64 computations of one output
+SAME = 1e-5  # between two float32 outputs of one mistake
 
-# Mistakes that give the same on some stored case, and why.
+# Pairs of mistakes with the same output on some stored case, and the reasons.
 EQUIVALENT = {
-    ("mask-value-near-zero", "mask-multiplied"): "a score of -1e-9 weighs what one of 0 does",
+    ("mask-value-near-zero", "mask-multiplied"): "a score of -1e-9 has the weight of a score of 0",
     ("weights-transposed", "weights-column-major"): "square weights in the wrong order are transposed",
     ("output-weight-transposed", "output-weight-column-major"): "so is a square output weight",
-    ("key-weight-zero", "weights-uniform"): "keys that are all the same bias give each query equal scores",
-    ("rope-other-style", "rope-weights-permuted-twice"): "pairs move to the other style's places, no cache",
-    ("precision-float16", "precision-tf32"): "both round what a function is given to 11 bits",
+    ("key-weight-zero", "weights-uniform"): "all keys are the same bias, so each query has equal scores",
+    (
+        "rope-other-style",
+        "rope-weights-permuted-twice",
+    ): "pairs move to the other style's places without a cache",
+    ("precision-float16", "precision-tf32"): "both round the inputs of a function to 11 bits",
 }
 
 
 @each_case
 def test_plain_attention_computes_the_truth(case):
-    call = Call.of(case)
-    want = call.truth()["output"]
-    result = plain(call.operation, call.inputs, call.parameters).compute()
-    got = as_recorded(result, call.operation, want.ndim).numpy()
+    inputs, parameters = case.draw()
+    want = case.operation.forward(inputs, parameters, "float64")["output"]
+    result = plain_attention(case.operation, inputs, parameters).compute()
+    got = as_recorded(result, case.operation, want.ndim).numpy()
     assert got.shape == want.shape
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
     assert np.nanmax(abs(got - want)) <= ROUNDING * np.nanmax(abs(want))
 
 
-def test_every_mistake_has_a_function_in_its_family():
-    assert {family: set(mistakes) for family, mistakes in FAMILIES.items()} == {
-        family: set(names) for family, names in IDS.items()
-    }
-    assert sum(map(len, IDS.values())) == len(MISTAKES)
+def test_the_mistakes_and_their_families_are_those_of_difftest(difftest):
+    """Random mistakes are not planted, because two implementations draw different numbers."""
+    known: dict[str, set[str]] = {}
+    for mistake in json.loads(difftest.printed("mistakes", "--json"))["mistakes"]:
+        if not mistake["random"]:
+            known.setdefault(mistake["family"], set()).add(mistake["id"])
+    assert {family: set(mistakes) for family, mistakes in FAMILIES.items()} == known
+    assert sum(map(len, FAMILIES.values())) == len(MISTAKES)
 
 
 @each_case
 def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case):
-    right = store.attention(case)
+    right = stored_outputs.attention(case)
     truth = right.compute()
     for name, mistake in MISTAKES.items():
         wrong = mistake(right)
@@ -63,14 +70,14 @@ def test_planting_again_makes_the_committed_files(tmp_path):
 
 
 def stored() -> dict[str, dict[str, np.ndarray]]:
-    """Return by case and mistake what is committed."""
+    """Return the committed outputs by case and mistake."""
     index = json.loads((PLANTED / "index.json").read_text())
     files = {case: np.load(PLANTED / f"{case.replace('/', '-')}.npy") for case in index}
     return {case: dict(zip(index[case], files[case], strict=True)) for case in index}
 
 
 def same(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> bool:
-    """Report whether two outputs are one to rounding."""
+    """Report whether two outputs agree to rounding."""
     if (np.isnan(a) != np.isnan(b)).any():
         return False
     return bool(np.nanmax(abs(a.astype(float) - b)) <= SAME * np.nanmax(abs(truth)))
@@ -87,16 +94,26 @@ def test_every_mistake_is_stored_for_two_cases_but_one():
 def test_what_is_stored_differs_from_the_truth_and_from_each_other():
     found = set()
     for case, outputs in stored().items():
-        truth = store.attention(named(case)).compute()[: store.ELEMENTS].numpy()
+        truth = stored_outputs.attention(named(case)).compute()[: stored_outputs.ELEMENTS].numpy()
         assert [name for name, output in outputs.items() if same(output, truth, truth)] == []
         pairs = combinations(outputs, 2)
         found |= {(a, b) for a, b in pairs if same(outputs[a], outputs[b], truth)}
     assert found == set(EQUIVALENT)
 
 
-def test_a_step_that_does_not_exist_cannot_be_changed():
-    with pytest.raises(AttributeError, match="soft_max, want a field or a step"):
-        store.attention(named("mha/causal")).changed(soft_max=lambda self, scores: scores)
+def test_a_subclass_has_no_unknown_step_and_loses_no_step():
+    class Misspelt(PlainAttention):
+        def soft_max(self, scores):
+            return scores
+
+    class Untouched(PlainAttention):
+        pass
+
+    right = stored_outputs.attention(named("mha/causal"))
+    with pytest.raises(AttributeError, match="soft_max: want steps of PlainAttention"):
+        right.using(Misspelt)
+    with pytest.raises(TypeError, match="Untouched: want a subclass of SplitStrided"):
+        right.using(SplitStrided).using(Untouched)
 
 
 def test_fresh_cases_show_nearly_every_mistake(tmp_path):

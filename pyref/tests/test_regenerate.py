@@ -1,4 +1,4 @@
-"""The script: it runs on one Python, prepares the environment once, and passes the rest on."""
+"""The script regenerate runs on one Python, and prepares the environment once."""
 
 import os
 import runpy
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pyref import environment
+from pyref.build import environment
 from pyref.tests.support import REGENERATE, python
 
 
@@ -19,7 +19,7 @@ def test_another_python_is_told_which_one_is_wanted(monkeypatch):
 
 @pytest.fixture
 def script() -> dict:
-    """Return the script's names."""
+    """Return the globals of the script."""
     return runpy.run_path(str(REGENERATE))
 
 
@@ -41,7 +41,7 @@ def test_an_install_is_stamped_once_it_is_whole(script, tmp_path):
         chosen.install()
     assert chosen.python.exists()
     assert not chosen.installed()
-    requirements.write_text("# nothing, which is soon installed\n")
+    requirements.write_text("# no package\n")
     chosen.install()
     assert chosen.installed()
 

@@ -1,11 +1,11 @@
-"""Rotary positions are those of the paper, of Hugging Face and of Meta."""
+"""Rotary positions agree with the paper, Hugging Face and Meta."""
 
 import numpy as np
 import pytest
 
-from pyref.pinned import torch
-from pyref.rope import Rope, paired_by_half
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops.rope import Rope, interleaved_to_half
 
 
 def heads(T: int, E: int, name: str = "x") -> torch.Tensor:
@@ -31,7 +31,7 @@ def test_rotary_scores_depend_on_distance_alone(style, dim, base, factor):
 
 
 def test_half_is_the_formula_of_hugging_face():
-    """That is `apply_rotary_pos_emb` of transformers: x cos + rotate_half(x) sin, on duplicated angles."""
+    """`apply_rotary_pos_emb` of transformers is x cos + rotate_half(x) sin with repeated angles."""
     x, dim = heads(5, 10), 10
     inverse = 1.0 / (10000 ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim))
     angles = torch.cat([torch.arange(3, 8, dtype=torch.float64)[:, None] * inverse] * 2, dim=-1)
@@ -41,7 +41,7 @@ def test_half_is_the_formula_of_hugging_face():
 
 
 def test_interleaved_is_the_formula_of_meta():
-    """That is `apply_rotary_emb` of Llama: neighbours are a complex number, times e^(i angle)."""
+    """`apply_rotary_emb` of Llama multiplies a pair, as a complex number, by e^(i angle)."""
     x, dim = heads(5, 10), 10
     inverse = 1.0 / (10000 ** (torch.arange(0, dim, 2, dtype=torch.float64) / dim))
     angles = torch.outer(torch.arange(3, 8, dtype=torch.float64), inverse)
@@ -69,6 +69,6 @@ def test_the_first_position_is_not_rotated():
 
 
 def test_the_order_of_rows_is_hugging_faces():
-    """That is `permute` of convert_llama_weights_to_hf.py: the even rows of each head, then the odd ones."""
-    reordered = paired_by_half(np.arange(12)[:, None], H=2).ravel()
+    """`permute` of convert_llama_weights_to_hf.py takes even rows of a head, then odd ones."""
+    reordered = interleaved_to_half(np.arange(12)[:, None], num_heads=2).ravel()
     assert reordered.tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]

@@ -1,4 +1,4 @@
-"""Every sample of the pinned wheel has a case that stands for it, and every such case is as its sample is."""
+"""Every sample of the pinned wheel has a case, and the case has the shapes of its samples."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -6,12 +6,11 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from pyref.mistakes import Call
-from pyref.pinned import torch
+from pyref.build.pinned_torch import torch
 from pyref.table import samples
 from pyref.tests.support import named
 
-Sample = tuple[str, dict[str, tuple[int, ...] | None]]  # the case that stands for it, and shapes by role
+Sample = tuple[str, dict[str, tuple[int, ...] | None]]  # its case, and shapes by role
 
 
 def op_samples(name: str) -> list:
@@ -31,7 +30,7 @@ def module_samples() -> list:
 
 
 def shape(tensor: torch.Tensor | None) -> tuple[int, ...] | None:
-    """Return a tensor's shape, if there is one."""
+    """Return a tensor's shape, None without a tensor."""
     return None if tensor is None else tuple(tensor.shape)
 
 
@@ -117,15 +116,15 @@ def test_a_case_has_the_shapes_of_the_largest_of_its_samples(wheel):
         for role, size in shapes.items():
             sizes[role] = max(sizes[role] or (), size or ()) or None
     for name, shapes in largest.items():
-        call = Call.of(named(name))
-        found = {role: call.inputs[role].shape if role in call.inputs else None for role in shapes}
+        inputs, _ = named(name).draw()
+        found = {role: inputs[role].shape if role in inputs else None for role in shapes}
         if "heads" in shapes:
-            found["heads"] = (call.operation.H,)
+            found["heads"] = (named(name).operation.num_heads,)
         assert found == shapes, name
 
 
 def test_the_samples_masks_of_a_module_hide_the_last_key_as_the_cases_padding_does():
-    padding = Call.of(named("samples/module-masked")).inputs["padding"]
+    padding = named("samples/module-masked").draw()[0]["padding"]
     for sample in module_samples():
         for mask in sample.forward_input.kwargs.values():
             if mask is not None:
@@ -133,8 +132,8 @@ def test_the_samples_masks_of_a_module_hide_the_last_key_as_the_cases_padding_do
 
 
 def test_equal_heads_make_enable_gqa_change_nothing():
-    call = Call.of(named("samples/sdpa-batch-causal"))
-    query, key, value = (torch.from_numpy(call.inputs[role]) for role in ("query", "key", "value"))
+    inputs, _ = named("samples/sdpa-batch-causal").draw()
+    query, key, value = (torch.from_numpy(inputs[role]) for role in ("query", "key", "value"))
     sdpa = torch.nn.functional.scaled_dot_product_attention
     one, other = (sdpa(query, key, value, is_causal=True, enable_gqa=on) for on in (False, True))
     assert torch.equal(one, other)

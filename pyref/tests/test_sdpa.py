@@ -1,13 +1,12 @@
-"""What PyTorch's functions give where an implementation may give something else, and which of them runs."""
+"""PyTorch's results in corner cases of SDPA, and the function that computes each case."""
 
 import numpy as np
 import pytest
 
-from pyref.case import Arrays
-from pyref.mistakes import Call
-from pyref.pinned import torch
-from pyref.sdpa import ScaledDotProductAttention, flex
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops.operation import Arrays
+from pyref.ops.sdpa import ScaledDotProductAttention, flex
 from pyref.table import CASES
 from pyref.tests.support import named
 
@@ -16,20 +15,20 @@ each_function = pytest.mark.parametrize("case", FUNCTIONS, ids=lambda case: case
 
 
 def run(name: str, precision: str = "float32") -> tuple[np.ndarray, Arrays]:
-    """Return a case's output by PyTorch, and its inputs."""
-    call = Call.of(named(name))
-    return call.operation.forward(call.inputs, {}, precision)["output"], call.inputs
+    """Return PyTorch's output of a case, and the inputs."""
+    operation, (inputs, _) = named(name).operation, named(name).draw()
+    return operation.forward(inputs, {}, precision)["output"], inputs
 
 
 class Calls(torch.overrides.TorchFunctionMode):
-    """Notes the name of every function of PyTorch that is called, and lets it go on."""
+    """Records the name of every called function of PyTorch, and lets the function run."""
 
     def __init__(self) -> None:
         super().__init__()
         self.names: list[str] = []
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        """Note one call."""
+        """Record one call."""
         self.names.append(getattr(function, "__name__", ""))
         return function(*args, **(kwargs or {}))
 
@@ -40,9 +39,9 @@ def test_the_function_that_is_recorded_is_the_one_that_runs(case, monkeypatch):
     monkeypatch.setattr(
         flex, "flex_attention", lambda *rest, **named: flexed.append(1) or flex_attention(*rest, **named)
     )
-    call = Call.of(case)
+    inputs, _ = case.draw()
     with Calls() as calls:
-        call.operation.forward(call.inputs, {}, "float32")
+        case.operation.forward(inputs, {}, "float32")
     recorded = case.operation.function.rpartition(".")[2]
     assert calls.names.count("scaled_dot_product_attention") == (recorded == "scaled_dot_product_attention")
     assert len(flexed) == (recorded == "flex_attention")
@@ -54,19 +53,19 @@ def test_the_function_that_is_recorded_is_the_one_that_runs(case, monkeypatch):
 def test_a_query_that_sees_nothing_gives_zero(name, precision):
     output, inputs = run(name, precision)
     seen = inputs["allow"] if "allow" in inputs else inputs["bias"] > -np.inf
-    blank = ~seen.any(axis=-1)
-    assert 0.1 < blank.mean() < 0.3
-    assert (output[blank] == 0).all()
-    assert (output[~blank] != 0).all()
+    fully_masked = ~seen.any(axis=-1)
+    assert 0.1 < fully_masked.mean() < 0.3
+    assert (output[fully_masked] == 0).all()
+    assert (output[~fully_masked] != 0).all()
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("float64", 1e-14)])
 def test_the_lowest_number_on_every_score_leaves_the_mean_of_the_values(precision, tolerance):
     output, inputs = run("sdpa/float-mask-lowest-blank-rows", precision)
-    blank = (inputs["bias"] == np.finfo(np.float32).min).all(axis=-1)
-    assert blank.any()
+    fully_masked = (inputs["bias"] == np.finfo(np.float32).min).all(axis=-1)
+    assert fully_masked.any()
     means = np.broadcast_to(inputs["value"].mean(axis=-2, keepdims=True, dtype=np.float64), output.shape)
-    np.testing.assert_allclose(output[blank], means[blank], atol=tolerance)
+    np.testing.assert_allclose(output[fully_masked], means[fully_masked], atol=tolerance)
 
 
 def test_one_causal_query_is_the_first_or_the_last():
@@ -98,7 +97,7 @@ def test_a_sink_takes_the_same_share_from_every_value():
 
 @each_function
 def test_inputs_have_values_that_only_their_precision_holds(case):
-    inputs, precision = Call.of(case).inputs, case.operation.precision
+    (inputs, _), precision = case.draw(), case.operation.precision
     for role in ("query", "key", "value"):
         if precision == "float64":
             assert (inputs[role] != inputs[role].astype(np.float32)).mean() > 0.9
@@ -110,16 +109,16 @@ def test_inputs_have_values_that_only_their_precision_holds(case):
 
 @pytest.mark.parametrize("name", ["sdpa/float16", "sdpa/bfloat16"])
 def test_halves_are_computed_in_float32_and_rounded_at_the_end(name):
-    call = Call.of(named(name))
-    half = call.operation.forward(call.inputs, {}, call.operation.precision)["output"]
-    single = torch.from_numpy(call.operation.forward(call.inputs, {}, "float32")["output"])
-    rounded = single.to(getattr(torch, call.operation.precision))
+    operation, (inputs, _) = named(name).operation, named(name).draw()
+    half = operation.forward(inputs, {}, operation.precision)["output"]
+    single = torch.from_numpy(operation.forward(inputs, {}, "float32")["output"])
+    rounded = single.to(getattr(torch, operation.precision))
     rounded = rounded.view(torch.uint16) if half.dtype == np.uint16 else rounded
     assert (half == rounded.numpy()).mean() > 0.9
 
 
 @pytest.mark.parametrize("name", ["sdpa/hot", "sdpa/scale-one"])
-def test_only_the_query_is_hotter(name):
+def test_only_the_query_has_another_deviation(name):
     case = named(name)
     inputs = case.operation.draw_inputs(Stream(case.seed))
     assert abs(inputs["query"].std() / case.operation.query_std - 1) < 0.1

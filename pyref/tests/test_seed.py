@@ -1,12 +1,12 @@
-"""The seed layer's two ways to call SDPA are one layer."""
+"""The seed layer's two ways to call SDPA give the same output."""
 
 import numpy as np
 import pytest
 
-from pyref import seed
-from pyref.pinned import torch
-from pyref.seed import SeedAttention
-from pyref.stream import Stream
+from pyref.build.pinned_torch import torch
+from pyref.build.rng import Stream
+from pyref.ops import seed
+from pyref.ops.seed import SeedAttention
 
 KEYS = ["W_Q", "W_K", "W_V", "W_O"]
 

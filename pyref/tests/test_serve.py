@@ -1,4 +1,4 @@
-"""A torch module is served with a case's parameters and with masks as PyTorch has them, or skips the case."""
+"""A served torch module gets a case's parameters and PyTorch's masks, or skips the case."""
 
 import sys
 from collections import Counter
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pyref import subject
+from pyref.build.pinned_torch import torch
 from pyref.capture import capture
-from pyref.pinned import torch
-from pyref.serve import arguments, compute, mask
+from pyref.serve import arguments, attn_mask, compute
 from pyref.tests.support import ROOT, Command, python
 
 Tensor = torch.Tensor
@@ -28,7 +28,7 @@ def pytorch(difftest: Command) -> dict[str, str]:
 def test_pytorch_passes_or_refuses_with_a_reason(pytorch):
     reasons = (
         *(f"skip: PyTorch has no {name}" for name in ("softcap", "alibi", "rope", "relative_bias")),
-        "skip: another layer than nn.MultiheadAttention",
+        "skip: this layer is not nn.MultiheadAttention",
         "skip: forward has no parameter for sinks",
     )
     assert set(pytorch.values()) == {"pass", *reasons}
@@ -98,7 +98,7 @@ def test_a_captured_module_is_served_its_inputs_by_name(difftest, tmp_path, monk
 
 
 class Layer(torch.nn.Module):
-    """A layer whose forward is given by a function of its arguments."""
+    """A layer with any function as its forward."""
 
     def __init__(self, forward) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Layer(torch.nn.Module):
 
 
 def asked(op: str = LAYER, **fields: object) -> SimpleNamespace:
-    """Return a configuration without anything, but for the fields given."""
+    """Return a configuration without any feature but the given fields."""
     nothing = {"causality": "none", "first_position": 0, "window": None, "scale": 0.5, "enable_gqa": False}
     layer = {"input_layout": "batch-first", "need_weights": None} if op == LAYER else {}
     return SimpleNamespace(op=op, **{**nothing, **layer, **fields})
@@ -147,7 +147,7 @@ def test_what_no_parameter_takes_is_refused(forward, config, inputs, lacks):
 
 def masked(op: str = LAYER, inputs: dict[str, Tensor] = SELF, **fields: object) -> list | None:
     """Return the attn_mask as lists."""
-    made = mask(asked(op, **fields), inputs)
+    made = attn_mask(asked(op, **fields), inputs)
     return None if made is None else made.tolist()
 
 

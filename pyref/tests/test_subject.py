@@ -1,4 +1,4 @@
-"""A Python function that is served computes what it is asked for, and says what it does not."""
+"""A served Python function answers every request: with an output, a skip or an error."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess:
 
 
 def request(folder: Path, scale: float, precision: str = "float32", **changes) -> dict:
-    """Write the arrays of a request and return it."""
+    """Write the arrays of a request, and return the request."""
     (folder / "inputs").mkdir(exist_ok=True)
     x = np.array([[1, -2.5], [3, 1e-3]], dtype=np.float32)
     stored = subject.bfloat16(x) if precision == "bfloat16" else x.astype(precision)
@@ -58,7 +58,7 @@ def request(folder: Path, scale: float, precision: str = "float32", **changes) -
 
 
 def converse(*messages: dict) -> tuple[list[dict], str]:
-    """Send messages and return the answers and what was printed."""
+    """Send messages, and return the answers and the printed text."""
     text = "".join(json.dumps(message | {"seq": i}) + "\n" for i, message in enumerate(messages, 1))
     result = run(text=text)
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""A regeneration replaces the suite whole or not at all, and keeps what is not its own."""
+"""A regeneration replaces the suite whole or not at all, and keeps all other files."""
 
 import shutil
 import signal
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pyref import crosscheck, record, suite
-from pyref.case import Case
+from pyref import crosscheck
+from pyref.build import case_folder, suite
+from pyref.build.case import Case
 from pyref.table import CASES
 from pyref.tests.support import contents, python
 
 
 @pytest.fixture
 def old(made, tmp_path) -> Path:
-    """Return a suite that a regeneration would change, with files in it that are someone else's."""
+    """Return a suite that a regeneration would change, with other people's files in it."""
     folder = shutil.copytree(made, tmp_path / "fixtures")
     (folder / "mha/causal/expected/output.npy").write_bytes(b"old")
     (folder / "mha/removed-case").mkdir()
@@ -40,12 +41,13 @@ def test_a_suite_is_made_where_there_was_none(made, tmp_path):
     assert contents(tmp_path / "deep/er/fixtures") == contents(made)
 
 
-# A run that kills itself at a given moment: after some cases, just before the new suite is put in place,
-# and just after, with the old suite not yet deleted.
+# A run that kills itself: after some cases, just before the new suite is put in place, between two
+# renames, or just after, before the old suite is deleted.
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from pyref import crosscheck, exchange, suite
+from pyref import crosscheck
+from pyref.build import atomic_replace, suite
 from pyref.table import CASES
 
 moment, target = sys.argv[1], Path(sys.argv[2])
@@ -65,16 +67,17 @@ match moment:
     case "before":
         suite.put_in_place = after(1, suite.put_in_place)
     case "between":
-        exchange.exchange = lambda first, second: False
+        atomic_replace.exchange = lambda first, second: False
         Path.rename = after(2, Path.rename)
     case "after":
-        exchange.shutil.rmtree = after(3, shutil.rmtree)  # the first two clear what older runs left
+        # The first two calls remove the leftovers of older runs.
+        atomic_replace.shutil.rmtree = after(3, shutil.rmtree)
 suite.generate(CASES, target)
 """
 
 
 def killed(moment: str, target: Path) -> None:
-    """Regenerate `target` in a process that is killed at `moment`."""
+    """Regenerate `target` in a process that kills itself at `moment`."""
     result = python("-c", KILLED, moment, str(target))
     assert result.returncode == -signal.SIGKILL, result.stderr
 
@@ -107,7 +110,7 @@ def test_a_run_killed_between_two_renames_is_undone_by_the_next(old):
 
 def test_a_failing_run_leaves_the_suite_as_it_was(old, monkeypatch):
     before = contents(old)
-    monkeypatch.setattr(record, "dump", failing_on("seed/causal", record.dump))
+    monkeypatch.setattr(case_folder, "dump", failing_on("seed/causal", case_folder.dump))
     with pytest.raises(OSError, match="disk full"):
         suite.generate(CASES, old)
     assert contents(old) == before
@@ -115,7 +118,7 @@ def test_a_failing_run_leaves_the_suite_as_it_was(old, monkeypatch):
 
 
 def failing_on(name: str, dump):
-    """Return `record.dump` with a failure at one case."""
+    """Return `case_folder.dump` with a failure at one case."""
 
     def wrapped(value: dict, *rest: str) -> str:
         if isinstance(value, dict) and value.get("name") == name:

@@ -1,4 +1,4 @@
-"""The table as a whole: names, seeds, and numbers that let mistakes show."""
+"""The table as a whole: names, seeds, and numbers that make mistakes visible."""
 
 import hashlib
 import re
@@ -8,18 +8,18 @@ import pytest
 
 from pyref import crosscheck
 from pyref.crosscheck.decoder import prepare
-from pyref.decoder import DecoderAttention
+from pyref.ops.decoder import DecoderAttention
 from pyref.table import CASES
 from pyref.tests.support import FIXTURES, contents, each_case, named, record
 
-# The relative rms of an output: more than a copy of the truth would have, less than any mistake makes.
+# The relative rms of an output: more than in a copy of the truth, less than with any mistake.
 NEAR = {
     "float16": (1e-5, 1e-3),
     "bfloat16": (1e-4, 8e-3),
     "float32": (1e-9, 5e-6),
     "float64": (1e-9, 5e-6),
 }
-MANY = 100  # scores, from which a standard deviation says something
+MANY = 100  # with fewer scores a standard deviation is too uncertain
 
 
 def test_names_are_a_group_and_a_case_and_unique():
@@ -74,31 +74,31 @@ def test_what_is_expected_is_near_its_truth_and_nan_only_where_a_case_says_so(ca
 
 
 def copies_a_value(case, made):
-    """Report whether every query of a function sees one key alone, so that nothing is rounded."""
+    """Report whether every query of a function sees a single key, so that nothing is rounded."""
     return (
         case.operation.name == "scaled_dot_product_attention" and (scores(case, made)[1].sum(-1) == 1).all()
     )
 
 
 def scores(case, made):
-    """Return the scaled scores (B, H, L, S) of a written case and bool of the same shape, true where seen."""
+    """Return a case's scaled scores (B, H, L, S), and bool (B, H, L, S), true for visible keys."""
     fields = record(made, case.name)
     inputs = crosscheck.read(made / case.name, fields["inputs"])
     parameters = crosscheck.read(made / case.name, fields.get("state_dict", {}))
-    parameters = crosscheck.bare(fields["config"], parameters)
+    parameters = crosscheck.without_prefix(fields["config"], parameters)
     if isinstance(case.operation, DecoderAttention):
         q, k, _ = prepare(fields["config"], inputs, parameters)
         scale = fields["config"].get("scale", 1 / np.sqrt(q.shape[-1]))
         return np.einsum("bihe,bjhe->bhij", q, k.repeat(q.shape[2] // k.shape[2], axis=2)) * scale, None
     if parameters:
-        found = crosscheck.multihead.layer(fields["config"], inputs, parameters)
+        found = crosscheck.mha.layer(fields["config"], inputs, parameters)
     else:
         found = crosscheck.attention.function(fields["config"], inputs)
     return found.q @ found.k.swapaxes(-1, -2) * found.scale, found.sees
 
 
-def hot(case):
-    """Report whether a case is meant to have scores that are not near 1."""
+def has_large_scores(case):
+    """Report whether a case is meant to have scores far above 1."""
     return bool(getattr(case.operation, "weight_std", None)) or getattr(case.operation, "query_std", 1) > 1
 
 
@@ -106,12 +106,12 @@ def hot(case):
 def test_scores_are_of_standard_deviation_near_one(case, made):
     values = scores(case, made)[0]
     print(f"{case.name}: score std {values.std():.2f}")
-    assert (0.5 < values.std() < 2) == (not hot(case)) or values.size < MANY, values.std()
+    assert (0.5 < values.std() < 2) == (not has_large_scores(case)) or values.size < MANY, values.std()
 
 
 @pytest.mark.parametrize("name", ["sdpa/hot", "mha/hot"])
 def test_a_hot_case_has_visible_scores_that_overflow_exp(name, made):
-    assert hot(named(name))
+    assert has_large_scores(named(name))
     values, seen = scores(named(name), made)
     with np.errstate(over="ignore"):
         assert np.isinf(np.exp(values[seen].astype(np.float32))).any()
@@ -119,8 +119,8 @@ def test_a_hot_case_has_visible_scores_that_overflow_exp(name, made):
 
 def test_one_case_has_the_rows_for_least_squares_and_the_width_to_recover_probabilities():
     layer = named("mha/unmasked").operation
-    assert layer.B * layer.L > layer.H * (layer.D + 1) + 1
-    assert layer.D / layer.H > layer.L
+    assert layer.batch * layer.seq_q > layer.num_heads * (layer.embed_dim + 1) + 1
+    assert layer.embed_dim / layer.num_heads > layer.seq_q
 
 
 def test_the_committed_suite_is_below_12_mib():

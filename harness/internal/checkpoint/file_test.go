@@ -27,7 +27,7 @@ func open(t *testing.T, name string) *checkpoint.File {
 	return f
 }
 
-// counted returns 0, 1, 2, ..., as the function of that name in pyref/checkpoints.py does.
+// counted returns 0, 1, 2, ..., as the function of that name in pyref/build/checkpoints.py does.
 func counted(n int) []float64 {
 	values := make([]float64, n)
 	for i := range values {

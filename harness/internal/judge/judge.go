@@ -185,7 +185,7 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 }
 
 // Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
-// unless they are nil. The errors are as of [New] and [Referee.Judge].
+// unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
 func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
 	referee, err := New(ctx, c, oracle.Precision{})
 	if err != nil {

@@ -1,0 +1,1 @@
+"""How the suite is built: pinned PyTorch, random numbers, case folders, atomic replacement."""

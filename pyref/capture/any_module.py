@@ -1,0 +1,64 @@
+"""Any other module: a case of the op "module", with a noise that PyTorch itself measures."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyref.build.rng import Stream
+from pyref.capture import check, run
+from pyref.capture.call import Call
+
+RUNS = 9  # with nudged inputs and parameters
+
+
+def describe(
+    name: str, module: torch.nn.Module, call: Call, seed: int
+) -> tuple[str, dict, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return op, config, inputs and expected."""
+    output, truth = run.single(name, module, call)[0], run.double(name, module, call)[0]
+    check.finite(name, "the output", output)
+    check.finite(name, "the float64 output", truth)
+    check.same(name, "in float64 than in float32", output, truth)
+    deviation = sigma(name, module, call, truth, Stream(seed))
+    check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
+    expected = {"output": output, "truth": truth, "sigma": deviation}
+    return "module", {"module": run.class_name(module)}, call.arrays, expected
+
+
+def verify(name: str, folder: Path) -> None:
+    """Accept the case, because no second implementation of the module exists."""
+
+
+def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, stream: Stream) -> np.ndarray:
+    """Return the standard deviation of the module's rounding errors, in the shape of the output.
+
+    Each run nudges every float input and parameter by -1, 0 or +1 unit in the last place, as
+    earlier rounding would. A mean square over so few runs is uncertain, so the row steadies it: the
+    variance is the element's mean square error plus the mean over the last dimension.
+    """
+    squares = [(run.once(name, *nudged(module, call, stream, i))[0] - truth) ** 2 for i in range(RUNS)]
+    variance = np.mean(squares, axis=0)
+    return np.sqrt(variance + variance.mean(axis=-1 if variance.ndim else None, keepdims=True))
+
+
+def nudged(module: torch.nn.Module, call: Call, stream: Stream, i: int) -> tuple[torch.nn.Module, Call]:
+    """Return the nudged module and call of run `i`."""
+    module = copy.deepcopy(module)
+    for name, parameter in module.named_parameters():
+        parameter.data = torch.from_numpy(nudge(parameter.detach().numpy(), stream, f"{i} parameter {name}"))
+    arrays = {id(array): (name, array) for name, array in call.arrays.items()}
+    inputs = {key: nudge(array, stream, f"{i} input {name}") for key, (name, array) in arrays.items()}
+    return module, call.with_arguments(**{name: inputs[id(array)] for name, array in call.arrays.items()})
+
+
+def nudge(array: np.ndarray, stream: Stream, name: str) -> np.ndarray:
+    """Move floats by -1, 0 or +1 unit in the last place, but never from or to an infinity."""
+    if array.dtype.kind != "f":
+        return array
+    steps = stream.words(name, array.shape) % 3
+    with np.errstate(over="ignore"):  # the largest number overflows
+        up, down = np.nextafter(array, np.float32(np.inf)), np.nextafter(array, np.float32(-np.inf))
+    result = np.choose(steps, [array, up, down])
+    return np.where(np.isfinite(array) & np.isfinite(result), result, array)

@@ -1,0 +1,1 @@
+"""The operations of the suite, computed by PyTorch's own functions wherever PyTorch has one."""
