@@ -118,7 +118,7 @@ func TestAKnownMistakeIsNoOtherParameters(t *testing.T) {
 	}}
 	r := judged(t, s, harnesstest.ReadCase(t, "seed/causal"))
 	require.Equal(t, []string{"W_O reads back transposed"}, r.Findings)
-	require.Equal(t, "output-weight-transposed", matchedIDs(r.Diagnosis))
+	require.Equal(t, "output-weight-transposed output-weight-column-major", matchedIDs(r.Diagnosis))
 	require.Empty(t, r.Proven)
 }
 
