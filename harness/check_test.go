@@ -63,6 +63,25 @@ func TestResult(t *testing.T) {
 	require.Contains(t, found, "future-token")
 }
 
+// A wrong number is an explanation, with its value.
+func TestWrongNumber(t *testing.T) {
+	capped := harness.Subject{MHA: func(c attention.Config) (harness.Module, error) {
+		c.Softcap *= 2
+		return attention.New(c)
+	}}
+	r, err := harness.Check(t.Context(), fixtures.FS, capped, harness.Select("decoder/softcap"))
+	require.NoError(t, err)
+	c, err := harness.ReadCase(fixtures.FS, "decoder/softcap")
+	require.NoError(t, err)
+	wrong := r.Results[0]
+	require.Equal(t, harness.WrongNumber, wrong.Class)
+	require.Len(t, wrong.Explanations, 1)
+	e := wrong.Explanations[0]
+	require.Equal(t, []string{"softcap"}, e.IDs)
+	require.InEpsilon(t, 2*c.Config.Softcap, e.Values["softcap"], 1e-5)
+	require.Equal(t, "softcap", r.Causes[0].ID)
+}
+
 func TestReportIsWritten(t *testing.T) {
 	r, err := harness.Check(t.Context(), fixtures.FS, unmasked, harness.Select("seed/**"))
 	require.NoError(t, err)

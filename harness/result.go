@@ -83,14 +83,18 @@ type Result struct {
 	full report.Result
 }
 
-// Explanation is a mistake, or two made at once, whose output on the case is the implementation's.
+// Explanation is a mistake, two made at once, or a wrong number of the configuration, whose output
+// on the case is the implementation's.
 type Explanation struct {
-	IDs      []string // of MISTAKES.md: "causal-missing"
+	IDs      []string // of MISTAKES.md: "causal-missing"; of a number: "rope-base"
 	Title    string   // follows "computed with": "the causal mask missing"
 	Fixes    []string // what to do, a sentence for each mistake
 	Residual float64  // RMS(got - replay) / RMS(replay)
 	MaxZ     float64  // the largest distance from the replay, in sigma of the replay
 	Margin   float64  // the residual of the next explanation, divided by Residual
+
+	// Values are the numbers that were found in the output, by id; nil without a wrong number.
+	Values map[string]float64
 }
 
 // Finding is a fact about an implementation.
@@ -191,6 +195,13 @@ func newResult(full report.Result) Result {
 	for _, m := range full.Possible() {
 		r.Explanations = append(r.Explanations, Explanation{
 			IDs: m.IDs(), Title: m.Title(), Fixes: m.Fixes(), Residual: m.Residual, MaxZ: m.MaxZ, Margin: m.Margin,
+		})
+	}
+	for _, n := range full.Diagnosis.Numbers {
+		r.Explanations = append(r.Explanations, Explanation{
+			IDs: []string{n.Number.ID}, Title: n.Title(), Fixes: []string{n.Number.Fix},
+			Residual: n.Residual, MaxZ: n.MaxZ, Margin: n.Next / n.Residual,
+			Values: map[string]float64{n.Number.ID: n.Value},
 		})
 	}
 	for _, f := range full.Findings {

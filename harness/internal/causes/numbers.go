@@ -44,7 +44,8 @@ type rule struct {
 	value func(right float64) (wrong float64, ok bool)
 }
 
-// ruleOf returns the rule that all wrong values of one number follow: one value, one factor, or none.
+// ruleOf returns the rule that all wrong values of one number follow: one value, one factor, or
+// none.
 func ruleOf(all []replay.NumberMatch) rule {
 	first := all[0]
 	title := first.Number.Title

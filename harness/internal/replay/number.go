@@ -31,6 +31,11 @@ func (m NumberMatch) String() string {
 	return fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
 }
 
+// Title follows "computed with": "the RoPE base 1e+06 instead of 10000".
+func (m NumberMatch) Title() string {
+	return fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+}
+
 // Allows reports whether a value explains the output as well, within a part in a million.
 func (m NumberMatch) Allows(value float64) bool {
 	const slack = 1e-6
