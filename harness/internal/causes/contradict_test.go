@@ -90,8 +90,8 @@ func TestMistakesTogetherKeepTheirStages(t *testing.T) {
 	}
 }
 
-// A failure does not rule out a mistake that may have been made besides: one that changes nothing after
-// the match, or one that cannot be made together with the match.
+// A failure does not rule out a mistake that may have been made besides: one that changes nothing
+// after the match, or one that cannot be made together with the match.
 func TestAMistakeBesidesAMatchIsNotRuledOut(t *testing.T) {
 	for _, tc := range []struct {
 		on, match, besides string

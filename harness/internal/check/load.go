@@ -121,7 +121,7 @@ func neverLoaded(probes []report.Probe, l subject.Load) string {
 	switch {
 	case spoke(report.LoadNoEffect.ID):
 		return report.LoadNoEffect.Title +
-			": other weights give the same output, so what follows is not that of the weights of the case"
+			": other weights give the same output, so the output was not computed with the case's weights"
 	case l.Unchanged && spoke(probe.NoInput):
 		return report.LoadNoEffect.Title + ": the parameters read back as before it, and the output depends on nothing"
 	}

@@ -174,7 +174,8 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 // same reports whether a match is this plant on this case: the oracle gives both the same output.
 // For instance, three keys ahead may be all keys.
 func (p plant) same(c *fixture.Case, m replay.Match) bool {
-	changesMore := p.output != nil || p.residual || p.bypass || p.variant.SplitIndex != nil || p.variant.MergeIndex != nil
+	changesMore := p.output != nil || p.residual || p.bypass ||
+		p.variant.SplitIndex != nil || p.variant.MergeIndex != nil
 	if p.change == nil || changesMore {
 		return false
 	}
