@@ -26,8 +26,15 @@ const (
 
 // outcome compares a verdict with the mistakes that were planted.
 func (t *trial) outcome(p plant, r report.Result) outcome {
+	for _, n := range r.Diagnosis.Numbers {
+		if !t.reproducesNumber(n, p) {
+			return wrong
+		}
+	}
 	switch {
 	case len(r.Diagnosis.Matches) > 0:
+	case len(r.Diagnosis.Numbers) > 0:
+		return impostor
 	case r.Diagnosis.Class == diagnose.Dead && p.constant():
 		return constant
 	default:
@@ -83,6 +90,16 @@ func (t *trial) reproduces(named replay.Match, p plant) bool {
 	return same(other, p.exact)
 }
 
+// reproducesNumber reports whether a wrong number yields the planted output.
+func (t *trial) reproducesNumber(named replay.NumberMatch, p plant) bool {
+	problem := t.problem.Fork()
+	if _, ok := named.Number.Get(problem); !ok {
+		return false
+	}
+	named.Number.Set(problem, named.Value)
+	return same(problem.Run().Expected(), p.exact)
+}
+
 // withNoiseOf returns the planted output, and fills in the noise of another computation where the
 // planted output has none. In rows that see no key, the catalogue may have NaN and PyTorch a
 // number.
@@ -116,10 +133,13 @@ func misclassified(p plant, d diagnose.Class) bool {
 // answer describes a diagnosis for people.
 func answer(r report.Result) string {
 	d := r.Diagnosis
-	if len(d.Matches) == 0 {
+	var names []string
+	for _, n := range d.Numbers {
+		names = append(names, n.Label())
+	}
+	if len(d.Matches)+len(names) == 0 {
 		return "no name, " + string(d.Class)
 	}
-	var names []string
 	for _, m := range d.Matches {
 		names = append(names, m.ID())
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -31,4 +33,24 @@ func TestOutcome(t *testing.T) {
 		r := report.Result{Diagnosis: named(diagnose.Unclear, tc.said...)}
 		require.Equal(t, tc.want, tr.outcome(p, r), "%v", tc.said)
 	}
+}
+
+// A number that does not give the planted output is a wrong name, and one that does is the name of
+// an impostor.
+func TestOutcomeOfNumbers(t *testing.T) {
+	n, ok := catalogue.NumberByID("softcap")
+	require.True(t, ok)
+	tr := &trial{problem: oracletest.Committed(t, "sdpa/softcap")}
+	right, _ := n.Get(tr.problem)
+	wrongProblem := tr.problem.Fork()
+	n.Set(wrongProblem, 2*right)
+	p := plant{exact: wrongProblem.Run().Expected()}
+	named := func(value float64) report.Result {
+		return report.Result{Diagnosis: diagnose.Diagnosis{
+			Class: diagnose.WrongNumber, Numbers: []replay.NumberMatch{{Number: n, Value: value, Right: right}},
+		}}
+	}
+	require.Equal(t, impostor, tr.outcome(p, named(2*right)))
+	require.Equal(t, wrong, tr.outcome(p, named(2.1*right)))
+	require.Equal(t, "softcap 3", answer(named(3)))
 }
