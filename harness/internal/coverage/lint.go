@@ -136,7 +136,7 @@ func merged(sets []bitset) [][]catalogue.Mistake {
 	for a := range catalogue.Mistakes {
 		group := []catalogue.Mistake{catalogue.Mistakes[a]}
 		for b := a + 1; b < right; b++ {
-			if !grouped[a] && !grouped[b] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
+			if !grouped[a] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
 				group = append(group, catalogue.Mistakes[b])
 				grouped[b] = true
 			}

@@ -100,6 +100,7 @@ func TestSmallestCover(t *testing.T) {
 		{"equal sets: the first", []bitset{set(3), set(3)}, []int{0}},
 		// A greedy choice takes the largest set first, and needs three.
 		{"greedy is not enough", []bitset{set(1, 2, 3, 4), set(1, 3, 5), set(2, 4, 6)}, []int{1, 2}},
+		{"in order, the largest last", []bitset{set(1), set(2), set(3, 4)}, []int{0, 1, 2}},
 		{"all are needed", []bitset{set(1), set(2), set(200)}, []int{0, 1, 2}},
 	} {
 		t.Run(tc.name, func(t *testing.T) { require.Equal(t, tc.want, smallestCover(tc.sets)) })

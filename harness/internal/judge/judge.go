@@ -174,7 +174,7 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
 }
 
-// inLayout brings what the oracle computed into the case's order of dimensions.
+// inLayout brings a result of the oracle into the case's order of dimensions.
 func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e

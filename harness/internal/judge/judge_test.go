@@ -56,7 +56,7 @@ func TestJudgeComparesWithPyTorch(t *testing.T) {
 }
 
 // An output is compared once, in the case's order of dimensions (T, B, D). The worst element stands
-// in that order. The structure of the error is told by batch elements and rows, whatever the order.
+// in that order. The structure of the error has batch elements and rows, whatever the order.
 func TestJudgeInTheCasesOrder(t *testing.T) {
 	c := harnesstest.ReadCase(t, "mha/sequence-first")
 	rows, batches, width := c.Output.Shape[0], c.Output.Shape[1], c.Output.Shape[2]

@@ -86,7 +86,7 @@ func (t *trial) plantAll() {
 	}
 }
 
-// judge gives the verdict on a planted output, by a judge that does not know the mistake without.
+// judge gives the verdict on a planted output. Its judge does not know the mistake named without.
 func (t *trial) judge(ctx context.Context, p plant, without string) (report.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return report.Result{}, err

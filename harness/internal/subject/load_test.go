@@ -95,7 +95,8 @@ func TestLoadIsReadBack(t *testing.T) {
 				t.Data[i] += 0.25
 			}
 		}), held: true,
-			wrong: []string{"W_V reads back with other values in 5 of 64 rows, 0 to 4: rel 0.97, gain 1.4, cosine 0.72"}},
+			wrong: []string{"W_V reads back with other values in 5 of 64 rows, 0 to 4: " +
+				"rel 0.97, gain 1.4, cosine 0.72"}},
 		{name: "lacks one", answer: func(d attention.StateDict) attention.StateDict {
 			delete(d, "W_O")
 			return d
