@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,6 +44,9 @@ func TestLinksOfPages(t *testing.T) {
 	require.Greater(t, found, 20)
 }
 
+// madeLater are paths that a checkout does not have: pyref/regenerate makes them.
+var madeLater = []string{"pyref/.venv"}
+
 // Every path that a page at the top names in code exists, from the top.
 func TestPathsOfPages(t *testing.T) {
 	pages, err := filepath.Glob("../*.md")
@@ -50,7 +54,8 @@ func TestPathsOfPages(t *testing.T) {
 	found := 0
 	for _, page := range pages {
 		for _, match := range inCode.FindAllStringSubmatch(read(t, page), -1) {
-			if name := match[1]; repoPath.MatchString(name) && strings.Contains(name, "/") {
+			if name := match[1]; repoPath.MatchString(name) && strings.Contains(name, "/") &&
+				!slices.Contains(madeLater, name) {
 				found++
 				_, err := os.Stat(filepath.Join("..", filepath.FromSlash(name)))
 				require.NoError(t, err, "%s names `%s`", page, name)

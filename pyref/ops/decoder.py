@@ -68,17 +68,13 @@ class DecoderAttention:
 
     @property
     def call(self) -> str:
-        """The steps around the function and its arguments.
-
-        The committed cases say pyref.layouts and pyref.rope for pyref.ops.layouts and
-        pyref.ops.rope.
-        """
-        layout = f"state dict as in pyref.layouts ({self.param_layout})"
+        """The steps around the function and its arguments."""
+        layout = f"state dict as in pyref.ops.layouts ({self.param_layout})"
         clauses = [f"projections by torch.nn.functional.linear, {layout}"]
         if self.qk_norm:
             clauses.append("torch.nn.functional.rms_norm on each head's queries and keys")
         if self.rope:
-            clauses.append("pyref.rope on queries and new keys, angles in the dtype of the run")
+            clauses.append("pyref.ops.rope on queries and new keys, angles in the dtype of the run")
         if self.past_len:
             clauses.append("cached keys, already normed and rotated, come before the new ones")
         if self.sinks:

@@ -13,7 +13,7 @@ from pyref.build.pinned_torch import torch
 ScoreMod = Callable[..., torch.Tensor]  # (score, batch, head, query, key) -> score
 
 # The name of with_sinks in the field provenance.function of the committed cases.
-WITH_SINKS = "pyref.core.with_sinks"
+WITH_SINKS = "pyref.ops.kernels.with_sinks"
 
 # `import torch` does not import this module.
 flex_attention = import_module("torch.nn.attention.flex_attention").flex_attention

@@ -56,7 +56,7 @@ class SeedLayer:
     causal: bool
 
     name = "multi_head_attention"
-    function = "pyref.seed.SeedAttention"  # the name of the class in the committed cases
+    function = "pyref.ops.seed.SeedAttention"
     precision = "float32"
 
     @property

@@ -1,6 +1,6 @@
-// Package causes looks for what explains the failures of several cases together. The same subject
-// makes the same mistakes on every case, so a case that passes, or fails otherwise, speaks against
-// a mistake that would show on it.
+// Package causes explains the failures of several cases together. One subject makes the same
+// mistakes on every case. A case on which a mistake would show contradicts it by passing, or by
+// failing in another way.
 package causes
 
 import (
@@ -14,9 +14,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Find returns the causes of all failures among results, and the results with their explanations
-// ordered by what the other cases leave possible. The given results stay as they are. declared is
-// the precision of the subject. When ctx ends, causes that are not found by then are missing.
+// Find returns the causes of all failures among results, and new results. In these, matches that
+// another case rules out are marked and stand last, and matches that belong to a cause stand first.
+// The given results stay as they are. declared is the precision of the subject. When ctx ends,
+// causes that are not found by then are missing.
 func Find(
 	ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision,
 ) ([]report.Cause, []report.Result) {
@@ -24,8 +25,8 @@ func Find(
 	in.ruleOut()
 	chosen := in.fewest(in.explained())
 	in.prefer(chosen)
-	// While weights are not loaded no mistake can be seen, and what a mistake explains needs no
-	// other word: hence this order.
+	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
+	// explains needs no other cause, so mistakes come next.
 	return slices.Concat(in.load(), in.mistakes(chosen), in.parameters(), in.caught()), in.results
 }
 

@@ -1,6 +1,7 @@
 package causes
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"slices"
@@ -124,20 +125,28 @@ func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []cata
 // sameOutput reports whether two lists of mistakes give the same output, within the noise of the
 // first.
 func (w *witnesses) sameOutput(c *fixture.Case, a, b []catalogue.Mistake) bool {
-	first, _ := judge.Planted(c, w.declared, a...)
-	second, ok := judge.Planted(c, w.declared, b...)
+	first, _ := judge.Planted(c, w.declared, byStage(a)...)
+	second, ok := judge.Planted(c, w.declared, byStage(b)...)
 	return !ok || compare.Outputs(second.Shape, second.Value, first).OK()
 }
 
-// unscreened asks the passing cases that have the mask of a probe. It counts them, and names the
-// cases that would fail without the mask. No passing case says anything about probes of another
-// kind.
-func (w *witnesses) unscreened(ctx context.Context, id string) (asked int, against []string) {
+// byStage sorts mistakes into the order of the computation. Mistakes of one stage keep their order.
+// A mask that was made for the right shape of the scores is invalid after a mistake that changes
+// the shape.
+func byStage(mistakes []catalogue.Mistake) []catalogue.Mistake {
+	return slices.SortedStableFunc(slices.Values(mistakes), func(a, b catalogue.Mistake) int {
+		return cmp.Compare(a.Stage, b.Stage)
+	})
+}
+
+// withoutMask counts the passing cases that have the mask a probe is about, and names the cases
+// that would fail without the mask. It counts none for probes that are not about a mask.
+func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, against []string) {
 	without := func(r report.Result) *fixture.Case {
 		if !r.Right() || w.referee(r.Case) == nil {
 			return nil
 		}
-		return probe.Unscreened(w.cases[r.Case], id)
+		return probe.WithoutMask(w.cases[r.Case], id)
 	}
 	for _, r := range w.results {
 		if without(r) != nil {

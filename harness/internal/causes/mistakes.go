@@ -93,8 +93,8 @@ func (in *inquiry) contradictions(mistakes []catalogue.Mistake) int {
 	return n
 }
 
-// prefer orders the matches of each failure: matches of chosen mistakes come first, and matches
-// that another case rules out come last.
+// prefer sorts the matches of each failure. Matches that consist of chosen mistakes come first, and
+// matches that another case rules out come last.
 func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	rank := func(r report.Result, m replay.Match) int {
 		switch {
@@ -114,7 +114,7 @@ func (in *inquiry) prefer(chosen []catalogue.Mistake) {
 	}
 }
 
-// candidates returns the matches of all failures that no case rules out, each once.
+// candidates returns the matches of all failures that are not ruled out, each once.
 func candidates(failures []report.Result) []replay.Match {
 	var all []replay.Match
 	for _, r := range failures {
@@ -169,7 +169,7 @@ func (in *inquiry) alternatives(
 	return ids
 }
 
-// ruledOut returns what the failures of a cause have that other cases rule out, each once.
+// ruledOut returns the matches that other cases rule out on the failures of a cause, each once.
 func ruledOut(c report.Cause, failures []report.Result) []report.RuledOut {
 	var all []report.RuledOut
 	for _, r := range failures {

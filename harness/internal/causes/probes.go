@@ -6,8 +6,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// caught returns what a subject was caught at when it was run again on several failures that no
-// mistake explains.
+// caught returns the probes that found something on several failures that no mistake explains.
 func (in *inquiry) caught() []report.Cause {
 	var found []report.Cause
 	for _, r := range in.failures() {
@@ -22,7 +21,7 @@ func (in *inquiry) caught() []report.Cause {
 	}
 	found = slices.DeleteFunc(found, func(c report.Cause) bool { return len(c.Failures) < severalFailures })
 	for i := range found {
-		found[i].Passes, found[i].Contradictions = in.unscreened(in.ctx, found[i].ID)
+		found[i].Passes, found[i].Contradictions = in.withoutMask(in.ctx, found[i].ID)
 	}
 	return byFailures(found)
 }

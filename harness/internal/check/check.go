@@ -1,5 +1,6 @@
-// Package check runs a subject on the cases of a suite, or reads its outputs from a folder, has
-// them judged, runs the subject again on the cases it fails, and looks for what the failures share.
+// Package check runs a subject on the cases of a suite, or reads its outputs from a folder. The
+// outputs are judged, the subject runs again on the cases that it fails, and the failures are
+// explained together.
 package check
 
 import (
@@ -57,7 +58,7 @@ func Case(ctx context.Context, s subject.Runner, c *fixture.Case) (report.Result
 	return probed(ctx, s, c, ran, r), nil
 }
 
-// judgeRun gives the verdict on what a subject did on a case.
+// judgeRun gives the verdict on a subject's run of a case.
 func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result) (report.Result, error) {
 	if errors.Is(ran.Err, subject.ErrNotRun) {
 		return report.Result{}, fmt.Errorf("%s: %w", c.Name, ran.Err)

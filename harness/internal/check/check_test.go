@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -25,7 +27,7 @@ func TestCheck(t *testing.T) {
 	require.GreaterOrEqual(t, len(r.Results), 15)
 	require.Equal(t, "PyTorch 2.15.0", r.Suite)
 
-	r, err = Check(context.Background(), fixtures.FS, harnesstest.Unmasked(), "seed/unmasked", "sdpa/causal", "seed/causal")
+	r, err = Check(t.Context(), fixtures.FS, harnesstest.Unmasked(), "seed/unmasked", "sdpa/causal", "seed/causal")
 	require.NoError(t, err, "a wrong subject is a report")
 	require.False(t, r.OK())
 	var verdicts []report.Verdict
@@ -58,7 +60,7 @@ func TestCheckGoesOnAfterABrokenCase(t *testing.T) {
 	require.False(t, r.OK(), "nothing was judged")
 }
 
-// An output may be right and the subject wrong.
+// A subject that changes its inputs fails, even if its output is right.
 func TestBadBehaviourFails(t *testing.T) {
 	s := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 		out, err := attention.SDPA(q, k, v, o)
@@ -71,7 +73,48 @@ func TestBadBehaviourFails(t *testing.T) {
 	require.True(t, r.Comparison.OK())
 }
 
-// JSON is for programs: it can be read back, and holds no bare NaN.
+// replying is a runner that answers with a function.
+type replying struct {
+	subject.Subject
+	run func(c *fixture.Case) subject.Result
+}
+
+func (r replying) Run(_ context.Context, c *fixture.Case) subject.Result { return r.run(c) }
+
+// A case that cannot be handed to the subject is broken. The subject is not to blame.
+func TestCasesThatCannotBeHandedOver(t *testing.T) {
+	s := replying{run: func(c *fixture.Case) subject.Result {
+		if c.Name == "sdpa/alibi" {
+			return subject.Result{Err: fmt.Errorf("no room on the disk: %w", subject.ErrNotRun)}
+		}
+		return harnesstest.BuiltIn().Run(t.Context(), c)
+	}}
+	r, err := Check(t.Context(), fixtures.FS, s, "sdpa/softcap", "sdpa/alibi", "sdpa/causal")
+	require.EqualError(t, err, "sdpa/alibi: no room on the disk: the case could not be handed to the subject")
+	require.Equal(t, []report.Broken{{Case: "sdpa/alibi", Err: err.Error()}}, r.Broken)
+	require.Equal(t, 2, r.Count(report.Pass))
+}
+
+// A run that ctx ended is no error of the subject.
+func TestARunThatIsEndedIsNoError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := replying{run: func(c *fixture.Case) subject.Result {
+		if c.Name == "sdpa/alibi" {
+			cancel()
+			return subject.Result{Err: fmt.Errorf("the process was killed: %w", ctx.Err())}
+		}
+		return harnesstest.BuiltIn().Run(t.Context(), c)
+	}}
+	r, err := Check(ctx, fixtures.FS, s, "sdpa/softcap", "sdpa/alibi", "sdpa/causal")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, r.Count(report.Error))
+	require.Empty(t, r.Broken)
+	for _, result := range r.Results {
+		require.Equal(t, "sdpa/softcap", result.Case)
+	}
+}
+
+// The JSON report can be read back, and holds no bare NaN.
 func TestJSONReport(t *testing.T) {
 	s := harnesstest.Unmasked()
 	s.SDPA = func(q, _, _ *attention.Tensor, _ attention.SDPAOptions) (*attention.Tensor, error) {

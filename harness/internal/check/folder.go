@@ -58,7 +58,7 @@ func strays(outputs fs.FS, cases []string) error {
 			errs = append(errs, errors.New("and more"))
 			return fs.SkipAll
 		case belonging == protocol.Unknown:
-			errs = append(errs, fmt.Errorf("%s: nothing looks at it: an output is %s, attention weights are %s",
+			errs = append(errs, fmt.Errorf("%s: unknown file: an output is %s, attention weights are %s",
 				file, protocol.OutputFile, protocol.WeightsFile))
 		default:
 			errs = append(errs, fmt.Errorf("%s: belongs to no case", file))

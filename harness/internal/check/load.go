@@ -15,9 +15,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// withLoad adds what the load of the state dict showed to a result. A load that contradicts itself
-// is wrong whatever the output is. Doubtful behaviour is evidence, told only if the output is
-// wrong.
+// withLoad adds the findings about the load of the state dict to a result. A load that contradicts
+// itself is wrong whatever the output is. Doubtful behaviour is evidence, listed only if the output
+// is wrong.
 func withLoad(
 	ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result,
 ) (report.Result, error) {
@@ -111,9 +111,9 @@ func probed(
 	return r
 }
 
-// neverLoaded returns why the load had no effect; "" if nothing proves it. A layer that holds what
-// it held before the load proves it only if the output does not follow the weights either:
-// otherwise StateDict() may be wrong.
+// neverLoaded returns the proof that the load had no effect; "" if there is none. Parameters that
+// read back as before the load are no proof by themselves, because StateDict() may be wrong. The
+// output must not depend on the inputs either.
 func neverLoaded(probes []report.Probe, l subject.Load) string {
 	spoke := func(id string) bool {
 		return slices.ContainsFunc(probes, func(p report.Probe) bool { return p.ID == id })
@@ -121,7 +121,7 @@ func neverLoaded(probes []report.Probe, l subject.Load) string {
 	switch {
 	case spoke(report.LoadNoEffect.ID):
 		return report.LoadNoEffect.Title +
-			": other weights give the same output, so what follows is not that of the weights of the case"
+			": other weights give the same output, so the output was not computed with the case's weights"
 	case l.Unchanged && spoke(probe.NoInput):
 		return report.LoadNoEffect.Title + ": the parameters read back as before it, and the output depends on nothing"
 	}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
@@ -18,7 +20,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// answering says that it holds something else than it does.
+// answering is a layer whose StateDict() gives other parameters than it holds.
 type answering struct {
 	*attention.MultiHead
 	answer func(attention.StateDict) attention.StateDict
@@ -26,7 +28,9 @@ type answering struct {
 
 func (a answering) StateDict() attention.StateDict { return a.answer(a.MultiHead.StateDict()) }
 
-func answeringLayers(change func(*attention.Config), answer func(attention.StateDict) attention.StateDict) subject.Subject {
+func answeringLayers(
+	change func(*attention.Config), answer func(attention.StateDict) attention.StateDict,
+) subject.Subject {
 	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		change(&c)
 		m, err := attention.New(c)
@@ -43,7 +47,7 @@ func zeros(d attention.StateDict) attention.StateDict {
 	return d
 }
 
-// What a layer says it holds does not decide against what its output shows.
+// A wrong StateDict() is a failure of its own. It decides nothing against the output.
 func TestAWrongStateDictIsNoLoadWithoutEffect(t *testing.T) {
 	r := judged(t, answeringLayers(asItIs, zeros), harnesstest.ReadCase(t, "mha/causal"))
 	require.True(t, r.Comparison.OK())
@@ -59,20 +63,98 @@ func TestAWrongStateDictIsNoLoadWithoutEffect(t *testing.T) {
 	require.Equal(t, []string{"future-token"}, probeIDs(r))
 }
 
-// What it says it holds explains nothing where the output is not that of it.
-func TestAWrongStateDictExplainsNothing(t *testing.T) {
-	s := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+// The parameters that a layer reads back prove how it computed. If the output is right by them, or
+// a mistake explains it by them, the class is wrong weights. The proof tells whether the layer
+// still holds the parameters from before the load. Parameters that explain nothing prove nothing.
+func TestProofByParametersReadBack(t *testing.T) {
+	const right = ": by the parameters that it reads back the output is right (max z "
+	const further = ": what follows is by the parameters that it reads back"
+	stretchedLayers := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		m, err := attention.New(c)
 		return stretched{answering{m, zeros}}, err
 	}}
-	r := judged(t, s, harnesstest.ReadCase(t, "mha/causal"))
-	require.True(t, r.Wrong())
-	require.Empty(t, r.Proven)
-	require.NotEqual(t, diagnose.WrongWeights, r.Diagnosis.Class)
-	require.True(t, r.Diagnosis.Unexplained)
+	noProof := report.Proof{}
+	for _, tc := range []struct {
+		name    string
+		subject subject.Subject
+		proof   report.Proof
+		reason  string // the first one after the title of the proof
+		match   string
+	}{
+		{"other parameters", halvedLayers(asItIs), report.OtherParameters, right, ""},
+		{"other parameters, no mask", halvedLayers(unmasked), report.OtherParameters, further, "causal-missing"},
+		{"the old parameters", harnesstest.NeverLoaded(), report.LoadNoEffect, right, ""},
+		{"the old parameters, no mask", harnesstest.Both(), report.LoadNoEffect, further, "causal-missing"},
+		{"a wrong answer, no mask", answeringLayers(unmasked, zeros), noProof, "", "causal-missing"},
+		{"a wrong answer, an unknown mistake", stretchedLayers, noProof, "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := harnesstest.ReadCase(t, "mha/causal")
+			ran := tc.subject.Run(t.Context(), c)
+			r, err := judgeRun(t.Context(), tc.subject.About(), c, ran) // and no probe
+			require.NoError(t, err)
+			require.True(t, r.Wrong())
+			require.Equal(t, tc.match, matchedIDs(r.Diagnosis))
+			if tc.proof == noProof {
+				require.Empty(t, r.Proven)
+				require.NotEqual(t, diagnose.WrongWeights, r.Diagnosis.Class)
+				require.Equal(t, tc.match == "", r.Diagnosis.Unexplained)
+				return
+			}
+			require.Equal(t, []report.Proof{tc.proof}, r.Proven)
+			require.Equal(t, diagnose.WrongWeights, r.Diagnosis.Class)
+			require.False(t, r.Diagnosis.Unexplained)
+			require.Contains(t, r.Diagnosis.Reasons[0], tc.proof.Title+tc.reason)
+			require.Greater(t, len(r.Diagnosis.Reasons), 1, "the reasons of the diagnosis follow")
+		})
+	}
 }
 
-// stretched gives an output that no known mistake gives.
+// A mistake that explains the output by the case's parameters needs no other parameters.
+func TestAKnownMistakeIsNoOtherParameters(t *testing.T) {
+	s := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+		m, err := attention.New(c)
+		return transposing{m}, err
+	}}
+	r := judged(t, s, harnesstest.ReadCase(t, "seed/causal"))
+	require.Equal(t, []string{"W_O reads back transposed"}, r.Findings)
+	require.Equal(t, "output-weight-transposed output-weight-column-major", matchedIDs(r.Diagnosis))
+	require.Empty(t, r.Proven)
+}
+
+// transposing is a layer that loads the transpose of its output weight.
+type transposing struct{ *attention.MultiHead }
+
+func (m transposing) LoadStateDict(
+	d attention.StateDict, s attention.Strictness,
+) (attention.IncompatibleKeys, error) {
+	d, w := maps.Clone(d), d["W_O"].Clone()
+	d["W_O"] = w
+	n := w.Shape[0]
+	for i := range n {
+		for j := range i {
+			w.Data[i*n+j], w.Data[j*n+i] = w.Data[j*n+i], w.Data[i*n+j]
+		}
+	}
+	return m.MultiHead.LoadStateDict(d, s)
+}
+
+// Other parameters that give the same output are a failure, but prove nothing about the output. A
+// bias of the keys is such a parameter.
+func TestOtherParametersOfARightOutput(t *testing.T) {
+	r := judged(t, answeringLayers(asItIs, func(d attention.StateDict) attention.StateDict {
+		for i := range d["in_proj_bias"].Data[40:80] { // the key part
+			d["in_proj_bias"].Data[40+i]++
+		}
+		return d
+	}), harnesstest.ReadCase(t, "mha/causal"))
+	require.Equal(t, report.Fail, r.Verdict)
+	require.Len(t, r.Findings, 1)
+	require.Equal(t, diagnose.Right, r.Diagnosis.Class)
+	require.Empty(t, r.Proven)
+}
+
+// stretched is a layer with an output that no known mistake gives.
 type stretched struct{ answering }
 
 func (s stretched) Forward(in attention.Inputs) (attention.Outputs, error) {
@@ -83,7 +165,8 @@ func (s stretched) Forward(in attention.Inputs) (attention.Outputs, error) {
 	return out, err
 }
 
-// Other names may be another layout: evidence of a failure, and no failure.
+// Other names may be another layout. They are evidence if the output is wrong, and no failure by
+// themselves.
 func TestAnotherLayoutIsNoFailure(t *testing.T) {
 	renamed := func(d attention.StateDict) attention.StateDict {
 		d["fused"] = d["in_proj_weight"]
@@ -94,10 +177,13 @@ func TestAnotherLayoutIsNoFailure(t *testing.T) {
 	require.Equal(t, report.Pass, r.Verdict)
 	require.Empty(t, r.Findings)
 	r = judged(t, answeringLayers(unmasked, renamed), harnesstest.ReadCase(t, "mha/causal"))
-	require.Equal(t, []string{"StateDict() lacks in_proj_weight", "StateDict() has fused, which was not loaded"}, r.Findings)
+	require.Equal(t, []string{
+		"StateDict() lacks in_proj_weight", "StateDict() has fused, which was not loaded",
+	}, r.Findings)
 }
 
-// A layer that was never loaded and computes with zeros is dead; only what it holds says why.
+// A layer that was never loaded and computes with zeros gives a constant output. Only its
+// StateDict() shows the reason.
 func TestNeverLoadedZeros(t *testing.T) {
 	s := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		m, err := attention.New(c)
@@ -117,24 +203,27 @@ func (unloaded) LoadStateDict(attention.StateDict, attention.Strictness) (attent
 	return attention.IncompatibleKeys{}, nil
 }
 
-// One parameter that was changed in the load: the output is right by what the layer holds.
+// A parameter that was changed in the load is named, with its rows.
 func TestAParameterThatIsAnother(t *testing.T) {
-	s := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
-		m, err := attention.New(c)
-		return halved{m}, err
-	}}
-	r := judged(t, s, harnesstest.ReadCase(t, "mha/causal"))
-	require.Equal(t, diagnose.WrongWeights, r.Diagnosis.Class)
-	require.Equal(t, []report.Proof{report.OtherParameters}, r.Proven)
+	r := judged(t, halvedLayers(asItIs), harnesstest.ReadCase(t, "mha/causal"))
 	require.Len(t, r.Findings, 1)
 	require.Contains(t, r.Findings[0], "in_proj_weight reads back with other values in 13 of 120 rows, 0 to 12")
-	require.Contains(t, r.Diagnosis.Reasons[0], "by the parameters that it reads back the output is right")
 
 	var text strings.Builder
-	require.NoError(t, report.Text(report.TextOptions{})(&text, &report.Report{Results: []report.Result{r}}))
+	one := &report.Report{Results: []report.Result{r}}
+	require.NoError(t, report.Text(report.TextOptions{})(&text, one))
 	require.Contains(t, text.String(), "FAIL mha/causal  wrong-weights: it holds other parameters than were loaded\n")
 }
 
+func halvedLayers(change func(*attention.Config)) subject.Subject {
+	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
+		change(&c)
+		m, err := attention.New(c)
+		return halved{m}, err
+	}}
+}
+
+// halved is a layer that loads a part of one parameter with other values.
 type halved struct{ *attention.MultiHead }
 
 func (h halved) LoadStateDict(d attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
@@ -148,7 +237,7 @@ func (h halved) LoadStateDict(d attention.StateDict, s attention.Strictness) (at
 	return h.MultiHead.LoadStateDict(own, s)
 }
 
-// A passing case is not run again, and no probe makes a failure of it.
+// A passing case is not run again.
 func TestPassingCasesAreNotProbed(t *testing.T) {
 	made := 0
 	s := harnesstest.BuiltIn()
@@ -162,27 +251,35 @@ func TestPassingCasesAreNotProbed(t *testing.T) {
 	require.Empty(t, r.Probes)
 }
 
-// On how many of all cases each probe speaks of subjects that are wrong on purpose, where they are wrong.
+// Each probe speaks on as many cases as it must, among the cases that a wrong subject fails. A
+// plain run takes every sixth case.
 func TestProbesOverTheSuite(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every case several times")
 	}
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
+	layers, masked := 110, 56
+	if !campaign.Full() {
+		layers, masked = 18, 9
+	}
 	for _, tc := range []struct {
 		subject subject.Subject
 		wrong   int
 		want    map[string]int
 	}{
 		{harnesstest.BuiltIn(), 0, map[string]int{}},
-		{harnesstest.NeverLoaded(), 110, map[string]int{"load-no-effect": 110}},
-		{harnesstest.Unmasked(), 56, map[string]int{"future-token": 56}},
-		{harnesstest.Both(), 110, map[string]int{"load-no-effect": 110, "future-token": 56}},
-		{harnesstest.OtherWeights(), 110, map[string]int{}},
+		{harnesstest.NeverLoaded(), layers, map[string]int{"load-no-effect": layers}},
+		{harnesstest.Unmasked(), masked, map[string]int{"future-token": masked}},
+		{harnesstest.Both(), layers, map[string]int{"load-no-effect": layers, "future-token": masked}},
+		{harnesstest.OtherWeights(), layers, map[string]int{}},
 	} {
 		t.Run(tc.subject.Name, func(t *testing.T) {
 			wrong, spoke := 0, map[string]int{}
-			for _, name := range names {
+			for n, name := range names {
+				if n%6 != 0 && !campaign.Full() {
+					continue
+				}
 				c := harnesstest.ReadCase(t, name)
 				ran := tc.subject.Run(t.Context(), c)
 				if ran.Err != nil {
@@ -215,7 +312,7 @@ func (p pooled) About() subject.About {
 	return about
 }
 
-// Probes are those of the case they stand with, however many cases run at once.
+// Each result has the probes of its own case, however many cases run at once.
 func TestProbesOfSeveralJobs(t *testing.T) {
 	cases := []string{"mha/causal", "mha/padding", "seed/causal", "sdpa/causal", "decoder/nope"}
 	for _, s := range []subject.Runner{harnesstest.Unmasked(), pooled{harnesstest.Unmasked()}} {
@@ -225,6 +322,9 @@ func TestProbesOfSeveralJobs(t *testing.T) {
 		for _, result := range r.Results {
 			ids = append(ids, result.Case+": "+strings.Join(probeIDs(result), " "))
 		}
-		require.Equal(t, []string{"mha/causal: future-token", "mha/padding: ", "seed/causal: future-token", "sdpa/causal: ", "decoder/nope: future-token"}, ids)
+		require.Equal(t, []string{
+			"mha/causal: future-token", "mha/padding: ", "seed/causal: future-token", "sdpa/causal: ",
+			"decoder/nope: future-token",
+		}, ids)
 	}
 }

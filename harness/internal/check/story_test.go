@@ -9,6 +9,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
@@ -18,7 +19,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// The debugging story that difftest began with, each of its turns as a subject that is wrong on
+// The debugging story that difftest began with: each of its turns is a subject that is wrong on
 // purpose.
 func TestStory(t *testing.T) {
 	for _, turn := range []struct {
@@ -40,12 +41,14 @@ func TestStory(t *testing.T) {
 			}
 		}},
 		{harnesstest.Both(), diagnose.WrongWeights, "causal-missing", func(t *testing.T, r report.Result) {
-			require.Equal(t, "the load had no effect: what follows is by the parameters that it reads back", r.Diagnosis.Reasons[0])
+			const reason = "the load had no effect: what follows is by the parameters that it reads back"
+			require.Equal(t, reason, r.Diagnosis.Reasons[0])
 			require.Equal(t, []string{"the load had no effect"}, r.ProvenTitles())
 			require.Equal(t, []string{"load-no-effect", "future-token"}, probeIDs(r))
 		}},
 		{harnesstest.Unreadable(harnesstest.Both()), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
-			require.Contains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged until the weights load")
+			reasons := strings.Join(r.Diagnosis.Reasons, "\n")
+			require.Contains(t, reasons, "masks cannot be judged until the weights load")
 			require.Equal(t, []string{"the load had no effect", "later tokens reach earlier rows"}, r.ProvenTitles())
 		}},
 		{harnesstest.OtherWeights(), diagnose.WrongWeights, "", func(t *testing.T, r report.Result) {
@@ -57,7 +60,11 @@ func TestStory(t *testing.T) {
 		}},
 	} {
 		t.Run(turn.subject.Name, func(t *testing.T) {
-			for _, name := range []string{"seed/causal", "mha/causal-left-padding"} {
+			cases := []string{"seed/causal"}
+			if campaign.Full() {
+				cases = append(cases, "mha/causal-left-padding")
+			}
+			for _, name := range cases {
 				r := judged(t, turn.subject, harnesstest.ReadCase(t, name))
 				require.Equal(t, report.Fail, r.Verdict)
 				require.Equal(t, turn.class, r.Diagnosis.Class, r.Diagnosis.Reasons)
@@ -68,20 +75,26 @@ func TestStory(t *testing.T) {
 	}
 }
 
-// Where there is no mask, none is spoken of.
+// A case without a mask gets no remark about masks.
 func TestStoryWithoutAMask(t *testing.T) {
 	r := judged(t, harnesstest.NeverLoaded(), harnesstest.ReadCase(t, "seed/unmasked"))
 	require.Equal(t, diagnose.WrongWeights, r.Diagnosis.Class)
 	require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged")
 }
 
-// All correct, also when the inputs are larger: a fixed tolerance would raise false alarms there.
+// A correct subject passes, also on larger inputs, where a fixed tolerance would raise false
+// alarms.
 func TestStoryAllCorrect(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	for _, scale := range []float32{1, 4, 8} {
 		passed := 0
-		for _, name := range names {
+		tried := 0
+		for n, name := range names {
+			if scale > 1 && !campaign.Full() && n%4 != int(scale)%4 {
+				continue
+			}
+			tried++
 			c := scaled(harnesstest.ReadCase(t, name), scale)
 			r := judged(t, harnesstest.BuiltIn(), c)
 			if r.Verdict != report.Pass {
@@ -90,8 +103,8 @@ func TestStoryAllCorrect(t *testing.T) {
 			}
 			passed++
 		}
-		require.Equal(t, len(names), passed)
-		require.GreaterOrEqual(t, passed, 90)
+		require.Equal(t, tried, passed)
+		require.GreaterOrEqual(t, tried, len(names)/4)
 	}
 }
 
@@ -118,7 +131,7 @@ func matchedIDs(d diagnose.Diagnosis) string {
 	return strings.Join(ids, " ")
 }
 
-// scaled multiplies the inputs of a case and computes the truth anew.
+// scaled returns a case with larger inputs, and computes its truth.
 func scaled(c *fixture.Case, by float32) *fixture.Case {
 	if by == 1 {
 		return c
@@ -134,8 +147,10 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 		}
 		return larger[t]
 	}
-	out.Inputs.Query, out.Inputs.Key, out.Inputs.Value = scale(c.Inputs.Query), scale(c.Inputs.Key), scale(c.Inputs.Value)
-	out.Unrounded = nil // what is larger is what was rounded
+	out.Inputs.Query = scale(c.Inputs.Query)
+	out.Inputs.Key = scale(c.Inputs.Key)
+	out.Inputs.Value = scale(c.Inputs.Value)
+	out.Unrounded = nil // the larger inputs are not rounded
 	out.Truth = judge.Right(&out).Value
 	out.Output = c.Output.Clone()
 	for i, v := range out.Truth {
@@ -147,7 +162,7 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 	return &out
 }
 
-// A case may declare NaN for a query that sees no key. Then NaN is right there and zero is wrong.
+// A case may declare NaN for a query that sees no key. Then NaN is right and zero is wrong.
 func TestDeclaredNaN(t *testing.T) {
 	c := *harnesstest.ReadCase(t, "mha/causal-left-padding")
 	c.Layer.EmptyRow = attention.EmptyNaN

@@ -30,7 +30,7 @@ type work struct {
 	jobs int
 	// take runs the subject on a case and reports whether ctx let it end. A nil take runs nothing.
 	take func(context.Context, *fixture.Case) (ran subject.Result, ended bool)
-	// judge gives the verdict. Several verdicts are reached at once.
+	// judge gives the verdict. It is called from several goroutines.
 	judge func(context.Context, *turn) (report.Result, error)
 	// again runs the subject once more on a case that it fails. A nil again runs nothing.
 	again func(context.Context, *turn) report.Result

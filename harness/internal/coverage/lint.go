@@ -1,5 +1,5 @@
-// Package coverage makes every known mistake on every case of a suite and says what the cases see,
-// what they cannot see, and which cases are enough.
+// Package coverage makes every known mistake on every case of a suite. It finds the mistakes that
+// the cases see, the mistakes that they miss, and the fewest cases that are enough.
 package coverage
 
 import (
@@ -19,16 +19,18 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// Lint says which known mistakes a suite can see.
+// Lint is the coverage of the known mistakes by a suite.
 type Lint struct {
 	Cases    []LintedCase
-	Unseen   []catalogue.Mistake   // no case sees them
-	SeenOnce []catalogue.Mistake   // one case alone sees them
-	Merged   [][]catalogue.Mistake // groups that no case tells apart
-	Core     []string              // the fewest cases that see and tell apart as much as all
+	Unseen   []catalogue.Mistake   // mistakes that no case sees
+	SeenOnce []catalogue.Mistake   // mistakes that only one case sees
+	Merged   [][]catalogue.Mistake // groups of mistakes that no case tells apart
+	// Core names the fewest cases that together see the same mistakes as the suite, and tell the
+	// same mistakes apart.
+	Core []string
 }
 
-// LintedCase says which known mistakes one case can see.
+// LintedCase is the coverage by one case.
 type LintedCase struct {
 	Case  string
 	Sight replay.Visibility
@@ -74,7 +76,7 @@ func lintCase(suite fs.FS, name string) (LintedCase, error) {
 	return LintedCase{Case: name, Sight: referee.Sees()}, nil
 }
 
-// summarize computes the fields about the suite as a whole.
+// summarize sets the fields about the suite as a whole.
 func (l *Lint) summarize() {
 	counts := make([]int, len(catalogue.Mistakes))
 	classes := make([][]int, len(l.Cases))
@@ -101,8 +103,9 @@ func (l *Lint) summarize() {
 	l.Merged = merged(sets)
 }
 
-// separations gives, for each case, the pairs that it tells apart: two mistakes, or a mistake and
-// the right output. Pairs are numbered by [pair].
+// separations returns, for each case, the pairs that it tells apart: two mistakes, or a mistake and
+// the right output. classes holds, for each case, a number for each mistake: mistakes with the same
+// output share a number, and -1 means the right output. Pairs are numbered by [pair].
 func separations(classes [][]int) []bitset {
 	sets := make([]bitset, len(classes))
 	for i, class := range classes {
@@ -118,10 +121,10 @@ func separations(classes [][]int) []bitset {
 	return sets
 }
 
-// pair numbers the pairs a < b.
+// pair numbers the pairs with a < b.
 func pair(a, b int) int { return b*(b-1)/2 + a }
 
-// merged groups the mistakes that are seen and that no case tells apart.
+// merged groups the mistakes that some case sees and no case tells apart.
 func merged(sets []bitset) [][]catalogue.Mistake {
 	var all bitset
 	for _, s := range sets {
@@ -133,7 +136,7 @@ func merged(sets []bitset) [][]catalogue.Mistake {
 	for a := range catalogue.Mistakes {
 		group := []catalogue.Mistake{catalogue.Mistakes[a]}
 		for b := a + 1; b < right; b++ {
-			if !grouped[a] && !grouped[b] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
+			if !grouped[a] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
 				group = append(group, catalogue.Mistakes[b])
 				grouped[b] = true
 			}
@@ -145,14 +148,10 @@ func merged(sets []bitset) [][]catalogue.Mistake {
 	return groups
 }
 
-// IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" where there is none.
+// IDs joins the ids of mistakes: "causal-missing, scale-missing"; "none" if there are none.
 func IDs(mistakes []catalogue.Mistake) string {
 	if len(mistakes) == 0 {
 		return "none"
 	}
-	words := make([]string, len(mistakes))
-	for i, m := range mistakes {
-		words[i] = m.ID
-	}
-	return strings.Join(words, ", ")
+	return strings.Join(catalogue.IDs(mistakes), ", ")
 }

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// smallestCover gives the fewest sets that together hold every element that any of them holds; the
-// first such choice in order. It is exact: branch and bound over the sets that hold the element
-// held by the fewest.
+// smallestCover returns the fewest sets that together hold every element of all sets, as indices in
+// order. The result is exact. It is found by branch and bound: each step branches over the sets
+// that hold the rarest element.
 func smallestCover(sets []bitset) []int {
 	all := bitset{}
 	for _, s := range sets {
@@ -42,7 +42,7 @@ func smallestCover(sets []bitset) []int {
 	return best
 }
 
-// undominated leaves out sets that another holds whole, the later of equal ones.
+// undominated leaves out each set that is a part of another. Of equal sets it keeps the first.
 func undominated(sets []bitset) []int {
 	var useful []int
 	for i, s := range sets {
@@ -59,7 +59,7 @@ func undominated(sets []bitset) []int {
 	return useful
 }
 
-// greedyCover takes, again and again, the set that holds the most elements of those left.
+// greedyCover takes, again and again, the set with the most elements of left, and removes them.
 func greedyCover(sets []bitset, useful []int, left bitset) []int {
 	var chosen []int
 	for !left.empty() {
@@ -70,7 +70,7 @@ func greedyCover(sets []bitset, useful []int, left bitset) []int {
 	return chosen
 }
 
-// rarest gives the sets that hold the element of left that the fewest hold.
+// rarest returns the sets that hold the rarest element of left.
 func rarest(sets []bitset, useful []int, left bitset) []int {
 	var fewest []int
 	for element := range left.elements() {
@@ -90,7 +90,7 @@ func rarest(sets []bitset, useful []int, left bitset) []int {
 	return fewest
 }
 
-// bitset is a set of small numbers.
+// bitset is a set of small non-negative numbers.
 type bitset []uint64
 
 func (b bitset) add(n int) bitset {
@@ -132,7 +132,7 @@ func (b bitset) without(other bitset) bitset {
 	return out
 }
 
-// common counts what two sets share.
+// common counts the elements that two sets share.
 func (b bitset) common(other bitset) int {
 	n := 0
 	for i := range min(len(b), len(other)) {
@@ -141,7 +141,7 @@ func (b bitset) common(other bitset) int {
 	return n
 }
 
-// elements gives the numbers in order.
+// elements yields the numbers in order.
 func (b bitset) elements() func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		for n := range 64 * len(b) {

@@ -8,22 +8,23 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// NPY is the .npy file of a tensor, version 1.0, little endian, C order.
+// NPY returns the .npy file of a tensor: version 1.0, little endian, C order.
 func NPY(t *attention.Tensor) []byte {
 	return NPYFile(1, NPYHeader("<f4", false, t.Shape), t.Data)
 }
 
-// NPYHeader is the text of a header, as NumPy writes it.
+// NPYHeader returns the text of a header, as NumPy writes it.
 func NPYHeader(descr string, fortran bool, shape []int) string {
 	order := "False"
 	if fortran {
 		order = "True"
 	}
-	return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", descr, order, attention.FormatShape(shape))
+	return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n",
+		descr, order, attention.FormatShape(shape))
 }
 
-// NPYFile puts a header's text before data, which is bytes or anything that encoding/binary writes
-// in little endian.
+// NPYFile returns a file with the given header text and data. data may be bytes or anything else
+// that encoding/binary writes, in little endian.
 func NPYFile(major byte, header string, data any) []byte {
 	var b bytes.Buffer
 	b.WriteString("\x93NUMPY")

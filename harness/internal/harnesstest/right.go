@@ -11,7 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// BuiltIn is the implementation in the package attention, which is right.
+// BuiltIn returns the implementation in the package attention, which is right.
 func BuiltIn() subject.Subject {
 	return subject.Subject{
 		Name: "attention",
@@ -28,21 +28,22 @@ func ReadCase(t testing.TB, name string) *fixture.Case {
 	return c
 }
 
-// Layer is a right layer but for what a test puts in its way.
+// Layer is a right layer, except for the methods that a test replaces.
 type Layer struct {
 	*attention.MultiHead
 
-	// OnLoad replaces LoadStateDict; nil: it loads.
+	// OnLoad replaces LoadStateDict unless it is nil.
 	OnLoad func(attention.StateDict) error
-	// Instead replaces Forward; nil: it computes.
+	// Instead replaces Forward unless it is nil.
 	Instead func(attention.Inputs) (*attention.Tensor, error)
-	// After runs after each forward, with the inputs, the state dict that was loaded, and the output.
+	// After runs after each forward, with the inputs, the state dict that was loaded, and the
+	// output.
 	After func(in attention.Inputs, dict attention.StateDict, out *attention.Tensor)
 
 	dict attention.StateDict
 }
 
-// LoadStateDict loads a state dict, or does what OnLoad does.
+// LoadStateDict loads a state dict, or calls OnLoad.
 func (l *Layer) LoadStateDict(dict attention.StateDict, s attention.Strictness) (attention.IncompatibleKeys, error) {
 	l.dict = dict
 	if l.OnLoad != nil {
@@ -51,7 +52,7 @@ func (l *Layer) LoadStateDict(dict attention.StateDict, s attention.Strictness) 
 	return l.MultiHead.LoadStateDict(dict, s)
 }
 
-// Forward computes the output, or does what Instead does.
+// Forward computes the output, or calls Instead.
 func (l *Layer) Forward(in attention.Inputs) (attention.Outputs, error) {
 	if l.Instead != nil {
 		out, err := l.Instead(in)
@@ -64,7 +65,7 @@ func (l *Layer) Forward(in attention.Inputs) (attention.Outputs, error) {
 	return out, err
 }
 
-// SubjectOf is a subject all of whose layers are like l.
+// SubjectOf returns a subject whose layers are copies of l.
 func SubjectOf(l Layer) subject.Subject {
 	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		m, err := attention.New(c)
@@ -73,7 +74,7 @@ func SubjectOf(l Layer) subject.Subject {
 	}}
 }
 
-// Unreadable is a subject whose layers hide their parameters: none of them is a StateDicter.
+// Unreadable returns a subject whose layers hide their parameters: none of them is a StateDicter.
 func Unreadable(s subject.Subject) subject.Subject {
 	made := s.MHA
 	s.Name += ", not read back"

@@ -8,7 +8,7 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// Safetensors is the .safetensors file of a state dict.
+// Safetensors returns the .safetensors file of a state dict.
 func Safetensors(dict attention.StateDict) []byte {
 	views := map[string]safetensors.TensorView{}
 	for key, t := range dict {

@@ -1,6 +1,6 @@
-// Package harnesstest holds what tests of the harness and of the command share: implementations
-// that are wrong on purpose, those of the debugging story that difftest began with, and a writer
-// of .npy files, right and wrong ones.
+// Package harnesstest holds helpers that tests of the harness and of the command share: the
+// implementations of the debugging story that difftest began with, which are wrong on purpose, and
+// writers of .npy and .safetensors files.
 package harnesstest
 
 import (
@@ -13,13 +13,13 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// NeverLoaded is a layer whose load is replaced instead of called, so that its weights stay as
-// they were drawn, N(0,1).
+// NeverLoaded makes layers whose load is replaced instead of called. Their weights stay as they
+// were drawn, N(0, 1).
 func NeverLoaded() subject.Subject {
 	return layers("never loaded", func(c attention.Config) (subject.Module, error) { return neverLoaded(c) })
 }
 
-// Unmasked has no causal mask. Its weights are right.
+// Unmasked makes layers without a causal mask. Their weights are right.
 func Unmasked() subject.Subject {
 	return layers("no causal mask", func(c attention.Config) (subject.Module, error) {
 		c.Bidirectional = true
@@ -35,7 +35,8 @@ func Both() subject.Subject {
 	})
 }
 
-// OtherWeights has random weights of the right size: nothing in its output looks wild.
+// OtherWeights makes layers with random weights of the right size. Nothing in their output looks
+// wild.
 func OtherWeights() subject.Subject {
 	return layers("other weights of the right scale", func(c attention.Config) (subject.Module, error) {
 		m, err := attention.New(c)
@@ -47,8 +48,8 @@ func layers(name string, maker func(attention.Config) (subject.Module, error)) s
 	return subject.Subject{Name: name, MHA: maker}
 }
 
-// assigned is the mistake MHSA.load_state_dict = {...} in Go: the load is a field, and a value is
-// put there instead of being loaded.
+// assigned makes the mistake MHSA.load_state_dict = {...} in Go: its load is a field, and the load
+// assigns to that field instead of loading.
 type assigned struct {
 	*attention.MultiHead
 	load func(attention.StateDict)
@@ -75,8 +76,8 @@ func (m redrawn) LoadStateDict(dict attention.StateDict, s attention.Strictness)
 	return m.MultiHead.LoadStateDict(random(dict, 0), s)
 }
 
-// random draws a state dict of the same shapes, of the given standard deviation, 0 for that of
-// each parameter.
+// random draws a state dict of the same shapes and the given standard deviation; 0 means each
+// parameter's own.
 func random(dict attention.StateDict, scale float64) attention.StateDict {
 	r := rand.New(rand.NewPCG(20, 26))
 	out := attention.StateDict{}

@@ -174,7 +174,7 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
 }
 
-// inLayout brings what the oracle computed into the case's order of dimensions.
+// inLayout brings a result of the oracle into the case's order of dimensions.
 func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	if c.Op == fixture.SDPA {
 		return e
@@ -185,7 +185,7 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 }
 
 // Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
-// unless they are nil. The errors are as of [New] and [Referee.Judge].
+// unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
 func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
 	referee, err := New(ctx, c, oracle.Precision{})
 	if err != nil {

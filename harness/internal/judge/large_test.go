@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -15,8 +17,19 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// A layer of B2 T1024 D768 H12: every mistake is made on a sample of its rows, and the one that was made is
-// named. The output is that of the attention package, in float32.
+// These tests judge layers that are so large that every mistake is made on a sample of the rows
+// first.
+
+// sizes returns the length and width of a large layer. The smaller one is just beyond the size up
+// to which every mistake is made on all rows.
+func sizes() (length, width int) {
+	if campaign.Full() {
+		return 1024, 768
+	}
+	return 256, 192
+}
+
+// The mistake in a large layer is named. The attention package computes the output, in float32.
 func TestLarge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute or two")
@@ -28,8 +41,16 @@ func TestLarge(t *testing.T) {
 		match          string
 		class          diagnose.Class
 	}{
-		{"padded", true, true, func(c *attention.Config, _ attention.StateDict) { c.Bidirectional = true }, "causal-missing", diagnose.MissingFeature},
-		{"unmasked", false, false, func(_ *attention.Config, s attention.StateDict) { transposeQuery(s["in_proj_weight"]) }, "query-weight-transposed", diagnose.WrongWeights},
+		{
+			"padded", true, true,
+			func(c *attention.Config, _ attention.StateDict) { c.Bidirectional = true },
+			"causal-missing", diagnose.MissingFeature,
+		},
+		{
+			"unmasked", false, false,
+			func(_ *attention.Config, s attention.StateDict) { transposeQuery(s["in_proj_weight"]) },
+			"query-weight-transposed", diagnose.WrongWeights,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := large(tc.causal, tc.padded)
@@ -49,8 +70,8 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// The heads of a large layer merged in other places, which no subject of the attention package does: the
-// oracle's result, rounded to float32.
+// Wrongly merged heads of a large layer are named. The attention package cannot merge wrongly, so
+// the oracle computes the output, rounded to float32.
 func TestLargeMerge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute or two")
@@ -87,9 +108,10 @@ func transposeQuery(w *attention.Tensor) {
 	}
 }
 
-// large is a layer with biases. Its truth is the oracle's own.
+// large returns a case with a large layer with biases. The oracle computes its truth.
 func large(causal, padded bool) *fixture.Case {
-	const batch, length, width = 2, 1024, 768
+	const batch = 2
+	length, width := sizes()
 	r := rand.New(rand.NewPCG(1024, 768))
 	random := func(scale float64, shape ...int) *attention.Tensor {
 		x := attention.NewTensor(shape...)
@@ -98,19 +120,20 @@ func large(causal, padded bool) *fixture.Case {
 		}
 		return x
 	}
+	scale := 0.05 * math.Sqrt(768/float64(width)) // of weights: scores of the same size
 	x := random(1, batch, length, width)
 	c := &fixture.Case{
 		Name: "large", Op: fixture.MultiHead,
 		Layer: attention.Config{EmbedDim: width, NumHeads: 12, Bidirectional: !causal},
 		State: attention.StateDict{
-			"in_proj_weight": random(0.05, 3*width, width), "in_proj_bias": random(0.1, 3*width),
-			"out_proj.weight": random(0.05, width, width), "out_proj.bias": random(0.1, width),
+			"in_proj_weight": random(scale, 3*width, width), "in_proj_bias": random(0.1, 3*width),
+			"out_proj.weight": random(scale, width, width), "out_proj.bias": random(0.1, width),
 		},
 		Inputs: attention.Inputs{Query: x, Key: x, Value: x},
 	}
 	if padded {
 		c.Inputs.Padding = attention.NewMask(batch, length)
-		for b, filler := range []int{117, 40} {
+		for b, filler := range []int{117 * length / 1024, 40 * length / 1024} {
 			for j := range filler {
 				c.Inputs.Padding.Data[b*length+j] = true
 			}
@@ -124,7 +147,7 @@ func large(causal, padded bool) *fixture.Case {
 	return c
 }
 
-// matchedIDs names the mistakes that a diagnosis found, or the pairs of them.
+// matchedIDs joins the ids of the matches of a diagnosis.
 func matchedIDs(d diagnose.Diagnosis) string {
 	var ids []string
 	for _, m := range d.Matches {

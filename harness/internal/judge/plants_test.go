@@ -1,5 +1,8 @@
 package judge
 
+// These tests judge deliberately wrong implementations of many kinds, and check the diagnosis of
+// each.
+
 import (
 	"math"
 	"math/rand/v2"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fit"
@@ -22,91 +26,123 @@ import (
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// plant is a wrong implementation: a float32 variant, of a changed problem, with a changed output.
+// plant is a wrong implementation: a float32 variant of a changed problem, with a changed output.
 type plant struct {
-	name             string
-	variant          variant.Variant
-	change           func(p *oracle.Problem) bool // false: the case has nothing to get wrong so
-	output           func(shape []int, y []float64)
-	residual, bypass bool // the query is added to the output, or stands in its place
+	name    string
+	variant variant.Variant
+	// change changes the problem. It reports false if there is nothing to change on the case.
+	change func(p *oracle.Problem) bool
+	output func(shape []int, y []float64)
+	// residual adds the query to the output, and bypass returns the query instead of it.
+	residual, bypass bool
 
-	classes []diagnose.Class // that may be said of it
-	match   string           // the mistake that must be named, "" for none
-	unsure  bool             // or left without a name, where its own rounding hides it or there is too little to tell
+	classes []diagnose.Class // the classes that are right; unclear and dead always are
+	match   string           // the mistake that must be named; "" for none
+	// unsure allows an output without a name: its own rounding may hide the mistake, or the case
+	// may have too few numbers to tell.
+	unsure bool
 }
 
 var (
 	unclear  = []diagnose.Class{diagnose.Unclear}
 	rounding = []diagnose.Class{diagnose.Rounding}
-	// Parameters that are slightly off look like rounding, where they are not found.
+	// Parameters that are slightly off look like rounding unless they are found.
 	slightlyOff = []diagnose.Class{diagnose.Rounding, diagnose.WrongWeights}
 	// A mask of finfo.min overflows when it is rounded to fewer bits.
 	lowPrecision = []diagnose.Class{diagnose.Rounding, diagnose.NonFinite}
 	missing      = []diagnose.Class{diagnose.MissingFeature}
 	dead         = []diagnose.Class{diagnose.Dead}
 
-	// Some scrambled weights leave the output as far off as random ones do, some do not; a gain of the output, or of one of
-	// its features, is as with another output weight.
+	// Some scrambled weights leave the output as far off as random ones do, and some do not. A gain
+	// of the output, or of one feature, looks like another output weight.
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
 )
 
-// Every plant, on every third case that it applies to and on some of each family, is named by what it is or
-// not at all. Where a case cannot tell it from other mistakes, all of them are named. A case that cannot see
-// it passes it.
+// Every plant is named by its mistake, or not at all. If a case cannot tell several mistakes apart,
+// all of them are named. A case that cannot see the plant passes it.
+//
+// The full campaign judges each plant on every third case and on the representative ones, or on the
+// latter alone if pairs of mistakes are searched. The plain run stops after a few cases that see
+// it.
 func TestClassesOfPlants(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	var all, few []*Referee
 	for n, name := range names {
+		isFew := slices.Contains(representative, name)
+		if !isFew && (n%3 > 0 || !campaign.Full()) {
+			continue
+		}
 		r, err := New(t.Context(), harnesstest.ReadCase(t, name), oracle.Precision{})
 		require.NoError(t, err)
-		if slices.Contains(representative, name) {
+		all = append(all, r)
+		if isFew {
 			few = append(few, r)
-		}
-		if n%3 == 0 || slices.Contains(representative, name) {
-			all = append(all, r)
 		}
 	}
 	require.Len(t, few, len(representative))
-	for _, p := range plants() {
+	for number, p := range plants() {
 		t.Run(p.name, func(t *testing.T) {
 			if p.searched() && testing.Short() {
 				t.Skip("pairs take minutes with the race detector")
 			}
 			t.Parallel()
-			seen, named, referees := 0, 0, all
+			referees, enough, least := all, len(all), 2
 			if p.searched() || testing.Short() {
 				referees = few
 			}
-			for _, referee := range referees {
-				r, applies := p.judge(t, referee)
-				if !applies || r.Verdict == report.Pass {
-					continue
-				}
-				seen++
-				p.check(t, referee.c, r)
-				if len(r.Diagnosis.Matches) > 0 {
-					named++
+			if !campaign.Full() {
+				referees, enough = rotated(few, 5*number), 3
+				if p.searched() {
+					enough, least = 1, 1
 				}
 			}
-			require.GreaterOrEqual(t, seen, 2, "fewer than two cases see it")
-			if p.unsure {
+			seen, named := p.judgeOn(t, referees, enough)
+			require.GreaterOrEqual(t, seen, least, "too few cases see it")
+			if p.unsure && campaign.Full() {
 				require.GreaterOrEqual(t, 4*named, 3*seen, "a name on %d of %d cases that see it", named, seen)
 			}
 		})
 	}
 }
 
-// representative cases are one or two of every family: on them every pair of mistakes is tried.
+// judgeOn judges and checks the plant, until enough cases have seen it.
+func (p plant) judgeOn(t *testing.T, referees []*Referee, enough int) (seen, named int) {
+	t.Helper()
+	for _, referee := range referees {
+		r, applies := p.judge(t, referee)
+		if !applies || r.Verdict == report.Pass {
+			continue
+		}
+		seen++
+		p.check(t, referee.c, r)
+		if len(r.Diagnosis.Matches) > 0 {
+			named++
+		}
+		if seen == enough {
+			break
+		}
+	}
+	return seen, named
+}
+
+// rotated begins a list at another place.
+func rotated[T any](list []T, by int) []T {
+	by %= len(list)
+	return slices.Concat(list[by:], list[:by])
+}
+
+// representative cases are one or two of every family. On them every pair of mistakes is tried.
 var representative = []string{
-	"decoder/cache", "decoder/gemma", "decoder/qwen-biases", "layouts/gpt", "mha/causal-left-padding", "mha/cross-kdim", "mha/fast-left-padding",
-	"mha/hot", "mha/sequence-first", "mha/unmasked", "samples/forward-batch-packed-mask", "sdpa/bool-mask", "sdpa/bool-mask-whole",
+	"decoder/cache", "decoder/gemma", "decoder/qwen-biases", "layouts/gpt", "mha/causal-left-padding",
+	"mha/cross-kdim", "mha/fast-left-padding", "mha/hot", "mha/sequence-first", "mha/unmasked",
+	"samples/forward-batch-packed-mask", "sdpa/bool-mask", "sdpa/bool-mask-whole",
 	"sdpa/causal-rectangular", "sdpa/float-mask", "sdpa/float-mask-keys",
 }
 
-// searched says whether no single mistake explains the plant, so that pairs are tried.
+// searched reports whether no single mistake explains the plant, so that pairs are tried.
 func (p plant) searched() bool { return p.match == "" || p.unsure || strings.Contains(p.match, "+") }
 
 func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
@@ -128,16 +164,19 @@ func (p plant) check(t *testing.T, c *fixture.Case, r report.Result) {
 	if len(named) == 0 && p.match != "" && !p.unsure {
 		t.Errorf("%s: not named: %s", r.Case, d.Reasons)
 	}
-	if d.Unexplained != (len(named) == 0 && !slices.ContainsFunc(d.Fits, fit.Fit.Explains) && (d.Class == diagnose.Unclear || d.Class == diagnose.MissingFeature)) {
+	explained := len(named) > 0 || slices.ContainsFunc(d.Fits, fit.Fit.Explains)
+	told := d.Class != diagnose.Unclear && d.Class != diagnose.MissingFeature
+	if d.Unexplained == (explained || told) {
 		t.Errorf("%s: class %s, named %s, unexplained %t", r.Case, d.Class, named, d.Unexplained)
 	}
 }
 
-// same says whether a mistake is this plant, on this case: the oracle gives the same to both, as
-// where three keys ahead are all there are.
+// same reports whether a match is this plant on this case: the oracle gives both the same output.
+// For instance, three keys ahead may be all keys.
 func (p plant) same(c *fixture.Case, m replay.Match) bool {
-	if p.change == nil || p.output != nil || p.residual || p.bypass ||
-		p.variant.SplitIndex != nil || p.variant.MergeIndex != nil {
+	changesMore := p.output != nil || p.residual || p.bypass ||
+		p.variant.SplitIndex != nil || p.variant.MergeIndex != nil
+	if p.change == nil || changesMore {
 		return false
 	}
 	problem := oracle.FromCase(c)
@@ -179,7 +218,7 @@ func (p plant) judge(t *testing.T, by *Referee) (r report.Result, applies bool) 
 	return r, true
 }
 
-// rounded rounds both factors of every product.
+// rounded returns a dot product that rounds both factors of every product first.
 func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a, b []float32) float32 {
 	all := func(values []float32) []float32 {
 		out := make([]float32, len(values))
@@ -191,42 +230,85 @@ func rounded(to func(float32) float32, dot func(a, b []float32) float32) func(a,
 	return func(a, b []float32) float32 { return dot(all(a), all(b)) }
 }
 
+// split returns a variant that splits heads in its own way, and splitAndMerge one that merges them
+// in the same way.
+func split(place func(s variant.Sizes, h, t, e int) int) variant.Variant {
+	return variant.Variant{SplitIndex: place}
+}
+
+func splitAndMerge(place func(s variant.Sizes, h, t, e int) int) variant.Variant {
+	return variant.Variant{SplitIndex: place, MergeIndex: place}
+}
+
 func plants() []plant {
 	untransposed := func(s variant.Sizes, h, t, e int) int { return (h*s.Length+t)*s.Width + e }
 	strided := func(s variant.Sizes, h, t, e int) int { return (t*s.Width+e)*s.Heads + h }
+	reversed := func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }
 	return []plant{
 		{name: "causal mask missing", change: causalMask(nil), classes: missing, match: "causal-missing"},
-		{name: "only later keys", change: causalMask(func(i, j int) bool { return j > i }), classes: missing, match: "causal-inverted"},
-		{name: "triu", change: causalMask(func(i, j int) bool { return j >= i }), classes: missing, match: "causal-transposed"},
-		{name: "diagonal hidden", change: causalMask(func(i, j int) bool { return j < i }), classes: missing, match: "causal-self-hidden"},
-		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }), classes: missing, match: "causal-next-seen"},
+		{name: "only later keys", change: causalMask(func(i, j int) bool { return j > i }),
+			classes: missing, match: "causal-inverted"},
+		{name: "triu", change: causalMask(func(i, j int) bool { return j >= i }),
+			classes: missing, match: "causal-transposed"},
+		{name: "diagonal hidden", change: causalMask(func(i, j int) bool { return j < i }),
+			classes: missing, match: "causal-self-hidden"},
+		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }),
+			classes: missing, match: "causal-next-seen"},
 		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
 		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: mask},
-		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool { had := p.Causal != nil; p.Causal = past; return !had }, classes: missing, match: "causal-added"},
-		{name: "padding ignored", change: func(p *oracle.Problem) bool { had := p.Padding != nil; p.Padding = nil; return had }, classes: missing, match: "padding-ignored"},
-		{name: "boolean mask ignored", change: func(p *oracle.Problem) bool { had := p.Allow != nil; p.Allow = nil; return had }, classes: missing, match: "mask-ignored"},
-		{name: "additive mask ignored", change: func(p *oracle.Problem) bool { had := p.Bias != nil; p.Bias = nil; return had }, classes: missing, match: "bias-ignored"},
-		{name: "scale missing", change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing"},
+		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool {
+			had := p.Causal != nil
+			p.Causal = past
+			return !had
+		}, classes: missing, match: "causal-added"},
+		{name: "padding ignored", change: func(p *oracle.Problem) bool {
+			had := p.Padding != nil
+			p.Padding = nil
+			return had
+		}, classes: missing, match: "padding-ignored"},
+		{name: "boolean mask ignored", change: func(p *oracle.Problem) bool {
+			had := p.Allow != nil
+			p.Allow = nil
+			return had
+		}, classes: missing, match: "mask-ignored"},
+		{name: "additive mask ignored", change: func(p *oracle.Problem) bool {
+			had := p.Bias != nil
+			p.Bias = nil
+			return had
+		}, classes: missing, match: "bias-ignored"},
+		{name: "scale missing", change: func(p *oracle.Problem) bool { p.Scale = 1; return true },
+			classes: missing, match: "scale-missing"},
 		{name: "padding and causal mask missing", change: func(p *oracle.Problem) bool {
 			had := p.Padding != nil && p.Causal != nil
 			p.Padding, p.Causal = nil, nil
 			return had
 		}, classes: missing, match: "causal-missing+padding-ignored"},
-		{name: "heads split strided without the scale", variant: variant.Variant{SplitIndex: strided}, change: func(p *oracle.Problem) bool {
+		{name: "heads split strided without the scale", variant: split(strided), change: func(p *oracle.Problem) bool {
 			was := p.Scale
 			p.Scale = 1
 			return p.Layer != nil && was != 1
 		}, classes: unclear, match: "heads-split-strided+scale-missing"},
 
-		{name: "scale applied twice", change: func(p *oracle.Problem) bool { was := p.Scale; p.Scale *= was; return was != 1 }, classes: missing, match: "scale-twice"},
-		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true }, classes: mask},
+		{name: "scale applied twice", change: func(p *oracle.Problem) bool {
+			was := p.Scale
+			p.Scale *= was
+			return was != 1
+		}, classes: missing, match: "scale-twice"},
+		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true },
+			classes: mask},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
-		{name: "heads split untransposed", variant: variant.Variant{SplitIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-split-untransposed"},
-		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-merge-untransposed"},
-		{name: "heads untransposed", variant: variant.Variant{SplitIndex: untransposed, MergeIndex: untransposed}, change: layer(nil), classes: unclear, match: "heads-untransposed"},
-		{name: "heads split strided", variant: variant.Variant{SplitIndex: strided}, change: layer(nil), classes: unclear, match: "heads-split-strided"},
-		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-merge-strided"},
-		{name: "heads strided", variant: variant.Variant{SplitIndex: strided, MergeIndex: strided}, change: layer(nil), classes: unclear, match: "heads-strided"},
+		{name: "heads split untransposed", variant: split(untransposed), change: layer(nil),
+			classes: unclear, match: "heads-split-untransposed"},
+		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil),
+			classes: unclear, match: "heads-merge-untransposed"},
+		{name: "heads untransposed", variant: splitAndMerge(untransposed), change: layer(nil),
+			classes: unclear, match: "heads-untransposed"},
+		{name: "heads split strided", variant: split(strided), change: layer(nil),
+			classes: unclear, match: "heads-split-strided"},
+		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil),
+			classes: unclear, match: "heads-merge-strided"},
+		{name: "heads strided", variant: splitAndMerge(strided), change: layer(nil),
+			classes: unclear, match: "heads-strided"},
 
 		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
@@ -243,7 +325,8 @@ func plants() []plant {
 			l.Output.Weight, l.Value.Weight = l.Value.Weight, l.Output.Weight
 		}), classes: weights},
 		{name: "all weights transposed", change: func(p *oracle.Problem) bool {
-			if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), func(m *oracle.Linear) bool { return m.In != m.Out }) {
+			notSquare := func(m *oracle.Linear) bool { return m.In != m.Out }
+			if p.Layer == nil || slices.ContainsFunc(p.Layer.Projections(), notSquare) {
 				return false
 			}
 			for _, m := range p.Layer.Projections() {
@@ -257,24 +340,7 @@ func plants() []plant {
 			return true
 		}, classes: []diagnose.Class{diagnose.WrongWeights}, match: "weights-transposed"},
 		{name: "inputs in column-major order", change: func(p *oracle.Problem) bool {
-			reread := func(t oracle.Array) oracle.Array {
-				out := oracle.Array{Shape: t.Shape, Value: make([]float64, len(t.Value))}
-				at := 0
-				var walk func(dim, place, stride int)
-				walk = func(dim, place, stride int) { // the last index is walked fastest, and is slowest in memory
-					if dim == len(t.Shape) {
-						out.Value[at] = t.Value[place]
-						at++
-						return
-					}
-					for i := range t.Shape[dim] {
-						walk(dim+1, place+i*stride, stride*t.Shape[dim])
-					}
-				}
-				walk(0, 0, 1)
-				return out
-			}
-			p.Query, p.Key, p.Value = reread(p.Query), reread(p.Key), reread(p.Value)
+			p.Query, p.Key, p.Value = inColumnMajor(p.Query), inColumnMajor(p.Key), inColumnMajor(p.Value)
 			return true
 		}, classes: unclear, match: "inputs-column-major"},
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
@@ -302,12 +368,23 @@ func plants() []plant {
 			l.Output.Bias = bias
 		}), classes: weights},
 
-		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
-		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32}, classes: lowPrecision, match: "precision-float16", unsure: true},
-		{name: "products in TensorFloat-32", variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)}, classes: lowPrecision, match: "precision-tf32", unsure: true},
-		{name: "products in bfloat16, added pairwise", variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)}, classes: lowPrecision, match: "precision-bfloat16", unsure: true},
-		{name: "the causal mask missing in bfloat16", variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil), classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
-		{name: "the scale missing in 11 bits, tile by tile", variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4}, change: func(p *oracle.Problem) bool { p.Scale = 1; return true }, classes: missing, match: "scale-missing+precision-float16", unsure: true},
+		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16},
+			classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32},
+			classes: lowPrecision, match: "precision-float16", unsure: true},
+		{name: "products in TensorFloat-32",
+			variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)},
+			classes: lowPrecision, match: "precision-tf32", unsure: true},
+		{name: "products in bfloat16, added pairwise",
+			variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)},
+			classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+		{name: "the causal mask missing in bfloat16",
+			variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil),
+			classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
+		{name: "the scale missing in 11 bits, tile by tile",
+			variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4},
+			change:  func(p *oracle.Problem) bool { p.Scale = 1; return true },
+			classes: missing, match: "scale-missing+precision-float16", unsure: true},
 		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
 			for _, m := range l.Projections() {
 				for _, values := range [][]float64{m.Weight, m.Bias} {
@@ -335,8 +412,12 @@ func plants() []plant {
 				copy(y[at:], y[:width])
 			}
 		}, classes: dead},
-		{name: "NaN", output: func(_ []int, y []float64) { y[len(y)/2] = math.NaN() }, classes: []diagnose.Class{diagnose.NonFinite}},
-		{name: "first batch element alone", change: func(p *oracle.Problem) bool { return p.Layer != nil || len(p.Query.Shape) == 4 }, output: func(shape []int, y []float64) { clear(y[len(y)/shape[0]:]) }, classes: unclear, match: "output-first-batch-only"},
+		{name: "NaN", output: func(_ []int, y []float64) { y[len(y)/2] = math.NaN() },
+			classes: []diagnose.Class{diagnose.NonFinite}},
+		{name: "first batch element alone",
+			change:  func(p *oracle.Problem) bool { return p.Layer != nil || len(p.Query.Shape) == 4 },
+			output:  func(shape []int, y []float64) { clear(y[len(y)/shape[0]:]) },
+			classes: unclear, match: "output-first-batch-only"},
 		{name: "half as large again", output: func(_ []int, y []float64) {
 			for i := range y {
 				y[i] *= 1.5
@@ -347,15 +428,22 @@ func plants() []plant {
 				y[i] *= 1 + 2e-6
 			}
 		}, classes: []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear, diagnose.Right}},
-		{name: "one element off", output: func(_ []int, y []float64) { y[len(y)/2] += 1e-3 * slices.Max(y) }, classes: unclear},
+		{name: "one element off", output: func(_ []int, y []float64) { y[len(y)/2] += 1e-3 * slices.Max(y) },
+			classes: unclear},
 		{name: "one feature a little too large", output: func(shape []int, y []float64) {
 			for i := 3; i < len(y); i += shape[len(shape)-1] {
 				y[i] *= 1.005
 			}
 		}, classes: weights},
-		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
-		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005) }), classes: slightlyOff},
-		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) { enlarge(l.Output.Weight[:l.Output.In], 1.005) }), classes: slightlyOff},
+		{name: "query weights of one head a little too large", change: layer(func(l *oracle.Layer) {
+			enlarge(l.Query.Weight[:len(l.Query.Weight)/l.Heads], 1.005)
+		}), classes: slightlyOff},
+		{name: "value weights of one head a little too large", change: layer(func(l *oracle.Layer) {
+			enlarge(l.Value.Weight[:len(l.Value.Weight)/l.Heads], 1.005)
+		}), classes: slightlyOff},
+		{name: "output weights of one feature a little too large", change: layer(func(l *oracle.Layer) {
+			enlarge(l.Output.Weight[:l.Output.In], 1.005)
+		}), classes: slightlyOff},
 		{name: "query bias a little too large", change: func(p *oracle.Problem) bool {
 			has := p.Layer != nil && p.Layer.Query.Bias != nil
 			if has {
@@ -387,7 +475,7 @@ func plants() []plant {
 		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
 			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
 		}), classes: unclear, match: "inputs-sequence-first"},
-		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: func(s variant.Sizes, h, t, e int) int { return (t*s.Heads+s.Heads-1-h)*s.Width + e }},
+		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: reversed},
 			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
@@ -405,7 +493,27 @@ func plants() []plant {
 	}
 }
 
-// past is the causal mask.
+// inColumnMajor reads an array as if it were stored in column-major order.
+func inColumnMajor(t oracle.Array) oracle.Array {
+	out := oracle.Array{Shape: t.Shape, Value: make([]float64, len(t.Value))}
+	at := 0
+	var walk func(dim, place, stride int)
+	// The last index is walked fastest, and is slowest in memory.
+	walk = func(dim, place, stride int) {
+		if dim == len(t.Shape) {
+			out.Value[at] = t.Value[place]
+			at++
+			return
+		}
+		for i := range t.Shape[dim] {
+			walk(dim+1, place+i*stride, stride*t.Shape[dim])
+		}
+	}
+	walk(0, 0, 1)
+	return out
+}
+
+// past is the right causal mask.
 func past(i, j int) bool { return j < i+1 }
 
 // causalMask replaces the causal mask by another, or by none.
@@ -417,17 +525,19 @@ func causalMask(sees func(i, j int) bool) func(*oracle.Problem) bool {
 	}
 }
 
-// halfTheHeads makes heads of twice the width, where nothing is said of a head but its features.
+// halfTheHeads makes heads of twice the width. It leaves out cases with any other property of a
+// head.
 func halfTheHeads(p *oracle.Problem) bool {
 	l := p.Layer
-	if l == nil || l.KVHeads%2 != 0 || l.QueryNorm != nil || p.Past != nil || p.Sinks != nil || p.Slopes != nil || p.Relative != nil {
+	if l == nil || l.KVHeads%2 != 0 || l.QueryNorm != nil || p.Past != nil ||
+		p.Sinks != nil || p.Slopes != nil || p.Relative != nil {
 		return false
 	}
 	l.Heads, l.KVHeads = l.Heads/2, l.KVHeads/2
 	return true
 }
 
-// layer changes the layer of a case that has one.
+// layer changes the layer of a case that has one, unless the change does not fit its widths.
 func layer(change func(*oracle.Layer)) func(*oracle.Problem) bool {
 	return func(p *oracle.Problem) bool {
 		if p.Layer == nil {
@@ -478,7 +588,7 @@ func enlarge(values []float64, by float64) {
 	}
 }
 
-// redraw draws weights of the same size anew.
+// redraw draws new weights with the same standard deviation.
 func redraw(m *oracle.Linear) {
 	r := rand.New(rand.NewPCG(3, uint64(len(m.Weight))))
 	var squares float64

@@ -61,8 +61,7 @@ func parseEntry(line string) (*Failure, error) {
 // their cases fail, or are skipped, and with their cause if they name one. Any other entry is
 // replaced by a line for each of its cases that still fails, with its reason. Failures that no
 // entry selects stand at the end. The report must hold every case of the suite as it ended, before
-// any
-// [Acknowledge].
+// any [Acknowledge].
 func Update(text string, r *report.Report) (string, error) {
 	if _, err := Parse(text); err != nil {
 		return "", err
@@ -102,7 +101,7 @@ func (k Failure) update(out *strings.Builder, line string, results []report.Resu
 		if failed(result) && !holds && !listed[result.Case] {
 			writeEntry(out, Failure{Pattern: result.Case, Cause: k.causeOf(result), Reason: k.Reason})
 		}
-		listed[result.Case] = listed[result.Case] || failed(result)
+		listed[result.Case] = true
 	}
 }
 

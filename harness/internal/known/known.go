@@ -15,15 +15,14 @@ import (
 
 // Failure is a failure that is expected.
 type Failure struct {
-	Pattern string // the name of a case, or a pattern of several: "mha/**", "left-padding"
+	Pattern string // the name of a case, or a pattern for several: "mha/**", "left-padding"
 	Cause   string // id of the mistake that the case fails with; "" is any
 	Reason  string
 }
 
 // Acknowledge returns a report in which expected failures have the verdict known. A listed case
 // that passes fails, and so does a case that fails with another cause than the listed one. The
-// error is
-// [Check]'s.
+// error is [Check]'s, about the list itself. The given report stays as it is.
 func Acknowledge(r *report.Report, known []Failure, cases []string) (*report.Report, error) {
 	out := *r
 	out.Results = make([]report.Result, len(r.Results))
@@ -42,7 +41,7 @@ func Acknowledge(r *report.Report, known []Failure, cases []string) (*report.Rep
 	return &out, Check(known, cases)
 }
 
-// Acknowledged returns a result in the light of the entries that select its case.
+// Acknowledged returns one result of [Acknowledge]. Only the entries that select its case matter.
 func Acknowledged(known []Failure, r report.Result) report.Result {
 	if r.Verdict == report.Skip {
 		return r
@@ -107,7 +106,7 @@ func Check(known []Failure, cases []string) error {
 	return errors.Join(errs...)
 }
 
-// problems returns the faults of the entry that show without a suite.
+// problems returns the faults of the entry itself, a few words each.
 func (k Failure) problems() []string {
 	var problems []string
 	if k.Reason == "" {

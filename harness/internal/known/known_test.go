@@ -17,16 +17,24 @@ func entry(cases, cause, reason string) Failure {
 }
 
 func TestParse(t *testing.T) {
-	known, err := Parse("# of people\n\nseed/causal  cause=causal-missing  # not ported # yet\n\tmha/**\t#all of them\na#b # a name with a sign\nx cause=causal-missing+padding-ignored # two")
+	known, err := Parse(`# of people
+
+seed/causal  cause=causal-missing  # not ported # yet
+` + "\tmha/**\t#all of them" + `
+a#b # a name with a sign
+x cause=causal-missing+padding-ignored # two`)
 	require.NoError(t, err)
 	require.Equal(t, []Failure{
-		entry("seed/causal", "causal-missing", "not ported # yet"), entry("mha/**", "", "all of them"), entry("a#b", "", "a name with a sign"),
+		entry("seed/causal", "causal-missing", "not ported # yet"),
+		entry("mha/**", "", "all of them"),
+		entry("a#b", "", "a name with a sign"),
 		entry("x", "causal-missing+padding-ignored", "two"),
 	}, known)
+	const form = "want a name or pattern, cause=ID or nothing, then # and the reason"
 	for text, want := range map[string]string{
 		"seed/causal":                          "line 1: seed/causal: no reason",
 		"\nseed/causal #":                      "line 2: seed/causal: no reason",
-		"seed/causal why # x":                  `line 1: "why": want a name or pattern, cause=ID or nothing, then # and the reason`,
+		"seed/causal why # x":                  `line 1: "why": ` + form,
 		"seed/causal cause= # x":               `line 1: "cause=": want`,
 		"a cause=causal-missing cause=no # x":  `line 1: "cause=no": want`,
 		"a cause=casual-missing # x":           `line 1: a: cause=casual-missing: "casual-missing" is no known mistake`,
@@ -44,7 +52,7 @@ func FuzzParse(f *testing.F) {
 	for _, text := range []string{"", "a # b", "a cause=causal-missing # b\n# c\n", "mha/[ #", "#", " # #", "\x00\t#"} {
 		f.Add(text)
 	}
-	r := &report.Report{Results: []report.Result{{Case: "a", Verdict: report.Fail}, {Case: "b", Verdict: report.Pass}}}
+	r := &report.Report{Results: []report.Result{result("a", report.Fail), result("b", report.Pass)}}
 	f.Fuzz(func(t *testing.T, text string) {
 		known, err := Parse(text)
 		if err != nil {
@@ -62,7 +70,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// result is one that fails with the mistakes of the given ids, or as the verdict says.
+// result returns the result of a case with a verdict, and with a match for each id.
 func result(name string, verdict report.Verdict, ids ...string) report.Result {
 	r := report.Result{Case: name, Verdict: verdict, Diagnosis: diagnose.Diagnosis{Class: diagnose.MissingFeature}}
 	for _, id := range ids {
@@ -77,6 +85,9 @@ func result(name string, verdict report.Verdict, ids ...string) report.Result {
 }
 
 func TestAcknowledge(t *testing.T) {
+	const missing, padding = "causal-missing", "padding-ignored"
+	list := func(f ...Failure) []Failure { return f }
+	fails := func(ids ...string) report.Result { return result("a/b", report.Fail, ids...) }
 	for _, tc := range []struct {
 		name    string
 		known   []Failure
@@ -84,22 +95,46 @@ func TestAcknowledge(t *testing.T) {
 		verdict report.Verdict
 		finding string
 	}{
-		{"not listed", []Failure{{Pattern: "other", Reason: "r"}}, result("a/b", report.Fail), report.Fail, ""},
-		{"any cause", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
-		{"a pattern", []Failure{{Pattern: "a/**", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
-		{"a word", []Failure{{Pattern: "b", Reason: "r"}}, result("a/b", report.Fail), report.Known, ""},
-		{"a crash", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Error), report.Known, ""},
-		{"the cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "causal-missing"), report.Known, ""},
-		{"one of the causes", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "padding-ignored", "causal-missing"), report.Known, ""},
-		{"two at once", []Failure{entry("a/b", "padding-ignored+causal-missing", "r")}, result("a/b", report.Fail, "causal-missing+padding-ignored"), report.Known, ""},
-		{"one of two at once", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "causal-missing+padding-ignored"), report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise"},
-		{"another cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail, "padding-ignored"), report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise"},
-		{"no cause found", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Fail), report.Fail, "it is listed as failing with"},
-		{"a crash in place of the cause", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Error), report.Error, ""},
-		{"one of two entries", []Failure{entry("a/b", "causal-missing", "r"), entry("a/**", "", "s")}, result("a/b", report.Fail, "padding-ignored"), report.Known, ""},
-		{"passes", []Failure{entry("a/b", "causal-missing", "r")}, result("a/b", report.Pass), report.Fail, "it passes, but is listed as known to fail (r): take a/b off the list"},
-		{"passes, by a pattern", []Failure{{Pattern: "a/*", Reason: "r"}}, result("a/b", report.Pass), report.Fail, "take a/* off the list"},
-		{"skipped", []Failure{{Pattern: "a/b", Reason: "r"}}, result("a/b", report.Skip), report.Skip, ""},
+		{"not listed", list(entry("other", "", "r")), fails(), report.Fail, ""},
+		{"any cause", list(entry("a/b", "", "r")), fails(), report.Known, ""},
+		{"a pattern", list(entry("a/**", "", "r")), fails(), report.Known, ""},
+		{"a word", list(entry("b", "", "r")), fails(), report.Known, ""},
+		{"a crash", list(entry("a/b", "", "r")), result("a/b", report.Error), report.Known, ""},
+		{"the cause", list(entry("a/b", missing, "r")), fails(missing), report.Known, ""},
+		{"one of the causes", list(entry("a/b", missing, "r")), fails(padding, missing), report.Known, ""},
+		{
+			"two at once", list(entry("a/b", padding+"+"+missing, "r")), fails(missing + "+" + padding),
+			report.Known, "",
+		},
+		{
+			"one of two at once", list(entry("a/b", missing, "r")), fails(missing + "+" + padding),
+			report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise",
+		},
+		{
+			"another cause", list(entry("a/b", missing, "r")), fails(padding),
+			report.Fail, "it is listed as failing with causal-missing (r), and fails otherwise",
+		},
+		{
+			"no cause found", list(entry("a/b", missing, "r")), fails(),
+			report.Fail, "it is listed as failing with",
+		},
+		{
+			"a crash instead of the cause", list(entry("a/b", missing, "r")), result("a/b", report.Error),
+			report.Error, "",
+		},
+		{
+			"one of two entries", list(entry("a/b", missing, "r"), entry("a/**", "", "s")), fails(padding),
+			report.Known, "",
+		},
+		{
+			"passes", list(entry("a/b", missing, "r")), result("a/b", report.Pass),
+			report.Fail, "it passes, but is listed as known to fail (r): take a/b off the list",
+		},
+		{
+			"passes, by a pattern", list(entry("a/*", "", "r")), result("a/b", report.Pass),
+			report.Fail, "take a/* off the list",
+		},
+		{"skipped", list(entry("a/b", "", "r")), result("a/b", report.Skip), report.Skip, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &report.Report{Results: []report.Result{tc.result}}
@@ -117,7 +152,8 @@ func TestAcknowledge(t *testing.T) {
 
 func TestAcknowledgeRefusesTheList(t *testing.T) {
 	_, err := Acknowledge(&report.Report{}, []Failure{
-		{Pattern: "mha/none", Reason: "r"}, {Pattern: "mha/causal"}, entry("seed/causal", "casual", "r"), {Pattern: "seed/causal", Reason: "r"},
+		entry("mha/none", "", "r"), entry("mha/causal", "", ""),
+		entry("seed/causal", "casual", "r"), entry("seed/causal", "", "r"),
 	}, []string{"mha/causal", "seed/causal"})
 	require.EqualError(t, err, `known "mha/none": the suite has no such case
 known "mha/causal": no reason
@@ -125,11 +161,18 @@ known "seed/causal": cause=casual: "casual" is no known mistake
 known "seed/causal": listed twice`)
 }
 
-// A cause of known failures alone is no news, and those of others do not count them.
+// A cause of known failures alone is left out, and other causes do not list known failures.
 func TestAcknowledgeCauses(t *testing.T) {
 	r := &report.Report{
-		Results: []report.Result{result("a", report.Fail, "causal-missing"), result("b", report.Fail, "causal-missing"), result("c", report.Fail, "padding-ignored")},
-		Causes:  []report.Cause{{ID: "causal-missing", Failures: []string{"a", "b"}}, {ID: "padding-ignored", Failures: []string{"c"}}},
+		Results: []report.Result{
+			result("a", report.Fail, "causal-missing"),
+			result("b", report.Fail, "causal-missing"),
+			result("c", report.Fail, "padding-ignored"),
+		},
+		Causes: []report.Cause{
+			{ID: "causal-missing", Failures: []string{"a", "b"}},
+			{ID: "padding-ignored", Failures: []string{"c"}},
+		},
 	}
 	r, err := Acknowledge(r, []Failure{entry("a", "", "r"), entry("c", "", "r")}, []string{"a", "b", "c"})
 	require.NoError(t, err)
@@ -137,10 +180,47 @@ func TestAcknowledgeCauses(t *testing.T) {
 	require.Equal(t, []string{"b"}, r.Causes[0].Failures)
 }
 
+// The given report and its results stay as they are.
+func TestAcknowledgeLeavesItsInput(t *testing.T) {
+	fresh := func() *report.Report {
+		fails, passes := result("a", report.Fail, "causal-missing"), result("b", report.Pass)
+		otherwise, crashes := result("c", report.Fail, "scale-missing"), result("d", report.Error)
+		for _, r := range []*report.Result{&fails, &passes, &otherwise} {
+			r.Findings = append(make([]string, 0, 8), "one") // with room that an append would use
+		}
+		crashes.Err = "boom"
+		return &report.Report{
+			Results: []report.Result{fails, passes, otherwise, crashes},
+			Causes:  []report.Cause{{ID: "causal-missing", Failures: []string{"a", "c", "d"}}},
+		}
+	}
+	given, known := fresh(), []Failure{
+		entry("a", "", "r"), entry("b", "", "r"), entry("c", "causal-missing", "r"), entry("d", "causal-missing", "r"),
+	}
+	got, err := Acknowledge(given, known, []string{"a", "b", "c", "d"})
+	require.NoError(t, err)
+	require.Equal(t, asJSON(t, fresh()), asJSON(t, given))
+	require.Equal(t, []string{"c", "d"}, got.Causes[0].Failures)
+	require.Equal(t, "it is listed as failing with causal-missing (r), and fails otherwise\nboom", got.Results[3].Err)
+	for i := range given.Results[:3] {
+		require.Empty(t, given.Results[i].Findings[:2][1], "nothing is written behind the findings")
+	}
+	require.NotEqual(t, asJSON(t, given), asJSON(t, got))
+}
+
+// asJSON writes a report for comparison: its mistakes hold functions, which do not compare.
+func asJSON(t *testing.T, r *report.Report) string {
+	t.Helper()
+	var text strings.Builder
+	require.NoError(t, report.JSON(&text, r))
+	return text.String()
+}
+
 func TestUpdate(t *testing.T) {
 	r := &report.Report{Results: []report.Result{
-		result("a/1", report.Fail, "causal-missing"), result("a/2", report.Pass), result("b/1", report.Fail, "padding-ignored"),
-		result("b/2", report.Error), result("c/1", report.Skip), result("d/1", report.Fail, "scale-missing", "causal-missing"),
+		result("a/1", report.Fail, "causal-missing"), result("a/2", report.Pass),
+		result("b/1", report.Fail, "padding-ignored"), result("b/2", report.Error),
+		result("c/1", report.Skip), result("d/1", report.Fail, "scale-missing", "causal-missing"),
 		result("e/1", report.Pass), result("f/1", report.Fail),
 	}}
 	for _, tc := range []struct{ name, text, want string }{
@@ -150,15 +230,47 @@ b/2  # error, not looked at yet
 d/1  cause=scale-missing  # missing-feature, not looked at yet
 f/1  # missing-feature, not looked at yet
 `},
-		{"all listed, and nothing to change", "# people\n\na/1 # one\n  b/**   #  two\n# between\nc/1 # three\nd/1 cause=causal-missing # four\nf/1 # five\n# end", "# people\n\na/1 # one\n  b/**   #  two\n# between\nc/1 # three\nd/1 cause=causal-missing # four\nf/1 # five\n# end\n"},
-		{"one passes, one is gone, a pattern of both", "e/1 # passes\nz/9 # gone\n# kept\na/* cause=causal-missing # half of it\n1 # all\n", `# kept
+		{"all listed, and nothing to change", `# people
+
+a/1 # one
+  b/**   #  two
+# between
+c/1 # three
+d/1 cause=causal-missing # four
+f/1 # five
+# end`, `# people
+
+a/1 # one
+  b/**   #  two
+# between
+c/1 # three
+d/1 cause=causal-missing # four
+f/1 # five
+# end
+`},
+		{"one passes, one is gone, a pattern of both", `e/1 # passes
+z/9 # gone
+# kept
+a/* cause=causal-missing # half of it
+1 # all
+`, `# kept
 a/1  cause=causal-missing  # half of it
 b/1  # all
 d/1  # all
 f/1  # all
 b/2  # error, not looked at yet
 `},
-		{"another cause", "b/1 cause=causal-missing # wrong\nb/2 cause=causal-missing # a crash\na/1 # x\nd/1 # x\nf/1 # x\n", "b/1  cause=padding-ignored  # wrong\nb/2  # a crash\na/1 # x\nd/1 # x\nf/1 # x\n"},
+		{"another cause", `b/1 cause=causal-missing # wrong
+b/2 cause=causal-missing # a crash
+a/1 # x
+d/1 # x
+f/1 # x
+`, `b/1  cause=padding-ignored  # wrong
+b/2  # a crash
+a/1 # x
+d/1 # x
+f/1 # x
+`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := Update(tc.text, r)

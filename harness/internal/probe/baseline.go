@@ -10,63 +10,74 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// bench is what probes work with.
-type bench struct {
+// prober runs a subject again on one case, with changes, and compares the outputs.
+type prober struct {
 	ctx    context.Context
 	live   subject.Live
-	grid   grid
+	at     positions
 	c      *fixture.Case
 	output *attention.Tensor // of the run that was judged
-	base   *attention.Tensor // the same again
-	met    map[string]bool   // probes that spoke
-	awake  bool              // other inputs have given another output
+	base   *attention.Tensor // of the same case, run again
+	spoke  map[string]bool   // ids of the probes that found something
+	awake  bool              // other inputs gave another output
 
 	scale float64 // root mean square of the output
-	still float64 // changes up to this are rounding
-	far   float64 // changes beyond this are none
+	small float64 // a change up to this may be rounding
+	large float64 // a change beyond this is no rounding
 
-	sameLayer bool // fresh layers differ: what is compared must come from one
-	erratic   bool // one layer differs from itself, too: nothing can be compared
+	// freshDiffer reports that a fresh layer gives another output. Outputs are then compared within
+	// one layer.
+	freshDiffer bool
+	// erratic reports that one layer gives two outputs for one case. Nothing can be compared.
+	erratic bool
 }
 
-// A change is measured by the root mean square of what a row changes, over that of the whole output.
-// Rounding changes a row by about 1e-6 of it, or by what PyTorch's own float32 result of the case is
-// off; a hundred times that may be rounding in any implementation. A token that takes part changes a
-// row by about 1/sqrt(T) of T tokens. Between rounding and 2 % nothing is said: an implementation that
-// quantizes all tokens together may move that much.
+// A change is the root mean square of the difference in a row, over the root mean square of the
+// whole output.
+//
+// Rounding changes a row by about 1e-6, or by as much as PyTorch's own float32 result is off. A
+// hundred times that may be rounding in any implementation. One token among T changes a row by
+// about 1/sqrt(T). Between rounding and 2 % a probe says nothing: an implementation that quantizes
+// all tokens together may move that much.
 const (
-	leastStill = 1e-4
-	leastFar   = 0.02
+	leastSmall = 1e-4
+	leastLarge = 0.02
 )
 
-// prepare runs the case again. It says false where there is nothing to probe.
-func (b *bench) prepare(c *fixture.Case) bool {
-	g, ok := gridOf(c)
-	if !ok || b.output == nil || !slices.Equal(b.output.Shape, c.Output.Shape) {
-		return false
-	}
+// prepare runs the case again. It reports false if there is nothing to probe.
+func (p *prober) prepare(c *fixture.Case) bool {
 	own := *c
-	own.Unrounded = nil // what is changed is changed in float32
-	g.c, b.grid, b.c = &own, g, &own
-	torch := float64(0)
-	for i, v := range c.Output.Data {
-		if d := float64(v) - c.Truth[i]; !math.IsNaN(d) {
-			torch += d * d
-		}
-	}
-	noise := 100 * math.Sqrt(torch/float64(len(c.Truth))) / rms(c.Output.Data)
-	b.still, b.far = max(leastStill, noise), max(leastFar, noise)
-	again, err := b.live.Series(b.ctx, b.c, b.c)
-	if err != nil || !slices.Equal(again[0].Shape, b.output.Shape) || !slices.Equal(again[1].Shape, b.output.Shape) {
+	own.Unrounded = nil // the probes change inputs in float32
+	at, ok := positionsOf(&own)
+	if !ok || p.output == nil || !slices.Equal(p.output.Shape, c.Output.Shape) {
 		return false
 	}
-	b.base, b.scale = again[0], rms(again[0].Data)
-	b.sameLayer = b.between(b.output, b.base) > b.still
-	b.erratic = b.between(again[0], again[1]) > b.still
+	p.at, p.c = at, &own
+	noise := 100 * errorOfPyTorch(c) / rms(c.Output.Data)
+	p.small, p.large = max(leastSmall, noise), max(leastLarge, noise)
+	again, err := p.live.Series(p.ctx, p.c, p.c)
+	if err != nil || !slices.Equal(again[0].Shape, p.output.Shape) || !slices.Equal(again[1].Shape, p.output.Shape) {
+		return false
+	}
+	p.base, p.scale = again[0], rms(again[0].Data)
+	p.freshDiffer = p.change(p.output.Data, p.base.Data) > p.small
+	p.erratic = p.change(again[0].Data, again[1].Data) > p.small
 	return true
 }
 
-// rms is the root mean square of the finite values; 0 of none.
+// errorOfPyTorch returns the root mean square error of PyTorch's result in the precision of the
+// case.
+func errorOfPyTorch(c *fixture.Case) float64 {
+	sum := 0.0
+	for i, v := range c.Output.Data {
+		if d := float64(v) - c.Truth[i]; !math.IsNaN(d) {
+			sum += d * d
+		}
+	}
+	return math.Sqrt(sum / float64(len(c.Truth)))
+}
+
+// rms returns the root mean square of the finite values; 0 if there are none.
 func rms(values []float32) float64 {
 	sum, n := 0.0, 0
 	for _, v := range values {
@@ -77,35 +88,33 @@ func rms(values []float32) float64 {
 	return math.Sqrt(sum / max(1, float64(n)))
 }
 
-// after gives the outputs before and after a change. It says false where they cannot be compared.
-func (b *bench) after(c *fixture.Case) (was, is *attention.Tensor, ok bool) {
-	cases := []*fixture.Case{b.c, c}
-	if b.erratic {
+// with returns the outputs before and after a change of the case. It reports false if they cannot
+// be compared.
+func (p *prober) with(changed *fixture.Case) (before, after *attention.Tensor, ok bool) {
+	if p.erratic {
 		return nil, nil, false
 	}
-	if !b.sameLayer {
-		cases = cases[1:]
+	cases := []*fixture.Case{changed}
+	if p.freshDiffer {
+		cases = []*fixture.Case{p.c, changed}
 	}
-	out, err := b.live.Series(b.ctx, cases...)
+	out, err := p.live.Series(p.ctx, cases...)
 	if err != nil {
 		return nil, nil, false
 	}
-	was, is = b.base, out[len(out)-1]
-	if b.sameLayer {
-		was = out[0]
+	before, after = p.base, out[len(out)-1]
+	if p.freshDiffer {
+		before = out[0]
 	}
-	return was, is, slices.Equal(was.Shape, is.Shape) && slices.Equal(was.Shape, b.base.Shape)
+	return before, after, slices.Equal(before.Shape, after.Shape) && slices.Equal(before.Shape, p.base.Shape)
 }
 
-// between is how far two outputs are apart.
-func (b *bench) between(was, is *attention.Tensor) float64 { return b.apart(was.Data, is.Data) }
-
-// apart is the root mean square of a difference over that of the output; infinite where one is finite
-// and the other is not.
-func (b *bench) apart(was, is []float32) float64 {
+// change returns the root mean square of a difference, over the output's. It is infinite if one
+// value is finite and the other is not.
+func (p *prober) change(before, after []float32) float64 {
 	sum := 0.0
-	for i, v := range was {
-		x, y := float64(v), float64(is[i])
+	for i, v := range before {
+		x, y := float64(v), float64(after[i])
 		switch {
 		case x == y || math.IsNaN(x) && math.IsNaN(y):
 		case math.IsNaN(x-y) || math.IsInf(x-y, 0):
@@ -117,9 +126,11 @@ func (b *bench) apart(was, is []float32) float64 {
 	if sum == 0 {
 		return 0
 	}
-	return math.Sqrt(sum/float64(len(was))) / b.scale
+	return math.Sqrt(sum/float64(len(before))) / p.scale
 }
 
 func finite(values []float32) bool {
-	return !slices.ContainsFunc(values, func(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) })
+	return !slices.ContainsFunc(values, func(v float32) bool {
+		return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0)
+	})
 }

@@ -8,100 +8,111 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// screen hides keys from queries: a mask of one kind.
-type screen struct {
-	id, name string
-	hides    func(n, i, j int) bool      // query i of group n, key j, in every head
-	lift     func(without *fixture.Case) // takes the screen off a copy of the case
+// mask hides keys from queries, for one reason.
+type mask struct {
+	id, name string                      // of the probe that is about it, and for people
+	hides    func(group, i, j int) bool  // query i, key j, in every head
+	lift     func(without *fixture.Case) // takes the mask off a copy of the case
 }
 
-// Unscreened is a case without the masks that a probe of that id is about, "future-token" the causal
-// one; nil where the case has none of them.
-func Unscreened(c *fixture.Case, probe string) *fixture.Case {
-	g, ok := gridOf(c)
+// WithoutMask returns a case without the masks that a probe is about: without the causal mask for
+// "future-token". It returns nil if the case has none of them.
+func WithoutMask(c *fixture.Case, probe string) *fixture.Case {
+	at, ok := positionsOf(c)
 	if !ok {
 		return nil
 	}
 	var without *fixture.Case
-	for _, s := range g.screens() {
-		if s.id == probe {
+	for _, m := range at.masks() {
+		if m.id == probe {
 			if without == nil {
 				own := *c
 				without = &own
 			}
-			s.lift(without)
+			m.lift(without)
 		}
 	}
 	return without
 }
 
-// screens are those that the case has.
-func (g grid) screens() []screen {
-	all := g.positional()
-	in, o := g.c.Inputs, g.c.Options
+// masks returns every mask that the case has.
+func (at positions) masks() []mask {
+	all := at.positional()
+	in, o := at.c.Inputs, at.c.Options
 	if in.Padding != nil {
-		all = append(all, screen{"padded-token", "the padding mask",
-			func(n, _, j int) bool { return in.Padding.Data[n*g.keys+j] },
+		all = append(all, mask{"padded-token", "the padding mask",
+			func(n, _, j int) bool { return in.Padding.Data[n*at.keys+j] },
 			func(c *fixture.Case) { c.Inputs.Padding = nil }})
 	}
-	mask := func(name string, shape []int, hidden func(at int) bool, lift func(*fixture.Case)) {
-		all = append(all, screen{"masked-token", name, g.everyHead(shape, hidden), lift})
+	add := func(name string, shape []int, hidden func(at int) bool, lift func(*fixture.Case)) {
+		all = append(all, mask{"masked-token", name, at.everyHead(shape, hidden), lift})
 	}
 	if in.Block != nil {
-		mask("the mask", in.Block.Shape, func(at int) bool { return in.Block.Data[at] }, func(c *fixture.Case) { c.Inputs.Block = nil })
+		add("the mask", in.Block.Shape,
+			func(i int) bool { return in.Block.Data[i] },
+			func(c *fixture.Case) { c.Inputs.Block = nil })
 	}
 	if in.Bias != nil {
-		mask("-inf in the additive mask", in.Bias.Shape, func(at int) bool { return lowest(in.Bias.Data[at]) }, func(c *fixture.Case) { c.Inputs.Bias = nil })
+		add("-inf in the additive mask", in.Bias.Shape,
+			func(i int) bool { return lowest(in.Bias.Data[i]) },
+			func(c *fixture.Case) { c.Inputs.Bias = nil })
 	}
 	if o.Allow != nil {
-		mask("the mask", o.Allow.Shape, func(at int) bool { return !o.Allow.Data[at] }, func(c *fixture.Case) { c.Options.Allow = nil })
+		add("the mask", o.Allow.Shape,
+			func(i int) bool { return !o.Allow.Data[i] },
+			func(c *fixture.Case) { c.Options.Allow = nil })
 	}
 	if o.Bias != nil {
-		mask("-inf in the additive mask", o.Bias.Shape, func(at int) bool { return lowest(o.Bias.Data[at]) }, func(c *fixture.Case) { c.Options.Bias = nil })
+		add("-inf in the additive mask", o.Bias.Shape,
+			func(i int) bool { return lowest(o.Bias.Data[i]) },
+			func(c *fixture.Case) { c.Options.Bias = nil })
 	}
 	return all
 }
 
 func lowest(v float32) bool { return math.IsInf(float64(v), -1) }
 
-// positional are the screens that go by the distance of key and query.
-func (g grid) positional() []screen {
-	offset, window := g.past, g.c.Layer.Window
-	causal := g.c.Op == fixture.MultiHead && !g.c.Layer.Bidirectional
-	if g.c.Op == fixture.SDPA {
-		causal, window = g.c.Options.Causality != attention.NotCausal, g.c.Options.Window
-		if g.c.Options.Causality == attention.LowerRight {
-			offset = g.keys - g.queries
+// positional returns the masks that depend on the distance between key and query.
+func (at positions) positional() []mask {
+	offset, window := at.past, at.c.Layer.Window
+	causal := at.c.Op == fixture.MultiHead && !at.c.Layer.Bidirectional
+	if at.c.Op == fixture.SDPA {
+		causal, window = at.c.Options.Causality != attention.NotCausal, at.c.Options.Window
+		if at.c.Options.Causality == attention.LowerRight {
+			offset = at.keys - at.queries
 		}
 	}
-	var all []screen
+	var all []mask
 	if causal {
-		all = append(all, screen{"future-token", "the causal mask",
+		all = append(all, mask{"future-token", "the causal mask",
 			func(_, i, j int) bool { return j > i+offset },
 			func(c *fixture.Case) { c.Layer.Bidirectional, c.Options.Causality = true, attention.NotCausal }})
 	}
 	if window > 0 {
-		all = append(all, screen{"window-token", "the window",
+		all = append(all, mask{"window-token", "the window",
 			func(_, i, j int) bool { return max(j-i-offset, i+offset-j) >= window },
 			func(c *fixture.Case) { c.Layer.Window, c.Options.Window = 0, 0 }})
 	}
 	return all
 }
 
-// everyHead says whether a mask hides a key in every head of a layer, or in a group of a function.
-func (g grid) everyHead(shape []int, hidden func(at int) bool) func(n, i, j int) bool {
-	if g.c.Op == fixture.SDPA {
-		scores := slices.Concat(g.lead, []int{g.queries, g.keys})
-		return func(n, i, j int) bool { return hidden(sharedAt(shape, scores, (n*g.queries+i)*g.keys+j)) }
+// everyHead returns a function that reports whether a mask of the given shape hides a key. In a
+// layer it must do so in every head; the groups of a function are its heads.
+func (at positions) everyHead(shape []int, hidden func(at int) bool) func(group, i, j int) bool {
+	if at.c.Op == fixture.SDPA {
+		scores := slices.Concat(at.lead, []int{at.queries, at.keys})
+		return func(n, i, j int) bool {
+			return hidden(broadcastIndex(shape, scores, (n*at.queries+i)*at.keys+j))
+		}
 	}
-	heads := g.c.Layer.NumHeads
+	heads := at.c.Layer.NumHeads
 	return func(n, i, j int) bool {
 		for h := range heads {
-			at := i*g.keys + j
+			index := i*at.keys + j
 			if len(shape) == 3 {
-				at += (n*heads + h) * g.queries * g.keys
+				index += (n*heads + h) * at.queries * at.keys
 			}
-			if !hidden(at) {
+			if !hidden(index) {
 				return false
 			}
 		}

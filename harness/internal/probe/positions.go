@@ -9,37 +9,37 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// grid says where the rows of a case's output and the tokens of its inputs stand. Groups are the
-// batch elements of a layer, and of a function every place in the dimensions before the last two.
-// Keys are counted with those of a cache, which come first.
-type grid struct {
+// positions locates the rows of a case's output and the tokens of its inputs. A group is a batch
+// element of a layer; for a function it is an index into the dimensions before the last two. Keys
+// of a cache come first and are counted.
+type positions struct {
 	c                           *fixture.Case
-	lead                        []int // of the output, before rows and features
+	lead                        []int // dimensions of the output before rows and features
 	groups, queries, keys, past int
 }
 
-// gridOf says false where a case has no inputs that are known, as that of a module.
-func gridOf(c *fixture.Case) (grid, bool) {
+// positionsOf reports false if a case has no query, key and value, as the case of a module.
+func positionsOf(c *fixture.Case) (positions, bool) {
 	in := c.Inputs
 	if in.Query == nil || in.Key == nil || in.Value == nil {
-		return grid{}, false
+		return positions{}, false
 	}
-	g := grid{c: c}
+	at := positions{c: c}
 	if c.Op == fixture.SDPA {
 		shape, dims := c.Output.Shape, len(c.Output.Shape)
-		g.lead, g.queries = shape[:dims-2], shape[dims-2]
-		g.keys = in.Key.Shape[len(in.Key.Shape)-2]
-		g.groups = product(g.lead)
-		return g, true
+		at.lead, at.queries = shape[:dims-2], shape[dims-2]
+		at.keys = in.Key.Shape[len(in.Key.Shape)-2]
+		at.groups = product(at.lead)
+		return at, true
 	}
-	g.groups, g.queries = lengths(c.Layer.InputLayout, in.Query.Shape)
-	_, g.keys = lengths(c.Layer.InputLayout, in.Key.Shape)
+	at.groups, at.queries = batchAndLength(c.Layer.InputLayout, in.Query.Shape)
+	_, at.keys = batchAndLength(c.Layer.InputLayout, in.Key.Shape)
 	if in.PastKey != nil {
-		g.past = in.PastKey.Shape[2]
-		g.keys += g.past
+		at.past = in.PastKey.Shape[2]
+		at.keys += at.past
 	}
-	g.lead = []int{g.groups}
-	return g, true
+	at.lead = []int{at.groups}
+	return at, true
 }
 
 func product(shape []int) int {
@@ -50,9 +50,9 @@ func product(shape []int) int {
 	return n
 }
 
-// lengths are batch and length of an input of a layer.
-func lengths(o attention.InputLayout, shape []int) (batch, length int) {
-	switch o {
+// batchAndLength returns the batch size and the length of an input of a layer.
+func batchAndLength(layout attention.InputLayout, shape []int) (batch, length int) {
+	switch layout {
 	case attention.Unbatched:
 		return 1, shape[0]
 	case attention.SequenceFirst:
@@ -61,62 +61,58 @@ func lengths(o attention.InputLayout, shape []int) (batch, length int) {
 	return shape[0], shape[1]
 }
 
-// row is that of query i of group n in an output.
-func (g grid) row(out *attention.Tensor, n, i int) []float32 {
-	return g.token(out, n, i, g.groups, g.queries)
+// place is the position of a query, and of its row in the output.
+type place struct{ group, row int }
+
+// row returns the features of one row of an output.
+func (at positions) row(out *attention.Tensor, p place) []float32 {
+	return at.token(out, p.group, p.row, at.groups, at.queries)
 }
 
-// token is place t of group n in a tensor of so many groups and places.
-func (g grid) token(x *attention.Tensor, n, t, groups, length int) []float32 {
+// token returns the features of token t of a group, in a tensor with the given groups and length.
+func (at positions) token(x *attention.Tensor, group, t, groups, length int) []float32 {
 	width := len(x.Data) / (groups * length)
-	at := n*length + t
-	if g.c.Op == fixture.MultiHead && g.c.Layer.InputLayout == attention.SequenceFirst {
-		at = t*groups + n
+	i := group*length + t
+	if at.c.Op == fixture.MultiHead && at.c.Layer.InputLayout == attention.SequenceFirst {
+		i = t*groups + group
 	}
-	return x.Data[at*width:][:width]
+	return x.Data[i*width:][:width]
 }
 
-// negateKey turns the sign of key or value j of group n; j is no cached one.
-func (g grid) negateKey(x *attention.Tensor, n, j int) {
-	groups := g.groups
-	if g.c.Op == fixture.SDPA {
+// negateKey changes the sign of key j of a group, or of its value. Key j is not in the cache.
+func (at positions) negateKey(x *attention.Tensor, group, j int) {
+	groups := at.groups
+	if at.c.Op == fixture.SDPA {
 		lead := x.Shape[:len(x.Shape)-2]
-		groups, n = product(lead), sharedAt(lead, g.lead, n)
+		groups, group = product(lead), broadcastIndex(lead, at.lead, group)
 	}
-	negate(g.token(x, n, j-g.past, groups, g.keys-g.past))
+	negate(at.token(x, group, j-at.past, groups, at.keys-at.past))
 }
 
-// sharedAt is where an array with these leading dimensions has what serves a place of the target: a
-// dimension of 1 serves all, one that divides the target's serves so many neighbours.
-func sharedAt(shape, target []int, place int) int {
+// broadcastIndex converts a flat index into target to the flat index into shape that serves it. A
+// dimension of size 1 serves the whole dimension of target. A smaller dimension, as of grouped
+// heads, serves several neighbours each.
+func broadcastIndex(shape, target []int, index int) int {
 	at, stride := 0, 1
 	for back := 1; back <= len(shape); back++ {
 		own, size := shape[len(shape)-back], target[len(target)-back]
-		at += place % size * own / size * stride
+		at += index % size * own / size * stride
 		stride *= own
-		place /= size
+		index /= size
 	}
 	return at
 }
 
-func negate(values []float32) {
-	for i := range values {
-		values[i] = -values[i]
-	}
-}
-
-// place is a query: group and row.
-type place struct{ group, row int }
-
-// key is a new key of a group to which most rows of that group stand as they should, and those rows. A
-// row's own token, which is its query, too, does not count.
-func (g grid) key(should func(n, i, j int) bool) (key int, rows []place) {
-	own := g.c.Inputs.Query == g.c.Inputs.Key || g.c.Inputs.Query == g.c.Inputs.Value
-	for n := range g.groups {
-		for j := g.past; j < g.keys; j++ {
+// bestKey returns the key outside the cache for which the most rows of its group satisfy a
+// condition, and those rows. A row whose own token is the key does not count, because changing the
+// key changes the row's query as well.
+func (at positions) bestKey(holds func(group, i, j int) bool) (key int, rows []place) {
+	own := at.c.Inputs.Query == at.c.Inputs.Key || at.c.Inputs.Query == at.c.Inputs.Value
+	for n := range at.groups {
+		for j := at.past; j < at.keys; j++ {
 			var these []place
-			for i := range g.queries {
-				if should(n, i, j) && !(own && i == j-g.past) {
+			for i := range at.queries {
+				if holds(n, i, j) && !(own && i == j-at.past) {
 					these = append(these, place{n, i})
 				}
 			}
@@ -129,26 +125,26 @@ func (g grid) key(should func(n, i, j int) bool) (key int, rows []place) {
 }
 
 // label names a row: "row 3 of batch 1".
-func (g grid) label(p place) string {
-	if g.c.Op != fixture.SDPA {
+func (at positions) label(p place) string {
+	if at.c.Op != fixture.SDPA {
 		return fmt.Sprintf("row %d of batch %d", p.row, p.group)
 	}
-	index, n := make([]string, len(g.lead)), p.group
-	for d := len(g.lead) - 1; d >= 0; d-- {
-		index[d] = fmt.Sprint(n % g.lead[d])
-		n /= g.lead[d]
+	index, n := make([]string, len(at.lead)), p.group
+	for d := len(at.lead) - 1; d >= 0; d-- {
+		index[d] = fmt.Sprint(n % at.lead[d])
+		n /= at.lead[d]
 	}
 	return fmt.Sprintf("row %d of head [%s]", p.row, strings.Join(index, ", "))
 }
 
-// someRowSees says whether a query sees so many keys, those of a cache among them.
-func (g grid) someRowSees(least int) bool {
-	screens := g.screens()
-	for n := range g.groups {
-		for i := range g.queries {
+// someRowSees reports whether a query sees at least so many keys, cached ones included.
+func (at positions) someRowSees(least int) bool {
+	masks := at.masks()
+	for n := range at.groups {
+		for i := range at.queries {
 			seen := 0
-			for j := range g.keys {
-				if !slices.ContainsFunc(screens, func(s screen) bool { return s.hides(n, i, j) }) {
+			for j := range at.keys {
+				if !slices.ContainsFunc(masks, func(m mask) bool { return m.hides(n, i, j) }) {
 					seen++
 				}
 			}

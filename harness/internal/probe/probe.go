@@ -1,3 +1,6 @@
+// Package probe runs a failing subject again with changed inputs and parameters. The changes in the
+// output prove some mistakes without knowing them: a mask that does not hide, a load without
+// effect, batch elements that mix.
 package probe
 
 import (
@@ -13,162 +16,180 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// NoInput is the id of the probe that sees whether the output depends on the inputs.
+// NoInput is the id of the probe that changes all inputs and looks whether the output changes.
 const NoInput = "input-no-effect"
 
-// Probes runs a subject again, some twenty times, on a case that it fails with this output, and
-// returns what is proved by that. What the subject refuses, or panics at, proves nothing.
+// Probes runs a subject again, some twenty times, on a case that it fails with the given output. It
+// returns what the runs prove. A run that the subject refuses, or that panics, proves nothing.
 //
-// The changes leave the size of the inputs as it is, so that a correct subject changes what it must,
-// and elsewhere nothing but roundings.
+// The changes keep the size of the inputs. A correct subject then changes the rows that it must,
+// and all others by rounding at most.
 func Probes(ctx context.Context, live subject.Live, c *fixture.Case, output *attention.Tensor) []report.Probe {
-	b := &bench{ctx: ctx, live: live, output: output, met: map[string]bool{}}
-	if !b.prepare(c) {
+	p := &prober{ctx: ctx, live: live, output: output, spoke: map[string]bool{}}
+	if !p.prepare(c) {
 		return nil
 	}
 	var all []report.Probe
-	for _, p := range probes {
-		if slices.ContainsFunc(p.unless, func(id string) bool { return b.met[id] }) {
+	for _, next := range probes {
+		if slices.ContainsFunc(next.unless, func(id string) bool { return p.spoke[id] }) {
 			continue
 		}
-		if text := p.run(b); text != "" {
-			b.met[p.id] = true
-			all = append(all, report.Probe{ID: p.id, Title: p.title, Text: text})
+		if text := next.run(p); text != "" {
+			p.spoke[next.id] = true
+			all = append(all, report.Probe{ID: next.id, Title: next.title, Text: text})
 		}
 	}
 	return all
 }
 
-// probes are asked in this order; one is left out where what it says follows from another.
+// probes are asked in this order. A probe is left out if one of unless has found something, because
+// its own finding would follow from that.
 var probes = []struct {
 	id, title string
 	unless    []string
-	run       func(*bench) string
+	run       func(*prober) string // returns its finding, "" if there is none
 }{
-	{"fresh-layer", "each new layer gives another output", nil, (*bench).freshLayer},
-	{"history", "the output depends on what was run before", nil, (*bench).history},
-	{NoInput, "the output does not depend on the inputs", nil, (*bench).input},
-	{report.LoadNoEffect.ID, report.LoadNoEffect.Title, nil, (*bench).weights},
-	{"parameter-no-effect", "a parameter has no effect", []string{report.LoadNoEffect.ID}, (*bench).parameters},
-	{"output-scale", "the output projection is not the last step", []string{NoInput, report.LoadNoEffect.ID}, (*bench).outputProjection},
-	{"value-scale", "the output is not linear in the values", []string{NoInput}, (*bench).values},
+	{"fresh-layer", "each new layer gives another output", nil, (*prober).freshLayer},
+	{"history", "the output depends on what was run before", nil, (*prober).history},
+	{NoInput, "the output does not depend on the inputs", nil, (*prober).inputs},
+	{report.LoadNoEffect.ID, report.LoadNoEffect.Title, nil, (*prober).weights},
+	{"parameter-no-effect", "a parameter has no effect", []string{report.LoadNoEffect.ID}, (*prober).parameters},
+	{"output-scale", "the output projection is not the last step",
+		[]string{NoInput, report.LoadNoEffect.ID}, (*prober).outputProjection},
+	{"value-scale", "the output is not linear in the values", []string{NoInput}, (*prober).values},
 	{"future-token", "later tokens reach earlier rows", []string{NoInput}, hiddenToken("future-token")},
 	{"window-token", "tokens outside the window reach rows", []string{NoInput}, hiddenToken("window-token")},
 	{"padded-token", "padded tokens reach rows", []string{NoInput}, hiddenToken("padded-token")},
 	{"masked-token", "masked tokens reach rows", []string{NoInput}, hiddenToken("masked-token")},
-	{"token-no-effect", "no row depends on another token", []string{NoInput}, (*bench).seenToken},
-	{"batch", "batch elements depend on one another", []string{NoInput}, (*bench).batch},
-	{"heads", "heads depend on one another", []string{NoInput}, (*bench).heads},
+	{"token-no-effect", "no row depends on another token", []string{NoInput}, (*prober).seenToken},
+	{"batch", "batch elements depend on one another", []string{NoInput}, (*prober).batch},
+	{"heads", "heads depend on one another", []string{NoInput}, (*prober).heads},
 }
 
-func (b *bench) freshLayer() string {
-	if !b.sameLayer || b.erratic {
-		return "" // what differs from itself is found by running it twice
+func (p *prober) freshLayer() string {
+	if !p.freshDiffer || p.erratic {
+		return "" // a layer that differs from itself is found by running it twice
 	}
-	return fmt.Sprintf("a second layer, made and loaded in the same way, gives another output (%.2g of its size): it computes with something that is not loaded", b.between(b.output, b.base))
+	return fmt.Sprintf("a second layer, made and loaded in the same way, gives another output (%.2g of its size): "+
+		"it computes with something that is not loaded", p.change(p.output.Data, p.base.Data))
 }
 
 // history runs other inputs between two runs of the case.
-func (b *bench) history() string {
-	if b.erratic {
+func (p *prober) history() string {
+	if p.erratic {
 		return ""
 	}
-	out, err := b.live.Series(b.ctx, b.c, changed(b.c, inputs, turnAround), b.c)
-	if err != nil || !slices.Equal(out[0].Shape, out[2].Shape) || b.between(out[0], out[2]) <= b.still {
+	out, err := p.live.Series(p.ctx, p.c, withInputs(p.c, allInputs, reverseAndNegate), p.c)
+	if err != nil || !slices.Equal(out[0].Shape, out[2].Shape) {
 		return ""
 	}
-	return fmt.Sprintf("after other inputs were run the same inputs give another output (%.2g of its size): something is kept from one forward to the next", b.between(out[0], out[2]))
+	change := p.change(out[0].Data, out[2].Data)
+	if change <= p.small {
+		return ""
+	}
+	return fmt.Sprintf("after other inputs were run the same inputs give another output (%.2g of its size): "+
+		"something is kept from one forward to the next", change)
 }
 
-func (b *bench) input() string {
-	if !b.grid.someRowSees(1) {
+func (p *prober) inputs() string {
+	if !p.at.someRowSees(1) {
 		return ""
 	}
-	was, is, ok := b.after(changed(b.c, inputs, turnAround))
-	if ok && subject.Same(was, is) {
+	before, after, ok := p.with(withInputs(p.c, allInputs, reverseAndNegate))
+	if ok && subject.Same(before, after) {
 		return "other inputs give the same output, to the bit"
 	}
-	b.awake = ok
+	p.awake = ok
 	return ""
 }
 
-func (b *bench) weights() string {
-	if len(b.c.State) == 0 || !b.awake {
+func (p *prober) weights() string {
+	if len(p.c.State) == 0 || !p.awake {
 		return ""
 	}
-	if was, is, ok := b.after(loaded(b.c, func(_ string, t *attention.Tensor) *attention.Tensor { return other(t) })); ok && subject.Same(was, is) {
-		return "loaded with other weights the layer gives the same output, to the bit, and with other inputs another: the load never happened"
+	before, after, ok := p.with(withState(p.c, func(_ string, t *attention.Tensor) *attention.Tensor {
+		return otherValues(t)
+	}))
+	if ok && subject.Same(before, after) {
+		return "loaded with other weights the layer gives the same output, to the bit, " +
+			"and with other inputs another: the load never happened"
 	}
 	return ""
 }
 
-// parameters changes one parameter at a time. Where no row sees two keys, queries and keys have no
-// part in a right output either.
-func (b *bench) parameters() string {
-	if !b.awake || !b.grid.someRowSees(2) {
+// parameters changes one parameter at a time. If no row sees two keys, the right output does not
+// depend on queries and keys, and nothing is asked.
+func (p *prober) parameters() string {
+	if !p.awake || !p.at.someRowSees(2) {
 		return ""
 	}
 	var idle []string
-	for _, key := range slices.Sorted(maps.Keys(b.c.State)) {
-		if mayBeIdle(b.c, key) || subject.Same(other(b.c.State[key]), b.c.State[key]) {
+	for _, key := range slices.Sorted(maps.Keys(p.c.State)) {
+		if mayBeIdle(p.c, key) || subject.Same(otherValues(p.c.State[key]), p.c.State[key]) {
 			continue
 		}
-		one := loaded(b.c, func(k string, t *attention.Tensor) *attention.Tensor {
+		one := withState(p.c, func(k string, t *attention.Tensor) *attention.Tensor {
 			if k == key {
-				return other(t)
+				return otherValues(t)
 			}
 			return t
 		})
-		if was, is, ok := b.after(one); ok && subject.Same(was, is) {
+		if before, after, ok := p.with(one); ok && subject.Same(before, after) {
 			idle = append(idle, key)
 		}
 	}
 	if len(idle) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("loaded with other values of %s the layer gives the same output, to the bit", strings.Join(idle, ", or of "))
+	return fmt.Sprintf("loaded with other values of %s the layer gives the same output, to the bit",
+		strings.Join(idle, ", or of "))
 }
 
-// outputProjection doubles the last linear map of a layer, which doubles every number after it
-// exactly.
-func (b *bench) outputProjection() string {
-	if len(b.c.State) == 0 {
+// outputProjection doubles the last linear map of a layer, which exactly doubles every number after
+// it.
+func (p *prober) outputProjection() string {
+	if len(p.c.State) == 0 {
 		return ""
 	}
-	return b.doubled("the weight and bias of the output projection", loaded(b.c, func(key string, t *attention.Tensor) *attention.Tensor {
-		if ofTheOutput(b.c.Layer, key) {
+	changed := withState(p.c, func(key string, t *attention.Tensor) *attention.Tensor {
+		if isOutputProjection(p.c.Layer, key) {
 			t = t.Clone()
 			double(t)
 		}
 		return t
-	}))
+	})
+	return p.doubled("the weight and bias of the output projection", changed)
 }
 
-// values doubles those of a function, whose output is linear in them.
-func (b *bench) values() string {
-	if b.c.Op != fixture.SDPA || b.c.Inputs.Value == b.c.Inputs.Key || b.c.Inputs.Value == b.c.Inputs.Query {
+// values doubles the values of a function, whose output is linear in them.
+func (p *prober) values() string {
+	in := p.c.Inputs
+	if p.c.Op != fixture.SDPA || in.Value == in.Key || in.Value == in.Query {
 		return ""
 	}
-	return b.doubled("the values", changed(b.c, func(in *attention.Inputs) []**attention.Tensor { return []**attention.Tensor{&in.Value} }, double))
+	return p.doubled("the values", withInputs(p.c, onlyValue, double))
 }
 
-func (b *bench) doubled(what string, c *fixture.Case) string {
-	was, is, ok := b.after(c)
-	if !ok || !finite(is.Data) || !finite(was.Data) {
+// doubled expects twice the output from a case in which something was doubled.
+func (p *prober) doubled(what string, changed *fixture.Case) string {
+	before, after, ok := p.with(changed)
+	if !ok || !finite(after.Data) || !finite(before.Data) {
 		return ""
 	}
-	rest := make([]float32, len(is.Data)) // what is not doubled
-	for i, v := range was.Data {
-		rest[i] = 2*v - is.Data[i]
+	rest := make([]float32, len(after.Data)) // the part of the output that was not doubled
+	for i, v := range before.Data {
+		rest[i] = 2*v - after.Data[i]
 	}
-	size := rms(rest) / b.scale
+	size := rms(rest) / p.scale
+	query := p.c.Inputs.Query.Data
 	switch {
-	case size <= b.far:
+	case size <= p.large:
 		return ""
-	case subject.Same(was, is):
+	case subject.Same(before, after):
 		return what + ", doubled, give the same output, to the bit"
-	case len(rest) == len(b.c.Inputs.Query.Data) && b.apart(rest, b.c.Inputs.Query.Data) <= b.still:
+	case len(rest) == len(query) && p.change(rest, query) <= p.small:
 		return what + ", doubled, double the output but for the query: it is added after them"
 	}
-	return fmt.Sprintf("%s, doubled, make the output %.3g times as large, and %.2g of it is not doubled", what, rms(is.Data)/rms(was.Data), size)
+	return fmt.Sprintf("%s, doubled, make the output %.3g times as large, and %.2g of it is not doubled",
+		what, rms(after.Data)/rms(before.Data), size)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -20,7 +21,7 @@ import (
 
 func run(s subject.Subject, c *fixture.Case) subject.Result { return s.Run(context.Background(), c) }
 
-// oneByOne is an implementation that keeps no layer.
+// oneByOne is an implementation that makes a fresh layer for every run.
 type oneByOne func(*fixture.Case) *attention.Tensor
 
 func (f oneByOne) Series(_ context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
@@ -30,14 +31,11 @@ func (f oneByOne) Series(_ context.Context, cases ...*fixture.Case) (outputs []*
 	return outputs, nil
 }
 
-// ofVariant computes in float32, without a line of the attention package.
+// ofVariant is an implementation that shares no arithmetic with the attention package.
 func ofVariant(v variant.Variant) subject.Live {
 	return oneByOne(func(c *fixture.Case) *attention.Tensor {
-		shape := oracle.FromCase(c).Run().Shape
-		values := oracle.Array{Shape: shape, Value: v.Run(oracle.FromCase(c))}
-		if c.Op == fixture.MultiHead {
-			values = oracle.FromBatchFirst(c.Layer.InputLayout, values)
-		}
+		p := oracle.FromCase(c)
+		values := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: p.Run().Shape, Value: v.Run(p)})
 		out, err := attention.FromFloat64(c.Output.Shape, values.Value)
 		if err != nil {
 			panic(err)
@@ -46,7 +44,7 @@ func ofVariant(v variant.Variant) subject.Live {
 	})
 }
 
-// unsteady is right to rounding, which is another one whenever anything about the inputs changes.
+// unsteady is right except for rounding errors, which change in all places with every input.
 func unsteady(c *fixture.Case) *attention.Tensor {
 	out := run(harnesstest.BuiltIn(), c).Output
 	sum := 0.0
@@ -62,7 +60,7 @@ func unsteady(c *fixture.Case) *attention.Tensor {
 	return out
 }
 
-// quantized keeps 8 bits of each input, by the greatest value in the whole tensor.
+// quantized rounds each input to 8 bits, scaled by the largest value in the whole tensor.
 func quantized(c *fixture.Case) *attention.Tensor {
 	own := *c
 	for _, t := range []**attention.Tensor{&own.Inputs.Query, &own.Inputs.Key, &own.Inputs.Value} {
@@ -78,35 +76,40 @@ func quantized(c *fixture.Case) *attention.Tensor {
 	return run(harnesstest.BuiltIn(), &own).Output
 }
 
-// A correct subject is never caught at anything, on any case, however it adds and rounds.
+// A correct subject is never caught at anything, however it adds and rounds.
 func TestCorrectSubjectsAreNeverCaught(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
-	lives := map[string]subject.Live{
-		"attention":            harnesstest.BuiltIn(),
-		"attention one by one": oneByOne(func(c *fixture.Case) *attention.Tensor { return run(harnesstest.BuiltIn(), c).Output }),
-		"sequential":           ofVariant(variant.Variant{}),
-		"online softmax":       ofVariant(variant.Variant{Tile: 3, FusedScale: true, Dot: variant.Pairwise}),
-		"bfloat16":             ofVariant(variant.Variant{Store: variant.BFloat16}),
-		"unsteady":             oneByOne(unsteady),
-		"quantized":            oneByOne(quantized),
-	}
-	for name, live := range lives {
-		t.Run(name, func(t *testing.T) {
-			if testing.Short() && name != "attention" && name != "unsteady" {
-				t.Skip("every case some twenty times")
-			}
-			for _, name := range names {
+	for number, tc := range []struct {
+		name string
+		live subject.Live
+	}{
+		{"attention", harnesstest.BuiltIn()},
+		{"attention one by one", oneByOne(func(c *fixture.Case) *attention.Tensor {
+			return run(harnesstest.BuiltIn(), c).Output
+		})},
+		{"sequential", ofVariant(variant.Variant{})},
+		{"online softmax", ofVariant(variant.Variant{Tile: 3, FusedScale: true, Dot: variant.Pairwise})},
+		{"bfloat16", ofVariant(variant.Variant{Store: variant.BFloat16})},
+		{"unsteady", oneByOne(unsteady)},
+		{"quantized", oneByOne(quantized)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for n, name := range names {
+				if !campaign.Full() && number > 0 && n%4 != number%4 {
+					continue
+				}
 				c := harnesstest.ReadCase(t, name)
-				out, err := live.Series(t.Context(), c)
+				out, err := tc.live.Series(t.Context(), c)
 				require.NoError(t, err)
-				require.Empty(t, probe.Probes(t.Context(), live, c, out[0]), name)
+				require.Empty(t, probe.Probes(t.Context(), tc.live, c, out[0]), name)
 			}
 		})
 	}
 }
 
-// layers is a subject whose layers are wrong in one way.
+// layers is a subject whose layers are wrong in one way. wrong is called twice: with a nil layer it
+// may change the configuration, and with the layer it may return another module.
 func layers(wrong func(c *attention.Config, m *attention.MultiHead) subject.Module) subject.Subject {
 	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		own := c
@@ -122,7 +125,7 @@ func layers(wrong func(c *attention.Config, m *attention.MultiHead) subject.Modu
 	}}
 }
 
-// configured changes the configuration of a layer.
+// configured is a subject whose layers have another configuration than the case asks for.
 func configured(change func(c *attention.Config)) subject.Subject {
 	return layers(func(c *attention.Config, _ *attention.MultiHead) subject.Module {
 		change(c)
@@ -130,7 +133,7 @@ func configured(change func(c *attention.Config)) subject.Subject {
 	})
 }
 
-// forwarding changes what a layer is given and gives.
+// forwarding is a subject whose layers have their own Forward.
 func forwarding(forward func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error)) subject.Subject {
 	return layers(func(_ *attention.Config, m *attention.MultiHead) subject.Module {
 		if m == nil {
@@ -149,7 +152,7 @@ func (f forwarder) Forward(in attention.Inputs) (attention.Outputs, error) {
 	return f.forward(f.MultiHead, in)
 }
 
-// after changes the output of a layer.
+// after is a subject whose layers change their output in the end.
 func after(change func(in attention.Inputs, out []float32)) subject.Subject {
 	return forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
 		out, err := m.Forward(in)
@@ -160,7 +163,7 @@ func after(change func(in attention.Inputs, out []float32)) subject.Subject {
 	})
 }
 
-// keeping leaves parameters as they were, zero.
+// keeping is a subject whose layers ignore the loaded values of some parameters.
 func keeping(keys ...string) subject.Subject {
 	return layers(func(_ *attention.Config, m *attention.MultiHead) subject.Module {
 		if m == nil {
@@ -188,7 +191,7 @@ func function(f func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*atten
 	return subject.Subject{SDPA: f}
 }
 
-// drawnAnew is never loaded, and each layer has other weights.
+// drawnAnew is a subject that loads nothing, and draws other weights for each layer.
 func drawnAnew() subject.Subject {
 	made := 0
 	return subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
@@ -208,123 +211,186 @@ func drawnAnew() subject.Subject {
 	}}
 }
 
+// causalUpTo is a function whose query i sees the keys up to i+ahead.
+func causalUpTo(ahead int) subject.Subject {
+	return function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		l, s := q.Shape[len(q.Shape)-2], k.Shape[len(k.Shape)-2]
+		o.Allow, o.Causality = attention.NewMask(l, s), attention.NotCausal
+		for i := range l {
+			for j := range min(i+ahead+1, s) {
+				o.Allow.Data[i*s+j] = true
+			}
+		}
+		return attention.SDPA(q, k, v, o)
+	})
+}
+
+// withoutMask is a subject whose layers drop a mask from their inputs.
+func withoutMask(drop func(in *attention.Inputs)) subject.Subject {
+	return forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
+		drop(&in)
+		return m.Forward(in)
+	})
+}
+
+// addingFirst is a function that adds its first size(shape) outputs to the next ones.
+func addingFirst(size func(shape []int) int) subject.Subject {
+	return function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := attention.SDPA(q, k, v, o)
+		n := size(out.Shape)
+		for i := range n {
+			out.Data[n+i] += out.Data[i]
+		}
+		return out, err
+	})
+}
+
+func ofAHead(shape []int) int     { return shape[2] * shape[3] }
+func ofAnElement(shape []int) int { return shape[1] * shape[2] * shape[3] }
+
+func noPadding(in *attention.Inputs) { in.Padding = nil }
+func noBlock(in *attention.Inputs)   { in.Block = nil }
+func noBias(in *attention.Inputs)    { in.Bias = nil }
+
+// onlyItself hides all tokens but a row's own.
+func onlyItself(in *attention.Inputs) {
+	n := in.Query.Shape[1]
+	in.Padding, in.Block = nil, attention.NewMask(n, n)
+	for i := range in.Block.Data {
+		in.Block.Data[i] = i/n != i%n
+	}
+}
+
 func TestProbesCatch(t *testing.T) {
 	const toTheBit = "the output is the same to the bit"
+	type texts map[string]string // a part of the text of each probe that finds something
 	for _, tc := range []struct {
 		name    string
 		subject subject.Subject
 		on      string
-		want    map[string]string // part of the text of each probe that speaks
+		want    texts
 	}{
-		{"never loaded", harnesstest.NeverLoaded(), "mha/padding", map[string]string{
-			"load-no-effect": "loaded with other weights the layer gives the same output, to the bit, and with other inputs another: the load never happened"}},
-		{"never loaded, no causal mask", harnesstest.Both(), "mha/causal-left-padding", map[string]string{
+		{"never loaded", harnesstest.NeverLoaded(), "mha/padding", texts{
+			"load-no-effect": "loaded with other weights the layer gives the same output, to the bit, " +
+				"and with other inputs another: the load never happened",
+		}},
+		{"never loaded, no causal mask", harnesstest.Both(), "mha/causal-left-padding", texts{
 			"load-no-effect": "the load never happened",
-			"future-token":   "row 0 of batch 0 changes when token 8 does, which the causal mask hides from it; of 8 such rows 7 change, by up to 1.2 of the output's size; asked for without the causal mask, " + toTheBit}},
-		{"never loaded, drawn anew", drawnAnew(), "mha/causal", map[string]string{
-			"fresh-layer": "a second layer, made and loaded in the same way, gives another output", "load-no-effect": "the load never happened"}},
-		{"no causal mask", harnesstest.Unmasked(), "mha/sequence-first", map[string]string{
-			"future-token": "of 8 such rows 8 change"}},
-		{"no causal mask, one sequence", harnesstest.Unmasked(), "mha/unbatched", map[string]string{"future-token": "asked for without the causal mask, " + toTheBit}},
-		{"no causal mask, a cache", harnesstest.Unmasked(), "decoder/cache", map[string]string{"future-token": "asked for without the causal mask, " + toTheBit}},
-		{"no causal mask, a function", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			o.Causality = attention.NotCausal
-			return attention.SDPA(q, k, v, o)
-		}), "sdpa/causal", map[string]string{"future-token": "row 0 of head [0, 0] changes when token 8 does"}},
-		{"one key too many", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			l, s := q.Shape[len(q.Shape)-2], k.Shape[len(k.Shape)-2]
-			o.Allow, o.Causality = attention.NewMask(l, s), attention.NotCausal
-			for i := range l {
-				for j := range min(i+2, s) {
-					o.Allow.Data[i*s+j] = true
-				}
-			}
-			return attention.SDPA(q, k, v, o)
-		}), "sdpa/causal", map[string]string{"future-token": "row 7 of head [0, 0] changes when token 8 does, which the causal mask hides from it; of 8 such rows 1 change"}},
-		{"no window", configured(func(c *attention.Config) { c.Window = 0 }), "decoder/window", map[string]string{"window-token": "asked for without the window, " + toTheBit}},
-		{"no padding mask", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			in.Padding = nil
-			return m.Forward(in)
-		}), "mha/padding", map[string]string{"padded-token": "asked for without the padding mask, " + toTheBit}},
-		{"no padding mask, causal", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			in.Padding = nil
-			return m.Forward(in)
-		}), "mha/causal-left-padding", map[string]string{"padded-token": "asked for without the padding mask, " + toTheBit}},
-		{"no block", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			in.Block = nil
-			return m.Forward(in)
-		}), "mha/block", map[string]string{"masked-token": "asked for without the mask, " + toTheBit}},
-		{"no -inf", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			in.Bias = nil
-			return m.Forward(in)
-		}), "mha/float-mask", map[string]string{"masked-token": "asked for without -inf in the additive mask, " + toTheBit}},
-		{"no mask, a function", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			o.Allow = nil
-			return attention.SDPA(q, k, v, o)
-		}), "sdpa/bool-mask", map[string]string{"masked-token": "asked for without the mask, " + toTheBit}},
+			"future-token": "row 0 of batch 0 changes when token 8 does, which the causal mask hides from it; " +
+				"of 8 such rows 7 change, by up to 1.2 of the output's size; " +
+				"asked for without the causal mask, " + toTheBit,
+		}},
+		{"never loaded, drawn anew", drawnAnew(), "mha/causal", texts{
+			"fresh-layer":    "a second layer, made and loaded in the same way, gives another output",
+			"load-no-effect": "the load never happened",
+		}},
+		{"no causal mask", harnesstest.Unmasked(), "mha/sequence-first", texts{
+			"future-token": "of 8 such rows 8 change",
+		}},
+		{"no causal mask, one sequence", harnesstest.Unmasked(), "mha/unbatched", texts{
+			"future-token": "asked for without the causal mask, " + toTheBit,
+		}},
+		{"no causal mask, a cache", harnesstest.Unmasked(), "decoder/cache", texts{
+			"future-token": "asked for without the causal mask, " + toTheBit,
+		}},
+		{"no causal mask, a function", function(
+			func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+				o.Causality = attention.NotCausal
+				return attention.SDPA(q, k, v, o)
+			}), "sdpa/causal", texts{
+			"future-token": "row 0 of head [0, 0] changes when token 8 does",
+		}},
+		{"one key too many", causalUpTo(1), "sdpa/causal", texts{
+			"future-token": "row 7 of head [0, 0] changes when token 8 does, which the causal mask hides from it; " +
+				"of 8 such rows 1 change",
+		}},
+		{"no window", configured(func(c *attention.Config) { c.Window = 0 }), "decoder/window", texts{
+			"window-token": "asked for without the window, " + toTheBit,
+		}},
+		{"no padding mask", withoutMask(noPadding), "mha/padding", texts{
+			"padded-token": "asked for without the padding mask, " + toTheBit,
+		}},
+		{"no padding mask, causal", withoutMask(noPadding), "mha/causal-left-padding", texts{
+			"padded-token": "asked for without the padding mask, " + toTheBit,
+		}},
+		{"no block", withoutMask(noBlock), "mha/block", texts{
+			"masked-token": "asked for without the mask, " + toTheBit,
+		}},
+		{"no -inf", withoutMask(noBias), "mha/float-mask", texts{
+			"masked-token": "asked for without -inf in the additive mask, " + toTheBit,
+		}},
+		{"no mask, a function", function(
+			func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+				o.Allow = nil
+				return attention.SDPA(q, k, v, o)
+			}), "sdpa/bool-mask", texts{
+			"masked-token": "asked for without the mask, " + toTheBit,
+		}},
 		{"a residual", after(func(in attention.Inputs, out []float32) {
 			for i := range out {
 				out[i] += in.Query.Data[i]
 			}
-		}), "mha/padding", map[string]string{"output-scale": "the weight and bias of the output projection, doubled, double the output but for the query: it is added after them"}},
+		}), "mha/padding", texts{
+			"output-scale": "the weight and bias of the output projection, doubled, " +
+				"double the output but for the query: it is added after them",
+		}},
 		{"something added", after(func(_ attention.Inputs, out []float32) {
 			for i := range out {
 				out[i] += 0.5
 			}
-		}), "mha/padding", map[string]string{"output-scale": "of it is not doubled"}},
-		{"no output projection", keeping("W_O"), "seed/causal", map[string]string{
+		}), "mha/padding", texts{
+			"output-scale": "of it is not doubled",
+		}},
+		{"no output projection", keeping("W_O"), "seed/causal", texts{
 			"parameter-no-effect": "loaded with other values of W_O the layer gives the same output, to the bit",
-			"output-scale":        "the weight and bias of the output projection, doubled, give the same output, to the bit"}},
-		{"no queries and keys", keeping("W_Q", "W_K"), "seed/causal", map[string]string{"parameter-no-effect": "loaded with other values of W_K, or of W_Q the layer"}},
-		{"no bias of keys", keeping("k_proj.bias"), "layouts/llama-biases", map[string]string{}},
-		{"no bias of keys that are rotated", keeping("k_proj.bias"), "decoder/qwen-biases", map[string]string{"parameter-no-effect": "other values of k_proj.bias the layer"}},
-		{"squared values", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			for i := range v.Data {
-				v.Data[i] *= v.Data[i]
-			}
-			return attention.SDPA(q, k, v, o)
-		}), "sdpa/causal", map[string]string{"value-scale": "the values, doubled, make the output 4 times as large"}},
+			"output-scale": "the weight and bias of the output projection, doubled, " +
+				"give the same output, to the bit",
+		}},
+		{"no queries and keys", keeping("W_Q", "W_K"), "seed/causal", texts{
+			"parameter-no-effect": "loaded with other values of W_K, or of W_Q the layer",
+		}},
+		{"no bias of keys", keeping("k_proj.bias"), "layouts/llama-biases", texts{}},
+		{"no bias of keys that are rotated", keeping("k_proj.bias"), "decoder/qwen-biases", texts{
+			"parameter-no-effect": "other values of k_proj.bias the layer",
+		}},
+		{"squared values", function(
+			func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+				for i := range v.Data {
+					v.Data[i] *= v.Data[i]
+				}
+				return attention.SDPA(q, k, v, o)
+			}), "sdpa/causal", texts{
+			"value-scale": "the values, doubled, make the output 4 times as large",
+		}},
 		{"batches mixed", after(func(in attention.Inputs, out []float32) {
 			for i := range out[:len(out)/in.Query.Shape[0]] {
 				out[len(out)-1-i] += out[i]
 			}
-		}), "mha/padding", map[string]string{"batch": "batch element 0 change, and with them 9 of 36 rows of other batch elements, by up to"}},
-		{"batches of a function mixed", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			out, err := attention.SDPA(q, k, v, o)
-			n := len(out.Data) / out.Shape[0]
-			for i := range n {
-				out.Data[n+i] += out.Data[i]
-			}
-			return out, err
-		}), "sdpa/causal", map[string]string{"batch": "rows of other batch elements"}},
-		{"heads mixed", function(func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
-			out, err := attention.SDPA(q, k, v, o)
-			n := out.Shape[2] * out.Shape[3]
-			for i := range n {
-				out.Data[n+i] += out.Data[i]
-			}
-			return out, err
-		}), "sdpa/causal", map[string]string{"heads": "the queries of head 0 change, and with them"}},
-		{"constant", after(func(_ attention.Inputs, out []float32) { clear(out) }), "mha/padding", map[string]string{
-			"input-no-effect": "other inputs give the same output, to the bit"}},
-		{"itself alone", forwarding(func(m *attention.MultiHead, in attention.Inputs) (attention.Outputs, error) {
-			n := in.Query.Shape[1]
-			in.Padding, in.Block = nil, attention.NewMask(n, n)
-			for i := range in.Block.Data {
-				in.Block.Data[i] = i/n != i%n
-			}
-			return m.Forward(in)
-		}), "mha/unmasked", map[string]string{"token-no-effect": "token 0 changes, and none of the 8 rows of other tokens that see it does, to the bit"}},
-		{"remembers", remembering(), "mha/padding", map[string]string{
-			"history": "after other inputs were run the same inputs give another output"}},
+		}), "mha/padding", texts{
+			"batch": "batch element 0 change, and with them 9 of 36 rows of other batch elements, by up to",
+		}},
+		{"batches of a function mixed", addingFirst(ofAnElement), "sdpa/causal", texts{
+			"batch": "rows of other batch elements",
+		}},
+		{"heads mixed", addingFirst(ofAHead), "sdpa/causal", texts{
+			"heads": "the queries of head 0 change, and with them",
+		}},
+		{"constant", after(func(_ attention.Inputs, out []float32) { clear(out) }), "mha/padding", texts{
+			"input-no-effect": "other inputs give the same output, to the bit",
+		}},
+		{"itself alone", withoutMask(onlyItself), "mha/unmasked", texts{
+			"token-no-effect": "token 0 changes, and none of the 8 rows of other tokens that see it does, to the bit",
+		}},
+		{"remembers", remembering(), "mha/padding", texts{
+			"history": "after other inputs were run the same inputs give another output",
+		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := harnesstest.ReadCase(t, tc.on)
 			r := run(tc.subject, c)
 			require.NoError(t, r.Err)
-			probes := probe.Probes(t.Context(), tc.subject, c, r.Output)
-			said := map[string]string{}
-			for _, p := range probes {
+			said := texts{}
+			for _, p := range probe.Probes(t.Context(), tc.subject, c, r.Output) {
 				said[p.ID] = p.Text
 				require.NotEmpty(t, p.Title)
 				if _, ok := tc.want[p.ID]; !ok {
@@ -339,7 +405,7 @@ func TestProbesCatch(t *testing.T) {
 	}
 }
 
-// Where a row sees one key, a right output depends on no query and no key.
+// If every row sees one key, a right output depends on no query and no key.
 func TestAWindowOfOneKey(t *testing.T) {
 	c := *harnesstest.ReadCase(t, "seed/causal")
 	c.Layer.Window = 1
@@ -348,7 +414,7 @@ func TestAWindowOfOneKey(t *testing.T) {
 	require.Empty(t, probe.Probes(t.Context(), harnesstest.BuiltIn(), &c, r.Output))
 }
 
-// A token that another mask hides, too, shows nothing of a missing one: another is taken.
+// A token that two masks hide proves nothing about one of them, so another token is taken.
 func TestALeakIsLookedForWhereOneMaskHides(t *testing.T) {
 	c := *harnesstest.ReadCase(t, "mha/causal")
 	c.Inputs.Padding = attention.NewMask(5, 9)
@@ -360,10 +426,11 @@ func TestALeakIsLookedForWhereOneMaskHides(t *testing.T) {
 	require.NoError(t, r.Err)
 	probes := probe.Probes(t.Context(), s, &c, r.Output)
 	require.Len(t, probes, 1)
-	require.Contains(t, probes[0].Text, "row 0 of batch 0 changes when token 5 does, which the causal mask hides from it; of 5 such rows 5 change")
+	require.Contains(t, probes[0].Text, "row 0 of batch 0 changes when token 5 does, "+
+		"which the causal mask hides from it; of 5 such rows 5 change")
 }
 
-// remembering adds the last inputs that were others than these.
+// remembering is a subject whose layers add a number of the previous inputs to the output.
 func remembering() subject.Subject {
 	return layers(func(_ *attention.Config, m *attention.MultiHead) subject.Module {
 		if m == nil {
@@ -385,7 +452,8 @@ func remembering() subject.Subject {
 	})
 }
 
-// On every case that has parameters, a layer that was never loaded is told so, and nothing else.
+// On every case that has parameters, a layer that was never loaded is caught at that, and at
+// nothing else.
 func TestEveryCaseSeesALoadThatNeverHappened(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
@@ -396,6 +464,9 @@ func TestEveryCaseSeesALoadThatNeverHappened(t *testing.T) {
 			continue
 		}
 		n++
+		if !campaign.Full() && n%3 != 1 {
+			continue
+		}
 		for _, s := range []subject.Subject{harnesstest.NeverLoaded(), drawnAnew()} {
 			r := run(s, c)
 			require.NoError(t, r.Err)
@@ -408,10 +479,10 @@ func TestEveryCaseSeesALoadThatNeverHappened(t *testing.T) {
 			require.Equal(t, []string{"load-no-effect"}, ids, name)
 		}
 	}
-	require.Positive(t, n)
+	require.Greater(t, n, 100)
 }
 
-// What the subject refuses proves nothing.
+// A run that the subject refuses proves nothing.
 func TestProbesAreSilentOnErrors(t *testing.T) {
 	c := harnesstest.ReadCase(t, "mha/causal")
 	for name, fail := range map[string]func(){
@@ -439,35 +510,6 @@ func TestProbesAreSilentOnErrors(t *testing.T) {
 	r := run(harnesstest.Unmasked(), c)
 	require.Empty(t, probe.Probes(ctx, harnesstest.Unmasked(), c, r.Output))
 	require.Empty(t, probe.Probes(t.Context(), harnesstest.Unmasked(), c, attention.NewTensor(3)))
-	require.Empty(t, probe.Probes(t.Context(), harnesstest.Unmasked(), &fixture.Case{Op: fixture.Module}, r.Output))
-}
-
-// The same layer is kept through a series, and loads what is new to it.
-func TestSeries(t *testing.T) {
-	c := harnesstest.ReadCase(t, "mha/causal")
-	other := *c
-	other.State = attention.StateDict{}
-	for key, t := range c.State {
-		other.State[key] = attention.NewTensor(t.Shape...)
-	}
-	layers, loads := 0, 0
-	s := subject.Subject{MHA: func(config attention.Config) (subject.Module, error) {
-		layers++
-		m, err := attention.New(config)
-		return &harnesstest.Layer{MultiHead: m, OnLoad: func(d attention.StateDict) error {
-			loads++
-			_, err := m.LoadStateDict(d, attention.Strict)
-			return err
-		}}, err
-	}}
-	out, err := s.Series(t.Context(), c, c, &other, c)
-	require.NoError(t, err)
-	require.Len(t, out, 4)
-	require.Equal(t, 1, layers)
-	require.Equal(t, 3, loads)
-	require.Equal(t, out[0], out[3])
-	require.NotEqual(t, out[0], out[2])
-
-	_, err = subject.Subject{}.Series(t.Context(), c)
-	require.ErrorIs(t, err, subject.ErrNotOffered)
+	module := &fixture.Case{Op: fixture.Module}
+	require.Empty(t, probe.Probes(t.Context(), harnesstest.Unmasked(), module, r.Output))
 }

@@ -20,16 +20,10 @@ type Match struct {
 }
 
 // IDs returns the ids of the mistakes.
-func (m Match) IDs() []string {
-	var ids []string
-	for _, mistake := range m.Mistakes {
-		ids = append(ids, mistake.ID)
-	}
-	return ids
-}
+func (m Match) IDs() []string { return catalogue.IDs(m.Mistakes) }
 
 // ID joins the ids of the mistakes: "causal-missing+padding-ignored".
-func (m Match) ID() string { return strings.Join(m.IDs(), "+") }
+func (m Match) ID() string { return catalogue.JoinIDs(m.Mistakes) }
 
 // Title joins the titles of the mistakes; it follows "computed with".
 func (m Match) Title() string {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// fields compares two case.json, field by field.
+// fields compares two versions of a case.json, field by field.
 func (r *reviewer) fields(file string, before, after []byte) (File, error) {
 	olds, err := flatten(before)
 	if err != nil {
@@ -20,35 +20,35 @@ func (r *reviewer) fields(file string, before, after []byte) (File, error) {
 	if err != nil {
 		return File{}, r.after.fail(file, err)
 	}
-	var moving, made []string
+	var moved, origin []string
 	both := maps.Clone(olds)
 	maps.Copy(both, news)
 	for _, name := range slices.Sorted(maps.Keys(both)) {
 		switch {
 		case reflect.DeepEqual(olds[name], news[name]):
-		case saysWhoMadeIt(name):
-			made = append(made, name)
+		case describesOrigin(name):
+			origin = append(origin, name)
 		default:
-			moving = append(moving, name)
+			moved = append(moved, name)
 		}
 	}
-	f := File{Path: file, Kind: Rounding, Detail: strings.Join(slices.Concat(moving, made), ", ")}
+	f := File{Path: file, Kind: Rounding, Detail: strings.Join(slices.Concat(moved, origin), ", ")}
 	switch {
-	case len(moving) > 0:
+	case len(moved) > 0:
 		f.Kind, f.Excess = Changed, math.Inf(1)
-	case len(made) == 0:
+	case len(origin) == 0:
 		f.Detail = "only the layout of the text"
 	}
 	return f, nil
 }
 
-// saysWhoMadeIt says whether a field follows from the files and from who made them.
-func saysWhoMadeIt(field string) bool {
+// describesOrigin reports whether a field only records how the files were made.
+func describesOrigin(field string) bool {
 	return strings.HasPrefix(field, "provenance.") ||
 		strings.HasPrefix(field, "files.") && strings.HasSuffix(field, ".sha256")
 }
 
-// flatten gives the leaves of nested objects by their dotted name. A list is a leaf.
+// flatten returns the leaves of nested objects by their dotted name. A list is a leaf.
 func flatten(data []byte) (map[string]any, error) {
 	var root map[string]any
 	if err := json.Unmarshal(data, &root); err != nil {

@@ -14,10 +14,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// What rounding may do; the package comment says why.
+// The limits of rounding; the package comment gives the reasons.
 const (
 	maxTruth = 1e-12 // of the largest value
-	maxSigma = 2     // times as large, or as small
+	maxSigma = 2     // a factor, up or down
 )
 
 // array compares two .npy files.
@@ -32,7 +32,8 @@ func (r *reviewer) array(file string, before, after []byte) (File, error) {
 	}
 	f := File{Path: file, Kind: Changed, Excess: math.Inf(1)}
 	if a.DType != b.DType || !slices.Equal(a.Shape, b.Shape) {
-		f.Detail = fmt.Sprintf("%s %s became %s %s", a.DType, attention.FormatShape(a.Shape), b.DType, attention.FormatShape(b.Shape))
+		f.Detail = fmt.Sprintf("%s %s became %s %s",
+			a.DType, attention.FormatShape(a.Shape), b.DType, attention.FormatShape(b.Shape))
 		return f, nil
 	}
 	f.Excess, f.Detail, err = r.excess(file, a, b)
@@ -52,7 +53,7 @@ func parse(data []byte) (*npy.Array, error) {
 	return a, err
 }
 
-// excess says how far an array moved, in units of what rounding may do and in words.
+// excess returns how far an array moved, as a multiple of the limit and in words.
 func (r *reviewer) excess(file string, a, b *npy.Array) (excess float64, detail string, err error) {
 	before, errA := a.Float64s()
 	after, errB := b.Float64s()
@@ -71,21 +72,23 @@ func (r *reviewer) excess(file string, a, b *npy.Array) (excess float64, detail 
 	switch c.of(file) {
 	case "truth", "weights_truth":
 		moved := m.largest / largest(before)
-		excess, allowed = moved/maxTruth, fmt.Sprintf("%.2g of its largest value (at most %.0e)", moved, maxTruth)
+		excess = moved / maxTruth
+		allowed = fmt.Sprintf("%.2g of its largest value (at most %.0e)", moved, maxTruth)
 	case "output":
 		excess, allowed, err = r.judge(c.name, b.Shape, after)
 	case "weights":
 		excess, allowed, err = r.judgeWeights(c.name, b.Shape, after)
 	case "sigma":
 		factor := norm(after) / norm(before)
-		excess, allowed = math.Max(factor, 1/factor)/maxSigma, fmt.Sprintf("%.2f times as large (at most %d)", factor, maxSigma)
+		excess = math.Max(factor, 1/factor) / maxSigma
+		allowed = fmt.Sprintf("%.2f times as large (at most %d)", factor, maxSigma)
 	}
 	return excess, m.String() + "; " + allowed, err
 }
 
 const sameValues = "the same values in other bytes"
 
-// discrete compares arrays of other types than floating-point numbers, which no rounding moves.
+// discrete compares arrays of integers or booleans, which rounding does not move.
 func discrete(a, b *npy.Array) (excess float64, detail string, err error) {
 	before, errA := a.Mask()
 	after, errB := b.Mask()
@@ -104,7 +107,7 @@ func discrete(a, b *npy.Array) (excess float64, detail string, err error) {
 	return math.Inf(1), fmt.Sprintf("%d of %d elements; it may not move", n, len(before.Data)), nil
 }
 
-// judge holds a new output against the old case.
+// judge judges a new output by the old case.
 func (r *reviewer) judge(name string, shape []int, got []float64) (excess float64, said string, err error) {
 	c, err := fixture.Read(r.before.FS, name)
 	if err != nil {
@@ -124,7 +127,7 @@ func (r *reviewer) judge(name string, shape []int, got []float64) (excess float6
 	return math.Max(z.MaxZ/z.Limits.Z, z.RMSZ/z.Limits.RMS), said, nil
 }
 
-// judgeWeights holds new attention weights against the old case.
+// judgeWeights judges new attention weights by the old case.
 func (r *reviewer) judgeWeights(name string, shape []int, got []float64) (excess float64, said string, err error) {
 	c, err := fixture.Read(r.before.FS, name)
 	if err != nil {

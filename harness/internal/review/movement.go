@@ -8,14 +8,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// movement is how far an array of numbers moved.
+// movement is the distance between two versions of an array.
 type movement struct {
 	elements, differing int
 
 	// Of floating-point arrays. A number that became NaN or infinite, or the reverse, moved
 	// infinitely far, and is left out of rel.
-	ulp     float64 // the most, in units in the last place of the largest value of the element's row
-	largest float64 // the most, absolute
+	ulp     float64 // largest distance, in units in the last place of the largest value in the row
+	largest float64 // largest distance, absolute
 	rel     float64 // RMS(new - old) / RMS(old)
 }
 
@@ -31,7 +31,7 @@ func measure(t fixture.DType, shape []int, before, after []float64) movement {
 		row := before[start : start+width]
 		unit := t.ULP(largest(row))
 		for i, b := range row {
-			distance := distance(b, after[start+i])
+			distance := compare.Distance(b, after[start+i])
 			m.largest = math.Max(m.largest, distance)
 			m.ulp = math.Max(m.ulp, distance/unit)
 		}
@@ -44,19 +44,7 @@ func (m movement) String() string {
 		m.differing, m.elements, m.ulp, m.largest, m.rel)
 }
 
-// distance is that of two numbers: 0 between two NaN, infinite between NaN or infinity and any other.
-func distance(a, b float64) float64 {
-	switch off := math.Abs(b - a); {
-	case a == b, math.IsNaN(a) && math.IsNaN(b):
-		return 0
-	case math.IsNaN(off):
-		return math.Inf(1)
-	default:
-		return off
-	}
-}
-
-// largest is the largest magnitude of the finite values.
+// largest returns the largest magnitude among the finite values.
 func largest(values []float64) float64 {
 	most := 0.0
 	for _, v := range values {
@@ -67,7 +55,7 @@ func largest(values []float64) float64 {
 	return most
 }
 
-// norm is the root of the sum of squares.
+// norm returns the root of the sum of squares.
 func norm(values []float64) float64 {
 	sum := 0.0
 	for _, v := range values {

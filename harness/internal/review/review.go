@@ -19,10 +19,10 @@ type Suite struct {
 	FS   fs.FS
 }
 
-// Kind says what became of a file.
+// Kind classifies the change of a file.
 type Kind string
 
-// The kinds, worst first. Rounding and Identical are what another PyTorch may do.
+// The kinds, worst first. Only Rounding and Identical may come from another PyTorch.
 const (
 	Changed   Kind = "changed" // in shape, dtype or a field of case.json
 	Moved     Kind = "moved"   // by more than rounding
@@ -35,23 +35,23 @@ const (
 // Kinds are all kinds, worst first.
 var Kinds = []Kind{Changed, Moved, Gone, New, Rounding, Identical}
 
-// File is what became of one file.
+// File is the change of one file.
 type File struct {
 	Path   string
 	Kind   Kind
 	Detail string  // how far it moved, or what changed
-	Excess float64 // how many times what rounding may do; 0 when nothing moved
+	Excess float64 // how far it moved, as a multiple of the limit; 0 if nothing moved
 }
 
-// Review is what became of every file of the cases in either of two suites, worst first.
+// Review lists every file of the cases in either of two suites, the worst change first.
 type Review struct{ Files []File }
 
-// OK says whether nothing moved more than rounding.
+// OK reports whether nothing moved by more than rounding.
 func (r *Review) OK() bool {
 	return r.Count(Rounding)+r.Count(Identical) == len(r.Files)
 }
 
-// Count says how many files are of a kind.
+// Count returns how many files are of a kind.
 func (r *Review) Count(k Kind) int {
 	n := 0
 	for _, f := range r.Files {
@@ -62,9 +62,9 @@ func (r *Review) Count(k Kind) int {
 	return n
 }
 
-// Suites compares two suites file by file. What lies outside the folders of the cases is no part
-// of them. The error names every file that cannot be read, and the review has the others; there is
-// no review where a suite has no case.
+// Suites compares two suites file by file. Files outside the folders of the cases are left out,
+// except .npy files. The error names every file that cannot be read, and the review holds the
+// others. There is no review if a suite has no case.
 func Suites(before, after Suite) (*Review, error) {
 	r := reviewer{before: before, after: after}
 	files, err := r.files()
@@ -89,7 +89,7 @@ func Suites(before, after Suite) (*Review, error) {
 	return review, errors.Join(errs...)
 }
 
-// reviewer is two suites being compared.
+// reviewer compares two suites.
 type reviewer struct {
 	before, after Suite
 	oldCases      []string
@@ -97,8 +97,8 @@ type reviewer struct {
 
 const manifestName = "case.json"
 
-// files lists, sorted, what belongs to a case in either suite: every .npy file, and whatever lies
-// below a folder that has a case.json.
+// files lists the files of both suites to compare, sorted: every .npy file, and every other file
+// below a folder with a case.json.
 func (r *reviewer) files() ([]string, error) {
 	oldCases, olds, err := r.before.list()
 	if err != nil {
@@ -119,7 +119,7 @@ func (r *reviewer) files() ([]string, error) {
 
 // list names the cases and the files of a suite that has at least one case.
 func (s Suite) list() (cases, files []string, err error) {
-	// What Names says of a suite that has cases and is broken besides, comes up file by file.
+	// Other errors of Names show up file by file.
 	cases, err = fixture.Names(s.FS)
 	if len(cases) == 0 {
 		return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
@@ -136,7 +136,7 @@ func (s Suite) list() (cases, files []string, err error) {
 	return cases, files, err
 }
 
-// holder is the innermost case that holds a file, "" for none.
+// holder returns the innermost case that holds a file; "" if none does.
 func holder(file string, cases []string) string {
 	for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
 		if slices.Contains(cases, dir) {
@@ -170,7 +170,8 @@ func (r *reviewer) file(file string) (File, error) {
 	return File{Path: file, Kind: Moved, Detail: "other bytes", Excess: math.Inf(1)}, nil
 }
 
-// read reads a regular file of a suite: anything else, such as a pipe, could block for ever.
+// read reads a regular file of a suite. Anything else, such as a pipe, is refused: it could block
+// for ever.
 func (s Suite) read(file string) ([]byte, error) {
 	info, err := fs.Stat(s.FS, file)
 	if err == nil && !info.Mode().IsRegular() {
@@ -191,7 +192,7 @@ func (s Suite) read(file string) ([]byte, error) {
 	return data, nil
 }
 
-// fail puts the path of a file before an error, and takes out the one that the system's has.
+// fail puts the path of a file before an error, in place of the path in the system's own error.
 func (s Suite) fail(file string, err error) error {
 	var pathError *fs.PathError
 	if errors.As(err, &pathError) {

@@ -17,7 +17,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/review"
 )
 
-// suite is the embedded cases below some folders, to be changed.
+// suite returns a copy of the embedded cases below some folders, which a test may change.
 func suite(t *testing.T, folders ...string) fstest.MapFS {
 	t.Helper()
 	copied := fstest.MapFS{}
@@ -80,57 +80,97 @@ func TestIdentical(t *testing.T) {
 	require.Len(t, r.Files, len(s)-1)
 }
 
-// One change, and what is said of the one file that has it.
+// A change edits a suite.
+type change func(*testing.T, fstest.MapFS)
+
+// scaled changes the last element of a file.
+func scaled(file string, factor float64) change {
+	return func(_ *testing.T, s fstest.MapFS) { scale(s, file, factor) }
+}
+
+// edited changes some texts in a file, given as pairs.
+func edited(file string, fromTo ...string) change {
+	return func(t *testing.T, s fstest.MapFS) {
+		for i := 0; i < len(fromTo); i += 2 {
+			replace(t, s, file, fromTo[i], fromTo[i+1])
+		}
+	}
+}
+
+// added adds an empty file, and removed takes one away.
+func added(file string) change {
+	return func(_ *testing.T, s fstest.MapFS) { s[file] = &fstest.MapFile{} }
+}
+
+func removed(file string) change { return func(_ *testing.T, s fstest.MapFS) { delete(s, file) } }
+
+// One change in one file gives one line about that file.
 func TestOneChange(t *testing.T) {
+	const weight = "seed/causal/state_dict/W_O.npy"
 	for _, tc := range []struct {
 		name   string
-		change func(*testing.T, fstest.MapFS)
+		change change
 		kind   review.Kind
 		file   string
 		detail string // a part
 	}{
-		{"input", func(_ *testing.T, s fstest.MapFS) { scale(s, query, 1+0x1p-23) }, review.Moved, query, "1 of 3072 elements, by at most 0.5 ULP, "},
-		{"parameter", func(_ *testing.T, s fstest.MapFS) { scale(s, "seed/causal/state_dict/W_O.npy", 2) }, review.Moved, "seed/causal/state_dict/W_O.npy", "; it may not move"},
-		{"truth by rounding", func(_ *testing.T, s fstest.MapFS) { scale(s, truth, 1+1e-13) }, review.Rounding, truth, " of its largest value (at most 1e-12)"},
-		{"truth by more", func(_ *testing.T, s fstest.MapFS) { scale(s, truth, 1+1e-10) }, review.Moved, truth, " of its largest value (at most 1e-12)"},
-		{"truth becomes NaN", func(_ *testing.T, s fstest.MapFS) { scale(s, truth, math.NaN()) }, review.Moved, truth, "by at most +Inf ULP, +Inf absolute"},
-		{"output by rounding", func(_ *testing.T, s fstest.MapFS) { scale(s, output, 1+0x1p-22) }, review.Rounding, output, "1 of 3072 elements, by at most "},
-		{"output by more", func(_ *testing.T, s fstest.MapFS) { scale(s, output, 1+1e-4) }, review.Moved, output, "max z "},
-		{"output becomes infinite", func(_ *testing.T, s fstest.MapFS) { scale(s, output, math.Inf(1)) }, review.Moved, output, "max z +Inf"},
+		{"input", scaled(query, 1+0x1p-23), review.Moved, query, "1 of 3072 elements, by at most 0.5 ULP, "},
+		{"parameter", scaled(weight, 2), review.Moved, weight, "; it may not move"},
+		{
+			"truth by rounding", scaled(truth, 1+1e-13),
+			review.Rounding, truth, " of its largest value (at most 1e-12)",
+		},
+		{"truth by more", scaled(truth, 1+1e-10), review.Moved, truth, " of its largest value (at most 1e-12)"},
+		{"truth becomes NaN", scaled(truth, math.NaN()), review.Moved, truth, "by at most +Inf ULP, +Inf absolute"},
+		{
+			"output by rounding", scaled(output, 1+0x1p-22),
+			review.Rounding, output, "1 of 3072 elements, by at most ",
+		},
+		{"output by more", scaled(output, 1+1e-4), review.Moved, output, "max z "},
+		{"output becomes infinite", scaled(output, math.Inf(1)), review.Moved, output, "max z +Inf"},
 		{"header alone", func(t *testing.T, s fstest.MapFS) {
 			replace(t, s, output, "{'descr'", "{ 'descr'")
 			trimHeader(s, output)
 		}, review.Rounding, output, "the same values in other bytes"},
-		{"shape", func(t *testing.T, s fstest.MapFS) { replace(t, s, query, "(4, 12, 64)", "(12, 4, 64)") }, review.Changed, query, "float32 (4, 12, 64) became float32 (12, 4, 64)"},
+		{
+			"shape", edited(query, "(4, 12, 64)", "(12, 4, 64)"),
+			review.Changed, query, "float32 (4, 12, 64) became float32 (12, 4, 64)",
+		},
 		{"dtype", func(_ *testing.T, s fstest.MapFS) {
-			s[query] = &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{1}), []float64{0})}
+			s[query] = npyFile("<f8", false, 1, []float64{0})
 		}, review.Changed, query, "float32 (4, 12, 64) became float64 (1,)"},
-		{"config", func(t *testing.T, s fstest.MapFS) {
-			replace(t, s, manifest, `"num_heads": 4`, `"num_heads": 8`)
-			replace(t, s, manifest, `"torch": "`, `"torch": "3.`)
-		}, review.Changed, manifest, "config.num_heads, provenance.torch"},
-		{"a field more", func(t *testing.T, s fstest.MapFS) {
-			replace(t, s, manifest, `"num_heads": 4`, `"num_heads": 4, "x": {}`)
-		}, review.Changed, manifest, "config.x"},
-		{"a list", func(t *testing.T, s fstest.MapFS) {
-			replace(t, s, manifest, `"shape": [4, 12, 64]`, `"shape": [4, 12]`)
-		}, review.Changed, manifest, "files.expected/output.npy.shape"},
-		{"a file's type", func(t *testing.T, s fstest.MapFS) {
-			replace(t, s, manifest, `"dtype": "float64"`, `"dtype": "float32"`)
-		}, review.Changed, manifest, "files.expected/truth.npy.dtype"},
-		{"who made it", func(t *testing.T, s fstest.MapFS) {
-			replace(t, s, manifest, `"torch": "`, `"torch": "3.`)
-			replace(t, s, manifest, `"sha256": "`, `"sha256": "0`)
-		}, review.Rounding, manifest, "files.expected/output.npy.sha256, provenance.torch"},
-		{"layout", func(t *testing.T, s fstest.MapFS) { replace(t, s, manifest, `"version": 1`, `"version":1`) }, review.Rounding, manifest, "only the layout of the text"},
-		{"new", func(_ *testing.T, s fstest.MapFS) { s["seed/causal/a.txt"] = &fstest.MapFile{} }, review.New, "seed/causal/a.txt", ""},
-		{"a .npy file outside the cases", func(_ *testing.T, s fstest.MapFS) { s["seed/a.npy"] = &fstest.MapFile{} }, review.New, "seed/a.npy", ""},
+		{
+			"config", edited(manifest, `"num_heads": 4`, `"num_heads": 8`, `"torch": "`, `"torch": "3.`),
+			review.Changed, manifest, "config.num_heads, provenance.torch",
+		},
+		{
+			"a field more", edited(manifest, `"num_heads": 4`, `"num_heads": 4, "x": {}`),
+			review.Changed, manifest, "config.x",
+		},
+		{
+			"a list", edited(manifest, `"shape": [4, 12, 64]`, `"shape": [4, 12]`),
+			review.Changed, manifest, "files.expected/output.npy.shape",
+		},
+		{
+			"a file's type", edited(manifest, `"dtype": "float64"`, `"dtype": "float32"`),
+			review.Changed, manifest, "files.expected/truth.npy.dtype",
+		},
+		{
+			"who made it", edited(manifest, `"torch": "`, `"torch": "3.`, `"sha256": "`, `"sha256": "0`),
+			review.Rounding, manifest, "files.expected/output.npy.sha256, provenance.torch",
+		},
+		{
+			"layout", edited(manifest, `"version": 1`, `"version":1`),
+			review.Rounding, manifest, "only the layout of the text",
+		},
+		{"new", added("seed/causal/a.txt"), review.New, "seed/causal/a.txt", ""},
+		{"a .npy file outside the cases", added("seed/a.npy"), review.New, "seed/a.npy", ""},
 		{"a file outside the cases", func(t *testing.T, s fstest.MapFS) {
 			s["seed/a.txt"] = &fstest.MapFile{}
 			replace(t, s, manifest, `"version": 1`, `"version":1`)
 		}, review.Rounding, manifest, ""},
-		{"gone", func(_ *testing.T, s fstest.MapFS) { delete(s, output) }, review.Gone, output, ""},
-		{"case gone", func(_ *testing.T, s fstest.MapFS) { delete(s, manifest) }, review.Gone, manifest, ""},
+		{"gone", removed(output), review.Gone, output, ""},
+		{"case gone", removed(manifest), review.Gone, manifest, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := suite(t, "seed")
@@ -177,16 +217,21 @@ func TestWorstFirst(t *testing.T) {
 	}, got)
 }
 
-// odd is a suite with a case of what the group seed has not: a sigma, a mask, integers. Its fields are
-// those that a review reads.
+// odd returns a suite with files that the group seed lacks: a sigma, a mask, integers. Its
+// case.json has only the fields that a review reads.
 func odd() fstest.MapFS {
 	const fields = `{"inputs": {"padding": "padding.npy", "tokens": "tokens.npy"}, "expected": {"sigma": "sigma.npy"}}`
 	return fstest.MapFS{
 		"a/b/case.json":   {Data: []byte(fields)},
-		"a/b/sigma.npy":   {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<f8", false, []int{2}), []float64{1e-8, 2e-8})},
-		"a/b/padding.npy": {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", false, []int{2}), []byte{0, 1})},
-		"a/b/tokens.npy":  {Data: harnesstest.NPYFile(1, harnesstest.NPYHeader("<i8", false, []int{2}), []int64{3, 1 << 60})},
+		"a/b/sigma.npy":   npyFile("<f8", false, 2, []float64{1e-8, 2e-8}),
+		"a/b/padding.npy": npyFile("|b1", false, 2, []byte{0, 1}),
+		"a/b/tokens.npy":  npyFile("<i8", false, 2, []int64{3, 1 << 60}),
 	}
+}
+
+// npyFile returns a file with n values in one dimension.
+func npyFile(descr string, fortran bool, n int, values any) *fstest.MapFile {
+	return &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader(descr, fortran, []int{n}), values)}
 }
 
 func TestSigmaMasksAndIntegers(t *testing.T) {
@@ -197,15 +242,27 @@ func TestSigmaMasksAndIntegers(t *testing.T) {
 		kind              review.Kind
 		detail            string
 	}{
-		{"sigma estimated again", "sigma.npy", "<f8", false, []float64{2e-8, 1e-8}, review.Rounding, "1.00 times as large (at most 2)"},
-		{"sigma smaller", "sigma.npy", "<f8", false, []float64{1e-9, 2e-9}, review.Moved, "0.10 times as large (at most 2)"},
+		{
+			"sigma estimated again", "sigma.npy", "<f8", false, []float64{2e-8, 1e-8},
+			review.Rounding, "1.00 times as large (at most 2)",
+		},
+		{
+			"sigma smaller", "sigma.npy", "<f8", false, []float64{1e-9, 2e-9},
+			review.Moved, "0.10 times as large (at most 2)",
+		},
 		{"mask", "padding.npy", "|b1", false, []byte{1, 1}, review.Moved, "1 of 2 elements; it may not move"},
-		{"mask in another order", "padding.npy", "|b1", true, []byte{0, 1}, review.Rounding, "the same values in other bytes"},
-		{"integers", "tokens.npy", "<i8", false, []int64{3, 1<<60 + 1}, review.Moved, "other bytes; it may not move"},
+		{
+			"mask in another order", "padding.npy", "|b1", true, []byte{0, 1},
+			review.Rounding, "the same values in other bytes",
+		},
+		{
+			"integers", "tokens.npy", "<i8", false, []int64{3, 1<<60 + 1},
+			review.Moved, "other bytes; it may not move",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := odd()
-			changed["a/b/"+tc.file] = &fstest.MapFile{Data: harnesstest.NPYFile(1, harnesstest.NPYHeader(tc.descr, tc.fortran, []int{2}), tc.values)}
+			changed["a/b/"+tc.file] = npyFile(tc.descr, tc.fortran, 2, tc.values)
 			f := compare(t, odd(), changed).Files[0]
 			require.Equal(t, "a/b/"+tc.file, f.Path)
 			require.Equal(t, tc.kind, f.Kind)
@@ -216,21 +273,28 @@ func TestSigmaMasksAndIntegers(t *testing.T) {
 
 // Attention weights and an output in bfloat16 are judged by the noise of their case, too.
 func TestWeightsAndLowerPrecision(t *testing.T) {
-	const weights, bfloat16 = "mha/weights-bias-kv-zero-attn/expected/weights.npy", "sdpa/bfloat16/expected/output.npy"
+	const weights = "mha/weights-bias-kv-zero-attn/expected/weights.npy"
+	const bfloat16 = "sdpa/bfloat16/expected/output.npy"
 	for _, tc := range []struct {
 		name, file string
-		change     func(fstest.MapFS)
+		change     change
 		kind       review.Kind
 		detail     string
 	}{
-		{"weights by rounding", weights, func(s fstest.MapFS) { scale(s, weights, 1+0x1p-22) }, review.Rounding, "; within the noise"},
-		{"weights by more", weights, func(s fstest.MapFS) { scale(s, weights, 1+1e-3) }, review.Moved, "; the attention weights are outside the noise: max z "},
-		{"bfloat16 by its last bit", bfloat16, func(s fstest.MapFS) { invert(s, bfloat16, 1) }, review.Rounding, " elements, by at most 1 ULP, 0.0"},
-		{"bfloat16 by its sign", bfloat16, func(s fstest.MapFS) { invert(s, bfloat16, 0x80<<8) }, review.Moved, "1 of "},
+		{"weights by rounding", weights, scaled(weights, 1+0x1p-22), review.Rounding, "; within the noise"},
+		{
+			"weights by more", weights, scaled(weights, 1+1e-3),
+			review.Moved, "; the attention weights are outside the noise: max z ",
+		},
+		{
+			"bfloat16 by its last bit", bfloat16, inverted(bfloat16, 1),
+			review.Rounding, " elements, by at most 1 ULP, 0.0",
+		},
+		{"bfloat16 by its sign", bfloat16, inverted(bfloat16, 0x80<<8), review.Moved, "1 of "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := suite(t, "mha/weights-bias-kv-zero-attn", "sdpa/bfloat16")
-			tc.change(changed)
+			tc.change(t, changed)
 			f := compare(t, suite(t, "mha/weights-bias-kv-zero-attn", "sdpa/bfloat16"), changed).Files[0]
 			require.Equal(t, tc.file, f.Path)
 			require.Equal(t, tc.kind, f.Kind)
@@ -239,15 +303,17 @@ func TestWeightsAndLowerPrecision(t *testing.T) {
 	}
 }
 
-// invert turns over bits of the last two bytes of a file.
-func invert(s fstest.MapFS, file string, bits uint16) {
-	data := bytes.Clone(s[file].Data)
-	last := data[len(data)-2:]
-	binary.LittleEndian.PutUint16(last, binary.LittleEndian.Uint16(last)^bits)
-	s[file] = &fstest.MapFile{Data: data}
+// inverted flips bits in the last two bytes of a file.
+func inverted(file string, bits uint16) change {
+	return func(_ *testing.T, s fstest.MapFS) {
+		data := bytes.Clone(s[file].Data)
+		last := data[len(data)-2:]
+		binary.LittleEndian.PutUint16(last, binary.LittleEndian.Uint16(last)^bits)
+		s[file] = &fstest.MapFile{Data: data}
+	}
 }
 
-// What is an input may not move, whatever else it is.
+// A file that is an input may not move, even if it has another role as well.
 func TestAnExpectedInputMayNotMove(t *testing.T) {
 	before, after := odd(), odd()
 	for _, s := range []fstest.MapFS{before, after} {
@@ -259,7 +325,7 @@ func TestAnExpectedInputMayNotMove(t *testing.T) {
 	require.Contains(t, f.Detail, "; it may not move")
 }
 
-// ULP are those of the row's largest value: an element near zero moves by many of its own.
+// An ULP is taken from the row's largest value: an element near zero may move by many of its own.
 func TestULP(t *testing.T) {
 	tensor := func(values ...float32) []byte {
 		return harnesstest.NPY(&attention.Tensor{Shape: []int{len(values) / 2, 2}, Data: values})
@@ -277,12 +343,13 @@ func TestULP(t *testing.T) {
 		{tensor(nan, 1), tensor(1, 1), "by at most +Inf ULP, "},
 	} {
 		before, after := odd(), odd()
-		before["a/b/tokens.npy"], after["a/b/tokens.npy"] = &fstest.MapFile{Data: tc.before}, &fstest.MapFile{Data: tc.after}
+		before["a/b/tokens.npy"] = &fstest.MapFile{Data: tc.before}
+		after["a/b/tokens.npy"] = &fstest.MapFile{Data: tc.after}
 		require.Contains(t, compare(t, before, after).Files[0].Detail, tc.want)
 	}
 }
 
-// A file that cannot be read is one line, and the others are still compared.
+// A file that cannot be read gives one line, and the others are still compared.
 func TestUnreadable(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -291,7 +358,8 @@ func TestUnreadable(t *testing.T) {
 	}{
 		{"truncated", func(_, after fstest.MapFS) {
 			after[truth] = &fstest.MapFile{Data: after[truth].Data[:200]}
-		}, "new/" + truth + ": .npy data is truncated: float64 of shape (4, 12, 64) needs 3072 elements of 8 bytes, the file has 72 bytes"},
+		}, "new/" + truth + ": .npy data is truncated: " +
+			"float64 of shape (4, 12, 64) needs 3072 elements of 8 bytes, the file has 72 bytes"},
 		{"old truncated", func(before, _ fstest.MapFS) {
 			before[truth] = &fstest.MapFile{Data: before[truth].Data[:9]}
 		}, "old/" + truth + ": .npy header is truncated"},

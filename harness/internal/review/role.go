@@ -9,7 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// roles is what is needed of a case.json: which file is what.
+// roles holds the fields of a case.json that give files a role.
 type roles struct {
 	name      string
 	Inputs    map[string]string `json:"inputs"`
@@ -34,7 +34,8 @@ func (r *reviewer) roles(file string) (roles, error) {
 	return c, nil
 }
 
-// of is what a file is among the expected ones, "" for an input, a parameter and a file without a role.
+// of returns the role of a file among the expected ones; "" for an input, a parameter and a file
+// without a role.
 func (c roles) of(file string) string {
 	inner := strings.TrimPrefix(file, c.name+"/")
 	for _, exact := range []map[string]string{c.Inputs, c.StateDict} {

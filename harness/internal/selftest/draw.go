@@ -14,44 +14,48 @@ import (
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// drawCase gives case n of a seed, whatever else is drawn. It is informative: batch elements, lengths, widths
-// and the scales that people mistake for one another are all different.
+// drawCase draws case n of a seed. It does not depend on which other cases are drawn.
 //
-// Its truth is the oracle's, and in the place of PyTorch's float32 result stands that of a variant.
+// The case tells many mistakes apart: the batch elements differ, and so do the lengths, the widths
+// and the scales that people confuse. Its truth is the oracle's result. A float32 variant computes
+// the output that PyTorch gives in other cases.
 func drawCase(seed uint64, n int) *fixture.Case {
 	d := draw{drawing.Draw{Rand: rand.New(rand.NewPCG(seed, uint64(n)))}}
-	kinds := []func() *fixture.Case{d.decoder, d.self, d.function, d.decoder, d.memory, d.function}
+	kinds := []func() *fixture.Case{d.decoder, d.selfAttention, d.sdpa, d.decoder, d.crossAttention, d.sdpa}
 	c := kinds[n%len(kinds)]()
 	c.Precision = fixture.Float32
 	setResults(c)
 	return c
 }
 
-// setResults fills in what PyTorch would say.
+// setResults computes the truth and the float32 output of a case.
 func setResults(c *fixture.Case) {
 	p := oracle.FromCase(c)
-	truth := inOrder(c, p.Run().Expected())
-	output := inOrder(c, withValues(p.Run().Expected(), variant.Variant{}.Run(p)))
+	right := p.Run()
+	inLayout := func(values []float64) oracle.Array {
+		return oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: right.Shape, Value: values})
+	}
+	truth, output := inLayout(right.Value), inLayout(variant.Variant{}.Run(p))
 	c.Truth, c.Output = truth.Value, attention.NewTensor(truth.Shape...)
 	for i, v := range output.Value {
 		c.Output.Data[i] = float32(v)
 	}
 }
 
-// enlarged is a case with inputs times as large, and its own results.
+// enlarged returns a case with inputs that are times as large, and with its own results.
 func enlarged(c *fixture.Case, times float32) *fixture.Case {
 	larger := *c
 	in := &larger.Inputs
-	shared := map[*attention.Tensor]*attention.Tensor{} // a query that is the key stays the key
+	scaled := map[*attention.Tensor]*attention.Tensor{} // a query that is the key stays the key
 	for _, t := range []**attention.Tensor{&in.Query, &in.Key, &in.Value} {
-		if shared[*t] == nil {
-			scaled := (*t).Clone()
-			for i := range scaled.Data {
-				scaled.Data[i] *= times
+		if scaled[*t] == nil {
+			own := (*t).Clone()
+			for i := range own.Data {
+				own.Data[i] *= times
 			}
-			shared[*t] = scaled
+			scaled[*t] = own
 		}
-		*t = shared[*t]
+		*t = scaled[*t]
 	}
 	setResults(&larger)
 	return &larger
@@ -59,28 +63,29 @@ func enlarged(c *fixture.Case, times float32) *fixture.Case {
 
 type draw struct{ drawing.Draw }
 
-func (d draw) oneOf(n int) bool { return d.IntN(n) == 0 }
+// oneIn is true once in n times.
+func (d draw) oneIn(n int) bool { return d.IntN(n) == 0 }
 
 func (d draw) between(least, most int) int { return least + d.IntN(most-least+1) }
 
-// sizes are those of heads in which no two of the scales that are mistaken for one another are close. They
-// are small enough for all pairs of mistakes to be made.
-func (d draw) sizes(heads []int, width func(heads, e int) int) (h, e, model int) {
+// headSizes draws a number of heads, a head width and a model width, until the scales that people
+// confuse all differ. The sizes are small enough to try all pairs of mistakes.
+func (d draw) headSizes(heads []int, width func(heads, e int) int) (h, e, model int) {
 	for {
 		h, e = drawing.Pick(d.Draw, heads...), 2*d.between(3, 7)
 		model = width(h, e)
-		if h*e <= 60 && apart(h, e, model) {
+		if h*e <= 60 && scalesDiffer(h, e, model) {
 			return h, e, model
 		}
 	}
 }
 
-// apart says whether scales of these sizes are 2 % apart, pairwise.
-func apart(h, e, model int) bool {
+// scalesDiffer reports whether the scales that people confuse are at least 2 % apart.
+func scalesDiffer(h, e, model int) bool {
 	root := math.Sqrt(float64(e))
 	scales := []float64{
-		1 / root, 1 / math.Sqrt(float64(model)), 1 / float64(e), 1 / math.Sqrt(float64(h)), 1.0 / 8, math.Ln2 / root, root, 1,
-		1 / math.Sqrt(float64(model)/float64(h)),
+		1 / root, 1 / math.Sqrt(float64(model)), 1 / float64(e), 1 / math.Sqrt(float64(h)),
+		1.0 / 8, math.Ln2 / root, root, 1, 1 / math.Sqrt(float64(model)/float64(h)),
 	}
 	if h*e == model {
 		scales = scales[:len(scales)-1] // the same as the first
@@ -94,68 +99,115 @@ func apart(h, e, model int) bool {
 	return true
 }
 
-// keys is a number of keys that a tile of 8 does not divide, nor nearly.
-func (d draw) keys() int { return d.between(9, 13) }
+// headsOfModel is the model width of a layer whose heads fill it.
+func headsOfModel(h, e int) int { return h * e }
 
-// sources says where keys and values come from.
+// keyCount draws a number of keys that is no multiple of 8 and not just below one.
+func (d draw) keyCount() int { return d.between(9, 13) }
+
+// sources tells where the keys and values of a layer come from.
 type sources int
 
 const (
-	fromQuery sources = iota
-	fromMemory
-	fromTwo // a key and a value of their own
+	fromQuery  sources = iota
+	fromMemory         // one other input
+	fromTwo            // two other inputs
 )
 
-// self is self-attention as in torch.nn.MultiheadAttention, under the names of several libraries.
-func (d draw) self() *fixture.Case {
-	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
+// selfAttention draws self-attention as in torch.nn.MultiheadAttention, in the parameter layouts of
+// several libraries.
+func (d draw) selfAttention() *fixture.Case {
+	h, _, model := d.headSizes([]int{4, 5, 6}, headsOfModel)
 	l := attention.Config{
-		EmbedDim: model, NumHeads: h, Bidirectional: d.Some(), WithoutBias: d.oneOf(5), InputLayout: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2)),
-		ParamLayout: drawing.Pick(d.Draw, attention.TorchLayout, attention.TorchLayout, attention.TorchSeparateLayout, attention.GPT2Layout, attention.SeedLayout),
+		EmbedDim: model, NumHeads: h,
+		Bidirectional: d.Some(), WithoutBias: d.oneIn(5),
+		InputLayout: d.inputLayout(), EmptyRow: attention.EmptyRow(d.IntN(2)),
+		ParamLayout: drawing.Pick(d.Draw,
+			attention.TorchLayout, attention.TorchLayout, attention.TorchSeparateLayout,
+			attention.GPT2Layout, attention.SeedLayout),
 	}
 	l.WithoutBias = l.WithoutBias || l.ParamLayout == attention.SeedLayout
-	if l.ParamLayout == attention.TorchLayout && d.oneOf(3) {
+	if l.ParamLayout == attention.TorchLayout && d.oneIn(3) {
 		l.BiasKV, l.ZeroAttn = d.Some(), d.Some()
 	}
-	length := d.keys()
+	length := d.keyCount()
 	return d.layer(l, fromQuery, length, length, 0)
 }
 
-// memory is cross-attention as in torch.nn.MultiheadAttention.
-func (d draw) memory() *fixture.Case {
-	h, _, model := d.sizes([]int{4, 5, 6}, func(h, e int) int { return h * e })
-	l := attention.Config{EmbedDim: model, NumHeads: h, Bidirectional: !d.oneOf(4), WithoutBias: d.oneOf(5), InputLayout: d.order(), EmptyRow: attention.EmptyRow(d.IntN(2))}
-	keys := d.keys()
+// crossAttention draws cross-attention as in torch.nn.MultiheadAttention.
+func (d draw) crossAttention() *fixture.Case {
+	h, _, model := d.headSizes([]int{4, 5, 6}, headsOfModel)
+	l := attention.Config{
+		EmbedDim: model, NumHeads: h,
+		Bidirectional: !d.oneIn(4), WithoutBias: d.oneIn(5),
+		InputLayout: d.inputLayout(), EmptyRow: attention.EmptyRow(d.IntN(2)),
+	}
+	keys := d.keyCount()
 	queries, from := keys, drawing.Pick(d.Draw, fromMemory, fromTwo)
 	if d.Some() {
 		queries = d.between(5, 8)
 	}
-	if d.oneOf(3) {
+	if d.oneIn(3) {
 		l.KDim, l.VDim = d.between(20, 36), d.between(20, 36)
 		from = fromTwo
 	}
-	if d.oneOf(3) {
+	if d.oneIn(3) {
 		l.BiasKV, l.ZeroAttn = d.Some(), d.Some()
 	}
 	return d.layer(l, from, queries, keys, 0)
 }
 
-// decoder is a layer as decoders have it, now and then T5's encoder.
+// decoder draws a layer as decoders have it, now and then T5's encoder.
 func (d draw) decoder() *fixture.Case {
-	h, e, model := d.sizes([]int{6, 6, 10, 4}, func(h, e int) int {
-		if d.oneOf(3) {
+	h, e, model := d.headSizes([]int{6, 6, 10, 4}, func(h, e int) int {
+		if d.oneIn(3) {
 			return h * e
 		}
 		return d.between(30, 50)
 	})
 	l := attention.Config{
-		EmbedDim: model, NumHeads: h, HeadDim: e, NumKVHeads: drawing.Pick(d.Draw, 2, 2, h/2, 1, h), WithoutBias: d.Some(), WithoutOutputBias: d.oneOf(3),
-		ParamLayout: drawing.Pick(d.Draw, attention.LlamaLayout, attention.LlamaLayout, attention.NeoXLayout, attention.FusedLayout), Bidirectional: d.oneOf(6),
+		EmbedDim: model, NumHeads: h, HeadDim: e,
+		NumKVHeads:  drawing.Pick(d.Draw, 2, 2, h/2, 1, h),
+		WithoutBias: d.Some(), WithoutOutputBias: d.oneIn(3),
+		ParamLayout: drawing.Pick(d.Draw,
+			attention.LlamaLayout, attention.LlamaLayout, attention.NeoXLayout, attention.FusedLayout),
+		Bidirectional: d.oneIn(6),
 	}
+	d.positions(&l)
+	if d.oneIn(3) {
+		l.QKNorm = &attention.QKNorm{Epsilon: 1e-6}
+	}
+	if d.oneIn(4) {
+		l.Window = d.between(3, 5)
+	}
+	if d.oneIn(4) {
+		l.Softcap = drawing.Pick(d.Draw, 1.5, 2, 5)
+	}
+	if d.oneIn(4) {
+		l.Scale = drawing.Pick(d.Draw, 0.42, 0.66)
+	}
+	l.Sinks = d.oneIn(4)
+	keys, past := d.keyCount(), 0
+	if d.Some() {
+		past = keys - d.between(3, 5)
+	}
+	if l.ALiBi && d.oneIn(3) {
+		past = keys - 1 // decoding
+	}
+	return d.layer(l, fromQuery, keys-past, keys-past, past)
+}
+
+// positions gives a decoder rotary embeddings, ALiBi, a relative bias, or none of them.
+func (d draw) positions(l *attention.Config) {
 	switch d.IntN(5) {
 	case 0, 1:
-		l.RoPE = &attention.RoPE{Style: attention.RoPEStyle(d.IntN(2)), Dim: e, Base: drawing.Pick(d.Draw, 100., 1000, 10000), Factor: drawing.Pick(d.Draw, 1., 1, 2, 4)}
-		if e > 6 && d.Some() {
+		l.RoPE = &attention.RoPE{
+			Style:  attention.RoPEStyle(d.IntN(2)),
+			Dim:    l.HeadDim,
+			Base:   drawing.Pick(d.Draw, 100., 1000, 10000),
+			Factor: drawing.Pick(d.Draw, 1., 1, 2, 4),
+		}
+		if l.HeadDim > 6 && d.Some() {
 			l.RoPE.Dim = 6
 		}
 	case 2:
@@ -163,40 +215,19 @@ func (d draw) decoder() *fixture.Case {
 	case 3:
 		l.RelativeBias = d.between(3, 5)
 	}
-	if d.oneOf(3) {
-		l.QKNorm = &attention.QKNorm{Epsilon: 1e-6}
-	}
-	if d.oneOf(4) {
-		l.Window = d.between(3, 5)
-	}
-	if d.oneOf(4) {
-		l.Softcap = drawing.Pick(d.Draw, 1.5, 2, 5)
-	}
-	if d.oneOf(4) {
-		l.Scale = drawing.Pick(d.Draw, 0.42, 0.66)
-	}
-	l.Sinks = d.oneOf(4)
-	keys, past := d.keys(), 0
-	if d.Some() {
-		past = keys - d.between(3, 5)
-	}
-	if l.ALiBi && d.oneOf(3) {
-		past = keys - 1 // decoding
-	}
-	return d.layer(l, fromQuery, keys-past, keys-past, past)
 }
 
-func (d draw) order() attention.InputLayout {
+func (d draw) inputLayout() attention.InputLayout {
 	return drawing.Pick(d.Draw, attention.BatchFirst, attention.BatchFirst, attention.SequenceFirst)
 }
 
-// layer fills in inputs, masks and parameters.
+// layer draws the inputs, masks and parameters of a layer.
 func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *fixture.Case {
-	filled, err := attention.New(l)
+	made, err := attention.New(l)
 	if err != nil {
-		panic(err) // a mistake of the functions above
+		panic(err) // one of the functions above is wrong
 	}
-	c, full, batch := &fixture.Case{Op: fixture.MultiHead, Layer: l}, filled.Config(), d.between(3, 5)
+	c, full, batch := &fixture.Case{Op: fixture.MultiHead, Layer: l}, made.Config(), d.between(3, 5)
 	in := &c.Inputs
 	input := func(length, width int) *attention.Tensor {
 		if l.InputLayout == attention.SequenceFirst {
@@ -214,24 +245,30 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 		in.Value = input(keys, full.VDim)
 	}
 	init := drawing.Pick(d.Draw, scoring, scoring, torchDefault, xavier, small, unit)
-	c.State = filled.StateDict()
+	c.State = made.StateDict()
 	for _, name := range slices.Sorted(maps.Keys(c.State)) {
-		t := c.State[name]
-		d.fill(t, strings.TrimPrefix(name, l.Prefix), init, l.ParamLayout == attention.GPT2Layout)
+		d.fill(c.State[name], strings.TrimPrefix(name, l.Prefix), init, l.ParamLayout)
 	}
 	if past > 0 {
-		size := std(init, full.EmbedDim, full.EmbedDim, "k_proj.weight") * math.Sqrt(float64(full.EmbedDim))
-		in.PastKey, in.PastValue = d.Tensor(batch, full.NumKVHeads, past, full.HeadDim), d.Tensor(batch, full.NumKVHeads, past, full.HeadDim)
-		for i := range in.PastKey.Data {
-			in.PastKey.Data[i] *= float32(size)
-			in.PastValue.Data[i] *= float32(size)
-		}
+		d.cache(in, init, full, batch, past)
 	}
 	d.layerMasks(c, batch, queries, keys+past)
 	return c
 }
 
-// layerMasks hides keys: by padding, and by a mask of one kind.
+// cache draws keys and values of past positions, of the size that the projections give.
+func (d draw) cache(in *attention.Inputs, init initialisation, full attention.Config, batch, past int) {
+	width := float64(full.EmbedDim)
+	size := std(init, full.EmbedDim, full.EmbedDim, "k_proj.weight") * math.Sqrt(width)
+	in.PastKey = d.Tensor(batch, full.NumKVHeads, past, full.HeadDim)
+	in.PastValue = d.Tensor(batch, full.NumKVHeads, past, full.HeadDim)
+	for i := range in.PastKey.Data {
+		in.PastKey.Data[i] *= float32(size)
+		in.PastValue.Data[i] *= float32(size)
+	}
+}
+
+// layerMasks hides keys by padding and, in a layer of torch.nn.MultiheadAttention, by another mask.
 func (d draw) layerMasks(c *fixture.Case, batch, queries, keys int) {
 	in, l := &c.Inputs, c.Layer
 	if d.IntN(3) > 0 {
@@ -249,9 +286,10 @@ func (d draw) layerMasks(c *fixture.Case, batch, queries, keys int) {
 	}
 }
 
-// padding leaves each batch element another number of keys, the first less than all, on one side.
+// padding leaves a different number of keys to each batch element. The padding is left or right in
+// all of them.
 func (d draw) padding(batch, keys int) *attention.Mask {
-	lengths := d.Perm(keys - 1)[:batch] // 0 to keys-2
+	lengths := d.Perm(keys - 1)[:batch] // 0 to keys-2, one less than the keys that are left
 	if whole := 1 + d.IntN(batch-1); d.Some() {
 		lengths[whole] = keys - 1
 	}
@@ -264,34 +302,35 @@ func (d draw) padding(batch, keys int) *attention.Mask {
 	return m
 }
 
-// bias is a float mask that hides some keys.
+// bias draws an additive mask that hides some keys.
 func (d draw) bias(shape ...int) *attention.Tensor {
 	t := d.Tensor(shape...)
 	for i := range t.Data {
-		if d.oneOf(7) {
+		if d.oneIn(7) {
 			t.Data[i] = float32(math.Inf(-1))
 		}
 	}
 	return t
 }
 
-// initialisation is how the weights of a layer came about.
+// initialisation tells how the weights of a layer are drawn.
 type initialisation int
 
 const (
-	scoring      initialisation = iota // scores of a standard deviation near 1
+	scoring      initialisation = iota // scores have a standard deviation near 1
 	torchDefault                       // torch.nn.Linear's
 	xavier                             // torch.nn.init.xavier_normal_
 	small                              // N(0, 0.02²)
-	unit                               // N(0,1)
+	unit                               // N(0, 1)
 )
 
-// std is the standard deviation of a weight (out, in).
+// std returns the standard deviation of a weight (out, in).
 func std(init initialisation, in, out int, name string) float64 {
 	linear := 1 / math.Sqrt(3*float64(in))
 	switch init {
 	case scoring:
-		if strings.Contains(name, "out") || strings.HasPrefix(name, "o_proj") || strings.HasPrefix(name, "v_") || name == "W_V" || name == "W_O" {
+		if strings.Contains(name, "out") || strings.HasPrefix(name, "o_proj") || strings.HasPrefix(name, "v_") ||
+			name == "W_V" || name == "W_O" {
 			return linear
 		}
 		return 1 / math.Sqrt(float64(in))
@@ -305,8 +344,8 @@ func std(init initialisation, in, out int, name string) float64 {
 	return linear
 }
 
-// fill draws a parameter. No bias is zero, which would hide every mistake that is made of one.
-func (d draw) fill(t *attention.Tensor, name string, init initialisation, transposed bool) {
+// fill draws a parameter. Biases are not zero, because zeros would hide every mistake in a bias.
+func (d draw) fill(t *attention.Tensor, name string, init initialisation, layout attention.ParamLayout) {
 	var size, mean float64
 	switch {
 	case strings.HasSuffix(name, "norm.weight"):
@@ -324,7 +363,7 @@ func (d draw) fill(t *attention.Tensor, name string, init initialisation, transp
 		}
 	default:
 		in, out := t.Shape[1], t.Shape[0]
-		if transposed {
+		if layout == attention.GPT2Layout { // (in, out)
 			in, out = out, in
 		}
 		size = std(init, in, out, name)
@@ -334,40 +373,43 @@ func (d draw) fill(t *attention.Tensor, name string, init initialisation, transp
 	}
 }
 
-// function is scaled dot-product attention, of three dimensions or four.
-func (d draw) function() *fixture.Case {
-	h, e, _ := d.sizes([]int{6, 6, 4, 5}, func(h, e int) int { return h * e })
-	batch, keys, c := d.between(3, 5), d.keys(), &fixture.Case{Op: fixture.SDPA}
+// sdpa draws scaled dot-product attention, of three dimensions or four.
+func (d draw) sdpa() *fixture.Case {
+	h, e, _ := d.headSizes([]int{6, 6, 4, 5}, headsOfModel)
+	batch, keys, c := d.between(3, 5), d.keyCount(), &fixture.Case{Op: fixture.SDPA}
 	queries, valueWidth := drawing.Pick(d.Draw, keys, d.between(5, 8)), drawing.Pick(d.Draw, e, e+3)
 	o, kv := &c.Options, h
 	if h == 6 && d.Some() {
 		o.GroupedQuery, kv = true, drawing.Pick(d.Draw, 2, 3)
 	}
-	c.Inputs.Query, c.Inputs.Key, c.Inputs.Value = d.Tensor(batch, h, queries, e), d.Tensor(batch, kv, keys, e), d.Tensor(batch, kv, keys, valueWidth)
-	if d.oneOf(6) { // without a batch
-		for _, t := range []*attention.Tensor{c.Inputs.Query, c.Inputs.Key, c.Inputs.Value} {
+	in := &c.Inputs
+	in.Query = d.Tensor(batch, h, queries, e)
+	in.Key = d.Tensor(batch, kv, keys, e)
+	in.Value = d.Tensor(batch, kv, keys, valueWidth)
+	if d.oneIn(6) { // without a batch dimension
+		for _, t := range []*attention.Tensor{in.Query, in.Key, in.Value} {
 			t.Shape, t.Data = t.Shape[1:], t.Data[:len(t.Data)/batch]
 		}
 	}
-	o.EmptyRow, o.ALiBi = attention.EmptyRow(d.IntN(2)), d.oneOf(5)
-	if d.oneOf(3) {
+	o.EmptyRow, o.ALiBi = attention.EmptyRow(d.IntN(2)), d.oneIn(5)
+	if d.oneIn(3) {
 		o.Scale = drawing.Pick(d.Draw, 0.42, 0.66)
 	}
-	if d.oneOf(4) {
+	if d.oneIn(4) {
 		o.Softcap = drawing.Pick(d.Draw, 1.5, 2, 5)
 	}
-	if d.oneOf(5) {
+	if d.oneIn(5) {
 		o.Window = d.between(3, 5)
 	}
-	if d.oneOf(5) {
+	if d.oneIn(5) {
 		o.Sinks = d.Tensor(h)
 	}
-	d.functionMasks(c, queries, keys)
+	d.sdpaMasks(c, queries, keys)
 	return c
 }
 
-// functionMasks gives it a mask, of a shape that is broadcast, or makes it causal, or neither.
-func (d draw) functionMasks(c *fixture.Case, queries, keys int) {
+// sdpaMasks gives a case a mask, of a shape that broadcasts, or makes it causal, or neither.
+func (d draw) sdpaMasks(c *fixture.Case, queries, keys int) {
 	o, lead := &c.Options, c.Inputs.Query.Shape[:len(c.Inputs.Query.Shape)-2]
 	whole := append(slices.Clone(lead), queries, keys)
 	perHead := whole[len(whole)-3:]

@@ -14,7 +14,9 @@ func JSON(out io.Writer, r *Result) error {
 		Version: 1, Seed: r.Seed, Cases: r.Cases,
 		Singles: r.Singles, Pairs: r.Pairs, LeftOut: r.LeftOut, Random: r.Random, Independent: r.Independent,
 		Variants: r.Variants, Detection: r.Detection,
-		Mistakes: jsonRows(r.Mistakes), Findings: append([]Finding{}, r.Findings...), Missed: append([]string{}, r.Missed()...),
+		Mistakes: jsonRows(r.Mistakes),
+		Findings: append([]Finding{}, r.Findings...),
+		Missed:   append([]string{}, r.Missed()...),
 	})
 }
 
@@ -45,7 +47,10 @@ type jsonRow struct {
 func jsonRows(rows []Row) []jsonRow {
 	all := []jsonRow{}
 	for _, row := range rows {
-		all = append(all, jsonRow{row.Mistake.ID, string(row.Mistake.Family), row.By, row.By == ByPyTorch, row.Counts})
+		all = append(all, jsonRow{
+			ID: row.Mistake.ID, Family: string(row.Mistake.Family),
+			By: row.By, Independent: row.By == ByPyTorch, Counts: row.Counts,
+		})
 	}
 	return all
 }

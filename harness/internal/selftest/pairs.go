@@ -2,14 +2,16 @@ package selftest
 
 import (
 	"context"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// judgePairs makes two mistakes at once, of those that the case sees. A pair is identifiable when its output
-// is neither right nor that of a single mistake or of another pair.
+// judgePairs makes two mistakes at once. The case sees each of them alone. A pair is
+// distinguishable if nothing else gives its output: neither the right computation, nor a single
+// mistake, nor another pair.
 func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 	visible := t.visible()
 	var all [][2]catalogue.Mistake
@@ -20,8 +22,8 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 	}
 	var planted []plant
 	for _, i := range t.rand("pairs").Perm(len(all))[:min(e.Pairs, len(all))] {
-		pair := all[i]
-		if p, ok := t.planted(t.rand(pair[0].ID+"+"+pair[1].ID), pair[0], pair[1]); ok {
+		pair := all[i][:]
+		if p, ok := t.plant(t.rand(catalogue.JoinIDs(pair)), pair...); ok {
 			planted = append(planted, p)
 		}
 	}
@@ -30,7 +32,7 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 		return err
 	}
 	for i, p := range planted {
-		r, err := t.judged(ctx, p, "")
+		r, err := t.judge(ctx, p, "")
 		if err != nil {
 			return err
 		}
@@ -39,7 +41,8 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 	return nil
 }
 
-// identifiable says of each pair whether nothing else gives its output.
+// identifiable reports for each planted pair whether nothing else gives its output. all holds every
+// pair of mistakes that the case sees.
 func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]catalogue.Mistake) ([]bool, error) {
 	own := make([]bool, len(planted))
 	for i, p := range planted {
@@ -55,22 +58,20 @@ func (t *trial) identifiable(ctx context.Context, planted []plant, all [][2]cata
 	for _, single := range t.singles {
 		exclude(single.id(), single.exact)
 	}
-	var shared *oracle.Problem // the first mistake's
+	var first *oracle.Problem // with pair[0] made; it serves all pairs that begin with the same
 	for i, pair := range all {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if !slices.Contains(own, true) {
+			break
+		}
 		if i == 0 || all[i-1][0].ID != pair[0].ID {
-			shared = t.problem.Clone()
-			pair[0].Plant(shared, nil)
-			shared = shared.Cached()
+			wrong, _ := catalogue.Make(t.problem, nil, pair[0]) // possible: the case sees it
+			first = wrong.Cached()
 		}
-		both := shared.Clone()
-		if pair[1].Stage == catalogue.Score {
-			both = shared.Fork()
-		}
-		if pair[1].Plant(both, nil) {
-			exclude(joined(pair[:]), both.Run().Expected())
+		if both, ok := catalogue.Make(first, nil, pair[1]); ok {
+			exclude(catalogue.JoinIDs(pair[:]), both.Run().Expected())
 		}
 	}
 	return own, nil

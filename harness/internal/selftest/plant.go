@@ -3,76 +3,58 @@ package selftest
 import (
 	"math"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// Maker is what computed a planted output.
+// Maker names the code that computed a planted output.
 type Maker string
 
-// The makers. The first two share no arithmetic with the diagnosis. The third is its own float64 result,
-// with noise as float32 rounding gives it.
+// The makers. The first two share no arithmetic with the diagnosis. ByOracle is the diagnosis' own
+// float64 result, with noise added as float32 rounding gives it.
 const (
-	ByPyTorch Maker = "pytorch" // the mistake, too, was written by other hands
-	ByVariant Maker = "variant" // float32 Go, which is told of the mistake by the catalogue
+	ByPyTorch Maker = "pytorch" // PyTorch, with the mistake in Python
+	ByVariant Maker = "variant" // float32 Go code, with the catalogue's mistake
 	ByOracle  Maker = "oracle"
 )
 
-// plant is one mistake, or two, made on a case.
+// plant is one mistake, or two, made on a case. Its outputs are in the oracle's order of
+// dimensions, (B, T, width).
 type plant struct {
 	mistakes []catalogue.Mistake
-	exact    compare.Expected // in float64, in the order (B, T, width) of the oracle
-	maxZ     float64          // how far from the right output that is, in its noise
-	visible  bool             // whether it is outside the noise
-	got      []float64        // in float32, by
+	exact    compare.Expected // the wrong output in float64, with its noise
+	maxZ     float64          // distance of exact from the right output, in noise of the right one
+	visible  bool             // exact is outside the noise of the right output
+	got      []float64        // the wrong output in float32
 	by       Maker
 }
 
-func (p plant) id() string { return joined(p.mistakes) }
+func (p plant) id() string { return catalogue.JoinIDs(p.mistakes) }
 
-func joined(mistakes []catalogue.Mistake) string {
-	var ids []string
-	for _, m := range mistakes {
-		ids = append(ids, m.ID)
-	}
-	return strings.Join(ids, "+")
-}
-
-// planted makes mistakes one after the other. It says false where one of them cannot be made.
-func (t *trial) planted(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool) {
-	wrong, ok := changed(t.problem, r, mistakes...)
+// plant makes mistakes one after the other. It reports false if one of them cannot be made.
+func (t *trial) plant(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool) {
+	wrong, ok := catalogue.Make(t.problem, r, mistakes...)
 	if !ok {
 		return plant{}, false
 	}
 	p := plant{mistakes: mistakes, exact: wrong.Run().Expected()}
 	p.measure(t.truth)
-	p.got, p.by = rounded(wrong, p.exact, r)
+	p.got, p.by = inFloat32(wrong, p.exact, r)
 	return p, true
 }
 
-func changed(problem *oracle.Problem, r *rand.Rand, mistakes ...catalogue.Mistake) (*oracle.Problem, bool) {
-	wrong := problem.Clone()
-	for _, m := range mistakes {
-		if !m.Plant(wrong, r) {
-			return nil, false
-		}
-	}
-	return wrong, true
-}
-
-// measure says how far from the truth the mistake leads.
+// measure sets the distance of the wrong output from the right one.
 func (p *plant) measure(truth compare.Expected) {
 	c := compare.Outputs(p.exact.Shape, p.exact.Value, truth)
 	p.maxZ, p.visible = c.MaxZ, !c.OK()
 }
 
-// rounded computes a problem in float32, by one of the correct variants where they can.
-func rounded(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float64, Maker) {
+// inFloat32 computes a problem in float32, by one of the correct variants if they can express it.
+// Otherwise it adds typical rounding noise to the oracle's result.
+func inFloat32(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float64, Maker) {
 	if variant.Expresses(p) {
 		return variant.Correct[r.IntN(len(variant.Correct))].Run(p), ByVariant
 	}
@@ -87,21 +69,13 @@ func rounded(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float64
 	return got, ByOracle
 }
 
-// same says whether two computations give one output, to rounding in either of them.
+// same reports whether two computations give the same output, within the noise of either.
 func same(a, b compare.Expected) bool {
 	return compare.Outputs(a.Shape, a.Value, b).OK() && compare.Outputs(b.Shape, b.Value, a).OK()
 }
 
+// withValues returns e with other values and the same noise.
 func withValues(e compare.Expected, values []float64) compare.Expected {
 	e.Value = values
 	return e
-}
-
-// inOrder brings what the oracle computed into the order of the case.
-func inOrder(c *fixture.Case, e compare.Expected) oracle.Array {
-	a := oracle.Array{Shape: e.Shape, Value: e.Value}
-	if c.Op == fixture.SDPA {
-		return a
-	}
-	return oracle.FromBatchFirst(c.Layer.InputLayout, a)
 }

@@ -18,17 +18,18 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// rightOutput stands in the index for an output without a mistake.
+// rightOutput is the id of an output without a mistake in the index.
 const rightOutput = "right"
 
-// output is one that pyref planted, in the order of its case.
+// output is an output that pyref computed, in the order of dimensions of its case.
 type output struct {
-	id     string
+	id     string // of the mistake that was made, or rightOutput
 	values []float64
 }
 
-// readPlanted reads what `python -m pyref plant --fresh SEED DIR` wrote: new cases, and what PyTorch gives on
-// each in float32 with every mistake. The error names the file, and every problem found.
+// readPlanted reads the folder that `python -m pyref plant --fresh SEED DIR` wrote: new cases, and
+// PyTorch's float32 output on each of them with every mistake. The error names the file, and every
+// problem found.
 func readPlanted(dir fs.FS) ([]*trial, error) {
 	if dir == nil {
 		return nil, nil
@@ -60,7 +61,8 @@ func readPlanted(dir fs.FS) ([]*trial, error) {
 
 const indexFile = "planted/index.json"
 
-// readIndex gives the mistakes that were planted on each case. All of them are known.
+// readIndex returns the ids of the outputs of each case. The error says that an id is unknown, or
+// names a random mistake.
 func readIndex(dir fs.FS) (map[string][]string, error) {
 	data, err := readFile(dir, indexFile)
 	if err != nil {
@@ -74,7 +76,8 @@ func readIndex(dir fs.FS) (map[string][]string, error) {
 	for _, name := range slices.Sorted(maps.Keys(index)) {
 		for _, id := range index[name] {
 			if m, ok := catalogue.ByID(id); id != rightOutput && (!ok || m.Random) {
-				errs = append(errs, fmt.Errorf("%s: %s: %q is no known mistake that can be replayed", indexFile, name, id))
+				errs = append(errs,
+					fmt.Errorf("%s: %s: %q is no known mistake that can be replayed", indexFile, name, id))
 			}
 		}
 	}
@@ -84,6 +87,7 @@ func readIndex(dir fs.FS) (map[string][]string, error) {
 	return index, errors.Join(errs...)
 }
 
+// readOutputs reads the outputs of a case, which one file holds along its first dimension.
 func readOutputs(dir fs.FS, c *fixture.Case, ids []string) ([]output, error) {
 	file := "planted/" + strings.ReplaceAll(c.Name, "/", "-") + ".npy"
 	data, err := readFile(dir, file)
@@ -99,7 +103,8 @@ func readOutputs(dir fs.FS, c *fixture.Case, ids []string) ([]output, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	if want := append([]int{len(ids)}, c.Output.Shape...); !slices.Equal(a.Shape, want) {
-		return nil, fmt.Errorf("%s: shape is %s, the index and the case give %s", file, attention.FormatShape(a.Shape), attention.FormatShape(want))
+		return nil, fmt.Errorf("%s: shape is %s, the index and the case give %s",
+			file, attention.FormatShape(a.Shape), attention.FormatShape(want))
 	}
 	var outputs []output
 	for i, id := range ids {
@@ -122,19 +127,20 @@ func readFile(dir fs.FS, name string) ([]byte, error) {
 	return data, nil
 }
 
-// judgeOutputs judges what was planted on a case elsewhere. A mistake of which the catalogue says that it
-// cannot be made here has a right output, or that of another one, or should have no name.
+// judgeOutputs judges the outputs that pyref computed on a case. PyTorch may make a mistake there
+// that the catalogue cannot make; then its output is right, or another mistake's, or should get no
+// name.
 func (t *trial) judgeOutputs(ctx context.Context) error {
 	for _, out := range t.outputs {
 		if out.id == rightOutput {
-			t.judgeVariant("plain PyTorch", 1, t.inOracleOrder(out.values), t.truth)
+			t.judgeVariant("plain PyTorch", 1, t.toBatchFirst(out.values), t.truth)
 			continue
 		}
 		m, _ := catalogue.ByID(out.id)
-		p := plant{mistakes: []catalogue.Mistake{m}, by: ByPyTorch, got: t.inOracleOrder(out.values)}
-		p.exact = t.measured(p)
+		p := plant{mistakes: []catalogue.Mistake{m}, by: ByPyTorch, got: t.toBatchFirst(out.values)}
+		p.exact = t.withNoise(p)
 		p.measure(t.truth)
-		r, err := t.judged(ctx, p, "")
+		r, err := t.judge(ctx, p, "")
 		if err != nil {
 			return err
 		}
@@ -143,19 +149,17 @@ func (t *trial) judgeOutputs(ctx context.Context) error {
 	return nil
 }
 
-// inOracleOrder is an output in the order (B, T, width).
-func (t *trial) inOracleOrder(values []float64) []float64 {
-	if t.c.Op == fixture.SDPA {
-		return values
-	}
-	return oracle.ToBatchFirst(t.c.Layer.InputLayout, oracle.Array{Shape: t.c.Output.Shape, Value: values}).Value
+// toBatchFirst brings values of an output into the oracle's order of dimensions, (B, T, width).
+func (t *trial) toBatchFirst(values []float64) []float64 {
+	a := oracle.Array{Shape: t.c.Output.Shape, Value: values}
+	return oracle.ToBatchFirst(t.c.Layer.InputLayout, a).Value
 }
 
-// measured is the output itself, with the noise of the mistake, or of the right computation where the
-// catalogue cannot make it: what another mistake gives is held against PyTorch's numbers.
-func (t *trial) measured(p plant) compare.Expected {
+// withNoise returns PyTorch's output with the noise of its mistake. If the catalogue cannot make
+// the mistake on the case, the noise is the right output's.
+func (t *trial) withNoise(p plant) compare.Expected {
 	noise := t.truth
-	if problem, ok := changed(t.problem, nil, p.mistakes...); ok {
+	if problem, ok := catalogue.Make(t.problem, nil, p.mistakes...); ok {
 		noise = problem.Run().Expected()
 	}
 	return withValues(noise, p.got)

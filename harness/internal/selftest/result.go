@@ -8,7 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 )
 
-// Result is what a run found.
+// Result holds the counts and findings of a run.
 type Result struct {
 	Seed  uint64
 	Cases int
@@ -18,26 +18,29 @@ type Result struct {
 	Variants  Variants
 	Detection Detection
 	Mistakes  []Row     // in the order of the catalogue, and of the makers
-	Findings  []Finding // all that is wrong, and what was missed
+	Findings  []Finding // outputs that were judged wrongly, or got no name
 }
 
-// Counts is a confusion table. Planted are all outputs; distinguishable those that are outside the noise of
-// the right output, and of pairs those that neither a single mistake nor another pair gives. What has a
-// name is one of right, class and wrong, whether it is distinguishable or not.
+// Counts is a confusion table.
+//
+// A planted output is distinguishable if it is outside the noise of the right output. The output of
+// a pair must also differ from every single mistake's and every other pair's. Wrong counts all
+// outputs; the other fields below Distinguishable count the distinguishable ones alone.
 type Counts struct {
 	Planted         int `json:"planted"`
 	Distinguishable int `json:"distinguishable"`
-	Right           int `json:"right"`       // its own name alone, of those that are distinguishable
-	Class           int `json:"class"`       // that of mistakes that give the same output, of those that are distinguishable
-	Unexplained     int `json:"unexplained"` // no name, of those that are distinguishable
-	Wrong           int `json:"wrong"`       // a name that is neither, of all
+	Right           int `json:"right"`       // its own name, and no other
+	Class           int `json:"class"`       // named with equivalents, or rightly constant
+	Unexplained     int `json:"unexplained"` // no name
+	Wrong           int `json:"wrong"`       // the name of a mistake with another output
 
-	Impostors     int `json:"impostors"`     // of class: its own name is not among them
-	Constant      int `json:"constant"`      // of class: one row again and again, as of an output that nobody wrote, and said to be
-	Misclassified int `json:"misclassified"` // of unexplained: the class that was said is not that of the mistake
+	Impostors     int `json:"impostors"`     // of Class: its own name is missing
+	Constant      int `json:"constant"`      // of Class: no name, but rightly called constant
+	Misclassified int `json:"misclassified"` // of Unexplained: the class fits none of its mistakes
 }
 
-// Named is the share of the distinguishable ones that are right or in a class; 1 of none.
+// Named returns the share of distinguishable outputs that are right or in a class; 1 if there are
+// none.
 func (c Counts) Named() float64 {
 	if c.Distinguishable == 0 {
 		return 1
@@ -45,36 +48,36 @@ func (c Counts) Named() float64 {
 	return float64(c.Right+c.Class) / float64(c.Distinguishable)
 }
 
-// Variants are correct implementations that were judged.
+// Variants counts the outputs of correct implementations, and those among them that were refused.
 type Variants struct {
 	Run         int `json:"run"`
 	FalseAlarms int `json:"false_alarms"`
 }
 
-// Detection is how many mistakes lead further than [Beyond] from the right output, and how many outputs of
-// those were refused.
+// Detection counts the outputs whose mistake moves them by more than [Beyond], and how many of them
+// were refused.
 type Detection struct {
 	Planted  int `json:"planted"`
 	Detected int `json:"detected"`
 }
 
-// Row is what became of one mistake, as one maker computed it.
+// Row is the confusion table of one mistake, as one maker computed it.
 type Row struct {
 	Mistake catalogue.Mistake
 	By      Maker
 	Counts
 }
 
-// Finding is one output that was judged wrongly.
+// Finding is one output that was judged wrongly, or got no name.
 type Finding struct {
 	What    string `json:"what"`
-	Part    string `json:"part"` // "singles", "pairs", as the tables are called
-	Case    string `json:"case"` // its number, or its name
+	Part    string `json:"part"` // the name of a table, "singles"
+	Case    string `json:"case"` // the number of a drawn case, or the name of another
 	Planted string `json:"planted"`
 	Said    string `json:"said"`
 }
 
-// What is wrong with an output. The last three are no false statement of a name.
+// The values of Finding.What. With the last three, no false name was given.
 const (
 	wrongName   = "wrong name"
 	falseAlarm  = "false alarm"
@@ -84,14 +87,15 @@ const (
 	wrongClass  = "wrong class"
 )
 
-// Bars are what a diagnosis must reach: the least share of the distinguishable singles and of the pairs that
-// have a name. Wrong names, false alarms and what is not detected must be none.
+// The bars: the least share of distinguishable outputs that must have a name. Besides, no output
+// may have a wrong name, no correct output may be refused, and every mistake that leads far must
+// be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
 )
 
-// Missed says which bars were not reached, a line each.
+// Missed returns the bars that were not reached, a line each.
 func (r *Result) Missed() []string {
 	var missed []string
 	miss := func(is bool, format string, args ...any) {
@@ -101,14 +105,16 @@ func (r *Result) Missed() []string {
 	}
 	for _, part := range r.parts() {
 		miss(part.Wrong > 0, "%s: %d wrong names, want none", part.name, part.Wrong)
-		miss(part.Named() < part.bar, "%s: %.1f %% of the distinguishable have a name, want %.0f %%", part.name, 100*part.Named(), 100*part.bar)
+		miss(part.Named() < part.bar, "%s: %.1f %% of the distinguishable have a name, want %.0f %%",
+			part.name, 100*part.Named(), 100*part.bar)
 	}
 	miss(r.Variants.FalseAlarms > 0, "variants: %d false alarms, want none", r.Variants.FalseAlarms)
-	miss(r.Detection.Detected < r.Detection.Planted, "detection: %d of %d were not refused, want none", r.Detection.Planted-r.Detection.Detected, r.Detection.Planted)
+	miss(r.Detection.Detected < r.Detection.Planted, "detection: %d of %d were not refused, want none",
+		r.Detection.Planted-r.Detection.Detected, r.Detection.Planted)
 	return missed
 }
 
-// The tables.
+// The names of the tables.
 const (
 	singles     = "singles"
 	pairs       = "pairs"
@@ -175,8 +181,8 @@ func (c *Counts) add(other Counts) {
 	c.Misclassified += other.Misclassified
 }
 
-// rows adds up those of one mistake and one maker, and sorts them.
-func rows(all []Row) []Row {
+// mergeRows adds up the rows with the same mistake and maker, and sorts them.
+func mergeRows(all []Row) []Row {
 	var sum []Row
 	for _, row := range all {
 		i := slices.IndexFunc(sum, func(s Row) bool { return s.Mistake.ID == row.Mistake.ID && s.By == row.By })

@@ -49,11 +49,12 @@ func writeCounts(w io.Writer, label string, c Counts) {
 	if c.Distinguishable > 0 {
 		named = fmt.Sprintf("%.1f %%", 100*c.Named())
 	}
-	fmt.Fprintf(w, "%s%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n", label, c.Planted, c.Distinguishable, c.Right, c.Class, c.Unexplained, c.Wrong, named)
+	fmt.Fprintf(w, "%s%d\t%d\t%d\t%d\t%d\t%d\t%s\t\n",
+		label, c.Planted, c.Distinguishable, c.Right, c.Class, c.Unexplained, c.Wrong, named)
 }
 
-// families adds up the rows of mistakes by family and maker, in their order. Random mistakes are not among
-// them: they have no name to be right.
+// families adds up the rows of mistakes by family and maker, in their order. Random mistakes are
+// left out, because no name is right for them.
 func families(rows []Row) []Row {
 	var sum []Row
 	for _, by := range []Maker{ByPyTorch, ByVariant, ByOracle} {
@@ -61,7 +62,8 @@ func families(rows []Row) []Row {
 			if row.By != by || row.Mistake.Random {
 				continue
 			}
-			i := slices.IndexFunc(sum, func(s Row) bool { return s.Mistake.Family == row.Mistake.Family && s.By == by })
+			sameFamily := func(s Row) bool { return s.Mistake.Family == row.Mistake.Family && s.By == by }
+			i := slices.IndexFunc(sum, sameFamily)
 			if i < 0 {
 				sum = append(sum, Row{Mistake: catalogue.Mistake{Family: row.Mistake.Family}, By: by})
 				i = len(sum) - 1
@@ -78,20 +80,27 @@ func writeNotes(out io.Writer, r *Result) {
 		all.add(p.Counts)
 	}
 	if r.Independent.Planted > 0 {
-		fmt.Fprintln(out, "pytorch   independent: the mistakes were made in PyTorch, by code that shares nothing with the catalogue, in float32")
+		fmt.Fprintln(out, "pytorch   PyTorch computed these outputs in float32, "+
+			"and the mistakes are written in Python: nothing is shared with the catalogue")
 	}
-	fmt.Fprintln(out, "variant   float32 code that shares no arithmetic with the diagnosis; what to get wrong comes from the catalogue")
-	fmt.Fprintln(out, "oracle    the catalogue's own float64 output, with the noise of float32")
-	fmt.Fprintf(out, "class     %d in a list of several that give the same output or, %d of them, one row again and again as of an output that nobody wrote;\n", all.Class-all.Impostors, all.Constant)
-	fmt.Fprintf(out, "          %d with the name of an impostor alone, which gives the same output\n", all.Impostors)
-	fmt.Fprintf(out, "left out  the mistake was taken from the catalogue: unexplained is right, and a class is that of its equivalents\n")
-	fmt.Fprintf(out, "random    another draw has another output: unexplained is right\n")
-	fmt.Fprintf(out, "variants  %d outputs of correct implementations, inputs x1, x4 and x8: %d false alarms\n", r.Variants.Run, r.Variants.FalseAlarms)
-	fmt.Fprintf(out, "detection %d of %d outputs refused whose mistake leads further than %d sigma\n", r.Detection.Detected, r.Detection.Planted, Beyond)
-	fmt.Fprintf(out, "classes   %d outputs without a name were said to be of a class that the mistake is not in\n\n", all.Misclassified)
+	fmt.Fprintln(out, "variant   float32 code computed these outputs, which shares no arithmetic with the diagnosis; "+
+		"the mistakes are the catalogue's")
+	fmt.Fprintln(out, "oracle    the diagnosis' own float64 code computed these outputs; float32 noise was added")
+	fmt.Fprintf(out, "class     %d named among several mistakes that give the same output, "+
+		"%d only as another such mistake;\n          %d without a name, but rightly called constant\n",
+		all.Class-all.Impostors-all.Constant, all.Impostors, all.Constant)
+	fmt.Fprintln(out, "left out  the catalogue lacked the mistake: the right answer is unexplained, "+
+		"or class with the names of equivalent mistakes")
+	fmt.Fprintln(out, "random    no two draws give the same output: the right answer is unexplained")
+	fmt.Fprintf(out, "variants  %d outputs of correct implementations, inputs x1, x4 and x8: %d false alarms\n",
+		r.Variants.Run, r.Variants.FalseAlarms)
+	fmt.Fprintf(out, "detection %d outputs were more than %d sigma from the right one: %d were refused\n",
+		r.Detection.Planted, Beyond, r.Detection.Detected)
+	fmt.Fprintf(out, "classes   %d outputs without a name got a magnitude class that fits none of their mistakes\n\n",
+		all.Misclassified)
 }
 
-// writeFindings lists all that is wrong, and some of what has no name.
+// writeFindings lists every false statement, and some of the outputs without a right name.
 func writeFindings(out io.Writer, r *Result) {
 	const listed = 12
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -3,13 +3,14 @@ package selftest
 import (
 	"fmt"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// judgeVariants judges correct implementations on inputs of several sizes: none may be refused. Larger inputs
-// are where a mistake might hide in the noise, so that all of them are made there, too.
+// judgeVariants judges correct implementations on inputs of several sizes: none may be refused. A
+// mistake might hide in the noise of larger inputs, so all mistakes are made on those as well.
 func (t *trial) judgeVariants() {
 	for _, times := range []float32{1, 4, 8} {
 		c := enlarged(t.c, times)
@@ -34,16 +35,17 @@ func (t *trial) judgeVariant(name string, times float32, got []float64, truth co
 	if c := compare.Outputs(truth.Shape, got, truth); !c.OK() {
 		t.found.Variants.FalseAlarms++
 		t.found.Findings = append(t.found.Findings, Finding{
-			falseAlarm, "variants", t.name, fmt.Sprintf("%s, inputs x%g", name, times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+			falseAlarm, "variants", t.name, fmt.Sprintf("%s, inputs x%g", name, times), distances(c),
 		})
 	}
 }
 
-// detect makes every mistake, and wants those refused that lead far from the right output.
+// detect makes every single mistake on enlarged inputs. An output must be refused if its mistake
+// moves it by more than [Beyond].
 func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Expected) {
 	for _, single := range t.singles {
 		r := t.rand(fmt.Sprint(single.id(), times))
-		wrong, ok := changed(problem, r, single.mistakes...)
+		wrong, ok := catalogue.Make(problem, r, single.mistakes...)
 		if !ok {
 			continue
 		}
@@ -52,7 +54,7 @@ func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Exp
 		if p.maxZ <= Beyond {
 			continue
 		}
-		p.got, p.by = rounded(wrong, p.exact, r)
+		p.got, p.by = inFloat32(wrong, p.exact, r)
 		t.found.Detection.Planted++
 		c := compare.Outputs(truth.Shape, p.got, truth)
 		if !c.OK() {
@@ -60,7 +62,11 @@ func (t *trial) detect(times float32, problem *oracle.Problem, truth compare.Exp
 			continue
 		}
 		t.found.Findings = append(t.found.Findings, Finding{
-			notDetected, "detection", t.name, fmt.Sprintf("%s, inputs x%g", p.id(), times), fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ),
+			notDetected, "detection", t.name, fmt.Sprintf("%s, inputs x%g", p.id(), times), distances(c),
 		})
 	}
+}
+
+func distances(c compare.Comparison) string {
+	return fmt.Sprintf("max z %.3g, rms z %.3g", c.MaxZ, c.RMSZ)
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// outcome is what became of one planted output.
+// outcome is how the diagnosis named a planted output.
 type outcome int
 
 const (
-	unexplained outcome = iota // it has no name
-	right                      // it has its own, and no other
-	equivalent                 // it has its own among those of mistakes that give the same output
-	impostor                   // it has not its own, but that of one that gives the same output
-	constant                   // it has no name, but is one row again and again and said to be: so is an output that nobody wrote
-	wrong                      // it has the name of a mistake that gives another output
+	unexplained outcome = iota // no name
+	right                      // the planted name, and no other
+	equivalent                 // the planted name, among others with the same output
+	impostor                   // only the names of other mistakes with the same output
+	constant                   // no name, but rightly called constant
+	wrong                      // the name of a mistake with another output
 )
 
-// outcome holds a verdict against what was planted.
+// outcome compares a verdict with the mistakes that were planted.
 func (t *trial) outcome(p plant, r report.Result) outcome {
 	switch {
 	case len(r.Diagnosis.Matches) > 0:
@@ -36,9 +36,9 @@ func (t *trial) outcome(p plant, r report.Result) outcome {
 	own, others := false, false
 	for _, match := range r.Diagnosis.Matches {
 		switch {
-		case joined(match.Mistakes) == p.id():
+		case match.ID() == p.id():
 			own = true
-		case t.gives(match, p):
+		case t.reproduces(match, p):
 			others = true
 		default:
 			return wrong
@@ -53,28 +53,29 @@ func (t *trial) outcome(p plant, r report.Result) outcome {
 	return impostor
 }
 
-// constant says whether all rows of the planted output are the same.
+// constant reports whether all rows of the planted output are the same.
 func (p plant) constant() bool {
 	width := p.exact.Shape[len(p.exact.Shape)-1]
 	first := slices.Repeat(p.exact.Value[:width], len(p.exact.Value)/width)
 	return compare.Outputs(p.exact.Shape, first, p.exact).OK()
 }
 
-// gives says whether what an output is called gives the output that was planted. What draws numbers of its
-// own gives that of no other.
-func (t *trial) gives(called replay.Match, p plant) bool {
-	for _, m := range called.Mistakes {
+// reproduces reports whether making the named mistakes yields the planted output. Random mistakes
+// never do.
+func (t *trial) reproduces(named replay.Match, p plant) bool {
+	for _, m := range named.Mistakes {
 		if m.Random {
 			return false
 		}
 	}
-	problem, ok := changed(t.problem, rand.New(rand.NewPCG(0, 0)), called.Mistakes...)
+	problem, ok := catalogue.Make(t.problem, rand.New(rand.NewPCG(0, 0)), named.Mistakes...)
 	if !ok {
 		return false
 	}
 	other := problem.Run().Expected()
-	if slices.ContainsFunc(called.Mistakes, func(m catalogue.Mistake) bool { return m.Lower != nil }) {
-		return compare.Outputs(other.Shape, p.exact.Value, other).OK() // fewer bits give many outputs, and this is one
+	if slices.ContainsFunc(named.Mistakes, func(m catalogue.Mistake) bool { return m.Lower != nil }) {
+		// Fewer bits have many possible outputs. The planted one must be within their noise.
+		return compare.Outputs(other.Shape, p.exact.Value, other).OK()
 	}
 	if p.by == ByPyTorch {
 		return same(other, p.withNoiseOf(other))
@@ -82,8 +83,9 @@ func (t *trial) gives(called replay.Match, p plant) bool {
 	return same(other, p.exact)
 }
 
-// withNoiseOf is the planted output with the noise of another computation where it has none: in rows that
-// see no key, where the catalogue may have NaN and PyTorch a number.
+// withNoiseOf returns the planted output, and fills in the noise of another computation where the
+// planted output has none. In rows that see no key, the catalogue may have NaN and PyTorch a
+// number.
 func (p plant) withNoiseOf(other compare.Expected) compare.Expected {
 	e := p.exact
 	e.Sigma = slices.Clone(e.Sigma)
@@ -95,8 +97,9 @@ func (p plant) withNoiseOf(other compare.Expected) compare.Expected {
 	return e
 }
 
-// misclassified says whether an output without a name is said to be of a class that none of its mistakes is
-// in. Rounding is not among them: parameters that are slightly off look the same.
+// misclassified reports whether an output without a name got a magnitude class to which none of its
+// mistakes belongs. The class rounding never counts, because slightly wrong parameters look the
+// same.
 func misclassified(p plant, d diagnose.Class) bool {
 	kinds, ok := map[diagnose.Class][]catalogue.Kind{
 		diagnose.WrongWeights:   {catalogue.Unloaded, catalogue.Parameters},
@@ -110,8 +113,8 @@ func misclassified(p plant, d diagnose.Class) bool {
 	return ok
 }
 
-// said is what an output was called, for people.
-func said(r report.Result) string {
+// answer describes a diagnosis for people.
+func answer(r report.Result) string {
 	d := r.Diagnosis
 	if len(d.Matches) == 0 {
 		return "no name, " + string(d.Class)

@@ -10,21 +10,21 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// Load is what the load of a state dict did, as far as it shows from outside: in what
-// LoadStateDict returned and, where the module is a [StateDicter], in what it holds afterwards.
-// The zero value is a load of which nothing is wrong.
+// Load is the visible effect of loading a state dict: the keys that LoadStateDict returned and, if
+// the module is a [StateDicter], the parameters that it holds afterwards. The zero value is a load
+// without any fault.
 type Load struct {
-	Wrong     []string // wrong whatever the output is
-	Doubtful  []string // a module that keeps its parameters in another layout answers so, too
+	Wrong     []string // faults, whatever the output is
+	Doubtful  []string // may be faults; a module with another parameter layout answers so, too
 	Unchanged bool     // all parameters read back as before the load, and not as they were given
 
-	// Held is what was read back, where it has the names and shapes of what was given and other
-	// values; else nil.
+	// Held holds the parameters that were read back if they have the given names and shapes, and
+	// other values; nil otherwise.
 	Held attention.StateDict
 }
 
-// load loads a state dict, of which the module gets a copy of its own, and reads it back. A module may keep its
-// parameters in the precision that it declares.
+// load loads a state dict and reads it back. own is the module's copy of given. A module may keep
+// its parameters in the precision that it declares.
 func load(m Module, own, given attention.StateDict, kept Precision) (Load, error) {
 	before, _ := held(m)
 	keys, err := m.LoadStateDict(own, attention.Strict)
@@ -42,7 +42,8 @@ func load(m Module, own, given attention.StateDict, kept Precision) (Load, error
 	return l, nil
 }
 
-// held is a copy of what a module says it holds; nil where it does not say. The error is a panic.
+// held returns a copy of the parameters that a module says it holds; nil if it is no [StateDicter].
+// The error is a panic.
 func held(m Module) (dict attention.StateDict, err error) {
 	d, ok := m.(StateDicter)
 	if !ok {
@@ -60,20 +61,22 @@ func held(m Module) (dict attention.StateDict, err error) {
 	return dict, nil
 }
 
-// contradicted finds fault with keys that a strict load returns: it was given the keys of the
-// layer, and returned no error.
+// contradicted returns a fault for each key that a strict load returns. The load was given exactly
+// the keys of the layer and returned no error, so it may not return any.
 func contradicted(keys attention.IncompatibleKeys, given attention.StateDict) []string {
 	var wrong []string
 	for _, key := range keys.Missing {
 		if _, ok := given[key]; ok {
 			wrong = append(wrong, fmt.Sprintf("LoadStateDict says that %s is missing, which it was given", key))
 		} else {
-			wrong = append(wrong, fmt.Sprintf("LoadStateDict says that %s is missing, which the layer does not have, and returns no error", key))
+			wrong = append(wrong, fmt.Sprintf(
+				"LoadStateDict says that %s is missing, which the layer does not have, and returns no error", key))
 		}
 	}
 	for _, key := range keys.Unexpected {
 		if _, ok := given[key]; ok {
-			wrong = append(wrong, fmt.Sprintf("LoadStateDict did not expect %s, which the layer has, and returns no error", key))
+			wrong = append(wrong, fmt.Sprintf(
+				"LoadStateDict did not expect %s, which the layer has, and returns no error", key))
 		} else {
 			wrong = append(wrong, fmt.Sprintf("LoadStateDict did not expect %s, which it was not given", key))
 		}
@@ -81,8 +84,8 @@ func contradicted(keys attention.IncompatibleKeys, given attention.StateDict) []
 	return wrong
 }
 
-// readBack compares what was given with what is held. Values under the same name and in the same
-// shape must be those that were given; other names and shapes may be another layout of them.
+// readBack compares the parameters that were given with the ones that are held. Under the same name
+// and in the same shape, the values must be equal. Other names and shapes may be another layout.
 func (l *Load) readBack(given, before, after attention.StateDict, same float64) {
 	unchanged, wrong := sameState(before, after), 0
 	for _, key := range slices.Sorted(maps.Keys(given)) {
@@ -109,19 +112,19 @@ func (l *Load) readBack(given, before, after attention.StateDict, same float64) 
 		l.Held = after
 	}
 	if l.Unchanged && wrong == len(given) {
-		l.Wrong = append(slices.DeleteFunc(l.Wrong, func(s string) bool { return strings.HasSuffix(s, asBefore) }),
-			"every parameter "+asBefore)
+		one := func(s string) bool { return strings.HasSuffix(s, asBefore) }
+		l.Wrong = append(slices.DeleteFunc(l.Wrong, one), "every parameter "+asBefore)
 	}
 }
 
 const asBefore = "reads back as it was before the load"
 
-// sameParameter is how far a parameter may be from what was loaded and still be the same: what
-// scaling it and scaling it back leave in float32, and the roundoff of what is kept in less.
+// sameParameter is the largest relative distance at which a parameter counts as the loaded one. For
+// float32 it allows scaling and scaling back; for a lower precision it is the unit roundoff.
 var sameParameter = map[Precision]float64{Float32: 1e-6, Float16: 0x1p-11, BFloat16: 0x1p-8, TF32: 0x1p-11}
 
-// difference says how a parameter that was read back differs from what was given; "" where it does
-// not. The most telling answer comes first.
+// difference describes how a parameter that was read back differs from the given one; "" if it does
+// not. The most telling description is tried first.
 func difference(key string, given attention.StateDict, before, got *attention.Tensor, same float64) string {
 	want := given[key]
 	if got.Check() != nil {
@@ -137,7 +140,8 @@ func difference(key string, given attention.StateDict, before, got *attention.Te
 	case Same(transposed(want), got):
 		return "reads back transposed"
 	case !sameShape:
-		return fmt.Sprintf("reads back in shape %s, and was loaded in shape %s", attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
+		return fmt.Sprintf("reads back in shape %s, and was loaded in shape %s",
+			attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
 	case holder(key, given, got) != "":
 		return "reads back with the values of " + holder(key, given, got)
 	case s.gain == 0:
@@ -149,10 +153,12 @@ func difference(key string, given attention.StateDict, before, got *attention.Te
 	case s.rel <= 0x1p-7:
 		return fmt.Sprintf("reads back changed a little, as rounding to a lower precision does: rel %.2g", s.rel)
 	}
-	return fmt.Sprintf("reads back with other values%s: rel %.2g, gain %.2g, cosine %.2g%s", someRows(want, got), s.rel, s.gain, s.cosine, s.random())
+	return fmt.Sprintf("reads back with other values%s: rel %.2g, gain %.2g, cosine %.2g%s",
+		someRows(want, got), s.rel, s.gain, s.cosine, s.random())
 }
 
-// statistics are those of a parameter that was read back, against what was given.
+// statistics compares a parameter that was read back with the given one. rel and gain are relative
+// to the given one; n is its number of elements.
 type statistics struct {
 	rel, gain, cosine float64
 	n                 int
@@ -167,14 +173,17 @@ func parameterStatistics(want, got *attention.Tensor) statistics {
 		w, g := float64(w), float64(got.Data[i])
 		ww, gg, wg, dd = ww+w*w, gg+g*g, wg+w*g, dd+(w-g)*(w-g)
 	}
-	s := statistics{math.Sqrt(dd / ww), math.Sqrt(gg / ww), wg / math.Sqrt(ww) / math.Sqrt(gg), len(want.Data)}
+	s := statistics{
+		rel: math.Sqrt(dd / ww), gain: math.Sqrt(gg / ww), cosine: wg / math.Sqrt(ww) / math.Sqrt(gg),
+		n: len(want.Data),
+	}
 	if dd == 0 {
 		s.rel = 0
 	}
 	return s
 }
 
-// random says so where values have no more in common with what was loaded than random ones do: a
+// random returns a remark if the values resemble the loaded ones no more than random values do. The
 // cosine of n random pairs has a standard deviation of 1/sqrt(n).
 func (s statistics) random() string {
 	const few = 50
@@ -184,7 +193,7 @@ func (s statistics) random() string {
 	return ""
 }
 
-// transposed is a matrix with its dimensions exchanged; nil of anything else.
+// transposed returns a matrix with its dimensions exchanged; nil if t is no matrix.
 func transposed(t *attention.Tensor) *attention.Tensor {
 	if len(t.Shape) != 2 {
 		return nil
@@ -197,7 +206,7 @@ func transposed(t *attention.Tensor) *attention.Tensor {
 	return y
 }
 
-// holder names another parameter whose values these are.
+// holder names another given parameter that has the values of got; "" if none does.
 func holder(key string, given attention.StateDict, got *attention.Tensor) string {
 	for _, other := range slices.Sorted(maps.Keys(given)) {
 		if other != key && Same(given[other], got) {
@@ -207,7 +216,7 @@ func holder(key string, given attention.StateDict, got *attention.Tensor) string
 	return ""
 }
 
-// someRows names the rows of a parameter that differ, where others do not.
+// someRows tells which rows of a parameter differ; "" if all do.
 func someRows(want, got *attention.Tensor) string {
 	if len(want.Shape) == 0 || want.Shape[0] == 0 {
 		return ""
@@ -238,7 +247,7 @@ func finiteState(dict attention.StateDict) bool {
 	return true
 }
 
-// sameState says whether two state dicts have the same keys, shapes and bits.
+// sameState reports whether two state dicts have the same keys, shapes and bits.
 func sameState(a, b attention.StateDict) bool {
 	return maps.EqualFunc(a, b, Same)
 }

@@ -17,11 +17,12 @@ import (
 
 func run(s subject.Subject, c *fixture.Case) subject.Result { return s.Run(context.Background(), c) }
 
-// holder is a right layer that answers as a test wants it to.
+// holder is a right layer with the answers that a test gives it.
 type holder struct {
 	*attention.MultiHead
-	answer func(d attention.StateDict) attention.StateDict // to StateDict(), after the load
-	keys   attention.IncompatibleKeys                      // that the load returns
+	// answer changes what StateDict returns after the load; nil changes nothing.
+	answer func(d attention.StateDict) attention.StateDict
+	keys   attention.IncompatibleKeys // that LoadStateDict returns
 	loaded *bool
 }
 
@@ -68,7 +69,8 @@ func TestLoadIsReadBack(t *testing.T) {
 		})},
 		{name: "as before", answer: change("W_Q", func(t *attention.Tensor) { clear(t.Data) }), held: true,
 			wrong: []string{"W_Q reads back as it was before the load"}},
-		{name: "transposed", answer: change("W_O", transpose), held: true, wrong: []string{"W_O reads back transposed"}},
+		{name: "transposed", answer: change("W_O", transpose), held: true,
+			wrong: []string{"W_O reads back transposed"}},
 		{name: "another", answer: func(d attention.StateDict) attention.StateDict {
 			copy(d["W_K"].Data, d["W_Q"].Data)
 			return d
@@ -84,14 +86,17 @@ func TestLoadIsReadBack(t *testing.T) {
 			for i, v := range t.Data {
 				t.Data[i] = float32(int(v*4096)) / 4096
 			}
-		}), held: true, wrong: []string{"W_V reads back changed a little, as rounding to a lower precision does: rel 0.002"}},
+		}), held: true,
+			wrong: []string{"W_V reads back changed a little, as rounding to a lower precision does: rel 0.002"}},
 		{name: "random", answer: change("W_V", randomize), held: true,
 			wrong: []string{"W_V reads back with other values: rel 14, gain 14, cosine -0.014, as random ones"}},
 		{name: "in part", answer: change("W_V", func(t *attention.Tensor) {
 			for i := range t.Data[:5*64] {
 				t.Data[i] += 0.25
 			}
-		}), held: true, wrong: []string{"W_V reads back with other values in 5 of 64 rows, 0 to 4: rel 0.97, gain 1.4, cosine 0.72"}},
+		}), held: true,
+			wrong: []string{"W_V reads back with other values in 5 of 64 rows, 0 to 4: " +
+				"rel 0.97, gain 1.4, cosine 0.72"}},
 		{name: "lacks one", answer: func(d attention.StateDict) attention.StateDict {
 			delete(d, "W_O")
 			return d
@@ -100,7 +105,8 @@ func TestLoadIsReadBack(t *testing.T) {
 			d["cache"] = attention.NewTensor(2)
 			clear(d["W_K"].Data)
 			return d
-		}, wrong: []string{"W_K reads back as it was before the load"}, doubtful: []string{"StateDict() has cache, which was not loaded"}},
+		}, wrong: []string{"W_K reads back as it was before the load"},
+			doubtful: []string{"StateDict() has cache, which was not loaded"}},
 		{name: "other shape", answer: change("W_O", func(t *attention.Tensor) { t.Shape = []int{32, 128} }),
 			doubtful: []string{"W_O reads back in shape (32, 128), and was loaded in shape (64, 64)"}},
 		{name: "invalid", answer: change("W_O", func(t *attention.Tensor) { t.Shape = []int{7} }),
@@ -125,9 +131,11 @@ func TestLoadIsReadBack(t *testing.T) {
 	}
 }
 
-// A module may keep its parameters in the precision that it declares, and in no less.
+// A module may keep its parameters in the precision that it declares, and in no lower one.
 func TestLoadInADeclaredPrecision(t *testing.T) {
-	for precision, right := range map[subject.Precision]bool{subject.Float32: false, subject.Float16: false, subject.TF32: false, subject.BFloat16: true} {
+	for precision, right := range map[subject.Precision]bool{
+		subject.Float32: false, subject.Float16: false, subject.TF32: false, subject.BFloat16: true,
+	} {
 		s := holding(holder{answer: func(d attention.StateDict) attention.StateDict {
 			for i, v := range d["W_Q"].Data {
 				d["W_Q"].Data[i] = variant.BFloat16(v)
@@ -141,34 +149,41 @@ func TestLoadInADeclaredPrecision(t *testing.T) {
 	}
 }
 
-// A load that does nothing leaves everything as it was; one that leaves one parameter does not.
+// A load without effect leaves every parameter as it was.
 func TestLoadWithoutEffect(t *testing.T) {
 	c := harnesstest.ReadCase(t, "mha/padding")
-	r := run(harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }}), c)
+	idle := harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }})
+	r := run(idle, c)
 	require.NoError(t, r.Err)
 	require.Equal(t, []string{"every parameter reads back as it was before the load"}, r.Load.Wrong)
 	require.True(t, r.Load.Unchanged)
 	require.NotNil(t, r.Load.Held)
 
-	zeros := *c // what was given is what was there: nothing is proved
+	zeros := *c // the given values are the old ones, so nothing is proved
 	zeros.State = attention.StateDict{}
 	for key, t := range c.State {
 		zeros.State[key] = attention.NewTensor(t.Shape...)
 	}
-	r = run(harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }}), &zeros)
+	r = run(idle, &zeros)
 	require.NoError(t, r.Err)
 	require.Equal(t, subject.Load{}, r.Load)
 }
 
 func TestLoadContradictsItself(t *testing.T) {
+	missing := func(key string) attention.IncompatibleKeys {
+		return attention.IncompatibleKeys{Missing: []string{key}}
+	}
+	unexpected := func(key string) attention.IncompatibleKeys {
+		return attention.IncompatibleKeys{Unexpected: []string{key}}
+	}
 	for _, tc := range []struct {
 		keys attention.IncompatibleKeys
 		want string
 	}{
-		{attention.IncompatibleKeys{Missing: []string{"W_Q"}}, "LoadStateDict says that W_Q is missing, which it was given"},
-		{attention.IncompatibleKeys{Missing: []string{"W_R"}}, "LoadStateDict says that W_R is missing, which the layer does not have, and returns no error"},
-		{attention.IncompatibleKeys{Unexpected: []string{"W_Q"}}, "LoadStateDict did not expect W_Q, which the layer has, and returns no error"},
-		{attention.IncompatibleKeys{Unexpected: []string{"W_R"}}, "LoadStateDict did not expect W_R, which it was not given"},
+		{missing("W_Q"), "LoadStateDict says that W_Q is missing, which it was given"},
+		{missing("W_R"), "LoadStateDict says that W_R is missing, which the layer does not have, and returns no error"},
+		{unexpected("W_Q"), "LoadStateDict did not expect W_Q, which the layer has, and returns no error"},
+		{unexpected("W_R"), "LoadStateDict did not expect W_R, which it was not given"},
 	} {
 		r := run(holding(holder{keys: tc.keys}), harnesstest.ReadCase(t, "seed/causal"))
 		require.NoError(t, r.Err)

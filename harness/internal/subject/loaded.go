@@ -8,8 +8,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Loading is an implementation that is given a state dict in place of that of every case. It must fit the case's
-// layer, strictly. The case still judges the output by its own parameters.
+// Loading returns a runner that loads dict on every case instead of the case's own state dict. A
+// case whose layer has other keys or shapes fails. The output is still judged by the case's own
+// parameters.
 func Loading(r Runner, dict attention.StateDict) Runner { return loading{r, dict} }
 
 type loading struct {

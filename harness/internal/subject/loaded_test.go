@@ -33,5 +33,6 @@ func TestLoading(t *testing.T) {
 
 	delete(other, "out_proj.bias")
 	lenient := harnesstest.SubjectOf(harnesstest.Layer{OnLoad: func(attention.StateDict) error { return nil }})
-	require.ErrorContains(t, subject.Loading(lenient, other).Run(t.Context(), c).Err, `load the state dict: error(s) in loading state_dict for MultiHead:`)
+	require.ErrorContains(t, subject.Loading(lenient, other).Run(t.Context(), c).Err,
+		`load the state dict: error(s) in loading state_dict for MultiHead:`)
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Precision is the arithmetic that a subject computes in, where it says so. It is no tolerance: the noise
-// becomes that which this arithmetic gives.
+// Precision is the arithmetic that a subject declares. It is no tolerance: the output is judged by
+// the noise that this arithmetic gives.
 type Precision string
 
 // The precisions that can be declared. The zero value is float32.
@@ -19,7 +19,7 @@ const (
 
 var lower = []Precision{Float16, BFloat16, TF32}
 
-// Check refuses what is none of the precisions.
+// Check refuses an unknown precision.
 func (p Precision) Check() error {
 	if p != Float32 && !slices.Contains(lower, p) {
 		return fmt.Errorf("precision: %q, want one of %q, or nothing for float32", p, lower)
@@ -27,7 +27,8 @@ func (p Precision) Check() error {
 	return nil
 }
 
-// ParsePrecision reads what a flag or a child declares. "float32", as nothing at all, is the zero value.
+// ParsePrecision reads a precision that a flag or a child process declares. Both "" and "float32"
+// are the zero value.
 func ParsePrecision(word string) (Precision, error) {
 	p := Precision(word)
 	if p == "float32" {

@@ -13,27 +13,27 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Result is what a subject did on a case.
+// Result is the outcome of running a subject on a case.
 type Result struct {
-	Output   *attention.Tensor // nil when Err is set
-	Weights  *attention.Tensor // attention weights, where the case has them; nil when Err is set
+	Output   *attention.Tensor // nil if Err is set
+	Weights  *attention.Tensor // attention weights, if the case has them; nil if Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
-	Load     Load              // what became of the state dict
-	Err      error             // it panicked, refused the case, or gave no usable output
+	Load     Load              // how the state dict was loaded
+	Err      error             // the subject panicked, refused the case, or gave no usable output
 }
 
 // ErrNotOffered means that the subject does not implement what the case asks for.
 var ErrNotOffered = errors.New("the subject does not offer this operation")
 
-// notOffered is what a subject says instead of an output: an error that wraps
-// [errors.ErrUnsupported]. It is an [ErrNotOffered] with the subject's own reason.
+// notOffered is an [ErrNotOffered] with the subject's own reason, an error that wraps
+// [errors.ErrUnsupported].
 type notOffered struct{ reason error }
 
 func (n notOffered) Error() string        { return n.reason.Error() }
 func (n notOffered) Unwrap() error        { return n.reason }
 func (n notOffered) Is(target error) bool { return target == ErrNotOffered }
 
-// failure is the result of a run without an output.
+// failure returns the result of a run without an output.
 func failure(err error) Result {
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = notOffered{err}
@@ -41,7 +41,8 @@ func failure(err error) Result {
 	return Result{Err: err}
 }
 
-// ErrNotRun says that the subject had no chance: the case could not be handed to it.
+// ErrNotRun means that the case could not be handed to the subject, which is no fault of the
+// subject.
 var ErrNotRun = errors.New("the case could not be handed to the subject")
 
 // Run gives the subject copies of the case's inputs and parameters, twice, and returns its
@@ -62,7 +63,8 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	if err != nil {
 		return failure(err)
 	}
-	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone() // a subject may give the same memory again
+	// The subject may write its second output to the same memory.
+	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone()
 	second, err := forward()
 	if err != nil {
 		return failure(fmt.Errorf("second forward: %w", err))
@@ -74,7 +76,7 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	return r
 }
 
-// prepare makes the function that runs the case once, on the data given.
+// prepare returns a function that runs the case once on the given data.
 func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
 	in := given.Inputs
 	switch {
@@ -114,7 +116,7 @@ func checked(c *fixture.Case, out attention.Outputs, err error) (attention.Outpu
 	return out, nil
 }
 
-// data is everything that a subject is given and must leave alone.
+// data is everything that a subject is given and must not change.
 type data struct {
 	Inputs  attention.Inputs
 	Options attention.SDPAOptions
@@ -125,10 +127,10 @@ func dataOf(c *fixture.Case) data {
 	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
 }
 
-// copied is the data of a case that a subject may have for its own.
+// copied returns a copy of a case's data, which a subject may keep and change.
 func copied(c *fixture.Case) data { return dataOf(c).clone() }
 
-// tensors and masks are those of the data, by what they are called.
+// tensors and masks return the data by the names that findings use.
 func (d *data) tensors() map[string]**attention.Tensor {
 	return map[string]**attention.Tensor{
 		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
@@ -143,7 +145,7 @@ func (d *data) masks() map[string]**attention.Mask {
 	}
 }
 
-// clone copies data; tensors that are one, as query and key in self-attention, stay one.
+// clone copies the data. Inputs that are one tensor, as in self-attention, stay one.
 func (d data) clone() data {
 	copies := map[*attention.Tensor]*attention.Tensor{}
 	c := d
@@ -163,7 +165,7 @@ func (d data) clone() data {
 	return c
 }
 
-// changes names what of the given data is no longer as it was.
+// changes returns a finding for each part of the data that differs now.
 func (d data) changes(now data) []string {
 	var findings []string
 	note := func(same bool, what string) {
@@ -179,17 +181,18 @@ func (d data) changes(now data) []string {
 	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
 		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
 	}
-	note(slices.Equal(slices.Sorted(maps.Keys(d.State)), slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
-	for _, key := range slices.Sorted(maps.Keys(d.State)) {
+	keys := slices.Sorted(maps.Keys(d.State))
+	note(slices.Equal(keys, slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
+	for _, key := range keys {
 		note(Same(d.State[key], now.State[key]), "the state dict it loads: "+key)
 	}
 	return findings
 }
 
-// Unsteady is the finding that two runs on the same inputs differ.
+// Unsteady is the finding that two runs on the same inputs give different outputs.
 const Unsteady = "a second forward on the same inputs gives another output"
 
-// Same compares shapes and bits, so that NaN equals itself.
+// Same reports whether two tensors have the same shape and the same bits. A NaN equals itself.
 func Same(a, b *attention.Tensor) bool {
 	if a == nil || b == nil {
 		return a == b

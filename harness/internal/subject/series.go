@@ -9,16 +9,16 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// Live is a subject that can be run again, with other inputs and parameters than those of a case.
+// Live is a subject that can be run again with changed inputs and parameters.
 type Live interface {
-	// Series runs cases one after the other, once each, and returns their outputs. A layer is made
-	// once, from the first case's configuration, and loads a state dict where it is not that of the
-	// case before; an implementation that cannot keep one makes one for each case. The error is that one of the
-	// cases has no output, or that ctx ended.
+	// Series runs cases one after the other, once each, and returns their outputs. One layer, made
+	// from the first case's configuration, computes all of them. It loads a case's state dict only
+	// if the case before had another. A subject that cannot keep a layer makes one for each case.
+	// The error says that a case has no output, or that ctx ended.
 	Series(ctx context.Context, cases ...*fixture.Case) ([]*attention.Tensor, error)
 }
 
-// Series runs cases one after the other on one layer. A panic is an error.
+// Series runs cases as [Live] asks, on one layer. A panic is an error.
 func (s Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []*attention.Tensor, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -47,7 +47,7 @@ func (s Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []
 		if err != nil {
 			return nil, err
 		}
-		outputs = append(outputs, out.Clone()) // a subject may give the same memory again
+		outputs = append(outputs, out.Clone()) // the next run may write to the same memory
 	}
 	return outputs, nil
 }
@@ -57,7 +57,8 @@ func (s Subject) function(c *fixture.Case) (*attention.Tensor, error) {
 	return s.SDPA(given.Inputs.Query, given.Inputs.Key, given.Inputs.Value, given.Options)
 }
 
-// layer makes a layer that loads what it has not loaded yet.
+// layer makes a layer, and returns a function that runs a case on it. The function loads a state
+// dict that is not loaded yet.
 func (s Subject) layer(config attention.Config) (func(*fixture.Case) (*attention.Tensor, error), error) {
 	m, err := s.MHA(config)
 	if err != nil {

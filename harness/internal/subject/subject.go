@@ -12,37 +12,38 @@ import (
 // Runner is an implementation under test, wherever it runs: a [Subject] in this process, or a child
 // process in any language.
 type Runner interface {
-	// About says who is being tested. It does not change while cases run.
+	// About describes the implementation. It does not change while cases run.
 	About() About
-	// Run gives the implementation one case. It ends early when ctx does, with ctx's error. It may be called from as many goroutines as About says.
+	// Run runs one case. It ends early when ctx does, with ctx's error. It may be called from as
+	// many goroutines as About allows.
 	Run(ctx context.Context, c *fixture.Case) Result
 
 	Live
 }
 
-// About is what a report says of an implementation.
+// About describes an implementation in reports.
 type About struct {
 	Name      string
 	Precision Precision // declared; the zero value is float32
 	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
-// Subject is an implementation under test. A nil maker means that it does not offer that
-// operation: its cases are skipped and counted.
+// Subject is an implementation under test in this process. If SDPA or MHA is nil, the subject does
+// not offer that operation: its cases are skipped and counted.
 type Subject struct {
 	Name string
 
-	// SDPA is scaled_dot_product_attention.
+	// SDPA computes scaled_dot_product_attention.
 	SDPA func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error)
 
-	// MHA makes a layer; every case gets a fresh one.
+	// MHA makes a layer. Every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
-	// Precision is what the implementation computes in where that is less than float32.
+	// Precision is the declared arithmetic if it is lower than float32.
 	Precision Precision
 }
 
-// About says who the subject is. It runs one case at a time.
+// About describes the subject. It runs one case at a time.
 func (s Subject) About() About {
 	return About{Name: s.Name, Precision: s.Precision}
 }
@@ -53,9 +54,10 @@ type Module interface {
 	Forward(attention.Inputs) (attention.Outputs, error)
 }
 
-// StateDicter is a module that says which parameters it holds, under the names and in the shapes in
-// which it loads them, as torch.nn.Module.state_dict does. It is optional: where a module is one,
-// every load is read back. An empty state dict says nothing.
+// StateDicter is an optional interface of a module. StateDict returns the parameters that the
+// module holds, under the names and in the shapes in which it loads them, as
+// torch.nn.Module.state_dict does. Every load of such a module is read back. An empty state dict
+// says nothing.
 type StateDicter interface {
 	StateDict() attention.StateDict
 }

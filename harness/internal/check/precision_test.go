@@ -7,6 +7,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -14,7 +15,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// low is a subject whose values are stored in bfloat16 wherever it gets or gives them.
+// low is a subject that rounds its inputs, parameters and outputs to bfloat16.
 func low(of subject.Subject) subject.Subject {
 	return subject.Subject{
 		Name: "low",
@@ -57,10 +58,13 @@ func stored(t *attention.Tensor) *attention.Tensor {
 	return t
 }
 
-// A subject of bfloat16 is right when it says so, on every case, and wrong on every one that is not its own when it
-// does not; what is wrong with it besides is still found.
+// A bfloat16 subject passes every case if it declares its precision. If it does not, it passes only
+// the cases in bfloat16.
 func TestDeclaredPrecision(t *testing.T) {
-	cases := []string{"sdpa/causal", "sdpa/gqa", "sdpa/bfloat16", "sdpa/sinks", "mha/causal-left-padding", "mha/weights-per-head", "decoder/gemma", "decoder/relative-bias", "mha/bias-kv"}
+	cases := []string{"sdpa/causal", "sdpa/bfloat16", "mha/weights-per-head", "decoder/gemma", "mha/bias-kv"}
+	if campaign.Full() {
+		cases = append(cases, "sdpa/gqa", "sdpa/sinks", "mha/causal-left-padding", "decoder/relative-bias")
+	}
 	s := low(harnesstest.BuiltIn())
 	r, err := Check(t.Context(), fixtures.FS, s, cases...)
 	require.NoError(t, err)
@@ -74,11 +78,12 @@ func TestDeclaredPrecision(t *testing.T) {
 	for _, result := range r.Results {
 		require.Equal(t, report.Pass, result.Verdict, "%s: %v", result.Case, result.Findings)
 		if result.Case != "sdpa/bfloat16" {
-			require.Greater(t, result.Comparison.RMSZ, 0.05, result.Case) // no free tolerance: it needs what it is allowed
+			// The tolerance is not generous: the subject uses a good part of it.
+			require.Greater(t, result.Comparison.RMSZ, 0.05, result.Case)
 		}
 	}
 
-	// in a precision of eight times less noise, and of none in what is given
+	// float16 has an eighth of the noise, and TF32 does not round the inputs' storage.
 	for _, p := range []subject.Precision{subject.Float16, subject.TF32} {
 		s.Precision = p
 		r, err = Check(t.Context(), fixtures.FS, s, "sdpa/causal", "decoder/gemma")
@@ -87,6 +92,7 @@ func TestDeclaredPrecision(t *testing.T) {
 	}
 }
 
+// A mistake is found beside the noise of the declared precision.
 func TestMistakesInADeclaredPrecision(t *testing.T) {
 	wrong := low(harnesstest.BuiltIn())
 	wrong.Precision = subject.BFloat16
