@@ -39,7 +39,8 @@ func TestAWrongNumberIsOneCause(t *testing.T) {
 	} {
 		t.Run(tc.title, func(t *testing.T) {
 			r, err := check.Check(t.Context(), fixtures.FS, withBase(tc.change),
-				"decoder/rope-half", "decoder/rope-interleaved", "decoder/nope", "decoder/alibi", "mha/causal", "sdpa/causal")
+				"decoder/rope-half", "decoder/rope-interleaved",
+				"decoder/nope", "decoder/alibi", "mha/causal", "sdpa/causal")
 			require.NoError(t, err)
 			wrong := []string{"decoder/rope-half", "decoder/rope-interleaved"}
 			require.ElementsMatch(t, wrong, named(r.Results, report.Result.Wrong))

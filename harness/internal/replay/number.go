@@ -103,9 +103,7 @@ func newNumberSearch(ctx context.Context, o Output, n catalogue.Number, right fl
 		got:     o.Got[element*perElement*o.width():][:perElement*o.width()],
 	}
 	const few = 12
-	for _, i := range spreadOver(perElement, few) {
-		q.rows = append(q.rows, i)
-	}
+	q.rows = spreadOver(perElement, few)
 	for _, row := range wrong {
 		if row/perElement == element && len(q.rows) < 2*few {
 			q.rows = append(q.rows, row%perElement)
