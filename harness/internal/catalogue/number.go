@@ -135,9 +135,17 @@ func setRotary(p *oracle.Problem, change func(*oracle.Rotary)) {
 // relativeReach returns R, the distance at which the relative bias is clipped.
 func relativeReach(p *oracle.Problem) int { return (len(p.Relative)/headCount(p) - 1) / 2 }
 
-// NumberByID returns a number by its id, and whether there is one.
+// Scale is the scale of the scores. Least squares finds it, so no search for numbers does.
+var Scale = Number{
+	ID: "scale", Title: "scale of the scores",
+	Fix: "See which width the scale is computed from, and whether it is applied once.",
+	Get: func(p *oracle.Problem) (float64, bool) { return p.Scale, p.Scale > 0 },
+	Set: func(p *oracle.Problem, v float64) { p.Scale = v },
+}
+
+// NumberByID returns a number by its id, [Scale] included, and whether there is one.
 func NumberByID(id string) (Number, bool) {
-	for _, n := range Numbers {
+	for _, n := range append([]Number{Scale}, Numbers...) {
 		if n.ID == id {
 			return n, true
 		}

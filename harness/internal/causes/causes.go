@@ -27,7 +27,8 @@ func Find(
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
 	// explains needs no other cause, so mistakes come next.
-	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.parameters(), in.caught()), in.results
+	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale(), in.parameters(), in.caught()),
+		in.results
 }
 
 // inquiry is the search for causes in the results of one run.

@@ -1,12 +1,14 @@
 package causes_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -72,4 +74,25 @@ func TestAWrongNumberIsContradicted(t *testing.T) {
 	require.Equal(t, []string{"decoder/rope-half"}, named(r.Results, report.Result.Wrong))
 	require.Len(t, r.Causes, 1)
 	require.Equal(t, []string{"decoder/qk-norm"}, r.Causes[0].Contradictions)
+}
+
+// Another scale is a cause with a name that can be explained, and no parameter's.
+func TestAnotherScaleIsACause(t *testing.T) {
+	s := harnesstest.BuiltIn()
+	right := s.SDPA
+	s.SDPA = func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		if o.Scale == 0 {
+			o.Scale = 1 / math.Sqrt(float64(q.Shape[len(q.Shape)-1]))
+		}
+		o.Scale *= 1.7
+		return right(q, k, v, o)
+	}
+	r, err := check.Check(t.Context(), fixtures.FS, s, "sdpa/causal", "sdpa/gqa", "mha/causal")
+	require.NoError(t, err)
+	require.Len(t, r.Causes, 1)
+	require.Equal(t, "scale", r.Causes[0].ID)
+	require.Equal(t, []string{"sdpa/causal", "sdpa/gqa"}, r.Causes[0].Failures)
+	require.Empty(t, r.Causes[0].Contradictions)
+	_, ok := catalogue.NumberByID(r.Causes[0].ID)
+	require.True(t, ok)
 }
