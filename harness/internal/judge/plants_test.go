@@ -58,6 +58,8 @@ var (
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
+	// On a case with a window it is another window.
+	narrow = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )
 
 // Every plant is named by its mistake, or not at all. If a case cannot tell several mistakes apart,
@@ -255,7 +257,7 @@ func plants() []plant {
 		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }),
 			classes: missing, match: "causal-next-seen"},
 		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
-		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: mask},
+		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: narrow},
 		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool {
 			had := p.Causal != nil
 			p.Causal = past

@@ -59,8 +59,8 @@ func TestFindNumbers(t *testing.T) {
 			wrong := c.Problem.Fork()
 			n.Set(wrong, value)
 			got := inFloat32(r, wrong)
-			if compare.Outputs(c.Truth.Shape, got, c.Truth).OK() {
-				continue
+			if compare.Outputs(c.Truth.Shape, got, c.Truth).MaxZ <= compare.MaxZ {
+				continue // no element is wrong by itself, so there is nothing to search in
 			}
 			o := against(t, c, got)
 			if single, _ := FindSingle(t.Context(), o); len(single) > 0 {
