@@ -135,12 +135,11 @@ func setRotary(p *oracle.Problem, change func(*oracle.Rotary)) {
 // relativeReach returns R, the distance at which the relative bias is clipped.
 func relativeReach(p *oracle.Problem) int { return (len(p.Relative)/headCount(p) - 1) / 2 }
 
-// Scale is the scale of the scores. Least squares finds it, so no search for numbers does.
+// Scale is the scale of the scores. Least squares finds it, so it has a name and a fix alone and is
+// none of [Numbers].
 var Scale = Number{
 	ID: "scale", Title: "scale of the scores",
 	Fix: "See which width the scale is computed from, and whether it is applied once.",
-	Get: func(p *oracle.Problem) (float64, bool) { return p.Scale, p.Scale > 0 },
-	Set: func(p *oracle.Problem, v float64) { p.Scale = v },
 }
 
 // NumberByID returns a number by its id, [Scale] included, and whether there is one.

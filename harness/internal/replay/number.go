@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -179,7 +180,8 @@ func (q *numberSearch) grid() []float64 {
 	return slices.Compact(grid)
 }
 
-// minima returns the indices of the least local minima of a list, at most so many.
+// minima returns the indices of the local minima of a list, the least first. It returns at most the
+// given number of them.
 func minima(list []float64, most int) []int {
 	var found []int
 	for i, v := range list {
@@ -187,15 +189,7 @@ func minima(list []float64, most int) []int {
 			found = append(found, i)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b int) int {
-		switch {
-		case list[a] < list[b]:
-			return -1
-		case list[a] > list[b]:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(found, func(a, b int) int { return cmp.Compare(list[a], list[b]) })
 	return found[:min(most, len(found))]
 }
 
@@ -304,7 +298,7 @@ func roundest(usual []float64, m NumberMatch) float64 {
 	return m.Value
 }
 
-// roundTo rounds a value to so many significant digits.
+// roundTo rounds a value to a number of significant digits.
 func roundTo(value float64, digits int) float64 {
 	scale := math.Pow(10, float64(digits)-1-math.Floor(math.Log10(math.Abs(value))))
 	return math.Round(value*scale) / scale

@@ -54,7 +54,7 @@ func countDistinct(numbers []int) int {
 	return len(slices.Compact(slices.Sorted(slices.Values(numbers))))
 }
 
-// spreadOver returns at most so many of n indices, evenly spread, the first and the last
+// spreadOver returns at most the given number of n indices, evenly spread, the first and the last
 // included.
 func spreadOver(n, most int) []int {
 	most = min(n, most)

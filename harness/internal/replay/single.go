@@ -55,7 +55,7 @@ func (s *search) confirm(ctx context.Context, o Output, m catalogue.Mistake) {
 	s.add(o.Got, out, m)
 }
 
-// someWrongRows returns at most so many rows outside the noise, spread over the result.
+// someWrongRows returns a few rows outside the noise, spread over the result.
 func (o Output) someWrongRows(most int) []int {
 	rows := num.Where(o.Comparison.WrongRows())
 	if len(rows) <= most {
