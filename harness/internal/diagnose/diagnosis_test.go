@@ -105,6 +105,29 @@ func TestPairs(t *testing.T) {
 	require.False(t, d.Unexplained)
 }
 
+// A named mistake that moves numbers and changes none is a wrong layout. A mask that is missing as
+// well makes the class unclear.
+func TestLayoutMistakesHaveTheirClass(t *testing.T) {
+	p := oracletest.Committed(t, "mha/causal")
+	for _, tc := range []struct {
+		ids   []string
+		class Class
+	}{
+		{[]string{"heads-strided"}, WrongLayout},
+		{[]string{"heads-merge-reversed"}, WrongLayout},
+		{[]string{"inputs-column-major"}, WrongLayout},
+		{[]string{"fused-read-per-head"}, WrongLayout},
+		{[]string{"query-weight-transposed"}, WrongWeights},
+		{[]string{"heads-merge-strided", "causal-missing"}, Unclear},
+	} {
+		d := diagnosed(p, oracletest.InFloat32(oracle.Field{Value: planted(t, p, tc.ids...)}))
+		require.Len(t, d.Matches, 1, tc.ids)
+		require.ElementsMatch(t, tc.ids, d.Matches[0].IDs())
+		require.Equal(t, tc.class, d.Class)
+		require.False(t, d.Unexplained)
+	}
+}
+
 // Noise beyond the limit that is nowhere beyond it by itself: no element is wrong, and nothing
 // explains the output.
 func TestTooMuchNoise(t *testing.T) {
