@@ -42,15 +42,17 @@ func isTruth(in *input, gain float64, shift []float64) bool {
 }
 
 // bestGain returns the number that brings the truth nearest to the output, by least squares in
-// units of the noise.
+// units of the noise. The sums hold the output in units of its size, which may be near the largest
+// number.
 func bestGain(in *input) float64 {
 	var ab, bb float64
+	size := math.Max(1, num.RMS(in.got))
 	for i, w := range in.truth.Value {
 		if s := in.truth.Sigma[i]; s > 0 {
-			ab, bb = ab+in.got[i]*w/(s*s), bb+w*w/(s*s)
+			ab, bb = ab+in.got[i]/size*(w/s)/s, bb+w*w/(s*s)
 		}
 	}
-	return ab / bb
+	return ab / bb * size
 }
 
 // meanShift returns the mean error of each feature, over all rows.

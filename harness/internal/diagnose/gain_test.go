@@ -25,6 +25,16 @@ func TestGainAndShift(t *testing.T) {
 				y[i] *= 1.25
 			}
 		}, "the output is the expected one times 1.25 in every element"},
+		{"a gain near the largest float64", func(y []float64) {
+			for i := range y {
+				y[i] *= -3e306
+			}
+		}, "the output is the expected one times -3e+306 in every element"},
+		{"a gain near the largest float32", func(y []float64) {
+			for i := range y {
+				y[i] = float64(float32(y[i] * 2.5e37))
+			}
+		}, "the output is the expected one times 2.5e+37 in every element"},
 		{"shift", func(y []float64) {
 			for i := range y {
 				y[i] += 0.125 * float64(i%width-3)
