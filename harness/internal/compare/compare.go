@@ -39,7 +39,8 @@ type Expected struct {
 	Measured bool
 }
 
-func (e Expected) limits() Limits {
+// Limits returns the limits by which an output is accepted.
+func (e Expected) Limits() Limits {
 	if e.Measured {
 		return Limits{MeasuredMaxZ, MeasuredMaxRMSZ}
 	}
@@ -101,7 +102,7 @@ func (e Element) Place() string {
 func Outputs(shape []int, got []float64, want Expected) Comparison {
 	c := Comparison{
 		GotShape: shape, WantShape: want.Shape,
-		Limits: want.limits(), Measured: want.Measured, Elements: len(want.Value),
+		Limits: want.Limits(), Measured: want.Measured, Elements: len(want.Value),
 	}
 	if !c.SameShape() {
 		return c
@@ -220,7 +221,7 @@ func (c *Comparison) locate(got []float64, want Expected) {
 func element(i int, got []float64, want Expected, z float64) Element {
 	return Element{
 		Index: unravel(i, want.Shape), Got: got[i], Want: want.Value[i],
-		Allowed: want.limits().Z * want.Sigma[i], Z: z,
+		Allowed: want.Limits().Z * want.Sigma[i], Z: z,
 	}
 }
 

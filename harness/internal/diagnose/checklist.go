@@ -25,6 +25,7 @@ type input struct {
 
 	trace      func() oracle.Trace
 	placements [4]attention.Placement
+	layout     attention.InputLayout // the case's own order of dimensions
 }
 
 // step is one entry of a checklist. It takes the fits that an earlier step made.

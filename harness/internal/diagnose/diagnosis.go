@@ -43,6 +43,7 @@ type Reference struct {
 	mistakes   *replay.Case
 	trace      func() oracle.Trace
 	placements [4]attention.Placement
+	layout     attention.InputLayout
 }
 
 // NewReference returns the reference of a problem and its right result. See [replay.NewCase].
@@ -56,6 +57,14 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 func (r *Reference) WithPlacements(placements [4]attention.Placement) *Reference {
 	other := *r
 	other.placements = placements
+	return &other
+}
+
+// WithLayout returns the reference for a case with its own order of dimensions. Diagnoses name axes
+// by it. The oracle's order, batch first, stays the order of all arrays.
+func (r *Reference) WithLayout(layout attention.InputLayout) *Reference {
+	other := *r
+	other.layout = layout
 	return &other
 }
 
@@ -80,7 +89,7 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	problem := r.mistakes.Problem
 	in := &input{
 		problem: problem, truth: r.mistakes.Truth, got: got, comparison: c,
-		trace: r.trace, placements: r.placements,
+		trace: r.trace, placements: r.placements, layout: r.layout,
 	}
 	var recovery pattern.Recovery
 	if c.SameShape() {

@@ -484,7 +484,7 @@ func plants() []plant {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
 			return true
 		}, classes: weights},
-		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: unclear},
+		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: layout},
 		{name: "Fortran order", output: func(shape []int, y []float64) {
 			width := shape[len(shape)-1]
 			rows := len(y) / width
@@ -492,7 +492,7 @@ func plants() []plant {
 			for i := range y {
 				y[i] = was[i%width*rows+i/width]
 			}
-		}, classes: unclear},
+		}, classes: layout},
 	}
 }
 
