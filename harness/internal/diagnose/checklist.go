@@ -75,6 +75,7 @@ var checklist = []step{
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
 	{"other parameters", otherParameters},
+	{"factors and functions", check(factorsOrFunctions)},
 	{"non-finite", check(nonFinite)},
 	{"rows not written", check(unwritten)},
 	{"rows of a mask", rowsOfAMask},
@@ -90,6 +91,9 @@ var structural = []step{
 	{"non-finite", check(nonFinite)},
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
+	{"gain or shift", check(gainOrShift)},
+	{"factors and functions", check(factorsOrFunctions)},
+	{"fewer bits", check(fewerBits)},
 	{"rows not written", check(unwritten)},
 	{"unknown module", check(unknownModule)},
 }
