@@ -91,16 +91,15 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 		problem: problem, truth: r.mistakes.Truth, got: got, comparison: c,
 		trace: r.trace, placements: r.placements, layout: r.layout,
 	}
-	var recovery pattern.Recovery
 	if c.SameShape() {
 		in.visible = problem.Visible()
 		in.structure = newStructure(c, in.visible)
 		in.replays, in.unmade = replay.NewOutput(ctx, r.mistakes, got, c)
 		if c.NonFinite == 0 && pattern.Untraceable(problem) == "" {
-			recovery = pattern.Recover(problem, r.trace(), got)
+			in.recovery = pattern.Recover(problem, r.trace(), got)
 		}
 	}
-	return newDiagnosis(in, ask(ctx, checklist, in), recovery)
+	return newDiagnosis(in, ask(ctx, checklist, in))
 }
 
 // DiagnoseUnknown classifies an output of a computation that the oracle does not know.
@@ -118,13 +117,13 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 	if c.SameShape() && len(truth.Shape) > 1 {
 		in.structure = newStructure(c, in.visible)
 	}
-	return newDiagnosis(in, ask(context.Background(), structural, in), pattern.Recovery{})
+	return newDiagnosis(in, ask(context.Background(), structural, in))
 }
 
-func newDiagnosis(in *input, c conclusion, recovery pattern.Recovery) Diagnosis {
+func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Fits: c.fits.Fits, Pattern: recovery.Pattern, Stage: recovery.Stage,
+		Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())
@@ -138,6 +137,6 @@ func newDiagnosis(in *input, c conclusion, recovery pattern.Recovery) Diagnosis 
 	if c.fits.Head != "" {
 		d.Reasons = append(d.Reasons, c.fits.Head)
 	}
-	d.Reasons = append(d.Reasons, recovery.Lines()...)
+	d.Reasons = append(d.Reasons, in.recovery.Lines()...)
 	return d
 }
