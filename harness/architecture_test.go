@@ -45,7 +45,7 @@ var mayImport = []struct{ name, imports string }{
 	{"judge", "attention catalogue compare diagnose fixture npy oracle progress replay report subject"},
 	{"probe", "attention fixture report subject"},
 	{"causes", "catalogue compare fit fixture judge oracle probe replay report subject"},
-	{"check", "causes diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
+	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
 	{"known", "catalogue fixture replay report"},
 	{"coverage", "catalogue fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},

@@ -22,7 +22,7 @@ type expectedOutputs struct {
 	all   func() []expectedOutput
 }
 
-// expectedOutput is what PyTorch gives in one case.
+// expectedOutput holds PyTorch's result of one case.
 type expectedOutput struct {
 	name  string
 	shape []int

@@ -37,8 +37,8 @@ func TestExchangedOutputs(t *testing.T) {
 	require.Empty(t, r.Results[2].Proven)
 }
 
-// One output is compared with the whole suite, in the shape that it has. One wrong element is enough
-// to be no case's output.
+// One output is compared with the whole suite, in the shape that it has. One wrong element is
+// enough to be no case's output.
 func TestOutputOfAnotherCase(t *testing.T) {
 	c, other := harnesstest.ReadCase(t, "sdpa/causal"), harnesstest.ReadCase(t, "mha/cross-kdim")
 	output := oracle.Array{Shape: other.Output.Shape, Value: other.Output.Float64s()}

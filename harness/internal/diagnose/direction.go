@@ -73,7 +73,7 @@ func cosineOf(a, b []float64) float64 {
 	return sum / float64(len(a))
 }
 
-// randomKind is what outputs of a layer with one kind of random weights look like on a case.
+// randomKind holds the sizes and directions of outputs on a case with one kind of random weights.
 type randomKind struct {
 	title  string
 	listed bool         // in the catalogue, and told even if it does not fit

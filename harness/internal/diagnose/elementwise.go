@@ -28,7 +28,7 @@ func factorsOrFunctions(in *input) *finding {
 	return proportional(in)
 }
 
-// functions lists what is often applied to each element of a result.
+// functions lists functions that code often applies to each element of a result.
 var functions = []struct {
 	text string
 	of   func(float64) float64
@@ -80,9 +80,9 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 	return r
 }
 
-// clamped is the expected output with large elements, small ones, or both cut to a bound. Each bound
-// is taken from the output: the number that wrong elements on one side have in common. It returns
-// nil if there is none.
+// clamped is the expected output with large elements, small ones, or both cut to a bound. Each
+// bound is taken from the output: the number that wrong elements on one side have in common. It
+// returns nil if there is none.
 func clamped(in *input) *relation {
 	low, high := math.Inf(-1), math.Inf(1)
 	lows, highs, right := 0, 0, 0

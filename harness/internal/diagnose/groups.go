@@ -36,7 +36,8 @@ func groupsOf(in *input, by grouping) groups {
 }
 
 // informative counts the groups whose expected elements are outside the noise around zero. It
-// returns 0 if one of them has too few such elements to refute a relation of fitted numbers a group.
+// returns 0 if one of them has too few such elements to refute a relation of fitted numbers a
+// group.
 func (g groups) informative(in *input, fitted int) int {
 	outside := make([]int, g.n)
 	limit := in.comparison.Limits.Z
@@ -127,7 +128,8 @@ func (g groups) relation(in *input, gains, shifts []float64, fitted int, text st
 	return r
 }
 
-// sizeOf returns the size of an output, 1 at least. Sums of products in units of it do not overflow.
+// sizeOf returns the size of an output, 1 at least. Sums of products in units of it do not
+// overflow.
 func sizeOf(values []float64) float64 { return math.Max(1, num.RMS(values)) }
 
 // meanShift returns the mean error of each feature, over all rows.

@@ -11,7 +11,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/reorder"
 )
 
-// otherShape decides if the output has another shape. It says whether the expected values are there.
+// otherShape decides if the output has another shape. The finding names the
+// order that makes the output right, if there is one.
 func otherShape(in *input) *finding {
 	c := in.comparison
 	if c.SameShape() {

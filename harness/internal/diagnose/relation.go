@@ -67,7 +67,8 @@ func gainOrShift(in *input) *finding {
 }
 
 // proportional decides if every feature, or every row, is the expected one times a number of its
-// own, or plus another. A norm without its weight, or a row that is not normalised, has this effect.
+// own, or plus another. A norm without its weight, or a row that is not normalised, has this
+// effect.
 func proportional(in *input) *finding {
 	if in.comparison.NonFinite > 0 {
 		return nil

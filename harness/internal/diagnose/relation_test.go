@@ -91,9 +91,11 @@ func TestRelations(t *testing.T) {
 		change func(i int, w float64) float64
 		says   string
 	}{
-		{"gain", func(_ int, w float64) float64 { return w * math.Sqrt(7) }, "one times 2.645751 (sqrt(7), a size"},
+		{"gain", func(_ int, w float64) float64 { return w * math.Sqrt(7) },
+			"one times 2.645751 (sqrt(7), a size"},
 		{"small gain", func(_ int, w float64) float64 { return w * 1.5e-6 }, "one times 1.5e-06 in every element"},
-		{"shift", func(i int, w float64) float64 { return w - float64(i%width)*0.5 }, "the same 12 numbers in every row"},
+		{"shift", func(i int, w float64) float64 { return w - float64(i%width)*0.5 },
+			"the same 12 numbers in every row"},
 		{"gain and shift", func(_ int, w float64) float64 { return 0.75*w + 2 }, "one times 0.75, plus 2, in every"},
 		{"factor by feature", func(i int, w float64) float64 { return w * (0.5 + float64(i%width)/8) },
 			"each feature times a factor of its own: from 0.5 to 1.875"},
@@ -109,14 +111,17 @@ func TestRelations(t *testing.T) {
 			"each feature times a factor and plus a shift of its own: factors from 1 to 12, shifts from"},
 		{"line by row", func(i int, w float64) float64 { return w*(1+float64(i/width)) + 1 + float64(i/width%3) },
 			"each row times a factor and plus a shift of its own: factors from 1 to 14, shifts from 1 to 3"},
-		{"relu", func(_ int, w float64) float64 { return math.Max(0, w) }, "every negative element set to zero, as relu"},
-		{"clamped above", func(_ int, w float64) float64 { return math.Min(0.875, w) }, "every element above 0.875 set to it"},
+		{"relu", func(_ int, w float64) float64 { return math.Max(0, w) },
+			"every negative element set to zero, as relu"},
+		{"clamped above", func(_ int, w float64) float64 { return math.Min(0.875, w) },
+			"every element above 0.875 set to it"},
 		{"clamped", func(_ int, w float64) float64 { return math.Max(-0.5, math.Min(0.75, w)) },
 			"every element below -0.5 set to it, and every element above 0.75 set to it"},
 		{"absolute", func(_ int, w float64) float64 { return math.Abs(w) }, "the absolute value of the expected one"},
 		{"tanh", func(_ int, w float64) float64 { return math.Tanh(w) }, "tanh of the expected one"},
 		{"silu", func(_ int, w float64) float64 { return w / (1 + math.Exp(-w)) }, "silu of the expected one"},
-		{"gelu", func(_ int, w float64) float64 { return w * 0.5 * math.Erfc(-w/math.Sqrt2) }, "is gelu of the expected one"},
+		{"gelu", func(_ int, w float64) float64 { return w * 0.5 * math.Erfc(-w/math.Sqrt2) },
+			"is gelu of the expected one"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := ofUnknown(want, tc.change)

@@ -19,8 +19,8 @@ const (
 	few     = 36
 )
 
-// sameSize bounds the gains, and their inverses, that other mistakes often have. An output of such a
-// size is right but for a mask or the like unless its cosine is below common, mean row included.
+// sameSize bounds the gains, and their inverses, that other mistakes often have. An output of such
+// a size is right but for a mask or the like unless its cosine is below common, mean row included.
 const (
 	sameSize = 2.0
 	common   = 0.9
@@ -32,9 +32,9 @@ const beyond = 1.5
 
 // unrelated decides if the output is as far from the truth in direction as random weights lead on
 // this case, in every row that sees a key, and as large as some random weights make it. A missing
-// mask or scale must not lead as far. Inverted masks and mixed up heads may, but the replays
-// would have found them. No attention weights may give the output from the right values: then values
-// and output projection would be right.
+// mask or scale must not lead as far. Inverted masks and mixed up heads may, but the replays would
+// have found them. No attention weights may give the output from the right values: then values and
+// output projection would be right.
 func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || in.problem.Layer == nil || in.recovery.Pattern != nil || rightRows(in) > 0 {
 		return answer{}

@@ -75,8 +75,8 @@ func selfAttention(r *rand.Rand, batch, length, width, heads int, positive bool,
 	}
 }
 
-// sizes are batch, length, width and heads of layers. The first has 65,536 output elements, of which
-// mistakes are made on a sample.
+// sizes lists batch, length, width and heads of layers. The first layer has 65,536 output elements,
+// and mistakes are made on a sample of its rows.
 var sizes = [][4]int{{8, 128, 64, 4}, {4, 12, 64, 4}, {2, 40, 32, 2}}
 
 // Weights that were never loaded are wrong weights, whatever their size and the mean of the inputs

@@ -61,8 +61,8 @@ func noisy(values []float64) []float64 {
 	return out
 }
 
-// Each output holds the expected values (B, T, H*E) or (B, H, T, E) in another order. The order that
-// is found undoes it, and is the only one.
+// Each output holds the expected values (B, T, H*E) or (B, H, T, E) in another order. The order
+// that is found undoes it, and is the only one.
 func TestFind(t *testing.T) {
 	const b, h, tt, e = 3, 4, 5, 6
 	layer, heads := random(1, b, tt, h*e), random(2, b, h, tt, e)
@@ -124,7 +124,8 @@ func TestFind(t *testing.T) {
 		{"heads reversed", heads, heads.Shape,
 			func(i []int) float64 { return atHeads(i[0], h-1-i[1], i[2], i[3]) }, "output.flip(1)"},
 		{"everything reversed", heads, heads.Shape,
-			func(i []int) float64 { return atHeads(b-1-i[0], h-1-i[1], tt-1-i[2], e-1-i[3]) }, "output.flip(0, 1, 2, 3)"},
+			func(i []int) float64 { return atHeads(b-1-i[0], h-1-i[1], tt-1-i[2], e-1-i[3]) },
+			"output.flip(0, 1, 2, 3)"},
 		{"heads reversed within the rows", layer, layer.Shape,
 			func(i []int) float64 { return atLayer(i[0], i[1], (h-1-i[2]/e)*e+i[2]%e) },
 			"output.reshape(3, 5, 4, 6).flip(2).reshape(3, 5, 24)"},

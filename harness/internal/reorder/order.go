@@ -18,8 +18,8 @@ type Order struct {
 	Axes  []int // the view's axes, in their new order
 	Flips []int // axes to reverse, counted after the permutation
 
-	// Along is an axis after the permutation, and Indices[j] the index that belongs at j. Indices is
-	// nil if the indices stay.
+	// Along is an axis after the permutation, and Indices[j] the index that belongs at j. Indices
+	// is nil if the indices stay.
 	Along   int
 	Indices []int
 
