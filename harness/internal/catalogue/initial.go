@@ -20,7 +20,8 @@ var Initial = []Mistake{
 			if isOutput {
 				return uniform(1/math.Sqrt(float64(m.In)), r)
 			}
-			return uniform(math.Sqrt(6/float64(m.In+3*m.Out)), r) // as one weight of three projections
+			// Query, key and value are drawn as one weight of three times the height.
+			return uniform(math.Sqrt(6/float64(m.In+3*m.Out)), r)
 		}, noBias),
 	initial("weights left at Xavier-uniform values, never loaded",
 		func(m *oracle.Linear, _ bool, r *rand.Rand) float64 {

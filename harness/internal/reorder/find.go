@@ -60,7 +60,7 @@ type search struct {
 	got   []float64
 	want  compare.Expected
 	limit float64 // the largest accepted z
-	step  int     // elements are compared in steps of so many, which has no divisor with their number
+	step  int     // from one compared element to the next; it has no divisor with their number
 
 	found []Order
 }
