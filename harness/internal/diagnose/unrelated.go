@@ -77,6 +77,10 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 	const text = "cosine %.3f: nothing in common with the expected output, " +
 		"as random weights give on this case (up to %.3f)"
 	f := findingf(WrongWeights, text, c.Cosine, limit.whole)
+	if limit.whole > telling {
+		const text = "without the mean row, which outputs share by chance, the cosine is %.3f (up to %.3f)"
+		f.because(text, got.centred, limit.centred)
+	}
 	f.because("rel %.3g, gain %.3g: %s", c.Rel, c.Gain, gains)
 	pairsUntried(in, f)
 	if masked(in) {
