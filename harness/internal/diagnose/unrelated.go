@@ -74,6 +74,11 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 		const text = "cosine %.3f: nothing in common with the expected output, but gain %.3g %s"
 		return findingf(Unclear, text, c.Cosine, c.Gain, gains)
 	}
+	if alike, least := in.alike(all, gain); alike < least {
+		const text = "cosine %.3f: nothing in common with the expected output, not even which rows are alike " +
+			"(correlation %.2f, at least %.2f with random weights): other weights alone do not give it"
+		return findingf(Unclear, text, c.Cosine, alike, least)
+	}
 	const text = "cosine %.3f: nothing in common with the expected output, " +
 		"as random weights give on this case (up to %.3f)"
 	f := findingf(WrongWeights, text, c.Cosine, limit.whole)
@@ -102,6 +107,19 @@ func (in *input) missingAsFar(limit direction) (title string, d direction) {
 		}
 	}
 	return "", direction{}
+}
+
+// alike returns how well rows of the output are alike where expected rows are, and the least that
+// random weights of the output's size are likely to give.
+func (in *input) alike(kinds []randomKind, gain float64) (alike, least float64) {
+	const likely = 0.5 // times the least of the draws: 0.9 and more in 48 trials
+	least = 1
+	for _, k := range kinds {
+		if k.fits(gain) {
+			least = math.Min(least, likely*k.alike.Min)
+		}
+	}
+	return geometry(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value), least
 }
 
 // gainsOf compares the size of the output with outputs of random weights, which tells parameters
