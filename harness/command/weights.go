@@ -94,13 +94,22 @@ func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
 
 // inspect writes the contents of a file.
 func inspect(out io.Writer, file string, f *checkpoint.File) error {
-	fmt.Fprintf(out, "%s: %s, %d tensors\n", place(file, f), f.Format, len(f.Tensors))
+	shards := ""
+	if len(f.Shards) > 0 {
+		shards = fmt.Sprintf(" in %d files", len(f.Shards))
+	}
+	fmt.Fprintf(out, "%s: %s%s, %d tensors\n", place(file, f), f.Format, shards, len(f.Tensors))
 	if len(f.Other) > 0 {
 		fmt.Fprintf(out, "not tensors: %s\n", namedAll(f.Other))
 	}
 	fmt.Fprintf(out, "layout: %s\n\n", layoutOf(f))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, t := range f.Tensors {
+		if !t.Readable() {
+			fmt.Fprintf(w, "%s\t%s\t%s\tvalues of this type are not read\n",
+				named(t.Name), t.DType, attention.FormatShape(t.Shape))
+			continue
+		}
 		s, err := t.Statistics()
 		if err != nil {
 			return err
