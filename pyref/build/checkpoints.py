@@ -153,11 +153,11 @@ def write_bits(folder: Path) -> None:
         "integers": torch._neg_view(torch.tensor([1, -2, 0, -(2**31)], dtype=torch.int32)),
         "half": torch._neg_view(counted(3).to(torch.float16)),
         "bytes": torch._neg_view(torch.tensor([0, 1, 255], dtype=torch.uint8)),
-        "words": torch._neg_view(torch.tensor([0, 1, 256], dtype=torch.uint16)),
         "conjugated": numbers.clone().conj(),
     }
-    torch.save(tensors, folder / "bits.pt")
     torch.save(tensors, folder / "bits-legacy.pt", _use_new_zipfile_serialization=False)
+    tensors["words"] = torch._neg_view(torch.tensor([0, 1, 256], dtype=torch.uint16))
+    torch.save(tensors, folder / "bits.pt")
 
 
 def write_rare_types(folder: Path) -> None:

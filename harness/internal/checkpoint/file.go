@@ -152,17 +152,20 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 		head[:min(8, len(head))])
 }
 
-// All tensors of a file together may take maxTimes the size of the file and maxMore bytes.
+// All tensors of a file together, as float64, may take maxTimes the size of the file and maxMore
+// bytes. So may the memory of one tensor.
 const (
 	maxTimes = 8
 	maxMore  = 1 << 28
 )
 
+func mostBytes(fileSize int64) int64 { return maxTimes*fileSize + maxMore }
+
 // check refuses repeated names and names that a terminal cannot show. It bounds the bytes of all
 // tensors together, because a view may repeat one number and compressed zeros take hardly any
 // space.
 func (f *File) check(size int64) error {
-	left := maxTimes*size + maxMore
+	left := mostBytes(size)
 	for i, t := range f.Tensors {
 		if !printable.Is(t.Name) {
 			return fmt.Errorf("%.200q: a name that cannot be printed", t.Name)
@@ -170,7 +173,7 @@ func (f *File) check(size int64) error {
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
 			return fmt.Errorf("%q stands twice", t.Name)
 		}
-		n, err := t.size()
+		n, err := t.wide()
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}

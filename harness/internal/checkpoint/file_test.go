@@ -169,7 +169,9 @@ func TestNegativeBit(t *testing.T) {
 			requireValues(t, f, "integers", npy.Int32, []int{4}, []float64{-1, 2, 0, -(1 << 31)})
 			requireValues(t, f, "half", npy.Float16, []int{3}, []float64{math.Copysign(0, -1), -1, -2})
 			requireValues(t, f, "bytes", npy.Uint8, []int{3}, []float64{0, 255, 1})
-			requireValues(t, f, "words", npy.Uint16, []int{3}, []float64{0, 65535, 65280})
+			if name == "bits.pt" { // PyTorch cannot read uint16 in a legacy file
+				requireValues(t, f, "words", npy.Uint16, []int{3}, []float64{0, 65535, 65280})
+			}
 			require.False(t, f.Tensor("conjugated").Readable())
 		})
 	}

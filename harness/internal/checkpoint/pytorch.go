@@ -104,6 +104,9 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d",
 				name, m.UncompressedSize64, s.elements, size)
 		}
+		if m.UncompressedSize64 > uint64(mostBytes(z.size)) {
+			return nil, fmt.Errorf("%q claims %d bytes, too many for a file of %d", name, m.UncompressedSize64, z.size)
+		}
 		s.read = last.of(func() ([]byte, error) { return readMember(m) })
 		known[key] = s
 		return s, nil

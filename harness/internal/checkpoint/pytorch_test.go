@@ -155,6 +155,18 @@ func TestPyTorchRefuses(t *testing.T) {
 			`the metadata "conj": true`,
 		},
 		{"no storage at all", "(" + text("module") + "NNNNtQ", "a persistent object that is not a storage"},
+		{"a million marks", strings.Repeat("(", 1<<21), "more than 1048576 objects"},
+		{"a million values without an object", strings.Repeat("N", 1<<21), "more than 1048576 objects"},
+		{
+			"small numbers that become large",
+			dictOf(text("w"), typedTensorOf(storageOf("UntypedStorage", "0", 24), 1<<26, "uint8")), "beyond a storage",
+		},
+		{
+			"hundreds of millions of bytes",
+			dictOf(text("w"), global("torch._utils", "_rebuild_tensor_v3")+"("+storageOf("UntypedStorage", "0", 24)+number(0)+
+				numbers(1<<13, 1<<13)+numbers(0, 0)+"\x89N"+global("torch", "uint8")+"tR"),
+			"the tensors take more than 8 times the file's",
+		},
 		{"a pickle of 33 MiB", strings.Repeat("N0", 33<<19), "data.pkl has 34603011 bytes, want at most 33554432"},
 	} {
 		refusal{tc.name, pt(saved(tc.object)), tc.err}.run(t)

@@ -25,17 +25,18 @@ type Tensor struct {
 // Readable reports whether the values can be read.
 func (t *Tensor) Readable() bool { return readable(t.DType) }
 
-// size returns the number of bytes of the values.
-func (t *Tensor) size() (int64, error) {
+// wide returns the number of bytes of the values as float64, or of the values themselves if they
+// are wider.
+func (t *Tensor) wide() (int64, error) {
 	n, err := attention.Size(t.Shape)
 	if err != nil {
 		return 0, err
 	}
-	bits := int64(bitsOf(t.DType))
-	if int64(n) > (math.MaxInt64-7)/bits {
+	size := max(int64(sizeOf(t.DType)), 8)
+	if int64(n) > math.MaxInt64/size {
 		return 0, fmt.Errorf("shape %s has more bytes than an int64 can count", attention.FormatShape(t.Shape))
 	}
-	return (int64(n)*bits + 7) / 8, nil
+	return int64(n) * size, nil
 }
 
 // Bytes reads the values in row-major order, little endian, whatever the order of the file is.
@@ -112,8 +113,8 @@ var decoders = map[npy.DType]func([]byte) float64{
 	npy.Uint64:       func(b []byte) float64 { return float64(binary.LittleEndian.Uint64(b)) },
 }
 
-// float8 decodes a float of 8 bits with 3 bits of significand, float8_e4m3fn, or 2, float8_e5m2. The
-// first has no infinity, and one NaN of each sign (torch/headeronly/util/Float8_e4m3fn.h).
+// float8 decodes a float of 8 bits with 3 bits of significand, float8_e4m3fn, or 2, float8_e5m2.
+// The first has no infinity, and one NaN of each sign (torch/headeronly/util/Float8_e4m3fn.h).
 func float8(b byte, significand int) float64 {
 	bias := 7
 	if significand == 2 {
