@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -86,7 +85,7 @@ func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
 		return nil, nil
 	}
 	c, err := suite.read(pattern)
-	if err == nil && c.Op != fixture.MultiHead {
+	if err == nil && c.Op == fixture.SDPA {
 		err = exit(exitUsage, "--against: %s is a case of %s, which has no state dict", c.Name, c.Op)
 	}
 	return c, err
@@ -162,65 +161,4 @@ func statisticsText(s checkpoint.Statistics) string {
 		text += "\t" + s.Origin
 	}
 	return text
-}
-
-// holdAgainst writes whether the layer of a case would load the file, and where the values differ.
-func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
-	layout := attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix}
-	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, layout)
-	dict, left, err := f.StateDict()
-	if err != nil {
-		return false, err
-	}
-	if len(left) > 0 {
-		fmt.Fprintf(w, "  left out, because parameters are floats: %s\n", namedAll(left))
-	}
-	loads := writeLoad(w, c.Layer.CheckStateDict(dict))
-	prefix, found := f.Prefix(c.State)
-	if found && prefix != "" {
-		fmt.Fprintf(w, "  every parameter is there with the prefix %q\n", prefix)
-	}
-	findings, err := f.Against(c.State, prefix)
-	if err != nil {
-		return false, err
-	}
-	for _, finding := range findings {
-		fmt.Fprintf(w, "  %s: %s\n", named(finding.Name), finding.Text)
-	}
-	switch {
-	case !loads:
-		fmt.Fprintln(w, "it would not load")
-	case len(findings) > 0:
-		fmt.Fprintf(w, "it would load; %d of %d parameters differ from the case's\n", len(findings), len(c.State))
-	default:
-		fmt.Fprintln(w, "it would load, and has the case's values")
-	}
-	return loads && len(findings) == 0, nil
-}
-
-// writeLoad writes why a strict load fails, and reports whether it succeeds.
-func writeLoad(w io.Writer, err error) (loads bool) {
-	var load *attention.LoadError
-	if !errors.As(err, &load) {
-		if err != nil {
-			fmt.Fprintf(w, "  %v\n", err)
-		}
-		return err == nil
-	}
-	for _, invalid := range load.Invalid {
-		fmt.Fprintf(w, "  %v\n", invalid)
-	}
-	for _, list := range []struct {
-		what  string
-		names []string
-	}{{"missing", load.Keys.Missing}, {"unexpected", load.Keys.Unexpected}} {
-		if len(list.names) > 0 {
-			fmt.Fprintf(w, "  %s: %s\n", list.what, namedAll(list.names))
-		}
-	}
-	for _, m := range load.Mismatched {
-		dict, model := attention.FormatShape(m.Dict), attention.FormatShape(m.Model)
-		fmt.Fprintf(w, "  %s: shape %s, the layer has %s\n", named(m.Name), dict, model)
-	}
-	return false
 }

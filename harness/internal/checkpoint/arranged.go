@@ -1,0 +1,189 @@
+package checkpoint
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/difftest/difftest/attention"
+)
+
+// rearranged recognises the right values in another order or another shape, and says what to do.
+// It is empty if they are not the right values, or if their equality would prove nothing.
+func rearranged(got, want numbers) string {
+	if len(got.values) != len(want.values) || !want.tells(got.grain) || !got.tells(want.grain) {
+		return ""
+	}
+	g, w := got.grid(), want.grid()
+	reversed := slices.Clone(want.shape)
+	slices.Reverse(reversed)
+	if len(want.shape) == 2 && slices.Equal(got.shape, reversed) && equalGrids(g.transposed(), w) {
+		return "it is transposed: load its transpose"
+	}
+	if !slices.Equal(got.shape, want.shape) {
+		if got.equals(want) {
+			return fmt.Sprintf("it has the right values in another shape, %s: reshape it",
+				attention.FormatShape(got.shape))
+		}
+		return ""
+	}
+	if len(want.shape) == 1 {
+		return reordered(g, w, "element")
+	}
+	if text := reordered(g, w, "row"); text != "" {
+		return text
+	}
+	if text := turnedBlocks(g, w); text != "" || len(want.shape) != 2 {
+		return text
+	}
+	return reordered(g.transposed(), w.transposed(), "column")
+}
+
+func equalGrids(g, w grid) bool {
+	return g.rows == w.rows && g.columns == w.columns && g.rowsEqual(w, func(r int) int { return r })
+}
+
+// turnedBlocks recognises a stack of square matrices that were transposed one by one.
+func turnedBlocks(got, want grid) string {
+	n := got.columns
+	if n == 0 || got.rows%n != 0 || got.rows == n {
+		return ""
+	}
+	for r := range got.rows {
+		for c := range n {
+			if !got.matches(r*got.byRow+c*got.byColumn, want.numbers, (r/n*n+c)*want.byRow+r%n*want.byColumn) {
+				return ""
+			}
+		}
+	}
+	return fmt.Sprintf("each of its %d blocks of %d rows is transposed: transpose each", got.rows/n, n)
+}
+
+// mostRuns is the number of runs of rows that a line can name.
+const mostRuns = 4
+
+// reordered recognises rows in another order. what is a row, an element or a column.
+func reordered(got, want grid, what string) string {
+	moves, ok := got.moved(want, mostRuns)
+	if ok && len(moves) == 2 && moves[0].rows == moves[1].rows {
+		return fmt.Sprintf("its two halves are exchanged: %s %d is first", what, moves[0].at)
+	}
+	if ok && len(moves) == 2 {
+		return fmt.Sprintf("its %ss are shifted: %s %d is first", what, what, moves[0].at)
+	}
+	if o, ok := got.exchanged(want); ok {
+		return o.text(what)
+	}
+	if text := regrouped(got, want, what); text != "" {
+		return text
+	}
+	if ok {
+		var runs []string
+		at := 0
+		for _, m := range moves {
+			runs = append(runs, fmt.Sprintf("%s hold %s", span2(at, m.rows), span2(m.at, m.rows)))
+			at += m.rows
+		}
+		return fmt.Sprintf("its %ss stand in another order: %s", what, strings.Join(runs, ", "))
+	}
+	if sameRows(got, want) {
+		return fmt.Sprintf("it has the right %ss in another order", what)
+	}
+	return ""
+}
+
+// span2 names a run of rows.
+func span2(at, rows int) string {
+	if rows == 1 {
+		return fmt.Sprint(at)
+	}
+	return fmt.Sprintf("%d to %d", at, at+rows-1)
+}
+
+// text says which two dimensions to exchange, without dimensions of 1.
+func (o order) text(what string) string {
+	dims := func(middle ...int) string {
+		var kept []int
+		for _, d := range slices.Concat([]int{o.outer}, middle, []int{o.inner}) {
+			if d > 1 {
+				kept = append(kept, d)
+			}
+		}
+		return attention.FormatShape(kept)
+	}
+	text := fmt.Sprintf("its %ss count %s where the case counts %s: reshape them so and exchange %d and %d",
+		what, dims(o.second, o.first), dims(o.first, o.second), o.second, o.first)
+	switch {
+	case o.outer == 1 || o.inner > 1:
+	case o.first == 2:
+		text += " (pairs of neighbours are the order for interleaved RoPE)"
+	case o.second == 2:
+		text += " (pairs of neighbours, as the case has them, are the order for interleaved RoPE)"
+	}
+	return text
+}
+
+// regrouped recognises a stack of queries, keys and values that stands group by group on one side,
+// and all queries, all keys, all values on the other.
+func regrouped(got, want grid, what string) string {
+	for groups := 2; groups <= got.rows; groups++ {
+		for size := 1; got.rows%groups == 0 && size*4 <= got.rows/groups; size++ {
+			if got.rows/groups%size != 0 {
+				continue
+			}
+			g := grouping{groups, got.rows/groups/size - 2, size}
+			text := fmt.Sprintf("%d groups of %d queries, a key and a value, %d %ss each", groups, g.queries, size, what)
+			if got.rowsEqual(want, g.row) {
+				return "it has " + text + ", where the case has all queries, all keys, all values: stack them so"
+			}
+			if want.rowsEqual(got, g.row) {
+				return "it has all queries, all keys, all values, where the case has " + text + ": stack them so"
+			}
+		}
+	}
+	return ""
+}
+
+// grouping counts the heads of a stack of grouped queries, keys and values, each of size rows.
+type grouping struct{ groups, queries, size int }
+
+// row returns the place, where all queries precede all keys, of a row that stands in its group.
+func (g grouping) row(r int) int {
+	each := (g.queries + 2) * g.size
+	group, r := r/each, r%each
+	head := r / g.size
+	if head < g.queries {
+		return group*g.queries*g.size + r
+	}
+	return (g.groups*head+group)*g.size + r%g.size // after all queries, and all keys for a value
+}
+
+// sameRows reports whether two grids have the same rows, bit by bit, in any order.
+func sameRows(got, want grid) bool {
+	if got.rows != want.rows || got.columns != want.columns {
+		return false
+	}
+	left := map[string]int{}
+	for r := range want.rows {
+		left[want.rowKey(r)]++
+	}
+	for r := range got.rows {
+		key := got.rowKey(r)
+		if left[key]--; left[key] < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (g grid) rowKey(r int) string {
+	key := make([]byte, 0, 8*g.columns)
+	for c := range g.columns {
+		bits := math.Float64bits(g.values[r*g.byRow+c*g.byColumn])
+		for shift := 0; shift < 64; shift += 8 {
+			key = append(key, byte(bits>>shift))
+		}
+	}
+	return string(key)
+}
