@@ -264,10 +264,10 @@ func (a *against) otherArranged(t *Tensor, name string) (string, error) {
 	}
 	for _, other := range a.names {
 		want := a.params[other]
-		if other == name || len(want.shape) != 2 || !want.tells(got.grain) {
+		if other == name || len(want.shape) != 2 {
 			continue
 		}
-		if equalGrids(got.grid().transposed(), want.grid()) {
+		if equalGrids(got.grid().transposed(), want.grid()) && want.tells(got.grain) {
 			return fmt.Sprintf("it has the values of %s, transposed", other), nil
 		}
 	}

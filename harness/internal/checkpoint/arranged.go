@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ func rearranged(got, want numbers) string {
 	if len(want.shape) == 2 && slices.Equal(got.shape, reversed) && equalGrids(g.transposed(), w) {
 		return "it is transposed: load its transpose"
 	}
+	if text := permuted(got, want); text != "" {
+		return text
+	}
 	if !slices.Equal(got.shape, want.shape) {
 		if got.equals(want) {
 			return fmt.Sprintf("it has the right values in another shape, %s: reshape it",
@@ -38,6 +42,63 @@ func rearranged(got, want numbers) string {
 		return text
 	}
 	return reordered(g.transposed(), w.transposed(), "column")
+}
+
+// permuted recognises the axes of three or four dimensions in another order.
+func permuted(got, want numbers) string {
+	if len(got.shape) != len(want.shape) || len(want.shape) < 3 || len(want.shape) > 4 {
+		return ""
+	}
+	for axes := range permutations(len(want.shape)) {
+		if !slices.IsSorted(axes) && got.permutes(want, axes) {
+			return fmt.Sprintf("its axes are permuted: permute%s of it is right", attention.FormatShape(axes))
+		}
+	}
+	return ""
+}
+
+// permutes reports whether the numbers with permuted axes are those of want, as torch.permute does.
+func (a numbers) permutes(want numbers, axes []int) bool {
+	strides := make([]int, len(axes))
+	for d, axis := range axes {
+		if a.shape[axis] != want.shape[d] {
+			return false
+		}
+		strides[d] = 1
+		for _, n := range a.shape[axis+1:] {
+			strides[d] *= n
+		}
+	}
+	for i := range want.values {
+		from, left := 0, i
+		for d := len(axes) - 1; d >= 0; d-- {
+			from += left % want.shape[d] * strides[d]
+			left /= want.shape[d]
+		}
+		if !a.matches(from, want, i) {
+			return false
+		}
+	}
+	return true
+}
+
+// permutations yields the orders of n axes.
+func permutations(n int) iter.Seq[[]int] {
+	return func(yield func([]int) bool) {
+		var extend func(chosen []int) bool
+		extend = func(chosen []int) bool {
+			if len(chosen) == n {
+				return yield(chosen)
+			}
+			for axis := range n {
+				if !slices.Contains(chosen, axis) && !extend(append(slices.Clone(chosen), axis)) {
+					return false
+				}
+			}
+			return true
+		}
+		extend(nil)
+	}
 }
 
 func equalGrids(g, w grid) bool {
@@ -82,7 +143,7 @@ func reordered(got, want grid, what string) string {
 		var runs []string
 		at := 0
 		for _, m := range moves {
-			runs = append(runs, fmt.Sprintf("%s hold %s", span2(at, m.rows), span2(m.at, m.rows)))
+			runs = append(runs, fmt.Sprintf("%s hold %s", spanText(at, m.rows), spanText(m.at, m.rows)))
 			at += m.rows
 		}
 		return fmt.Sprintf("its %ss stand in another order: %s", what, strings.Join(runs, ", "))
@@ -93,8 +154,8 @@ func reordered(got, want grid, what string) string {
 	return ""
 }
 
-// span2 names a run of rows.
-func span2(at, rows int) string {
+// spanText names a run of rows.
+func spanText(at, rows int) string {
 	if rows == 1 {
 		return fmt.Sprint(at)
 	}
@@ -133,12 +194,11 @@ func regrouped(got, want grid, what string) string {
 				continue
 			}
 			g := grouping{groups, got.rows/groups/size - 2, size}
-			text := fmt.Sprintf("%d groups of %d queries, a key and a value, %d %ss each", groups, g.queries, size, what)
 			if got.rowsEqual(want, g.row) {
-				return "it has " + text + ", where the case has all queries, all keys, all values: stack them so"
+				return fmt.Sprintf("its %ss stand %s, where the case has %s: stack them so", what, g.grouped(), g.apart())
 			}
 			if want.rowsEqual(got, g.row) {
-				return "it has all queries, all keys, all values, where the case has " + text + ": stack them so"
+				return fmt.Sprintf("it has %s %ss, where the case has them %s: stack them so", g.apart(), what, g.grouped())
 			}
 		}
 	}
@@ -186,4 +246,13 @@ func (g grid) rowKey(r int) string {
 		}
 	}
 	return string(key)
+}
+
+func (g grouping) grouped() string {
+	return fmt.Sprintf("in %d groups of %d, %d and %d, as queries, keys and values by head",
+		g.groups, g.queries*g.size, g.size, g.size)
+}
+
+func (g grouping) apart() string {
+	return fmt.Sprintf("all %d, all %d, all %d", g.groups*g.queries*g.size, g.groups*g.size, g.groups*g.size)
 }

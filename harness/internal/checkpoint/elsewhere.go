@@ -39,7 +39,7 @@ func (a *against) elsewhere(own *Tensor, name string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if want.tells(got.grain) && equalGrids(got.grid().transposed(), want.grid()) {
+		if equalGrids(got.grid().transposed(), want.grid()) && want.tells(got.grain) {
 			a.explained[t.Name] = true
 			return fmt.Sprintf("%s is its transpose: rename that key and transpose it", t.Name), nil
 		}
@@ -79,11 +79,17 @@ func (a *against) madeOf(_ *Tensor, name string) (string, error) {
 			return "", err
 		}
 		if p, found := findPart(t.Name, got, want); found {
-			a.explained[t.Name] = true
 			parts = append(parts, p)
 		}
 	}
-	return stacked(parts, want.grid()), nil
+	if len(parts) == 0 {
+		return "", nil
+	}
+	parts, rows, covered := stack(parts, want.grid())
+	for _, p := range parts {
+		a.explained[p.name] = true
+	}
+	return stacked(parts, rows, covered), nil
 }
 
 // sharesSide reports whether one array may be a part of the other: both are vectors, or a side of

@@ -92,6 +92,16 @@ func (o order) row(r int) int {
 	return ((outer*o.first+first)*o.second+second)*o.inner + inner
 }
 
+// probable compares a few rows that the order moves. It rules most orders out at little cost.
+func (o order) probable(got, right grid) bool {
+	for _, r := range []int{o.inner, got.rows / 2, got.rows - 1 - o.inner} {
+		if !got.rowEquals(r, right, o.row(r)) {
+			return false
+		}
+	}
+	return true
+}
+
 // exchanged finds the order in which a grid has the rows of another one, if it is one of exchanged
 // dimensions.
 func (g grid) exchanged(right grid) (order, bool) {
@@ -104,11 +114,11 @@ func (g grid) exchanged(right grid) (order, bool) {
 		return false
 	}
 	var found order
-	ok := g.rows > 0 && divides(g.rows, func(outer int) bool {
+	ok := g.rows > 0 && g.rows == right.rows && g.columns == right.columns && divides(g.rows, func(outer int) bool {
 		return divides(g.rows/outer, func(inner int) bool {
 			return divides(g.rows/outer/inner, func(first int) bool {
 				found = order{outer, first, g.rows / outer / inner / first, inner}
-				return found.first > 1 && found.second > 1 && g.rowsEqual(right, found.row)
+				return found.first > 1 && found.second > 1 && found.probable(g, right) && g.rowsEqual(right, found.row)
 			})
 		})
 	})

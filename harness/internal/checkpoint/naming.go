@@ -18,8 +18,8 @@ type Naming struct {
 func (n Naming) InFile(name string) string { return n.File + strings.TrimPrefix(name, n.Model) }
 
 // naming finds the prefix under which the file has most parameters, at least half of them. If
-// several fit, such as the layers of a model, the values decide. If the values fit none, every one is
-// in undecided.
+// several fit, such as the layers of a model, or if it lacks some, the values decide. If several fit,
+// and the values none of them, they are in undecided.
 func (a *against) naming() (best Naming, undecided []string, err error) {
 	votes := map[Naming]int{}
 	for _, t := range a.file.Tensors {
@@ -47,7 +47,7 @@ func (a *against) naming() (best Naming, undecided []string, err error) {
 	fitting := slices.SortedFunc(maps.Keys(votes), func(a, b Naming) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Model, b.Model))
 	})
-	if len(fitting) == 1 {
+	if len(fitting) == 1 && most == len(a.names) {
 		return fitting[0], nil, nil
 	}
 	most = 0
@@ -61,7 +61,7 @@ func (a *against) naming() (best Naming, undecided []string, err error) {
 		}
 		undecided = append(undecided, n.File+n.Model)
 	}
-	if most > 0 {
+	if most > 0 || len(fitting) == 1 {
 		undecided = nil
 	}
 	return best, undecided, nil

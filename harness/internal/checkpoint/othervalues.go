@@ -87,10 +87,10 @@ func otherValues(t *Tensor, got, want numbers) string {
 	switch {
 	case s.NonFinite > 0:
 		return fmt.Sprintf("%d of its %d elements are NaN or infinite", s.NonFinite, s.Elements)
+	case want.constant():
+		return fmt.Sprintf("it has other values; the case has only %.6g, which proves nothing more", want.values[0])
 	case s.Origin != "":
 		return "it looks like it was never loaded: " + s.Origin
-	case want.constant():
-		return fmt.Sprintf("it has other values; the case has only %.6g", want.values[0])
 	case factor != 0 && want.tells(got.grain) && got.times(factor, want):
 		return fmt.Sprintf("it is %.4g times the right values", factor)
 	}

@@ -17,12 +17,12 @@ type part struct {
 
 // findPart finds a part in a whole by its numbers, transposed or not.
 func findPart(name string, small, whole numbers) (part, bool) {
-	if len(small.values) == 0 || len(small.values) >= len(whole.values) || !small.tells(whole.grain) {
+	if len(small.values) == 0 || len(small.values) >= len(whole.values) {
 		return part{}, false
 	}
 	for _, w := range whole.grid().sides() {
 		for _, s := range small.grid().sides() {
-			if b, ok := s.within(w); ok {
+			if b, ok := s.within(w); ok && small.tells(whole.grain) {
 				return part{name, b, s.turned, w.turned}, true
 			}
 		}
@@ -30,13 +30,16 @@ func findPart(name string, small, whole numbers) (part, bool) {
 	return part{}, false
 }
 
-// place names the rows of a part: "rows 0 to 39", "rows 0 to 9 of every 30".
+// place names the rows of a part: "rows 0 to 39", "rows 0 to 9 of every 30", "row 1 of every 2".
 func (p part) place() string {
-	what := "rows"
+	what := "row"
 	if p.wholeTurned {
-		what = "columns"
+		what = "column"
 	}
-	text := fmt.Sprintf("%s %s", what, span2(p.at, p.size))
+	if p.size > 1 {
+		what += "s"
+	}
+	text := fmt.Sprintf("%s %s", what, spanText(p.at, p.size))
 	if p.count > 1 {
 		text += fmt.Sprintf(" of every %d", p.step)
 	}
@@ -48,27 +51,53 @@ func (p part) transposes() bool { return p.turned != p.wholeTurned }
 
 // inside says that a parameter is a part of a tensor of the file.
 func (p part) inside(tensor string) string {
-	fix := "split it off"
+	fix := "split them off"
 	if p.count > 1 {
-		fix = "its parts are interleaved in blocks: take every one"
+		fix = "take them out of each block"
+	}
+	if p.name == tensor {
+		fix = "cut off the others"
 	}
 	if p.transposes() {
-		fix += " and transpose it"
+		fix += " and transpose them"
 	}
-	return fmt.Sprintf("it is %s of %s: %s", p.place(), tensor, fix)
+	return fmt.Sprintf("its values are %s of %s: %s", p.place(), tensor, fix)
 }
 
-// stacked says which tensors of the file make up a parameter. It is empty if there are none.
-func stacked(parts []part, whole grid) string {
-	if len(parts) == 0 {
-		return ""
-	}
+// stack sorts parts of a whole and drops those that cover rows which an earlier one has covered, or
+// cut its other side. It returns the number of rows, or of columns if they are cut, and how many are
+// covered.
+func stack(parts []part, whole grid) (kept []part, rows, covered int) {
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.name, b.name)) })
-	rows := whole.rows
+	rows = whole.rows
 	if parts[0].wholeTurned {
 		rows = whole.columns
 	}
-	parts, covered := disjoint(parts, rows)
+	taken := make([]bool, rows)
+	for _, p := range parts {
+		if p.wholeTurned != parts[0].wholeTurned || !p.free(taken) {
+			continue
+		}
+		for r := range p.count * p.size {
+			taken[p.row(r)] = true
+		}
+		kept, covered = append(kept, p), covered+p.count*p.size
+	}
+	return kept, rows, covered
+}
+
+// free reports whether no row of the part is taken.
+func (p part) free(taken []bool) bool {
+	for r := range p.count * p.size {
+		if taken[p.row(r)] {
+			return false
+		}
+	}
+	return true
+}
+
+// stacked says how tensors of the file make up a parameter of rows rows.
+func stacked(parts []part, rows, covered int) string {
 	var names, places []string
 	interleaved, transposes := false, false
 	for _, p := range parts {
@@ -80,8 +109,8 @@ func stacked(parts []part, whole grid) string {
 	fix := "stack them in this order"
 	switch {
 	case covered < rows:
-		return fmt.Sprintf("parts of it are other tensors, %s: the other %d of %d are in no tensor that proves it",
-			strings.Join(places, ", "), rows-covered, rows)
+		return fmt.Sprintf("%d of its %d rows are there, %s: no tensor proves to hold the others",
+			covered, rows, strings.Join(places, ", "))
 	case interleaved:
 		fix = "interleave them so"
 		names = places
@@ -89,28 +118,5 @@ func stacked(parts []part, whole grid) string {
 	if transposes {
 		fix = "transpose each, and " + fix
 	}
-	return fmt.Sprintf("it is made of %s: %s", strings.Join(names, ", "), fix)
-}
-
-// disjoint drops parts that cover rows which an earlier part has covered, and parts that cut the
-// other side of the parameter. It returns the number of rows covered too.
-func disjoint(parts []part, rows int) (kept []part, covered int) {
-	taken := make([]bool, rows)
-	for _, p := range parts {
-		if p.wholeTurned != parts[0].wholeTurned || p.row(p.count*p.size-1) >= rows {
-			continue
-		}
-		free := true
-		for r := range p.count * p.size {
-			free = free && !taken[p.row(r)]
-		}
-		if !free {
-			continue
-		}
-		for r := range p.count * p.size {
-			taken[p.row(r)] = true
-		}
-		kept, covered = append(kept, p), covered+p.count*p.size
-	}
-	return kept, covered
+	return fmt.Sprintf("%s make it up: %s", strings.Join(names, ", "), fix)
 }
