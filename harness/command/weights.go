@@ -22,17 +22,21 @@ func weightsCommand() *cobra.Command {
 		Long: `weights lists the tensors of a .safetensors, .pt, .pth, .npz or .npy file: type,
 shape, mean, standard deviation and share of zeros. It points out values that
 look untrained or never loaded, and tensors with the same bytes. It recognises
-the layouts of attention layers by the names of their parameters.
+the layouts of attention layers by the names of their parameters. A checkpoint
+in several files is named by its index, model.safetensors.index.json or
+pytorch_model.bin.index.json, or by the folder of the index.
 
-With --against it says whether the layer of a case would load the file: which
-keys are missing or unexpected, and which shapes differ. It also compares every
-value with the case's own, and explains a difference if it can: the values of
-another parameter, transposed, rows in another order, the bits of another type,
-never loaded.
+With --against it says whether the layer or the captured module of a case would
+load the file: which keys are missing or unexpected, and which shapes differ. It
+also compares every value with the case's own, and explains a difference if all
+numbers show it: keys exchanged or renamed, a prefix, a transpose, parts that
+are stacked, split or interleaved, rows in another order, w - 1 for w, the bits
+of another type, never loaded. Values that are all equal prove nothing, and it
+says so.
 
 Exit status:
   0  the file can be read and, with --against, would load and has the case's
-     values to a rounding of bfloat16
+     values, to a rounding to the type that its numbers show
   1  the file would not load, or has other values
   2  wrong usage
   3  the file or the case is broken

@@ -144,7 +144,7 @@ def write_arrays(folder: Path) -> None:
 
 
 def write_bits(folder: Path) -> None:
-    """Write tensors with the negative bit, which PyTorch sets for numbers that it negates lazily."""
+    """Write tensors with the negative bit, which PyTorch sets to negate numbers later."""
     numbers = torch.complex(counted(2, 3), counted(2, 3) + 1)
     tensors = {
         "imaginary": numbers.conj().imag,

@@ -26,8 +26,8 @@ type Comparison struct {
 	// Named counts the parameters that the file has under the naming.
 	Named int
 
-	// Findings describe wrong and missing parameters, sorted by name. A missing parameter without an
-	// explanation is not among them.
+	// Findings describe wrong and missing parameters, sorted by name. A missing parameter without
+	// an explanation is not among them.
 	Findings []Finding
 
 	// Equal names parameters whose values are all the same number, in the file and in the model.
@@ -46,9 +46,9 @@ type Finding struct {
 
 // Against compares the tensors of the file with the parameters of a model, by name and by value. A
 // finding names what was done to a parameter only if all of its numbers show it: exchanged,
-// transposed, rows in another order, part of a stack, w - 1 for w, the bits of another type. Numbers
-// agree if a rounding of each, to its own type or to the narrower type that all of its tensor shows,
-// can explain their distance.
+// transposed, rows in another order, part of a stack, w - 1 for w, the bits of another type.
+// Numbers agree if a rounding of each, to its own type or to the narrower type that all of its
+// tensor shows, can explain their distance.
 func (f *File) Against(model map[string]Parameter) (*Comparison, error) {
 	a := &against{
 		file: f, names: slices.Sorted(maps.Keys(model)), params: map[string]numbers{},

@@ -176,11 +176,13 @@ func TestAgainstOtherParameters(t *testing.T) {
 			"the shape of the transposed", attention.StateDict{
 				"W_V": with(w["W_O"], func(int) float32 { return float32(r.NormFloat64()) }),
 			},
-			[]checkpoint.Finding{{Names: []string{"W_V"}, Text: "it has shape (20, 12), the case has (12, 20), as if transposed, and other values"}},
+			[]checkpoint.Finding{{Names: []string{"W_V"}, Text: "it has shape (20, 12), the case has (12, 20), " +
+				"as if transposed, and other values"}},
 		},
 		{
 			"another shape", attention.StateDict{"W_Q": reshaped(w["W_Q"], 4, 5, 20)},
-			[]checkpoint.Finding{{Names: []string{"W_Q"}, Text: "it has the right values in another shape, (4, 5, 20)"}},
+			[]checkpoint.Finding{{Names: []string{"W_Q"}, Text: "it has the right values in another shape, (4, " +
+				"5, 20)"}},
 		},
 		{
 			"reshaped, not transposed", attention.StateDict{"W_V": reshaped(w["W_V"], 20, 12)},
@@ -188,7 +190,8 @@ func TestAgainstOtherParameters(t *testing.T) {
 		},
 		{
 			"the shape of another", attention.StateDict{"b": attention.NewTensor(12)},
-			[]checkpoint.Finding{{Names: []string{"b"}, Text: "it has shape (12,), the case has (20,); zero has that shape, and other values"}},
+			[]checkpoint.Finding{{Names: []string{"b"}, Text: "it has shape (12,), the case has (20,); zero has " +
+				"that shape, and other values"}},
 		},
 		{
 			"a shape of its own", attention.StateDict{"b": attention.NewTensor(7)},

@@ -57,7 +57,7 @@ func permuted(got, want numbers) string {
 	return ""
 }
 
-// permutes reports whether the numbers with permuted axes are those of want, as torch.permute does.
+// permutes reports whether want holds the same numbers with their axes permuted by torch.permute.
 func (a numbers) permutes(want numbers, axes []int) bool {
 	strides := make([]int, len(axes))
 	for d, axis := range axes {
@@ -124,7 +124,7 @@ func turnedBlocks(got, want grid) string {
 // mostRuns is the number of runs of rows that a line can name.
 const mostRuns = 4
 
-// reordered recognises rows in another order. what is a row, an element or a column.
+// reordered recognises rows in another order. The word for a row may also be element or column.
 func reordered(got, want grid, what string) string {
 	moves, ok := got.moved(want, mostRuns)
 	if ok && len(moves) == 2 && moves[0].rows == moves[1].rows {
@@ -195,10 +195,12 @@ func regrouped(got, want grid, what string) string {
 			}
 			g := grouping{groups, got.rows/groups/size - 2, size}
 			if got.rowsEqual(want, g.row) {
-				return fmt.Sprintf("its %ss stand %s, where the case has %s: stack them so", what, g.grouped(), g.apart())
+				return fmt.Sprintf("its %ss stand %s, where the case has %s: stack them "+
+					"so", what, g.grouped(), g.apart())
 			}
 			if want.rowsEqual(got, g.row) {
-				return fmt.Sprintf("it has %s %ss, where the case has them %s: stack them so", g.apart(), what, g.grouped())
+				return fmt.Sprintf("it has %s %ss, where the case has them %s: stack them "+
+					"so", g.apart(), what, g.grouped())
 			}
 		}
 	}

@@ -115,8 +115,8 @@ func changed(model, with attention.StateDict, without ...string) attention.State
 	return file
 }
 
-// What was done to the tensors of a file is named by its numbers, in a file of float32 and in one of
-// bfloat16.
+// What was done to the tensors of a file is named by its numbers, in a file of float32 and in one
+// of bfloat16.
 func TestAgainstNamesTheChange(t *testing.T) {
 	for seed := range uint64(3) {
 		r := rand.New(rand.NewPCG(seed, 7))
@@ -146,24 +146,33 @@ func TestAgainstNamesTheChange(t *testing.T) {
 			{
 				"split columns", s, changed(s, attention.StateDict{"c": turned(f["qkv.weight"])}, qkv...),
 				"k.weight: it is missing; its values are columns 42 to 62 of c: split them off and transpose them\n" +
-					"q.weight: it is missing; its values are columns 0 to 41 of c: split them off and transpose them\n" +
+					"q.weight: it is missing; its values are columns 0 to 41 of c: split them off and transpose " +
+					"them\n" +
 					"v.weight: it is missing; its values are columns 63 to 83 of c: split them off and transpose them",
 			},
 			{
 				"split groups", s, changed(s, attention.StateDict{"qkv.weight": grouped}, qkv...),
-				"k.weight: it is missing; its values are rows 14 to 20 of every 28 of qkv.weight: take them out of each block\n" +
-					"q.weight: it is missing; its values are rows 0 to 13 of every 28 of qkv.weight: take them out of each block\n" +
-					"v.weight: it is missing; its values are rows 21 to 27 of every 28 of qkv.weight: take them out of each block",
+				"k.weight: it is missing; its values are rows 14 to 20 of every 28 of qkv.weight: take them out " +
+					"of each block\n" +
+					"q.weight: it is missing; its values are rows 0 to 13 of every 28 of qkv.weight: take them " +
+					"out of each block\n" +
+					"v.weight: it is missing; its values are rows 21 to 27 of every 28 of qkv.weight: take them " +
+					"out of each block",
 			},
 			{
-				"split biases", s, changed(s, attention.StateDict{"qkv.bias": groupedBias}, "q.bias", "k.bias", "v.bias"),
-				"k.bias: it is missing; its values are rows 14 to 20 of every 28 of qkv.bias: take them out of each block\n" +
-					"q.bias: it is missing; its values are rows 0 to 13 of every 28 of qkv.bias: take them out of each block\n" +
-					"v.bias: it is missing; its values are rows 21 to 27 of every 28 of qkv.bias: take them out of each block",
+				"split " +
+					"biases", s, changed(s, attention.StateDict{"qkv.bias": groupedBias}, "q.bias", "k.bias", "v.bias"),
+				"k.bias: it is missing; its values are rows 14 to 20 of every 28 of qkv.bias: take them out of " +
+					"each block\n" +
+					"q.bias: it is missing; its values are rows 0 to 13 of every 28 of qkv.bias: take them out " +
+					"of each block\n" +
+					"v.bias: it is missing; its values are rows 21 to 27 of every 28 of qkv.bias: take them out " +
+					"of each block",
 			},
 			{
 				"stack", f, changed(s, nil, "q.bias"),
-				"qkv.bias: it is missing; 42 of its 84 rows are there, k.bias as rows 42 to 62, v.bias as rows 63 to 83: " +
+				"qkv.bias: it is missing; 42 of its 84 rows are there, k.bias as rows 42 to 62, v.bias as rows " +
+					"63 to 83: " +
 					"no tensor proves to hold the others\n" +
 					"qkv.weight: it is missing; q.weight, k.weight, v.weight make it up: stack them in this order",
 			},
@@ -185,14 +194,16 @@ func TestAgainstNamesTheChange(t *testing.T) {
 			},
 			{
 				"apart", attention.StateDict{"qkv.bias": groupedBias}, attention.StateDict{"qkv.bias": f["qkv.bias"]},
-				"qkv.bias: it has all 42, all 21, all 21 elements, where the case has them in 3 groups of 14, 7 and 7, " +
+				"qkv.bias: it has all 42, all 21, all 21 elements, where the case has them in 3 groups of 14, 7 " +
+					"and 7, " +
 					"as queries, keys and values by head: stack them so",
 			},
 			{
 				"keys after values", f, changed(f, attention.StateDict{
 					"qkv.weight": rowsOf(slices.Concat(upTo(0, 42), upTo(63, 84), upTo(42, 63)), f["qkv.weight"]),
 				}),
-				"qkv.weight: its rows stand in another order: 0 to 41 hold 0 to 41, 42 to 62 hold 63 to 83, 63 to 83 hold 42 to 62",
+				"qkv.weight: its rows stand in another order: 0 to 41 hold 0 to 41, 42 to 62 hold 63 to 83, 63 " +
+					"to 83 hold 42 to 62",
 			},
 			{
 				"halves", f, changed(f, attention.StateDict{
@@ -204,17 +215,20 @@ func TestAgainstNamesTheChange(t *testing.T) {
 				"pairs of neighbours", s, changed(s, attention.StateDict{
 					"q.weight": rowsOf(counted4(7, 2, 3, 1), s["q.weight"]),
 				}),
-				"q.weight: its rows count (7, 3, 2) where the case counts (7, 2, 3): reshape them so and exchange 3 and 2 " +
+				"q.weight: its rows count (7, 3, 2) where the case counts (7, 2, 3): reshape them so and " +
+					"exchange 3 and 2 " +
 					"(pairs of neighbours are the order for interleaved RoPE)",
 			},
 			{
 				"by head", f, changed(f, attention.StateDict{
 					"qkv.weight": rowsOf(counted4(1, 3, 4, 7), f["qkv.weight"]),
 				}),
-				"qkv.weight: its rows count (4, 3, 7) where the case counts (3, 4, 7): reshape them so and exchange 4 and 3",
+				"qkv.weight: its rows count (4, 3, 7) where the case counts (3, 4, 7): reshape them so and " +
+					"exchange 4 and 3",
 			},
 			{
-				"axes", e, attention.StateDict{"e": permuted}, "e: its axes are permuted: permute(1, 2, 0) of it is right",
+				"axes", e, attention.StateDict{"e": permuted}, "e: its axes are permuted: permute(1, 2, 0) of " +
+					"it is right",
 			},
 			{
 				"w - 1", s, changed(s, attention.StateDict{"norm.weight": minusOne}),
@@ -228,21 +242,24 @@ func TestAgainstNamesTheChange(t *testing.T) {
 				"in a circle", s, changed(s, attention.StateDict{
 					"k.bias": s["v.bias"], "v.bias": drawn(r, 0, 21),
 				}),
-				"k.bias: it has the values of v.bias: save them under that key\nv.bias: k.bias has its values: rename that key",
+				"k.bias: it has the values of v.bias: save them under that key\nv.bias: k.bias has its values: " +
+					"rename that key",
 			},
 			{
 				"copied", s, changed(s, attention.StateDict{"k.bias": s["v.bias"]}),
 				"k.bias: it has the values of v.bias, which are under v.bias too: load its own",
 			},
 			{
-				"transposed and renamed", s, changed(s, attention.StateDict{"o": turned(s["out.weight"])}, "out.weight"),
+				"transposed and " +
+					"renamed", s, changed(s, attention.StateDict{"o": turned(s["out.weight"])}, "out.weight"),
 				"out.weight: it is missing; o is its transpose: rename that key and transpose it",
 			},
 			{
 				"exchanged and transposed", s, changed(s, attention.StateDict{
 					"k.weight": turned(s["v.weight"]), "v.weight": turned(s["k.weight"]),
 				}),
-				"k.weight: it has the values of v.weight, transposed\nv.weight: it has the values of k.weight, transposed",
+				"k.weight: it has the values of v.weight, transposed\nv.weight: it has the values of k.weight, " +
+					"transposed",
 			},
 			{
 				"tied", attention.StateDict{"embed": s["q.weight"], "head": s["q.weight"]},

@@ -32,5 +32,5 @@ func bitsOf(dtype npy.DType) int {
 	return unread[dtype]
 }
 
-// sizeOf returns the number of bytes of an element, of which a whole number has at least one.
+// sizeOf returns the number of whole bytes of an element, 0 for half a byte.
 func sizeOf(dtype npy.DType) int { return bitsOf(dtype) / 8 }

@@ -393,7 +393,8 @@ func TestNewRefuses(t *testing.T) {
 func FuzzNew(f *testing.F) {
 	for _, name := range []string{
 		"layer.pt", "layer-legacy.pt", "layer.safetensors", "layer-compressed.npz", "arrays.npz", "array.npy",
-		"views.pt", "nested.pt", "dtypes.pt", "dtypes.safetensors", "bits.pt", "rare-types.pt", "rare-types.safetensors",
+		"views.pt", "nested.pt", "dtypes.pt", "dtypes.safetensors", "bits.pt", "rare-types.pt",
+		"rare-types.safetensors",
 	} {
 		f.Add(read(f, name))
 	}

@@ -1,7 +1,7 @@
 package checkpoint
 
-// grid is an array as a matrix: the last dimension is the columns, all others are the rows. A vector
-// has one column. Transposing it moves nothing.
+// grid is an array as a matrix: the last dimension is the columns, all others are the rows. A
+// vector has one column. Transposing it moves nothing.
 type grid struct {
 	numbers
 	rows, columns      int
@@ -53,8 +53,8 @@ func (g grid) rowsEqual(other grid, place func(row int) int) bool {
 	return true
 }
 
-// blocks says which rows of a whole are those of a part: count blocks of size rows, the first at
-// row at, each step rows after the one before.
+// blocks places the rows of a part in a whole: count blocks of size rows. The first begins at row
+// at, each further one step rows later.
 type blocks struct{ count, size, step, at int }
 
 // row returns the row of the whole for a row of the part.
@@ -80,8 +80,8 @@ func (g grid) within(whole grid) (blocks, bool) {
 	return blocks{}, false
 }
 
-// order is another order of rows: they count as a matrix of four dimensions (outer, first, second,
-// inner), of which the middle two are exchanged.
+// order is another order of rows. Their index counts four dimensions (outer, first, second, inner),
+// and the middle two are exchanged.
 type order struct{ outer, first, second, inner int }
 
 // row returns the place that a row came from. first and second are the right dimensions.

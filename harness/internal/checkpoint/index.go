@@ -116,7 +116,8 @@ func weightMap(r io.ReaderAt, size int64) (map[string]string, error) {
 	return shardOf, nil
 }
 
-// openShards opens the files that an index names. The whole closes them, also those of a failure.
+// openShards opens the files that an index names. Close of the whole closes them, also after a
+// failure.
 func (f *File) openShards(names []string, open func(string) (fs.File, error)) ([]*File, error) {
 	var shards []*File
 	var errs []error
@@ -152,7 +153,8 @@ func checkMap(shardOf map[string]string, names []string, shards []*File) error {
 	for i, shard := range shards {
 		for _, t := range shard.Tensors {
 			if first, twice := holder[t.Name]; twice {
-				errs = append(errs, fmt.Errorf("weight_map: %q stands in two files, %s and %s", t.Name, first, names[i]))
+				errs = append(errs, fmt.Errorf("weight_map: %q stands in two files, %s and "+
+					"%s", t.Name, first, names[i]))
 			}
 			holder[t.Name] = names[i]
 		}

@@ -74,8 +74,14 @@ func TestIndexRefuses(t *testing.T) {
 			"missing file", all, fstest.MapFS{"b.st": nil},
 			`dir/i.json: weight_map: the file "b.st" is missing`,
 		},
-		{"missing files", `"v": "d.st", "w": "c.st"`, nil, "\"c.st\" is missing\nweight_map: the file \"d.st\" is missing"},
-		{"out of the folder", `"v": "../secret/c.st"`, nil, `dir/i.json: weight_map: "v" is in "../secret/c.st", want a file of`},
+		{
+			"missing files", `"v": "d.st", "w": "c.st"`, nil,
+			"\"c.st\" is missing\nweight_map: the file \"d.st\" is missing",
+		},
+		{
+			"out of the folder", `"v": "../secret/c.st"`, nil,
+			`dir/i.json: weight_map: "v" is in "../secret/c.st", want a file of`,
+		},
 		{"an absolute path", `"v": "/etc/passwd"`, nil, `weight_map: "v" is in "/etc/passwd"`},
 		{"another drive", `"v": "C:\\a.st"`, nil, `weight_map: "v" is in "C:\\a.st"`},
 		{"the folder", `"v": ".."`, nil, `weight_map: "v" is in ".."`},
@@ -86,7 +92,8 @@ func TestIndexRefuses(t *testing.T) {
 		{"in no file", all + `, "z": "a.st"`, nil, `weight_map: "z" is not in a.st`},
 		{"in another file", `"v": "a.st", "w": "a.st", "x": "b.st"`, nil, `weight_map: "w" is not in a.st but in b.st`},
 		{
-			"in two files", all, fstest.MapFS{"a.st": shard(entry("v", "F32", "1", 0, 4), entry("w", "F32", "1", 4, 8))},
+			"in two " +
+				"files", all, fstest.MapFS{"a.st": shard(entry("v", "F32", "1", 0, 4), entry("w", "F32", "1", 4, 8))},
 			`weight_map: "w" stands in two files, a.st and b.st`,
 		},
 		{"a broken file", all, fstest.MapFS{"b.st": {Data: []byte("\x93NUMPY")}}, "dir/i.json: b.st: "},
@@ -94,10 +101,14 @@ func TestIndexRefuses(t *testing.T) {
 			"a pointer", all, fstest.MapFS{"a.st": {Data: []byte("version https://git-lfs.github.com/spec/v1\n")}},
 			"dir/i.json: a.st: a Git LFS pointer",
 		},
-		{"itself", `"v": "i.json"`, nil, "dir/i.json: i.json: an index of shards, which cannot be read without its folder"},
+		{
+			"itself", `"v": "i.json"`, nil,
+			"dir/i.json: i.json: an index of shards, which cannot be read without its folder",
+		},
 		{"a folder", `"v": "sub"`, fstest.MapFS{"sub/x": {}}, "dir/i.json: sub: not a regular file"},
 		{
-			"many of no file", `"v": "a.st", "1": "a.st", "2": "a.st", "3": "a.st", "4": "a.st", "5": "a.st", "6": "a.st"`, nil,
+			"many of no " +
+				"file", `"v": "a.st", "1": "a.st", "2": "a.st", "3": "a.st", "4": "a.st", "5": "a.st", "6": "a.st"`, nil,
 			"weight_map: 1 more tensors are not where it says",
 		},
 	} {

@@ -18,8 +18,8 @@ type Naming struct {
 func (n Naming) InFile(name string) string { return n.File + strings.TrimPrefix(name, n.Model) }
 
 // naming finds the prefix under which the file has most parameters, at least half of them. If
-// several fit, such as the layers of a model, or if it lacks some, the values decide. If several fit,
-// and the values none of them, they are in undecided.
+// several fit, such as the layers of a model, or if it lacks some, the values decide. If several
+// fit, and the values none of them, they are in undecided.
 func (a *against) naming() (best Naming, undecided []string, err error) {
 	votes := map[Naming]int{}
 	for _, t := range a.file.Tensors {

@@ -48,7 +48,8 @@ func TestNaming(t *testing.T) {
 		},
 		{"no layer of many", w, layers, checkpoint.Naming{}, 12},
 		{
-			"its own names first", w, changed(w, behind("old.", changed(w, attention.StateDict{"W_Q": drawn(r, 0, 20, 20)}))),
+			"its own names " +
+				"first", w, changed(w, behind("old.", changed(w, attention.StateDict{"W_Q": drawn(r, 0, 20, 20)}))),
 			checkpoint.Naming{}, 0,
 		},
 		{"one name of many", w, attention.StateDict{"encoder.b": drawn(r, 0, 20)}, checkpoint.Naming{}, 0},

@@ -9,8 +9,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// otherShape describes a tensor of another shape than its parameter's. It is empty if the shapes are
-// the same.
+// otherShape describes a tensor of another shape than its parameter's. It is empty if the shapes
+// are the same.
 func (a *against) otherShape(t *Tensor, name string) (string, error) {
 	want := a.params[name].shape
 	if slices.Equal(t.Shape, want) {

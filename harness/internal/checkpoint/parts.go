@@ -64,9 +64,9 @@ func (p part) inside(tensor string) string {
 	return fmt.Sprintf("its values are %s of %s: %s", p.place(), tensor, fix)
 }
 
-// stack sorts parts of a whole and drops those that cover rows which an earlier one has covered, or
-// cut its other side. It returns the number of rows, or of columns if they are cut, and how many are
-// covered.
+// stack sorts parts of a whole. It drops a part if an earlier one has covered some of its rows, or
+// if it cuts the other side of the whole. It returns the number of rows, or of columns if they are
+// cut, and how many are covered.
 func stack(parts []part, whole grid) (kept []part, rows, covered int) {
 	slices.SortFunc(parts, func(a, b part) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.name, b.name)) })
 	rows = whole.rows

@@ -44,10 +44,19 @@ func TestSafetensorsRefuses(t *testing.T) {
 			"a field twice", `{"w":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}`, 4,
 			"duplicate object member name",
 		},
-		{"unknown field", `{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}`, 4, `unknown object member name "x"`},
-		{"missing field", `{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4, `"w": want a dtype, a shape and data_offsets`},
+		{
+			"unknown field", `{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}`, 4,
+			`unknown object member name "x"`,
+		},
+		{
+			"missing field", `{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4,
+			`"w": want a dtype, a shape and data_offsets`,
+		},
 		{"unknown type", header(entry("w", "F7", "1", 0, 1)), 1, `dtype "F7" is unknown`},
-		{"half a byte", header(entry("w", "F4", "3", 0, 2)), 2, "float4_e2m1fn of shape (3,) needs 3 elements of 4 bits"},
+		{
+			"half a byte", header(entry("w", "F4", "3", 0, 2)), 2,
+			"float4_e2m1fn of shape (3,) needs 3 elements of 4 bits",
+		},
 		{"hole", header(entry("w", "F32", "1", 4, 8)), 8, `"w": data_offsets [4, 8] leave a hole`},
 		{
 			"hole between", header(entry("v", "F32", "1", 0, 4), entry("w", "F32", "1", 8, 12)), 12,
