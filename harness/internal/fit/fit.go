@@ -148,6 +148,14 @@ func (f *fitter) implausible(out attempt) string {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
 		}
 	}
+	if reason := f.contradicted(out); reason != "" {
+		return reason
+	}
+	if out.free.projections[0] >= ValueProjection {
+		if reason := f.otherMixtures(); reason != "" {
+			return reason
+		}
+	}
 	if ratio := relativeNoise(out.problem.Run()) / relativeNoise(f.trace.Output); !(ratio <= noisier) {
 		return fmt.Sprintf("what would fit is %.2g times as noisy as the right computation", ratio)
 	}
