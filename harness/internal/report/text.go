@@ -277,7 +277,7 @@ func headline(r Result) string {
 		ids = append(ids, n.Label())
 	}
 	for _, f := range r.Diagnosis.Fits {
-		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+		if len(r.Diagnosis.Matches) == 0 && f.Named() {
 			ids = append(ids, "another of "+f.Freed)
 		}
 	}
