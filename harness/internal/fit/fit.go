@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -56,12 +57,16 @@ type attempt struct {
 
 // fitter fits one output.
 type fitter struct {
+	ctx        context.Context // ends the work; what was found by then means nothing
 	p          *oracle.Problem // right
 	trace      oracle.Trace    // of p
 	shape      []int
 	got        []float64
 	placements [4]attention.Placement
 }
+
+// interrupted is why a question was refused if the context ended.
+const interrupted = "interrupted"
 
 // fit frees one set of parameters.
 func (f *fitter) fit(free freeSet) attempt {
@@ -70,6 +75,10 @@ func (f *fitter) fit(free freeSet) attempt {
 		Freed: free.text(l, f.placements), Parameters: free.names(l, f.placements),
 		Residual: math.Inf(1), MaxZ: math.Inf(1), free: free,
 	}}
+	if f.ctx.Err() != nil {
+		out.Refused = interrupted
+		return out
+	}
 	x := newJacobian(f.p, free)
 	share, reason := x.identifiable()
 	if reason != "" {
@@ -124,7 +133,7 @@ func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) 
 		if n == steps || n > 0 && (out.Holds || !better) || f.hopeless(out, n) {
 			return out
 		}
-		p = x.moved(cgls(x.operator(), b, x.missing(f.got), len(x.mask)))
+		p = x.moved(cgls(f.ctx, x.operator(), b, x.missing(f.got), len(x.mask)))
 	}
 	return out
 }
