@@ -137,6 +137,7 @@ func TestEveryLongStepIsCutOff(t *testing.T) {
 		"lower precision":                "fewer bits, and no two mistakes",
 		"rounding":                       "the noise of fewer bits, and no two mistakes",
 		"one mistake in lower precision": "mistakes in fewer bits, and no two mistakes",
+		"least squares":                  "other parameters were not all tried, and no two mistakes",
 		"two mistakes":                   "two at once were not all tried",
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -32,32 +33,35 @@ type Result struct {
 }
 
 // Search asks which parameters would explain an output. It asks for the scale first and, if that
-// does not explain the output, for the weights and biases of a layer. It takes no context:
-// questions that would take long are refused.
-func Search(in Input) Result {
+// does not explain the output, for the weights and biases of a layer. Questions that would take long
+// are refused. The error says that ctx ended before all questions were asked.
+func Search(ctx context.Context, in Input) (Result, error) {
 	scale := scaleFit(in.Problem, in.Comparison.WantShape, in.Got, in.Batch)
 	out := Result{Fits: []Fit{scale}}
 	switch {
 	case scale.Holds:
 		out.Scale, out.Reasons = true, scaleReasons(scale, in.Problem.Layer)
-		return out
+		return out, nil
 	case in.Problem.Layer == nil:
-		return out
+		return out, nil
 	}
 	if reason := pattern.Untraceable(in.Problem); reason != "" {
 		out.Fits = append(out.Fits, Fit{
 			Freed: "any parameter", Refused: reason, Residual: math.Inf(1), MaxZ: math.Inf(1),
 		})
-		return out
+		return out, nil
 	}
-	f := &fitter{in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
+	f := &fitter{ctx, in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
 	at := f.localise(in.Comparison.Rel)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
 	for _, x := range at.tried {
 		out.Fits = append(out.Fits, x.Fit)
 	}
 	slices.SortStableFunc(out.Fits, func(a, b Fit) int { return rankOf(a) - rankOf(b) })
 	out.Reasons, out.Head = at.reasons(), f.headText(at.heads)
-	return out
+	return out, nil
 }
 
 func scaleReasons(scale Fit, l *oracle.Layer) []string {

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -16,10 +17,11 @@ import (
 func searched(p, wrong *oracle.Problem) Result {
 	truth := p.Run().Expected()
 	got := variant.Variant{}.Run(wrong)
-	return Search(Input{
+	r, _ := Search(context.Background(), Input{
 		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 		Placements: placements,
 	})
+	return r
 }
 
 // The search asks for the scale first, and stops there if it explains the output.
@@ -96,13 +98,30 @@ func TestSearchOfAnUntraceableCase(t *testing.T) {
 	large := p.Clone()
 	large.Layer.Heads, large.Layer.KVHeads = 1<<19, 1<<19
 	large.Scale = 0
-	r := Search(Input{
+	r, err := Search(t.Context(), Input{
 		Problem: large, Trace: func() oracle.Trace { panic("traced") },
 		Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 	})
+	require.NoError(t, err)
 	require.Len(t, r.Fits, 2)
 	require.Equal(t, "the scale is 0", r.Fits[0].Refused)
 	require.Equal(t, "any parameter", r.Fits[1].Freed)
 	require.Contains(t, r.Fits[1].Refused, "the case is too large")
 	require.True(t, math.IsInf(r.Fits[1].Residual, 1))
+}
+
+// When the context ends, the search returns no answer.
+func TestSearchIsInterrupted(t *testing.T) {
+	p := oracletest.Tall(2)
+	wrong := p.Clone()
+	require.True(t, redraw(wrong, ValueProjection, "weight"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := variant.Variant{}.Run(wrong)
+	truth := p.Run().Expected()
+	r, err := Search(ctx, Input{
+		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, r)
 }

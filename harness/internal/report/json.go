@@ -110,6 +110,7 @@ type jsonResult struct {
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
+	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
@@ -122,6 +123,12 @@ type jsonResult struct {
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonUnwritten struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Fix   string `json:"fix"`
 }
 
 type jsonProbe struct {
@@ -195,6 +202,7 @@ type jsonFit struct {
 	Freed      string   `json:"freed"`
 	Parameters []string `json:"parameters"`
 	Explains   bool     `json:"explains"`
+	Confusable bool     `json:"confusable,omitempty"`
 	Residual   number   `json:"residual"`
 	MaxZ       number   `json:"max_z"`
 	Refused    string   `json:"refused,omitempty"`
@@ -261,9 +269,12 @@ func toJSON(r Result) jsonResult {
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})
 	}
+	if u := d.Unwritten; u != nil {
+		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
+	}
 	for _, f := range d.Fits {
 		out.Fits = append(out.Fits, jsonFit{
-			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(),
+			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(), Confusable: f.Confusable,
 			Residual: number(f.Residual), MaxZ: number(f.MaxZ), Refused: f.Refused, Detail: f.Detail,
 		})
 	}

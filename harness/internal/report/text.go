@@ -260,6 +260,9 @@ func (r Result) fixes() []string {
 	for _, n := range r.Diagnosis.Numbers {
 		add(n.Number.Fix)
 	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		add(u.Fix)
+	}
 	return all
 }
 
@@ -274,9 +277,12 @@ func headline(r Result) string {
 		ids = append(ids, n.Label())
 	}
 	for _, f := range r.Diagnosis.Fits {
-		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+		if len(r.Diagnosis.Matches) == 0 && f.Named() {
 			ids = append(ids, "another of "+f.Freed)
 		}
+	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		ids = append(ids, u.Title)
 	}
 	words := r.ProvenTitles()
 	if len(ids) > 0 {

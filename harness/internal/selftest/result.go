@@ -18,6 +18,7 @@ type Result struct {
 	Singles, Pairs, LeftOut, Random, Independent Counts
 
 	Variants  Variants
+	Noise     Noise
 	Detection Detection
 	Mistakes  []Row     // in the order of the catalogue, and of the makers
 	Findings  []Finding // outputs that were judged wrongly, or got no name
@@ -90,8 +91,8 @@ const (
 )
 
 // The bars: the share of distinguishable outputs that a good diagnosis gives a name. Besides, no
-// output may have a wrong name, no correct output may be refused, and every mistake that leads far
-// must be.
+// output may have a wrong name, random numbers must not be blamed on anything, no correct output may
+// be refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
@@ -126,6 +127,7 @@ func (r *Result) Missed() []string {
 			part.name, part.Right+part.Class, part.Distinguishable, 100*part.bar, chance)
 	}
 	miss(r.Variants.FalseAlarms > 0, "variants: %d false alarms, want none", r.Variants.FalseAlarms)
+	miss(r.Noise.Blamed > 0, "noise: %d outputs were blamed on something, want none", r.Noise.Blamed)
 	miss(r.Detection.Detected < r.Detection.Planted, "detection: %d of %d were not refused, want none",
 		r.Detection.Planted-r.Detection.Detected, r.Detection.Planted)
 	return missed
