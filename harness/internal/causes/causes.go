@@ -14,21 +14,28 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
+// Found is what the results of a run say together.
+type Found struct {
+	Causes  []report.Cause
+	Shared  []report.Shared // what failures without a cause share
+	Results []report.Result // in their order, each with its best explanation first
+}
+
 // Find returns the causes of all failures among results, and new results. In these, matches that
 // another case rules out are marked and stand last, and matches that belong to a cause stand first.
 // The given results stay as they are. declared is the precision of the subject. When ctx ends,
 // causes that are not found by then are missing.
 func Find(
 	ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision,
-) ([]report.Cause, []report.Result) {
+) Found {
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
 	chosen := in.fewest(in.explained())
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
 	// explains needs no other cause, so mistakes come next.
-	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale(), in.parameters(), in.caught()),
-		in.results
+	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale(), in.parameters(), in.caught())
+	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}
 }
 
 // inquiry is the search for causes in the results of one run.

@@ -78,6 +78,7 @@ func ofProjections(f fit.Fit) report.Cause {
 		Title: "other parameters of the " + what + " projection than the case's",
 		Fix: "See how the " + what + " projection is loaded: under which name, which rows of it, " +
 			"and in which layout.",
+		Symptom: true,
 	}
 }
 

@@ -15,7 +15,7 @@ func (in *inquiry) caught() []report.Cause {
 		}
 		for _, p := range r.Probes {
 			if p.ID != report.LoadNoEffect.ID {
-				found = withFailure(found, report.Cause{ID: p.ID, Title: p.Title, Live: true}, r.Case)
+				found = withFailure(found, report.Cause{ID: p.ID, Title: p.Title, Live: true, Symptom: true}, r.Case)
 			}
 		}
 	}

@@ -38,6 +38,9 @@ func Acknowledge(r *report.Report, known []Failure, cases []string) (*report.Rep
 			out.Causes = append(out.Causes, c)
 		}
 	}
+	out.Shared = slices.DeleteFunc(slices.Clone(r.Shared), func(s report.Shared) bool {
+		return !slices.ContainsFunc(s.Cases, func(name string) bool { return !expected[name] })
+	})
 	return &out, Check(known, cases)
 }
 

@@ -18,6 +18,7 @@ func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
+		Shared:  make([]jsonShared, 0, len(r.Shared)),
 		Results: make([]jsonResult, 0, len(r.Results)),
 		Broken:  make([]jsonBroken, 0, len(r.Broken)),
 		Summary: jsonSummary{
@@ -27,6 +28,9 @@ func JSON(w io.Writer, r *Report) error {
 	}
 	for _, c := range r.Causes {
 		out.Causes = append(out.Causes, causeJSON(c))
+	}
+	for _, s := range r.Shared {
+		out.Shared = append(out.Shared, sharedJSON(s))
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -54,6 +58,7 @@ type jsonReport struct {
 	Precision string       `json:"precision,omitempty"` // declared; else float32
 	Suite     string       `json:"suite"`
 	Causes    []jsonCause  `json:"causes"`
+	Shared    []jsonShared `json:"shared"`
 	Results   []jsonResult `json:"results"`
 	Broken    []jsonBroken `json:"broken"`
 	Summary   jsonSummary  `json:"summary"`
@@ -70,6 +75,35 @@ type jsonCause struct {
 	Alternatives   []string `json:"alternatives"`
 
 	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+// jsonShared is what all of some failing cases have, and none or few of the passes.
+type jsonShared struct {
+	Among    Among         `json:"among"`
+	Cases    []string      `json:"cases"`
+	Passes   int           `json:"passes"`
+	Features []jsonFeature `json:"features"`
+	More     int           `json:"more"` // features that tell the same cases apart
+	Text     []string      `json:"text"`
+}
+
+type jsonFeature struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`
+	Lacking bool   `json:"lacking"` // the cases lack it
+	Passes  int    `json:"passes"`  // passes that are like the cases
+	Instead string `json:"instead"` // what the passes have
+}
+
+func sharedJSON(s Shared) jsonShared {
+	out := jsonShared{
+		Among: s.Among, Cases: orEmpty(s.Cases), Passes: s.Passes, Features: []jsonFeature{}, More: s.More,
+		Text: orEmpty(s.Sentences()),
+	}
+	for _, f := range s.Features {
+		out.Features = append(out.Features, jsonFeature(f))
+	}
+	return out
 }
 
 type jsonRuledOut struct {

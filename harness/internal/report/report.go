@@ -18,8 +18,9 @@ type Report struct {
 	// Precision is the arithmetic that the subject declares: "bfloat16"; "" is float32.
 	Precision string
 
-	Suite   string  // the source of the cases: "PyTorch 2.15.0"
-	Causes  []Cause // the fewest that explain all failures that have an explanation
+	Suite   string   // the source of the cases: "PyTorch 2.15.0"
+	Causes  []Cause  // the fewest that explain all failures that have an explanation
+	Shared  []Shared // what cases share whose failure has no named cause
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
@@ -31,6 +32,10 @@ type Cause struct {
 	Title string
 	Fix   string // a sentence; "" if no fix is known
 	Live  bool   // running the subject again showed it; the catalogue does not have it
+
+	// Symptom is set if the cause says where or how something goes wrong, and not what is done
+	// wrong: parameters that would explain the outputs, or what a probe caught.
+	Symptom bool
 
 	Failures       []string // cases that it explains, alone or together with another cause
 	Contradictions []string // cases that pass, and would fail with it

@@ -108,6 +108,10 @@ func (t *text) causes(r *Report) {
 			wrong++
 		}
 	}
+	named := slices.ContainsFunc(r.Causes, func(c Cause) bool { return !c.Symptom })
+	if !named {
+		t.shared(r.Shared)
+	}
 	for _, c := range r.Causes {
 		t.line("%s %s explains %s%s",
 			t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
@@ -125,6 +129,18 @@ func (t *text) causes(r *Report) {
 		if c.Fix != "" {
 			t.block("fix", []string{c.Fix})
 		}
+		t.gap()
+	}
+	if named {
+		t.shared(r.Shared)
+	}
+}
+
+// shared writes what failures without a named cause have in common.
+func (t *text) shared(all []Shared) {
+	for _, s := range all {
+		t.line("%s %s", t.paint(red, "SHARED"), strings.Join(s.Sentences(), "\n       "))
+		t.block("cases", []string{someOf(s.Cases)})
 		t.gap()
 	}
 }
