@@ -295,7 +295,7 @@ func queryCount(c *fixture.Case) int {
 	return tokens(c, c.Inputs.Query)
 }
 
-// keyCount counts the keys of each query, cached ones too.
+// keyCount counts the keys of each query. Cached ones, and the ones that a layer appends, count too.
 func keyCount(c *fixture.Case) int {
 	if c.Op == fixture.Module {
 		return 0
@@ -303,6 +303,11 @@ func keyCount(c *fixture.Case) int {
 	n := tokens(c, c.Inputs.Key)
 	if past := c.Inputs.PastKey; past != nil {
 		n += past.Shape[len(past.Shape)-2]
+	}
+	for _, appended := range []bool{c.Layer.BiasKV, c.Layer.ZeroAttn} {
+		if appended {
+			n++
+		}
 	}
 	return n
 }

@@ -108,23 +108,26 @@ func groups(cases []*fixture.Case) []feature {
 	return all
 }
 
-// exact returns the features that all failures have and no pass, or that no failure has and every
-// pass.
+// exact returns the features that all failures have and no pass. If there are none, it returns the
+// features that no failure has and every pass.
 func exact(all []split, failures, passes []*fixture.Case) []split {
 	if !telling(distinct(all), len(failures), len(passes), 0) {
 		return nil
 	}
-	var found []split
+	var have, lack []split
 	for _, s := range all {
 		switch {
 		case s.failures == len(failures) && s.passes == 0:
-			found = append(found, s)
+			have = append(have, s)
 		case s.failures == 0 && s.passes == len(passes) && s.instead == nil:
 			s.lacking, s.passes = true, 0
-			found = append(found, s)
+			lack = append(lack, s)
 		}
 	}
-	return found
+	if len(have) > 0 {
+		return have
+	}
+	return lack
 }
 
 // exactPairs returns pairs of features that all failures have, and that no pass has together. It
@@ -195,13 +198,7 @@ func telling(features, failures, passes, having int) bool {
 // shared returns what the failures without a cause share, and what the cases that gave no output
 // share. If no mistake or number is a cause, all failures are asked.
 func (in *inquiry) shared(causes []report.Cause) []report.Shared {
-	explained := map[string]bool{}
-	for _, c := range causes {
-		for _, name := range c.Failures {
-			explained[name] = true
-		}
-	}
-	among := report.Unexplained
+	among, explained := report.Unexplained, explainedBy(causes)
 	if !slices.ContainsFunc(causes, func(c report.Cause) bool { return !c.Symptom }) {
 		among, explained = report.AllFailures, nil
 	}

@@ -48,6 +48,7 @@ func causeJSON(c Cause) jsonCause {
 	return jsonCause{
 		ID: c.ID, Title: c.Title, Fix: c.Fix, Live: c.Live,
 		Failures: orEmpty(c.Failures), Contradictions: orEmpty(c.Contradictions), Passes: c.Passes,
+		Otherwise: orEmpty(c.Otherwise), Only: c.Only, Symptom: c.Symptom,
 		Alternatives: orEmpty(c.Alternatives), RuledOut: ruledOutJSON(c.RuledOut),
 	}
 }
@@ -73,6 +74,9 @@ type jsonCause struct {
 	Contradictions []string `json:"contradictions"`
 	Passes         int      `json:"passes"`
 	Alternatives   []string `json:"alternatives"`
+	Otherwise      []string `json:"otherwise"` // failing in another way
+	Only           string   `json:"only"`      // what the failures have, and no contradiction
+	Symptom        bool     `json:"symptom"`   // where or how, not what is done wrong
 
 	RuledOut []jsonRuledOut `json:"ruled_out"`
 }

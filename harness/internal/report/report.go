@@ -39,7 +39,11 @@ type Cause struct {
 
 	Failures       []string // cases that it explains, alone or together with another cause
 	Contradictions []string // cases that pass, and would fail with it
+	Otherwise      []string // cases that fail in another way, and would show it
 	Passes         int      // passing cases that could contradict it
+
+	// Only is what the failures have, and none of the contradictions: "a window"; "" if unknown.
+	Only string
 
 	Alternatives []string // ids of mistakes that no case tells apart from it
 	// RuledOut are mistakes that explain some of the failures, and that other cases contradict.
@@ -81,6 +85,7 @@ type Result struct {
 	Findings []string // wrong behaviour beside the numbers, a sentence each
 	Probes   []Probe  // facts from running the subject again on a failing case
 	Proven   []Proof  // facts that the probes and the load demonstrated
+	Loaded   bool     // the parameters read back as they were loaded
 	Err      string   // the reason why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case

@@ -122,6 +122,12 @@ func (t *text) causes(r *Report) {
 				someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere",
 			})
 		}
+		if c.Only != "" {
+			t.block("only", []string{"all of its failures have " + c.Only + "; no pass that contradicts it does"})
+		}
+		if len(c.Otherwise) > 0 {
+			t.block("otherwise", []string{someOf(c.Otherwise) + ": they fail, and it does not explain how"})
+		}
 		if len(c.Alternatives) > 0 {
 			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
 		}
@@ -290,7 +296,7 @@ func headline(r Result) string {
 		ids = append(ids, n.Label())
 	}
 	for _, f := range r.Diagnosis.Fits {
-		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+		if len(r.Possible()) == 0 && f.Explains() && f.Narrowest {
 			ids = append(ids, "another of "+f.Freed)
 		}
 	}
