@@ -27,7 +27,7 @@ func Find(
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
 	// explains needs no other cause, so mistakes come next.
-	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale(), in.parameters(), in.caught()),
+	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.parameters(), in.caught()),
 		in.results
 }
 

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -51,23 +50,6 @@ func (in *inquiry) parameters() []report.Cause {
 		}
 	}
 	return in.onlyNew(byFailures(found))
-}
-
-// scale returns the cause of several failures that another scale of the scores explains.
-func (in *inquiry) scale() []report.Cause {
-	c := report.Cause{
-		ID: catalogue.Scale.ID, Title: "another " + catalogue.Scale.Title + " than the case's", Fix: catalogue.Scale.Fix,
-	}
-	for _, r := range in.failures() {
-		isScale := func(f fit.Fit) bool { return f.Explains() && len(f.Projections()) == 0 }
-		if len(r.Diagnosis.Matches) == 0 && slices.ContainsFunc(r.Diagnosis.Fits, isScale) {
-			c.Failures = append(c.Failures, r.Case)
-		}
-	}
-	if len(c.Failures) < severalFailures {
-		return nil
-	}
-	return []report.Cause{c}
 }
 
 // ofProjections is the cause that a fit stands for.
