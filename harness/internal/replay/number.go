@@ -76,18 +76,20 @@ func FindNumbers(ctx context.Context, o Output) ([]NumberMatch, Cut) {
 }
 
 // find searches the value that gives the output, and confirms it on the whole case. It reports
-// false if there is none.
+// false if there is none. Other values of a number that is found are no other explanations.
 func (q *numberSearch) find(s *search) (NumberMatch, bool) {
+	missed := newSearch()
 	for _, value := range q.candidates() {
 		off := q.residual(value)
 		if !(off <= compare.MaxResidual) {
-			s.miss(off)
+			missed.miss(off)
 			continue
 		}
-		if m, ok := q.confirm(s, value); ok {
+		if m, ok := q.confirm(missed, value); ok {
 			return m, true
 		}
 	}
+	s.miss(missed.next)
 	return NumberMatch{}, false
 }
 
@@ -115,13 +117,29 @@ func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
 	if m.Most, ok = q.bound(value, 1); !ok {
 		return NumberMatch{}, false
 	}
-	if round := roundest(q.number.Usual, m); round != value {
-		if other, ok := q.explains(round); ok {
-			m.Value, c = round, other
-		}
-	}
+	m.Value, c = q.chosen(m, c)
 	m.Residual, m.MaxZ = c.Rel, c.MaxZ
 	return m, true
+}
+
+// chosen returns the value to name: the nearest whole number, or a round one, if the output allows
+// several. c is the comparison with the match's own value.
+func (q *numberSearch) chosen(m NumberMatch, c compare.Comparison) (float64, compare.Comparison) {
+	step := float64(q.number.Step)
+	if step == 0 {
+		round := roundest(q.number.Usual, m)
+		if other, ok := q.explains(round); ok {
+			return round, other
+		}
+		return m.Value, c
+	}
+	best := m.Value
+	for v := m.Least; v <= m.Most; v += step {
+		if other, _ := q.explains(v); v != m.Value && other.RMSZ < c.RMSZ {
+			best, c = v, other
+		}
+	}
+	return best, c
 }
 
 // bound returns the last value, downwards or upwards, that still explains the output. The right
