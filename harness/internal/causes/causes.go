@@ -36,7 +36,7 @@ func Find(
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
 	// explains needs no other cause, so mistakes come next.
-	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale())
+	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numbers())
 	causes = append(causes, in.parameters(causes)...)
 	causes = append(causes, in.caught()...)
 	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}

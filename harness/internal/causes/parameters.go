@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -58,23 +57,6 @@ func (in *inquiry) parameters(told []report.Cause) []report.Cause {
 		}
 	}
 	return in.onlySupported(byFailures(found), of, explained)
-}
-
-// scale returns the cause of several failures that another scale of the scores explains.
-func (in *inquiry) scale() []report.Cause {
-	c := report.Cause{
-		ID: catalogue.Scale.ID, Title: "another " + catalogue.Scale.Title + " than the case's", Fix: catalogue.Scale.Fix,
-	}
-	for _, r := range in.failures() {
-		isScale := func(f fit.Fit) bool { return f.Explains() && len(f.Projections()) == 0 }
-		if len(r.Possible()) == 0 && slices.ContainsFunc(r.Diagnosis.Fits, isScale) {
-			c.Failures = append(c.Failures, r.Case)
-		}
-	}
-	if len(c.Failures) < severalFailures {
-		return nil
-	}
-	return []report.Cause{c}
 }
 
 // freed is what a fit changes to explain an output.

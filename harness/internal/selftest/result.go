@@ -13,7 +13,7 @@ type Result struct {
 	Seed  uint64
 	Cases int
 
-	Singles, Pairs, LeftOut, Random, Independent Counts
+	Singles, Pairs, LeftOut, Random, Independent, Numbers Counts
 
 	Variants  Variants
 	Detection Detection
@@ -93,6 +93,7 @@ const (
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
+	numbersBar = 0.99
 )
 
 // Missed returns the bars that were not reached, a line each.
@@ -121,6 +122,7 @@ const (
 	leftOut     = "left out"
 	random      = "random"
 	independent = "independent"
+	numbers     = "numbers"
 )
 
 // part is one confusion table, and the least share of names in it.
@@ -137,8 +139,13 @@ func (r *Result) parts() []part {
 		{leftOut, r.LeftOut, 0},
 		{random, r.Random, 0},
 		{independent, r.Independent, singlesBar},
+		{numbers, r.Numbers, min(numbersBar, twoMissed(r.Numbers.Distinguishable))},
 	}
 }
+
+// twoMissed returns the share of names if two of so many outputs get none. As many may happen by
+// chance among few outputs.
+func twoMissed(outputs int) float64 { return float64(outputs-2) / float64(max(1, outputs)) }
 
 // count adds an output to a confusion table.
 func (c *Counts) count(o outcome, distinguishable, misclassified bool) {
