@@ -32,11 +32,13 @@ func Find(
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
 	in.ruleOutPairs()
-	chosen := in.fewest(in.explained())
+	numbers := in.numbers()
+	in.preferNumbers(numbers)
+	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
 	// explains needs no other cause, so mistakes come next.
-	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numbers())
+	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numberCauses(numbers))
 	causes = append(causes, in.parameters(causes)...)
 	causes = append(causes, in.caught()...)
 	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}
@@ -47,6 +49,8 @@ type inquiry struct {
 	ctx     context.Context
 	results []report.Result // a copy; their order of matches is the inquiry's
 	*witnesses
+
+	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
 }
 
 // failures returns the results whose output is wrong.
@@ -54,16 +58,19 @@ func (in *inquiry) failures() []report.Result {
 	return slices.DeleteFunc(slices.Clone(in.results), func(r report.Result) bool { return !r.Wrong() })
 }
 
-// explained returns the failures that at least one mistake explains.
+// explained returns the failures that at least one mistake explains, and no wrong number better.
 func (in *inquiry) explained() []report.Result {
-	return slices.DeleteFunc(in.failures(), func(r report.Result) bool { return len(r.Possible()) == 0 })
+	return slices.DeleteFunc(in.failures(), func(r report.Result) bool {
+		return len(r.Possible()) == 0 || in.byNumbers[r.Case]
+	})
 }
 
 // unnamed returns the failures without a mistake or a number that explains them.
-func (in *inquiry) unnamed() []report.Result {
-	return slices.DeleteFunc(in.failures(), func(r report.Result) bool {
-		return len(r.Possible()) > 0 || len(r.Diagnosis.Numbers) > 0
-	})
+func (in *inquiry) unnamed() []report.Result { return slices.DeleteFunc(in.failures(), isNamed) }
+
+// isNamed reports whether a mistake or a number explains a failure.
+func isNamed(r report.Result) bool {
+	return len(r.Possible()) > 0 || len(r.Diagnosis.Numbers) > 0 || len(r.Joint) > 0
 }
 
 // ruleOut marks the matches of a failure that another case contradicts, if some match is left.

@@ -12,15 +12,18 @@ import (
 // mistakes returns a cause for each chosen mistake, first the one that explains the most failures.
 func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 	failures := in.explained()
+	inJoint := func(r report.Result, m catalogue.Mistake) bool {
+		return slices.ContainsFunc(r.Joint, func(j report.Joint) bool { return j.Has(m.ID) })
+	}
 	var found []report.Cause
 	for _, m := range chosen {
 		c := report.Cause{
 			ID: m.ID, Title: m.Title, Fix: m.Fix,
 			Passes: in.passes(), Contradictions: in.passing(in.ctx, m),
 		}
-		for _, r := range failures {
+		for _, r := range in.failures() {
 			has := func(match replay.Match) bool { return contains(match.Mistakes, m) }
-			if slices.ContainsFunc(explanations(r, chosen), has) {
+			if slices.ContainsFunc(explanations(r, chosen), has) || inJoint(r, m) {
 				c.Failures = append(c.Failures, r.Case)
 			}
 		}

@@ -38,6 +38,11 @@ func (in *inquiry) load() []report.Cause {
 	return found
 }
 
+// loadIsWrong reports whether a failure's parameters are proved to be others.
+func (in *inquiry) loadIsWrong(r report.Result) bool {
+	return r.Proves(report.LoadNoEffect.ID) || r.Proves(report.OtherParameters.ID)
+}
+
 // parameters returns the projections whose parameters, if they were others, would explain several
 // failures that have no other explanation. told are the causes that were found before.
 func (in *inquiry) parameters(told []report.Cause) []report.Cause {

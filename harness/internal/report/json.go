@@ -148,6 +148,7 @@ type jsonResult struct {
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
+	Joint       []jsonJoint     `json:"joint,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
@@ -228,6 +229,27 @@ type jsonNumber struct {
 	MaxZ     number `json:"max_z"`
 }
 
+// jsonJoint is an explanation by several parts at once, one of which other cases show alone.
+type jsonJoint struct {
+	ID       string            `json:"id"`
+	Title    string            `json:"title"`
+	Fixes    []string          `json:"fixes"`
+	Values   map[string]number `json:"values"` // of the numbers, in the output
+	Residual number            `json:"residual"`
+	MaxZ     number            `json:"max_z"`
+}
+
+func jointJSON(j Joint) jsonJoint {
+	out := jsonJoint{
+		ID: j.ID(), Title: j.Title(), Fixes: j.Fixes(), Values: map[string]number{},
+		Residual: number(j.Residual), MaxZ: number(j.MaxZ),
+	}
+	for id, v := range j.Values() {
+		out.Values[id] = number(v)
+	}
+	return out
+}
+
 // jsonFit is a question: could other values of these parameters give the output?
 type jsonFit struct {
 	Freed      string   `json:"freed"`
@@ -298,6 +320,9 @@ func toJSON(r Result) jsonResult {
 			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Value: number(n.Value), Case: number(n.Right),
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})
+	}
+	for _, j := range r.Joint {
+		out.Joint = append(out.Joint, jointJSON(j))
 	}
 	for _, f := range d.Fits {
 		out.Fits = append(out.Fits, jsonFit{

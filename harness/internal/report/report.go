@@ -79,6 +79,12 @@ type Result struct {
 	PyTorch    compare.Comparison // of PyTorch's own float32 result
 	Diagnosis  diagnose.Diagnosis
 
+	// Got holds the values of the output; nil if there is none.
+	Got []float64
+
+	// Joint holds explanations of several parts at once, found with the help of other cases.
+	Joint []Joint
+
 	// RuledOut are matches that other cases of the run contradict. They stand behind the others.
 	RuledOut []RuledOut
 

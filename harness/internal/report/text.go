@@ -282,6 +282,11 @@ func (r Result) fixes() []string {
 	for _, n := range r.Diagnosis.Numbers {
 		add(n.Number.Fix)
 	}
+	for _, j := range r.Joint {
+		for _, fix := range j.Fixes() {
+			add(fix)
+		}
+	}
 	return all
 }
 
@@ -295,8 +300,12 @@ func headline(r Result) string {
 	for _, n := range r.Diagnosis.Numbers {
 		ids = append(ids, n.Label())
 	}
+	for _, j := range r.Joint {
+		ids = append(ids, j.Label())
+	}
+	named := len(ids) > 0
 	for _, f := range r.Diagnosis.Fits {
-		if len(r.Possible()) == 0 && f.Explains() && f.Narrowest {
+		if !named && f.Explains() && f.Narrowest {
 			ids = append(ids, "another of "+f.Freed)
 		}
 	}
