@@ -36,9 +36,9 @@ func Find(
 	in.preferNumbers(numbers)
 	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
 	in.prefer(chosen)
-	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
-	// explains needs no other cause, so mistakes come next.
-	causes := slices.Concat(in.load(), in.mistakes(chosen), in.numberCauses(numbers))
+	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or a
+	// number explains needs no other cause, so they come next.
+	causes := slices.Concat(in.load(), byFailures(slices.Concat(in.mistakes(chosen), in.numberCauses(numbers))))
 	causes = append(causes, in.parameters(causes)...)
 	causes = append(causes, in.caught()...)
 	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}

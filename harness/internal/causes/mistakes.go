@@ -9,7 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// mistakes returns a cause for each chosen mistake, first the one that explains the most failures.
+// mistakes returns a cause for each chosen mistake.
 func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 	failures := in.explained()
 	inJoint := func(r report.Result, m catalogue.Mistake) bool {
@@ -32,7 +32,7 @@ func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 		c.Only = evidence{supporting: c.Failures, denying: c.Contradictions}.only(in.cases)
 		found = append(found, c)
 	}
-	return byFailures(found)
+	return found
 }
 
 // byFailures sorts causes: first the one that explains the most failures.

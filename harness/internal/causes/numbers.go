@@ -238,7 +238,7 @@ func (in *inquiry) numberCauses(all []wrongNumber) []report.Cause {
 			Only: evidence{supporting: w.failures, denying: w.denying}.only(in.cases),
 		})
 	}
-	return byFailures(found)
+	return found
 }
 
 // preferNumbers finds the failures that a wrong number explains as well as a mistake, where the

@@ -224,7 +224,7 @@ func explain(r *report.Result) {
 	}
 	d := &r.Diagnosis
 	d.Class, d.Unexplained = diagnose.Unclear, false
-	if len(first.Mistakes) == 0 {
+	if len(first.Numbers) > 0 {
 		d.Class = diagnose.WrongNumber
 	}
 	d.Reasons = []string{"the output is this case computed with " + strings.Join(titles, ", or with ")}
