@@ -11,12 +11,16 @@ type evidence struct {
 	// without another cause.
 	supporting []string
 	alone      int
-	// denying are the cases that speak against the cause: passes that would fail with it, and
-	// failures that would look otherwise.
+	// denying are the passes that would fail with the cause. Of a symptom, they are all cases that
+	// speak against it.
 	denying []string
+	// otherwise are the failures without an explanation that would show the cause, and do not.
+	otherwise []string
 }
 
-// enough reports whether the evidence makes a named mistake or number a cause. One of these holds:
+// enough reports whether the evidence makes a named mistake or number a cause. It does not if the
+// cause explains fewer failures than it leaves without an explanation: then it is a special case of
+// something else. Besides, one of these holds:
 //
 //   - At most as many cases deny it as support it.
 //   - It explains at least half of the failures, one of them alone. The implementation may do it on
@@ -25,7 +29,7 @@ type evidence struct {
 //     implementation does it only with this feature.
 func (e evidence) enough(cases map[string]*fixture.Case) bool {
 	switch {
-	case len(e.supporting) == 0:
+	case len(e.supporting) == 0, len(e.otherwise) > len(e.supporting):
 		return false
 	case len(e.denying) <= len(e.supporting):
 		return true

@@ -72,6 +72,9 @@ func (in *inquiry) hasEvidence(m catalogue.Mistake, chosen []catalogue.Mistake, 
 			e.alone++
 		}
 	}
+	e.otherwise = in.which(in.ctx, func(r report.Result) bool {
+		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.sees(r.Case, m)
+	})
 	return e.enough(in.cases)
 }
 

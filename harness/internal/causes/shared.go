@@ -186,8 +186,12 @@ func distinct(all []split) int {
 }
 
 // telling reports whether it is unlikely that as many failures, drawn at random from the cases, all
-// have one of the given number of features, if some passes have it as well.
+// have one of the given number of features, if some passes have it as well. One failure never tells
+// anything: every case has something of its own.
 func telling(features, failures, passes, having int) bool {
+	if failures < severalFailures {
+		return false
+	}
 	chance := float64(features)
 	for i := range failures {
 		chance *= float64(failures+having-i) / float64(failures+passes-i)

@@ -42,7 +42,10 @@ func (s Shared) Sentences() []string {
 	for _, f := range s.Features {
 		lines = append(lines, s.sentence(f))
 	}
-	if s.More > 0 {
+	switch {
+	case s.More == 1:
+		lines = append(lines, "1 more feature tells the same cases apart")
+	case s.More > 1:
 		lines = append(lines, fmt.Sprintf("%d more features tell the same cases apart", s.More))
 	}
 	return lines
