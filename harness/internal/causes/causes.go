@@ -39,6 +39,7 @@ func Find(
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or a
 	// number explains needs no other cause, so they come next.
 	causes := slices.Concat(in.load(), byFailures(slices.Concat(in.mistakes(chosen), in.numberCauses(numbers))))
+	causes = append(causes, in.unwritten()...)
 	causes = append(causes, in.parameters(causes)...)
 	causes = append(causes, in.caught()...)
 	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}

@@ -54,7 +54,7 @@ func (in *inquiry) parameters(told []report.Cause) []report.Cause {
 			continue
 		}
 		for _, f := range r.Diagnosis.Fits {
-			if what := freedBy(f); f.Explains() && f.Narrowest && len(what.projections) > 0 {
+			if what := freedBy(f); f.Named() && len(what.projections) > 0 {
 				c := what.cause()
 				of[c.ID] = what
 				found = withFailure(found, c, r.Case)
@@ -124,6 +124,11 @@ func (in *inquiry) onlySupported(causes []report.Cause, of map[string]freed, exp
 	var kept []report.Cause
 	for _, c := range causes {
 		isNew := slices.ContainsFunc(c.Failures, func(name string) bool { return !told[name] })
+		for i := range kept {
+			if slices.Equal(kept[i].Failures, c.Failures) {
+				kept[i].Alternatives = append(kept[i].Alternatives, c.ID)
+			}
+		}
 		if len(c.Failures) < severalFailures || !isNew {
 			continue
 		}

@@ -100,12 +100,13 @@ func TestCauseOfOneProjection(t *testing.T) {
 	require.Equal(t, []string{"seed/causal"}, found[0].Contradictions)
 	require.Equal(t, 1, found[0].Passes)
 
-	// Of the projections that explain a failure, only the narrowest counts.
+	// Of the projections that explain a failure, only the narrowest counts, and what the case cannot
+	// tell from it.
 	wide := slices.Clone(r.Results)
 	for i := range wide {
 		wide[i].Diagnosis.Fits = slices.Clone(wide[i].Diagnosis.Fits)
 		for j := range wide[i].Diagnosis.Fits {
-			wide[i].Diagnosis.Fits[j].Narrowest = false
+			wide[i].Diagnosis.Fits[j].Narrowest, wide[i].Diagnosis.Fits[j].Confusable = false, false
 		}
 	}
 	require.Empty(t, find(t, wide, nil))

@@ -47,6 +47,8 @@ type finding struct {
 	reasons []string
 	matches []replay.Match       // mistakes that give the output
 	numbers []replay.NumberMatch // numbers that give the output with another value
+	// unwritten is the part that is zero where it should not be; nil if there is none.
+	unwritten *Unwritten
 }
 
 func findingf(c Class, format string, args ...any) *finding {
@@ -71,6 +73,7 @@ var checklist = []step{
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
 	{"gain or shift", check(gainOrShift)},
+	{"not written", notWritten},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
 	{"other parameters", otherParameters},

@@ -18,7 +18,7 @@ const (
 	WrongWeights Class = "wrong-weights"
 	// WrongNumber has a number of the configuration with another value.
 	WrongNumber Class = "wrong-number"
-	// Dead is zero or constant.
+	// Dead is zero or constant, all of it or a block of heads, rows or features.
 	Dead Class = "dead"
 	// NonFinite has NaN or infinity where a number was expected, or the reverse.
 	NonFinite Class = "non-finite"

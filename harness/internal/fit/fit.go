@@ -25,9 +25,16 @@ type Fit struct {
 	// Narrowest reports whether the fit frees the fewest parameters among the fits that explain
 	// the output and free the same projection.
 	Narrowest bool
+	// Confusable reports whether the case cannot answer the question, and the explanation found
+	// would explain outputs of other values of these parameters, too.
+	Confusable bool
 
 	free freeSet
 }
+
+// Named reports whether the parameters are to be named: they explain the output, or the case cannot
+// tell them from parameters that do.
+func (f Fit) Named() bool { return f.Explains() && f.Narrowest || f.Confusable }
 
 // Explains reports whether the question was asked and the answer is yes.
 func (f Fit) Explains() bool { return f.Refused == "" && f.Holds }
@@ -146,6 +153,17 @@ func (f *fitter) implausible(out attempt) string {
 		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
 		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
+		}
+	}
+	if off := compare.Outputs(f.shape, f.got, f.trace.Output.Expected()).Rel; off < compare.MinMargin*out.Residual {
+		return fmt.Sprintf("the output is %.2g from the right one, too near to tell what is other", off)
+	}
+	if reason := f.contradicted(out); reason != "" {
+		return reason
+	}
+	if out.free.projections[0] >= ValueProjection {
+		if reason := f.otherMixtures(); reason != "" {
+			return reason
 		}
 	}
 	if ratio := relativeNoise(out.problem.Run()) / relativeNoise(f.trace.Output); !(ratio <= noisier) {

@@ -149,6 +149,7 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
 	Joint       []jsonJoint     `json:"joint,omitempty"`
+	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
@@ -161,6 +162,12 @@ type jsonResult struct {
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonUnwritten struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Fix   string `json:"fix"`
 }
 
 type jsonProbe struct {
@@ -255,6 +262,7 @@ type jsonFit struct {
 	Freed      string   `json:"freed"`
 	Parameters []string `json:"parameters"`
 	Explains   bool     `json:"explains"`
+	Confusable bool     `json:"confusable,omitempty"`
 	Residual   number   `json:"residual"`
 	MaxZ       number   `json:"max_z"`
 	Refused    string   `json:"refused,omitempty"`
@@ -324,9 +332,12 @@ func toJSON(r Result) jsonResult {
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
 	}
+	if u := d.Unwritten; u != nil {
+		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
+	}
 	for _, f := range d.Fits {
 		out.Fits = append(out.Fits, jsonFit{
-			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(),
+			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(), Confusable: f.Confusable,
 			Residual: number(f.Residual), MaxZ: number(f.MaxZ), Refused: f.Refused, Detail: f.Detail,
 		})
 	}

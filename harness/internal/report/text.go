@@ -287,6 +287,9 @@ func (r Result) fixes() []string {
 			add(fix)
 		}
 	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		add(u.Fix)
+	}
 	return all
 }
 
@@ -305,9 +308,12 @@ func headline(r Result) string {
 	}
 	named := len(ids) > 0
 	for _, f := range r.Diagnosis.Fits {
-		if !named && f.Explains() && f.Narrowest {
+		if !named && f.Named() {
 			ids = append(ids, "another of "+f.Freed)
 		}
+	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		ids = append(ids, u.Title)
 	}
 	words := r.ProvenTitles()
 	if len(ids) > 0 {
