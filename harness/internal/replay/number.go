@@ -97,8 +97,8 @@ func (q *numberSearch) find(s *search) (NumberMatch, bool) {
 // not explained, or if nothing bounds the value: then another mistake is behind it.
 func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
 	c, ok := q.explains(value)
-	if near := c.Rel <= compare.MaxResidual; !ok && near && q.number.Step == 0 {
-		value = q.onWholeCase().polished(value)
+	if close := c.Rel <= compare.MaxResidual; !ok && close && q.number.Step == 0 {
+		value = q.onWholeCase().polished(near{value, math.Inf(1)}).value
 		c, ok = q.explains(value)
 	}
 	if !ok {

@@ -12,57 +12,43 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// numberPart is the part of an output that numbers are searched on: some rows of the batch element
-// that is most wrong.
+// numberPart is the part of an output that numbers are searched on: some rows.
 type numberPart struct {
-	output  Output
-	problem *oracle.Problem // of the element, cached
-	rows    []int           // of the element
-	got     []float64       // in these rows
-	sigma   []float64       // of the right result, in these rows
+	output Output
+	rows   []int     // nil: all rows
+	got    []float64 // in these rows
+	sigma  []float64 // of the right result, in these rows
 }
 
+// newNumberPart takes the rows that are most wrong, and others of all batch elements and heads: a
+// row may see too few keys to tell two values apart.
 func newNumberPart(o Output) *numberPart {
-	const wrong, others = 12, 12 // rows
-	perElement := o.rows() / o.batches()
-	element, first := 0, 0
+	const wrong, others = 8, 16
 	z := rowDistances(o.Comparison)
-	for b := range o.batches() {
-		if num.RMS(z[b*perElement:][:perElement]) > num.RMS(z[first:][:perElement]) {
-			element, first = b, b*perElement
-		}
-	}
-	rows := slices.SortedStableFunc(slices.Values(num.UpTo(perElement)), func(a, b int) int {
-		return cmp.Compare(z[first+b], z[first+a])
+	rows := slices.SortedStableFunc(slices.Values(num.UpTo(len(z))), func(a, b int) int {
+		return cmp.Compare(z[b], z[a])
 	})
-	rows = append(rows[:min(wrong, perElement)], spreadOver(perElement, others)...)
+	rows = append(rows[:min(wrong, len(z))], spreadOver(len(z), others)...)
 	slices.Sort(rows)
-	part := &numberPart{
-		output: o, problem: o.Case.Problem.Element(element).Cached(), rows: slices.Compact(rows),
+	rows = slices.Compact(rows)
+	return &numberPart{
+		output: o, rows: rows,
+		got: rowsOf(o.Got, rows, o.width()), sigma: rowsOf(o.Case.Truth.Sigma, rows, o.width()),
 	}
-	for _, row := range part.rows {
-		at := (first + row) * o.width()
-		part.got = append(part.got, o.Got[at:][:o.width()]...)
-		part.sigma = append(part.sigma, o.Case.Truth.Sigma[at:][:o.width()]...)
-	}
-	return part
 }
 
 // wholePart returns all rows of the output as a part.
 func (p *numberPart) wholePart() *numberPart {
-	o := p.output
-	return &numberPart{output: o, problem: o.Case.Problem, got: o.Got, sigma: o.Case.Truth.Sigma}
+	return &numberPart{output: p.output, got: p.output.Got, sigma: p.output.Case.Truth.Sigma}
 }
 
-// rowDistances returns the root mean square z of each row, at most a large number.
+// rowDistances returns the sum of the squared z of each row. A z counts at most a large number.
 func rowDistances(c compare.Comparison) []float64 {
 	const most = 1e9
 	width := num.Last(c.WantShape)
 	distances := make([]float64, len(c.Z)/width)
-	for row := range distances {
-		for _, z := range c.Z[row*width:][:width] {
-			distances[row] += min(z, most) * min(z, most) / float64(width)
-		}
+	for i, z := range c.Z {
+		distances[i/width] += min(z, most) * min(z, most)
 	}
 	return distances
 }
@@ -104,7 +90,7 @@ func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
 
 // values computes the part with a value.
 func (q *numberSearch) values(value float64) ([]float64, bool) {
-	p := q.part.problem.Fork()
+	p := q.part.output.Case.Problem.Fork()
 	q.number.Set(p, value)
 	f, err := p.Rows(q.ctx, q.part.rows, oracle.ValuesAlone)
 	return f.Value, err == nil
@@ -135,48 +121,63 @@ func (q *numberSearch) at(value float64) float64 {
 			off, noisy = off+d*d, noisy+1
 		}
 	}
+	if noisy == 0 {
+		return math.Inf(1)
+	}
 	return math.Sqrt(off / noisy)
 }
 
-// most candidates that are confirmed on the whole case.
+// candidates is how many values, at most, are compared with the whole case.
 const candidates = 3
 
 // candidates returns the values that come nearest to the output in the part, the nearest first.
 func (q *numberSearch) candidates() []float64 {
 	grid := q.grid()
-	offs := make([]float64, len(grid))
-	for i, v := range grid {
-		offs[i] = q.at(v)
+	var tried []near
+	for _, v := range grid {
+		tried = append(tried, near{v, q.at(v)})
+	}
+	if q.number.Step > 0 {
+		return nearest(tried)
 	}
 	var found []near
-	if q.number.Step > 0 {
-		for i, v := range grid {
-			found = append(found, near{v, offs[i]})
-		}
-		return nearest(found)
-	}
-	for _, i := range minima(offs, candidates) {
-		if math.IsInf(offs[i], 1) {
-			break
-		}
-		least, most := grid[max(0, i-1)], grid[min(len(grid)-1, i+1)]
-		best := q.golden(least, most, 25)
-		if offs[i] < best.off {
-			best = near{grid[i], offs[i]}
-		}
-		found = append(found, best)
-	}
-	values := nearest(found)
-	for i, v := range values {
-		if q.residual(v) <= compare.MaxResidual {
-			values[i] = q.polished(v)
+	for _, i := range minima(tried, candidates) {
+		if !math.IsInf(tried[i].off, 1) {
+			found = append(found, q.deepest(tried, i))
 		}
 	}
-	return values
+	return nearest(found)
+}
+
+// deepest returns the value that comes nearest to the output around a minimum of the grid. It stops
+// early where the distance does not fall as it does towards an explanation.
+func (q *numberSearch) deepest(tried []near, i int) near {
+	const coarse, fine = 10, 18 // steps
+	const falls = 0.1           // of the distance at the neighbours, in a fiftieth of the interval
+	const close = 3000          // in units of the noise
+	before, after := tried[max(0, i-1)], tried[min(len(tried)-1, i+1)]
+	best, b := q.golden(bracket{before.value, after.value}, coarse)
+	best = nearer(best, tried[i])
+	if best.off > falls*min(before.off, after.off) && before.off != best.off && after.off != best.off {
+		return best
+	}
+	fineBest, _ := q.golden(b, fine)
+	if best = nearer(fineBest, best); best.off > close {
+		return best
+	}
+	return q.polished(best)
 }
 
 // near is a value, and how far the output is from the computation with it.
 type near struct{ value, off float64 }
+
+// nearer returns the nearer of two values, the first if they are equal.
+func nearer(a, b near) near {
+	if b.off < a.off {
+		return b
+	}
+	return a
+}
 
 // nearest returns the values that come nearest, the nearest first.
 func nearest(found []near) []float64 {
@@ -215,10 +216,10 @@ func (q *numberSearch) grid() []float64 {
 		}
 		return grid
 	}
-	step := math.Ln2 / 2
+	step := 2 * math.Ln2
 	switch {
 	case q.number.Added:
-		step = 1
+		step = 3
 	case q.number.Periodic:
 		step = math.Log(1.1)
 	}
@@ -233,32 +234,33 @@ func (q *numberSearch) grid() []float64 {
 
 // minima returns the indices of the local minima of a list, the least first. It returns at most the
 // given number of them.
-func minima(list []float64, most int) []int {
+func minima(list []near, most int) []int {
 	var found []int
 	for i, v := range list {
-		if (i == 0 || v <= list[i-1]) && (i == len(list)-1 || v <= list[i+1]) {
+		if (i == 0 || v.off <= list[i-1].off) && (i == len(list)-1 || v.off <= list[i+1].off) {
 			found = append(found, i)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b int) int { return cmp.Compare(list[a], list[b]) })
+	slices.SortStableFunc(found, func(a, b int) int { return cmp.Compare(list[a].off, list[b].off) })
 	return found[:min(most, len(found))]
 }
 
 // polished returns a value near the given one that comes nearest to the output.
-func (q *numberSearch) polished(value float64) float64 {
+func (q *numberSearch) polished(start near) near {
 	const reach, steps = 1e-4, 40
-	x := q.coordinate(value)
-	best := q.golden(q.valueAt(x-reach), q.valueAt(x+reach), steps)
-	if q.at(value) <= best.off {
-		return value
-	}
-	return best.value
+	x := q.coordinate(start.value)
+	best, _ := q.golden(bracket{q.valueAt(x - reach), q.valueAt(x + reach)}, steps)
+	return nearer(start, best)
 }
 
-// golden finds the minimum between two values by golden section.
-func (q *numberSearch) golden(least, most float64, steps int) near {
+// bracket is an interval that holds a minimum.
+type bracket struct{ least, most float64 }
+
+// golden finds the minimum in an interval by golden section. It also returns the interval that is
+// left.
+func (q *numberSearch) golden(in bracket, steps int) (near, bracket) {
 	const shrink = 0.6180339887498949
-	a, b := q.coordinate(least), q.coordinate(most)
+	a, b := q.coordinate(in.least), q.coordinate(in.most)
 	x, y := b-shrink*(b-a), a+shrink*(b-a)
 	fx, fy := q.at(q.valueAt(x)), q.at(q.valueAt(y))
 	for range steps {
@@ -272,8 +274,5 @@ func (q *numberSearch) golden(least, most float64, steps int) near {
 			fy = q.at(q.valueAt(y))
 		}
 	}
-	if fx < fy {
-		return near{q.valueAt(x), fx}
-	}
-	return near{q.valueAt(y), fy}
+	return nearer(near{q.valueAt(x), fx}, near{q.valueAt(y), fy}), bracket{q.valueAt(a), q.valueAt(b)}
 }

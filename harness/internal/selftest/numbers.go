@@ -13,7 +13,9 @@ type wrongNumber struct {
 	value float64
 }
 
-// judgeNumbers gives each number of the case a random wrong value in turn.
+// judgeNumbers gives each number of the case a random wrong value in turn. A value is
+// distinguishable if it moves the output by more than [Beyond]: near the right value, several
+// numbers give the same small change.
 func (t *trial) judgeNumbers(ctx context.Context) error {
 	for _, n := range catalogue.Numbers {
 		if _, ok := n.Get(t.problem); !ok {
@@ -31,7 +33,7 @@ func (t *trial) judgeNumbers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.tally(&t.found.Numbers, numbers, p, result, p.visible)
+		t.tally(&t.found.Numbers, numbers, p, result, p.maxZ > Beyond)
 	}
 	return nil
 }
