@@ -100,6 +100,25 @@ func TestCauseOfOneProjection(t *testing.T) {
 	require.Equal(t, []string{"seed/causal"}, found[0].Contradictions)
 	require.Equal(t, 1, found[0].Passes)
 
+	// So has a failing layer that shows the loaded ones, and a failing function. More denials than
+	// failures leave no cause.
+	denied := slices.Clone(r.Results)
+	for n, name := range []string{"sdpa/gqa", "sdpa/scale", "sdpa/window"} {
+		denied = append(denied, failing(name))
+		read[name] = harnesstest.ReadCase(t, name)
+		found := find(t, denied, read)
+		require.Equal(t, n+1 < len(wrong), len(found) > 0, "%d failing functions, %d failures", n+1, len(wrong))
+		if len(found) > 0 {
+			require.Len(t, found[0].Otherwise, n+1)
+			require.Empty(t, found[0].Contradictions)
+		}
+	}
+	loaded := failing("seed/unmasked")
+	loaded.Loaded = true
+	require.Equal(t, []string{"seed/unmasked"}, find(t, append(slices.Clone(r.Results), loaded), read)[0].Otherwise)
+	loaded.Loaded = false
+	require.Empty(t, find(t, append(slices.Clone(r.Results), loaded), read)[0].Otherwise)
+
 	// Of the projections that explain a failure, only the narrowest counts, and what the case cannot
 	// tell from it.
 	wide := slices.Clone(r.Results)

@@ -48,6 +48,9 @@ func constant(all []observed) []rule {
 	text := fmt.Sprintf("%.6g in every case", v)
 	if right := all[0].Right; !slices.ContainsFunc(all, func(o observed) bool { return o.Right != right }) {
 		text = fmt.Sprintf("%.6g where it should be %.6g", v, right)
+		if times, ok := commonFactor(all); ok {
+			text += fmt.Sprintf(", %.6g times as large", times)
+		}
 	}
 	return []rule{{text, func(*fixture.Case, float64) float64 { return v }}}
 }
@@ -71,17 +74,22 @@ func plus(v float64) func(*fixture.Case, float64) float64 {
 	return func(_ *fixture.Case, right float64) float64 { return right + v }
 }
 
-// factor is the rule of one factor for all cases. A whole number has no factor.
+// factor is the rule of one factor for all cases.
 func factor(all []observed) []rule {
-	if all[0].Number.Step > 0 || slices.ContainsFunc(all, func(o observed) bool { return o.Right <= 0 }) {
-		return nil
-	}
-	v, ok := common(all, func(o observed) (least, most float64) { return o.Least / o.Right, o.Most / o.Right })
+	v, ok := commonFactor(all)
 	if !ok {
 		return nil
 	}
 	text := fmt.Sprintf("%.6g times as large as it should be", v)
 	return []rule{{text, func(_ *fixture.Case, right float64) float64 { return v * right }}}
+}
+
+// commonFactor returns the factor between the right and the wrong values. Whole numbers have none.
+func commonFactor(all []observed) (factor float64, ok bool) {
+	if all[0].Number.Step > 0 || slices.ContainsFunc(all, func(o observed) bool { return o.Right <= 0 }) {
+		return 0, false
+	}
+	return common(all, func(o observed) (least, most float64) { return o.Least / o.Right, o.Most / o.Right })
 }
 
 // common returns the number with the fewest digits that lies in the intervals of all observations.

@@ -49,14 +49,14 @@ func TestRulesOfNumbers(t *testing.T) {
 		"the right one divided by the square root of the number of heads": of(func(s float64, heads, _ int) float64 {
 			return s / math.Sqrt(float64(heads))
 		}),
-		"0.2 in every case":                      of(func(float64, int, int) float64 { return 0.2 }),
-		"500000 where it should be 10000":        {seen("rope-base", 1e4, 5e5, 4, 8), seen("rope-base", 1e4, 5e5, 2, 8)},
-		"2 more than it should be":               {seen("window", 3, 5, 4, 8), seen("window", 6, 8, 2, 8)},
-		"1 less than it should be":               {seen("window", 3, 2, 4, 8), seen("window", 6, 5, 2, 8)},
-		"3 where it should be 4":                 {seen("window", 4, 3, 4, 8)},
-		"-0.25 where it should be 0":             {seen("score-offset", 0, -0.25, 4, 8), seen("score-offset", 0, -0.25, 4, 8)},
-		"the right one times the number of keys": {seen("rope-factor", 2, 14, 4, 8), seenWithKeys("rope-factor", 3, 15, 5)},
-		"0.33333 times as large as it should be": {seen("rope-factor", 2, 2.0/3, 4, 8), seen("rope-factor", 4, 4.0/3, 4, 8)},
+		"0.2 in every case": of(func(float64, int, int) float64 { return 0.2 }),
+		"500000 where it should be 10000, 50 times as large": {seen("rope-base", 1e4, 5e5, 4, 8), seen("rope-base", 1e4, 5e5, 2, 8)},
+		"2 more than it should be":                           {seen("window", 3, 5, 4, 8), seen("window", 6, 8, 2, 8)},
+		"1 less than it should be":                           {seen("window", 3, 2, 4, 8), seen("window", 6, 5, 2, 8)},
+		"3 where it should be 4":                             {seen("window", 4, 3, 4, 8)},
+		"-0.25 where it should be 0":                         {seen("score-offset", 0, -0.25, 4, 8), seen("score-offset", 0, -0.25, 4, 8)},
+		"the right one times the number of keys":             {seen("rope-factor", 2, 14, 4, 8), seenWithKeys("rope-factor", 3, 15, 5)},
+		"0.33333 times as large as it should be":             {seen("rope-factor", 2, 2.0/3, 4, 8), seen("rope-factor", 4, 4.0/3, 4, 8)},
 	} {
 		rules := rulesOf(all)
 		require.NotEmpty(t, rules, want)
