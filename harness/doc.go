@@ -39,9 +39,9 @@
 // Probe: the subject runs again with other weights, a later token changed, and the like. A probe
 // needs no right output to compare with: it shows what the output depends on.
 //
-// Causes: the fewest mistakes and wrong numbers that explain all failures are chosen, and cases that
-// pass contradict what would show on them. What is wrong on some cases is tried on all others. Of
-// failures without a cause the report says what they share, and no passing case has.
+// Causes: the fewest mistakes and wrong numbers that explain all failures are chosen, and cases
+// that pass contradict what would show on them. What is wrong on some cases is tried on all others.
+// Of failures without a cause the report says what they share, and no passing case has.
 //
 // Report: a value that programs read, and functions that write it for people.
 //

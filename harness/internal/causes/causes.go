@@ -15,7 +15,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Found is what the results of a run say together.
+// Found holds what [Find] finds.
 type Found struct {
 	Causes  []report.Cause
 	Shared  []report.Shared // what failures without a cause share
@@ -36,8 +36,8 @@ func Find(
 	in.preferNumbers(numbers)
 	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
 	in.prefer(chosen)
-	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or a
-	// number explains needs no other cause, so they come next.
+	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or
+	// a number explains needs no other cause, so they come next.
 	causes := slices.Concat(in.load(), byFailures(slices.Concat(in.mistakes(chosen), in.numberCauses(numbers))))
 	causes = append(causes, in.unwritten()...)
 	causes = append(causes, in.parameters(causes)...)
@@ -109,7 +109,7 @@ func (in *inquiry) against(m catalogue.Mistake, match replay.Match, failure repo
 	return in.first(in.ctx, m, rivals, failure.Case)
 }
 
-// ruleOutPairs marks pairs of mistakes of which one is contradicted and matches no failure alone.
+// ruleOutPairs marks pairs with a mistake that is contradicted, and that matches no failure alone.
 // Two mistakes at once can give the output of another mistake by their mathematics.
 func (in *inquiry) ruleOutPairs() {
 	for i := range in.results {
@@ -148,7 +148,8 @@ func (in *inquiry) alone(m catalogue.Mistake) bool {
 func (in *inquiry) within(m catalogue.Mistake) int {
 	n := 0
 	for _, r := range in.results {
-		if slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool { return contains(match.Mistakes, m) }) {
+		has := func(match replay.Match) bool { return contains(match.Mistakes, m) }
+		if slices.ContainsFunc(r.Diagnosis.Matches, has) {
 			n++
 		}
 	}

@@ -142,8 +142,8 @@ func TestCausesAreContradicted(t *testing.T) {
 		"  passes    mha/causal: with it they would fail, so it is not made everywhere\n")
 }
 
-// Two mistakes at once may give the output of a third. A pair of which one is contradicted, and
-// explains nothing alone, is no answer.
+// Two mistakes at once may give the output of a third. A pair with a mistake that is contradicted,
+// and explains nothing alone, is no answer.
 func TestAPairWithoutSupport(t *testing.T) {
 	const pair = "tail-keys-of-zero+cache-ignored"
 	read := map[string]*fixture.Case{}

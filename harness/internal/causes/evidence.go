@@ -4,7 +4,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// evidence is what the cases of a run say about a possible cause.
+// evidence is the cases of a run that support or deny a possible cause.
 type evidence struct {
 	failures int // of the run
 	// supporting are the failures that the cause explains. alone counts the ones that it explains

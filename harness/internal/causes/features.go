@@ -34,10 +34,18 @@ var features = slices.Concat(scoreFeatures, inputFeatures, layerFeatures, kindFe
 
 // scoreFeatures are about scores, masks and heads. Functions and layers have them alike.
 var scoreFeatures = []feature{
-	{id: "window", what: "a window", has: func(c *fixture.Case) bool { return either(c, c.Options.Window, c.Layer.Window) > 0 }},
-	{id: "softcap", what: "a softcap", has: func(c *fixture.Case) bool { return either(c, c.Options.Softcap, c.Layer.Softcap) > 0 }},
-	{id: "alibi", what: "ALiBi", has: func(c *fixture.Case) bool { return either(c, c.Options.ALiBi, c.Layer.ALiBi) }},
-	{id: "sinks", what: "sinks", has: func(c *fixture.Case) bool { return either(c, c.Options.Sinks != nil, c.Layer.Sinks) }},
+	{id: "window", what: "a window", has: func(c *fixture.Case) bool {
+		return either(c, c.Options.Window, c.Layer.Window) > 0
+	}},
+	{id: "softcap", what: "a softcap", has: func(c *fixture.Case) bool {
+		return either(c, c.Options.Softcap, c.Layer.Softcap) > 0
+	}},
+	{id: "alibi", what: "ALiBi", has: func(c *fixture.Case) bool {
+		return either(c, c.Options.ALiBi, c.Layer.ALiBi)
+	}},
+	{id: "sinks", what: "sinks", has: func(c *fixture.Case) bool {
+		return either(c, c.Options.Sinks != nil, c.Layer.Sinks)
+	}},
 	{id: "scale", what: "a scale of their own", has: func(c *fixture.Case) bool {
 		return either(c, c.Options.Scale, c.Layer.Scale) != 0
 	}},
@@ -73,11 +81,21 @@ var scoreFeatures = []feature{
 // inputFeatures are about the shapes and the values of the inputs.
 var inputFeatures = []feature{
 	{id: "cache", what: "cached keys and values", has: func(c *fixture.Case) bool { return c.Inputs.PastKey != nil }},
-	{id: "float16", what: "inputs in float16", has: func(c *fixture.Case) bool { return c.Precision == fixture.Float16 }},
-	{id: "bfloat16", what: "inputs in bfloat16", has: func(c *fixture.Case) bool { return c.Precision == fixture.BFloat16 }},
-	{id: "float64", what: "inputs in float64", has: func(c *fixture.Case) bool { return c.Precision == fixture.Float64 }},
-	{id: "more-keys", what: "more keys than queries", has: func(c *fixture.Case) bool { return keyCount(c) > queryCount(c) }},
-	{id: "more-queries", what: "more queries than keys", has: func(c *fixture.Case) bool { return keyCount(c) < queryCount(c) }},
+	{id: "float16", what: "inputs in float16", has: func(c *fixture.Case) bool {
+		return c.Precision == fixture.Float16
+	}},
+	{id: "bfloat16", what: "inputs in bfloat16", has: func(c *fixture.Case) bool {
+		return c.Precision == fixture.BFloat16
+	}},
+	{id: "float64", what: "inputs in float64", has: func(c *fixture.Case) bool {
+		return c.Precision == fixture.Float64
+	}},
+	{id: "more-keys", what: "more keys than queries", has: func(c *fixture.Case) bool {
+		return keyCount(c) > queryCount(c)
+	}},
+	{id: "more-queries", what: "more queries than keys", has: func(c *fixture.Case) bool {
+		return keyCount(c) < queryCount(c)
+	}},
 	{id: "cross", what: "keys that are not computed from the queries' input", has: func(c *fixture.Case) bool {
 		return c.Op == fixture.MultiHead && c.Inputs.Key != c.Inputs.Query
 	}},
@@ -88,7 +106,7 @@ var inputFeatures = []feature{
 		return c.Op == fixture.SDPA && num.Last(c.Inputs.Value.Shape) != num.Last(c.Inputs.Key.Shape)
 	}},
 	{id: "no-batch", what: "no batch dimension", has: func(c *fixture.Case) bool {
-		return either(c, c.Op == fixture.SDPA && len(c.Inputs.Query.Shape) < 4, c.Layer.InputLayout == attention.Unbatched)
+		return either(c, len(c.Inputs.Query.Shape) < 4, c.Layer.InputLayout == attention.Unbatched)
 	}},
 	{id: "sequence-first", what: "the sequence before the batch", has: func(c *fixture.Case) bool {
 		return c.Op == fixture.MultiHead && c.Layer.InputLayout == attention.SequenceFirst
@@ -117,10 +135,18 @@ var layerFeatures = []feature{
 	{id: "rope-factor", what: "a factor that divides RoPE positions", has: func(c *fixture.Case) bool {
 		return c.Layer.RoPE != nil && c.Layer.RoPE.Factor > 1
 	}},
-	{id: "qk-norm", what: "norms of queries and keys", has: func(c *fixture.Case) bool { return c.Layer.QKNorm != nil }},
-	{id: "relative-bias", what: "a learned relative bias", has: func(c *fixture.Case) bool { return c.Layer.RelativeBias > 0 }},
-	{id: "bias-kv", what: "a learned key and value, bias_k and bias_v", has: func(c *fixture.Case) bool { return c.Layer.BiasKV }},
-	{id: "zero-attn", what: "an appended key and value of zeros", has: func(c *fixture.Case) bool { return c.Layer.ZeroAttn }},
+	{id: "qk-norm", what: "norms of queries and keys", has: func(c *fixture.Case) bool {
+		return c.Layer.QKNorm != nil
+	}},
+	{id: "relative-bias", what: "a learned relative bias", has: func(c *fixture.Case) bool {
+		return c.Layer.RelativeBias > 0
+	}},
+	{id: "bias-kv", what: "a learned key and value, bias_k and bias_v", has: func(c *fixture.Case) bool {
+		return c.Layer.BiasKV
+	}},
+	{id: "zero-attn", what: "an appended key and value of zeros", has: func(c *fixture.Case) bool {
+		return c.Layer.ZeroAttn
+	}},
 	{id: "biases", what: "biases of the projections", has: hasBiases},
 	{id: "weights", what: "attention weights to return", has: func(c *fixture.Case) bool {
 		return c.Layer.NeedWeights != attention.NoWeights
@@ -133,7 +159,9 @@ var layerFeatures = []feature{
 		l := c.Layer
 		return c.Op == fixture.MultiHead && (other(l.KDim, l.EmbedDim) || other(l.VDim, l.EmbedDim))
 	}},
-	{id: "prefix", what: "a prefix of the parameters' names", has: func(c *fixture.Case) bool { return c.Layer.Prefix != "" }},
+	{id: "prefix", what: "a prefix of the parameters' names", has: func(c *fixture.Case) bool {
+		return c.Layer.Prefix != ""
+	}},
 	layoutFeature("torch", "PyTorch's names of parameters", attention.TorchLayout),
 	layoutFeature("torch-separate", "three separate projections under PyTorch's names", attention.TorchSeparateLayout),
 	layoutFeature("seed", "parameters W_Q, W_K, W_V and W_O", attention.SeedLayout),
@@ -145,9 +173,13 @@ var layerFeatures = []feature{
 
 // kindFeatures tell which operation a case is about.
 var kindFeatures = []feature{
-	{id: "function", what: "no parameters", has: func(c *fixture.Case) bool { return len(c.State) == 0 && c.Op != fixture.Module }},
+	{id: "function", what: "no parameters", has: func(c *fixture.Case) bool {
+		return len(c.State) == 0 && c.Op != fixture.Module
+	}},
 	{id: "layer", what: "parameters", has: func(c *fixture.Case) bool { return len(c.State) > 0 }},
-	{id: "module", what: "a module other than attention", has: func(c *fixture.Case) bool { return c.Op == fixture.Module }},
+	{id: "module", what: "a module other than attention", has: func(c *fixture.Case) bool {
+		return c.Op == fixture.Module
+	}},
 }
 
 // sizes lists numbers by whose limits failures may be told from passes.
@@ -172,9 +204,8 @@ func layoutFeature(id, what string, layout attention.ParamLayout) feature {
 // groupFeature is the feature of cases in a folder of the suite.
 func groupFeature(name string) feature {
 	group, _, _ := strings.Cut(name, "/")
-	return feature{id: "name-" + group, what: "a name that begins with " + group + "/", has: func(c *fixture.Case) bool {
-		return strings.HasPrefix(c.Name, group+"/")
-	}}
+	has := func(c *fixture.Case) bool { return strings.HasPrefix(c.Name, group+"/") }
+	return feature{id: "name-" + group, what: "a name that begins with " + group + "/", has: has}
 }
 
 // atLeast returns the feature of cases whose size has a limit below.
@@ -295,7 +326,8 @@ func queryCount(c *fixture.Case) int {
 	return tokens(c, c.Inputs.Query)
 }
 
-// keyCount counts the keys of each query. Cached ones, and the ones that a layer appends, count too.
+// keyCount counts the keys of each query. Cached ones, and the ones that a layer appends, count
+// too.
 func keyCount(c *fixture.Case) int {
 	if c.Op == fixture.Module {
 		return 0

@@ -43,8 +43,8 @@ func byFailures(causes []report.Cause) []report.Cause {
 
 // fewest returns few mistakes that explain, by their matches, the failures that have a match. It
 // takes, again and again, the match that explains most of the failures that are left; among equals,
-// the match that the fewest passing cases contradict. A mistake without enough evidence is left out,
-// and the search begins again without it.
+// the match that the fewest passing cases contradict. A mistake without enough evidence is left
+// out, and the search begins again without it.
 func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 	var doubtful []catalogue.Mistake
 	for {
@@ -78,7 +78,8 @@ func (in *inquiry) hasEvidence(m catalogue.Mistake, chosen []catalogue.Mistake, 
 	return e.enough(in.cases)
 }
 
-// cover returns few mistakes that explain the failures that have a match without a doubtful mistake.
+// cover returns few mistakes that explain the failures that have a match without a doubtful
+// mistake.
 func (in *inquiry) cover(failures []report.Result, doubtful []catalogue.Mistake) []catalogue.Mistake {
 	var chosen []catalogue.Mistake
 	for {

@@ -62,13 +62,14 @@ func (in *inquiry) numbers() []wrongNumber {
 		}
 	}
 	slices.SortStableFunc(found, func(a, b wrongNumber) int {
-		return cmp.Or(cmp.Compare(len(b.failures), len(a.failures)), cmp.Compare(len(a.denying), len(b.denying)))
+		more := cmp.Compare(len(b.failures), len(a.failures))
+		return cmp.Or(more, cmp.Compare(len(a.denying), len(b.denying)))
 	})
 	return withoutTold(found)
 }
 
-// withoutTold leaves out the numbers all of whose failures an earlier one explains. One that explains
-// the same failures, and that no more cases deny, is an alternative.
+// withoutTold leaves out the numbers all of whose failures an earlier one explains. One that
+// explains the same failures, and that no more cases deny, is an alternative.
 func withoutTold(all []wrongNumber) []wrongNumber {
 	var kept []wrongNumber
 	for _, w := range all {
@@ -88,7 +89,7 @@ func withoutTold(all []wrongNumber) []wrongNumber {
 // mostGroups is how many rules the values of one number may follow. With more there is no rule.
 const mostGroups = 3
 
-// byRule divides observations of one number into groups, each of which follows one rule. The first
+// byRule divides observations of one number into groups with one rule each. The first
 // group is the largest. If many rules are needed, all are one group.
 func byRule(all []observed) [][]observed {
 	var groups [][]observed

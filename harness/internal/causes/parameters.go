@@ -64,7 +64,7 @@ func (in *inquiry) parameters(told []report.Cause) []report.Cause {
 	return in.onlySupported(byFailures(found), of, explained)
 }
 
-// freed is what a fit changes to explain an output.
+// freed names the parameters that a fit changes to explain an output.
 type freed struct {
 	projections []string
 	bias        bool // the bias alone

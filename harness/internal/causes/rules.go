@@ -28,12 +28,25 @@ func (o observed) follows(r rule) bool { return o.Allows(r.value(o.c, o.Right)) 
 // rulesOf returns the rules that all of several wrong values follow, the simplest first.
 func rulesOf(all []observed) []rule {
 	var found []rule
-	for _, r := range slices.Concat(constant(all), offset(all), factor(all), powers, productRules()) {
+	rules := slices.Concat(constant(all), offset(all), factor(all))
+	if precise(all) {
+		rules = slices.Concat(rules, powers, productRules())
+	}
+	for _, r := range rules {
 		if !slices.ContainsFunc(all, func(o observed) bool { return !o.follows(r) }) {
 			found = append(found, r)
 		}
 	}
 	return found
+}
+
+// precise reports whether the values are known so well that only a true relation gives them: none is
+// a whole number, and noise leaves little.
+func precise(all []observed) bool {
+	const width = 1e-3 // of the value
+	return !slices.ContainsFunc(all, func(o observed) bool {
+		return o.Number.Step > 0 || o.Most-o.Least > width*math.Abs(o.Value)
+	})
 }
 
 // constant is the rule of one value for all cases.
@@ -42,8 +55,8 @@ func constant(all []observed) []rule {
 	if !ok {
 		return nil
 	}
-	if len(all) == 1 || slices.ContainsFunc(all, func(o observed) bool { return o.Value == all[0].Value && o.Allows(v) }) {
-		v = all[0].Value
+	if first := all[0].Value; !slices.ContainsFunc(all, func(o observed) bool { return !o.Allows(first) }) {
+		v = first
 	}
 	text := fmt.Sprintf("%.6g in every case", v)
 	if right := all[0].Right; !slices.ContainsFunc(all, func(o observed) bool { return o.Right != right }) {
@@ -155,9 +168,11 @@ func productRules() []rule {
 				name = "the square root of " + name
 				of = func(c *fixture.Case) float64 { return math.Sqrt(s.of(c)) }
 			}
+			times := func(c *fixture.Case, right float64) float64 { return right * of(c) }
+			over := func(c *fixture.Case, right float64) float64 { return right / of(c) }
 			all = append(all,
-				rule{"the right one times " + name, func(c *fixture.Case, right float64) float64 { return right * of(c) }},
-				rule{"the right one divided by " + name, func(c *fixture.Case, right float64) float64 { return right / of(c) }})
+				rule{"the right one times " + name, times},
+				rule{"the right one divided by " + name, over})
 		}
 	}
 	return all

@@ -50,13 +50,21 @@ func TestRulesOfNumbers(t *testing.T) {
 			return s / math.Sqrt(float64(heads))
 		}),
 		"0.2 in every case": of(func(float64, int, int) float64 { return 0.2 }),
-		"500000 where it should be 10000, 50 times as large": {seen("rope-base", 1e4, 5e5, 4, 8), seen("rope-base", 1e4, 5e5, 2, 8)},
-		"2 more than it should be":                           {seen("window", 3, 5, 4, 8), seen("window", 6, 8, 2, 8)},
-		"1 less than it should be":                           {seen("window", 3, 2, 4, 8), seen("window", 6, 5, 2, 8)},
-		"3 where it should be 4":                             {seen("window", 4, 3, 4, 8)},
-		"-0.25 where it should be 0":                         {seen("score-offset", 0, -0.25, 4, 8), seen("score-offset", 0, -0.25, 4, 8)},
-		"the right one times the number of keys":             {seen("rope-factor", 2, 14, 4, 8), seenWithKeys("rope-factor", 3, 15, 5)},
-		"0.33333 times as large as it should be":             {seen("rope-factor", 2, 2.0/3, 4, 8), seen("rope-factor", 4, 4.0/3, 4, 8)},
+		"500000 where it should be 10000, 50 times as large": {
+			seen("rope-base", 1e4, 5e5, 4, 8), seen("rope-base", 1e4, 5e5, 2, 8),
+		},
+		"2 more than it should be": {seen("window", 3, 5, 4, 8), seen("window", 6, 8, 2, 8)},
+		"1 less than it should be": {seen("window", 3, 2, 4, 8), seen("window", 6, 5, 2, 8)},
+		"3 where it should be 4":   {seen("window", 4, 3, 4, 8)},
+		"-0.25 where it should be 0": {
+			seen("score-offset", 0, -0.25, 4, 8), seen("score-offset", 0, -0.25, 4, 8),
+		},
+		"the right one times the number of keys": {
+			seen("rope-factor", 2, 14, 4, 8), seenWithKeys("rope-factor", 3, 15, 5),
+		},
+		"0.33333 times as large as it should be": {
+			seen("rope-factor", 2, 2.0/3, 4, 8), seen("rope-factor", 4, 4.0/3, 4, 8),
+		},
 	} {
 		rules := rulesOf(all)
 		require.NotEmpty(t, rules, want)
@@ -89,6 +97,19 @@ func TestValuesWithoutARule(t *testing.T) {
 	require.Len(t, groups[0], 2)
 	require.Equal(t, "1.5 times as large as it should be", rulesOf(groups[0])[0].text)
 	require.InDelta(t, 0.9, groups[1][0].Value, 0)
+}
+
+// Whole numbers, and values that the noise leaves open, have relations by chance.
+func TestNoRuleByChance(t *testing.T) {
+	windows := []observed{seen("window", 3, 12, 4, 8), seen("window", 4, 8, 2, 8)} // times the heads
+	require.Empty(t, rulesOf(windows))
+
+	wide := []observed{seen("scale", 0.25, 0.5, 4, 10), seen("scale", 0.36, 0.6, 4, 16)}
+	require.Equal(t, "the square root of the right one", rulesOf(wide)[0].text)
+	for i := range wide {
+		wide[i].Least, wide[i].Most = 0.99*wide[i].Value, 1.01*wide[i].Value
+	}
+	require.Empty(t, rulesOf(wide))
 }
 
 // A rule must hold within the interval of every case.

@@ -17,10 +17,10 @@ import (
 // it finds none.
 const fruitless = 12
 
-// together tries what is wrong on some cases on the failures without an explanation, several parts
-// at once: each wrong number with each mistake of the catalogue, the chosen ones first, or with
-// another number. It returns the numbers and the mistakes with the ones that were found so, as far
-// as there is evidence, and notes in the results what explains them.
+// together tries several parts at once on the failures without an explanation: each wrong number
+// with each mistake of the catalogue, the chosen ones first, or with another number. It adds the
+// mistakes and the numbers that it finds to the given ones, if there is evidence, and notes in the
+// results the parts that explain them.
 func (in *inquiry) together(
 	numbers []wrongNumber, chosen []catalogue.Mistake,
 ) ([]wrongNumber, []catalogue.Mistake) {
@@ -150,8 +150,8 @@ func (in *inquiry) jointMistakes(chosen []catalogue.Mistake, joint [][]report.Jo
 	}
 }
 
-// pairsOf returns the pairs of chosen mistakes that give the output of a failure. The diagnosis of a
-// large case does not try pairs.
+// pairsOf returns the pairs of chosen mistakes that give the output of a failure. The diagnosis of
+// a large case does not try pairs.
 func (in *inquiry) pairsOf(r report.Result, chosen []catalogue.Mistake) []report.Joint {
 	if r.Got == nil || !r.Comparison.SameShape() || in.referee(r.Case) == nil || len(chosen) < 2 {
 		return nil

@@ -53,7 +53,8 @@ func TestTwoThingsWrongAtOnce(t *testing.T) {
 		o.Causality = attention.NotCausal
 	}), slices.Concat([]string{"sdpa/unmasked", "sdpa/gqa"}, masked)...)
 	require.Equal(t, []string{"scale", "causal-missing"}, causeIDs(r.Causes))
-	require.Equal(t, "the scale of the scores is 0.474342 where it should be 0.316228, 1.5 times as large", r.Causes[0].Title)
+	const title = "the scale of the scores is 0.474342 where it should be 0.316228, 1.5 times as large"
+	require.Equal(t, title, r.Causes[0].Title)
 	require.Len(t, r.Causes[0].Failures, 4)
 	require.Equal(t, masked, r.Causes[1].Failures)
 	require.Equal(t, map[string][]string{
@@ -92,7 +93,9 @@ func TestARuleExplainsMoreThanAMistake(t *testing.T) {
 	if campaign.Full() {
 		cases = append(cases, "sdpa/causal", "sdpa/softcap", "sdpa/no-batch")
 	}
-	r := checked(t, function(func(_ *attention.Tensor, o *attention.SDPAOptions) { o.Scale = math.Sqrt(o.Scale) }), cases...)
+	r := checked(t, function(func(_ *attention.Tensor, o *attention.SDPAOptions) {
+		o.Scale = math.Sqrt(o.Scale)
+	}), cases...)
 	require.Equal(t, []string{"scale"}, causeIDs(r.Causes))
 	require.Equal(t, "the scale of the scores is the square root of the right one", r.Causes[0].Title)
 	require.Equal(t, named(r.Results, report.Result.Wrong), r.Causes[0].Failures)

@@ -10,7 +10,8 @@ import (
 )
 
 // unwritten returns a cause for each part of the computation, such as heads, that several failures
-// lack. Functions and layers lack it alike. A pass contradicts the cause if it has several such parts.
+// lack. Functions and layers lack it alike. A pass contradicts the cause if it has several such
+// parts.
 func (in *inquiry) unwritten() []report.Cause {
 	var found []report.Cause
 	titles := map[string][]string{}

@@ -40,8 +40,8 @@ func copied(in *input, row int) bool {
 	return false
 }
 
-// rowsOfAMask decides if a missing mask changes exactly the wrong rows, and a right row mixes several
-// keys. The right row proves nothing about keys that it does not see.
+// rowsOfAMask decides if a missing mask changes exactly the wrong rows, and a right row mixes
+// several keys. The right row proves nothing about keys that it does not see.
 func rowsOfAMask(ctx context.Context, in *input, _ fit.Result) answer {
 	witness := sensitiveRow(in)
 	if witness == "" {

@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// Joint is an explanation of an output by wrong numbers and mistakes at once. Other cases of the run
-// show one of them alone.
+// Joint is an explanation of an output by wrong numbers and mistakes at once. Other cases of the
+// run show one of them alone.
 type Joint struct {
 	Numbers  []replay.NumberMatch
 	Mistakes []catalogue.Mistake

@@ -76,12 +76,12 @@ type jsonCause struct {
 	Alternatives   []string `json:"alternatives"`
 	Otherwise      []string `json:"otherwise"` // failing in another way
 	Only           string   `json:"only"`      // what the failures have, and no contradiction
-	Symptom        bool     `json:"symptom"`   // where or how, not what is done wrong
+	Symptom        bool     `json:"symptom"`   // tells where or how, and names no mistake
 
 	RuledOut []jsonRuledOut `json:"ruled_out"`
 }
 
-// jsonShared is what all of some failing cases have, and none or few of the passes.
+// jsonShared lists features that some failing cases share, and no pass or few.
 type jsonShared struct {
 	Among    Among         `json:"among"`
 	Cases    []string      `json:"cases"`
@@ -236,7 +236,7 @@ type jsonNumber struct {
 	MaxZ     number `json:"max_z"`
 }
 
-// jsonJoint is an explanation by several parts at once, one of which other cases show alone.
+// jsonJoint is an explanation by several parts at once. Other cases show one part alone.
 type jsonJoint struct {
 	ID       string            `json:"id"`
 	Title    string            `json:"title"`

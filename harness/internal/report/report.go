@@ -20,7 +20,7 @@ type Report struct {
 
 	Suite   string   // the source of the cases: "PyTorch 2.15.0"
 	Causes  []Cause  // the fewest that explain all failures that have an explanation
-	Shared  []Shared // what cases share whose failure has no named cause
+	Shared  []Shared // features that failures without a named cause share
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
@@ -33,8 +33,8 @@ type Cause struct {
 	Fix   string // a sentence; "" if no fix is known
 	Live  bool   // running the subject again showed it; the catalogue does not have it
 
-	// Symptom is set if the cause says where or how something goes wrong, and not what is done
-	// wrong: parameters that would explain the outputs, or what a probe caught.
+	// Symptom is set if the cause tells where or how something goes wrong, and names no mistake:
+	// parameters that would explain the outputs, or a fact that a probe showed.
 	Symptom bool
 
 	Failures       []string // cases that it explains, alone or together with another cause
@@ -42,7 +42,7 @@ type Cause struct {
 	Otherwise      []string // cases that fail in another way, and would show it
 	Passes         int      // passing cases that could contradict it
 
-	// Only is what the failures have, and none of the contradictions: "a window"; "" if unknown.
+	// Only names a feature that the failures have, and no contradiction: "a window"; "" if unknown.
 	Only string
 
 	Alternatives []string // ids of mistakes that no case tells apart from it

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Shared is what all of some cases of a run have, and none or few of its passes.
+// Shared lists features that some cases of a run have in common, and no pass or few.
 type Shared struct {
 	Among    Among
 	Cases    []string // that share the features
@@ -32,7 +32,7 @@ type Feature struct {
 
 	// Passes counts the passes that have it, or of a lacking feature, lack it.
 	Passes int
-	// Instead is what every pass has in its place: "at most 32 keys"; "" if nothing is known.
+	// Instead is a feature of every pass: "at most 32 keys"; "" if none is known.
 	Instead string
 }
 
@@ -60,7 +60,8 @@ func (s Shared) sentence(f Feature) string {
 		if s.Passes == 1 {
 			do = "does"
 		}
-		return fmt.Sprintf("none of the %d %s has %s; %s %s", len(s.Cases), s.Among, f.Title, every(s.Passes, passes), do)
+		none := fmt.Sprintf("none of the %d %s has %s", len(s.Cases), s.Among, f.Title)
+		return fmt.Sprintf("%s; %s %s", none, every(s.Passes, passes), do)
 	case f.Passes == 1:
 		return fmt.Sprintf("%sso does 1 of the %d %s", all, s.Passes, passes)
 	case f.Passes > 0:
