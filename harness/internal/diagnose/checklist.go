@@ -68,11 +68,11 @@ var checklist = []step{
 	{"every mistake made", everyMistake},
 	{"one mistake", search(replay.FindSingle)},
 	{"lower precision", search(replay.FindLowPrecision)},
+	{"one wrong number", wrongNumber},
 	{"rounding", rounding},
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
 	{"gain or shift", check(gainOrShift)},
-	{"one wrong number", wrongNumber},
 	{"not written", notWritten},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},

@@ -67,6 +67,11 @@ func wrongNumber(ctx context.Context, in *input, _ fit.Result) answer {
 	first := numbers[0]
 	f.because("with it this case gives the output: residual %.2g (max z %.2g)%s",
 		first.Residual, first.MaxZ, interval(first))
+	for _, n := range numbers {
+		if n.Alike != "" {
+			f.because("%s", n.Alike)
+		}
+	}
 	if len(numbers) > 1 {
 		f.because("this case cannot tell these apart")
 	}
@@ -88,7 +93,7 @@ func leastSquares(ctx context.Context, in *input, _ fit.Result) answer {
 	}
 	fits, err := fit.Search(ctx, fit.Input{
 		Problem: in.problem, Trace: in.trace, Got: in.got, Comparison: in.comparison,
-		Batch: in.structure.WrongBatches[0], Placements: in.placements,
+		Placements: in.placements,
 	})
 	if err != nil {
 		return answer{cut: "other parameters were not all tried, and no two mistakes"}
@@ -98,11 +103,8 @@ func leastSquares(ctx context.Context, in *input, _ fit.Result) answer {
 
 // otherParameters decides if least squares explained the output.
 func otherParameters(_ context.Context, _ *input, fits fit.Result) answer {
-	switch {
-	case fits.Reasons == nil:
+	if fits.Reasons == nil {
 		return answer{}
-	case fits.Scale:
-		return answer{finding: &finding{class: MissingFeature, reasons: fits.Reasons}}
 	}
 	return answer{finding: &finding{class: WrongWeights, reasons: fits.Reasons}}
 }

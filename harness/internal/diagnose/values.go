@@ -27,7 +27,7 @@ func dead(in *input) *finding {
 	case repeats(in.got, 1) && !repeats(in.truth.Value, 1):
 		return findingf(Dead, "every element is %g", in.got[0])
 	case repeats(in.got, width) && !repeats(in.truth.Value, width):
-		return findingf(Dead, "every row is the same: the output does not depend on the input")
+		return findingf(Dead, "every row is the same, and the expected ones are not")
 	}
 	return nil
 }
@@ -80,5 +80,5 @@ func reordered(in *input) *finding {
 		return nil
 	}
 	return findingf(Unclear, "the output holds the expected values in another order: "+
-		"a layout or the order of reading is wrong, not the weights")
+		"look for a layout, or for the order in which something is read or written")
 }

@@ -105,7 +105,7 @@ func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
 		return report.Result{}, err
 	}
 	result := report.Result{
-		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass,
+		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass, Got: got,
 		Comparison: compare.Outputs(shape, got, r.expected),
 		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.expected),
 	}
