@@ -33,8 +33,8 @@ type Result struct {
 }
 
 // Search asks which parameters would explain an output. It asks for the scale first and, if that
-// does not explain the output, for the weights and biases of a layer. Questions that would take long
-// are refused. The error says that ctx ended before all questions were asked.
+// does not explain the output, for the weights and biases of a layer. Questions that would take
+// long are refused. The error says that ctx ended before all questions were asked.
 func Search(ctx context.Context, in Input) (Result, error) {
 	scale := scaleFit(in.Problem, in.Comparison.WantShape, in.Got, in.Batch)
 	out := Result{Fits: []Fit{scale}}

@@ -89,8 +89,8 @@ const (
 )
 
 // The bars: the least share of distinguishable outputs that must have a name. Besides, no output
-// may have a wrong name, random numbers must not be blamed on anything, no correct output may be refused, and every mistake that leads far must
-// be.
+// may have a wrong name, random numbers must not be blamed on anything, no correct output may be
+// refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
