@@ -68,7 +68,9 @@ type logarithms struct {
 
 // fromLogarithms fits the free parameters to recovered scores, and returns the problem with them.
 // With a softcap, scores are not linear in the parameters, and the fit is repeated.
-func (x *jacobian) fromLogarithms(ctx context.Context, recovered pattern.Weights, heads []int) (*oracle.Problem, string) {
+func (x *jacobian) fromLogarithms(
+	ctx context.Context, recovered pattern.Weights, heads []int,
+) (*oracle.Problem, string) {
 	s := x.logarithms(recovered, heads)
 	if reason := s.saturated(); reason != "" {
 		return nil, reason

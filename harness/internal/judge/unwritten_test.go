@@ -24,12 +24,16 @@ func TestPartsThatNobodyWrote(t *testing.T) {
 	}{
 		{
 			"one head alone runs", "heads-not-written", "heads 1-3 are not written",
-			[]string{"sdpa/causal", "sdpa/gqa-one", "sdpa/bool-mask-blank-rows", "mha/cross", "mha/padding", "layouts/gpt"},
+			[]string{
+				"sdpa/causal", "sdpa/gqa-one", "sdpa/bool-mask-blank-rows", "mha/cross", "mha/padding", "layouts/gpt",
+			},
 			func(at place) bool { return at.head > 0 },
 		},
 		{
 			"one head is left out", "heads-not-written", "head 1 is not written",
-			[]string{"sdpa/gqa", "sdpa/float16", "mha/causal", "decoder/rope-half", "decoder/qwen-biases", "seed/causal"},
+			[]string{
+				"sdpa/gqa", "sdpa/float16", "mha/causal", "decoder/rope-half", "decoder/qwen-biases", "seed/causal",
+			},
 			func(at place) bool { return at.head == 1 },
 		},
 		{

@@ -60,8 +60,8 @@ func addTo(y []float64, first, count, step int, draw func() float64) {
 	}
 }
 
-// addToContext adds drawn numbers to the context of a head, which the output weight spreads over all
-// features.
+// addToContext adds drawn numbers to the context of a head, which the output weight spreads over
+// all features.
 func (t *trial) addToContext(y []float64, head int, draw func() float64) {
 	w := t.problem.Layer.Output
 	features := w.In / t.problem.Layer.Heads

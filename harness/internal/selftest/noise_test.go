@@ -1,38 +1,41 @@
 package selftest
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/difftest/difftest/harness/internal/campaign"
-	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// Random numbers in a part of a right output are blamed on nothing. The full campaign judges 200
-// outputs of each sort.
-func TestNoiseIsBlamedOnNothing(t *testing.T) {
-	cases, noises := 2, 1
-	if campaign.Full() {
-		cases, noises = 50, 4
+// A judge that blames random numbers on anything misses the bar.
+func TestNoiseThatIsBlamed(t *testing.T) {
+	for name, d := range map[string]diagnose.Diagnosis{
+		"scale-missing":             named(diagnose.MissingFeature, "scale-missing"),
+		"softcap":                   {Numbers: []replay.NumberMatch{{Number: catalogue.Numbers[0]}}},
+		"another of the value bias": {Fits: []fit.Fit{{Freed: "the value bias", Holds: true}}},
+		"heads 1-3 are not written": {Unwritten: &diagnose.Unwritten{Title: "heads 1-3 are not written"}},
+		"":                          {Class: diagnose.Unclear, Fits: []fit.Fit{{Freed: "the value bias"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := oneFunction(invented(func(string) diagnose.Diagnosis { return d }))
+			o.Extent.Noises = 2
+			r := run(t, o)
+			require.Equal(t, 2*len(noisyParts), r.Noise.Planted)
+			if name == "" {
+				require.Zero(t, r.Noise.Blamed)
+				return
+			}
+			require.Greater(t, r.Noise.Blamed, len(noisyParts), "the case sees some of them")
+			const missed = "noise: %d outputs were blamed on something, want none"
+			require.Contains(t, r.Missed(), fmt.Sprintf(missed, r.Noise.Blamed))
+			last := r.Findings[len(r.Findings)-1]
+			require.Equal(t, "noise", last.Part)
+			require.Contains(t, last.Said, name)
+		})
 	}
-	if testing.Short() {
-		cases = 1
-	}
-	planted := 0
-	for n := range cases {
-		tr := &trial{seed: DefaultSeed + 1, n: n, c: drawCase(DefaultSeed+1, n)}
-		tr.problem = oracle.FromCase(tr.c)
-		tr.truth = tr.problem.Run().Expected()
-		var err error
-		tr.without, err = newReferee(tr.c)
-		require.NoError(t, err)
-		require.NoError(t, tr.judgeNoise(t.Context(), Extent{Noises: noises}))
-		for _, f := range tr.found.Findings {
-			t.Errorf("%+v", f)
-		}
-		if tr.found.Noise.Blamed>0 { t.Log(n) }
-		planted += tr.found.Noise.Planted
-	}
-	require.Equal(t, cases*noises*len(noisyParts), planted)
 }

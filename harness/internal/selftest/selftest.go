@@ -35,8 +35,8 @@ type Extent struct {
 	// Share is a divisor: of the random mistakes, and of those left out of the catalogue, one in
 	// Share is made on a searched case.
 	Share int
-	// Noises is how many outputs with random numbers in a part are judged on each searched case, for
-	// each sort of part.
+	// Noises is how many outputs with random numbers in a part are judged on each searched case,
+	// for each sort of part.
 	Noises int
 }
 
