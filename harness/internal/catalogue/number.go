@@ -19,6 +19,9 @@ type Number struct {
 	// "" if there are none.
 	Alike func(*oracle.Problem) string
 
+	// Configured means that configurations have the number. Only such numbers are searched beside
+	// another mistake.
+	Configured bool
 	// Usual lists values that configurations have. They are tried first.
 	Usual []float64
 	// Step restricts the number to multiples of it; 0 if the number is continuous.

@@ -12,11 +12,12 @@ import (
 var scoreNumbers = []Number{
 	{
 		ID: "scale", Title: "scale of the scores",
-		Fix:   "See which width the scale is computed from, and whether it is applied once.",
-		Alike: sameAsScale,
-		Get:   scaleOf,
-		Set:   func(p *oracle.Problem, v float64) { p.Scale = v },
-		Range: around(scaleOf, 300),
+		Configured: true,
+		Fix:        "See which width the scale is computed from, and whether it is applied once.",
+		Alike:      sameAsScale,
+		Get:        scaleOf,
+		Set:        func(p *oracle.Problem, v float64) { p.Scale = v },
+		Range:      around(scaleOf, 300),
 	},
 	{
 		ID: "temperature", Title: "temperature that divides scores, biases and sinks",
@@ -29,11 +30,12 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "softcap", Title: "softcap",
-		Fix:   "Read the softcap of the attention scores from the configuration of this layer.",
-		Usual: []float64{20, 30, 50},
-		Get:   softcapOf,
-		Set:   func(p *oracle.Problem, v float64) { p.Softcap = v },
-		Range: around(softcapOf, 1e4),
+		Configured: true,
+		Fix:        "Read the softcap of the attention scores from the configuration of this layer.",
+		Usual:      []float64{20, 30, 50},
+		Get:        softcapOf,
+		Set:        func(p *oracle.Problem, v float64) { p.Softcap = v },
+		Range:      around(softcapOf, 1e4),
 	},
 	{
 		ID: "score-offset", Title: "number added to the scores",
@@ -58,9 +60,10 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "alibi-bias-max", Title: "exponent of ALiBi's last slope, 2^-8",
-		Fix:   "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
-		Usual: []float64{4, 8, 16},
-		Get:   rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
+		Configured: true,
+		Fix:        "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
+		Usual:      []float64{4, 8, 16},
+		Get:        rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
 		Set: func(p *oracle.Problem, v float64) {
 			p.Slopes = mapped(p.Slopes, func(s float64) float64 { return math.Pow(s, v/8) })
 		},

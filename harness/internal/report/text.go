@@ -258,7 +258,9 @@ func (r Result) fixes() []string {
 		}
 	}
 	for _, n := range r.Diagnosis.Numbers {
-		add(n.Number.Fix)
+		for _, fix := range n.Fixes() {
+			add(fix)
+		}
 	}
 	return all
 }
