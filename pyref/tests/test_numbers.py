@@ -1,4 +1,4 @@
-"""difftest names the number that a NumPy subject has wrong, in the first cause and in every failing case."""
+"""difftest names the number that a NumPy subject has wrong, first of all causes and in each failure."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from pyref.tests.wrong_number import EDITS
 
 CAMPAIGNS = os.environ.get("DIFFTEST_CAMPAIGNS") == "1"
 
-# For each number the cases that have it, and three wrong values; "+" marks steps from the right one.
+# For each number the cases that have it, and three wrong values or distances from the right ones.
 TRIED = {
-    "scale": ("sdpa/causal sdpa/gqa mha/causal decoder/gemma decoder/rope-half", "1.3 0.5 2.2"),
+    "scale": ("sdpa/causal sdpa/gqa mha/causal decoder/gemma decoder/rope-half", "1.3 0.6 2.2"),
     "temperature": ("sdpa/softcap sdpa/alibi-eight decoder/softcap decoder/sinks", "0.7 1.5 3.0"),
     "softcap": ("sdpa/softcap decoder/softcap decoder/softcap-alibi", "3.0 20.0 0.9"),
     "score-offset": ("sdpa/softcap decoder/softcap", "0.5 -1.0 2.0"),
@@ -25,10 +25,10 @@ TRIED = {
     "rope-query-position": ("decoder/rope-half decoder/cache decoder/qk-norm", "2 -3 5"),
     "rope-first-position": ("decoder/cache decoder/decode decoder/rope-half", "1 -2 4"),
     "qk-norm-epsilon": ("decoder/qk-norm decoder/gemma", "1e-5 1e-3 1e-2"),
-    "window": ("sdpa/window decoder/window decoder/window-cache sdpa/window-two-sided", "2 6 7"),
+    "window": ("sdpa/window decoder/window decoder/window-cache sdpa/window-two-sided", "6 7 8"),
     "causal-offset": ("sdpa/causal mha/causal decoder/rope-half", "2 3 -2"),
-    "first-position": ("decoder/cache decoder/alibi-cache decoder/relative-bias-cache", "-1 -2 1"),
-    "relative-clip": ("decoder/relative-bias decoder/relative-bias-cache", "2 1 4"),
+    "first-position": ("decoder/cache decoder/alibi-cache decoder/relative-bias-cache", "-2 1 2"),
+    "relative-clip": ("decoder/relative-bias decoder/relative-bias-cache", "2 1 3"),
     "cache-key-factor": ("decoder/cache decoder/alibi-cache", "127.0 0.3 0.01"),
     "cache-value-factor": ("decoder/cache decoder/alibi-cache", "127.0 0.3 0.01"),
 }

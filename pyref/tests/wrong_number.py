@@ -1,6 +1,6 @@
 """The NumPy example with one number wrong: `python wrong_number.py NUMBER VALUE`.
 
-An edit replaces a piece of the example's source, which stands there once. VALUE is the wrong number.
+An edit replaces a piece of the example's source that stands there once. VALUE is the wrong number.
 """
 
 import sys
@@ -44,7 +44,9 @@ EDITS = {
     "first-position": [
         (PROJECT, '    config = config | {"first_position": config["first_position"] + VALUE}\n' + PROJECT)
     ],
-    "relative-clip": [("np.clip(distances(config, L, S), -R, R)", "np.clip(distances(config, L, S), -VALUE, VALUE)")],
+    "relative-clip": [
+        ("np.clip(distances(config, L, S), -R, R)", "np.clip(distances(config, L, S), -VALUE, VALUE)")
+    ],
     "cache-key-factor": [("[past_key, k]", "[np.float32(VALUE) * past_key, k]")],
     "cache-value-factor": [("[past_value, v]", "[np.float32(VALUE) * past_value, v]")],
 }

@@ -11,6 +11,7 @@ var rotaryNumbers = []Number{
 		Configured: true,
 		Fix:        "Read rope_theta from the configuration of this layer.",
 		Refs:       []string{"E06"},
+		Evidence:   "https://github.com/Avarok-Cybersecurity/atlas/pull/276",
 		Usual:      []float64{1e3, 1e4, 1e5, 1.6e5, 2.5e5, 5e5, 1e6, 5e6, 8e6, 1e7},
 		Get:        rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
 		Set:        setRotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
@@ -88,6 +89,7 @@ var rotaryNumbers = []Number{
 var positionNumbers = []Number{
 	{
 		ID: "window", Title: "window",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "Read the sliding window from the configuration of this layer, and count the query itself.",
 		Step:       1,
@@ -97,6 +99,7 @@ var positionNumbers = []Number{
 	},
 	{
 		ID: "causal-offset", Title: "number of keys after itself that the causal mask lets a query see",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "Hide key j from query i where j > i + offset. The offset is the length of the cache, or S - L.",
 		Step:       1,
@@ -125,6 +128,7 @@ var positionNumbers = []Number{
 	},
 	{
 		ID: "relative-clip", Title: "distance at which the relative bias is clipped",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "Read the largest relative distance from the configuration.",
 		Step:       1,

@@ -12,6 +12,7 @@ import (
 var scoreNumbers = []Number{
 	{
 		ID: "scale", Title: "scale of the scores",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "See which width the scale is computed from, and whether it is applied once.",
 		Alike:      sameAsScale,
@@ -21,7 +22,8 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "temperature", Title: "temperature that divides scores, biases and sinks",
-		Fix: "Leave the scores as they are once they are scaled, capped and biased.",
+		Stage: Score,
+		Fix:   "Leave the scores as they are once they are scaled, capped and biased.",
 		Get: rightIf(1, func(p *oracle.Problem) bool {
 			return p.Softcap > 0 || p.Slopes != nil || p.Relative != nil || p.Sinks != nil || hasFiniteBias(p)
 		}),
@@ -30,6 +32,7 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "softcap", Title: "softcap",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "Read the softcap of the attention scores from the configuration of this layer.",
 		Usual:      []float64{20, 30, 50},
@@ -39,6 +42,7 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "score-offset", Title: "number added to the scores",
+		Stage: Score,
 		Fix:   "Add nothing to the scores but the masks and biases of this layer.",
 		Added: true,
 		Get: rightIf(0, func(p *oracle.Problem) bool {
@@ -49,6 +53,7 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "sink-offset", Title: "number added to every sink",
+		Stage: Score,
 		Fix:   "Use the sinks as the state dict has them.",
 		Alike: func(*oracle.Problem) string { return "all scores that much smaller would give the same" },
 		Added: true,
@@ -60,6 +65,7 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "alibi-bias-max", Title: "exponent of ALiBi's last slope, 2^-8",
+		Stage:      Score,
 		Configured: true,
 		Fix:        "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
 		Usual:      []float64{4, 8, 16},
@@ -71,9 +77,10 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "zero-keys", Title: "number of keys of zeros that take part",
-		Fix:  "Mask the slots of the cache, and the keys of a tile, that hold no key.",
-		Step: 1,
-		Get:  rightIf(0, func(*oracle.Problem) bool { return true }),
+		Stage: Score,
+		Fix:   "Mask the slots of the cache, and the keys of a tile, that hold no key.",
+		Step:  1,
+		Get:   rightIf(0, func(*oracle.Problem) bool { return true }),
 		Set: func(p *oracle.Problem, v float64) {
 			p.ZeroKeys, p.EmptyRow = p.ZeroKeys+int(v), attention.EmptyZero
 		},

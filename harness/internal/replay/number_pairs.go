@@ -13,11 +13,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// FindNumbersWithMistakes looks for a wrong number and a mistake that give the output together. Each
-// mistake is made in a few wrong rows of a batch element, and each number of the configuration is
-// searched there. The search is bounded: it tries mistakes of the families below, and values that
-// configurations have or that are near the right one. It returns nil if too many of them give the
-// same output.
+// FindNumbersWithMistakes looks for a wrong number and a mistake that give the output together. It
+// makes each mistake in a few wrong rows of a batch element, and searches each number there. The
+// search is bounded: mistakes are of the families below, and values are usual ones or near the right
+// one. FindNumbersWithMistakes returns nil if many of them give the same output.
 func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut) {
 	const most = 4
 	wrong := num.Where(o.Comparison.WrongRows())
@@ -59,9 +58,13 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 
 // besideNumbers are the families of mistakes that are tried with a wrong number.
 var besideNumbers = []catalogue.Family{
-	catalogue.Masks, catalogue.Scales, catalogue.Softmax, catalogue.Scores, catalogue.RoPE,
-	catalogue.KVCache, catalogue.ALiBi, catalogue.RelativeBias, catalogue.QKNorm,
+	catalogue.Masks, catalogue.Scales, catalogue.Softmax, catalogue.Scores, catalogue.KVCache, catalogue.ALiBi,
+	catalogue.RelativeBias,
 }
+
+// besideRotation are the families among them for numbers that change queries and keys, which takes
+// long.
+var besideRotation = []catalogue.Family{catalogue.Masks, catalogue.Scales}
 
 // numbersWith searches the numbers that a mistake leaves as they are.
 func (p *piece) numbersWith(ctx context.Context, s *search, m catalogue.Mistake) []NumberMatch {
@@ -78,6 +81,9 @@ func (p *piece) numbersWith(ctx context.Context, s *search, m catalogue.Mistake)
 	for _, n := range catalogue.Numbers {
 		value, ok := n.Get(right)
 		if still, has := n.Get(wrong); !n.Configured || !ok || !has || still != value {
+			continue
+		}
+		if n.Stage == catalogue.Projection && !slices.Contains(besideRotation, m.Family) {
 			continue
 		}
 		q := newNumberSearch(ctx, part, n, value)
@@ -120,7 +126,7 @@ func (q *numberSearch) findNear(s *search) (NumberMatch, bool) {
 // nearRight returns the values that come nearest to the output, among few. It does not look closely
 // where no value comes much nearer than its neighbours.
 func (q *numberSearch) nearRight() []float64 {
-	const steps, times = 12, 16
+	const steps, times = 8, 16
 	const falls = 0.8 // of the distance at the neighbours, at the best value of the grid
 	grid := q.number.Usual
 	if step := float64(q.number.Step); step > 0 {
