@@ -216,7 +216,7 @@ func newResult(full report.Result) Result {
 	}
 	for _, n := range full.Diagnosis.Numbers {
 		r.Explanations = append(r.Explanations, Explanation{
-			IDs: []string{n.Number.ID}, Title: n.Title(), Fixes: []string{n.Number.Fix},
+			IDs: n.IDs(), Title: n.Title(), Fixes: n.Fixes(),
 			Residual: n.Residual, MaxZ: n.MaxZ, Margin: n.Next / n.Residual,
 			Values: map[string]float64{n.Number.ID: n.Value},
 		})

@@ -10,7 +10,6 @@ from pyref.planted.weights import with_weights
 Tensor = torch.Tensor
 
 
-
 def with_rope(plain: PlainAttention, **fields: object) -> PlainAttention:
     """Replace some fields of the rotary positions."""
     return replace(plain, rope=replace(plain.rope, **fields))

@@ -68,7 +68,7 @@ var checklist = []step{
 	{"every mistake made", everyMistake},
 	{"one mistake", search(replay.FindSingle)},
 	{"lower precision", search(replay.FindLowPrecision)},
-	{"one wrong number", wrongNumber},
+	{"one wrong number", wrongNumber(replay.FindNumbers)},
 	{"rounding", rounding},
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
@@ -76,6 +76,7 @@ var checklist = []step{
 	{"not written", notWritten},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
+	{"a wrong number and a mistake", wrongNumber(replay.FindNumbersWithMistakes)},
 	{"other parameters", otherParameters},
 	{"non-finite", check(nonFinite)},
 	{"rows not written", check(unwritten)},

@@ -58,8 +58,8 @@ var (
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
-	// On a case with a window it is another window.
-	narrow = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
+	// A number of the case may give the output: another window, or a shifted diagonal.
+	number = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )
 
 // Every plant is named by its mistake, or not at all. If a case cannot tell several mistakes apart,
@@ -85,7 +85,7 @@ func TestClassesOfPlants(t *testing.T) {
 		}
 	}
 	require.Len(t, few, len(representative))
-	for number, p := range plants() {
+	for n, p := range plants() {
 		t.Run(p.name, func(t *testing.T) {
 			if p.searched() && testing.Short() {
 				t.Skip("pairs take minutes with the race detector")
@@ -96,7 +96,7 @@ func TestClassesOfPlants(t *testing.T) {
 				referees = few
 			}
 			if !campaign.Full() {
-				referees, enough = rotated(few, 5*number), 3
+				referees, enough = rotated(few, 5*n), 3
 				if p.searched() {
 					enough, least = 1, 1
 				}
@@ -256,8 +256,8 @@ func plants() []plant {
 			classes: missing, match: "causal-self-hidden"},
 		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }),
 			classes: missing, match: "causal-next-seen"},
-		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
-		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: narrow},
+		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: number},
+		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: number},
 		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool {
 			had := p.Causal != nil
 			p.Causal = past
@@ -297,7 +297,7 @@ func plants() []plant {
 			return was != 1
 		}, classes: missing, match: "scale-twice"},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true },
-			classes: mask},
+			classes: number},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
 		{name: "heads split untransposed", variant: split(untransposed), change: layer(nil),
 			classes: unclear, match: "heads-split-untransposed"},

@@ -22,8 +22,8 @@ const (
 	ByOracle  Maker = "oracle"
 )
 
-// plant is one mistake, or two, or a wrong number, made on a case. Its outputs are in the oracle's order of
-// dimensions, (B, T, width).
+// plant is one mistake, or two, or a wrong number, made on a case. Its outputs are in the oracle's
+// order of dimensions, (B, T, width).
 type plant struct {
 	mistakes []catalogue.Mistake
 	number   *wrongNumber     // nil if mistakes were made

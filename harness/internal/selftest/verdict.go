@@ -92,7 +92,10 @@ func (t *trial) reproduces(named replay.Match, p plant) bool {
 
 // reproducesNumber reports whether a wrong number yields the planted output.
 func (t *trial) reproducesNumber(named replay.NumberMatch, p plant) bool {
-	problem := t.problem.Fork()
+	problem, ok := catalogue.Make(t.problem, nil, named.With...)
+	if !ok {
+		return false
+	}
 	if _, ok := named.Number.Get(problem); !ok {
 		return false
 	}
