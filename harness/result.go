@@ -45,6 +45,9 @@ const (
 	Rounding Class = "rounding"
 	// WrongNumber: a number of the configuration has another value.
 	WrongNumber Class = "wrong-number"
+	// WrongLayout: the numbers are right, but were read from or written to wrong places: heads,
+	// axes, or the order of memory.
+	WrongLayout Class = "wrong-layout"
 	// Dead: the output is zero or constant.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.

@@ -57,6 +57,9 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	}
 	truth.Value = exact.Value
 	reference := diagnose.NewReference(problem, truth).WithPlacements(c.Layer.Placements())
+	if c.Op == fixture.MultiHead {
+		reference = reference.WithLayout(c.Layer.InputLayout)
+	}
 	return &Referee{c, inLayout(c, truth), reference}, nil
 }
 
