@@ -128,6 +128,8 @@ func (p *Problem) weightNoise(slope, v float64) float64 {
 	switch {
 	case slope == 0:
 		return 0
+	case p.Precision.small:
+		return slope * slope * v
 	case v < 1e-9: // the next term of the series is negligible
 		return slope * slope * v * (1 + v)
 	case v < 0.1:

@@ -20,6 +20,9 @@ type Precision struct {
 
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
+
+	// small describes roundings so small that their effects are proportional to them.
+	small bool
 }
 
 // The lower precisions that an implementation may have. Half a unit in the last place is 2⁻¹¹ in

@@ -74,7 +74,7 @@ func (r *row) score(number int) {
 		s, variance := r.pass.score(product, variance)
 		biases, count := r.masks.biases(r.head, r.query, j)
 		for _, b := range biases[:count] {
-			s, variance = sumWith(s, variance, b.value, b.variance)
+			s, variance = r.Precision.sumWith(s, variance, b.value, b.variance)
 		}
 		variance += r.Precision.stored * s * s
 		change := r.VisibleScore
