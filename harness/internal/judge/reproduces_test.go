@@ -17,7 +17,8 @@ import (
 // Scores in the thousands move float64's own result by more than 1e-12. Such a case is judged, and a
 // truth that is wrong by more than float64 rounds is refused.
 func TestJudgeMeasuresAHotCaseByItsOwnRounding(t *testing.T) {
-	for seed := range uint64(4) {
+	hot := 0
+	for seed := range uint64(8) {
 		c := hotCase(seed, 3000)
 		right := oracle.FromCase(c).Run()
 		double, err := doubleSigma(t.Context(), oracle.FromCase(c))
@@ -28,8 +29,10 @@ func TestJudgeMeasuresAHotCaseByItsOwnRounding(t *testing.T) {
 				widest = i
 			}
 		}
-		largest := slices.Max(right.Value)
-		require.Greater(t, 20*double[widest], reproduction*largest, "seed %d: float64 must round by more", seed)
+		if 20*double[widest] < reproduction*slices.Max(right.Value) {
+			continue
+		}
+		hot++
 		for times, refused := range map[float64]bool{0: false, 20: false, 60: true} {
 			c.Truth = append([]float64{}, right.Value...)
 			c.Truth[widest] += times * double[widest]
@@ -37,6 +40,7 @@ func TestJudgeMeasuresAHotCaseByItsOwnRounding(t *testing.T) {
 			require.Equal(t, refused, err != nil, "seed %d, %g times float64's rounding: %v", seed, times, err)
 		}
 	}
+	require.Greater(t, hot, 3, "cases that float64 rounds by more than %g", reproduction)
 }
 
 // hotCase draws a case of the function whose scores have the given standard deviation.
