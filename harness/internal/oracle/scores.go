@@ -76,7 +76,7 @@ func (r *row) score(number int) {
 		for _, b := range biases[:count] {
 			s, variance = r.Precision.sumWith(s, variance, b.value, b.variance)
 		}
-		variance += r.Precision.stored * s * s
+		s, variance = r.Precision.storeScore(s, variance)
 		change := r.VisibleScore
 		if r.masked[n] {
 			change = r.MaskedScore
