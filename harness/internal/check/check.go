@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -40,6 +41,7 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 			return ran, ctx.Err() == nil || !errors.Is(ran.Err, ctx.Err())
 		},
 		judge: func(ctx context.Context, t *turn) (report.Result, error) {
+			t.declared = t.ran.Precision
 			return judgeRun(ctx, about, t.c, t.ran)
 		},
 		again: func(ctx context.Context, t *turn) report.Result {
@@ -66,7 +68,11 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if ran.Err != nil {
 		return withoutOutput(c, ran.Err), nil
 	}
-	lower := judge.Arithmetic(about.Precision)
+	declared, err := onePrecision(about.Precision, ran.Precision)
+	if err != nil {
+		return report.Result{}, fmt.Errorf("%s: %s: %w", c.Name, protocol.ReplyFile, err)
+	}
+	lower := judge.Arithmetic(declared)
 	referee, err := judge.New(ctx, c, lower)
 	if err != nil {
 		return report.Result{}, err

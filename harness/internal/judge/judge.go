@@ -15,6 +15,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Referee judges outputs of one case. The replay of each mistake on the case is computed once for
@@ -163,10 +164,13 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 
-// Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
-// unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
-func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
-	referee, err := New(ctx, c, oracle.Precision{})
+// Outputs judges an output of a case that was made elsewhere, in the declared precision, and the
+// attention weights beside it unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
+func Outputs(
+	ctx context.Context, c *fixture.Case, declared subject.Precision, output, weights *oracle.Array,
+) (report.Result, error) {
+	lower := Arithmetic(declared)
+	referee, err := New(ctx, c, lower)
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -174,7 +178,7 @@ func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array
 	if err != nil || weights == nil {
 		return r, err
 	}
-	findings, err := Weights(c, oracle.Precision{}, weights.Shape, weights.Value)
+	findings, err := Weights(c, lower, weights.Shape, weights.Value)
 	if len(findings) > 0 {
 		r.Findings, r.Verdict = findings, report.Fail
 	}
