@@ -20,7 +20,7 @@ import (
 
 // oneFunction runs every part of the selftest on one case of scaled dot-product attention.
 func oneFunction(j newJudge) Options {
-	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 3, Share: 1}, Case: 2, newJudge: j}
+	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 8, Share: 1}, Case: 2, newJudge: j}
 }
 
 // oneLayer makes single mistakes on one layer.
