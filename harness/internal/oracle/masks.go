@@ -81,7 +81,7 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	}
 	head := n % m.heads
 	if m.p.Slopes != nil {
-		lost := -m.p.Slopes[head] * math.Abs(float64(m.distance(m.p.SlopeDistance, i, j)))
+		lost := -m.p.Slopes[n%len(m.p.Slopes)] * math.Abs(float64(m.distance(m.p.SlopeDistance, i, j)))
 		add(lost, (2*roundoff+m.p.Precision.stored)*lost*lost)
 	}
 	if table := m.p.Relative; table != nil {
