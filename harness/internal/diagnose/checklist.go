@@ -51,6 +51,8 @@ type finding struct {
 	reasons []string
 	matches []replay.Match       // mistakes that give the output
 	numbers []replay.NumberMatch // numbers that give the output with another value
+	// unwritten is the part that is zero where it should not be; nil if there is none.
+	unwritten *Unwritten
 }
 
 func findingf(c Class, format string, args ...any) *finding {
@@ -70,13 +72,15 @@ var checklist = []step{
 	{"every mistake made", everyMistake},
 	{"one mistake", search(replay.FindSingle)},
 	{"lower precision", search(replay.FindLowPrecision)},
+	{"one wrong number", wrongNumber(replay.FindNumbers)},
 	{"rounding", rounding},
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
 	{"gain or shift", check(gainOrShift)},
-	{"one wrong number", wrongNumber},
+	{"not written", notWritten},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
+	{"a wrong number and a mistake", wrongNumber(replay.FindNumbersWithMistakes)},
 	{"other parameters", otherParameters},
 	{"factors and functions", check(factorsOrFunctions)},
 	{"non-finite", check(nonFinite)},

@@ -144,8 +144,10 @@ func TestEveryLongStepIsCutOff(t *testing.T) {
 	cuts := map[string]string{
 		"one mistake":                    "mistakes that come near were not made with their noise",
 		"lower precision":                "fewer bits, and no two mistakes",
+		"one wrong number":               "not every number of the configuration was searched",
 		"rounding":                       "the noise of fewer bits, and no two mistakes",
 		"one mistake in lower precision": "mistakes in fewer bits, and no two mistakes",
+		"least squares":                  "other parameters were not all tried, and no two mistakes",
 		"two mistakes":                   "two at once were not all tried",
 	}
 	ended, cancel := context.WithCancel(t.Context())

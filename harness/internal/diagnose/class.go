@@ -20,7 +20,7 @@ const (
 	WrongNumber Class = "wrong-number"
 	// WrongLayout has the right numbers in wrong places: heads, axes, or the order of memory.
 	WrongLayout Class = "wrong-layout"
-	// Dead is zero or constant.
+	// Dead is zero or constant, all of it or a block of heads, rows or features.
 	Dead Class = "dead"
 	// NonFinite has NaN or infinity where a number was expected, or the reverse.
 	NonFinite Class = "non-finite"

@@ -23,6 +23,9 @@ type Diagnosis struct {
 	Numbers   []replay.NumberMatch // numbers that give this output with another value
 	Bands     []replay.Band        // size and direction of every mistake that this case sees
 
+	// Unwritten is the part whose zeros account for all that is wrong; nil if there is none.
+	Unwritten *Unwritten
+
 	// Fits holds the questions to least squares, explanations first. It is nil if an earlier step
 	// decided.
 	Fits []fit.Fit
@@ -123,7 +126,7 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
+		Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())

@@ -16,7 +16,7 @@ func dead(in *input) *finding {
 	case repeats(in.got, 1) && !repeats(in.truth.Value, 1):
 		return findingf(Dead, "every element is %g", in.got[0])
 	case repeats(in.got, width) && !repeats(in.truth.Value, width):
-		return findingf(Dead, "every row is the same: the output does not depend on the input")
+		return findingf(Dead, "every row is the same, and the expected ones are not")
 	}
 	return nil
 }
