@@ -73,9 +73,18 @@ func (in *inquiry) hasEvidence(m catalogue.Mistake, chosen []catalogue.Mistake, 
 		}
 	}
 	e.otherwise = in.which(in.ctx, func(r report.Result) bool {
-		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.sees(r.Case, m)
+		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.failsOtherwise(r, m)
 	})
 	return e.enough(in.cases)
+}
+
+// failsOtherwise reports whether a failure that nothing explains would show a mistake. A function
+// with a part that nobody wrote speaks against mistakes in parameters, because it has none.
+func (in *inquiry) failsOtherwise(r report.Result, m catalogue.Mistake) bool {
+	if r.Diagnosis.Unwritten != nil && m.Kind == catalogue.Parameters && !in.hasParameters(r.Case) {
+		return true
+	}
+	return in.sees(r.Case, m)
 }
 
 // cover returns few mistakes that explain the failures that have a match without a doubtful

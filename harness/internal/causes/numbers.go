@@ -74,7 +74,8 @@ func withoutTold(all []wrongNumber) []wrongNumber {
 	var kept []wrongNumber
 	for _, w := range all {
 		i := slices.IndexFunc(kept, func(k wrongNumber) bool {
-			return !slices.ContainsFunc(w.failures, func(name string) bool { return !slices.Contains(k.failures, name) })
+			isNew := func(name string) bool { return !slices.Contains(k.failures, name) }
+			return !slices.ContainsFunc(w.failures, isNew)
 		})
 		switch {
 		case i < 0:
@@ -110,10 +111,10 @@ func byRule(all []observed) [][]observed {
 			return [][]observed{all}
 		}
 		groups = append(groups, best)
-		in := func(o observed) bool {
+		isBest := func(o observed) bool {
 			return slices.ContainsFunc(best, func(b observed) bool { return b.c == o.c })
 		}
-		rest = slices.DeleteFunc(slices.Clone(rest), in)
+		rest = slices.DeleteFunc(slices.Clone(rest), isBest)
 	}
 	return groups
 }
