@@ -51,7 +51,7 @@ type inquiry struct {
 	results []report.Result // a copy; their order of matches is the inquiry's
 	*witnesses
 
-	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
+	settled map[string]bool // failures that a wrong number explains, and that need no mistake
 }
 
 // failures returns the results whose output is wrong.
@@ -62,7 +62,7 @@ func (in *inquiry) failures() []report.Result {
 // explained returns the failures that at least one mistake explains, and no wrong number better.
 func (in *inquiry) explained() []report.Result {
 	return slices.DeleteFunc(in.failures(), func(r report.Result) bool {
-		return len(r.Possible()) == 0 || in.byNumbers[r.Case]
+		return len(r.Possible()) == 0 || in.settled[r.Case]
 	})
 }
 

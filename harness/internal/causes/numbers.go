@@ -134,7 +134,37 @@ func (in *inquiry) withRule(group []observed) wrongNumber {
 			break
 		}
 	}
+	if r := in.provenRelation(w); r != nil {
+		w.rule, w.denying = r, in.passesAgainst(in.ctx, w.number, *r)
+	}
 	return w
+}
+
+// provenRelation returns a power or a product that explains another failure by another value than
+// the rule of a wrong number gives there; nil if there is none. It asks a few failures.
+func (in *inquiry) provenRelation(w wrongNumber) *rule {
+	const asked = 12
+	if w.rule == nil || len(rulesOf(w.observed)) == 0 {
+		return nil
+	}
+	for _, r := range relations(w.observed) {
+		other, n := w, 0
+		other.rule = &r
+		for _, failure := range in.failures() {
+			m, ok := in.valueOf(failure, other)
+			if !ok || n == asked || slices.Contains(w.failures, failure.Case) {
+				continue
+			}
+			n++
+			if simple, _ := in.valueOf(failure, w); simple.Value == m.Value {
+				continue
+			}
+			if in.byNumber(failure, other) != nil {
+				return &r
+			}
+		}
+	}
+	return nil
 }
 
 // carried returns the failures beside the observed ones that a wrong number explains by its rule,
@@ -248,7 +278,7 @@ func (in *inquiry) numberCauses(all []wrongNumber) []report.Cause {
 // passing cases contradict is ruled out there. Numbers that are no causes are left out of the
 // results, if a number that is one explains them as well.
 func (in *inquiry) preferNumbers(numbers []wrongNumber) {
-	in.byNumbers = map[string]bool{}
+	in.settled = map[string]bool{}
 	for i := range in.results {
 		r := &in.results[i]
 		most := 0
@@ -266,12 +296,12 @@ func (in *inquiry) preferNumbers(numbers []wrongNumber) {
 			continue
 		}
 		r.Diagnosis.Numbers = kept
-		in.byNumbers[r.Case] = true
+		in.settled[r.Case] = true
 		r.RuledOut = slices.Clone(r.RuledOut)
 		for _, match := range r.Possible() {
 			for _, m := range match.Mistakes {
 				if in.within(m) >= most {
-					in.byNumbers[r.Case] = false
+					in.settled[r.Case] = false
 				} else if by := in.passing(in.ctx, m); len(by) > 0 {
 					r.RuledOut = append(r.RuledOut, report.RuledOut{ID: match.ID(), By: by[0]})
 					break
