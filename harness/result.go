@@ -45,6 +45,9 @@ const (
 	Rounding Class = "rounding"
 	// WrongNumber: a number of the configuration has another value.
 	WrongNumber Class = "wrong-number"
+	// WrongLayout: the numbers are right, but were read from or written to wrong places: heads,
+	// axes, or the order of memory.
+	WrongLayout Class = "wrong-layout"
 	// Dead: the output is zero or constant.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.
@@ -216,7 +219,7 @@ func newResult(full report.Result) Result {
 	}
 	for _, n := range full.Diagnosis.Numbers {
 		r.Explanations = append(r.Explanations, Explanation{
-			IDs: []string{n.Number.ID}, Title: n.Title(), Fixes: []string{n.Number.Fix},
+			IDs: n.IDs(), Title: n.Title(), Fixes: n.Fixes(),
 			Residual: n.Residual, MaxZ: n.MaxZ, Margin: n.Next / n.Residual,
 			Values: map[string]float64{n.Number.ID: n.Value},
 		})

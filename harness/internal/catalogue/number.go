@@ -14,11 +14,17 @@ type Number struct {
 	ID    string   // "rope-base"
 	Title string   // follows "the": "RoPE base"
 	Fix   string   // where the right number comes from, a sentence
+	Stage Stage    // the first step of the computation that it changes
 	Refs  []string // the faults it covers, by their ids in testdata/faults.txt
+	// Evidence is the address of a public report; empty if none was found.
+	Evidence string
 	// Alike names other changes that give the same output by their mathematics, a sentence; nil or
 	// "" if there are none.
 	Alike func(*oracle.Problem) string
 
+	// Configured means that configurations have the number. Only such numbers are searched beside
+	// another mistake.
+	Configured bool
 	// Usual lists values that configurations have. They are tried first.
 	Usual []float64
 	// Step restricts the number to multiples of it; 0 if the number is continuous.

@@ -8,26 +8,30 @@ import (
 var rotaryNumbers = []Number{
 	{
 		ID: "rope-base", Title: "RoPE base",
-		Fix:   "Read rope_theta from the configuration of this layer.",
-		Refs:  []string{"E06"},
-		Usual: []float64{1e3, 1e4, 1e5, 1.6e5, 2.5e5, 5e5, 1e6, 5e6, 8e6, 1e7},
-		Get:   rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
-		Set:   setRotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
-		Range: between(1.01, 1e10),
+		Configured: true,
+		Fix:        "Read rope_theta from the configuration of this layer.",
+		Refs:       []string{"E06"},
+		Evidence:   "https://github.com/Avarok-Cybersecurity/atlas/pull/276",
+		Usual:      []float64{1e3, 1e4, 1e5, 1.6e5, 2.5e5, 5e5, 1e6, 5e6, 8e6, 1e7},
+		Get:        rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
+		Set:        setRotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Base }),
+		Range:      between(1.01, 1e10),
 	},
 	{
 		ID: "rope-factor", Title: "factor that divides RoPE positions",
-		Fix:      "Read the factor of rope_scaling from the configuration of this layer.",
-		Usual:    []float64{1, 2, 4, 8, 16, 32},
-		Periodic: true,
-		Get:      rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }),
-		Set:      setRotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }),
-		Range:    around(rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }), 64),
+		Configured: true,
+		Fix:        "Read the factor of rope_scaling from the configuration of this layer.",
+		Usual:      []float64{1, 2, 4, 8, 16, 32},
+		Periodic:   true,
+		Get:        rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }),
+		Set:        setRotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }),
+		Range:      around(rotaryNumber(func(r *oracle.Rotary) *float64 { return &r.Factor }), 64),
 	},
 	{
 		ID: "rope-dim", Title: "number of rotated features of a head",
-		Fix:  "Read the rotary dimension, or the partial rotary factor, from the configuration.",
-		Step: 2,
+		Configured: true,
+		Fix:        "Read the rotary dimension, or the partial rotary factor, from the configuration.",
+		Step:       2,
 		Get: func(p *oracle.Problem) (float64, bool) {
 			return wholeRotary(p, func(r *oracle.Rotary) int { return r.Dim })
 		},
@@ -60,9 +64,10 @@ var rotaryNumbers = []Number{
 	},
 	{
 		ID: "qk-norm-epsilon", Title: "epsilon of the query and key norms",
-		Fix:      "Read the epsilon of the norms from the configuration: rms_norm_eps.",
-		Usual:    []float64{1e-3, 1e-5, 1e-6, 1e-8, 1e-12},
-		Vanishes: true,
+		Configured: true,
+		Fix:        "Read the epsilon of the norms from the configuration: rms_norm_eps.",
+		Usual:      []float64{1e-3, 1e-5, 1e-6, 1e-8, 1e-12},
+		Vanishes:   true,
 		Get: func(p *oracle.Problem) (float64, bool) {
 			if !hasQKNorm(p) {
 				return 0, false
@@ -84,17 +89,21 @@ var rotaryNumbers = []Number{
 var positionNumbers = []Number{
 	{
 		ID: "window", Title: "window",
-		Fix:   "Read the sliding window from the configuration of this layer, and count the query itself.",
-		Step:  1,
-		Get:   func(p *oracle.Problem) (float64, bool) { return float64(p.Window), p.Window > 0 },
-		Set:   func(p *oracle.Problem, v float64) { p.Window = int(v) },
-		Range: func(p *oracle.Problem) (least, most float64) { return 1, float64(keyCount(p) - 1) },
+		Stage:      Score,
+		Configured: true,
+		Fix:        "Read the sliding window from the configuration of this layer, and count the query itself.",
+		Step:       1,
+		Get:        func(p *oracle.Problem) (float64, bool) { return float64(p.Window), p.Window > 0 },
+		Set:        func(p *oracle.Problem, v float64) { p.Window = int(v) },
+		Range:      func(p *oracle.Problem) (least, most float64) { return 1, float64(keyCount(p) - 1) },
 	},
 	{
 		ID: "causal-offset", Title: "number of keys after itself that the causal mask lets a query see",
-		Fix:  "Hide key j from query i where j > i + offset. The offset is the length of the cache, or S - L.",
-		Step: 1,
-		Get:  rightIf(0, func(p *oracle.Problem) bool { return p.Causal != nil }),
+		Stage:      Score,
+		Configured: true,
+		Fix:        "Hide key j from query i where j > i + offset. The offset is the length of the cache, or S - L.",
+		Step:       1,
+		Get:        rightIf(0, func(p *oracle.Problem) bool { return p.Causal != nil }),
 		Set: func(p *oracle.Problem, v float64) {
 			sees := p.Causal
 			p.Causal = func(query, key int) bool { return sees(query+int(v), key) }
@@ -107,10 +116,11 @@ var positionNumbers = []Number{
 	},
 	{
 		ID: "first-position", Title: "position of the first query",
-		Fix:  "Count the positions of new queries and keys from the length of the cache on.",
-		Step: 1,
-		Get:  func(p *oracle.Problem) (float64, bool) { return float64(p.Offset), p.Offset > 0 },
-		Set:  setFirstPosition,
+		Configured: true,
+		Fix:        "Count the positions of new queries and keys from the length of the cache on.",
+		Step:       1,
+		Get:        func(p *oracle.Problem) (float64, bool) { return float64(p.Offset), p.Offset > 0 },
+		Set:        setFirstPosition,
 		Range: func(p *oracle.Problem) (least, most float64) {
 			const further = 16
 			return 0, float64(p.Offset + further)
@@ -118,8 +128,10 @@ var positionNumbers = []Number{
 	},
 	{
 		ID: "relative-clip", Title: "distance at which the relative bias is clipped",
-		Fix:  "Read the largest relative distance from the configuration.",
-		Step: 1,
+		Stage:      Score,
+		Configured: true,
+		Fix:        "Read the largest relative distance from the configuration.",
+		Step:       1,
 		Get: func(p *oracle.Problem) (float64, bool) {
 			return float64(relativeReach(p)), p.Relative != nil && p.RelativeDistance == nil
 		},

@@ -12,15 +12,18 @@ import (
 var scoreNumbers = []Number{
 	{
 		ID: "scale", Title: "scale of the scores",
-		Fix:   "See which width the scale is computed from, and whether it is applied once.",
-		Alike: sameAsScale,
-		Get:   scaleOf,
-		Set:   func(p *oracle.Problem, v float64) { p.Scale = v },
-		Range: around(scaleOf, 300),
+		Stage:      Score,
+		Configured: true,
+		Fix:        "See which width the scale is computed from, and whether it is applied once.",
+		Alike:      sameAsScale,
+		Get:        scaleOf,
+		Set:        func(p *oracle.Problem, v float64) { p.Scale = v },
+		Range:      around(scaleOf, 300),
 	},
 	{
 		ID: "temperature", Title: "temperature that divides scores, biases and sinks",
-		Fix: "Leave the scores as they are once they are scaled, capped and biased.",
+		Stage: Score,
+		Fix:   "Leave the scores as they are once they are scaled, capped and biased.",
 		Get: rightIf(1, func(p *oracle.Problem) bool {
 			return p.Softcap > 0 || p.Slopes != nil || p.Relative != nil || p.Sinks != nil || hasFiniteBias(p)
 		}),
@@ -29,14 +32,17 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "softcap", Title: "softcap",
-		Fix:   "Read the softcap of the attention scores from the configuration of this layer.",
-		Usual: []float64{20, 30, 50},
-		Get:   softcapOf,
-		Set:   func(p *oracle.Problem, v float64) { p.Softcap = v },
-		Range: around(softcapOf, 1e4),
+		Stage:      Score,
+		Configured: true,
+		Fix:        "Read the softcap of the attention scores from the configuration of this layer.",
+		Usual:      []float64{20, 30, 50},
+		Get:        softcapOf,
+		Set:        func(p *oracle.Problem, v float64) { p.Softcap = v },
+		Range:      around(softcapOf, 1e4),
 	},
 	{
 		ID: "score-offset", Title: "number added to the scores",
+		Stage: Score,
 		Fix:   "Add nothing to the scores but the masks and biases of this layer.",
 		Added: true,
 		Get: rightIf(0, func(p *oracle.Problem) bool {
@@ -47,6 +53,7 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "sink-offset", Title: "number added to every sink",
+		Stage: Score,
 		Fix:   "Use the sinks as the state dict has them.",
 		Alike: func(*oracle.Problem) string { return "all scores that much smaller would give the same" },
 		Added: true,
@@ -58,9 +65,11 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "alibi-bias-max", Title: "exponent of ALiBi's last slope, 2^-8",
-		Fix:   "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
-		Usual: []float64{4, 8, 16},
-		Get:   rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
+		Stage:      Score,
+		Configured: true,
+		Fix:        "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
+		Usual:      []float64{4, 8, 16},
+		Get:        rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
 		Set: func(p *oracle.Problem, v float64) {
 			p.Slopes = mapped(p.Slopes, func(s float64) float64 { return math.Pow(s, v/8) })
 		},
@@ -68,9 +77,10 @@ var scoreNumbers = []Number{
 	},
 	{
 		ID: "zero-keys", Title: "number of keys of zeros that take part",
-		Fix:  "Mask the slots of the cache, and the keys of a tile, that hold no key.",
-		Step: 1,
-		Get:  rightIf(0, func(*oracle.Problem) bool { return true }),
+		Stage: Score,
+		Fix:   "Mask the slots of the cache, and the keys of a tile, that hold no key.",
+		Step:  1,
+		Get:   rightIf(0, func(*oracle.Problem) bool { return true }),
 		Set: func(p *oracle.Problem, v float64) {
 			p.ZeroKeys, p.EmptyRow = p.ZeroKeys+int(v), attention.EmptyZero
 		},

@@ -24,9 +24,18 @@ func contextOf(in *input) contexts {
 	return contexts{in, t, [4]int{t.Heads / l.Heads, l.Heads, t.Queries, t.ValueWidth}, l.Output}
 }
 
+// indexIn returns the place of an index in an array of a size.
+func indexIn(size, at [4]int) int {
+	place := 0
+	for d, i := range at {
+		place = place*size[d] + i
+	}
+	return place
+}
+
 // value returns the context at an index.
 func (c contexts) value(at [4]int) float64 {
-	return c.trace.Context[((at[ofBatch]*c.size[ofHead]+at[ofHead])*c.size[ofRow]+at[ofRow])*c.size[ofFeature]+at[ofFeature]]
+	return c.trace.Context[indexIn(c.size, at)]
 }
 
 // share returns what a head adds to an output row.
@@ -65,18 +74,20 @@ func (c contexts) zeroRows() zeros {
 	}
 	missing := make([]float64, c.size[ofBatch]*heads*c.size[ofRow])
 	blank := make([]bool, len(missing))
-	index := func(at [4]int) int { return (at[ofBatch]*heads+at[ofHead])*c.size[ofRow] + at[ofRow] }
+	size := c.size
+	size[ofFeature] = 1
+	index := func(at [4]int) int { return indexIn(size, [4]int{at[ofBatch], at[ofHead], at[ofRow]}) }
 	for b := range c.size[ofBatch] {
 		for i := range c.size[ofRow] {
 			off, wrong := c.missing(b, i)
 			shares := make([][]float64, heads)
 			for h := range shares {
 				shares[h] = c.share(b, h, i)
-				blank[index([4]int{b, h, i})] = num.RMS(shares[h]) == 0
+				blank[index([4]int{b, h, i, 0})] = num.RMS(shares[h]) == 0
 			}
 			if wrong {
 				for h, g := range coefficients(shares, off) {
-					missing[index([4]int{b, h, i})] = g
+					missing[index([4]int{b, h, i, 0})] = g
 				}
 			}
 		}

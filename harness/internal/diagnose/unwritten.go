@@ -209,11 +209,9 @@ func zerosOfOutput(in *input) zeros {
 		size[ofHead] = shape[n-3]
 	}
 	size[ofBatch] = len(in.got) / (size[ofHead] * size[ofRow] * size[ofFeature])
-	index := func(at [4]int) int {
-		return ((at[ofBatch]*size[ofHead]+at[ofHead])*size[ofRow]+at[ofRow])*size[ofFeature] + at[ofFeature]
-	}
-	isZero := func(at [4]int) bool { return in.got[index(at)] == 0 }
-	z := newZeros(size, func(at [4]int) bool { return in.comparison.Z[index(at)] > in.comparison.Limits.Z }, isZero)
+	isZero := func(at [4]int) bool { return in.got[indexIn(size, at)] == 0 }
+	isWrong := func(at [4]int) bool { return in.comparison.Z[indexIn(size, at)] > in.comparison.Limits.Z }
+	z := newZeros(size, isWrong, isZero)
 	z.what = "every head"
 	if in.problem.Layer != nil {
 		z.what = "the output"

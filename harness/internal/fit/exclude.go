@@ -26,6 +26,7 @@ func (f *fitter) exclude(at *localisation, found [][]attempt, rel float64) {
 		}
 		whole := found[i][slices.IndexFunc(found[i], func(x attempt) bool { return x.free.whole() })]
 		switch {
+		case whole.contradicted:
 		case whole.Refused == "" && whole.Residual >= math.Max(compare.MinMargin*best.Residual, share*rel):
 			at.apart = math.Min(at.apart, whole.Residual)
 		case f.explainsOther(best.free, m, rel):

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -15,7 +16,9 @@ import (
 type Fit struct {
 	Freed      string   // "the value weight (v_proj.weight)"
 	Parameters []string // names in the state dict
-	Refused    string   // why this case cannot answer the question; "" if it can
+	// Refused is why this case cannot answer the question, or why values that fit explain nothing;
+	// "" if neither is so.
+	Refused string
 
 	Holds    bool    // the values found explain the output
 	Residual float64 // RMS(got - replay) / RMS(replay)
@@ -52,16 +55,22 @@ func (f Fit) Projections() []string {
 type attempt struct {
 	Fit
 	problem *oracle.Problem // nil if no values were found
+	// contradicted is set if right rows contradict the values found.
+	contradicted bool
 }
 
 // fitter fits one output.
 type fitter struct {
+	ctx        context.Context // ends the work; what was found by then means nothing
 	p          *oracle.Problem // right
 	trace      oracle.Trace    // of p
 	shape      []int
 	got        []float64
 	placements [4]attention.Placement
 }
+
+// interrupted is why a question was refused if the context ended.
+const interrupted = "interrupted"
 
 // fit frees one set of parameters.
 func (f *fitter) fit(free freeSet) attempt {
@@ -70,6 +79,10 @@ func (f *fitter) fit(free freeSet) attempt {
 		Freed: free.text(l, f.placements), Parameters: free.names(l, f.placements),
 		Residual: math.Inf(1), MaxZ: math.Inf(1), free: free,
 	}}
+	if f.ctx.Err() != nil {
+		out.Refused = interrupted
+		return out
+	}
 	x := newJacobian(f.p, free)
 	share, reason := x.identifiable()
 	if reason != "" {
@@ -93,6 +106,10 @@ func (f *fitter) fit(free freeSet) attempt {
 	}
 	out = f.solve(out, x.blocks(), start, share)
 	if out.Holds {
+		out.Refused = f.contradicted(out)
+		out.contradicted = out.Refused != ""
+	}
+	if out.Holds && !out.contradicted {
 		out.Refused = f.implausible(out)
 	}
 	if !out.Holds && (free.curved(f.p) || math.IsNaN(out.Residual)) {
@@ -124,7 +141,7 @@ func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) 
 		if n == steps || n > 0 && (out.Holds || !better) || f.hopeless(out, n) {
 			return out
 		}
-		p = x.moved(cgls(x.operator(), b, x.missing(f.got), len(x.mask)))
+		p = x.moved(cgls(f.ctx, x.operator(), b, x.missing(f.got), len(x.mask)))
 	}
 	return out
 }
@@ -145,8 +162,8 @@ func holds(c compare.Comparison, share float64) bool {
 }
 
 // implausible says why values that fit explain nothing; "" if they do explain. Very large
-// parameters tell apart rows that differ by rounding alone, and a very noisy computation agrees
-// with anything.
+// parameters tell apart rows that differ by rounding alone. A very noisy computation agrees with
+// anything, and an output near the right one with many.
 func (f *fitter) implausible(out attempt) string {
 	const larger, noisier = 64, 16
 	for _, m := range out.free.projections {
@@ -157,9 +174,6 @@ func (f *fitter) implausible(out attempt) string {
 	}
 	if off := compare.Outputs(f.shape, f.got, f.trace.Output.Expected()).Rel; off < compare.MinMargin*out.Residual {
 		return fmt.Sprintf("the output is %.2g from the right one, too near to tell what is other", off)
-	}
-	if reason := f.contradicted(out); reason != "" {
-		return reason
 	}
 	if out.free.projections[0] >= ValueProjection {
 		if reason := f.otherMixtures(); reason != "" {

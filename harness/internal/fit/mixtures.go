@@ -2,6 +2,7 @@ package fit
 
 import (
 	"fmt"
+	"math"
 
 	"gonum.org/v1/gonum/mat"
 
@@ -12,48 +13,55 @@ import (
 // otherMixtures says that other attention weights would give the output with the right values; ""
 // if they would not, or if the case cannot tell.
 //
-// Uniform weights are an example: where no key of a batch element is seen by more queries than the
-// element has keys, another value weight can give any output that depends on the keys alone. A
-// value or output weight that is drawn anew leads out of the mixtures of the right values.
+// Where the output depends on few keys, other values can give what other attention weights give:
+// uniform weights are an example. A value or output weight that is drawn anew leads out of the
+// mixtures of the right values.
 func (f *fitter) otherMixtures() string {
 	t, l := f.trace, f.p.Layer
-	perBatch := l.Heads
 	if l.Output.Out < l.Output.In || f.p.EmptyRow != 0 && f.p.HasEmptyRow() {
 		return ""
 	}
-	context, reason := pattern.ContextOf(f.p, t, num.UpTo(perBatch))
+	context, reason := pattern.ContextOf(f.p, t, num.UpTo(l.Heads))
 	if reason != "" {
 		return ""
 	}
-	judged, width := 0, l.Output.Out
+	judged := 0
 	outside := map[string]*mat.Dense{}
 	for n := range t.Heads {
 		for i := range t.Queries {
 			keys := f.seen(n, i)
-			key := fmt.Sprint(n, keys)
-			if _, known := outside[key]; !known {
-				outside[key] = f.outsideMixtures(context(n%perBatch), n, keys)
+			same := fmt.Sprint(n, keys)
+			if _, known := outside[same]; !known {
+				outside[same] = f.outsideMixtures(context(n%l.Heads), n, keys)
 			}
-			matrix := outside[key]
-			if matrix == nil {
-				continue
+			switch matrix := outside[same]; {
+			case matrix == nil:
+			case !f.isMixture(n/l.Heads*t.Queries+i, matrix):
+				return ""
+			default:
+				judged++
 			}
-			first := (n/perBatch*t.Queries + i) * width
-			y := t.Output
-			off, sigma := pattern.Difference(f.got[first:][:width], y.Value[first:][:width], y.Variance[first:][:width])
-			for c := range t.ValueWidth {
-				rest, noise := pattern.TimesColumn(off, sigma, matrix, c)
-				if !(rest*rest <= pattern.Certainty*pattern.Certainty*noise*noise) {
-					return ""
-				}
-			}
-			judged++
 		}
 	}
 	if judged < surplus {
 		return ""
 	}
 	return "other attention weights give the output as well, with all parameters right"
+}
+
+// isMixture reports whether the error of an output row lies within the mixtures of some values. The
+// matrix is as [fitter.outsideMixtures] returns it.
+func (f *fitter) isMixture(row int, outside *mat.Dense) bool {
+	y, width := f.trace.Output, f.p.Layer.Output.Out
+	first := row * width
+	off, sigma := pattern.Difference(f.got[first:][:width], y.Value[first:][:width], y.Variance[first:][:width])
+	for c := range f.trace.ValueWidth {
+		rest, noise := pattern.TimesColumn(off, sigma, outside, c)
+		if !(math.Abs(rest) <= pattern.Certainty*noise) {
+			return false
+		}
+	}
+	return true
 }
 
 // seen lists the keys that a row sees.

@@ -1,7 +1,6 @@
 package fit
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,20 +9,23 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// contradicted says which rows contradict values that fit; "" if none do.
+// contradicted says how many right rows contradict values that fit; "" if none do.
 //
-// A parameter that is another changes every row that it takes part in. Least squares can still find
-// values that leave rows right, if the rows are fewer than the unknowns: values whose changes
-// cancel there. So the change found is made again with random signs, which nothing cancels. Rows
-// that every such change moves far out of the noise, and that the output has right, contradict the
-// fit. Rows that the parameter cannot reach do not, such as a row with one key for a query weight.
+// A parameter that is another changes every row that it takes part in. Where rows are few, least
+// squares also finds values whose changes cancel in the right rows. The change found is therefore
+// made again with random signs, so that nothing cancels. A row contradicts the fit if the output
+// has it right, although every change with random signs moves it far out of the noise. A row that
+// the parameter cannot reach does not: a row with one key, for a query weight.
 func (f *fitter) contradicted(out attempt) string {
 	const draws = 5
 	right := f.rightRows(f.got, compare.MaxZ)
 	var still [draws][]bool // rows that a change with random signs leaves right, or nearly
 	for n := range still {
 		wrong := f.withRandomSigns(out, rand.New(rand.NewPCG(13, uint64(n))))
-		y, _ := wrong.Rows(context.Background(), nil, oracle.ValuesAlone) // a background context never ends
+		y, err := wrong.Rows(f.ctx, nil, oracle.ValuesAlone)
+		if err != nil {
+			return interrupted
+		}
 		still[n] = f.rightRows(y.Value, 4*compare.MaxZ)
 	}
 	against := rightInNone(right, still[:])

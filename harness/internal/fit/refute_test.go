@@ -246,8 +246,8 @@ var changes = []parameterChange{
 	}},
 }
 
-// A parameter that is another is named, alone or with others that the case cannot tell apart: all of
-// it, a row, a column, an element, or all of it a little.
+// A parameter that is another is named, alone or with others that the case cannot tell apart: all
+// of it, a row, a column, an element, or all of it a little.
 func TestOtherParametersAreNamed(t *testing.T) {
 	var named atomic.Int64
 	t.Run("cases", func(t *testing.T) {

@@ -24,7 +24,7 @@ func (f *fitter) twin(one attempt) attempt {
 		return other
 	case one.free.is(ValueProjection):
 		other.free = freeSet{projections: []Projection{OutputProjection}}
-		if one.free.heads != nil {
+		if one.free.heads != nil && l.Value.Bias == nil { // a value bias moves the output bias
 			other.free.heads = one.free.queryHeads(l)
 		}
 		other.problem = f.outputOfValues(one.problem, group)
@@ -44,8 +44,8 @@ func (f *fitter) twin(one attempt) attempt {
 	return f.polished(other)
 }
 
-// polished takes steps of least squares from a twin that is near the output already: the explanation
-// from which it was made has noise.
+// polished takes steps of least squares from a twin that is near the output already: the
+// explanation from which it was made has noise.
 func (f *fitter) polished(twin attempt) attempt {
 	const near = 1e-3 // of the output's distance from the truth
 	start := compare.Outputs(f.shape, f.got, twin.problem.Run().Expected())

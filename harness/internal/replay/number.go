@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -23,17 +24,40 @@ type NumberMatch struct {
 
 	// Least and Most bound the values that explain the output as well.
 	Least, Most float64
+
+	// With is a mistake that is made besides; nil if the number alone gives the output.
+	With []catalogue.Mistake
 }
 
 // String says which value the number has in the output, and which in the case.
 func (m NumberMatch) String() string {
-	return fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
+	text := fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
+	for _, mistake := range m.With {
+		text += "; besides, the output is computed with " + mistake.Title
+	}
+	return text
 }
 
 // Title follows "computed with": "the RoPE base 1e+06 instead of 10000".
 func (m NumberMatch) Title() string {
-	return fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+	text := fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+	for _, mistake := range m.With {
+		text += ", and " + mistake.Title
+	}
+	return text
 }
+
+// Fixes returns a sentence for the number, and one for a mistake besides.
+func (m NumberMatch) Fixes() []string {
+	fixes := []string{m.Number.Fix}
+	for _, mistake := range m.With {
+		fixes = append(fixes, mistake.Fix)
+	}
+	return fixes
+}
+
+// IDs returns the ids of the number and of a mistake besides.
+func (m NumberMatch) IDs() []string { return append([]string{m.Number.ID}, catalogue.IDs(m.With)...) }
 
 // Allows reports whether a value explains the output as well, within a part in a million.
 func (m NumberMatch) Allows(value float64) bool {
@@ -41,8 +65,10 @@ func (m NumberMatch) Allows(value float64) bool {
 	return m.Least-slack*math.Abs(m.Least) <= value && value <= m.Most+slack*math.Abs(m.Most)
 }
 
-// Label names the number and its value: "rope-base 1e+06".
-func (m NumberMatch) Label() string { return fmt.Sprintf("%s %.6g", m.Number.ID, m.Value) }
+// Label names the number and its value, and a mistake besides: "window 6+scale-missing".
+func (m NumberMatch) Label() string {
+	return strings.Join(append([]string{fmt.Sprintf("%s %.6g", m.Number.ID, m.Value)}, catalogue.IDs(m.With)...), "+")
+}
 
 // FindNumbers looks for numbers of the configuration that give the output with another value. It
 // returns several if the case cannot tell them apart.
@@ -66,13 +92,19 @@ func FindNumbers(ctx context.Context, o Output) ([]NumberMatch, Cut) {
 	if ctx.Err() != nil {
 		return nil, "not every number of the configuration was searched, and no two mistakes at once"
 	}
+	return withMargin(found, s.next), ""
+}
+
+// withMargin fills in the distance of the nearest other explanation. It returns nil if that comes
+// about as near as a match.
+func withMargin(found []NumberMatch, next float64) []NumberMatch {
 	for i := range found {
-		found[i].Next = s.next
-		if s.next/found[i].Residual < compare.MinMargin {
-			return nil, ""
+		found[i].Next = next
+		if next/found[i].Residual < compare.MinMargin {
+			return nil
 		}
 	}
-	return found, ""
+	return found
 }
 
 // find searches the value that gives the output, and confirms it on the whole case. It reports
@@ -107,7 +139,7 @@ func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
 		}
 		return NumberMatch{}, false
 	}
-	m := NumberMatch{Number: q.number, Value: value, Right: q.right}
+	m := NumberMatch{Number: q.number, Value: value, Right: q.right, With: q.with}
 	if alike := q.number.Alike; alike != nil {
 		m.Alike = alike(q.part.output.Case.Problem)
 	}

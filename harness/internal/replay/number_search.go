@@ -14,10 +14,11 @@ import (
 
 // numberPart is the part of an output that numbers are searched on: some rows.
 type numberPart struct {
-	output Output
-	rows   []int     // nil: all rows
-	got    []float64 // in these rows
-	sigma  []float64 // of the right result, in these rows
+	output  Output
+	problem *oracle.Problem // of which the rows are; cached
+	rows    []int           // nil: all rows
+	got     []float64       // in these rows
+	sigma   []float64       // of the right result, in these rows
 }
 
 // newNumberPart takes the rows that are most wrong, and others of all batch elements and heads: a
@@ -32,14 +33,9 @@ func newNumberPart(o Output) *numberPart {
 	slices.Sort(rows)
 	rows = slices.Compact(rows)
 	return &numberPart{
-		output: o, rows: rows,
+		output: o, problem: o.Case.Problem, rows: rows,
 		got: rowsOf(o.Got, rows, o.width()), sigma: rowsOf(o.Case.Truth.Sigma, rows, o.width()),
 	}
-}
-
-// wholePart returns all rows of the output as a part.
-func (p *numberPart) wholePart() *numberPart {
-	return &numberPart{output: p.output, got: p.output.Got, sigma: p.output.Case.Truth.Sigma}
 }
 
 // rowDistances returns the sum of the squared z of each row. A z counts at most a large number.
@@ -60,25 +56,28 @@ type numberSearch struct {
 	number catalogue.Number
 	right  float64
 
+	whole *oracle.Problem     // of all rows, with all that is wrong but the number; cached
+	with  []catalogue.Mistake // what is wrong in it
+
 	least, most float64 // the range of the number
 }
 
 func newNumberSearch(ctx context.Context, part *numberPart, n catalogue.Number, right float64) *numberSearch {
-	q := &numberSearch{ctx: ctx, part: part, number: n, right: right}
+	q := &numberSearch{ctx: ctx, part: part, number: n, right: right, whole: part.output.Case.Problem}
 	q.least, q.most = n.Range(part.output.Case.Problem)
 	return q
 }
 
 // onWholeCase returns the same search on all rows.
 func (q *numberSearch) onWholeCase() *numberSearch {
-	other := *q
-	other.part = q.part.wholePart()
+	other, o := *q, q.part.output
+	other.part = &numberPart{output: o, problem: q.whole, got: o.Got, sigma: o.Case.Truth.Sigma}
 	return &other
 }
 
 // explains compares the output with the whole case computed with a value.
 func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
-	p := q.part.output.Case.Problem.Fork()
+	p := q.whole.Fork()
 	q.number.Set(p, value)
 	f, err := p.Rows(q.ctx, nil, oracle.WithNoise)
 	if err != nil {
@@ -90,7 +89,7 @@ func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
 
 // values computes the part with a value.
 func (q *numberSearch) values(value float64) ([]float64, bool) {
-	p := q.part.output.Case.Problem.Fork()
+	p := q.part.problem.Fork()
 	q.number.Set(p, value)
 	f, err := p.Rows(q.ctx, q.part.rows, oracle.ValuesAlone)
 	return f.Value, err == nil

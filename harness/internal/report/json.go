@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/pattern"
@@ -225,15 +226,16 @@ type jsonMatch struct {
 
 // jsonNumber is a number of the configuration that gives the output with another value.
 type jsonNumber struct {
-	ID       string `json:"id"`
-	Title    string `json:"title"`
-	Fix      string `json:"fix"`
-	Value    number `json:"value"` // in the output
-	Case     number `json:"case"`  // in the case
-	Least    number `json:"least"` // the values from least to most explain the output
-	Most     number `json:"most"`
-	Residual number `json:"residual"`
-	MaxZ     number `json:"max_z"`
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Fix      string   `json:"fix"`
+	With     []string `json:"with,omitempty"` // mistakes that are made besides
+	Value    number   `json:"value"`          // in the output
+	Case     number   `json:"case"`           // in the case
+	Least    number   `json:"least"`          // the values from least to most explain the output
+	Most     number   `json:"most"`
+	Residual number   `json:"residual"`
+	MaxZ     number   `json:"max_z"`
 }
 
 // jsonJoint is an explanation by several parts at once. Other cases show one part alone.
@@ -325,7 +327,8 @@ func toJSON(r Result) jsonResult {
 	out.Stage = d.Stage
 	for _, n := range d.Numbers {
 		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Value: number(n.Value), Case: number(n.Right),
+			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, With: catalogue.IDs(n.With),
+			Value: number(n.Value), Case: number(n.Right),
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})
 	}

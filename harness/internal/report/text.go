@@ -280,7 +280,9 @@ func (r Result) fixes() []string {
 		}
 	}
 	for _, n := range r.Diagnosis.Numbers {
-		add(n.Number.Fix)
+		for _, fix := range n.Fixes() {
+			add(fix)
+		}
 	}
 	for _, j := range r.Joint {
 		for _, fix := range j.Fixes() {

@@ -41,5 +41,5 @@ func (t *trial) judgeNumbers(ctx context.Context) error {
 // is reports whether a match is the wrong number that was planted, to within the interval of the
 // match.
 func (n *wrongNumber) is(named replay.NumberMatch) bool {
-	return n != nil && n.ID == named.Number.ID && named.Allows(n.value)
+	return n != nil && n.ID == named.Number.ID && len(named.With) == 0 && named.Allows(n.value)
 }

@@ -92,7 +92,10 @@ func (t *trial) reproduces(named replay.Match, p plant) bool {
 
 // reproducesNumber reports whether a wrong number yields the planted output.
 func (t *trial) reproducesNumber(named replay.NumberMatch, p plant) bool {
-	problem := t.problem.Fork()
+	problem, ok := catalogue.Make(t.problem, nil, named.With...)
+	if !ok {
+		return false
+	}
 	if _, ok := named.Number.Get(problem); !ok {
 		return false
 	}
@@ -121,6 +124,7 @@ func misclassified(p plant, d diagnose.Class) bool {
 	kinds, ok := map[diagnose.Class][]catalogue.Kind{
 		diagnose.WrongWeights:   {catalogue.Unloaded, catalogue.Parameters},
 		diagnose.MissingFeature: {catalogue.Missing, catalogue.Altered},
+		diagnose.WrongLayout:    {catalogue.Layout},
 	}[d]
 	for _, m := range p.mistakes {
 		for _, k := range kinds {
