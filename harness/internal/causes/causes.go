@@ -35,6 +35,7 @@ func Find(
 	numbers := in.numbers()
 	in.preferNumbers(numbers)
 	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
+	in.ruleOutNumbers(numbers, chosen)
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or
 	// a number explains needs no other cause, so they come next.
@@ -129,9 +130,16 @@ func (in *inquiry) ruleOutPairs() {
 				}
 			}
 		}
-		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 && len(r.Possible()) == 0 {
-			r.Diagnosis.Class, r.Diagnosis.Unexplained = diagnose.Unclear, true
+		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 {
+			in.unclearIfUnnamed(r)
 		}
+	}
+}
+
+// unclearIfUnnamed takes the class from a failure all of whose explanations are ruled out.
+func (in *inquiry) unclearIfUnnamed(r *report.Result) {
+	if !isNamed(*r) && !in.loadIsWrong(*r) {
+		r.Diagnosis.Class, r.Diagnosis.Unexplained = diagnose.Unclear, true
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 	failures := in.explained()
 	inJoint := func(r report.Result, m catalogue.Mistake) bool {
-		return slices.ContainsFunc(r.Joint, func(j report.Joint) bool { return j.Has(m.ID) })
+		has := func(j report.Joint) bool { return j.Has(m.ID) }
+		return slices.ContainsFunc(slices.Concat(r.Joint, jointOf(r)), has)
 	}
 	var found []report.Cause
 	for _, m := range chosen {

@@ -53,9 +53,8 @@ func (in *inquiry) numbers() []wrongNumber {
 			if w.rule != nil {
 				w.failures = append(w.failures, in.carried(w)...)
 			}
-			e := evidence{
-				failures: len(in.failures()), supporting: w.failures, alone: len(w.failures), denying: w.denying,
-			}
+			e := evidence{failures: len(in.failures()), supporting: w.failures, denying: w.denying}
+			e.alone = len(w.failures) - len(slices.DeleteFunc(slices.Clone(group), observed.alone))
 			if e.enough(in.cases) {
 				found = append(found, w)
 			}
@@ -271,6 +270,51 @@ func (in *inquiry) numberCauses(all []wrongNumber) []report.Cause {
 		})
 	}
 	return found
+}
+
+// ruleOutNumbers rules out wrong numbers that were found beside a mistake, if passing cases contradict
+// one of the two and no other failure shows it.
+func (in *inquiry) ruleOutNumbers(numbers []wrongNumber, chosen []catalogue.Mistake) {
+	for i := range in.results {
+		r := &in.results[i]
+		kept := slices.DeleteFunc(slices.Clone(r.Diagnosis.Numbers), func(n replay.NumberMatch) bool {
+			by := in.againstNumber(n, *r, numbers, chosen)
+			if by != "" {
+				out := report.RuledOut{ID: strings.Join(n.IDs(), "+"), By: by}
+				r.RuledOut = append(slices.Clone(r.RuledOut), out)
+			}
+			return by != ""
+		})
+		if len(kept) < len(r.Diagnosis.Numbers) {
+			r.Diagnosis.Numbers = kept
+			in.unclearIfUnnamed(r)
+		}
+	}
+}
+
+// againstNumber names a passing case that contradicts a number with a mistake beside it; "" if
+// none does.
+func (in *inquiry) againstNumber(
+	n replay.NumberMatch, r report.Result, numbers []wrongNumber, chosen []catalogue.Mistake,
+) string {
+	if len(n.With) == 0 || in.cases[r.Case] == nil {
+		return ""
+	}
+	known := slices.ContainsFunc(numbers, func(w wrongNumber) bool {
+		return w.number.ID == n.Number.ID && slices.Contains(w.failures, r.Case)
+	})
+	if !known {
+		rule := constant([]observed{{n, in.cases[r.Case]}})[0]
+		if by := in.passesAgainst(in.ctx, n.Number, rule); len(by) > 0 {
+			return by[0]
+		}
+	}
+	for _, m := range n.With {
+		if by := in.passing(in.ctx, m); !contains(chosen, m) && len(by) > 0 {
+			return by[0]
+		}
+	}
+	return ""
 }
 
 // preferNumbers finds the failures that a wrong number explains as well as a mistake, where the

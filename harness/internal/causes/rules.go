@@ -25,6 +25,9 @@ type observed struct {
 // follows reports whether a rule gives a value that explains the output.
 func (o observed) follows(r rule) bool { return o.Allows(r.value(o.c, o.Right)) }
 
+// alone reports whether the number gives the output without a mistake beside it.
+func (o observed) alone() bool { return len(o.With) == 0 }
+
 // rulesOf returns the rules that all of several wrong values follow, the simplest first. Powers and
 // products are told only where no constant does: on cases that are alike they fit by chance.
 func rulesOf(all []observed) []rule {

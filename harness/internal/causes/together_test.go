@@ -3,6 +3,7 @@ package causes_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,12 +34,18 @@ func checked(t *testing.T, s subject.Subject, cases ...string) *report.Report {
 	return r
 }
 
-// jointIDs returns the ids of the explanations by several parts, by case.
+// jointIDs returns the ids of the explanations by several parts, by case. The diagnosis finds a
+// number and a mistake on a small case by itself.
 func jointIDs(r *report.Report) map[string][]string {
 	ids := map[string][]string{}
 	for _, result := range r.Results {
 		for _, j := range result.Joint {
 			ids[result.Case] = append(ids[result.Case], j.ID())
+		}
+		for _, n := range result.Diagnosis.Numbers {
+			if len(n.With) > 0 {
+				ids[result.Case] = append(ids[result.Case], strings.Join(n.IDs(), "+"))
+			}
 		}
 	}
 	return ids
