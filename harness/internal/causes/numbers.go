@@ -272,8 +272,8 @@ func (in *inquiry) numberCauses(all []wrongNumber) []report.Cause {
 	return found
 }
 
-// ruleOutNumbers rules out wrong numbers that were found beside a mistake, if passing cases contradict
-// one of the two and no other failure shows it.
+// ruleOutNumbers rules out wrong numbers that were found beside a mistake, if passing cases
+// contradict one of the two and no other failure shows it.
 func (in *inquiry) ruleOutNumbers(numbers []wrongNumber, chosen []catalogue.Mistake) {
 	for i := range in.results {
 		r := &in.results[i]

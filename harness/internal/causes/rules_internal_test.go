@@ -101,7 +101,8 @@ func TestValuesWithoutARule(t *testing.T) {
 
 // Whole numbers, and values that the noise leaves open, have relations by chance.
 func TestNoRuleByChance(t *testing.T) {
-	windows := []observed{seen("window", 3, 12, 4, 8), seen("window", 4, 8, 2, 8)} // times the heads
+	// times the heads
+	windows := []observed{seen("window", 3, 12, 4, 8), seen("window", 4, 8, 2, 8)}
 	require.Empty(t, rulesOf(windows))
 
 	alike := []observed{seen("cache-value-factor", 1, 0.5, 4, 8), seen("cache-value-factor", 1, 0.5, 4, 16)}

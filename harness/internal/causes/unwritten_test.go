@@ -37,7 +37,8 @@ func TestCauseOfHeadsThatNobodyWrites(t *testing.T) {
 	require.Equal(t, []string{"sdpa/gqa", "mha/causal", "mha/six-heads"}, found[0].Failures)
 	require.Empty(t, found[0].Contradictions, "it has one head")
 
-	// In a layer of two heads the second half of the heads is zero. Functions speak against weights.
+	// In a layer of two heads the second half of the heads is zero. Functions speak against
+	// weights.
 	half := slices.Concat(results, []report.Result{failing("seed/causal", "second-half-of-heads-zero")})
 	half[1].Case = "sdpa/window"
 	read["sdpa/window"] = harnesstest.ReadCase(t, "sdpa/window")
