@@ -93,6 +93,24 @@ func TestANumberDoesNotExplainAnotherFault(t *testing.T) {
 	require.Empty(t, jointIDs(r))
 }
 
+// An output near the computation with a number, and outside its noise, is not explained by it.
+func TestANumberExplainsWithinItsNoise(t *testing.T) {
+	scaled := function(func(_ *attention.Tensor, o *attention.SDPAOptions) { o.Scale *= 1.5 })
+	s := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := scaled.SDPA(q, k, v, o)
+		if err == nil && o.Window > 0 {
+			for i := range out.Data {
+				out.Data[i] *= 1 + 1e-4*float32(i%3)
+			}
+		}
+		return out, err
+	}}
+	r := checked(t, s, "sdpa/unmasked", "sdpa/gqa", "sdpa/window")
+	require.Equal(t, []string{"scale"}, causeIDs(r.Causes))
+	require.Equal(t, []string{"sdpa/unmasked", "sdpa/gqa"}, r.Causes[0].Failures)
+	require.Empty(t, jointIDs(r))
+}
+
 // One rule explains cases on which a mistake gives the same output, and the mistake is ruled out by
 // a case that passes.
 func TestARuleExplainsMoreThanAMistake(t *testing.T) {
