@@ -44,7 +44,7 @@ const (
 	Rounding Class = "rounding"
 	// WrongNumber: a number of the configuration has another value.
 	WrongNumber Class = "wrong-number"
-	// Dead: the output is zero or constant.
+	// Dead: the output is zero or constant, or nobody wrote a block of heads, rows or features.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.
 	NonFinite Class = "non-finite"
