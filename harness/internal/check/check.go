@@ -33,6 +33,7 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 	}
 	r := &report.Report{Subject: about.Name, Precision: string(about.Precision)}
 	r.Broken = brokenSuite(suiteErr)
+	expected := newExpectedOutputs(suite, judge.Arithmetic(about.Precision))
 	return r, work{
 		jobs: about.Jobs,
 		take: func(ctx context.Context, c *fixture.Case) (subject.Result, bool) {
@@ -40,7 +41,11 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 			return ran, ctx.Err() == nil || !errors.Is(ran.Err, ctx.Err())
 		},
 		judge: func(ctx context.Context, t *turn) (report.Result, error) {
-			return judgeRun(ctx, about, t.c, t.ran)
+			r, err := judgeRun(ctx, about, t.c, t.ran)
+			if err != nil || t.ran.Output == nil {
+				return r, err
+			}
+			return expected.name(ctx, r, t.ran.Output.Shape, t.ran.Output.Float64s()), nil
 		},
 		again: func(ctx context.Context, t *turn) report.Result {
 			return probed(ctx, s, t.c, t.ran, t.result)

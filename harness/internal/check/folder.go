@@ -36,8 +36,11 @@ func Folder(ctx context.Context, suite, outputs fs.FS, cases ...string) (*report
 	if err := strays(outputs, names); err != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: err.Error()})
 	}
+	expected := newExpectedOutputs(suite, oracle.Precision{})
 	return r, work{
-		judge: func(ctx context.Context, t *turn) (report.Result, error) { return judgeOutputs(ctx, t.c, outputs) },
+		judge: func(ctx context.Context, t *turn) (report.Result, error) {
+			return judgeOutputs(ctx, t.c, outputs, expected)
+		},
 	}.on(ctx, r, suite, chosen(cases, names))
 }
 
@@ -69,7 +72,9 @@ func strays(outputs fs.FS, cases []string) error {
 }
 
 // judgeOutputs gives the verdict on the files of one case.
-func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.Result, error) {
+func judgeOutputs(
+	ctx context.Context, c *fixture.Case, outputs fs.FS, expected *expectedOutputs,
+) (report.Result, error) {
 	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
 	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
 	reply, replyErr := readReply(outputs, c)
@@ -98,7 +103,11 @@ func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.R
 			" beside the output: the case asks for attention weights"
 		return r, nil
 	}
-	return judge.Outputs(ctx, c, output, weights)
+	r, err := judge.Outputs(ctx, c, output, weights)
+	if err != nil {
+		return r, err
+	}
+	return expected.name(ctx, r, output.Shape, output.Value), nil
 }
 
 // readOutput reads a file of a case; nil where there is none.

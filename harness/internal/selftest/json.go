@@ -13,6 +13,7 @@ func JSON(out io.Writer, r *Result) error {
 	return enc.Encode(jsonResult{
 		Version: 1, Seed: r.Seed, Cases: r.Cases,
 		Singles: r.Singles, Pairs: r.Pairs, LeftOut: r.LeftOut, Random: r.Random, Independent: r.Independent,
+		Numbers:  r.Numbers,
 		Variants: r.Variants, Noise: r.Noise, Detection: r.Detection,
 		Mistakes: jsonRows(r.Mistakes),
 		Findings: append([]Finding{}, r.Findings...),
@@ -29,6 +30,7 @@ type jsonResult struct {
 	LeftOut     Counts    `json:"left_out"`
 	Random      Counts    `json:"random"`
 	Independent Counts    `json:"independent"`
+	Numbers     Counts    `json:"numbers"`
 	Variants    Variants  `json:"variants"`
 	Noise       Noise     `json:"noise"`
 	Detection   Detection `json:"detection"`
