@@ -289,7 +289,9 @@ func (c parameterChange) tried(t *testing.T, p *oracle.Problem, m Projection, r 
 	}
 	at, seen := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
 	if named := at.named(); seen && len(named) > 0 {
-		if !slices.Contains(named, m) {
+		// A smaller value weight is a smaller output weight, which an uncertain fit does not show.
+		either := c.name == "half as large" && m >= ValueProjection && named[0] >= ValueProjection
+		if !slices.Contains(named, m) && !either {
 			t.Errorf("the %s has another %s, and the fits say: %v", m, c.name, at.reasons())
 		}
 		return 1
