@@ -55,7 +55,7 @@ func withMistakes(
 				made, got = append(made, m), out.Value
 			}
 		}
-		r, err := judge.Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
+		r, err := judge.Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
 		require.NoError(t, err)
 		results = append(results, r)
 	}

@@ -12,13 +12,13 @@ import (
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // expectedOutputs knows the expected outputs of all cases of a suite. It reads the suite when a
 // failure first asks. Several goroutines may ask.
 type expectedOutputs struct {
 	suite fs.FS
-	lower oracle.Precision // the arithmetic that the subject declares
 	all   func() []expectedOutput
 }
 
@@ -29,8 +29,8 @@ type expectedOutput struct {
 	truth []float64
 }
 
-func newExpectedOutputs(suite fs.FS, lower oracle.Precision) *expectedOutputs {
-	return &expectedOutputs{suite: suite, lower: lower, all: sync.OnceValue(func() []expectedOutput {
+func newExpectedOutputs(suite fs.FS) *expectedOutputs {
+	return &expectedOutputs{suite: suite, all: sync.OnceValue(func() []expectedOutput {
 		names, _ := fixture.Names(suite) // broken cases are reported where they are judged
 		var all []expectedOutput
 		for _, name := range names {
@@ -48,7 +48,9 @@ const fewestElements = 8
 
 // name says of an output that fails without a name that it is the expected output of another case,
 // if it is.
-func (e *expectedOutputs) name(ctx context.Context, r report.Result, shape []int, got []float64) report.Result {
+func (e *expectedOutputs) name(
+	ctx context.Context, r report.Result, declared subject.Precision, shape []int, got []float64,
+) report.Result {
 	named := len(r.Diagnosis.Matches) > 0 || len(r.Diagnosis.Numbers) > 0
 	if !r.Wrong() || named || len(got) < fewestElements || ctx.Err() != nil {
 		return r
@@ -56,7 +58,7 @@ func (e *expectedOutputs) name(ctx context.Context, r report.Result, shape []int
 	var cases []string
 	for _, other := range e.all() {
 		near := slices.Equal(other.shape, shape) && compare.Residual(got, other.truth) <= compare.MaxResidual
-		if near && other.name != r.Case && e.right(ctx, other.name, shape, got) {
+		if near && other.name != r.Case && e.right(ctx, other.name, declared, shape, got) {
 			cases = append(cases, other.name)
 		}
 	}
@@ -71,13 +73,15 @@ func (e *expectedOutputs) name(ctx context.Context, r report.Result, shape []int
 	return r
 }
 
-// right reports whether an output passes in a case.
-func (e *expectedOutputs) right(ctx context.Context, name string, shape []int, got []float64) bool {
+// right reports whether an output of the declared precision passes in a case.
+func (e *expectedOutputs) right(
+	ctx context.Context, name string, declared subject.Precision, shape []int, got []float64,
+) bool {
 	c, err := fixture.Read(e.suite, name)
 	if err != nil {
 		return false
 	}
-	referee, err := judge.New(ctx, c, e.lower)
+	referee, err := judge.New(ctx, c, judge.Arithmetic(declared))
 	if err != nil {
 		return false
 	}
@@ -85,12 +89,14 @@ func (e *expectedOutputs) right(ctx context.Context, name string, shape []int, g
 	return err == nil && r.Right()
 }
 
-// Output judges one output of a case of a suite that was made elsewhere. The errors are
-// [judge.Outputs]'s.
-func Output(ctx context.Context, suite fs.FS, c *fixture.Case, output oracle.Array) (report.Result, error) {
-	r, err := judge.Outputs(ctx, c, &output, nil)
+// Output judges one output of a case of a suite that was made elsewhere, in the declared precision.
+// The errors are [judge.Outputs]'s.
+func Output(
+	ctx context.Context, suite fs.FS, c *fixture.Case, declared subject.Precision, output oracle.Array,
+) (report.Result, error) {
+	r, err := judge.Outputs(ctx, c, declared, &output, nil)
 	if err != nil {
 		return r, err
 	}
-	return newExpectedOutputs(suite, oracle.Precision{}).name(ctx, r, output.Shape, output.Value), nil
+	return newExpectedOutputs(suite).name(ctx, r, declared, output.Shape, output.Value), nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Outputs that were exchanged between two cases are said to be the expected ones of the other. A
@@ -23,7 +24,7 @@ func TestExchangedOutputs(t *testing.T) {
 	put("mha/causal", "mha/padding")
 	put("mha/padding", "mha/causal")
 	put("mha/unmasked", "mha/unmasked")
-	r, err := Folder(t.Context(), fixtures.FS, files, cases...)
+	r, err := Folder(t.Context(), fixtures.FS, files, subject.Float32, cases...)
 	require.NoError(t, err)
 	for i, other := range []string{"mha/padding", "mha/causal"} {
 		result := r.Results[i]
@@ -42,12 +43,12 @@ func TestExchangedOutputs(t *testing.T) {
 func TestOutputOfAnotherCase(t *testing.T) {
 	c, other := harnesstest.ReadCase(t, "sdpa/causal"), harnesstest.ReadCase(t, "mha/cross-kdim")
 	output := oracle.Array{Shape: other.Output.Shape, Value: other.Output.Float64s()}
-	r, err := Output(t.Context(), fixtures.FS, c, output)
+	r, err := Output(t.Context(), fixtures.FS, c, subject.Float32, output)
 	require.NoError(t, err)
 	require.Equal(t, []string{"it is the expected output of mha/cross-kdim"}, r.ProvenTitles())
 
 	output.Value[len(output.Value)/2] += 1e-3
-	r, err = Output(t.Context(), fixtures.FS, c, output)
+	r, err = Output(t.Context(), fixtures.FS, c, subject.Float32, output)
 	require.NoError(t, err)
 	require.Empty(t, r.Proven)
 }
