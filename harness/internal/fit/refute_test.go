@@ -276,7 +276,7 @@ func TestOtherParametersAreNamed(t *testing.T) {
 	if campaign.Full() {
 		require.GreaterOrEqual(t, named.Load(), int64(810))
 	} else {
-		require.GreaterOrEqual(t, named.Load(), int64(10))
+		require.GreaterOrEqual(t, named.Load(), int64(8))
 	}
 }
 
