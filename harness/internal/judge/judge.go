@@ -167,6 +167,9 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 
+// UnwrittenParts returns the sorts of parts that a diagnosis can find to be zeros.
+func UnwrittenParts() []diagnose.Unwritten { return diagnose.UnwrittenParts() }
+
 // Outputs judges an output of a case that was made elsewhere, in the declared precision, and the
 // attention weights beside it unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
 func Outputs(
