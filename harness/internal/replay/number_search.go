@@ -15,7 +15,7 @@ import (
 // numberPart is the part of an output that numbers are searched on: some rows.
 type numberPart struct {
 	output  Output
-	problem *oracle.Problem // of which the rows are; cached
+	problem *oracle.Problem // the rows are its; cached
 	rows    []int           // nil: all rows
 	got     []float64       // in these rows
 	sigma   []float64       // of the right result, in these rows
@@ -57,7 +57,7 @@ type numberSearch struct {
 	right  float64
 
 	whole *oracle.Problem     // of all rows, with all that is wrong but the number; cached
-	with  []catalogue.Mistake // what is wrong in it
+	with  []catalogue.Mistake // the mistakes in it
 
 	least, most float64 // the range of the number
 }
@@ -212,8 +212,8 @@ func nearest(found []near) []float64 {
 	return values
 }
 
-// coordinate returns what is searched on an even scale: the logarithm of a value, unless the number
-// is added.
+// coordinate returns the logarithm of a value, or the value itself if the number is added. The
+// search takes even steps of it.
 func (q *numberSearch) coordinate(value float64) float64 {
 	if q.number.Added {
 		return value

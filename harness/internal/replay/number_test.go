@@ -16,7 +16,8 @@ import (
 
 // numberCases are cases that have a number.
 var numberCases = []struct{ id, name string }{
-	{"scale", "sdpa/causal"}, {"scale", "sdpa/softcap"}, {"scale", "mha/causal-left-padding"}, {"scale", "decoder/gemma"},
+	{"scale", "sdpa/causal"}, {"scale", "sdpa/softcap"}, {"scale", "mha/causal-left-padding"},
+	{"scale", "decoder/gemma"},
 	{"temperature", "sdpa/softcap"}, {"temperature", "sdpa/sinks"}, {"temperature", "decoder/alibi"},
 	{"softcap", "sdpa/softcap"}, {"softcap", "decoder/softcap"},
 	{"score-offset", "sdpa/softcap"}, {"score-offset", "mha/bias-kv"},

@@ -44,8 +44,8 @@ func TestNumbersAreFound(t *testing.T) {
 	require.GreaterOrEqual(t, sum.Named(), min(numbersBar, twoMissed(sum.Distinguishable)))
 }
 
-// A planted number is found if the interval of a match holds it. Another number with the same output
-// is in a class with it, and a match beside a mistake is another explanation.
+// A planted number is found if the interval of a match holds it. A value far from it is a wrong
+// name, and so is a number beside a mistake.
 func TestOutcomeOfAPlantedNumber(t *testing.T) {
 	tr := &trial{problem: oracletest.Committed(t, "sdpa/softcap")}
 	n, _ := catalogue.NumberByID("softcap")
