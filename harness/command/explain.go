@@ -45,7 +45,7 @@ func completeID(_ *cobra.Command, args []string, word string) ([]cobra.Completio
 // explainable returns the ids of all mistakes and identities.
 func explainable() []string {
 	var ids []string
-	for _, m := range catalogue.Mistakes {
+	for _, m := range catalogue.WithVariants {
 		ids = append(ids, m.ID)
 	}
 	for _, n := range catalogue.Numbers {

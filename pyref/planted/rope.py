@@ -195,6 +195,21 @@ def rope_factor_ignored(plain: PlainAttention) -> Wrong:
     return None if plain.rope is None or plain.rope.factor == 1 else with_rope(plain, factor=1)
 
 
+def rope_one_axis_of_three(plain: PlainAttention) -> Wrong:
+    """Give text positions in time alone, where the pairs go to time, height and width in turn."""
+    if plain.rope is None:
+        return None
+
+    class TimeAlone(PlainAttention):
+        def angles(self, positions: Tensor) -> Tensor:
+            angles = super().angles(positions)
+            in_time = torch.zeros_like(angles)
+            in_time[..., ::3] = angles[..., ::3]
+            return in_time
+
+    return plain.using(TimeAlone)
+
+
 def rope_before_split(plain: PlainAttention) -> Wrong:
     """Rotate the vector of all heads as if it were one head."""
     if plain.rope is None or plain.num_heads == 1:
@@ -238,6 +253,7 @@ MISTAKES = {
     "rope-whole-head": rope_whole_head,
     "rope-frequencies-of-head": rope_frequencies_of_head,
     "rope-factor-ignored": rope_factor_ignored,
+    "rope-one-axis-of-three": rope_one_axis_of_three,
     "rope-before-split": rope_before_split,
     "rope-tables-bfloat16": rope_tables_bfloat16,
 }

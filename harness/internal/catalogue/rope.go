@@ -247,6 +247,20 @@ var rope = []Mistake{
 		Plant:       changeRotary(factorIgnored, queryRotary, keyRotary),
 	},
 	{
+		ID:    "rope-one-axis-of-three",
+		Title: "RoPE with interleaved sections for three axes, and no positions on two of them",
+		Explanation: "Pairs 0, 3, 6 and so on turn with the position. " +
+			"The pairs between belong to height and width, where every position is 0.",
+		Fix: "Give text the same position on all three axes. " +
+			"Sections, in blocks or interleaved, then change nothing.",
+		Family:   RoPE,
+		Kind:     Altered,
+		Stage:    Projection,
+		Needs:    "RoPE on two or more pairs",
+		Evidence: "https://github.com/alibaba/MNN/pull/4133",
+		Plant:    changeRotary(oneAxisOfThree, queryRotary, keyRotary),
+	},
+	{
 		ID:          "rope-before-split",
 		Title:       "all heads of a position rotated as one",
 		Explanation: "RoPE is applied before the heads are split, so its pairs and frequencies span all heads.",
@@ -391,6 +405,18 @@ func factorIgnored(_ *oracle.Problem, t *oracle.Rotary) bool {
 func beforeSplit(p *oracle.Problem, t *oracle.Rotary) bool {
 	t.AcrossHeads = true
 	return p.Layer.Heads > 1 && p.Layer.Key.Out%2 == 0
+}
+
+// oneAxisOfThree gives other pairs a frequency so low that they do not turn.
+func oneAxisOfThree(_ *oracle.Problem, t *oracle.Rotary) bool {
+	dim, still := float64(t.Dim), -300*math.Ln10/math.Log(t.Base)
+	t.Exponent = func(pair, _ int) float64 {
+		if pair%3 > 0 {
+			return still
+		}
+		return -2 * float64(pair) / dim
+	}
+	return hasPairs(t) && t.Base > 1
 }
 
 func tablesBFloat16(_ *oracle.Problem, t *oracle.Rotary) bool {

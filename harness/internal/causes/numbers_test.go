@@ -37,7 +37,7 @@ func TestAWrongNumberIsOneCause(t *testing.T) {
 		change func(float64) float64
 	}{
 		{"the RoPE base is 3 times as large as it should be", func(b float64) float64 { return 3 * b }},
-		{"the RoPE base is 70000", func(float64) float64 { return 70000 }},
+		{"the RoPE base is 70000 in every case", func(float64) float64 { return 70000 }},
 	} {
 		t.Run(tc.title, func(t *testing.T) {
 			r, err := check.Check(t.Context(), fixtures.FS, withBase(tc.change),

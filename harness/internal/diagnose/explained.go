@@ -98,14 +98,17 @@ func interval(n replay.NumberMatch) string {
 }
 
 // leastSquares asks which parameters would explain the output. It decides nothing.
-func leastSquares(_ context.Context, in *input, _ fit.Result) answer {
+func leastSquares(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || len(in.structure.WrongBatches) == 0 {
 		return answer{}
 	}
-	fits := fit.Search(fit.Input{
+	fits, err := fit.Search(ctx, fit.Input{
 		Problem: in.problem, Trace: in.trace, Got: in.got, Comparison: in.comparison,
 		Placements: in.placements,
 	})
+	if err != nil {
+		return answer{cut: "other parameters were not all tried, and no two mistakes"}
+	}
 	return answer{fits: &fits}
 }
 

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"math"
 	"slices"
 
@@ -27,27 +28,30 @@ type Result struct {
 	Head    string   // which head alone is wrong, if no fit explains how; "" if unknown
 }
 
-// Search asks which weights and biases of a layer would explain an output. It takes no context:
-// questions that would take long are refused.
-func Search(in Input) Result {
+// Search asks which weights and biases of a layer would explain an output. Questions that would take
+// long are refused. The error says that ctx ended before all questions were asked.
+func Search(ctx context.Context, in Input) (Result, error) {
 	var out Result
 	if in.Problem.Layer == nil {
-		return out
+		return out, nil
 	}
 	if reason := pattern.Untraceable(in.Problem); reason != "" {
 		out.Fits = append(out.Fits, Fit{
 			Freed: "any parameter", Refused: reason, Residual: math.Inf(1), MaxZ: math.Inf(1),
 		})
-		return out
+		return out, nil
 	}
-	f := &fitter{in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
+	f := &fitter{ctx, in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
 	at := f.localise(in.Comparison.Rel)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
 	for _, x := range at.tried {
 		out.Fits = append(out.Fits, x.Fit)
 	}
 	slices.SortStableFunc(out.Fits, func(a, b Fit) int { return rankOf(a) - rankOf(b) })
 	out.Reasons, out.Head = at.reasons(), f.headText(at.heads)
-	return out
+	return out, nil
 }
 
 // rankOf sorts explanations first and refused questions last.

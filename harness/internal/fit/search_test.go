@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -16,10 +17,11 @@ import (
 func searched(p, wrong *oracle.Problem) Result {
 	truth := p.Run().Expected()
 	got := variant.Variant{}.Run(wrong)
-	return Search(Input{
+	r, _ := Search(context.Background(), Input{
 		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 		Placements: placements,
 	})
+	return r
 }
 
 // Explanations come first, refused questions last, and the result names the parameters.
@@ -81,12 +83,29 @@ func TestSearchOfAnUntraceableCase(t *testing.T) {
 	truth := p.Run().Expected()
 	large := p.Clone()
 	large.Layer.Heads, large.Layer.KVHeads = 1<<19, 1<<19
-	r := Search(Input{
+	r, err := Search(t.Context(), Input{
 		Problem: large, Trace: func() oracle.Trace { panic("traced") },
 		Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 	})
+	require.NoError(t, err)
 	require.Len(t, r.Fits, 1)
 	require.Equal(t, "any parameter", r.Fits[0].Freed)
 	require.Contains(t, r.Fits[0].Refused, "the case is too large")
 	require.True(t, math.IsInf(r.Fits[0].Residual, 1))
+}
+
+// When the context ends, the search returns no answer.
+func TestSearchIsInterrupted(t *testing.T) {
+	p := oracletest.Tall(2)
+	wrong := p.Clone()
+	require.True(t, redraw(wrong, ValueProjection, "weight"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := variant.Variant{}.Run(wrong)
+	truth := p.Run().Expected()
+	r, err := Search(ctx, Input{
+		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, r)
 }

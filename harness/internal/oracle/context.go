@@ -11,16 +11,22 @@ import (
 
 // mixValues computes the context O = Σ p v over the keys that take part, and its variance.
 func (r *row) mixValues() {
-	out, width := r.context.row(r.number), num.Last(r.v.Shape)
-	first := r.kvHead * r.v.Shape[len(r.v.Shape)-2]
+	r.mixWithoutNoise()
+	if r.noisy() {
+		r.noiseOfContext(r.context.row(r.number), r.firstValue())
+	}
+}
+
+func (r *row) mixWithoutNoise() {
+	out, width, first := r.context.row(r.number), num.Last(r.v.Shape), r.firstValue()
 	for _, s := range r.spans {
 		values := r.v.Value[(first+s.key)*width:][:s.n*width]
 		addRows(out.Value, r.weights[s.first:][:s.n], values, width)
 	}
-	if r.noisy() {
-		r.noiseOfContext(out, first)
-	}
 }
+
+// firstValue returns the index of the first value of the row's key/value head.
+func (r *row) firstValue() int { return r.kvHead * r.v.Shape[len(r.v.Shape)-2] }
 
 // addRows adds the rows of a matrix, each times its weight, to sum. Rows begin a stride apart.
 func addRows(sum, weights, values []float64, stride int) {
@@ -135,6 +141,8 @@ func (p *Problem) weightNoise(slope, v float64) float64 {
 	switch {
 	case slope == 0:
 		return 0
+	case p.Precision.small:
+		return slope * slope * v
 	case v < 1e-9: // the next term of the series is negligible
 		return slope * slope * v * (1 + v)
 	case v < 0.1:

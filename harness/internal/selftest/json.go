@@ -14,7 +14,7 @@ func JSON(out io.Writer, r *Result) error {
 		Version: 1, Seed: r.Seed, Cases: r.Cases,
 		Singles: r.Singles, Pairs: r.Pairs, LeftOut: r.LeftOut, Random: r.Random, Independent: r.Independent,
 		Numbers:  r.Numbers,
-		Variants: r.Variants, Detection: r.Detection,
+		Variants: r.Variants, Noise: r.Noise, Detection: r.Detection,
 		Mistakes: jsonRows(r.Mistakes),
 		Findings: append([]Finding{}, r.Findings...),
 		Missed:   append([]string{}, r.Missed()...),
@@ -32,6 +32,7 @@ type jsonResult struct {
 	Independent Counts    `json:"independent"`
 	Numbers     Counts    `json:"numbers"`
 	Variants    Variants  `json:"variants"`
+	Noise       Noise     `json:"noise"`
 	Detection   Detection `json:"detection"`
 	Mistakes    []jsonRow `json:"mistakes"`
 	Findings    []Finding `json:"findings"`

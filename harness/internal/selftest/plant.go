@@ -65,11 +65,14 @@ func (p *plant) measure(truth compare.Expected) {
 	p.maxZ, p.visible = c.MaxZ, !c.OK()
 }
 
-// inFloat32 computes a problem in float32, by one of the correct variants if they can express it.
-// Otherwise it adds typical rounding noise to the oracle's result.
+// inFloat32 computes a problem in float32 or in its lower precision, by one of the correct variants
+// if they can express it. Otherwise it adds typical rounding noise to the oracle's result.
 func inFloat32(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float64, Maker) {
-	if variant.Expresses(p) {
-		return variant.Correct[r.IntN(len(variant.Correct))].Run(p), ByVariant
+	low := p.Precision
+	plain := p.Fork()
+	plain.Precision = oracle.Precision{}
+	if variant.Expresses(plain) && (low.Rounds() || low.IsFloat32()) {
+		return variant.Correct[r.IntN(len(variant.Correct))].In(low).Run(plain), ByVariant
 	}
 	const typical = 0.6 // root mean square z of correct implementations
 	got := make([]float64, len(exact.Value))
@@ -77,6 +80,9 @@ func inFloat32(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float
 		got[i] = float64(float32(v + typical*exact.Sigma[i]*r.NormFloat64()))
 		if math.IsNaN(exact.Sigma[i]) || math.IsInf(exact.Sigma[i], 0) {
 			got[i] = float64(float32(v))
+		}
+		if low.Stores() {
+			got[i] = low.Round(got[i])
 		}
 	}
 	return got, ByOracle

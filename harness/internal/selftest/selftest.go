@@ -35,12 +35,15 @@ type Extent struct {
 	// Share is a divisor: of the random mistakes, and of those left out of the catalogue, one in
 	// Share is made on a searched case.
 	Share int
+	// Noises is how many outputs with random numbers in a part are judged on each searched case,
+	// for each sort of part.
+	Noises int
 }
 
 // Full takes minutes, and Quick less than half a minute, on two cores.
 var (
-	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Numbers: 100, Share: 3}
-	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Numbers: 6, Share: 12}
+	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Numbers: 100, Share: 3, Noises: 7}
+	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Numbers: 6, Share: 12, Noises: 1}
 )
 
 // Options choose the cases and the mistakes of a run.
@@ -121,6 +124,8 @@ func sum(seed uint64, trials []*trial) *Result {
 		r.Numbers.add(t.found.Numbers)
 		r.Variants.Run += t.found.Variants.Run
 		r.Variants.FalseAlarms += t.found.Variants.FalseAlarms
+		r.Noise.Planted += t.found.Noise.Planted
+		r.Noise.Blamed += t.found.Noise.Blamed
 		r.Detection.Planted += t.found.Detection.Planted
 		r.Detection.Detected += t.found.Detection.Detected
 		r.Findings = append(r.Findings, t.found.Findings...)

@@ -63,7 +63,9 @@ func (t *trial) run(ctx context.Context, o Options) error {
 	if !t.searched {
 		return nil
 	}
-	for _, part := range []func(context.Context, Extent) error{t.judgeRandom, t.judgeLeftOut, t.judgePairs} {
+	for _, part := range []func(context.Context, Extent) error{
+		t.judgeRandom, t.judgeLeftOut, t.judgePairs, t.judgeNoise,
+	} {
 		if err := part(ctx, o.Extent); err != nil {
 			return err
 		}

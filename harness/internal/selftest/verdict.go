@@ -124,6 +124,7 @@ func misclassified(p plant, d diagnose.Class) bool {
 	kinds, ok := map[diagnose.Class][]catalogue.Kind{
 		diagnose.WrongWeights:   {catalogue.Unloaded, catalogue.Parameters},
 		diagnose.MissingFeature: {catalogue.Missing, catalogue.Altered},
+		diagnose.WrongLayout:    {catalogue.Layout},
 	}[d]
 	for _, m := range p.mistakes {
 		for _, k := range kinds {
