@@ -36,6 +36,7 @@ func TestReports(t *testing.T) {
 	t.Run("what failures share, and two mistakes at once", func(t *testing.T) {
 		s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
 		s.validate(t, "scale and mask", checked(t, otherScaleWithoutMask(), "sdpa/unmasked", "sdpa/gqa", "sdpa/causal"))
+		s.validate(t, "scale and mask in one case", checked(t, otherScaleWithoutMask(), "sdpa/causal"))
 	})
 	t.Run("a folder", func(t *testing.T) {
 		dir := t.TempDir()

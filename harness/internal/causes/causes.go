@@ -32,9 +32,11 @@ func Find(
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
 	in.ruleOutPairs()
+	in.setAside()
 	numbers := in.numbers()
 	in.preferNumbers(numbers)
 	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
+	in.putBack()
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or
 	// a number explains needs no other cause, so they come next.
@@ -52,6 +54,8 @@ type inquiry struct {
 	*witnesses
 
 	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
+	// beside holds the numbers of failures that need a mistake besides, as the diagnosis found them.
+	beside map[string][]replay.NumberMatch
 }
 
 // failures returns the results whose output is wrong.

@@ -40,11 +40,46 @@ func (in *inquiry) together(
 				r.Joint = append(slices.Clone(r.Joint), j)
 			}
 		}
-		if len(r.Joint) > 0 {
+		if len(r.Joint) > 0 && in.beside[r.Case] == nil {
 			explain(r)
 		}
 	}
 	return numbers, chosen
+}
+
+// setAside takes the numbers that need a mistake besides out of the results: other cases must show
+// whether both are causes.
+func (in *inquiry) setAside() {
+	in.beside = map[string][]replay.NumberMatch{}
+	for i := range in.results {
+		r := &in.results[i]
+		needsMistake := func(n replay.NumberMatch) bool { return len(n.With) > 0 }
+		if slices.ContainsFunc(r.Diagnosis.Numbers, needsMistake) {
+			in.beside[r.Case], r.Diagnosis.Numbers = r.Diagnosis.Numbers, nil
+		}
+	}
+}
+
+// putBack returns them to the results in which no joint explanation replaces them.
+func (in *inquiry) putBack() {
+	for i := range in.results {
+		if r := &in.results[i]; in.beside[r.Case] != nil && len(r.Joint) == 0 {
+			r.Diagnosis.Numbers = in.beside[r.Case]
+		}
+	}
+}
+
+// foundBeside returns the joint explanations that the diagnosis of a case found.
+func (in *inquiry) foundBeside(name string) []report.Joint {
+	var all []report.Joint
+	for _, n := range in.beside[name] {
+		mistakes := n.With
+		n.With = nil
+		all = append(all, report.Joint{
+			Numbers: []replay.NumberMatch{n}, Mistakes: mistakes, Residual: n.Residual, MaxZ: n.MaxZ,
+		})
+	}
+	return all
 }
 
 // joint returns for each result the explanations of several parts.
@@ -54,7 +89,9 @@ func (in *inquiry) joint(numbers []wrongNumber, chosen []catalogue.Mistake) [][]
 		if in.ctx.Err() != nil || !r.Wrong() || isNamed(r) || in.loadIsWrong(r) {
 			continue
 		}
-		found[i] = in.pairsOf(r, chosen)
+		if found[i] = in.foundBeside(r.Case); found[i] == nil {
+			found[i] = in.pairsOf(r, chosen)
+		}
 		for _, w := range numbers {
 			m, ok := in.valueOf(r, w)
 			if !ok || found[i] != nil {

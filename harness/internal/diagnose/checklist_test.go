@@ -149,6 +149,7 @@ func TestEveryLongStepIsCutOff(t *testing.T) {
 		"one mistake in lower precision": "mistakes in fewer bits, and no two mistakes",
 		"least squares":                  "other parameters were not all tried, and no two mistakes",
 		"two mistakes":                   "two at once were not all tried",
+		"a wrong number and a mistake":   "a wrong number beside a mistake was not searched everywhere",
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
