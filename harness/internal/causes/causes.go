@@ -54,7 +54,8 @@ type inquiry struct {
 	*witnesses
 
 	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
-	// beside holds the numbers of failures that need a mistake besides, as the diagnosis found them.
+	// beside holds the numbers of failures that need a mistake besides, as the diagnosis found
+	// them.
 	beside map[string][]replay.NumberMatch
 }
 

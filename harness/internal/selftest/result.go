@@ -91,8 +91,8 @@ const (
 )
 
 // The bars: the share of distinguishable outputs that a good diagnosis gives a name. Besides, no
-// output may have a wrong name, random numbers must not be blamed on anything, no correct output may
-// be refused, and every mistake that leads far must be.
+// output may have a wrong name, random numbers must not be blamed on anything, no correct output
+// may be refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95

@@ -14,7 +14,8 @@ func missedPairs(named, distinguishable int) bool {
 	return len(r.Missed()) > 0
 }
 
-// A few outputs without a name may be chance. So many that chance hardly explains them miss the bar.
+// A few outputs without a name may be chance. So many that chance hardly explains them miss the
+// bar.
 func TestBarByChance(t *testing.T) {
 	for _, tc := range []struct {
 		bar                    float64
