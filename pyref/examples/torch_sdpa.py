@@ -1,7 +1,7 @@
 """PyTorch's own attention kernels, one at a time, in one arithmetic.
 
-    PYTHONPATH=pyref difftest --case 'sdpa/**' -- \\
-        python pyref/examples/torch_sdpa.py --backend flash
+    export PYTHONPATH=pyref
+    difftest --case 'sdpa/**' -- python pyref/examples/torch_sdpa.py --backend flash
 
 A case that the kernel refuses is skipped, with PyTorch's reason. On a CPU PyTorch has the kernels
 math and flash. TensorFloat-32 is an arithmetic of CUDA devices.

@@ -41,7 +41,7 @@ func TestNumbersAreFound(t *testing.T) {
 	}
 	require.Greater(t, sum.Distinguishable, 3*cases)
 	require.Zero(t, sum.Wrong)
-	require.Empty(t, (&Result{Numbers: sum}).Missed())
+	require.GreaterOrEqual(t, sum.below(numbersBar), significance, "%d of %d", sum.Right+sum.Class, sum.Distinguishable)
 }
 
 // A planted number is found if the interval of a match holds it. A value far from it is a wrong
