@@ -37,6 +37,8 @@ func TestReports(t *testing.T) {
 		s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
 		s.validate(t, "scale and masks",
 			checked(t, otherScaleAndMasks(), "sdpa/unmasked", "sdpa/gqa", "sdpa/window", "sdpa/causal"))
+		s.validate(t, "in one case of three", checked(t, ifSquare(otherScaleAndMasks()), "sdpa/causal",
+			"sdpa/causal-rectangular", "sdpa/causal-lower-right"))
 	})
 	t.Run("a folder", func(t *testing.T) {
 		dir := t.TempDir()
@@ -104,6 +106,16 @@ func otherScaleAndMasks() subject.Subject {
 			o.Causality = attention.NotCausal
 		}
 		return attention.SDPA(q, k, v, o)
+	}}
+}
+
+// ifSquare is a function that is wrong where there are as many queries as keys.
+func ifSquare(wrong subject.Subject) subject.Subject {
+	return subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		if dim := len(q.Shape) - 2; q.Shape[dim] != k.Shape[dim] {
+			return attention.SDPA(q, k, v, o)
+		}
+		return wrong.SDPA(q, k, v, o)
 	}}
 }
 
