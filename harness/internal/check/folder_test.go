@@ -90,7 +90,9 @@ func TestFolderOfPyTorch(t *testing.T) {
 func TestFolderWithWeights(t *testing.T) {
 	const name = "mha/weights-per-head"
 	files := answers(t, harnesstest.BuiltIn(), name)
-	check := func() (*report.Report, error) { return Folder(context.Background(), fixtures.FS, files, subject.Float32, name) }
+	check := func() (*report.Report, error) {
+		return Folder(context.Background(), fixtures.FS, files, subject.Float32, name)
+	}
 	r, err := check()
 	require.NoError(t, err)
 	require.Equal(t, report.Pass, r.Results[0].Verdict)

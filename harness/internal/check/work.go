@@ -23,7 +23,7 @@ type turn struct {
 	result report.Result
 	// declared is the precision that the reply to this case declares; the zero value is none.
 	declared subject.Precision
-	err    error // the case is broken, or could not be handed to the subject
+	err      error // the case is broken, or could not be handed to the subject
 }
 
 // work is the steps of a check: each case goes through all of them.
