@@ -25,7 +25,7 @@ func (l *lostScores) known() bool { return l.any && !l.unsure }
 // score's unit.
 const coarse = 1e-4
 
-// addBiases adds biases to a score and stores the sum. It notes what is lost.
+// addBiases adds biases to a score and stores the sum. It notes the scores that are lost.
 func (r *row) addBiases(s, variance float64, biases []bias) (sum, sumVariance float64) {
 	kept, lost, largest := s, 0.0, 0.0
 	for _, b := range biases {

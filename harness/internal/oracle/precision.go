@@ -43,9 +43,9 @@ var (
 	BFloat16Factors = Precision{factor: halfB16, round: toBFloat16}
 )
 
-// Precisions that drop the last bits instead of rounding to the nearest number. The errors of a
-// truncated number are spread over one unit in the last place, as those of a rounded one are, and
-// their mean is half a unit towards zero.
+// Precisions that drop the last bits instead of rounding to the nearest number. The errors are
+// spread over one unit in the last place, as the errors of rounding are, and their mean is half a
+// unit towards zero.
 var (
 	TruncatedBFloat16        = BFloat16.truncated(16)
 	TruncatedTensorFloat32   = TensorFloat32.truncated(13)

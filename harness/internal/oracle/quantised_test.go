@@ -16,7 +16,8 @@ import (
 // below the smallest normal number, the largest number, ties to even.
 func TestFloat8(t *testing.T) {
 	for in, want := range map[float64]float64{
-		1.0625: 1, 1.1875: 1.25, -1.3: -1.25, 0: 0, 1000: 448, -1000: -448, 0x1p-9: 0x1p-9, 0x1.8p-10: 0x1p-9, 0x1p-11: 0,
+		1.0625: 1, 1.1875: 1.25, -1.3: -1.25, 0: 0, 1000: 448, -1000: -448,
+		0x1p-9: 0x1p-9, 0x1.8p-10: 0x1p-9, 0x1p-11: 0,
 	} {
 		require.Equal(t, want, oracle.ToE4M3(in), "e4m3 of %g", in)
 	}
