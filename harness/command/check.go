@@ -112,8 +112,12 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	suite, err := flags.suite.open()
+	if err != nil {
+		return err
+	}
 	ctx, done := followed(cmd)
-	result, err := judge.Outputs(ctx, c, one.precision, &oracle.Array{Shape: a.Shape, Value: got}, nil)
+	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got})
 	done()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))

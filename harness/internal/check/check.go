@@ -34,6 +34,7 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 	}
 	r := &report.Report{Subject: about.Name, Precision: string(about.Precision)}
 	r.Broken = brokenSuite(suiteErr)
+	expected := newExpectedOutputs(suite)
 	return r, work{
 		jobs: about.Jobs,
 		take: func(ctx context.Context, c *fixture.Case) (subject.Result, bool) {
@@ -42,7 +43,12 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 		},
 		judge: func(ctx context.Context, t *turn) (report.Result, error) {
 			t.declared = t.ran.Precision
-			return judgeRun(ctx, about, t.c, t.ran)
+			r, err := judgeRun(ctx, about, t.c, t.ran)
+			if err != nil || t.ran.Output == nil {
+				return r, err
+			}
+			precision, err := onePrecision(about.Precision, t.declared)
+			return expected.name(ctx, r, precision, t.ran.Output.Shape, t.ran.Output.Float64s()), err
 		},
 		again: func(ctx context.Context, t *turn) report.Result {
 			return probed(ctx, s, t.c, t.ran, t.result)

@@ -40,9 +40,10 @@ func Folder(
 	if err := strays(outputs, names); err != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: err.Error()})
 	}
+	expected := newExpectedOutputs(suite)
 	return r, work{
 		judge: func(ctx context.Context, t *turn) (report.Result, error) {
-			return judgeOutputs(ctx, t, declared, outputs)
+			return judgeOutputs(ctx, t, declared, outputs, expected)
 		},
 	}.on(ctx, r, suite, chosen(cases, names))
 }
@@ -76,7 +77,7 @@ func strays(outputs fs.FS, cases []string) error {
 
 // judgeOutputs gives the verdict on the files of one case.
 func judgeOutputs(
-	ctx context.Context, t *turn, declared subject.Precision, outputs fs.FS,
+	ctx context.Context, t *turn, declared subject.Precision, outputs fs.FS, expected *expectedOutputs,
 ) (report.Result, error) {
 	c := t.c
 	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
@@ -112,7 +113,11 @@ func judgeOutputs(
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path.Join(c.Name, protocol.ReplyFile), err)
 	}
-	return judge.Outputs(ctx, c, precision, output, weights)
+	r, err = judge.Outputs(ctx, c, precision, output, weights)
+	if err != nil {
+		return r, err
+	}
+	return expected.name(ctx, r, precision, output.Shape, output.Value), nil
 }
 
 // readOutput reads a file of a case; nil where there is none.

@@ -130,7 +130,8 @@ func gather(ctx context.Context, r *report.Report, names []string, turns []turn)
 		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
 	}
 	declarePrecision(r, turns)
-	r.Causes, r.Results = causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	found := causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	r.Causes, r.Shared, r.Results = found.Causes, found.Shared, found.Results
 	return brokenError(r.Broken)
 }
 

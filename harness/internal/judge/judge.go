@@ -54,6 +54,9 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	}
 	truth.Value = exact.Value
 	reference := diagnose.NewReference(problem, truth).WithPlacements(c.Layer.Placements())
+	if c.Op == fixture.MultiHead {
+		reference = reference.WithLayout(c.Layer.InputLayout)
+	}
 	return &Referee{c, inLayout(c, truth), reference}, nil
 }
 
@@ -102,7 +105,7 @@ func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
 		return report.Result{}, err
 	}
 	result := report.Result{
-		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass,
+		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass, Got: got,
 		Comparison: compare.Outputs(shape, got, r.expected),
 		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.expected),
 	}

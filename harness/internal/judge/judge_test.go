@@ -96,12 +96,13 @@ func TestJudgeInTheCasesOrder(t *testing.T) {
 	require.Equal(t, []int{worst[0]}, result.Diagnosis.Structure.WrongRows)
 	require.Equal(t, []int{worst[2]}, result.Diagnosis.Structure.WrongFeatures)
 
-	// An output of another shape has no order of dimensions to be brought into.
+	// An output of another shape is read in the case's own order of dimensions.
 	result, err = r.Judge(t.Context(), []int{rows * batches, width}, c.Truth)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, result.Verdict)
 	require.Equal(t, []int{rows * batches, width}, result.Comparison.GotShape)
-	require.Equal(t, diagnose.Unclear, result.Diagnosis.Class, result.Diagnosis.Reasons)
+	require.Equal(t, diagnose.WrongLayout, result.Diagnosis.Class)
+	require.Contains(t, result.Diagnosis.Reasons[1], "output.reshape(9, 5, 40) is the expected output")
 }
 
 func mistake(t *testing.T, id string) catalogue.Mistake {

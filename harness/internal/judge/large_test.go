@@ -86,7 +86,7 @@ func TestLargeMerge(t *testing.T) {
 	for i, v := range f.Value {
 		f.Value[i] = float64(float32(v))
 	}
-	requireNamed(t, c, f.Value, m.ID, diagnose.Unclear)
+	requireNamed(t, c, f.Value, m.ID, diagnose.WrongLayout)
 }
 
 func requireNamed(t *testing.T, c *fixture.Case, got []float64, match string, class diagnose.Class) {

@@ -66,13 +66,20 @@ func (r *row) noiseOfContext(out Field, first int) {
 		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueSquares[width+c] +
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
 			(r.Precision.stored+2*r.Precision.factor)*s.valueSquares[c] +
-			sum*sum*(sumOfProducts(terms, 1, s.sumSquares)+2*roundoff)
+			sum*sum*(r.noiseOfDenominator()+2*roundoff)
 		// Beside a larger variance underflow is negligible.
 		if others < 1e12*underflow*underflow*r.largest*float64(terms) {
 			others += underflow * underflow * r.sumOfSquares(first, c)
 		}
 		out.Variance[c] = others + r.noiseOfScores(first, c, sum, others)
 	}
+}
+
+// noiseOfDenominator returns the variance that rounding gives to Σ p, which is 1. Keys of zeros are
+// equal terms: each of so many additions may be rounded in the same direction.
+func (r *row) noiseOfDenominator() float64 {
+	equal := float64(r.ZeroKeys)
+	return sumOfProducts(len(r.weights), 1, r.sums.sumSquares) + roundoff*equal*equal/4
 }
 
 // computeSums fills r.sums.

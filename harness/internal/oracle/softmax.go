@@ -62,7 +62,7 @@ func (p *Problem) sinkScore(head int) float64 {
 	if p.Sinks == nil {
 		return zeros
 	}
-	sink := p.Sinks[head%p.heads()]
+	sink := p.Sinks[head%len(p.Sinks)]
 	if p.ZeroKeys == 0 {
 		return sink
 	}

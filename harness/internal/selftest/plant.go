@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -21,10 +22,11 @@ const (
 	ByOracle  Maker = "oracle"
 )
 
-// plant is one mistake, or two, made on a case. Its outputs are in the oracle's order of
-// dimensions, (B, T, width).
+// plant is one mistake, or two, or a wrong number, made on a case. Its outputs are in the oracle's
+// order of dimensions, (B, T, width).
 type plant struct {
 	mistakes []catalogue.Mistake
+	number   *wrongNumber     // nil if mistakes were made
 	exact    compare.Expected // the wrong output in float64, with its noise
 	maxZ     float64          // distance of exact from the right output, in noise of the right one
 	visible  bool             // exact is outside the noise of the right output
@@ -32,7 +34,12 @@ type plant struct {
 	by       Maker
 }
 
-func (p plant) id() string { return catalogue.JoinIDs(p.mistakes) }
+func (p plant) id() string {
+	if p.number != nil {
+		return fmt.Sprintf("%s %.6g", p.number.ID, p.number.value)
+	}
+	return catalogue.JoinIDs(p.mistakes)
+}
 
 // plant makes mistakes one after the other. It reports false if one of them cannot be made.
 func (t *trial) plant(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool) {
@@ -40,10 +47,16 @@ func (t *trial) plant(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool)
 	if !ok {
 		return plant{}, false
 	}
-	p := plant{mistakes: mistakes, exact: wrong.Run().Expected()}
+	p := plant{mistakes: mistakes}
+	p.run(t, wrong, r)
+	return p, true
+}
+
+// run computes the wrong problem of a plant.
+func (p *plant) run(t *trial, wrong *oracle.Problem, r *rand.Rand) {
+	p.exact = wrong.Run().Expected()
 	p.measure(t.truth)
 	p.got, p.by = inFloat32(wrong, p.exact, r)
-	return p, true
 }
 
 // measure sets the distance of the wrong output from the right one.

@@ -15,9 +15,10 @@ type Result struct {
 	Seed  uint64
 	Cases int
 
-	Singles, Pairs, LeftOut, Random, Independent Counts
+	Singles, Pairs, LeftOut, Random, Independent, Numbers Counts
 
 	Variants  Variants
+	Noise     Noise
 	Detection Detection
 	Mistakes  []Row     // in the order of the catalogue, and of the makers
 	Findings  []Finding // outputs that were judged wrongly, or got no name
@@ -90,11 +91,12 @@ const (
 )
 
 // The bars: the share of distinguishable outputs that a good diagnosis gives a name. Besides, no
-// output may have a wrong name, no correct output may be refused, and every mistake that leads far
-// must be.
+// output may have a wrong name, random numbers must not be blamed on anything, no correct output may
+// be refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
+	numbersBar = 0.99
 )
 
 // significance is the probability with which a diagnosis exactly at a bar may miss it in one run.
@@ -126,6 +128,7 @@ func (r *Result) Missed() []string {
 			part.name, part.Right+part.Class, part.Distinguishable, 100*part.bar, chance)
 	}
 	miss(r.Variants.FalseAlarms > 0, "variants: %d false alarms, want none", r.Variants.FalseAlarms)
+	miss(r.Noise.Blamed > 0, "noise: %d outputs were blamed on something, want none", r.Noise.Blamed)
 	miss(r.Detection.Detected < r.Detection.Planted, "detection: %d of %d were not refused, want none",
 		r.Detection.Planted-r.Detection.Detected, r.Detection.Planted)
 	return missed
@@ -138,6 +141,7 @@ const (
 	leftOut     = "left out"
 	random      = "random"
 	independent = "independent"
+	numbers     = "numbers"
 )
 
 // part is one confusion table, and the least share of names in it.
@@ -154,8 +158,13 @@ func (r *Result) parts() []part {
 		{leftOut, r.LeftOut, 0},
 		{random, r.Random, 0},
 		{independent, r.Independent, singlesBar},
+		{numbers, r.Numbers, min(numbersBar, twoMissed(r.Numbers.Distinguishable))},
 	}
 }
+
+// twoMissed returns the share of names if two of so many outputs get none. As many may happen by
+// chance among few outputs.
+func twoMissed(outputs int) float64 { return float64(outputs-2) / float64(max(1, outputs)) }
 
 // count adds an output to a confusion table.
 func (c *Counts) count(o outcome, distinguishable, misclassified bool) {

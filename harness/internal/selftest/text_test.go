@@ -23,6 +23,7 @@ func TestFormats(t *testing.T) {
 		LeftOut:     Counts{Planted: 5, Distinguishable: 5, Class: 1, Unexplained: 4, Impostors: 1, Misclassified: 1},
 		Independent: Counts{Planted: 1, Distinguishable: 1, Right: 1},
 		Variants:    Variants{Run: 24, FalseAlarms: 1},
+		Noise:       Noise{Planted: 20, Blamed: 1},
 		Detection:   Detection{Planted: 9, Detected: 9},
 		Mistakes: []Row{
 			{mistake("weights-zero"), ByPyTorch, Counts{Planted: 1, Distinguishable: 1, Right: 1}},
