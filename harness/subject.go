@@ -56,6 +56,11 @@ const (
 	Float16  Precision = "float16"
 	BFloat16 Precision = "bfloat16"
 	TF32     Precision = "tf32"
+
+	// Float32 with keys and values kept in a KV cache of 8 bits, in the cases that have a cache.
+	Int8Cache Precision = "int8-cache"
+	E4M3Cache Precision = "fp8-e4m3-cache"
+	E5M2Cache Precision = "fp8-e5m2-cache"
 )
 
 // Runner is an implementation under test, wherever it runs: a [Subject] in this process, or a

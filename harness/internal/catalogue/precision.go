@@ -162,6 +162,30 @@ var precision = []Mistake{
 		Plant:       quantiseWeights(func(m *oracle.Linear) int { return len(m.Weight) }),
 	},
 	{
+		ID:    "cache-fp8-e4m3",
+		Title: "cached keys and values rounded to fp8 (e4m3)",
+		Explanation: "The KV cache holds numbers of 4 significant bits, with a scale of 1. " +
+			"Keys and values of this call are not rounded.",
+		Fix:    "Test with a cache of float32, or declare the precision fp8-e4m3-cache.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a cache",
+		Plant:  roundCache(oracle.ToE4M3),
+	},
+	{
+		ID:    "cache-fp8-e5m2",
+		Title: "cached keys and values rounded to fp8 (e5m2)",
+		Explanation: "The KV cache holds numbers of 3 significant bits, with a scale of 1. " +
+			"Keys and values of this call are not rounded.",
+		Fix:    "Test with a cache of float32, or declare the precision fp8-e5m2-cache.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a cache",
+		Plant:  roundCache(oracle.ToE5M2),
+	},
+	{
 		ID:          "output-float16",
 		Title:       "the output rounded to float16",
 		Explanation: "The arithmetic is float32, but the result passed through float16.",
@@ -216,6 +240,24 @@ func roundParameters(round func(float64) float64) plant {
 				values[i] = round(v)
 			}
 		})
+	}
+}
+
+// roundCache rounds cached keys and values.
+func roundCache(round func(float64) float64) plant {
+	rounded := func(a oracle.Array) oracle.Array {
+		values := make([]float64, len(a.Value))
+		for i, v := range a.Value {
+			values[i] = round(v)
+		}
+		return oracle.Array{Shape: a.Shape, Value: values}
+	}
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Past == nil {
+			return false
+		}
+		p.Past = &oracle.Past{Key: rounded(p.Past.Key), Value: rounded(p.Past.Value)}
+		return true
 	}
 }
 

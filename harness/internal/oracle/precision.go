@@ -26,6 +26,9 @@ type Precision struct {
 	// of a number; 0 for rounding to the nearest number, or if the errors are left out.
 	loss float64
 
+	// cached is the type in which keys and values are kept, if the problem has a KV cache.
+	cached quantisation
+
 	// small describes roundings so small that their effects are proportional to them.
 	small bool
 }
@@ -40,9 +43,9 @@ var (
 	BFloat16Factors = Precision{factor: halfB16, round: toBFloat16}
 )
 
-// Precisions that drop the last bits instead of rounding to the nearest number. The errors of a
-// truncated number are spread over one unit in the last place, as those of a rounded one are, and
-// their mean is half a unit towards zero.
+// Precisions that drop the last bits instead of rounding to the nearest number. The errors are
+// spread over one unit in the last place, as the errors of rounding are, and their mean is half a
+// unit towards zero.
 var (
 	TruncatedBFloat16        = BFloat16.truncated(16)
 	TruncatedTensorFloat32   = TensorFloat32.truncated(13)
@@ -109,7 +112,7 @@ func (p *Problem) In(lower Precision) *Problem {
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
 		given: max(own.given, lower.given), learned: max(own.learned, lower.learned),
-		round: lower.round, loss: lower.loss,
+		round: lower.round, loss: lower.loss, cached: max(own.cached, lower.cached),
 	}
 	return q
 }
@@ -183,16 +186,21 @@ func (p Precision) roundArray(a Array) Array {
 
 // IsFloat32 reports whether nothing is rounded to fewer bits than float32's, and nothing was given
 // in more.
-func (p Precision) IsFloat32() bool { return !p.Rounds() && p.given == 0 && p.learned == 0 }
+func (p Precision) IsFloat32() bool {
+	return !p.Rounds() && p.given == 0 && p.learned == 0 && p.cached == unquantised
+}
 
 // Rounds reports whether results or factors are stored in fewer bits than float32's.
 func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
 
 // arithmetic is all that decides the noise of a precision, and its mean errors.
-type arithmetic struct{ stored, factor, given, learned, loss float64 }
+type arithmetic struct {
+	stored, factor, given, learned, loss float64
+	cached                               quantisation
+}
 
 func (p Precision) arithmetic() arithmetic {
-	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss}
+	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss, p.cached}
 }
 
 // Holds reports whether every finite value is a number of the precision. A result of an arithmetic

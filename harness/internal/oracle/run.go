@@ -122,7 +122,7 @@ func (s *pass) keys(rows rowSet) Field {
 	k := s.linear(s.cache, l.Key, s.input(s.Key), rows)
 	k = s.Precision.asFactor(s.normAndRotate(l.splitHeads(k, l.KVHeads, rows), l.KeyNorm, l.KeyRotary))
 	if s.Past != nil {
-		k = concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k)
+		k = s.Precision.inCache(concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k))
 	}
 	return s.appendKeys(k, l.LearnedKey)
 }
@@ -132,7 +132,7 @@ func (s *pass) values(rows rowSet) Field {
 	v := s.linear(s.cache, l.Value, s.input(s.Value), rows)
 	v = s.Precision.asFactor(s.normAndRotate(l.splitHeads(v, l.KVHeads, rows), l.ValueNorm, l.ValueRotary))
 	if s.Past != nil {
-		v = concatenate(s.input(s.Past.Value), v)
+		v = s.Precision.inCache(concatenate(s.input(s.Past.Value), v))
 	}
 	return s.appendKeys(v, l.LearnedValue)
 }

@@ -21,7 +21,7 @@ type Result struct {
 	Load     Load              // how the state dict was loaded
 	// Precision is declared for this output alone; the zero value leaves it to [About].
 	Precision Precision
-	Err      error             // the subject panicked, refused the case, or gave no usable output
+	Err       error // the subject panicked, refused the case, or gave no usable output
 }
 
 // ErrNotOffered means that the subject does not implement what the case asks for.
