@@ -60,13 +60,19 @@ func (r *row) noiseOfContext(out Field, first int) {
 		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueSquares[width+c] +
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
 			(r.Precision.stored+2*r.Precision.factor)*s.valueSquares[c] +
-			sum*sum*(sumOfProducts(terms, 1, s.sumSquares)+2*roundoff)
+			sum*sum*(sumOfProducts(terms, 1, s.sumSquares)+2*roundoff+r.noiseOfZeroKeys())
 		// Beside a larger variance underflow is negligible.
 		if others < 1e12*underflow*underflow*r.largest*float64(terms) {
 			others += underflow * underflow * r.sumOfSquares(first, c)
 		}
 		out.Variance[c] = others + r.noiseOfScores(first, c, sum, others)
 	}
+}
+
+// noiseOfZeroKeys returns the variance that zero keys give to the sum of the weights, as a part of
+// the sum. Their terms are equal and may all be rounded in the same direction, so errors add up.
+func (p *Problem) noiseOfZeroKeys() float64 {
+	return float64(p.ZeroKeys*p.ZeroKeys) / 4 * roundoff
 }
 
 // computeSums fills r.sums.

@@ -54,7 +54,7 @@ func (m masks) added(head, i, j int) float32 {
 			along = m.p.SlopeDistance(i+m.p.Offset, j)
 		}
 		away := float32(max(along, -along))
-		sum -= float32(m.p.Slopes[head%m.perBatch]) * away
+		sum -= float32(m.p.Slopes[head%len(m.p.Slopes)]) * away
 	}
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2
@@ -77,7 +77,7 @@ func (m masks) added(head, i, j int) float32 {
 func (m masks) valueless(head int) []float32 {
 	scores := make([]float32, m.p.ZeroKeys)
 	if m.p.Sinks != nil {
-		scores = append(scores, float32(m.p.Sinks[head%m.perBatch]))
+		scores = append(scores, float32(m.p.Sinks[head%len(m.p.Sinks)]))
 	}
 	return scores
 }
