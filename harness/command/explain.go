@@ -64,7 +64,7 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 		})
 	}
 	if n, ok := catalogue.NumberByID(id); ok {
-		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}})
+		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}, {"reported", n.Evidence}})
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {

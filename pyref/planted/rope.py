@@ -9,8 +9,6 @@ from pyref.planted.weights import with_weights
 
 Tensor = torch.Tensor
 
-BASE = 10000  # RoFormer's, and the default of most implementations
-
 
 def with_rope(plain: PlainAttention, **fields: object) -> PlainAttention:
     """Replace some fields of the rotary positions."""
@@ -86,18 +84,6 @@ def rope_query_one_ahead(plain: PlainAttention) -> Wrong:
             return super().positions(x, role) + (role == "query")
 
     return None if plain.rope is None else plain.using(OneAhead)
-
-
-def rope_base_wrong(plain: PlainAttention) -> Wrong:
-    """Use a base fifty times as large."""
-    return None if plain.rope is None else with_rope(plain, base=50 * plain.rope.base)
-
-
-def rope_base_default(plain: PlainAttention) -> Wrong:
-    """Use the usual base although the case has another."""
-    if plain.rope is None or plain.rope.base == BASE:
-        return None
-    return with_rope(plain, base=BASE)
 
 
 def rotating(plain: PlainAttention, *roles: str) -> Wrong:
@@ -256,8 +242,6 @@ MISTAKES = {
     "rope-biases-unpermuted": rope_biases_unpermuted,
     "rope-query-permuted-alone": rope_query_permuted_alone,
     "rope-query-one-ahead": rope_query_one_ahead,
-    "rope-base-wrong": rope_base_wrong,
-    "rope-base-default": rope_base_default,
     "rope-query-only": rope_query_only,
     "rope-key-only": rope_key_only,
     "rope-on-values": rope_on_values,

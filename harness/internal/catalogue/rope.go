@@ -104,32 +104,6 @@ var rope = []Mistake{
 		Plant:       changeRotary(oneAhead, queryRotary),
 	},
 	{
-		ID:          "rope-base-wrong",
-		Title:       "a RoPE base 50 times too large",
-		Explanation: "The angles use another base, such as the one of a long-context model.",
-		Fix:         "Read the base, rope_theta, from the checkpoint's configuration.",
-		Family:      RoPE,
-		Kind:        Altered,
-		Stage:       Projection,
-		Needs:       "RoPE on two or more pairs",
-		Refs:        []string{"E06"},
-		Evidence:    "https://github.com/Avarok-Cybersecurity/atlas/pull/276",
-		Plant:       changeRotary(withBase(func(base float64) float64 { return 50 * base }), queryRotary, keyRotary),
-	},
-	{
-		ID:          "rope-base-default",
-		Title:       "the RoPE base 10000 instead of the layer's own",
-		Explanation: "The layer's own base is ignored.",
-		Fix:         "Read the base, rope_theta, from the checkpoint's configuration.",
-		Family:      RoPE,
-		Kind:        Altered,
-		Stage:       Projection,
-		Needs:       "RoPE on two or more pairs, with a base other than 10000",
-		Refs:        []string{"E06"},
-		Evidence:    "https://github.com/lyogavin/airllm/pull/369",
-		Plant:       changeRotary(withBase(func(float64) float64 { return 10000 }), queryRotary, keyRotary),
-	},
-	{
 		ID:          "rope-query-only",
 		Title:       "only the queries rotated",
 		Explanation: "New keys are not rotated.",
@@ -364,14 +338,6 @@ func otherStyle(_ *oracle.Problem, t *oracle.Rotary) bool {
 func oneAhead(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.First++
 	return true
-}
-
-func withBase(change func(base float64) float64) rotaryChange {
-	return func(_ *oracle.Problem, t *oracle.Rotary) bool {
-		right := t.Base
-		t.Base = change(right)
-		return t.Base != right && hasPairs(t)
-	}
 }
 
 // ropeOnValues applies the keys' RoPE to new values. It applies only if value heads are wide

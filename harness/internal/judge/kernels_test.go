@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
@@ -19,7 +20,7 @@ func named(t *testing.T, c *fixture.Case, p *oracle.Problem, got []float64) stri
 	t.Helper()
 	shape := p.Run().Shape
 	out := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: shape, Value: got})
-	r, err := Outputs(t.Context(), c, &out, nil)
+	r, err := Outputs(t.Context(), c, subject.Precision{}, &out, nil)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, r.Verdict)
 	return matchedIDs(r.Diagnosis)

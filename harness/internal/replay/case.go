@@ -119,11 +119,17 @@ func (c *Case) concurrency() int {
 
 // replay makes one mistake on the sample. It fails when ctx ends.
 func (c *Case) replay(ctx context.Context, m catalogue.Mistake) (*Replay, error) {
-	r := &Replay{Mistake: m}
 	n := 1
 	if m.Random {
 		n = c.sample.draws()
 	}
+	return c.Draw(ctx, m, n)
+}
+
+// Draw makes one mistake on the sample n times. Draws of a random mistake differ. It fails when ctx
+// ends.
+func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, error) {
+	r := &Replay{Mistake: m}
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
