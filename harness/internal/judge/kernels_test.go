@@ -20,7 +20,7 @@ func named(t *testing.T, c *fixture.Case, p *oracle.Problem, got []float64) stri
 	t.Helper()
 	shape := p.Run().Shape
 	out := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: shape, Value: got})
-	r, err := Outputs(t.Context(), c, subject.Precision{}, &out, nil)
+	r, err := Outputs(t.Context(), c, subject.Float32, &out, nil)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, r.Verdict)
 	return matchedIDs(r.Diagnosis)
