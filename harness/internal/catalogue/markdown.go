@@ -9,8 +9,8 @@ import (
 )
 
 // Markdown writes the catalogue as a document: a table of contents, a section for each mistake, by
-// family, and a section for each identity. A mistake's section lists its variants. Headings are ids,
-// so #causal-missing links to a section.
+// family, and a section for each identity. A mistake's section lists its variants. Headings are
+// ids, so #causal-missing links to a section.
 func Markdown(w io.Writer) error {
 	var d document
 	d.WriteString("# The known mistakes\n\n")

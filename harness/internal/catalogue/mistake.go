@@ -33,9 +33,9 @@ type Mistake struct {
 	// outputs cannot be replayed either, but the known part of its errors can be recognised.
 	Lower *oracle.Precision
 
-	// Variants are the same mistake with another number or in another form, such as another width of
-	// a tile. Each has an id of its own. The catalogue's tests ask for two cases that see the mistake
-	// itself; a variant may need a larger case.
+	// Variants are the same mistake with another number or in another form, such as another width
+	// of a tile. Each has an id of its own. The catalogue's tests ask for two cases that see the
+	// mistake itself; a variant may need a larger case.
 	Variants []Mistake
 	// VariantOf is the id of the mistake that has this one as a variant; empty if none has.
 	VariantOf string

@@ -55,8 +55,8 @@ func requireSameOutput(t *testing.T, p *oracle.Problem, a, b string) {
 	require.LessOrEqual(t, compare.Residual(got.Value, want.Value), 1e-6, "%s is called %s", a, b)
 }
 
-// The output of each variant is explained by the variant. Only mistakes with the same output explain
-// it as well.
+// The output of each variant is explained by the variant. Only mistakes with the same output
+// explain it as well.
 func TestFindSingleFindsVariants(t *testing.T) {
 	p := oracletest.Committed(t, "sdpa/long")
 	c := caseOf(p)
