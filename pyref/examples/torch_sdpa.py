@@ -1,6 +1,7 @@
 """PyTorch's own attention kernels, one at a time, in one arithmetic.
 
-    PYTHONPATH=pyref difftest --case 'sdpa/**' -- python pyref/examples/torch_sdpa.py --backend flash
+    export PYTHONPATH=pyref
+    difftest --case 'sdpa/**' -- python pyref/examples/torch_sdpa.py --backend flash
 
 A case that the kernel refuses is skipped, with PyTorch's reason. On a CPU PyTorch has the kernels
 math and flash. TensorFloat-32 is an arithmetic of CUDA devices.
@@ -61,7 +62,8 @@ def sdpa(query, key, value, *, config, allow=None, bias=None, sinks=None):
     mask = None if plain_causal else masks(config, query.shape, key.shape[-2], allow, bias)
     if mask is not None:
         mask = mask.to(CHOSEN.device, torch.bool if mask.dtype == torch.bool else dtype)
-        mask = mask[None] if mask.dim() == 3 and query.ndim == 4 else mask  # the kernel takes 2 or 4
+        # A kernel takes masks of two or four dimensions.
+        mask = mask[None] if mask.dim() == 3 and query.ndim == 4 else mask
     with warnings.catch_warnings(record=True) as said, sdpa_kernel(BACKENDS[CHOSEN.backend]):
         warnings.simplefilter("always")
         try:

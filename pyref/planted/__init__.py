@@ -41,7 +41,8 @@ MODULES = (
     precision,
 )
 
-# The same mistakes with other numbers or in other forms. One large case shows each.
+# The same mistakes with other numbers or in other forms. One case shows each, if it is large
+# enough.
 VARIANTS = {name: mistake for module in MODULES for name, mistake in getattr(module, "VARIANTS", {}).items()}
 
 # By the names of Go's families: the module kv_cache holds the family "kv cache".

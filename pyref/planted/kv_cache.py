@@ -130,7 +130,7 @@ def cache_rolled(plain: PlainAttention, by: int = -1) -> Wrong:
 
 
 def int8(x: Tensor, dims: tuple[int, ...], least: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Return whole numbers from -127 to 127, and scales that some dimensions share."""
+    """Return whole numbers from -127 to 127, and a scale for the indices of some dimensions."""
     scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=least)
     return torch.round(x / scale), scale
 

@@ -1,4 +1,4 @@
-"""difftest names the number that a NumPy subject has wrong, first of all causes and in each failure."""
+"""difftest names the number that a NumPy subject has wrong: as first cause, in each failure."""
 
 import os
 import sys

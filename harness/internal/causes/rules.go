@@ -40,8 +40,8 @@ func rulesOf(all []observed) []rule {
 	return found
 }
 
-// precise reports whether the values are known so well that only a true relation gives them: none is
-// a whole number, and noise leaves little.
+// precise reports whether the values are known so well that only a true relation gives them: none
+// is a whole number, and noise leaves little.
 func precise(all []observed) bool {
 	const width = 1e-3 // of the value
 	return !slices.ContainsFunc(all, func(o observed) bool {

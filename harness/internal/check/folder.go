@@ -20,10 +20,10 @@ import (
 
 // Folder judges outputs that were made elsewhere, in the declared precision, as [Check] judges a
 // subject's. A case whose reply.json declares a precision needs no other declaration. There is a
-// folder for each case, mha/causal/output.npy, and weights.npy beside it if the case has attention weights. A case
-// without an output is skipped, or has failed if its reply.json says so. Whatever [protocol.Write]
-// puts into such a folder may lie there as well. Any other file is an error, because a typing
-// mistake in a name must not look like a missing output.
+// folder for each case, mha/causal/output.npy, and weights.npy beside it if the case has attention
+// weights. A case without an output is skipped, or has failed if its reply.json says so. Whatever
+// [protocol.Write] puts into such a folder may lie there as well. Any other file is an error,
+// because a typing mistake in a name must not look like a missing output.
 //
 // The error is as [Check]'s. Outputs that cannot be read are broken, and listed in the report.
 func Folder(

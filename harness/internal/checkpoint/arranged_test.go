@@ -177,6 +177,12 @@ func TestAgainstNamesTheChange(t *testing.T) {
 					"qkv.weight: it is missing; q.weight, k.weight, v.weight make it up: stack them in this order",
 			},
 			{
+				"stack, and a copy of a part", f, changed(s, attention.StateDict{"again.weight": s["k.weight"]}, "q.bias"),
+				"qkv.bias: it is missing; 42 of its 84 rows are there, k.bias as rows 42 to 62, v.bias as rows 63 to 83: " +
+					"no tensor proves to hold the others\n" +
+					"qkv.weight: it is missing; q.weight, again.weight, v.weight make it up: stack them in this order",
+			},
+			{
 				"stack columns", f, changed(f, attention.StateDict{
 					"q": turned(s["q.weight"]), "k": turned(s["k.weight"]), "v": turned(s["v.weight"]),
 				}, "qkv.weight"),

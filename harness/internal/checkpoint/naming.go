@@ -40,10 +40,11 @@ func (a *against) naming() (best Naming, undecided []string, err error) {
 	for _, n := range votes {
 		most = max(most, n)
 	}
-	if most == votes[Naming{}] || 2*most < len(a.names) {
+	if most == votes[Naming{}] {
 		return Naming{}, nil, nil
 	}
-	maps.DeleteFunc(votes, func(_ Naming, n int) bool { return n < most })
+	// The layer with the right values may lack names that other layers have.
+	maps.DeleteFunc(votes, func(n Naming, fit int) bool { return 2*fit < most || n == Naming{} })
 	fitting := slices.SortedFunc(maps.Keys(votes), func(a, b Naming) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Model, b.Model))
 	})
@@ -59,9 +60,11 @@ func (a *against) naming() (best Naming, undecided []string, err error) {
 		if right > most {
 			best, most = n, right
 		}
-		undecided = append(undecided, n.File+n.Model)
+		if votes[n] == len(a.names) {
+			undecided = append(undecided, n.File+n.Model)
+		}
 	}
-	if most > 0 || len(fitting) == 1 {
+	if most > 0 || len(undecided) == 1 {
 		undecided = nil
 	}
 	return best, undecided, nil

@@ -46,6 +46,10 @@ func TestNaming(t *testing.T) {
 			"one layer by one tensor", w, changed(layers, attention.StateDict{"layers.3.W_V": w["W_V"]}),
 			checkpoint.Naming{File: "layers.3."}, 0,
 		},
+		{
+			"one layer of many, not whole", w, changed(layers, behind("layers.7.", w), "layers.7.W_K", "layers.7.b"),
+			checkpoint.Naming{File: "layers.7."}, 0,
+		},
 		{"no layer of many", w, layers, checkpoint.Naming{}, 12},
 		{
 			"its own names " +
@@ -53,6 +57,10 @@ func TestNaming(t *testing.T) {
 			checkpoint.Naming{}, 0,
 		},
 		{"one name of many", w, attention.StateDict{"encoder.b": drawn(r, 0, 20)}, checkpoint.Naming{}, 0},
+		{
+			"one name of many, twice", w, attention.StateDict{"a.b": drawn(r, 0, 20), "c.b": drawn(r, 0, 20)},
+			checkpoint.Naming{}, 0,
+		},
 		{"most names, no value", w, changed(behind("m.", layersOf(r, w)), nil, "m.zero"), checkpoint.Naming{}, 0},
 		{"most names and values", w, changed(behind("m.", w), nil, "m.W_K"), checkpoint.Naming{File: "m."}, 0},
 	} {

@@ -28,8 +28,8 @@ type Result struct {
 	Head    string   // which head alone is wrong, if no fit explains how; "" if unknown
 }
 
-// Search asks which weights and biases of a layer would explain an output. Questions that would take
-// long are refused. The error says that ctx ended before all questions were asked.
+// Search asks which weights and biases of a layer would explain an output. Questions that would
+// take long are refused. The error says that ctx ended before all questions were asked.
 func Search(ctx context.Context, in Input) (Result, error) {
 	var out Result
 	if in.Problem.Layer == nil {

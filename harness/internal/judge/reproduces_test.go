@@ -14,8 +14,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/random"
 )
 
-// Scores in the thousands move float64's own result by more than 1e-12. Such a case is judged, and a
-// truth that is wrong by more than float64 rounds is refused.
+// Scores in the thousands move float64's own result by more than 1e-12. Such a case is judged, and
+// a truth that is wrong by more than float64 rounds is refused.
 func TestJudgeMeasuresAHotCaseByItsOwnRounding(t *testing.T) {
 	hot := 0
 	for seed := range uint64(8) {

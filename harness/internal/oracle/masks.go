@@ -93,11 +93,12 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	}
 	head := n % m.heads
 	if m.p.Slopes != nil {
+		slope := m.p.Slopes[n%len(m.p.Slopes)]
 		distance := float64(m.distance(m.p.SlopeDistance, i, j))
-		lost, own := -m.p.Slopes[n%len(m.p.Slopes)]*math.Abs(distance), 2*roundoff+m.p.Precision.stored
+		lost, own := -slope*math.Abs(distance), 2*roundoff+m.p.Precision.stored
 		variance := own * lost * lost
 		if m.byKey {
-			end := m.p.Slopes[n%len(m.p.Slopes)] * float64(max(j, m.keys-1-j))
+			end := slope * float64(max(j, m.keys-1-j))
 			variance = (own + roundoff + m.p.Precision.stored) * max(lost*lost, end*end)
 		}
 		add(lost, variance)

@@ -73,9 +73,9 @@ func TestVarianceOfBiases(t *testing.T) {
 	requireVariance(t, p, attended(scores, exact(3, -3)).variance)
 }
 
-// Float32 loses a score in a mask of -1e9, and float64 does not: the output without the scores is one
-// deviation away. In float32's lowest number both lose the score, its noise, and every bias that is
-// added later.
+// Float32 loses a score in a mask of -1e9, and float64 does not: the output without the scores is
+// one deviation away. In float32's lowest number both lose the score, its noise, and every bias
+// that is added later.
 func TestVarianceOfLostScores(t *testing.T) {
 	score := []noisy{scored(0.7, exact(2), exact(0.5)), scored(0.7, exact(2), exact(-1))}
 	const lowest = -math.MaxFloat32

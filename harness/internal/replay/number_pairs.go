@@ -15,8 +15,8 @@ import (
 
 // FindNumbersWithMistakes looks for a wrong number and a mistake that give the output together. It
 // makes each mistake in a few wrong rows of a batch element, and searches each number there. The
-// search is bounded: mistakes are of the families below, and values are usual ones or near the right
-// one. FindNumbersWithMistakes returns nil if many of them give the same output.
+// search is bounded: mistakes are of the families below, and values are usual ones or near the
+// right one. FindNumbersWithMistakes returns nil if many of them give the same output.
 func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut) {
 	const most = 4
 	wrong := num.Where(o.Comparison.WrongRows())

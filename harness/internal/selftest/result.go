@@ -91,8 +91,8 @@ const (
 )
 
 // The bars: the share of distinguishable outputs that a good diagnosis gives a name. Besides, no
-// output may have a wrong name, random numbers must not be blamed on anything, no correct output may
-// be refused, and every mistake that leads far must be.
+// output may have a wrong name, random numbers must not be blamed on anything, no correct output
+// may be refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
@@ -158,13 +158,9 @@ func (r *Result) parts() []part {
 		{leftOut, r.LeftOut, 0},
 		{random, r.Random, 0},
 		{independent, r.Independent, singlesBar},
-		{numbers, r.Numbers, min(numbersBar, twoMissed(r.Numbers.Distinguishable))},
+		{numbers, r.Numbers, numbersBar},
 	}
 }
-
-// twoMissed returns the share of names if two of so many outputs get none. As many may happen by
-// chance among few outputs.
-func twoMissed(outputs int) float64 { return float64(outputs-2) / float64(max(1, outputs)) }
 
 // count adds an output to a confusion table.
 func (c *Counts) count(o outcome, distinguishable, misclassified bool) {
