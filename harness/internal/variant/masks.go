@@ -69,7 +69,7 @@ func (m masks) added(head, i, j int) float32 {
 	}
 	distance := j - i - m.p.Offset
 	if m.p.Slopes != nil {
-		sum += float32(m.p.Slopes[head%m.perBatch]) * float32(m.along(i, j))
+		sum += float32(m.p.Slopes[head%len(m.p.Slopes)]) * float32(m.along(i, j))
 	}
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2
@@ -92,7 +92,7 @@ func (m masks) added(head, i, j int) float32 {
 func (m masks) valueless(head int) []float32 {
 	scores := make([]float32, m.p.ZeroKeys)
 	if m.p.Sinks != nil {
-		scores = append(scores, float32(m.p.Sinks[head%m.perBatch]))
+		scores = append(scores, float32(m.p.Sinks[head%len(m.p.Sinks)]))
 	}
 	return scores
 }
