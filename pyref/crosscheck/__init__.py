@@ -52,7 +52,7 @@ def widen(array: np.ndarray) -> np.ndarray:
     """Return floats as float64; uint16 holds the bits of bfloat16, the upper half of a float32."""
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array if array.dtype == np.bool_ else array.astype(np.float64)
+    return array if array.dtype in (np.bool_, np.int64) else array.astype(np.float64)
 
 
 def compute(

@@ -490,20 +490,28 @@ func withCausal(sees func(query, key int) bool) plant {
 }
 
 func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
-	sees, offset := p.Causal, p.Offset
-	if sees == nil || offset == 0 {
+	if p.Causal == nil || p.Offset == 0 && p.Offsets == nil {
 		return false
 	}
-	p.Causal = func(query, key int) bool { return sees(query-offset, key) }
+	causalByIndex(p, p.Causal)
 	return true
+}
+
+// causalByIndex hides keys by a rule that is asked with the index of a query, not its position.
+func causalByIndex(p *oracle.Problem, sees func(index, key int) bool) {
+	if p.Offsets != nil {
+		p.Causal, p.CausalShift = sees, p.Offsets
+		return
+	}
+	offset := p.Offset
+	p.Causal = func(query, key int) bool { return sees(query-offset, key) }
 }
 
 func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
 	}
-	offset := p.Offset
-	p.Causal = func(query, key int) bool { return key <= query-offset }
+	causalByIndex(p, func(index, key int) bool { return key <= index })
 	return true
 }
 
@@ -511,8 +519,8 @@ func causalAddedLowerRight(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
 	}
-	later := keyCount(p) - queryCount(p) - p.Offset
-	p.Causal = func(query, key int) bool { return key <= query+later }
+	later := keyCount(p) - queryCount(p)
+	causalByIndex(p, func(index, key int) bool { return key <= index+later })
 	return true
 }
 

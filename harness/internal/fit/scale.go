@@ -43,7 +43,7 @@ func attentionWork(p *oracle.Problem) float64 {
 	query, key := p.Query.Shape, p.Key.Shape
 	width, keys := float64(num.Last(query)), float64(key[len(key)-2])
 	if p.Past != nil {
-		keys += float64(p.Past.Key.Shape[2])
+		keys += float64(p.Past.Key.Shape[len(p.Past.Key.Shape)-2])
 	}
 	return float64(len(p.Query.Value)/query[0]) / width * 2 * keys * width
 }

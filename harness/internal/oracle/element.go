@@ -20,11 +20,12 @@ func (p *Problem) Element(b int) *Problem {
 		q.Slopes, q.Sinks = elementOf(p.Slopes, b), elementOf(p.Sinks, b)
 	}
 	if p.Past != nil {
-		q.Past = &Past{p.Past.Key.element(b), p.Past.Value.element(b)}
+		q.Past = &Past{p.Past.Key.element(kv), p.Past.Value.element(kv)}
 	}
 	if p.Padding != nil {
 		q.Padding = maskElement(p.Padding, b)
 	}
+	q.Offsets, q.CausalShift = elementOf(p.Offsets, b), elementOf(p.CausalShift, b)
 	// A mask of fewer dimensions, or with a first dimension of 1, serves all elements.
 	whole := len(p.scores())
 	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.MisplacedPadding} {
@@ -50,7 +51,7 @@ func maskElement(m *attention.Mask, b int) *attention.Mask {
 }
 
 // elementOf returns values[h] as a slice; nil if there are no values.
-func elementOf(values []float64, h int) []float64 {
+func elementOf[T int | float64](values []T, h int) []T {
 	if values == nil {
 		return nil
 	}

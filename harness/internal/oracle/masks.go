@@ -35,9 +35,9 @@ func (m *masks) sees(n, i, j int) bool {
 	if j >= m.keys {
 		return true
 	}
-	position := i + m.p.Offset
+	position := i + m.p.FirstPosition(n/m.heads)
 	switch {
-	case m.p.Causal != nil && !m.p.Causal(position, j),
+	case m.p.Causal != nil && !m.p.Causal(position-m.shift(n), j),
 		m.p.Window > 0 && (position-j >= m.p.Window || j-position >= m.p.Window),
 		m.p.Padding != nil && m.p.Padding.Data[n/m.heads*m.keys+j],
 		m.allow != nil && !m.allow.at(n, i, j),
@@ -47,6 +47,14 @@ func (m *masks) sees(n, i, j int) bool {
 		return false
 	}
 	return true
+}
+
+// shift returns the number that CausalShift subtracts for head n.
+func (m *masks) shift(n int) int {
+	if m.p.CausalShift == nil {
+		return 0
+	}
+	return m.p.CausalShift[n/m.heads]
 }
 
 // visible appends to keys every key that takes part in the softmax of query i of head n, and to
@@ -81,23 +89,25 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	}
 	head := n % m.heads
 	if m.p.Slopes != nil {
-		lost := -m.p.Slopes[head] * math.Abs(float64(m.distance(m.p.SlopeDistance, i, j)))
+		lost := -m.p.Slopes[head] * math.Abs(float64(m.distance(m.p.SlopeDistance, n, i, j)))
 		add(lost, (2*roundoff+m.p.Precision.stored)*lost*lost)
 	}
 	if table := m.p.Relative; table != nil {
-		distance, reach := m.distance(m.p.RelativeDistance, i, j), len(table)/m.heads/2
+		distance, reach := m.distance(m.p.RelativeDistance, n, i, j), len(table)/m.heads/2
 		learned := table[(min(max(distance, -reach), reach)+reach)*m.heads+head]
 		add(learned, m.p.Precision.learned*learned*learned)
 	}
 	return all, count
 }
 
-// distance returns the position of key j minus the position of query i, or the result of the hook.
-func (m *masks) distance(hook func(query, key int) int, i, j int) int {
+// distance returns the position of key j minus the position of query i of head n, or the result of
+// the hook.
+func (m *masks) distance(hook func(query, key int) int, n, i, j int) int {
+	position := i + m.p.FirstPosition(n/m.heads)
 	if hook != nil {
-		return hook(i+m.p.Offset, j)
+		return hook(position, j)
 	}
-	return j - i - m.p.Offset
+	return j - position
 }
 
 // sameForHeads reports whether all heads of a batch element are sure to see the same keys.

@@ -99,6 +99,9 @@ func (s *pass) context(rows rowSet) (context, weights Field) {
 func (s *pass) prepare(rows rowSet) (q, k, v Field) {
 	if s.Layer == nil {
 		q, k, v = s.input(s.Query), s.input(s.Key), s.input(s.Value)
+		if s.Past != nil {
+			k, v = concatenate(s.input(s.Past.Key), k), concatenate(s.input(s.Past.Value), v)
+		}
 	} else {
 		keys := s.keyInputRows(rows)
 		q = s.cache.projected(s, queryRole, s.queryInputRows(rows), s.queries)

@@ -81,16 +81,12 @@ func configOf(c *fixture.Case) any {
 }
 
 func function(c *fixture.Case) Function {
-	o, query, key := c.Options, c.Inputs.Query.Shape, c.Inputs.Key.Shape
-	f := Function{
+	o, query := c.Options, c.Inputs.Query.Shape
+	return Function{
 		Causality: fixture.Word(o.Causality), EmptyRow: fixture.Word(o.EmptyRow), GroupedQuery: o.GroupedQuery,
 		Scale: scale(o.Scale, query[len(query)-1]), Window: nullIfZero(o.Window),
-		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi,
+		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi, FirstPosition: c.FirstPosition(),
 	}
-	if o.Causality == attention.LowerRight {
-		f.FirstPosition = key[len(key)-2] - query[len(query)-2]
-	}
-	return f
 }
 
 func layer(c *fixture.Case) Layer {
@@ -103,14 +99,11 @@ func layer(c *fixture.Case) Layer {
 		Keys: fixture.Word(l.ParamLayout), Prefix: l.Prefix, Order: fixture.Word(l.InputLayout),
 		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
 		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: nullIfZero(l.Window), Softcap: nullIfZero(l.Softcap),
-		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: nullIfZero(l.RelativeBias),
+		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: nullIfZero(l.RelativeBias), FirstPosition: c.FirstPosition(),
 	}
 	config.Scale = scale(l.Scale, config.HeadDim)
 	if l.Bidirectional {
 		config.Causality = fixture.Word(attention.NotCausal)
-	}
-	if c.Inputs.PastKey != nil {
-		config.FirstPosition = c.Inputs.PastKey.Shape[2]
 	}
 	if l.NeedWeights != attention.NoWeights {
 		config.Weights = nullIfZero(fixture.Word(l.NeedWeights))

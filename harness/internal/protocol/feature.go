@@ -9,7 +9,7 @@ import (
 
 // features names everything that goes beyond plain attention, in the order of PROTOCOL.md.
 var features = []string{
-	"grouped-heads", "masks", "padding", "additive-masks", "cache", "window", "softcap", "alibi", "sinks",
+	"grouped-heads", "masks", "padding", "additive-masks", "cache", "key-lengths", "first-positions", "window", "softcap", "alibi", "sinks",
 	"rope", "qk-norm", "relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
 	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
 }
@@ -29,7 +29,9 @@ func Features(c *fixture.Case) []string {
 	need("masks", c.Inputs.Block != nil || c.Options.Allow != nil)
 	need("padding", c.Inputs.Padding != nil)
 	need("additive-masks", c.Inputs.Bias != nil || c.Options.Bias != nil)
-	need("cache", c.Inputs.PastKey != nil)
+	need("cache", c.Inputs.PastKey != nil || c.Options.PastKey != nil)
+	need("key-lengths", c.Options.KeyLengths != nil)
+	need("first-positions", c.FirstPositions() != nil)
 	switch c.Op {
 	case fixture.SDPA:
 		o := c.Options

@@ -58,6 +58,9 @@ func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	if err := errors.Join(err, stateErr); err != nil {
 		return Request{}, nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
+	if positions := c.FirstPositions(); positions != nil {
+		inputs["first_positions"] = npy.IntArray(positions)
+	}
 	files := map[string]*npy.Array{}
 	r := Request{
 		Version: Version, Case: c.Name, Op: c.Op, Precision: c.Precision, Config: configOf(c),

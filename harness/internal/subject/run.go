@@ -136,6 +136,7 @@ func (d *data) tensors() map[string]**attention.Tensor {
 		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
 		"input past_key": &d.Inputs.PastKey, "input past_value": &d.Inputs.PastValue,
 		"mask bias": &d.Inputs.Bias, "option bias": &d.Options.Bias, "option sinks": &d.Options.Sinks,
+		"option past_key": &d.Options.PastKey, "option past_value": &d.Options.PastValue,
 	}
 }
 
@@ -158,6 +159,8 @@ func (d data) clone() data {
 	for _, m := range c.masks() {
 		*m = (*m).Clone()
 	}
+	c.Options.KeyLengths = slices.Clone(d.Options.KeyLengths)
+	c.Options.FirstPositions = slices.Clone(d.Options.FirstPositions)
 	c.State = attention.StateDict{}
 	for key, t := range d.State {
 		c.State[key] = t.Clone()
@@ -181,6 +184,8 @@ func (d data) changes(now data) []string {
 	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
 		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
 	}
+	note(slices.Equal(d.Options.KeyLengths, now.Options.KeyLengths), "its option key_lengths")
+	note(slices.Equal(d.Options.FirstPositions, now.Options.FirstPositions), "its option first_positions")
 	keys := slices.Sorted(maps.Keys(d.State))
 	note(slices.Equal(keys, slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range keys {

@@ -24,7 +24,8 @@ func (m masks) hidden(head, i, j int) bool {
 	if j >= m.keys {
 		return false
 	}
-	p, distance := m.p, j-i-m.p.Offset
+	p, position := m.p, m.position(head, i)
+	distance := j - position
 	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
 		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
 		p.MisplacedPadding != nil && p.MisplacedPadding.Data[m.at(p.MisplacedPadding.Shape, head, i, j)] ||
@@ -34,8 +35,20 @@ func (m masks) hidden(head, i, j int) bool {
 	if p.Bias != nil && math.IsInf(p.Bias.Value[m.at(p.Bias.Shape, head, i, j)], -1) {
 		return true
 	}
-	return p.Causal != nil && !p.Causal(i+p.Offset, j) ||
+	asked := position
+	if p.CausalShift != nil {
+		asked -= p.CausalShift[head/m.perBatch]
+	}
+	return p.Causal != nil && !p.Causal(asked, j) ||
 		p.Window > 0 && (distance >= p.Window || -distance >= p.Window)
+}
+
+// position returns the position of query i of a head.
+func (m masks) position(head, i int) int {
+	if m.p.Offsets == nil {
+		return i + m.p.Offset
+	}
+	return i + m.p.Offsets[head/m.perBatch]
 }
 
 // added returns the sum of the biases of a score.
@@ -47,11 +60,12 @@ func (m masks) added(head, i, j int) float32 {
 	if m.p.Bias != nil {
 		sum += float32(m.p.Bias.Value[m.at(m.p.Bias.Shape, head, i, j)])
 	}
-	distance := j - i - m.p.Offset
+	position := m.position(head, i)
+	distance := j - position
 	if m.p.Slopes != nil {
 		along := distance
 		if m.p.SlopeDistance != nil {
-			along = m.p.SlopeDistance(i+m.p.Offset, j)
+			along = m.p.SlopeDistance(position, j)
 		}
 		away := float32(max(along, -along))
 		sum -= float32(m.p.Slopes[head%m.perBatch]) * away
@@ -59,7 +73,7 @@ func (m masks) added(head, i, j int) float32 {
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2
 		if m.p.RelativeDistance != nil {
-			distance = m.p.RelativeDistance(i+m.p.Offset, j)
+			distance = m.p.RelativeDistance(position, j)
 		}
 		clipped := middle + distance
 		if clipped < 0 {

@@ -67,6 +67,10 @@ func (v Variant) Run(p *oracle.Problem) []float64 {
 	q, k, val := v.input(p.Query), v.input(p.Key), v.input(p.Value)
 	lead := q.Shape[:len(q.Shape)-2]
 	keys := k.Shape[len(k.Shape)-2]
+	if p.Layer == nil && p.Past != nil {
+		keys += p.Past.Key.Shape[len(p.Past.Key.Shape)-2]
+		k, val = concatenate(v.input(p.Past.Key), k), concatenate(v.input(p.Past.Value), val)
+	}
 	if l := p.Layer; l != nil {
 		v = v.withIndices(l)
 		lead = []int{q.Shape[0], l.Heads}
