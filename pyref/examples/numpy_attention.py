@@ -17,9 +17,19 @@ from subject import serve
 Arrays = dict[str, np.ndarray]
 
 
-def sdpa(query, key, value, *, config: dict, allow=None, bias=None, sinks=None) -> np.ndarray:
+def sdpa(
+    query, key, value, *, config: dict, allow=None, bias=None, sinks=None,
+    past_key=None, past_value=None, key_lengths=None, first_positions=None,
+) -> np.ndarray:  # fmt: skip
     """Return scaled_dot_product_attention, (..., H, L, Ev)."""
+    if past_key is not None:
+        key, value = np.concatenate([past_key, key], axis=-2), np.concatenate([past_value, value], axis=-2)
+    if first_positions is not None:
+        config = config | {"first_position": first_positions[:, None, None, None].astype(np.float32)}
     scores = visible(config, query.shape[-2], key.shape[-2])
+    if key_lengths is not None:
+        valid = np.arange(key.shape[-2]) < key_lengths[:, None, None, None]
+        scores = np.where(valid, scores, np.float32(-np.inf))
     if allow is not None:
         scores = np.where(allow, scores, -np.inf)
     if bias is not None:
@@ -80,16 +90,16 @@ def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.nda
 
 
 def distances(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S): the position of the key minus the position of the query."""
+    """Return (L, S), or (B, 1, L, S): the position of the key minus the position of the query."""
     return np.arange(S, dtype=np.float32) - (
         np.arange(L, dtype=np.float32)[:, None] + config["first_position"]
     )
 
 
 def visible(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S): 0 where causality and window let a query see a key, -inf elsewhere."""
+    """Return (L, S), or (B, 1, L, S): 0 where causality and window show a key, -inf elsewhere."""
     ahead = distances(config, L, S)
-    sees = np.ones((L, S), dtype=bool)
+    sees = np.ones(ahead.shape, dtype=bool)
     if config["causality"] != "none":
         sees &= ahead <= 0
     if config["window"]:

@@ -122,7 +122,7 @@ class ScaledDotProductAttention:
         if self.precision == "float64":
             clauses.append("the output is computed in float32 from the inputs rounded to float32")
         hides_all = self.key_lengths and not self.visible().any(dim=-1).all()
-        zero = hides_all or self.fully_masked_rows and self.masked_value == -math.inf
+        zero = hides_all or (self.fully_masked_rows and self.masked_value == -math.inf)
         clauses.append("a query that sees no key gives zero" if zero else "every query sees a key")
         return ", ".join(clauses)
 

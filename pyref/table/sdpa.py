@@ -303,7 +303,7 @@ CASES = (
     ),
     Case(
         "sdpa/key-lengths",
-        "Valid keys of each batch element in a longer buffer (nonpad_kv_seqlen in ONNX): the others are hidden.",
+        "Valid keys of each batch element in a longer buffer, nonpad_kv_seqlen in ONNX; others are hidden.",
         rectangle(key_lengths=(6, 10, 3)),
     ),
     Case(
