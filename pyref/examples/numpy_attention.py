@@ -80,12 +80,15 @@ def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.nda
         largest = np.maximum(largest, sinks[:, None, None])
     fully_masked = ~(scores > -np.inf).any(axis=-1, keepdims=True)
     largest = np.where(fully_masked, np.float32(0), largest)
+    if config.get("softmax_precision") == "float16":
+        scores, largest = scores.astype(np.float16), largest.astype(np.float16)
     weights = np.exp(scores - largest)
     total = weights.sum(axis=-1, keepdims=True)
     if sinks is not None:
         total = total + np.exp(sinks[:, None, None] - largest)
     empty = np.float32(np.nan if config["empty_row"] == "nan" else 0)
     weights = np.where(fully_masked, empty, weights / np.where(fully_masked, np.float32(1), total))
+    weights = weights.astype(v.dtype)
     return weights @ v, weights
 
 

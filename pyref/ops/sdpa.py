@@ -17,6 +17,7 @@ from pyref.ops.tensors import stored, to_numpy, to_torch
 VISIBLE = 0.60  # share of true elements in a bool mask
 MASKED = 0.15  # share of masked elements in a float mask
 FULLY_MASKED = 0.20  # share of fully masked rows in a mask that has some
+ONNX_TYPES = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}  # of TensorProto.DataType
 
 # `import torch` imports neither module. Without the switch flex_attention compiles anew for every
 # case, which takes seconds. With it the same operations run one by one.
@@ -44,7 +45,8 @@ class ScaledDotProductAttention:
     `past_len` keys and values come before the `seq_kv` new ones. `key_lengths` is the number of
     valid keys of each batch element, which "lower-right" aligns the last query with.
     `first_positions` is the key at which query 0 of each batch element stands. ONNX's operator
-    Attention has all three.
+    Attention has all three, and `softmax_precision`, the type of the scores and weights. The truth
+    is not rounded to it: it decides how far from the truth an output may be.
     """
 
     batch: int | None
@@ -70,6 +72,7 @@ class ScaledDotProductAttention:
     past_len: int = 0
     key_lengths: tuple[int, ...] | None = None
     first_positions: tuple[int, ...] | None = None
+    softmax_precision: Precision | None = None
     precision: Precision = "float32"
     query_std: float = 1.0
 
@@ -80,6 +83,8 @@ class ScaledDotProductAttention:
         """PyTorch's function that attends, or pyref's if PyTorch has none."""
         if self.sinks:
             return WITH_SINKS
+        if self.softmax_precision:
+            return "torch.onnx.ops.attention"
         if self.needs_flex:
             return "torch.nn.attention.flex_attention.flex_attention"
         return "torch.nn.functional.scaled_dot_product_attention"
@@ -109,6 +114,10 @@ class ScaledDotProductAttention:
         """The arguments of the function and their consequences."""
         if self.sinks:
             clauses = ["torch.softmax over each head's scores and its sink, with -inf for hidden keys"]
+        elif self.softmax_precision:
+            clauses = [f"scale={self.scale}", f"softmax_precision={self.softmax_precision}"]
+            clauses += ["the truth has a softmax in float64"]
+            clauses += ["attn_mask is bool (true takes part), from the positions"] if self.causal else []
         else:
             clauses = self.flex_clauses() if self.needs_flex else self.sdpa_clauses()
             clauses += ["enable_gqa=True"] if self.num_kv_heads else []
@@ -165,6 +174,7 @@ class ScaledDotProductAttention:
             "window": (self.window, None),
             "softcap": (self.softcap, None),
             "alibi": (self.alibi, False),
+            "softmax_precision": (self.softmax_precision, None),
         }
         return always | {name: value for name, (value, default) in extras.items() if value != default}
 
@@ -230,6 +240,8 @@ class ScaledDotProductAttention:
         if self.sinks:
             scale = self.scale or self.head_dim**-0.5
             output = with_sinks(*qkv, self.visible(), scale, tensors["sinks"])
+        elif self.softmax_precision:
+            output = self.through_onnx(*qkv, tensors.get("allow", tensors.get("bias")), precision)
         elif self.needs_flex:
             output = self.through_flex(*qkv)
         elif self.placed:
@@ -252,6 +264,25 @@ class ScaledDotProductAttention:
             scale=self.scale,
             enable_gqa=self.num_kv_heads is not None,
         )
+
+    def through_onnx(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor | None,
+        precision: Precision,
+    ) -> torch.Tensor:
+        """Call PyTorch's function for the operator of ONNX, with float64 throughout for the truth."""
+        number = ONNX_TYPES["float64" if precision == "float64" else self.softmax_precision]
+        return torch.onnx.ops.attention(
+            query,
+            key,
+            value,
+            self.visible() if self.causal or self.placed else mask,
+            scale=self.scale,
+            softmax_precision=number,
+        )[0]
 
     def through_flex(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Call flex_attention with a score_mod for softcap and ALiBi, and a block mask."""

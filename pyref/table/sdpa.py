@@ -326,4 +326,19 @@ CASES = (
         "A sliding window that begins at another key in each batch element, after a past.",
         windowed(seq_q=4, seq_kv=5, past_len=5, first_positions=(6, 2, 4)),
     ),
+    Case(
+        "sdpa/softmax-in-halves",
+        "Scores that are rounded to float16 before the softmax: its rounding is allowed noise.",
+        rectangle(allow=(3, 1, 7, 10), softmax_precision="float16"),
+    ),
+    Case(
+        "sdpa/softmax-in-brain-floats",
+        "A causal softmax in bfloat16 over grouped heads, in attention that is otherwise float32.",
+        chunk(num_heads=6, num_kv_heads=2, softmax_precision="bfloat16"),
+    ),
+    Case(
+        "sdpa/softmax-in-singles",
+        "Tensors in float16 with a softmax in float32, as many models ask for.",
+        square(causal=True, precision="float16", softmax_precision="float32"),
+    ),
 )

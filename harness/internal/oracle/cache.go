@@ -7,7 +7,7 @@ import "sync"
 // are read-only. A nil cache holds nothing.
 type cache struct {
 	owner     *Problem
-	variances [4]float64 // of the owner's precision
+	variances [5]float64 // of the owner's precision
 	sources   [3]source
 	parts     [3]cachedField
 	context   cachedField
@@ -38,7 +38,7 @@ type source struct {
 	norm                               normSource
 	rotary, pastRotary                 *Rotary
 	normLast, zeroKey                  bool
-	variances                          [4]float64
+	variances                          [5]float64
 }
 
 // identity is the memory of an array. A mistake replaces the arrays that it changes, so arrays of

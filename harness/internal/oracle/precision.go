@@ -17,6 +17,7 @@ type Precision struct {
 	factor  float64 // of each factor of a matrix product, which is stored in float32
 	given   float64 // of the inputs
 	learned float64 // of the parameters
+	softmax float64 // of each step of a softmax: scores, exponentials, their sum, weights
 
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
@@ -63,7 +64,14 @@ var precisions = map[fixture.DType]Precision{
 	fixture.Float64:  {given: roundoff},
 }
 
-func precisionOf(c *fixture.Case) Precision { return precisions[c.Precision] }
+// precisionOf returns the precision of a case. A softmax in another precision is part of the noise:
+// implementations may round at any of its steps, or compute them more exactly. A softmax that is
+// more exact than the case's type rounds no more than the case does.
+func precisionOf(c *fixture.Case) Precision {
+	p := precisions[c.Precision]
+	p.softmax = precisions[c.SoftmaxPrecision].stored
+	return p
+}
 
 // In returns the problem for an implementation of a lower precision, which also rounds the inputs
 // and parameters that it is given.
@@ -72,7 +80,8 @@ func (p *Problem) In(lower Precision) *Problem {
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
-		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), round: lower.round,
+		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), softmax: own.softmax,
+		round: lower.round,
 	}
 	return q
 }
@@ -139,12 +148,13 @@ func (p Precision) roundArray(a Array) Array {
 // in more.
 func (p Precision) IsFloat32() bool { return !p.Rounds() && p.given == 0 && p.learned == 0 }
 
-// Rounds reports whether results or factors are stored in fewer bits than float32's.
-func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
+// Rounds reports whether results, factors or the numbers of a softmax are stored in fewer bits than
+// float32's.
+func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 || p.softmax > 0 }
 
 // variances returns all that decides the noise of a precision.
-func (p Precision) variances() [4]float64 {
-	return [4]float64{p.stored, p.factor, p.given, p.learned}
+func (p Precision) variances() [5]float64 {
+	return [5]float64{p.stored, p.factor, p.given, p.learned, p.softmax}
 }
 
 // input returns an array that was given: exact, or rounded to float32 by the implementation.

@@ -11,13 +11,16 @@ import (
 // more score, without a value, known as exactly as it is stored.
 //
 // It adds to the variance of each score the error of its exponential: the rounding of s - top, and
-// (2u)² for exp.
+// (2u)² for exp. A softmax in a lower precision also rounds s, s - top and the exponential to it.
 func (r *row) softmax() {
 	if len(r.keys) == 0 {
 		r.fillEmpty(r.context.row(r.number).Value)
 		return
 	}
-	sink := r.sinkScore(r.head)
+	sink, lower := r.sinkScore(r.head), r.Precision.softmax
+	for j, s := range r.scores {
+		r.scoreVar[j] += lower * (s*s + 1)
+	}
 	if r.Softmax != nil {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
 		r.mixValues()
@@ -29,7 +32,7 @@ func (r *row) softmax() {
 		w := math.Exp(s - top)
 		r.weightMemory = append(r.weightMemory, w)
 		total += w
-		r.scoreVar[j] += roundoff*(s-top)*(s-top) + 4*u*u
+		r.scoreVar[j] += (roundoff+lower)*(s-top)*(s-top) + 4*u*u
 	}
 	r.weights = r.weightMemory
 	total += math.Exp(sink - top)
@@ -37,7 +40,8 @@ func (r *row) softmax() {
 		r.weights[j] /= total
 	}
 	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
-		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink
+		r.sinkVar = (roundoff+lower)*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink +
+			lower*(sink*sink+1)
 	}
 	r.mixValues()
 }
@@ -80,7 +84,8 @@ func (r *row) storeWeights(out Field) {
 		w := r.weights[n]
 		out.Value[j] = w
 		if out.noisy() {
-			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) + 2*roundoff
+			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) +
+				2*(roundoff+r.Precision.softmax)
 			out.Variance[j] = underflow*underflow + w*w*relative
 		}
 	}

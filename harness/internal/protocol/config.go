@@ -19,6 +19,8 @@ type Function struct {
 	Window        *int     `json:"window"`
 	Softcap       *float64 `json:"softcap"`
 	ALiBi         bool     `json:"alibi"`
+
+	SoftmaxPrecision *fixture.DType `json:"softmax_precision"`
 }
 
 // Layer is the configuration of a multi-head attention layer.
@@ -86,6 +88,7 @@ func function(c *fixture.Case) Function {
 		Causality: fixture.Word(o.Causality), EmptyRow: fixture.Word(o.EmptyRow), GroupedQuery: o.GroupedQuery,
 		Scale: scale(o.Scale, query[len(query)-1]), Window: nullIfZero(o.Window),
 		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi, FirstPosition: c.FirstPosition(),
+		SoftmaxPrecision: nullIfZero(c.SoftmaxPrecision),
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // features names everything that goes beyond plain attention, in the order of PROTOCOL.md.
 var features = []string{
-	"grouped-heads", "masks", "padding", "additive-masks", "cache", "key-lengths", "first-positions", "window", "softcap", "alibi", "sinks",
+	"grouped-heads", "masks", "padding", "additive-masks", "cache", "key-lengths", "first-positions", "window", "softcap", "alibi", "sinks", "softmax-precision",
 	"rope", "qk-norm", "relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
 	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
 }
@@ -37,6 +37,7 @@ func Features(c *fixture.Case) []string {
 		o := c.Options
 		need("grouped-heads", o.GroupedQuery)
 		needScores(need, o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)
+		need("softmax-precision", c.SoftmaxPrecision != "")
 	case fixture.MultiHead:
 		l := c.Layer
 		needScores(need, l.Window, l.Softcap, l.ALiBi, l.Sinks)
