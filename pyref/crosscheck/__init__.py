@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyref.crosscheck import attention, decoder, mha
+from pyref.crosscheck import attention, decoder, mha, rotary
 
 # Relative to the largest element: some thousand float64 roundings. Any mistake is far larger.
 TOLERANCE = 1e-12
@@ -61,6 +61,8 @@ def compute(
     """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and any "weights"."""
     parameters = without_prefix(config, parameters)
     match config.get("keys"):
+        case None if "style" in config:
+            return rotary.compute(config, inputs)
         case None:
             return attention.compute(config, inputs)
         case "torch" | "torch-separate" | "seed":

@@ -65,6 +65,21 @@ def mha(
     return in_layout(config, output, weights)
 
 
+def rope(input, cos, sin, *, config: dict, positions=None) -> np.ndarray:
+    """Return features rotated by tables, in the shape of the input."""
+    if positions is not None:
+        cos, sin = cos[positions], sin[positions]
+    merged, x = config["num_heads"], input
+    if merged:
+        x = heads(input, input.shape[-1] // merged)
+    x = x.copy()  # (B, H, T, E)
+    cos, sin, dim = cos[:, None], sin[:, None], config["dim"]
+    one, other = pairs(config["style"], dim)
+    a, b = x[..., one].copy(), x[..., other].copy()
+    x[..., one], x[..., other] = a * cos - b * sin, b * cos + a * sin
+    return x.swapaxes(1, 2).reshape(input.shape) if merged else x
+
+
 def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.ndarray]:
     """Return context and attention weights; `added` is -inf where a key is hidden from a query."""
     scores = (q * np.float32(config["scale"])) @ k.swapaxes(-1, -2)
@@ -221,14 +236,17 @@ def rotate(x: np.ndarray, first: int, style: str, dim: int, base: float, factor:
     angles = positions[:, None] * base ** (-np.arange(0, dim, 2) / dim)
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     x = x.copy()
-    one, other = (
-        (slice(0, dim // 2), slice(dim // 2, dim))
-        if style == "half"
-        else (slice(0, dim, 2), slice(1, dim, 2))
-    )
+    one, other = pairs(style, dim)
     a, b = x[..., one].copy(), x[..., other].copy()
     x[..., one], x[..., other] = a * cos - b * sin, b * cos + a * sin
     return x
+
+
+def pairs(style: str, dim: int) -> tuple[slice, slice]:
+    """Return the first and the second features of all pairs."""
+    if style == "half":
+        return slice(0, dim // 2), slice(dim // 2, dim)
+    return slice(0, dim, 2), slice(1, dim, 2)
 
 
 def masks(config: dict, rows: tuple[int, int, int], S: int, block, padding, bias) -> np.ndarray:
@@ -270,4 +288,4 @@ def append_bias_kv(config: dict, state: Arrays, k, v, added) -> list[np.ndarray]
 
 
 if __name__ == "__main__":
-    serve(sdpa=sdpa, mha=mha, name="numpy attention", version="1.0")
+    serve(sdpa=sdpa, mha=mha, rope=rope, name="numpy attention", version="1.0")

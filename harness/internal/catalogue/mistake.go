@@ -33,6 +33,10 @@ type Mistake struct {
 	// outputs cannot be replayed either, but the known part of its errors can be recognised.
 	Lower *oracle.Precision
 
+	// OnTables reports whether Plant knows problems with an [oracle.Turn], which have no attention.
+	// Any other mistake does not apply to them.
+	OnTables bool
+
 	// Plant changes p to make the mistake. It replaces the arrays that it changes, and never writes
 	// into them. It reports whether the mistake applies to p; if not, p's output stays right.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
@@ -127,7 +131,7 @@ func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem
 		wrong = p.ForkAfterContext()
 	}
 	for _, m := range mistakes {
-		if !m.Plant(wrong, r) {
+		if p.Turn != nil && !m.OnTables || !m.Plant(wrong, r) {
 			return nil, false
 		}
 	}

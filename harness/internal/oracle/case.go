@@ -12,6 +12,9 @@ import (
 // FromCase returns the problem of a validated case, which must not be a fixture.Module case: only
 // the results of a module are known.
 func FromCase(c *fixture.Case) *Problem {
+	if c.Op == fixture.Rotary {
+		return turnOf(c)
+	}
 	p := &Problem{EmptyRow: c.EmptyRow(), Precision: precisionOf(c)}
 	p.Query = input(c, "query", c.Inputs.Query)
 	p.Key = input(c, "key", c.Inputs.Key)

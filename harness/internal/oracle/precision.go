@@ -118,6 +118,9 @@ func (p *Problem) roundInputs(lower Precision) {
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
 		*in = lower.roundArray(*in)
 	}
+	if p.Turn != nil {
+		p.Turn.RoundTables(lower.Round)
+	}
 	if p.Past != nil {
 		p.Past = &Past{lower.roundArray(p.Past.Key), lower.roundArray(p.Past.Value)}
 	}

@@ -16,6 +16,8 @@ type Problem struct {
 
 	// Layer surrounds attention with projections; nil for scaled dot-product attention alone.
 	Layer *Layer
+	// Turn rotates Query by tables, in place of attention; nil if there is attention.
+	Turn *Turn
 	// Past is the KV cache; nil if there is none.
 	Past *Past
 

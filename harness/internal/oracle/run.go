@@ -53,7 +53,11 @@ func (s *pass) noisy() bool { return s.detail == WithNoise }
 // run computes the given rows of the output and, if the pass keeps them, the weights.
 func (s *pass) run(rows []int) (output, weights Field) {
 	needed := s.rowsBeforeFinish(rows, s.resultShape())
-	output, weights = s.context(s.contextRows(needed))
+	if s.Turn != nil {
+		output = s.turn()
+	} else {
+		output, weights = s.context(s.contextRows(needed))
+	}
 	if s.Mix != nil {
 		output = s.Mix(output)
 	}

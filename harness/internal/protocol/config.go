@@ -65,12 +65,19 @@ type QKNorm struct {
 	Epsilon float64 `json:"eps"`
 }
 
+// Rotary is the configuration of rotary_embedding.
+type Rotary struct {
+	Style    string `json:"style"`
+	Dim      int    `json:"dim"`
+	NumHeads *int   `json:"num_heads"`
+}
+
 // Module is the configuration of a module that is known by its class alone.
 type Module struct {
 	Module string `json:"module"`
 }
 
-// configOf returns the configuration of a case: a Function, a Layer or a Module. Together with the
+// configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together with the
 // arrays it describes the case completely.
 func configOf(c *fixture.Case) any {
 	switch c.Op {
@@ -78,8 +85,17 @@ func configOf(c *fixture.Case) any {
 		return function(c)
 	case fixture.MultiHead:
 		return layer(c)
+	case fixture.Rotary:
+		return rotary(c)
 	}
 	return Module{c.Module}
+}
+
+func rotary(c *fixture.Case) Rotary {
+	o, cos := c.Rotation, c.Turned.Cos.Shape
+	return Rotary{
+		Style: fixture.Word(o.Style), Dim: cmp.Or(o.Dim, 2*cos[len(cos)-1]), NumHeads: nullIfZero(o.NumHeads),
+	}
 }
 
 func function(c *fixture.Case) Function {

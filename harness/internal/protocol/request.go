@@ -43,7 +43,7 @@ type Request struct {
 	Case      string            `json:"case"`
 	Op        fixture.Op        `json:"op"`
 	Precision fixture.DType     `json:"precision"`
-	Config    any               `json:"config"` // Function, Layer or Module
+	Config    any               `json:"config"` // Function, Layer, Rotary or Module
 	Inputs    map[string]string `json:"inputs"`
 	StateDict map[string]string `json:"state_dict"`
 	Output    string            `json:"output"`
@@ -59,7 +59,7 @@ func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 		return Request{}, nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if positions := c.FirstPositions(); positions != nil {
-		inputs["first_positions"] = npy.IntArray(positions)
+		inputs["first_positions"] = npy.IntArray(positions, len(positions))
 	}
 	files := map[string]*npy.Array{}
 	r := Request{
