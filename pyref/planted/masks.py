@@ -72,7 +72,7 @@ def causal_added_lower_right(plain: PlainAttention) -> Wrong:
 
 def causal_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the causal mask, whatever comes before them."""
-    return plain.using(TopLeft) if plain.causal and plain.first_position else None
+    return plain.using(TopLeft) if plain.causal and plain.shifted else None
 
 
 def padding_ignored(plain: PlainAttention) -> Wrong:
@@ -293,7 +293,7 @@ def window_two_sided(plain: PlainAttention) -> Wrong:
 
 def window_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the window, whatever comes before them."""
-    if plain.window is None or plain.first_position == 0:
+    if plain.window is None or not plain.shifted_alike:
         return None
 
     class TopLeftWindow(PlainAttention):

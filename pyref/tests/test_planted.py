@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pyref.planted import FAMILIES, MISTAKES, stored_outputs
+from pyref.planted import FAMILIES, MISTAKES, rotary, stored_outputs
 from pyref.planted.case_attention import as_recorded, plain_attention
 from pyref.planted.heads import SplitStrided
 from pyref.planted.plain_attention import PlainAttention
@@ -56,7 +56,8 @@ def test_the_mistakes_and_their_families_are_those_of_difftest(difftest):
 def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case):
     right = stored_outputs.attention(case)
     truth = right.compute()
-    for name, mistake in MISTAKES.items():
+    mistakes = rotary.MISTAKES if case.operation.name == "rotary_embedding" else MISTAKES
+    for name, mistake in mistakes.items():
         wrong = mistake(right)
         assert wrong is None or wrong.compute().shape == truth.shape, name
     np.testing.assert_array_equal(right.compute(), truth)
@@ -83,12 +84,12 @@ def same(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> bool:
     return bool(np.nanmax(abs(a.astype(float) - b)) <= SAME * np.nanmax(abs(truth)))
 
 
-def test_every_mistake_is_stored_for_two_cases_but_one():
+def test_every_mistake_is_stored_for_two_cases_or_more_but_one():
     counts = dict.fromkeys(MISTAKES, 0)
     for outputs in stored().values():
         for name in outputs:
             counts[name] += 1
-    assert [name for name, count in counts.items() if count != 2] == ["relative-past-ignored"]
+    assert [name for name, count in counts.items() if count < 2] == ["relative-past-ignored"]
 
 
 def test_what_is_stored_differs_from_the_truth_and_from_each_other():

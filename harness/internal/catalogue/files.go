@@ -106,6 +106,7 @@ var files = []Mistake{
 		Kind:        Layout,
 		Stage:       Context,
 		Refs:        []string{"K01"},
+		OnTables:    true,
 		Plant:       changeOutput(moveRows(previousRow)),
 	},
 	{
@@ -133,6 +134,7 @@ var files = []Mistake{
 		Stage:    Context,
 		Refs:     []string{"K03"},
 		Evidence: "https://github.com/rogersce/cnpy/issues/7",
+		OnTables: true,
 		Plant:    changeOutput(fieldColumnMajor),
 	},
 	{
@@ -145,6 +147,7 @@ var files = []Mistake{
 		Stage:       Context,
 		Needs:       "two or more positions",
 		Refs:        []string{"K06"},
+		OnTables:    true,
 		Plant:       outputTimeReversed,
 	},
 	{

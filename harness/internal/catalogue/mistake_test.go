@@ -81,7 +81,8 @@ var groups = []group{
 			"decoder/alibi", "decoder/alibi-cache", "decoder/alibi-decode", "decoder/alibi-left-padding",
 			"decoder/softcap-alibi", "sdpa/alibi", "sdpa/alibi-decode", "sdpa/alibi-eight",
 			"sdpa/alibi-lower-right", "decoder/relative-bias", "decoder/relative-bias-cache",
-			"decoder/relative-bias-cross",
+			"decoder/relative-bias-cross", "rotary/half", "rotary/merged-interleaved-partial", "rotary/tokens",
+			"sdpa/past", "sdpa/first-positions-window",
 		},
 		alike: map[[2]string]string{
 			{"alibi-missing", "alibi-missing-at-decode"}: "ALiBi missing for the only query is ALiBi missing",

@@ -50,7 +50,7 @@ func (t *Turn) Positions() int { return len(t.Cos[0].Value) / num.Last(t.Cos[0].
 //
 //	a' = a cos - b sin
 //	Var a' = cos² Var a + sin² Var b + rounding of two products and their sum
-//	         + ((a cos)² + (b sin)²) rounding of the tables as inputs
+//	         + ((a cos)² + (b sin)²) (rounding of the tables as inputs + of a stored product)
 func (s *pass) turn() Field {
 	t, in := s.Turn, s.input(s.Query)
 	out := in.ZerosLike()
@@ -84,7 +84,7 @@ func (t *Turn) turnHead(p Precision, in, out Field, position int) {
 			}
 			cos, sin := t.Cos[k].Value[at], t.Sin[k].Value[at]
 			out.Variance[own] = cos*cos*in.Variance[own] + sin*sin*in.Variance[other] +
-				p.given*(one*one+two*two) + sumOfProducts(2, one-two, one*one+two*two)
+				(p.given+p.stored)*(one*one+two*two) + sumOfProducts(2, one-two, one*one+two*two)
 		}
 	}
 }

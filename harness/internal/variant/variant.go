@@ -64,6 +64,9 @@ func Expresses(p *oracle.Problem) bool {
 // Run computes a problem for which [Expresses] is true, and converts the result to float64.
 func (v Variant) Run(p *oracle.Problem) []float64 {
 	v = v.withDefaults()
+	if p.Turn != nil {
+		return finished(p, v.turn(p))
+	}
 	q, k, val := v.input(p.Query), v.input(p.Key), v.input(p.Value)
 	lead := q.Shape[:len(q.Shape)-2]
 	keys := k.Shape[len(k.Shape)-2]
@@ -102,7 +105,7 @@ func finished(p *oracle.Problem, out *attention.Tensor) []float64 {
 		return wide
 	}
 	shape := out.Shape
-	if p.Layer == nil { // (N, L, Ev) is (..., H, L, Ev)
+	if p.Layer == nil && p.Turn == nil { // (N, L, Ev) is (..., H, L, Ev)
 		shape = append(slices.Clone(p.Query.Shape[:len(p.Query.Shape)-2]), out.Shape[1:]...)
 	}
 	return p.Finish(oracle.Field{Shape: shape, Value: wide, Variance: make([]float64, len(wide))}).Value
