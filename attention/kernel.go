@@ -22,12 +22,12 @@ type kernel struct {
 
 	scale, softcap float64
 	causal         bool
-	offset         int   // query i stands at key i + offset
-	offsets        []int // offset of each batch element, in place of offset; nil if all have the same
-	lengths        []int // valid keys of each batch element; nil if all are valid
-	window         int   // 0 hides none
-	appended       int   // keys at the end, without a position, that every query sees
+	offset         int // query i stands at key i + offset
+	window         int // 0 hides none
+	appended       int // keys at the end, without a position, that every query sees
 	emptyRow       EmptyRow
+	offsets        []int // offset of each batch element, in its place; nil if all have the same
+	lengths        []int // valid keys of each batch element; nil if all are valid
 
 	allow                     []bool    // nil allows all
 	bias                      []float32 // nil adds nothing

@@ -11,7 +11,7 @@ type RotaryInputs struct {
 	// Input is (B, H, T, E), or (B, T, H*E) with [RotaryOptions.NumHeads].
 	Input *Tensor
 	// Cos and Sin are (N, Dim/2), the cosine and sine of each pair at each of N positions. Without
-	// Positions they are (B, T, Dim/2), those of each token.
+	// Positions they are (B, T, Dim/2), a row for each token.
 	Cos, Sin *Tensor
 	// Positions (B, T) holds the position of each token, a row of Cos and Sin. nil means that each
 	// token has a row of its own.
@@ -30,9 +30,9 @@ type RotaryOptions struct {
 	NumHeads int
 }
 
-// RotaryEmbedding rotates pairs of features by given tables, as the operator RotaryEmbedding of ONNX
-// (opset 23) and torch.onnx.ops.rotary_embedding do (PyTorch 2.15.0). Pair (a, b) becomes
-// (a cos - b sin, b cos + a sin). The result has the shape of the input.
+// RotaryEmbedding rotates pairs of features by given tables, as the operator RotaryEmbedding of
+// ONNX (opset 23) and torch.onnx.ops.rotary_embedding do (PyTorch 2.15.0). Pair (a, b) becomes (a
+// cos - b sin, b cos + a sin). The result has the shape of the input.
 //
 // The error names every tensor whose shape does not fit, and every position without a row.
 func RotaryEmbedding(in RotaryInputs, o RotaryOptions) (*Tensor, error) {

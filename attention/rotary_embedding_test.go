@@ -36,8 +36,8 @@ func TestRotaryEmbeddingOfQuarterTurns(t *testing.T) {
 	}
 }
 
-// An input with heads side by side gives what the same heads give one after the other, and tables of
-// each token give what positions in a table give.
+// Heads side by side give the result of the same heads one after the other. Tables of each token
+// give the result of positions in a table.
 func TestRotaryEmbeddingOfEachLayout(t *testing.T) {
 	const batch, heads, tokens, width, rows = 2, 3, 4, 6, 9
 	positions := [][]int{{8, 0, 3, 3}, {1, 7, 2, 5}}
@@ -100,7 +100,8 @@ func TestCheckRotaryEmbedding(t *testing.T) {
 			"input: no tensor"},
 		{"three dimensions", with(func(in *attention.RotaryInputs) { in.Input = attention.NewTensor(2, 4, 18) }),
 			attention.RotaryOptions{}, "input: shape (2, 4, 18), want (B, H, T, E) with no dimension 0"},
-		{"heads that do not divide", with(func(in *attention.RotaryInputs) { in.Input = attention.NewTensor(2, 4, 18) }),
+		{"heads that do not divide",
+			with(func(in *attention.RotaryInputs) { in.Input = attention.NewTensor(2, 4, 18) }),
 			attention.RotaryOptions{NumHeads: 4}, "input: shape (2, 4, 18), want (B, T, 4*E) with no dimension 0"},
 		{"negative heads", right, attention.RotaryOptions{NumHeads: -1},
 			"num heads -1, want 0 (B, H, T, E) or at most 1048576"},

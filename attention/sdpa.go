@@ -45,15 +45,16 @@ type SDPAOptions struct {
 	// means none.
 	Sinks *Tensor
 
-	// PastKey (..., P, E) and PastValue (..., P, Ev) are the keys and values of earlier tokens. They
-	// come before key and value and have the same leading dimensions. nil, for both, is no past.
+	// PastKey (..., P, E) and PastValue (..., P, Ev) are the keys and values of earlier tokens.
+	// They come before key and value and have the same leading dimensions. nil, for both, is no
+	// past.
 	PastKey, PastValue *Tensor
 	// KeyLengths (B) holds the number of valid keys of each batch element, from 0 to S. The keys
 	// after them are hidden: nonpad_kv_seqlen, in ONNX. LowerRight aligns the last query with the
 	// last valid key. Scores must be (B, H, L, S). nil means that all keys are valid.
 	KeyLengths []int
-	// FirstPositions (B) holds the key at which query 0 of each batch element stands. Scores must be
-	// (B, H, L, S). Not together with LowerRight.
+	// FirstPositions (B) holds the key at which query 0 of each batch element stands. Scores must
+	// be (B, H, L, S). Not together with LowerRight.
 	FirstPositions []int
 }
 
@@ -67,8 +68,8 @@ const (
 	// is_causal=True. After a past of P keys it shows the keys 0 to i+P.
 	TopLeft
 	// LowerRight shows query i the keys 0 to i+S-L, so that the last query sees every key:
-	// torch.nn.attention.bias.causal_lower_right. KeyLengths takes the place of S. With fewer keys than queries, the first L-S
-	// queries see none.
+	// torch.nn.attention.bias.causal_lower_right. KeyLengths takes the place of S. With fewer keys
+	// than queries, the first L-S queries see none.
 	LowerRight
 )
 

@@ -273,7 +273,7 @@ class ScaledDotProductAttention:
         mask: torch.Tensor | None,
         precision: Precision,
     ) -> torch.Tensor:
-        """Call PyTorch's function for the operator of ONNX, with float64 throughout for the truth."""
+        """Call PyTorch's function for the operator of ONNX, in float64 throughout for the truth."""
         number = ONNX_TYPES["float64" if precision == "float64" else self.softmax_precision]
         return torch.onnx.ops.attention(
             query,

@@ -298,7 +298,7 @@ class Chance:
         )
 
     def placed(self) -> Operation:
-        """Return scaled_dot_product_attention whose queries stand elsewhere in each batch element."""
+        """Return scaled_dot_product_attention with a past, lengths or positions."""
         (H, E, _), B, S, L = (
             self.heads(6, 6, 4, 5),
             self.between(3, 5),

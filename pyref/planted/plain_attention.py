@@ -121,7 +121,7 @@ class PlainAttention:
 
     @property
     def shifted_alike(self) -> bool:
-        """Whether the queries of all batch elements stand equally far from their index, and not at it."""
+        """Whether queries stand equally far from their index everywhere, and not at it."""
         return self.shifted and not isinstance(self.first_position, torch.Tensor)
 
     @property
@@ -283,7 +283,7 @@ class PlainAttention:
         return torch.tensor(slopes(self.num_heads), dtype=self.dtype)
 
     def distance(self) -> torch.Tensor:
-        """Return (L, S) or (B, 1, L, S): the position of the key minus the position of the query."""
+        """Return (L, S) or (B, 1, L, S): the position of the key minus the query's."""
         return torch.arange(self.seq_kv) - (self.first_position + torch.arange(self.seq_q)[:, None])
 
     def distance_without_past(self) -> torch.Tensor:

@@ -11,8 +11,8 @@ Tensor = torch.Tensor
 class PlainRotation:
     """The rotation of a case: x is (B, T, H, E), and `merged` if the case has (B, T, H*E).
 
-    `cos` and `sin` are (B, T, dim/2): `columns` gives the column of each feature of the first and of
-    the second half of the pairs. `table` holds both whole tables if the case has positions.
+    `cos` and `sin` are (B, T, dim/2). `columns` gives the column of the first and of the second
+    feature of each pair. `table` holds both whole tables if the case has positions.
     """
 
     x: Tensor

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -104,8 +105,12 @@ func simplestFirst(suite fs.FS) ([]*fixture.Case, error) {
 }
 
 // features counts what a case asks for beyond plain attention in float32: every option that is not
-// its zero value, every mask, and other positions of the keys than of the queries.
+// its zero value, every mask, and other positions of the keys than of the queries. A rotation by
+// tables comes after all attention.
 func features(c *fixture.Case) int {
+	if c.Op == fixture.Rotary {
+		return math.MaxInt
+	}
 	plain := c.Layer
 	plain.EmbedDim, plain.NumHeads, plain.EmptyRow = 0, 0, 0
 	masks := c.Inputs

@@ -5,7 +5,8 @@ import "github.com/difftest/difftest/attention"
 // Independent reports whether no batch element can influence another. It is false for hooks that
 // see the whole batch, even where they do not mix its elements.
 func (p *Problem) Independent() bool {
-	return p.Turn == nil && p.Prepare == nil && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
+	return p.Turn == nil &&
+		p.Prepare == nil && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
 }
 
 // Element returns the problem of index b in the first dimension of the inputs: one batch element,

@@ -77,8 +77,8 @@ type Module struct {
 	Module string `json:"module"`
 }
 
-// configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together with the
-// arrays it describes the case completely.
+// configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together
+// with the arrays it describes the case completely.
 func configOf(c *fixture.Case) any {
 	switch c.Op {
 	case fixture.SDPA:

@@ -111,7 +111,8 @@ func (r Draw) past(c *fixture.Case) int {
 	return past
 }
 
-// elements draws valid lengths and first positions of the batch elements of an output (B, H, L, Ev).
+// elements draws valid lengths and first positions for each batch element of an output
+// (B, H, L, Ev).
 func (r Draw) elements(o *attention.SDPAOptions, shape []int, keys int) {
 	if len(shape) != 4 {
 		return
