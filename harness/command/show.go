@@ -120,6 +120,9 @@ func functionLines(c *fixture.Case, empty string) []string {
 		attention.TopLeft:    "yes",
 		attention.LowerRight: "yes, aligned lower right: the last query sees every key",
 	}
+	if o.KeyLengths != nil {
+		causality[attention.LowerRight] = "yes, aligned lower right: the last query sees every valid key"
+	}
 	lines := []string{
 		"causal\t" + causality[o.Causality],
 		"scale\t" + scaleText(o.Scale),

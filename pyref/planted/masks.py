@@ -52,6 +52,18 @@ class TopLeft(PlainAttention):
         return self.distance_without_past() <= 0
 
 
+def causal_offset_of_first_batch_element(plain: PlainAttention) -> Wrong:
+    """Let the queries of every batch element start where those of the first start."""
+
+    class FirstOffset(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            return self.distance()[:1] <= 0
+
+    if not plain.causal or not isinstance(plain.first_position, Tensor):
+        return None
+    return plain.using(FirstOffset)
+
+
 def causal_added(plain: PlainAttention) -> Wrong:
     """Add a causal mask, aligned top-left, to a case without one."""
     return None if plain.causal else replace(plain, causal=True).using(TopLeft)
@@ -326,6 +338,7 @@ MISTAKES = {
     "causal-transposed": causal_transposed,
     "causal-self-hidden": causal_self_hidden,
     "causal-next-seen": causal_next_seen,
+    "causal-offset-of-first-batch-element": causal_offset_of_first_batch_element,
     "causal-added": causal_added,
     "causal-added-lower-right": causal_added_lower_right,
     "causal-top-left": causal_top_left,

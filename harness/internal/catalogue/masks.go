@@ -91,6 +91,17 @@ var masks = []Mistake{
 		Plant:       causalTopLeft,
 	},
 	{
+		ID:          "causal-offset-of-first-batch-element",
+		Title:       "the causal mask of the first batch element used for all elements",
+		Explanation: "The queries of every batch element start at the key at which those of element 0 start.",
+		Fix:         "Hide key j from query i where j > i + offset, with the offset of the query's own batch element.",
+		Family:      Masks,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a causal mask, and batch elements whose queries start at different keys",
+		Plant:       causalOfFirstBatchElement,
+	},
+	{
 		ID:          "causal-added",
 		Title:       "a causal mask that should not be there",
 		Explanation: "A query of bidirectional or cross attention sees only the keys up to its own index.",
@@ -494,6 +505,18 @@ func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	causalByIndex(p, p.Causal)
+	return true
+}
+
+func causalOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Causal == nil || len(slices.Compact(slices.Clone(p.Offsets))) < 2 {
+		return false
+	}
+	shift := slices.Clone(p.Offsets)
+	for b := range shift {
+		shift[b] -= p.Offsets[0]
+	}
+	p.CausalShift = shift
 	return true
 }
 

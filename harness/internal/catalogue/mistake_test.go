@@ -62,7 +62,8 @@ var groups = []group{
 			"sdpa/bool-mask-blank-rows", "sdpa/float-mask-blank-rows", "sdpa/float-mask-lowest-blank-rows",
 			"sdpa/float-mask", "sdpa/narrow-values", "sdpa/no-batch", "sdpa/scale", "sdpa/scale-one",
 			"sdpa/window-two-sided", "sdpa/window-lower-right", "sdpa/sinks", "sdpa/sinks-window-gqa",
-			"sdpa/softcap-window", "sdpa/bfloat16",
+			"sdpa/softcap-window", "sdpa/bfloat16", "sdpa/past", "sdpa/key-lengths", "sdpa/key-lengths-causal",
+			"sdpa/first-positions",
 		},
 		alike: map[[2]string]string{
 			{"mask-value-near-zero", "mask-multiplied"}: "a score of -1e-9 acts like 0 to nine digits",

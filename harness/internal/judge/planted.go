@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -108,16 +107,13 @@ func simplestFirst(suite fs.FS) ([]*fixture.Case, error) {
 // its zero value, every mask, and other positions of the keys than of the queries. A rotation by
 // tables comes after all attention.
 func features(c *fixture.Case) int {
-	if c.Op == fixture.Rotary {
-		return math.MaxInt
-	}
 	plain := c.Layer
 	plain.EmbedDim, plain.NumHeads, plain.EmptyRow = 0, 0, 0
 	masks := c.Inputs
 	query, key := masks.Query, masks.Key
 	masks.Query, masks.Key, masks.Value = nil, nil, nil
 	n := 0
-	for _, options := range []any{plain, c.Options, masks} {
+	for _, options := range []any{plain, c.Options, c.Rotation, masks} {
 		for _, field := range reflect.ValueOf(options).Fields() {
 			if !field.IsZero() {
 				n++
@@ -127,7 +123,11 @@ func features(c *fixture.Case) int {
 	if c.Precision != npy.Float32 {
 		n++
 	}
-	if c.Op != fixture.Module && !slices.Equal(query.Shape, key.Shape) {
+	const rotation = 1000
+	switch {
+	case c.Op == fixture.Rotary:
+		n += rotation
+	case c.Op != fixture.Module && !slices.Equal(query.Shape, key.Shape):
 		n++
 	}
 	return n
