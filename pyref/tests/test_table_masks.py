@@ -15,15 +15,16 @@ from pyref.ops.decoder import DecoderAttention
 from pyref.ops.mha import MultiheadAttention
 from pyref.ops.operation import Arrays
 from pyref.ops.padding import left, right
+from pyref.ops.rotary import RotaryEmbedding
 from pyref.ops.sdpa import ScaledDotProductAttention
 from pyref.ops.seed import SeedLayer
 from pyref.table import CASES
 from pyref.tests.support import named
 
-# test_decoder.py tests the decoder layers, whose keys may lie in a cache.
-each_case = pytest.mark.parametrize(
+# test_decoder.py tests the decoder layers, whose keys may lie in a cache. Rotations have no keys.
+each_attention = pytest.mark.parametrize(
     "case",
-    [case for case in CASES if not isinstance(case.operation, DecoderAttention)],
+    [case for case in CASES if not isinstance(case.operation, (DecoderAttention, RotaryEmbedding))],
     ids=lambda case: case.name,
 )
 
@@ -179,7 +180,7 @@ def with_small_scores(case: Case) -> Case:
     return case
 
 
-@each_case
+@each_attention
 def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
     case = with_small_scores(case)
     inputs = case.operation.draw_inputs(Stream(case.seed))
@@ -191,7 +192,7 @@ def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
     )
 
 
-@each_case
+@each_attention
 def test_a_query_sees_nothing_only_where_the_case_is_for_that(case):
     fully_masked = ~expected(case, case.operation.draw_inputs(Stream(case.seed))).any(axis=-1)
     left = getattr(case.operation, "padding", None) and case.operation.padding.side == "left"
