@@ -337,7 +337,7 @@ CASES = (
         chunk(num_heads=6, num_kv_heads=2, softmax_precision="bfloat16"),
     ),
     Case(
-        "sdpa/softmax-in-singles",
+        "sdpa/float16-softmax",
         "Tensors in float16 with a softmax in float32, as many models ask for.",
         square(causal=True, precision="float16", softmax_precision="float32"),
     ),

@@ -70,6 +70,8 @@ BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
     "sdpa/causal-lower-right": lambda i, j: j <= i + 6,
     "sdpa/gqa-causal-lower-right": lambda i, j: j <= i + 6,
     "sdpa/long": lambda i, j: j <= i + 32,
+    "sdpa/float16-softmax": lambda i, j: j <= i,
+    "sdpa/softmax-in-brain-floats": lambda i, j: j <= i + 6,
     "sdpa/alibi-lower-right": lambda i, j: j <= i + 6,
     "sdpa/window": lambda i, j: i - 3 <= j <= i,
     "sdpa/window-gqa": lambda i, j: i - 3 <= j <= i,
