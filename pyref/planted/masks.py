@@ -53,7 +53,7 @@ class TopLeft(PlainAttention):
 
 
 def causal_offset_of_first_batch_element(plain: PlainAttention) -> Wrong:
-    """Let the queries of every batch element start where those of the first start."""
+    """Let the queries of every batch element start at the first key of element 0's queries."""
 
     class FirstOffset(PlainAttention):
         def causal_visible(self) -> Tensor:

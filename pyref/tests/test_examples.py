@@ -74,7 +74,7 @@ def compile_cpp(source: Path, program: Path) -> None:
 def expected(skipped: tuple[str, ...]) -> dict[str, str]:
     """Return the verdicts on sdpa/**: some precisions and inputs are skipped, all others pass."""
     more = {"past": "past_key", "first-positions": "first_positions"}
-    more |= {"key-lengths-": "first_positions", "key-lengths": "key_lengths"}  # lower-right, or not causal
+    more |= {"key-lengths-": "first_positions", "key-lengths": "key_lengths"}
     reasons = {p: f"no arrays of {p}" for p in skipped} | {
         word: f"no {name} yet" for word, name in more.items()
     }

@@ -10,8 +10,9 @@ import (
 // features names everything that goes beyond plain attention, in the order of PROTOCOL.md.
 var features = []string{
 	"grouped-heads", "masks", "padding", "additive-masks", "cache", "key-lengths", "first-positions",
-	"softmax-precision", "window", "softcap", "alibi", "sinks", "rope", "qk-norm", "relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
-	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
+	"softmax-precision", "window", "softcap", "alibi", "sinks", "rope", "qk-norm", "relative-bias", "bias-kv",
+	"zero-attn", "attention-weights", "sequence-first", "unbatched", "torch-separate", "seed", "llama", "gpt2",
+	"neox", "fused", "float16", "bfloat16", "float64",
 }
 
 // AllFeatures returns every feature that a child may offer.
