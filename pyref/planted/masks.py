@@ -305,7 +305,7 @@ def window_two_sided(plain: PlainAttention) -> Wrong:
 
 def window_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the window, whatever comes before them."""
-    if plain.window is None or not plain.shifted_alike:
+    if plain.window is None or not plain.shifted:
         return None
 
     class TopLeftWindow(PlainAttention):

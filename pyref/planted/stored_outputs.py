@@ -71,6 +71,7 @@ OTHERS = {
     "sdpa/past": kv_cache.MISTAKES,
     "sdpa/key-lengths-causal": masks.MISTAKES,
     "sdpa/first-positions": masks.MISTAKES,
+    "sdpa/first-positions-window": {"window-top-left": masks.MISTAKES["window-top-left"]},
     "rotary/half": rotary.MISTAKES,
     "rotary/merged-interleaved-partial": rotary.MISTAKES,
 }

@@ -798,8 +798,12 @@ func windowTwoSided(p *oracle.Problem, _ *rand.Rand) bool {
 
 func windowTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
 	sees, window, offset := p.Causal, p.Window, p.Offset
-	if window == 0 || offset == 0 {
+	if window == 0 || offset == 0 && p.Offsets == nil {
 		return false
+	}
+	if p.Offsets != nil {
+		p.WindowShift = p.Offsets
+		return true
 	}
 	p.Window = 0
 	p.Causal = func(query, key int) bool {

@@ -26,7 +26,8 @@ func (p *Problem) Element(b int) *Problem {
 	if p.Padding != nil {
 		q.Padding = maskElement(p.Padding, b)
 	}
-	q.Offsets, q.CausalShift = elementOf(p.Offsets, b), elementOf(p.CausalShift, b)
+	q.Offsets = elementOf(p.Offsets, b)
+	q.CausalShift, q.WindowShift = elementOf(p.CausalShift, b), elementOf(p.WindowShift, b)
 	// A mask of fewer dimensions, or with a first dimension of 1, serves all elements.
 	whole := len(p.scores())
 	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.MisplacedPadding} {

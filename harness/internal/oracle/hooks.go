@@ -19,6 +19,8 @@ type Hooks struct {
 	// CausalShift (B) is subtracted from the position of a query of each batch element before
 	// Causal is asked; nil subtracts nothing.
 	CausalShift []int
+	// WindowShift (B) is subtracted in the same way before Window is asked.
+	WindowShift []int
 	// SlopeDistance and RelativeDistance replace the distance, key minus query, from which ALiBi
 	// and the relative biases are computed.
 	SlopeDistance, RelativeDistance func(query, key int) int

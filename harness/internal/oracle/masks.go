@@ -37,8 +37,8 @@ func (m *masks) sees(n, i, j int) bool {
 	}
 	position := i + m.p.FirstPosition(n/m.heads)
 	switch {
-	case m.p.Causal != nil && !m.p.Causal(position-m.shift(n), j),
-		m.p.Window > 0 && (position-j >= m.p.Window || j-position >= m.p.Window),
+	case m.p.Causal != nil && !m.p.Causal(position-m.shift(m.p.CausalShift, n), j),
+		m.p.Window > 0 && !within(m.p.Window, position-m.shift(m.p.WindowShift, n), j),
 		m.p.Padding != nil && m.p.Padding.Data[n/m.heads*m.keys+j],
 		m.allow != nil && !m.allow.at(n, i, j),
 		m.block != nil && m.block.at(n, i, j),
@@ -49,12 +49,17 @@ func (m *masks) sees(n, i, j int) bool {
 	return true
 }
 
-// shift returns the number that CausalShift subtracts for head n.
-func (m *masks) shift(n int) int {
-	if m.p.CausalShift == nil {
+// within reports whether a key is in the window of the query at a position.
+func within(window, position, key int) bool {
+	return position-key < window && key-position < window
+}
+
+// shift returns the number that a shift of each batch element has for head n, 0 for no shift.
+func (m *masks) shift(of []int, n int) int {
+	if of == nil {
 		return 0
 	}
-	return m.p.CausalShift[n/m.heads]
+	return of[n/m.heads]
 }
 
 // visible appends to keys every key that takes part in the softmax of query i of head n, and to

@@ -36,6 +36,9 @@ func (m masks) hidden(head, i, j int) bool {
 		return true
 	}
 	asked := position
+	if p.WindowShift != nil {
+		distance += p.WindowShift[head/m.perBatch]
+	}
 	if p.CausalShift != nil {
 		asked -= p.CausalShift[head/m.perBatch]
 	}
