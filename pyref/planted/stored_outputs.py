@@ -12,7 +12,7 @@ import numpy as np
 
 from pyref.build.case import Case
 from pyref.build.pinned_torch import torch
-from pyref.planted import MISTAKES, kv_cache, masks, rotary
+from pyref.planted import MISTAKES, VARIANTS, kv_cache, masks, rotary
 from pyref.planted.case_attention import plain_attention
 from pyref.planted.plain_attention import PlainAttention
 from pyref.planted.rotary import PlainRotation
@@ -65,6 +65,11 @@ NAMES = (
     "samples/module-bias",
     "samples/module-bias-add-bias-kv-masked",
     "samples/module-add-bias-kv-add-zero-attn",
+    "sdpa/causal-rectangular",
+    "mha/cross-causal",
+    "decoder/softcap-alibi",
+    "decoder/softcap-relative-bias",
+    "sdpa/long",
 )
 # Other computations of the same mistakes, on which each of these is stored, too.
 OTHERS = {
@@ -76,6 +81,7 @@ OTHERS = {
     "rotary/merged-interleaved-partial": rotary.MISTAKES,
 }
 CASES_EACH = 2  # cases per mistake
+CASES_EACH_VARIANT = 1
 ELEMENTS = 2  # stored batch elements per case
 CLEAR = 1e-4  # relative rms above which a mistake shows; rounding to float32 gives a thousandth
 
@@ -91,7 +97,7 @@ def write(folder: Path) -> Counter[str]:
     shown: Counter[str] = Counter(dict.fromkeys(MISTAKES, 0))
     index = {}
     for case in map(named, (*NAMES, *OTHERS)):
-        few = {name: mistake for name, mistake in MISTAKES.items() if shown[name] < CASES_EACH}
+        few = {name: mistake for name, mistake in MISTAKES.items() if shown[name] < wanted(name)}
         wrong = outputs(case, OTHERS.get(case.name, few))
         if wrong:
             index[case.name] = list(wrong)
@@ -100,6 +106,11 @@ def write(folder: Path) -> Counter[str]:
     lines = [f"  {json.dumps(name)}: {json.dumps(index[name])}" for name in sorted(index)]
     (folder / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="ascii")
     return shown
+
+
+def wanted(name: str) -> int:
+    """Return the number of cases that a mistake is stored for."""
+    return CASES_EACH_VARIANT if name in VARIANTS else CASES_EACH
 
 
 def named(name: str) -> Case:

@@ -19,7 +19,9 @@ type Result struct {
 	Weights  *attention.Tensor // attention weights, if the case has them; nil if Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
 	Load     Load              // how the state dict was loaded
-	Err      error             // the subject panicked, refused the case, or gave no usable output
+	// Precision is declared for this output alone; the zero value leaves it to [About].
+	Precision Precision
+	Err       error // the subject panicked, refused the case, or gave no usable output
 }
 
 // ErrNotOffered means that the subject does not implement what the case asks for.
