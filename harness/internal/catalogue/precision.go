@@ -23,6 +23,7 @@ var precision = []Mistake{
 		Refs:        []string{"J02"},
 		Evidence:    "https://github.com/NVIDIA/apex/issues/93",
 		Lower:       &oracle.Float16,
+		OnTables:    true,
 		Plant:       arithmeticOf(oracle.Float16),
 	},
 	{
@@ -37,6 +38,7 @@ var precision = []Mistake{
 		Refs:        []string{"J03"},
 		Evidence:    "https://github.com/NVIDIA/TransformerEngine/issues/1245",
 		Lower:       &oracle.BFloat16,
+		OnTables:    true,
 		Plant:       arithmeticOf(oracle.BFloat16),
 	},
 	{
@@ -194,6 +196,7 @@ var precision = []Mistake{
 		Kind:        Rounded,
 		Stage:       Score,
 		Needs:       "a float32 case",
+		OnTables:    true,
 		Plant:       roundOutput(oracle.Float16),
 	},
 	{
@@ -206,6 +209,7 @@ var precision = []Mistake{
 		Stage:       Score,
 		Needs:       "a float32 case",
 		Refs:        []string{"J08"},
+		OnTables:    true,
 		Plant:       roundOutput(oracle.BFloat16),
 	},
 	{

@@ -261,7 +261,7 @@ func TestProbesOverTheSuite(t *testing.T) {
 	require.NoError(t, err)
 	layers, masked := 110, 56
 	if !campaign.Full() {
-		layers, masked = 18, 9
+		layers, masked = 19, 9
 	}
 	for _, tc := range []struct {
 		subject subject.Subject

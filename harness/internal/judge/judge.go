@@ -151,7 +151,7 @@ func complete(c *fixture.Case, shape []int, got []float64) error {
 
 // batchFirst brings a result from the case's order of dimensions into the oracle's.
 func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
-	if c.Op == fixture.SDPA {
+	if c.Op != fixture.MultiHead {
 		return a
 	}
 	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
@@ -159,7 +159,7 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 
 // inLayout brings a result of the oracle into the case's order of dimensions.
 func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
-	if c.Op == fixture.SDPA {
+	if c.Op != fixture.MultiHead {
 		return e
 	}
 	value := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})

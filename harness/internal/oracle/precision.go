@@ -18,6 +18,7 @@ type Precision struct {
 	factor  float64 // of each factor of a matrix product, which is stored in float32
 	given   float64 // of the inputs
 	learned float64 // of the parameters
+	softmax float64 // of each step of a softmax: scores, exponentials, their sum, weights
 
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
@@ -102,7 +103,14 @@ var precisions = map[fixture.DType]Precision{
 	fixture.Float64:  {given: roundoff},
 }
 
-func precisionOf(c *fixture.Case) Precision { return precisions[c.Precision] }
+// precisionOf returns the precision of a case. A softmax in another precision is part of the noise:
+// implementations may round at any of its steps, or compute them more exactly. A softmax that is
+// more exact than the case's type rounds no more than the case does.
+func precisionOf(c *fixture.Case) Precision {
+	p := precisions[c.Precision]
+	p.softmax = precisions[c.SoftmaxPrecision].stored
+	return p
+}
 
 // In returns the problem for an implementation of a lower precision, which also rounds the inputs
 // and parameters that it is given.
@@ -111,7 +119,7 @@ func (p *Problem) In(lower Precision) *Problem {
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
-		given: max(own.given, lower.given), learned: max(own.learned, lower.learned),
+		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), softmax: own.softmax,
 		round: lower.round, loss: lower.loss, cached: max(own.cached, lower.cached),
 	}
 	return q
@@ -158,6 +166,9 @@ func (p *Problem) roundInputs(lower Precision) {
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
 		*in = lower.roundArray(*in)
 	}
+	if p.Turn != nil {
+		p.Turn.RoundTables(lower.Round)
+	}
 	if p.Past != nil {
 		p.Past = &Past{lower.roundArray(p.Past.Key), lower.roundArray(p.Past.Value)}
 	}
@@ -190,17 +201,18 @@ func (p Precision) IsFloat32() bool {
 	return !p.Rounds() && p.given == 0 && p.learned == 0 && p.cached == unquantised
 }
 
-// Rounds reports whether results or factors are stored in fewer bits than float32's.
-func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
+// Rounds reports whether results, factors or the numbers of a softmax are stored in fewer bits than
+// float32's.
+func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 || p.softmax > 0 }
 
 // arithmetic is all that decides the noise of a precision, and its mean errors.
 type arithmetic struct {
-	stored, factor, given, learned, loss float64
-	cached                               quantisation
+	stored, factor, given, learned, loss, softmax float64
+	cached                                        quantisation
 }
 
 func (p Precision) arithmetic() arithmetic {
-	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss, p.cached}
+	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss, p.softmax, p.cached}
 }
 
 // Holds reports whether every finite value is a number of the precision. A result of an arithmetic

@@ -53,7 +53,11 @@ func (s *pass) noisy() bool { return s.detail == WithNoise }
 // run computes the given rows of the output and, if the pass keeps them, the weights.
 func (s *pass) run(rows []int) (output, weights Field) {
 	needed := s.rowsBeforeFinish(rows, s.resultShape())
-	output, weights = s.context(s.contextRows(needed))
+	if s.Turn != nil {
+		output = s.turn()
+	} else {
+		output, weights = s.context(s.contextRows(needed))
+	}
 	if s.Mix != nil {
 		output = s.Mix(output)
 	}
@@ -99,6 +103,9 @@ func (s *pass) context(rows rowSet) (context, weights Field) {
 func (s *pass) prepare(rows rowSet) (q, k, v Field) {
 	if s.Layer == nil {
 		q, k, v = s.input(s.Query), s.input(s.Key), s.input(s.Value)
+		if s.Past != nil {
+			k, v = concatenate(s.input(s.Past.Key), k), concatenate(s.input(s.Past.Value), v)
+		}
 	} else {
 		keys := s.keyInputRows(rows)
 		q = s.cache.projected(s, queryRole, s.queryInputRows(rows), s.queries)
