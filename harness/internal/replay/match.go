@@ -58,6 +58,14 @@ func (s *search) miss(distance float64) {
 	}
 }
 
+// missSingles notes the distance of each mistake alone. Two things at once that do not come much
+// nearer than one of them are no explanation.
+func (s *search) missSingles(o Output) {
+	for _, r := range o.Candidates {
+		s.miss(o.distance(r))
+	}
+}
+
 // explains compares an output, or some rows of it, with a mistaken computation, by the same
 // limits as with the right one.
 func (s *search) explains(got []float64, wrong compare.Expected) (compare.Comparison, bool) {

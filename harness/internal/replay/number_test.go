@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,4 +169,37 @@ func TestFindNumbersIsCutOff(t *testing.T) {
 	matches, cut := FindNumbers(ended(t), o)
 	require.Empty(t, matches)
 	require.NotEmpty(t, cut)
+}
+
+// A whole number at the end of its range is found, and nothing outside the range is computed: a
+// rotation wider than the head has no features.
+func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
+	for _, tc := range []struct{ id, name string }{
+		{"rope-dim", "decoder/rope-partial"}, {"window", "sdpa/window"}, {"window", "decoder/window-cache"},
+		{"relative-clip", "decoder/relative-bias"},
+	} {
+		n, _ := catalogue.NumberByID(tc.id)
+		c := caseOf(oracletest.Committed(t, tc.name))
+		right, _ := n.Get(c.Problem)
+		least, most := n.Range(c.Problem)
+		for _, value := range []float64{least, most} {
+			if value == right {
+				continue
+			}
+			wrong := c.Problem.Fork()
+			n.Set(wrong, value)
+			f := wrong.Run()
+			if compare.Outputs(f.Shape, f.Value, c.Truth).MaxZ <= compare.MaxZ {
+				continue
+			}
+			matches, cut := FindNumbers(t.Context(), against(t, c, oracletest.InFloat32(f)))
+			require.Empty(t, cut)
+			for _, m := range matches {
+				least, most := m.Number.Range(c.Problem)
+				require.True(t, least <= m.Least && m.Most <= most, "%s: %s", tc.name, m)
+			}
+			own := func(m NumberMatch) bool { return m.Number.ID == tc.id && m.Allows(value) }
+			require.True(t, slices.ContainsFunc(matches, own), "%s %g: %v", tc.name, value, matches)
+		}
+	}
 }
