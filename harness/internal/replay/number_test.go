@@ -203,3 +203,22 @@ func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
 		}
 	}
 }
+
+// A softcap bends scores of both signs alike. Where the scores are small, an offset and its negative
+// come near, and the right one of them is found.
+func TestFindOffsetsOfBothSigns(t *testing.T) {
+	n, _ := catalogue.NumberByID("score-offset")
+	for _, name := range []string{"sdpa/softcap", "decoder/softcap"} {
+		p := oracletest.Committed(t, name)
+		p.Scale *= 0.1
+		c := caseOf(p)
+		for _, value := range []float64{-2.1, -1.3, -0.7, 0.7, 1.3, 2.1} {
+			wrong := c.Problem.Fork()
+			n.Set(wrong, value)
+			matches, cut := FindNumbers(t.Context(), against(t, c, oracletest.InFloat32(wrong.Run())))
+			require.Empty(t, cut)
+			own := func(m NumberMatch) bool { return m.Number.ID == n.ID && m.Allows(value) }
+			require.True(t, slices.ContainsFunc(matches, own), "%s %g: %v", name, value, matches)
+		}
+	}
+}
