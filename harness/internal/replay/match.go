@@ -46,6 +46,7 @@ func (m Match) Fixes() []string {
 // search collects the matches of one output.
 type search struct {
 	found []Match
+	near  []Match // single mistakes that come near and do not match, until joinSame
 	next  float64 // residual of the nearest computation that does not match
 }
 
