@@ -14,6 +14,7 @@ import (
 // input holds everything that a step may look at. No step writes to it.
 type input struct {
 	problem    *oracle.Problem // right; nil if the oracle does not know the computation
+	module     *replay.Module  // nil unless a graph is known in place of a problem
 	truth      compare.Expected
 	got        []float64
 	comparison compare.Comparison
@@ -89,6 +90,7 @@ var structural = []step{
 	{"non-finite", check(nonFinite)},
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
+	{"one mistake in the graph", mistakeInGraph},
 	{"rows not written", check(unwritten)},
 	{"unknown module", check(unknownModule)},
 }

@@ -1,0 +1,284 @@
+"""From PyTorch's ATen operators to the operators of a graph.
+
+Each converter gets the arguments of an ATen node by name, with their defaults, and the shape of the
+result. It returns op, operands and attributes. The operators are those of `evaluate`.
+"""
+
+import operator
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from pyref.graph.export import Traced
+from pyref.graph.node import Graph, Node, Operand
+
+Converted = tuple[str, list, dict]
+
+
+class NoOperator(ValueError):
+    """An operator that graphs do not have."""
+
+
+def convert(traced: Traced) -> Graph:
+    """Return the graph of a traced module."""
+    return Conversion(traced).graph()
+
+
+class Conversion:
+    """The state of one conversion: the new name of every value, and the nodes so far."""
+
+    def __init__(self, traced: Traced):
+        """Give the inputs and parameters their names."""
+        self.traced = traced
+        self.names: dict[str, str] = {}
+        self.taken: set[str] = set()
+        self.constants: dict[str, np.ndarray] = {}
+        self.nodes: list[Node] = []
+        self.parts: dict[str, tuple[torch.fx.Node, list[int], int]] = {}  # of a split: source, sizes, dim
+        self.names.update(traced.parameters)
+        self.taken.update(traced.parameters.values())
+        self.inputs = {self.name(node, role): role for node, role in traced.inputs.items()}
+
+    def graph(self) -> Graph:
+        """Convert the nodes, and keep what the output needs."""
+        for node in self.traced.nodes:
+            if node.name not in self.traced.constant:
+                self.add(node)
+        output = self.names[self.traced.output]
+        parameters = tuple(dict.fromkeys(self.traced.parameters.values()))
+        return Graph(self.inputs, parameters, self.constants, tuple(self.nodes), output).needed()
+
+    def name(self, node: str, wanted: str) -> str:
+        """Name the value of an exported node: as wanted, or longer if another value has that name."""
+        while wanted in self.taken:
+            wanted += "_"
+        self.taken.add(wanted)
+        self.names[node] = wanted
+        return wanted
+
+    def add(self, node: torch.fx.Node) -> None:
+        """Convert one node. A node that changes no number gets the name of its source."""
+        target = str(node.target).removeprefix("aten.")
+        if target in IGNORED:
+            return
+        if target.split(".")[0] in SPLITS:
+            self.split(node)
+            return
+        if node.target is operator.getitem:
+            op, operands, attributes = self.part(node)
+        elif target.split(".")[0] in CONVERTERS:
+            arguments = bound(node)
+            shape = list(self.traced.values[node.name].shape)
+            op, operands, attributes = CONVERTERS[target.split(".")[0]](arguments, shape)
+        else:
+            raise NoOperator(f"no operator for {node.target} in {place(node)[0] or 'the module'}")
+        if op == "same" or self.moves_nothing(node, op, operands, attributes):
+            self.names[node.name] = self.operand(operands[0])
+            return
+        resolved = tuple(self.operand(value) for value in operands)
+        self.nodes.append(Node(self.name(node.name, node.name), op, resolved, attributes, *place(node)))
+
+    def moves_nothing(self, node: torch.fx.Node, op: str, operands: list, attributes: dict) -> bool:
+        """Report whether a node gives its operand's elements in the same shape and order."""
+        if op not in MOVES or self.traced.values[operands[0].name].shape != self.traced.values[node.name].shape:
+            return False
+        return op != "permute" or attributes["dims"] == sorted(attributes["dims"])
+
+    def split(self, node: torch.fx.Node) -> None:
+        """Remember the sizes of a split's parts. Each part becomes a slice."""
+        arguments = bound(node)
+        dim = arguments["dim"] % arguments["self"].meta["val"].dim()
+        sizes = [part.shape[dim] for part in self.traced.values[node.name]]
+        self.parts[node.name] = (arguments["self"], sizes, dim)
+
+    def part(self, node: torch.fx.Node) -> Converted:
+        """Return the slice that is one part of a split."""
+        source, index = node.args
+        if source.name not in self.parts:
+            raise NoOperator(f"no operator for the parts of {source.target}")
+        tensor, sizes, dim = self.parts[source.name]
+        start = sum(sizes[:index])
+        return "slice", [tensor], {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1}
+
+    def operand(self, value: object) -> Operand:
+        """Return the name or the number that stands for an argument."""
+        if not isinstance(value, torch.fx.Node):
+            return value
+        if value.name not in self.names:
+            self.constant(value.name, self.traced.values[value.name].detach().numpy())
+        return self.names[value.name]
+
+    def constant(self, node: str, array: np.ndarray) -> None:
+        """Name a constant: as an equal input or constant, or as its node."""
+        for placeholder in self.traced.inputs:
+            if same(self.traced.values[placeholder], array):
+                self.names[node] = self.names[placeholder]
+                return
+        for name, other in self.constants.items():
+            if same(other, array):
+                self.names[node] = name
+                return
+        self.constants[self.name(node, node)] = array
+
+
+def same(value: object, array: np.ndarray) -> bool:
+    """Report whether a value is an array with the same elements."""
+    value = value.numpy() if isinstance(value, torch.Tensor) else value
+    if not isinstance(value, np.ndarray) or value.dtype != array.dtype:
+        return False
+    return np.array_equal(value, array)
+
+
+def place(node: torch.fx.Node) -> tuple[str, str]:
+    """Return the path and the class of the module that asked for a node."""
+    stack = node.meta.get("nn_module_stack") or {}
+    for path, kind in reversed(stack.values()):
+        return path, str(kind).rsplit(".", 1)[-1]
+    return "", ""
+
+
+def bound(node: torch.fx.Node) -> dict[str, object]:
+    """Return the arguments of an ATen node by name, with the defaults of its schema."""
+    arguments = {}
+    for i, argument in enumerate(node.target._schema.arguments):
+        if i < len(node.args):
+            arguments[argument.name] = node.args[i]
+        else:
+            arguments[argument.name] = node.kwargs.get(argument.name, argument.default_value)
+    return arguments
+
+
+def unary(op: str) -> Callable[[dict, list[int]], Converted]:
+    """Return a converter for an elementwise function of one tensor."""
+    return lambda a, _: (op, [a.get("self", a.get("input"))], {})
+
+
+def binary(op: str) -> Callable[[dict, list[int]], Converted]:
+    """Return a converter for an elementwise function of two operands."""
+
+    def converter(a: dict, _: list[int]) -> Converted:
+        if a.get("alpha", 1) != 1 or a.get("rounding_mode") is not None:
+            raise NoOperator(f"no operator for {op} with alpha or rounding")
+        return op, [a["self"], a["other"]], {}
+
+    return converter
+
+
+def reduction(op: str) -> Callable[[dict, list[int]], Converted]:
+    """Return a converter for a reduction over some dimensions."""
+
+    def converter(a: dict, _: list[int]) -> Converted:
+        count = a["self"].meta["val"].dim()
+        dims = a["dim"] if a.get("dim") else list(range(count))
+        dims = [dims] if isinstance(dims, int) else dims
+        return op, [a["self"]], {"dims": sorted(dim % count for dim in dims), "keep": bool(a.get("keepdim", False))}
+
+    return converter
+
+
+def reshape(a: dict, shape: list[int]) -> Converted:
+    """Convert every operator that only gives the same elements another shape."""
+    return "reshape", [a["self"]], {"shape": shape}
+
+
+def slice_(a: dict, _: list[int]) -> Converted:
+    """Convert a slice, with its borders inside the dimension."""
+    sizes = a["self"].meta["val"].shape
+    dim = a["dim"] % len(sizes)
+    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(sizes[dim])
+    return "slice", [a["self"]], {"dim": dim, "start": start, "stop": max(start, stop), "step": step}
+
+
+def select(a: dict, _: list[int]) -> Converted:
+    """Convert the choice of one index of a dimension."""
+    sizes = a["self"].meta["val"].shape
+    dim = a["dim"] % len(sizes)
+    return "select", [a["self"]], {"dim": dim, "index": a["index"] % sizes[dim]}
+
+
+def transpose(a: dict, shape: list[int]) -> Converted:
+    """Convert an exchange of two dimensions."""
+    dims = list(range(len(shape)))
+    first, second = a.get("dim0", 0), a.get("dim1", 1)
+    dims[first], dims[second] = dims[second], dims[first]
+    return "permute", [a["self"]], {"dims": dims}
+
+
+def addmm(a: dict, _: list[int]) -> Converted:
+    """Convert the product of Hugging Face's Conv1D, whose weight has the shape (in, out)."""
+    if (a["beta"], a["alpha"]) != (1, 1):
+        raise NoOperator("no operator for addmm with factors")
+    return "linear", [a["mat1"], a["mat2"], a["self"]], {"weight": "in, out"}
+
+
+def attention(a: dict, _: list[int]) -> Converted:
+    """Convert torch.nn.functional.scaled_dot_product_attention."""
+    if a["dropout_p"] != 0:
+        raise NoOperator("no operator for attention with dropout")
+    scale = a["scale"] if a["scale"] is not None else a["query"].meta["val"].shape[-1] ** -0.5
+    attributes = {"scale": float(scale), "softcap": None, "causal": a["is_causal"]}
+    return "attention", [a["query"], a["key"], a["value"], a["attn_mask"]], attributes
+
+
+def softmax(a: dict, shape: list[int]) -> Converted:
+    """Convert a softmax over one dimension."""
+    return "softmax", [a["self"]], {"dim": a["dim"] % len(shape)}
+
+
+def cat(a: dict, shape: list[int]) -> Converted:
+    """Convert a concatenation."""
+    return "cat", list(a["tensors"]), {"dim": a["dim"] % len(shape)}
+
+
+def layer_norm(a: dict, _: list[int]) -> Converted:
+    """Convert a LayerNorm over the last dimension."""
+    if len(a["normalized_shape"]) != 1:
+        raise NoOperator("no operator for a LayerNorm over several dimensions")
+    return "layer_norm", [a["input"], a["weight"], a["bias"]], {"eps": a["eps"]}
+
+
+def dropout(a: dict, _: list[int]) -> Converted:
+    """Convert a dropout that does nothing."""
+    if a["train"] and a["p"]:
+        raise NoOperator("no operator for dropout")
+    return "same", [a["input"]], {}
+
+
+def copy(a: dict, _: list[int]) -> Converted:
+    """Convert a copy. All floats of a graph have one precision."""
+    return "same", [a["self"]], {}
+
+
+IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"}
+SPLITS = {"split", "split_with_sizes", "chunk", "unbind"}
+MOVES = {"reshape", "permute", "expand", "slice"}
+UNARY = ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "silu", "relu", "sin", "cos", "abs", "erf")
+
+CONVERTERS: dict[str, Callable[[dict, list[int]], Converted]] = {
+    **{op: unary(op) for op in UNARY},
+    **{op: binary(op) for op in ("add", "sub", "mul", "div")},
+    **{aten: reduction(op) for aten, op in (("mean", "mean"), ("sum", "sum"), ("amax", "max"))},
+    **{op: reshape for op in ("view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze")},
+    **{op: copy for op in ("alias", "clone", "_to_copy", "detach", "contiguous", "to")},
+    "pow": lambda a, _: ("pow", [a["self"], a["exponent"]], {}),
+    "gelu": lambda a, _: ("gelu", [a["self"]], {"approximate": a["approximate"]}),
+    "linear": lambda a, _: ("linear", [a["input"], a["weight"], a["bias"]], {"weight": "out, in"}),
+    "embedding": lambda a, _: ("embedding", [a["weight"], a["indices"]], {}),
+    "expand": lambda a, shape: ("expand", [a["self"]], {"shape": shape}),
+    "permute": lambda a, shape: ("permute", [a["self"]], {"dims": [dim % len(shape) for dim in a["dims"]]}),
+    "matmul": lambda a, _: ("matmul", [a["self"], a["other"]], {}),
+    "bmm": lambda a, _: ("matmul", [a["self"], a["mat2"]], {}),
+    "mm": lambda a, _: ("matmul", [a["self"], a["mat2"]], {}),
+    "transpose": transpose,
+    "t": transpose,
+    "slice": slice_,
+    "select": select,
+    "cat": cat,
+    "softmax": softmax,
+    "_softmax": softmax,
+    "layer_norm": layer_norm,
+    "addmm": addmm,
+    "scaled_dot_product_attention": attention,
+    "dropout": dropout,
+}
