@@ -25,7 +25,7 @@ from pyref.build.rng import digest
 from pyref.capture import any_module, check, mha
 from pyref.capture.call import Call
 from pyref.capture.run import class_name, unfused
-from pyref.graph import store
+from pyref.capture.graph import store
 
 
 def capture(module: torch.nn.Module, inputs: Mapping[str, object], name: str, folder: Path) -> Path:

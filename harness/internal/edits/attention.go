@@ -91,7 +91,7 @@ var attention = []catalogue.Mistake{
 		Explanation: "The key and value heads were tiled, so that query heads take another group's keys.",
 		Fix:         "Repeat each head next to itself: repeat_interleave, not repeat.",
 		Edit: func(v *graph.View, n graph.Node) []graph.Node {
-			if n.Op != "repeat_kv" || v.Shape(n.Operands[0])[1] == 1 {
+			if n.Op != "repeat_interleave" || n.Attributes.Dim != 1 || v.Shape(n.Operands[0])[1] == 1 {
 				return nil
 			}
 			tiled := n.Become("cat", slices.Repeat(n.Operands, n.Attributes.Times)...)

@@ -70,7 +70,7 @@ func squareLinear(v *graph.View, n graph.Node) bool {
 }
 
 // shapers are operators that only move elements.
-var shapers = []string{"reshape", "permute", "slice", "select", "expand", "cat", "repeat_kv", "rotary", "rms_norm", "layer_norm"}
+var shapers = []string{"reshape", "permute", "slice", "select", "expand", "cat", "repeat_interleave", "rotary", "rms_norm", "layer_norm"}
 
 // inMLP reports whether an activation takes what a linear layer gives, or makes what it takes.
 func inMLP(v *graph.View, n graph.Node) bool {

@@ -65,9 +65,9 @@ func (o *Operand) UnmarshalJSON(data []byte) error {
 // Attributes are the settings of an operation. Each operator uses a few of them.
 type Attributes struct {
 	Shape       []int    `json:"shape"`       // reshape, expand
-	Dims        []int    `json:"dims"`        // permute, mean, sum, max
+	Dims        []int    `json:"dims"`        // permute, mean, sum, max, index
 	Keep        bool     `json:"keep"`        // mean, sum, max: reduced dimensions stay, with size 1
-	Dim         int      `json:"dim"`         // slice, select, cat, softmax
+	Dim         int      `json:"dim"`         // slice, select, cat, softmax, repeat_interleave, topk
 	Start       int      `json:"start"`       // slice
 	Stop        int      `json:"stop"`        // slice
 	Step        int      `json:"step"`        // slice
@@ -77,7 +77,13 @@ type Attributes struct {
 	Eps         float64  `json:"eps"`         // layer_norm, rms_norm
 	Offset      float64  `json:"offset"`      // rms_norm: added to the weight
 	Pairs       string   `json:"pairs"`       // rotary: "halves" or "neighbours"
-	Times       int      `json:"times"`       // repeat_kv
+	Times       int      `json:"times"`       // repeat_interleave
+	Count       int      `json:"count"`       // topk, topk_indices
+	Kernel      []int    `json:"kernel"`      // max_pool
+	Stride      []int    `json:"stride"`      // convolution, max_pool
+	Padding     []int    `json:"padding"`     // convolution, max_pool
+	Dilation    []int    `json:"dilation"`    // convolution
+	Groups      int      `json:"groups"`      // convolution
 	Scale       float64  `json:"scale"`       // attention: factor of the scores
 	Softcap     *float64 `json:"softcap"`     // attention: c in c tanh(score / c), nil if there is none
 	Causal      bool     `json:"causal"`      // attention: a query sees no later key

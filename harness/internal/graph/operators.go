@@ -33,7 +33,17 @@ func operators[T Float]() map[string]operator[T] {
 		"softmax":    {1, 1, false, nil, softmax[T]},
 		"attention":  {4, 4, false, []int{3}, attend[T]}, // scaled_dot_product_attention
 		"rotary":     {3, 3, false, nil, rotary[T]},      // x cos + turned(x) sin
-		"repeat_kv":  {1, 1, false, nil, repeatKV[T]},    // repeat_interleave of dimension 1
+
+		"convolution": {3, 3, false, []int{2}, convolution[T]},  // over one or two dimensions
+		"max_pool":    {1, 1, false, nil, maxPool[T]},           // max_pool2d
+		"batch_norm":  {5, 5, false, []int{1, 2}, batchNorm[T]}, // with running statistics
+
+		"repeat_interleave": {1, 1, false, nil, repeatInterleave[T]},
+		"index":             {2, 4, false, nil, index[T]}, // x[..., indices, ...]
+		"topk":              {1, 1, false, nil, topk[T]},
+		"topk_indices":      {1, 1, false, nil, topkIndices[T]},
+		"where":             {3, 3, true, nil, where[T]},
+		"clamp":             {3, 3, true, []int{1, 2}, clamp[T]},
 
 		"reshape": {1, 1, false, nil, reshape[T]},
 		"permute": {1, 1, false, nil, permute[T]},
@@ -72,6 +82,12 @@ var unary = map[string]func(x float64) float64{
 	"cos":        math.Cos,
 	"abs":        math.Abs,
 	"erf":        math.Erf,
+	"softplus": func(x float64) float64 {
+		if x > 20 { // PyTorch's threshold
+			return x
+		}
+		return math.Log1p(math.Exp(x))
+	},
 }
 
 // binary holds the elementwise functions of two operands, which are broadcast.

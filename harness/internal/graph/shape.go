@@ -103,18 +103,19 @@ func cat[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	return out, nil
 }
 
-// repeatKV repeats each head of a (batch, heads, tokens, features) tensor, neighbours together.
-func repeatKV[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-	times := n.Attributes.Times
-	if len(in[0].Shape) != 4 || times < 1 || times > maxElements {
-		return nil, fmt.Errorf("no %d times of %v", times, in[0].Shape)
+// repeatInterleave repeats each slice of a dimension, next to itself.
+func repeatInterleave[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	dim, times, s := n.Attributes.Dim, n.Attributes.Times, in[0].Shape
+	if dim < 0 || dim >= len(s) || times < 1 || times > maxElements {
+		return nil, fmt.Errorf("no %d times of dimension %d of %v", times, dim, s)
 	}
-	s, steps := in[0].Shape, strides(in[0].Shape)
-	if _, err := elements([]int{s[0], s[1], times, s[2], s[3]}); err != nil {
+	shape, steps := slices.Insert(slices.Clone(s), dim+1, times), slices.Insert(strides(s), dim+1, 0)
+	repeated := slices.Clone(s)
+	repeated[dim] *= times
+	if _, err := elements(repeated); err != nil {
 		return nil, err
 	}
-	places := walk([]int{s[0], s[1], times, s[2], s[3]}, []int{steps[0], steps[1], 0, steps[2], steps[3]}, 0)
-	return in[0].view([]int{s[0], s[1] * times, s[2], s[3]}, places), nil
+	return in[0].view(repeated, walk(shape, steps, 0)), nil
 }
 
 // reduction folds some dimensions. A mean divides by the number of elements that were folded.

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pyref.graph.node import Node, Operand
+from pyref.capture.graph.node import Node, Operand
 
 COMMUTATIVE = ("add", "mul")
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from pyref.graph.node import Graph
+from pyref.capture.graph.node import Graph
 
 
 def evaluate(graph: Graph, inputs: Mapping[str, np.ndarray], parameters: Mapping[str, np.ndarray]) -> dict:
@@ -88,6 +88,22 @@ def product(x, matrix, bias, *, weight):
     return result if bias is None else result + bias
 
 
+def take_indices(x, *indices, dims):
+    """Return elements by arrays of indices in neighbouring dimensions."""
+    return x[(slice(None),) * dims[0] + indices]
+
+
+def convolve(x, weight, bias, *, stride, padding, dilation, groups):
+    """Return a convolution over the last one or two dimensions."""
+    function = functional.conv1d if len(stride) == 1 else functional.conv2d
+    return function(x, weight, bias, stride, padding, dilation, groups)
+
+
+def choose(condition, yes, no):
+    """Return elements of one operand where a condition holds, of the other elsewhere."""
+    return torch.where(condition, *(torch.as_tensor(operand, dtype=torch.float64) for operand in (yes, no)))
+
+
 OPERATORS: dict[str, Callable] = {
     **{op: getattr(torch, op) for op in ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid")},
     **{op: getattr(torch, op) for op in ("sin", "cos", "abs", "erf", "relu")},
@@ -112,5 +128,16 @@ OPERATORS: dict[str, Callable] = {
     "rms_norm": rms_norm,
     "attention": attend,
     "rotary": rotate,
-    "repeat_kv": lambda x, times: x.repeat_interleave(times, dim=1),
+    "repeat_interleave": lambda x, dim, times: x.repeat_interleave(times, dim),
+    "softplus": functional.softplus,
+    "clamp": torch.clamp,
+    "where": choose,
+    "index": take_indices,
+    "topk": lambda x, dim, count: x.topk(count, dim).values,
+    "topk_indices": lambda x, dim, count: x.topk(count, dim).indices,
+    "convolution": convolve,
+    "max_pool": lambda x, kernel, stride, padding: functional.max_pool2d(x, kernel, stride, padding),
+    "batch_norm": lambda x, weight, bias, mean, variance, eps: functional.batch_norm(
+        x, mean, variance, weight, bias, eps=eps
+    ),
 }

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from pyref.capture.call import Call
-from pyref.graph import convert, evaluate, export, lift
-from pyref.graph.node import Graph, Node
+from pyref.capture.graph import convert, evaluate, export, lift
+from pyref.capture.graph.node import Graph, Node
 
 VERSION = 1
 EXACT = 1e-12  # of the largest element of the module's float64 output

@@ -6,14 +6,23 @@ result. It returns op, operands and attributes. The operators are those of `eval
 
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pyref.graph.export import Traced
-from pyref.graph.node import Graph, Node, Operand
+from pyref.capture.graph.export import Traced
+from pyref.capture.graph.node import Graph, Node, Operand
 
 Converted = tuple[str, list, dict]
+
+
+@dataclass(frozen=True)
+class Part:
+    """An operand that is an earlier node of the same conversion, by its place."""
+
+    place: int
+
 
 
 class NoOperator(ValueError):
@@ -35,7 +44,6 @@ class Conversion:
         self.taken: set[str] = set()
         self.constants: dict[str, np.ndarray] = {}
         self.nodes: list[Node] = []
-        self.parts: dict[str, tuple[torch.fx.Node, list[int], int]] = {}  # of a split: source, sizes, dim
         self.names.update(traced.parameters)
         self.taken.update(traced.parameters.values())
         self.inputs = {self.name(node, role): role for node, role in traced.inputs.items()}
@@ -62,44 +70,51 @@ class Conversion:
         target = str(node.target).removeprefix("aten.")
         if target in IGNORED:
             return
-        if target.split(".")[0] in SPLITS:
-            self.split(node)
-            return
+        if target.split(".")[0] in SPLITS | {name for name, _ in RESULTS}:
+            return  # each of its results becomes a node
         if node.target is operator.getitem:
-            op, operands, attributes = self.part(node)
+            converted = [self.part(node)]
         elif target.split(".")[0] in CONVERTERS:
-            arguments = bound(node)
             shape = list(self.traced.values[node.name].shape)
-            op, operands, attributes = CONVERTERS[target.split(".")[0]](arguments, shape)
+            converted = CONVERTERS[target.split(".")[0]](bound(node), shape)
+            converted = converted if isinstance(converted, list) else [converted]
         else:
             raise NoOperator(f"no operator for {node.target} in {place(node)[0] or 'the module'}")
+        self.put(node, converted)
+
+    def put(self, node: torch.fx.Node, converted: list[Converted]) -> None:
+        """Add the nodes that one exported node became. The last has its value."""
+        op, operands, attributes = converted[-1]
         if op == "same" or self.moves_nothing(node, op, operands, attributes):
             self.names[node.name] = self.operand(operands[0])
             return
-        resolved = tuple(self.operand(value) for value in operands)
-        self.nodes.append(Node(self.name(node.name, node.name), op, resolved, attributes, *place(node)))
+        parts: list[str] = []
+        for i, (op, operands, attributes) in enumerate(converted):
+            resolved = tuple(parts[o.place] if isinstance(o, Part) else self.operand(o) for o in operands)
+            key = node.name if i == len(converted) - 1 else f"{node.name}.{i}"
+            parts.append(self.name(key, key))
+            self.nodes.append(Node(parts[-1], op, resolved, attributes, *place(node)))
 
     def moves_nothing(self, node: torch.fx.Node, op: str, operands: list, attributes: dict) -> bool:
         """Report whether a node gives its operand's elements in the same shape and order."""
-        if op not in MOVES or self.traced.values[operands[0].name].shape != self.traced.values[node.name].shape:
+        if op not in MOVES or not isinstance(operands[0], torch.fx.Node):
+            return False
+        if self.traced.values[operands[0].name].shape != self.traced.values[node.name].shape:
             return False
         return op != "permute" or attributes["dims"] == sorted(attributes["dims"])
 
-    def split(self, node: torch.fx.Node) -> None:
-        """Remember the sizes of a split's parts. Each part becomes a slice."""
-        arguments = bound(node)
-        dim = arguments["dim"] % arguments["self"].meta["val"].dim()
-        sizes = [part.shape[dim] for part in self.traced.values[node.name]]
-        self.parts[node.name] = (arguments["self"], sizes, dim)
-
     def part(self, node: torch.fx.Node) -> Converted:
-        """Return the slice that is one part of a split."""
+        """Return the node that is one result of an operator with several."""
         source, index = node.args
-        if source.name not in self.parts:
-            raise NoOperator(f"no operator for the parts of {source.target}")
-        tensor, sizes, dim = self.parts[source.name]
-        start = sum(sizes[:index])
-        return "slice", [tensor], {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1}
+        arguments, target = bound(source), str(source.target).removeprefix("aten.").split(".")[0]
+        if target in SPLITS:
+            dim = arguments["dim"] % arguments["self"].meta["val"].dim()
+            sizes = [part.shape[dim] for part in self.traced.values[source.name]]
+            start = sum(sizes[:index])
+            return "slice", [arguments["self"]], {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1}
+        if (target, index) in RESULTS:
+            return RESULTS[target, index](arguments, list(self.traced.values[node.name].shape))
+        raise NoOperator(f"no operator for result {index} of {source.target} in {place(node)[0] or 'the module'}")
 
     def operand(self, value: object) -> Operand:
         """Return the name or the number that stands for an argument."""
@@ -250,6 +265,92 @@ def copy(a: dict, _: list[int]) -> Converted:
     return "same", [a["self"]], {}
 
 
+def baddbmm(a: dict, shape: list[int]) -> list[Converted]:
+    """Convert beta input + alpha left right."""
+    if a["beta"] != 1:
+        raise NoOperator("no operator for baddbmm with beta")
+    return [
+        ("matmul", [a["batch1"], a["batch2"]], {}),
+        ("mul", [Part(0), a["alpha"]], {}),
+        ("add", [Part(1), a["self"]], {}),
+    ]
+
+
+def stack(a: dict, shape: list[int]) -> list[Converted]:
+    """Convert a concatenation along a new dimension."""
+    dim, count = a["dim"] % len(shape), len(a["tensors"])
+    one = [*shape[:dim], 1, *shape[dim + 1 :]]
+    parts = [("reshape", [tensor], {"shape": one}) for tensor in a["tensors"]]
+    return [*parts, ("cat", [Part(i) for i in range(count)], {"dim": dim})]
+
+
+def index(a: dict, _: list[int]) -> Converted:
+    """Convert the choice of elements by arrays of indices in neighbouring dimensions."""
+    dims = [i for i, indices in enumerate(a["indices"]) if indices is not None]
+    if dims != list(range(dims[0], dims[0] + len(dims))) or dims[0] + len(dims) > 3:
+        raise NoOperator("no operator for indices in dimensions that are no neighbours")
+    return "index", [a["self"], *(a["indices"][dim] for dim in dims)], {"dims": dims}
+
+
+def repeat_interleave(a: dict, shape: list[int]) -> Converted:
+    """Convert the repetition of each slice of a dimension."""
+    if a["dim"] is None:
+        raise NoOperator("no operator for repeat_interleave without a dimension")
+    return "repeat_interleave", [a["self"]], {"dim": a["dim"] % len(shape), "times": a["repeats"]}
+
+
+def softplus(a: dict, _: list[int]) -> Converted:
+    """Convert log(1 + exp(x))."""
+    if (a["beta"], a["threshold"]) != (1, 20):
+        raise NoOperator("no operator for softplus with beta or threshold")
+    return "softplus", [a["self"]], {}
+
+
+def convolution(dimensions: int) -> Callable[[dict, list[int]], Converted]:
+    """Return a converter of a convolution over one or two dimensions."""
+
+    def converter(a: dict, _: list[int]) -> Converted:
+        if isinstance(a["padding"], str):
+            raise NoOperator("no operator for padding by name")
+        several = {name: list(a[name]) * (dimensions // len(a[name])) for name in ("stride", "padding", "dilation")}
+        return "convolution", [a["input"], a["weight"], a["bias"]], several | {"groups": a["groups"]}
+
+    return converter
+
+
+def max_pool(a: dict, _: list[int]) -> Converted:
+    """Convert a max pool over two dimensions."""
+    if a["ceil_mode"] or set(a["dilation"]) != {1}:
+        raise NoOperator("no operator for max_pool2d with ceil_mode or dilation")
+    kernel = list(a["kernel_size"])
+    return "max_pool", [a["self"]], {"kernel": kernel, "stride": list(a["stride"]) or kernel, "padding": list(a["padding"])}
+
+
+def average_pool(a: dict, _: list[int]) -> Converted:
+    """Convert the mean over all pixels."""
+    if list(a["output_size"]) != [1, 1]:
+        raise NoOperator("no operator for adaptive_avg_pool2d to several pixels")
+    rank = a["self"].meta["val"].dim()
+    return "mean", [a["self"]], {"dims": [rank - 2, rank - 1], "keep": True}
+
+
+def batch_norm(a: dict, _: list[int]) -> Converted:
+    """Convert a batch norm with running statistics."""
+    operands = [a[name] for name in ("input", "weight", "bias", "running_mean", "running_var")]
+    return "batch_norm", operands, {"eps": a["eps"]}
+
+
+def topk(op: str) -> Callable[[dict, list[int]], Converted]:
+    """Return a converter of one result of topk."""
+
+    def converter(a: dict, shape: list[int]) -> Converted:
+        if not a["largest"]:
+            raise NoOperator("no operator for the smallest elements")
+        return op, [a["self"]], {"dim": a["dim"] % len(shape), "count": a["k"]}
+
+    return converter
+
+
 IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"}
 SPLITS = {"split", "split_with_sizes", "chunk", "unbind"}
 MOVES = {"reshape", "permute", "expand", "slice"}
@@ -260,7 +361,7 @@ CONVERTERS: dict[str, Callable[[dict, list[int]], Converted]] = {
     **{op: binary(op) for op in ("add", "sub", "mul", "div")},
     **{aten: reduction(op) for aten, op in (("mean", "mean"), ("sum", "sum"), ("amax", "max"))},
     **{op: reshape for op in ("view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze")},
-    **{op: copy for op in ("alias", "clone", "_to_copy", "detach", "contiguous", "to")},
+    **{op: copy for op in ("alias", "clone", "_to_copy", "detach", "contiguous", "to", "type_as")},
     "pow": lambda a, _: ("pow", [a["self"], a["exponent"]], {}),
     "gelu": lambda a, _: ("gelu", [a["self"]], {"approximate": a["approximate"]}),
     "linear": lambda a, _: ("linear", [a["input"], a["weight"], a["bias"]], {"weight": "out, in"}),
@@ -281,4 +382,24 @@ CONVERTERS: dict[str, Callable[[dict, list[int]], Converted]] = {
     "addmm": addmm,
     "scaled_dot_product_attention": attention,
     "dropout": dropout,
+    "baddbmm": baddbmm,
+    "stack": stack,
+    "index": index,
+    "repeat_interleave": repeat_interleave,
+    "softplus": softplus,
+    "where": lambda a, _: ("where", [a["condition"], a["self"], a["other"]], {}),
+    "masked_fill": lambda a, _: ("where", [a["mask"], a["value"], a["self"]], {}),
+    "clamp": lambda a, _: ("clamp", [a["self"], a["min"], a["max"]], {}),
+    "conv1d": convolution(1),
+    "conv2d": convolution(2),
+    "max_pool2d": max_pool,
+    "adaptive_avg_pool2d": average_pool,
+}
+
+# Operators with several results: a converter for each result that has one.
+RESULTS: dict[tuple[str, int], Callable[[dict, list[int]], Converted]] = {
+    ("topk", 0): topk("topk"),
+    ("topk", 1): topk("topk_indices"),
+    ("max", 0): lambda a, _: reduction("max")(a, _),
+    ("_native_batch_norm_legit_no_training", 0): batch_norm,
 }

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from pyref.graph.evaluate import compute
-from pyref.graph.node import Graph, Node
-from pyref.graph.pattern import N, Op, X, match
+from pyref.capture.graph.evaluate import compute
+from pyref.capture.graph.node import Graph, Node
+from pyref.capture.graph.pattern import N, Op, X, match
 
 SAME = 1e-13  # of the largest element
 
@@ -91,7 +91,7 @@ def repeat_kv(node: Node, found: dict, values: Mapping[str, torch.Tensor]) -> No
     if before.dim() != 4 or after.dim() != 4 or before.shape[1] == after.shape[1]:
         return None
     times = after.shape[1] // before.shape[1]
-    return node.changed(op="repeat_kv", operands=(found["x"],), attributes={"times": times})
+    return node.changed(op="repeat_interleave", operands=(found["x"],), attributes={"dim": 1, "times": times})
 
 
 def eager_attention(node: Node, found: dict, values: Mapping[str, torch.Tensor]) -> Node | None:
