@@ -12,6 +12,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // Check runs an implementation on the cases of a suite and returns the report. A wrong
@@ -36,12 +37,14 @@ func Check(ctx context.Context, suite fs.FS, r Runner, o ...Option) (*Report, er
 // CheckFolder judges outputs that were made elsewhere: DIR/CASE/output.npy for each case, and
 // DIR/CASE/weights.npy beside it if the case has attention weights. A case without an output is
 // skipped. The error is as [Check]'s; an output that cannot be read is broken.
+//
+// The noise is float32's unless [Declare], or DIR/CASE/reply.json, declares another arithmetic.
 func CheckFolder(ctx context.Context, suite, outputs fs.FS, o ...Option) (*Report, error) {
 	chosen, err := choose(suite, o)
 	if err != nil {
 		return nil, err
 	}
-	full, err := check.Folder(ctx, suite, outputs, chosen.selected...)
+	full, err := check.Folder(ctx, suite, outputs, subject.Precision(chosen.declared), chosen.selected...)
 	return chosen.report(full, err)
 }
 
@@ -66,7 +69,7 @@ func Judge(ctx context.Context, c Case, output *attention.Tensor) (Result, error
 		return Result{}, fmt.Errorf("%s: output: %w", c.Name, err)
 	}
 	own := oracle.Array{Shape: output.Shape, Value: output.Float64s()}
-	r, err := judge.Outputs(ctx, c.c, &own, nil)
+	r, err := judge.Outputs(ctx, c.c, subject.Float32, &own, nil)
 	if err != nil {
 		return Result{}, err
 	}

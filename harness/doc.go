@@ -39,8 +39,9 @@
 // Probe: the subject runs again with other weights, a later token changed, and the like. A probe
 // needs no right output to compare with: it shows what the output depends on.
 //
-// Causes: the fewest mistakes that explain all failures are chosen, and cases that pass contradict
-// mistakes that would show on them.
+// Causes: the fewest mistakes and wrong numbers that explain all failures are chosen, and cases
+// that pass contradict what would show on them. What is wrong on some cases is tried on all others.
+// Of failures without a cause the report says what they share, and no passing case has.
 //
 // Report: a value that programs read, and functions that write it for people.
 //
@@ -67,6 +68,7 @@
 //	fit         parameters found by least squares that would give the output
 //	class       the sort of a failure, decided by proofs first and sizes last
 //	cause       what explains the failures of several cases
+//	shared      what failures without a cause have, and no passing case; no proof of a cause
 //	contradict  a passing case that would fail with a mistake contradicts it
 //	probe       a run with changed inputs or parameters
 //	blind       a case is blind to a mistake that does not change its output

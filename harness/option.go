@@ -16,6 +16,7 @@ type Option func(*options)
 type options struct {
 	patterns []string
 	known    []known.Failure
+	declared Precision
 }
 
 // Select restricts a run to the cases that one of the patterns selects. A pattern is the name of a
@@ -23,6 +24,12 @@ type options struct {
 // that has it as an element of its path or as a hyphenated part of one ("causal").
 func Select(patterns ...string) Option {
 	return func(o *options) { o.patterns = append(o.patterns, patterns...) }
+}
+
+// Declare states the arithmetic of outputs that were made elsewhere, for [CheckFolder]. [Check] and
+// [Run] take it from the implementation.
+func Declare(p Precision) Option {
+	return func(o *options) { o.declared = p }
 }
 
 // Known is a failure that is expected.

@@ -13,6 +13,7 @@ type Report struct {
 	Suite   string   // what made the cases: "PyTorch 2.15.0"
 	Results []Result // in the order of the cases
 	Causes  []Cause  // the fewest that explain the failures, the most frequent first
+	Shared  []Shared // what failures without a named cause have in common
 	Broken  []string // cases and outputs that could not be read, each with the reason
 
 	full *report.Report
@@ -44,6 +45,9 @@ const (
 	Rounding Class = "rounding"
 	// WrongNumber: a number of the configuration has another value.
 	WrongNumber Class = "wrong-number"
+	// WrongLayout: the numbers are right, but were read from or written to wrong places: heads,
+	// axes, or the order of memory.
+	WrongLayout Class = "wrong-layout"
 	// Dead: the output is zero or constant.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.
@@ -124,7 +128,16 @@ type Cause struct {
 
 	Failures       []string // cases that it explains, alone or together with another cause
 	Contradictions []string // cases that pass, and would fail with it
+	Otherwise      []string // cases that fail in another way, and would show it
 	Alternatives   []string // ids of mistakes that no case tells apart from it
+}
+
+// Shared is what all failures without a named cause have, and none or few of the passes. It is a
+// statement about the cases of the run, and no proof of a cause.
+type Shared struct {
+	Cases     []string // the failures
+	Features  []string // ids: "window", "keys-at-least-33"
+	Sentences []string // "all 11 failures have a window; none of the 156 passes does"
 }
 
 // OK reports whether no case failed and at least one was judged.
@@ -171,6 +184,13 @@ func newReport(full *report.Report) *Report {
 	for _, c := range full.Causes {
 		r.Causes = append(r.Causes, newCause(c))
 	}
+	for _, s := range full.Shared {
+		shared := Shared{Cases: s.Cases, Sentences: s.Sentences()}
+		for _, f := range s.Features {
+			shared.Features = append(shared.Features, f.ID)
+		}
+		r.Shared = append(r.Shared, shared)
+	}
 	for _, b := range full.Broken {
 		r.Broken = append(r.Broken, b.Case+": "+b.Err)
 	}
@@ -180,7 +200,7 @@ func newReport(full *report.Report) *Report {
 func newCause(c report.Cause) Cause {
 	return Cause{
 		ID: c.ID, Title: c.Title, Fix: c.Fix,
-		Failures: c.Failures, Contradictions: c.Contradictions, Alternatives: c.Alternatives,
+		Failures: c.Failures, Contradictions: c.Contradictions, Otherwise: c.Otherwise, Alternatives: c.Alternatives,
 	}
 }
 
@@ -199,9 +219,14 @@ func newResult(full report.Result) Result {
 	}
 	for _, n := range full.Diagnosis.Numbers {
 		r.Explanations = append(r.Explanations, Explanation{
-			IDs: []string{n.Number.ID}, Title: n.Title(), Fixes: []string{n.Number.Fix},
+			IDs: n.IDs(), Title: n.Title(), Fixes: n.Fixes(),
 			Residual: n.Residual, MaxZ: n.MaxZ, Margin: n.Next / n.Residual,
 			Values: map[string]float64{n.Number.ID: n.Value},
+		})
+	}
+	for _, j := range full.Joint {
+		r.Explanations = append(r.Explanations, Explanation{
+			IDs: j.IDs(), Title: j.Title(), Fixes: j.Fixes(), Residual: j.Residual, MaxZ: j.MaxZ, Values: j.Values(),
 		})
 	}
 	for _, f := range full.Findings {

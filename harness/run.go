@@ -105,8 +105,8 @@ func (s *session) finish(t *testing.T, chosen selection) {
 	if len(s.results) < 2 {
 		return
 	}
-	full := &report.Report{}
-	full.Causes, full.Results = causes.Find(t.Context(), s.results, s.cases, s.running.About().Precision)
+	found := causes.Find(t.Context(), s.results, s.cases, s.running.About().Precision)
+	full := &report.Report{Causes: found.Causes, Shared: found.Shared, Results: found.Results}
 	full, _ = known.Acknowledge(full, s.known, chosen.all) // the list was checked at the beginning
 	var b strings.Builder
 	if _ = report.Causes(&b, full); b.Len() > 0 {

@@ -56,7 +56,9 @@ def serve(
     if (folder / "request.json").is_file():
         request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
         reply = answer(functions, folder, request)
-        if reply["type"] != "ok":
+        if reply["type"] == "ok" and precision:
+            reply["precision"] = precision
+        if reply != {"type": "ok"}:
             (folder / "reply.json").write_text(json.dumps(reply), encoding="utf-8")
         return
     about = {

@@ -13,11 +13,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 func checkCommand() *cobra.Command {
 	var flags judgeFlags
-	var weights string
+	var weights, precision string
 	cmd := &cobra.Command{
 		Use:   "check DIR | CASE OUTPUT.npy",
 		Short: "Judge outputs that were made elsewhere",
@@ -28,30 +29,38 @@ runs. An output of bfloat16 is saved as its bits, in uint16.
 DIR holds a folder for every case, with output.npy in it. If the case has
 attention weights, weights.npy stands beside it. The files that difftest export
 wrote may stay in DIR. Cases without an output are skipped; reply.json may give
-the reason. Any other file in DIR is an error.
+the reason. Beside an output it may declare the precision, as in
+{"type":"ok","precision":"bfloat16"}. Any other file in DIR is an error.
 
 With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`,
 		Example: `  difftest check DIR                      every output in the folder
   difftest check seed/causal output.npy   one output`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			declared, err := subject.ParsePrecision(precision)
+			if err != nil {
+				return exit(exitUsage, "--%w", err)
+			}
 			if len(args) == 1 {
 				if weights != "" {
 					return exit(exitUsage, "--weights: needs CASE OUTPUT.npy; "+
 						"in a folder, weights.npy beside output.npy is judged")
 				}
-				return checkFolder(cmd, &flags, args[0])
+				return checkFolder(cmd, &flags, args[0], declared)
 			}
 			if flags.selection.given() || flags.known.file != "" || flags.known.update {
 				return exit(exitUsage, "--case, --skip and --known: only for a folder of outputs, not for %s", args[0])
 			}
-			return checkOne(cmd, &flags, oneOutput{pattern: args[0], file: args[1], weights: weights})
+			return checkOne(cmd, &flags, oneOutput{
+				pattern: args[0], file: args[1], weights: weights, precision: declared,
+			})
 		},
 		ValidArgsFunction: flags.completeCheck,
 	}
 	flags.add(cmd)
 	cmd.Flags().StringVar(&weights, "weights", "", "`FILE`.npy with the attention weights of the one output")
 	_ = cmd.MarkFlagFilename("weights", "npy")
+	addPrecision(cmd, &precision, "the arithmetic of the outputs")
 	return cmd
 }
 
@@ -67,25 +76,28 @@ func (j *judgeFlags) completeCheck(
 }
 
 // checkFolder judges every output in a folder. Links that lead out of the folder are not followed.
-func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string) error {
+func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared subject.Precision) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}
 	defer root.Close()
 	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
-		r, err := check.Folder(ctx, suite, root.FS(), cases...)
+		r, err := check.Folder(ctx, suite, root.FS(), declared, cases...)
 		if r != nil {
 			r.Subject = dir
 		}
 		return r, err
 	}, func(name string) string {
-		return "difftest check " + shellWord(dir) + " --case " + name + flags.suite.flag()
+		return "difftest check " + shellWord(dir) + " --case " + name + flags.suite.flag() + precisionFlag(declared)
 	})
 }
 
 // oneOutput names an output to judge, and its case. weights is a file, or empty.
-type oneOutput struct{ pattern, file, weights string }
+type oneOutput struct {
+	pattern, file, weights string
+	precision              subject.Precision
+}
 
 func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	format, err := flags.output.format(cmd.OutOrStdout())
@@ -100,36 +112,41 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	suite, err := flags.suite.open()
+	if err != nil {
+		return err
+	}
 	ctx, done := followed(cmd)
-	result, err := judge.Outputs(ctx, c, &oracle.Array{Shape: a.Shape, Value: got}, nil)
+	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got})
 	done()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}
-	result.Rerun = "difftest check " + c.Name + " " + shellWord(one.file) + flags.suite.flag()
+	result.Rerun = "difftest check " + c.Name + " " + shellWord(one.file) + flags.suite.flag() + precisionFlag(one.precision)
 	if one.weights != "" {
-		if err := checkWeights(&result, c, one.weights); err != nil {
+		if err := checkWeights(&result, c, one); err != nil {
 			return err
 		}
 		result.Rerun += " --weights " + shellWord(one.weights)
 	}
 	return interrupted(ctx, finish(cmd.OutOrStdout(), format, &report.Report{
-		Subject: one.file,
-		Suite:   c.Provenance.Source(),
-		Results: []report.Result{result},
+		Subject:   one.file,
+		Precision: string(one.precision),
+		Suite:     c.Provenance.Source(),
+		Results:   []report.Result{result},
 	}))
 }
 
 // checkWeights judges attention weights and adds the problems to result.
-func checkWeights(result *report.Result, c *fixture.Case, file string) error {
+func checkWeights(result *report.Result, c *fixture.Case, one oneOutput) error {
 	if c.Weights == nil {
 		return exit(exitUsage, "--weights: %s has no attention weights to compare with", c.Name)
 	}
-	a, got, err := readOutput(file, c.Precision)
+	a, got, err := readOutput(one.weights, c.Precision)
 	if err != nil {
 		return err
 	}
-	findings, err := judge.Weights(c, oracle.Precision{}, a.Shape, got)
+	findings, err := judge.Weights(c, judge.Arithmetic(one.precision), a.Shape, got)
 	if err != nil {
 		return exit(exitBroken, "%w", err)
 	}

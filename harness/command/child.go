@@ -30,11 +30,7 @@ func (c *childFlags) add(cmd *cobra.Command) {
 		"start CMD for every case; the folder of the case is its last argument, or replaces {dir}")
 	f.DurationVar(&c.timeout, "timeout", time.Minute, "`TIME` that CMD may take to start, and for each answer")
 	f.IntVar(&c.jobs, "jobs", 1, "run cases in `N` processes of CMD at once")
-	f.StringVar(&c.precision, "precision", "",
-		"arithmetic of CMD, which sets the noise: `P` is float16, bfloat16 or tf32")
-	precisions := []cobra.Completion{"float16", "bfloat16", "tf32"}
-	_ = cmd.RegisterFlagCompletionFunc("precision",
-		cobra.FixedCompletions(precisions, cobra.ShellCompDirectiveNoFileComp))
+	addPrecision(cmd, &c.precision, "arithmetic of CMD")
 }
 
 // command returns the command that stands behind --. Without one, a flag that needs it is an error.

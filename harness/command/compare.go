@@ -23,8 +23,9 @@ func compareCommand() *cobra.Command {
 		Use:   "compare GOT WANT",
 		Short: "Compare any two files of tensors",
 		Long: `compare measures how far the tensors of two files are apart, name by name. The
-files may be .npy, .npz, .safetensors, .pt and .pth, in any combination. If each
-file holds a single tensor, the two are compared whatever their names are.
+files may be .npy, .npz, .safetensors, .pt and .pth, in any combination, or an
+index of shards. If each file holds a single tensor, the two are compared
+whatever their names are.
 
 Without a case there is no noise to judge by but the rounding of a stored
 number. Two elements agree if one number, rounded once to each of the two types,
@@ -35,7 +36,7 @@ the narrower type.
 
 Exit status:
   0  all tensors agree
-  1  a tensor differs, or stands in one file only
+  1  a tensor differs, has a type that is not read, or stands in one file only
   2  wrong usage
   3  a file cannot be read
   4  there is nothing to compare`,
@@ -51,7 +52,7 @@ Exit status:
 }
 
 // tensorFiles are the file name endings that the shell completes.
-var tensorFiles = []cobra.Completion{"npy", "npz", "safetensors", "pt", "pth", "bin"}
+var tensorFiles = []cobra.Completion{"npy", "npz", "safetensors", "pt", "pth", "bin", "json"}
 
 // pair is a tensor in two files. got or want is nil if the tensor stands in the other file only.
 type pair struct {
@@ -173,14 +174,15 @@ const (
 	equal agreement = iota
 	rounded
 	differs
+	unread
 	alone
 )
 
 // tally counts the pairs of each agreement.
-type tally [4]int
+type tally [5]int
 
 func (t tally) String() string {
-	words := []string{"equal", "equal up to rounding", "different", "in one file only"}
+	words := []string{"equal", "equal up to rounding", "different", "of a type that is not read", "in one file only"}
 	parts := []string{}
 	for i, n := range t {
 		if n > 0 {
@@ -202,6 +204,10 @@ func comparePair(w io.Writer, p pair) (agreement, error) {
 	}
 	fmt.Fprintf(w, "%s: %s", named(p.name), both(string(p.got.DType), string(p.want.DType)))
 	fmt.Fprintf(w, " %s, ", both(attention.FormatShape(p.got.Shape), attention.FormatShape(p.want.Shape)))
+	if !p.got.Readable() || !p.want.Readable() {
+		fmt.Fprintln(w, "values of this type are not read")
+		return unread, nil
+	}
 	if !slices.Equal(p.got.Shape, p.want.Shape) {
 		fmt.Fprintln(w, "the shapes differ")
 		return differs, nil

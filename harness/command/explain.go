@@ -45,7 +45,7 @@ func completeID(_ *cobra.Command, args []string, word string) ([]cobra.Completio
 // explainable returns the ids of all mistakes and identities.
 func explainable() []string {
 	var ids []string
-	for _, m := range catalogue.Mistakes {
+	for _, m := range catalogue.WithVariants {
 		ids = append(ids, m.ID)
 	}
 	for _, n := range catalogue.Numbers {
@@ -64,7 +64,7 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 		})
 	}
 	if n, ok := catalogue.NumberByID(id); ok {
-		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}})
+		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}, {"reported", n.Evidence}})
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {

@@ -44,7 +44,7 @@ Exit status: 0, or 2 for wrong usage.`,
 
 func listMistakes(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, m := range catalogue.Mistakes {
+	for _, m := range catalogue.WithVariants {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", m.ID, m.Family, m.Title)
 	}
 	if err := w.Flush(); err != nil {
@@ -67,6 +67,7 @@ func mistakesJSON(out io.Writer) error {
 		Fix         string   `json:"fix"`
 		Needs       string   `json:"needs"`
 		Random      bool     `json:"random"`
+		VariantOf   string   `json:"variant_of"`
 		Evidence    string   `json:"evidence"`
 		Refs        []string `json:"refs"`
 	}
@@ -83,7 +84,7 @@ func mistakesJSON(out io.Writer) error {
 		Mistakes   []entry    `json:"mistakes"`
 		Identities []identity `json:"identities"`
 	}{Version: 1}
-	for _, m := range catalogue.Mistakes {
+	for _, m := range catalogue.WithVariants {
 		list.Mistakes = append(list.Mistakes, entry{
 			ID:          m.ID,
 			Family:      string(m.Family),
@@ -92,6 +93,7 @@ func mistakesJSON(out io.Writer) error {
 			Fix:         m.Fix,
 			Needs:       m.Needs,
 			Random:      m.Random,
+			VariantOf:   m.VariantOf,
 			Evidence:    m.Evidence,
 			Refs:        append([]string{}, m.Refs...), // [] if there are none, never null
 		})

@@ -2,6 +2,7 @@ package command
 
 import (
 	"io/fs"
+	"maps"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +26,7 @@ func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, erro
 	if s.file == "" {
 		return nil, nil
 	}
+	wanted := attention.StateDict{}
 	for _, name := range cases {
 		c, err := fixture.Read(suite, name)
 		if err != nil {
@@ -33,15 +35,22 @@ func (s *stateFlag) read(suite fs.FS, cases []string) (attention.StateDict, erro
 		if c.Op != fixture.MultiHead {
 			return nil, exit(exitUsage, "--state-dict: %s has no state dict; select cases with --case", name)
 		}
+		maps.Copy(wanted, c.State)
 	}
 	f, err := openTensors(s.file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	dict, _, err := f.StateDict()
+	dict, left, err := f.StateDict()
 	if err != nil {
 		return nil, exit(exitBroken, "%s: %w", s.file, err)
+	}
+	for _, name := range left {
+		if wanted[name] != nil {
+			_, err := f.Tensor(name).Float32s()
+			return nil, exit(exitBroken, "%s: %w", s.file, err)
+		}
 	}
 	return dict, nil
 }

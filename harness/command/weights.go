@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -23,17 +22,21 @@ func weightsCommand() *cobra.Command {
 		Long: `weights lists the tensors of a .safetensors, .pt, .pth, .npz or .npy file: type,
 shape, mean, standard deviation and share of zeros. It points out values that
 look untrained or never loaded, and tensors with the same bytes. It recognises
-the layouts of attention layers by the names of their parameters.
+the layouts of attention layers by the names of their parameters. A checkpoint
+in several files is named by its index, model.safetensors.index.json or
+pytorch_model.bin.index.json, or by the folder of the index.
 
-With --against it says whether the layer of a case would load the file: which
-keys are missing or unexpected, and which shapes differ. It also compares every
-value with the case's own, and explains a difference if it can: the values of
-another parameter, transposed, rows in another order, the bits of another type,
-never loaded.
+With --against it says whether the layer or the captured module of a case would
+load the file: which keys are missing or unexpected, and which shapes differ. It
+also compares every value with the case's own, and explains a difference if all
+numbers show it: keys exchanged or renamed, a prefix, a transpose, parts that
+are stacked, split or interleaved, rows in another order, w - 1 for w, the bits
+of another type, never loaded. Values that are all equal prove nothing, and it
+says so.
 
 Exit status:
   0  the file can be read and, with --against, would load and has the case's
-     values to a rounding of bfloat16
+     values, to a rounding to the type that its numbers show
   1  the file would not load, or has other values
   2  wrong usage
   3  the file or the case is broken
@@ -86,7 +89,7 @@ func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
 		return nil, nil
 	}
 	c, err := suite.read(pattern)
-	if err == nil && c.Op != fixture.MultiHead {
+	if err == nil && c.Op == fixture.SDPA {
 		err = exit(exitUsage, "--against: %s is a case of %s, which has no state dict", c.Name, c.Op)
 	}
 	return c, err
@@ -94,13 +97,22 @@ func parametersOf(suite *suiteFlag, pattern string) (*fixture.Case, error) {
 
 // inspect writes the contents of a file.
 func inspect(out io.Writer, file string, f *checkpoint.File) error {
-	fmt.Fprintf(out, "%s: %s, %d tensors\n", place(file, f), f.Format, len(f.Tensors))
+	shards := ""
+	if len(f.Shards) > 0 {
+		shards = fmt.Sprintf(" in %d files", len(f.Shards))
+	}
+	fmt.Fprintf(out, "%s: %s%s, %d tensors\n", place(file, f), f.Format, shards, len(f.Tensors))
 	if len(f.Other) > 0 {
 		fmt.Fprintf(out, "not tensors: %s\n", namedAll(f.Other))
 	}
 	fmt.Fprintf(out, "layout: %s\n\n", layoutOf(f))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, t := range f.Tensors {
+		if !t.Readable() {
+			fmt.Fprintf(w, "%s\t%s\t%s\tvalues of this type are not read\n",
+				named(t.Name), t.DType, attention.FormatShape(t.Shape))
+			continue
+		}
 		s, err := t.Statistics()
 		if err != nil {
 			return err
@@ -153,65 +165,4 @@ func statisticsText(s checkpoint.Statistics) string {
 		text += "\t" + s.Origin
 	}
 	return text
-}
-
-// holdAgainst writes whether the layer of a case would load the file, and where the values differ.
-func holdAgainst(w io.Writer, f *checkpoint.File, c *fixture.Case) (fits bool, err error) {
-	layout := attention.Recognized{ParamLayout: c.Layer.ParamLayout, Prefix: c.Layer.Prefix}
-	fmt.Fprintf(w, "\nagainst %s, %v\n", c.Name, layout)
-	dict, left, err := f.StateDict()
-	if err != nil {
-		return false, err
-	}
-	if len(left) > 0 {
-		fmt.Fprintf(w, "  left out, because parameters are floats: %s\n", namedAll(left))
-	}
-	loads := writeLoad(w, c.Layer.CheckStateDict(dict))
-	prefix, found := f.Prefix(c.State)
-	if found && prefix != "" {
-		fmt.Fprintf(w, "  every parameter is there with the prefix %q\n", prefix)
-	}
-	findings, err := f.Against(c.State, prefix)
-	if err != nil {
-		return false, err
-	}
-	for _, finding := range findings {
-		fmt.Fprintf(w, "  %s: %s\n", named(finding.Name), finding.Text)
-	}
-	switch {
-	case !loads:
-		fmt.Fprintln(w, "it would not load")
-	case len(findings) > 0:
-		fmt.Fprintf(w, "it would load; %d of %d parameters differ from the case's\n", len(findings), len(c.State))
-	default:
-		fmt.Fprintln(w, "it would load, and has the case's values")
-	}
-	return loads && len(findings) == 0, nil
-}
-
-// writeLoad writes why a strict load fails, and reports whether it succeeds.
-func writeLoad(w io.Writer, err error) (loads bool) {
-	var load *attention.LoadError
-	if !errors.As(err, &load) {
-		if err != nil {
-			fmt.Fprintf(w, "  %v\n", err)
-		}
-		return err == nil
-	}
-	for _, invalid := range load.Invalid {
-		fmt.Fprintf(w, "  %v\n", invalid)
-	}
-	for _, list := range []struct {
-		what  string
-		names []string
-	}{{"missing", load.Keys.Missing}, {"unexpected", load.Keys.Unexpected}} {
-		if len(list.names) > 0 {
-			fmt.Fprintf(w, "  %s: %s\n", list.what, namedAll(list.names))
-		}
-	}
-	for _, m := range load.Mismatched {
-		dict, model := attention.FormatShape(m.Dict), attention.FormatShape(m.Model)
-		fmt.Fprintf(w, "  %s: shape %s, the layer has %s\n", named(m.Name), dict, model)
-	}
-	return false
 }

@@ -33,6 +33,10 @@ func TestReports(t *testing.T) {
 		s.validate(t, "wrong", checked(t, wrong))
 		s.validate(t, "unmasked", checked(t, harnesstest.Unmasked()))
 	})
+	t.Run("what failures share, and two mistakes at once", func(t *testing.T) {
+		s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
+		s.validate(t, "scale and mask", checked(t, otherScaleWithoutMask(), "sdpa/unmasked", "sdpa/gqa", "sdpa/causal"))
+	})
 	t.Run("a folder", func(t *testing.T) {
 		dir := t.TempDir()
 		folder(t, dir)
@@ -52,13 +56,49 @@ func run(t *testing.T, status int, args ...string) []byte {
 }
 
 // checked returns the report on a subject that is run again when it fails.
-func checked(t *testing.T, s subject.Subject) []byte {
+func checked(t *testing.T, s subject.Subject, cases ...string) []byte {
 	t.Helper()
-	r, err := check.Check(t.Context(), fixtures.FS, s, "mha/causal", "seed/causal", "seed/unmasked", "sdpa/causal")
+	if len(cases) == 0 {
+		cases = []string{"mha/causal", "seed/causal", "seed/unmasked", "sdpa/causal"}
+	}
+	r, err := check.Check(t.Context(), fixtures.FS, s, cases...)
 	require.NoError(t, err)
 	var text bytes.Buffer
 	require.NoError(t, report.JSON(&text, r))
 	return text.Bytes()
+}
+
+// sdpaCases returns the cases of a function.
+func sdpaCases(t *testing.T) []string {
+	t.Helper()
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	return slices.DeleteFunc(names, func(name string) bool { return !fixture.Selects("sdpa/*", name) })
+}
+
+// withoutWindows is a function that spoils its output where it has a window.
+func withoutWindows() subject.Subject {
+	return subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := attention.SDPA(q, k, v, o)
+		if err == nil && o.Window > 0 {
+			for i, x := range out.Data {
+				out.Data[i] = x * x
+			}
+		}
+		return out, err
+	}}
+}
+
+// otherScaleWithoutMask is a function with a scale 1.5 times too large, and without a causal mask.
+func otherScaleWithoutMask() subject.Subject {
+	return subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		if o.Scale == 0 {
+			o.Scale = 1 / math.Sqrt(float64(q.Shape[len(q.Shape)-1]))
+		}
+		o.Scale *= 1.5
+		o.Causality = attention.NotCausal
+		return attention.SDPA(q, k, v, o)
+	}}
 }
 
 // folder writes outputs that are wrong in many ways, and a list of known failures.
@@ -91,6 +131,17 @@ func folder(t *testing.T, dir string) {
 	slices.Reverse(projection.Data)
 	c.State["out_proj.weight"] = projection
 	output(c.Name, forward(t, c))
+	// The case cannot tell another value weight from another output weight.
+	c = harnesstest.ReadCase(t, "mha/padding")
+	fused := c.State["in_proj_weight"].Clone()
+	for i := 2 * len(fused.Data) / 3; i < len(fused.Data); i++ {
+		fused.Data[i] += 3e-4 * float32(math.Sin(float64(i*i)))
+	}
+	c.State["in_proj_weight"] = fused
+	output(c.Name, forward(t, c))
+	out = harnesstest.ReadCase(t, "sdpa/window-gqa").Output.Clone()
+	clear(out.Data[:len(out.Data)/9])
+	output("sdpa/window-gqa", out)
 	// The scale applied twice. The second case rules out another mistake that explains the first.
 	c = harnesstest.ReadCase(t, "samples/sdpa-batch-causal")
 	c.Options.Scale = 1 / float64(c.Inputs.Query.Shape[len(c.Inputs.Query.Shape)-1])

@@ -60,6 +60,7 @@ func TestSchemasHaveTheWordsOfTheConstants(t *testing.T) {
 		{reportSchema, "result", "verdict", "report", "Verdict"},
 		{reportSchema, "result", "class", "diagnose", "Class"},
 		{reportSchema, "result", "stage", "pattern", "Stage"},
+		{reportSchema, "shared", "among", "report", "Among"},
 		{reportSchema, "", "precision", "subject", "Precision"},
 	} {
 		s := open(t, tc.schema)

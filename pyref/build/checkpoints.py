@@ -4,6 +4,7 @@ The Go tests in harness/internal/checkpoint read them. Every value follows from 
 test can write it down.
 """
 
+import json
 from collections import OrderedDict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pyref.build.pinned_torch import torch
 
 # Files whose bytes vary: storages in a legacy file are named by addresses, and compressed bytes are
 # the compressor's choice. They are compared by content.
-BY_CONTENT = {"layer-legacy.pt", "views-legacy.pt", "layer-compressed.npz"}
+BY_CONTENT = {"layer-legacy.pt", "views-legacy.pt", "bits-legacy.pt", "layer-compressed.npz"}
 
 
 def write(folder: Path) -> None:
@@ -24,6 +25,9 @@ def write(folder: Path) -> None:
     write_views(folder)
     write_wrapped(folder)
     write_arrays(folder)
+    write_bits(folder)
+    write_rare_types(folder)
+    write_shards(folder)
 
 
 def counted(*shape: int) -> torch.Tensor:
@@ -137,3 +141,55 @@ def write_arrays(folder: Path) -> None:
     arrays |= {"integers": np.array([1, -2], np.int32), "scalar": np.array(0.5), "layer.0/w": six}
     np.savez(folder / "arrays.npz", **arrays)
     np.save(folder / "array.npy", np.asfortranarray(six.astype(">f8")))
+
+
+def write_bits(folder: Path) -> None:
+    """Write tensors with the negative bit, which PyTorch sets to negate numbers later."""
+    numbers = torch.complex(counted(2, 3), counted(2, 3) + 1)
+    tensors = {
+        "imaginary": numbers.conj().imag,
+        "transposed": numbers.conj().imag.T,
+        "real": numbers.conj().real,
+        "integers": torch._neg_view(torch.tensor([1, -2, 0, -(2**31)], dtype=torch.int32)),
+        "half": torch._neg_view(counted(3).to(torch.float16)),
+        "bytes": torch._neg_view(torch.tensor([0, 1, 255], dtype=torch.uint8)),
+        "conjugated": numbers.clone().conj(),
+    }
+    torch.save(tensors, folder / "bits-legacy.pt", _use_new_zipfile_serialization=False)
+    tensors["words"] = torch._neg_view(torch.tensor([0, 1, 256], dtype=torch.uint16))
+    torch.save(tensors, folder / "bits.pt")
+
+
+def write_rare_types(folder: Path) -> None:
+    """Write every number of two types of 8 bits, and types whose values are only listed."""
+    codes = torch.arange(256, dtype=torch.uint8)
+    tensors = {}
+    for dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
+        name = str(dtype).removeprefix("torch.")
+        tensors[name] = codes.clone().view(dtype)
+        tensors[f"{name} as float32"] = tensors[name].float()
+    tensors["complex64"] = torch.complex(counted(3, 2), counted(3, 2))
+    tensors["float8_e8m0fnu"] = codes[:4].clone().view(torch.float8_e8m0fnu)
+    save_file(tensors, folder / "rare-types.safetensors")
+    tensors["complex128"] = tensors["complex64"].to(torch.complex128)
+    tensors["float8_e4m3fnuz"] = codes[:4].clone().view(torch.float8_e4m3fnuz)
+    torch.save(tensors, folder / "rare-types.pt")
+
+
+def write_shards(folder: Path) -> None:
+    """Write the layer in two files and an index, as Hugging Face names them."""
+    names = sorted(layer())
+    for kind, base, save in (
+        ("safetensors", "model", save_file),
+        ("bin", "pytorch_model", torch.save),
+    ):
+        place = folder / f"shards-{kind}"
+        place.mkdir(exist_ok=True)
+        weight_map = {}
+        for number, chosen in enumerate((names[:1], names[1:]), start=1):
+            file = f"{base}-{number:05}-of-00002.{kind}"
+            save({name: layer()[name] for name in chosen}, place / file)
+            weight_map |= dict.fromkeys(chosen, file)
+        size = sum(value.nbytes for value in layer().values())
+        index = {"metadata": {"total_size": size}, "weight_map": weight_map}
+        (place / f"{base}.{kind}.index.json").write_text(json.dumps(index, indent=2) + "\n")

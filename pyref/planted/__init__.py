@@ -41,6 +41,13 @@ MODULES = (
     precision,
 )
 
+# The same mistakes with other numbers or in other forms. One case shows each, if it is large
+# enough.
+VARIANTS = {name: mistake for module in MODULES for name, mistake in getattr(module, "VARIANTS", {}).items()}
+
 # By the names of Go's families: the module kv_cache holds the family "kv cache".
-FAMILIES = {module.__name__.rpartition(".")[2].replace("_", " "): module.MISTAKES for module in MODULES}
+FAMILIES = {
+    module.__name__.rpartition(".")[2].replace("_", " "): module.MISTAKES | getattr(module, "VARIANTS", {})
+    for module in MODULES
+}
 MISTAKES = {name: mistake for family in FAMILIES.values() for name, mistake in family.items()}

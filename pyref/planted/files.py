@@ -34,6 +34,11 @@ def inputs_column_major(plain: PlainAttention) -> Wrong:
     return input_read_as(plain, read)
 
 
+def inputs_stored_column_major(plain: PlainAttention) -> Wrong:
+    """Read query, key and value in C order although they are in Fortran order."""
+    return input_read_as(plain, column_major)
+
+
 def inputs_sequence_first(plain: PlainAttention) -> Wrong:
     """Lay a layer's inputs out as (T, B, D), and read them as (B, T, D)."""
     if not plain.is_layer or plain.batch == 1:
@@ -124,6 +129,7 @@ def output_first_batch_only(plain: PlainAttention) -> Wrong:
 
 MISTAKES = {
     "inputs-column-major": inputs_column_major,
+    "inputs-stored-column-major": inputs_stored_column_major,
     "inputs-sequence-first": inputs_sequence_first,
     "inputs-time-reversed": inputs_time_reversed,
     "weights-column-major": weights_column_major,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from pyref.build.pinned_torch import torch
 from pyref.planted.plain_attention import PlainAttention, Wrong
@@ -218,6 +219,37 @@ def kv_heads_averaged(plain: PlainAttention) -> Wrong:
     return plain.using(MeanHead)
 
 
+def fewer_features(plain: PlainAttention, keep: slice, parts: str) -> Wrong:
+    """Leave out features of each head, in the scores and, if parts says so, in the values."""
+    if plain.head_dim == 1:
+        return None
+
+    def kept(x: Tensor) -> Tensor:
+        few = torch.zeros_like(x)
+        few[..., keep] = x[..., keep]
+        return few
+
+    class FewerFeatures(PlainAttention):
+        def scores(self, q: Tensor, k: Tensor) -> Tensor:
+            return super().scores(kept(q), kept(k))
+
+    class FewerFeaturesOfAll(FewerFeatures):
+        def context(self, attn: Tensor, v: Tensor) -> Tensor:
+            return super().context(attn, kept(v))
+
+    return plain.using(FewerFeaturesOfAll if parts == "all" else FewerFeatures)
+
+
+def head_features_first_half(plain: PlainAttention, parts: str = "all") -> Wrong:
+    """Loop over the first half of the features."""
+    return fewer_features(plain, slice(0, plain.head_dim // 2), parts)
+
+
+def head_features_every_second(plain: PlainAttention, parts: str = "scores") -> Wrong:
+    """Step over every second feature."""
+    return fewer_features(plain, slice(0, None, 2), parts)
+
+
 MISTAKES = {
     "heads-split-untransposed": heads_split_untransposed,
     "heads-merge-untransposed": heads_merge_untransposed,
@@ -235,4 +267,11 @@ MISTAKES = {
     "kv-heads-tiled": kv_heads_tiled,
     "kv-head-zero-for-all": kv_head_zero_for_all,
     "kv-heads-averaged": kv_heads_averaged,
+    "head-features-first-half": head_features_first_half,
+    "head-features-every-second": head_features_every_second,
+}
+
+VARIANTS = {
+    "head-features-first-half-in-scores": partial(head_features_first_half, parts="scores"),
+    "head-features-every-second-and-values": partial(head_features_every_second, parts="all"),
 }

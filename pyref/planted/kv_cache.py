@@ -1,6 +1,8 @@
 """Mistakes with cached keys and values, and with the positions after them."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from pyref.build.pinned_torch import torch
 from pyref.planted.masks import hiding
@@ -107,6 +109,61 @@ def cache_zero_slots_seen(plain: PlainAttention) -> Wrong:
     return plain.using(EmptySlots) if plain.past_len else None
 
 
+def past_as(plain: PlainAttention, read: Callable[[Tensor], Tensor]) -> Wrong:
+    """Read cached keys and values by another rule."""
+    if plain.past_len == 0:
+        return None
+    return replace(plain, past_key=read(plain.past_key), past_value=read(plain.past_value))
+
+
+def cache_zero(plain: PlainAttention) -> Wrong:
+    """Read zeros in place of cached keys and values."""
+    return past_as(plain, torch.zeros_like)
+
+
+def cache_rolled(plain: PlainAttention, by: int = -1) -> Wrong:
+    """Begin a ring buffer at a slot beside its first. Nothing changes if no slot has a meaning."""
+    by_slot = (plain.window, plain.padding, plain.relative_bias, plain.allow, plain.bias)
+    if plain.past_len < 2 or (not plain.alibi and all(x is None for x in by_slot)):
+        return None
+    return past_as(plain, lambda past: past.roll(by, dims=2))
+
+
+def int8(x: Tensor, dims: tuple[int, ...], least: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Return whole numbers from -127 to 127, and a scale for the indices of some dimensions."""
+    scale = (x.abs().amax(dims, keepdim=True) / 127).clamp(min=least)
+    return torch.round(x / scale), scale
+
+
+TOKEN, HEAD, TENSOR = (-1,), (-2, -1), (0, 1, 2, 3)
+
+
+def cache_int8(plain: PlainAttention, dims: tuple[int, ...] = TOKEN, least: float = 0.0) -> Wrong:
+    """Keep the cache in int8."""
+
+    def read(past: Tensor) -> Tensor:
+        numbers, scale = int8(past, dims, least)
+        return numbers * scale
+
+    return past_as(plain, read)
+
+
+def cache_int8_unscaled(plain: PlainAttention, dims: tuple[int, ...] = TOKEN) -> Wrong:
+    """Keep the cache in int8, and forget the scales."""
+    return past_as(plain, lambda past: int8(past, dims)[0])
+
+
+def cache_int8_with_new_keys(plain: PlainAttention) -> Wrong:
+    """Keep the cache in int8, and write new keys and values to it before they are read."""
+
+    class Int8Cache(PlainAttention):
+        def concat_past(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+            k, v = (int8(x, TOKEN) for x in super().concat_past(k, v))
+            return k[0] * k[1], v[0] * v[1]
+
+    return plain.using(Int8Cache) if plain.past_len else None
+
+
 MISTAKES = {
     "rope-offset-lost": rope_offset_lost,
     "rope-offset-lost-for-queries": rope_offset_lost_for_queries,
@@ -118,4 +175,17 @@ MISTAKES = {
     "cache-of-first-batch-element": cache_of_first_batch_element,
     "cache-zero-slots-seen": cache_zero_slots_seen,
     "cache-ignored": cache_ignored,
+    "cache-zero": cache_zero,
+    "cache-rolled": cache_rolled,
+    "cache-int8": cache_int8,
+}
+
+VARIANTS = {
+    "cache-rolled-back": partial(cache_rolled, by=1),
+    "cache-int8-by-head": partial(cache_int8, dims=HEAD),
+    "cache-int8-by-tensor": partial(cache_int8, dims=TENSOR),
+    "cache-int8-scale-floored": partial(cache_int8, least=1.0),
+    "cache-int8-unscaled": cache_int8_unscaled,
+    "cache-int8-by-tensor-unscaled": partial(cache_int8_unscaled, dims=TENSOR),
+    "cache-int8-with-new-keys": cache_int8_with_new_keys,
 }

@@ -75,6 +75,41 @@ def causal_top_left(plain: PlainAttention) -> Wrong:
     return plain.using(TopLeft) if plain.causal and plain.first_position else None
 
 
+def causal_lower_right(plain: PlainAttention) -> Wrong:
+    """Let the last query end at the last key although the first one begins at the first key."""
+    later = plain.seq_kv - plain.seq_q - plain.first_position
+    if not plain.causal or later == 0:
+        return None
+
+    class EndsTogether(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            return torch.ones(self.seq_q, self.seq_kv, dtype=torch.bool).tril(self.seq_kv - self.seq_q)
+
+        def window_visible(self) -> Tensor:
+            return (self.distance() - later).abs() < self.window
+
+    return plain.using(EndsTogether)
+
+
+def mask_taken_for_causal(plain: PlainAttention) -> Wrong:
+    """Put a causal mask, aligned lower-right, in the place of a bool mask."""
+    if plain.allow is None or plain.causal:
+        return None
+
+    class LowerRight(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            return torch.ones(self.seq_q, self.seq_kv, dtype=torch.bool).tril(self.seq_kv - self.seq_q)
+
+    return replace(plain, allow=None, causal=True).using(LowerRight)
+
+
+def mask_taken_for_causal_top_left(plain: PlainAttention) -> Wrong:
+    """Put a causal mask, aligned top-left, in the place of a bool mask."""
+    if plain.allow is None or plain.causal or plain.seq_q == plain.seq_kv:
+        return None
+    return replace(plain, allow=None, causal=True).using(TopLeft)
+
+
 def padding_ignored(plain: PlainAttention) -> Wrong:
     """See filler."""
     return None if plain.padding is None else replace(plain, padding=None)
@@ -106,6 +141,14 @@ def padding_tiled_over_heads(plain: PlainAttention) -> Wrong:
         return None
     H, B = plain.num_heads, plain.batch
     return filler_as(plain, lambda padding: padding.repeat(H, 1).view(B, H, 1, -1))
+
+
+def padding_by_head(plain: PlainAttention) -> Wrong:
+    """Broadcast the padding (B, S) along the batch, as if its first dimension were the heads."""
+    if plain.padding is None or plain.num_heads == 1 or plain.batch == 1:
+        return None
+    elements = torch.arange(plain.num_heads) % plain.batch
+    return filler_as(plain, lambda padding: padding[elements][None, :, None, :])
 
 
 def could_pad_queries(plain: PlainAttention) -> bool:
@@ -326,12 +369,14 @@ MISTAKES = {
     "causal-transposed": causal_transposed,
     "causal-self-hidden": causal_self_hidden,
     "causal-next-seen": causal_next_seen,
+    "causal-lower-right": causal_lower_right,
     "causal-added": causal_added,
     "causal-added-lower-right": causal_added_lower_right,
     "causal-top-left": causal_top_left,
     "padding-ignored": padding_ignored,
     "padding-inverted": padding_inverted,
     "padding-tiled-over-heads": padding_tiled_over_heads,
+    "padding-by-head": padding_by_head,
     "padding-on-queries": padding_on_queries,
     "padding-on-queries-too": padding_on_queries_too,
     "padding-sees-padding": padding_sees_padding,
@@ -339,6 +384,7 @@ MISTAKES = {
     "padding-other-side": padding_other_side,
     "mask-ignored": mask_ignored,
     "mask-inverted": mask_inverted,
+    "mask-taken-for-causal": mask_taken_for_causal,
     "mask-value-near-zero": mask_value_near_zero,
     "mask-multiplied": mask_multiplied,
     "mask-after-softmax": mask_after_softmax,
@@ -358,3 +404,5 @@ MISTAKES = {
     "window-top-left": window_top_left,
     "first-key-dropped": first_key_dropped,
 }
+
+VARIANTS = {"mask-taken-for-causal-top-left": mask_taken_for_causal_top_left}

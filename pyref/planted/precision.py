@@ -29,6 +29,16 @@ def tf32(x: Tensor) -> Tensor:
     return torch.ldexp(torch.round(significand * 2**11), exponent - 11)
 
 
+def truncated(bits: int) -> Rounding:
+    """Return the rounding that drops all but the first bits of the significand."""
+
+    def rounding(x: Tensor) -> Tensor:
+        significand, exponent = torch.frexp(x)
+        return torch.ldexp(torch.trunc(significand * 2**bits), exponent - bits)
+
+    return rounding
+
+
 def parameters_rounded(plain: PlainAttention, rounding: Rounding) -> PlainAttention:
     """Round every learned parameter."""
     learned = {name: rounding(getattr(plain, name)) for name in LEARNED if getattr(plain, name) is not None}
@@ -56,10 +66,14 @@ def lower(rounding: Rounding) -> Callable[[PlainAttention], Wrong]:
     return lambda plain: inputs_rounded(parameters_rounded(plain, rounding), rounding)
 
 
-def precision_tf32(plain: PlainAttention) -> Wrong:
+def factors(rounding: Rounding) -> Callable[[PlainAttention], Wrong]:
     """Round the factors of the first products, inputs and weights, but not the biases."""
-    weights = {role: tf32(weight) for role, weight in plain.weights.items()}
-    return inputs_rounded(with_weights(plain, **weights), tf32)
+
+    def wrong(plain: PlainAttention) -> Wrong:
+        weights = {role: rounding(weight) for role, weight in plain.weights.items()}
+        return inputs_rounded(with_weights(plain, **weights), rounding)
+
+    return wrong
 
 
 def weights(rounding: Rounding) -> Callable[[PlainAttention], Wrong]:
@@ -101,11 +115,17 @@ def output(rounding: Rounding) -> Callable[[PlainAttention], Wrong]:
 MISTAKES = {
     "precision-float16": lower(float16),
     "precision-bfloat16": lower(bfloat16),
-    "precision-tf32": precision_tf32,
+    "precision-tf32": factors(tf32),
+    "precision-bfloat16-factors": factors(bfloat16),
+    "precision-tf32-truncated": factors(truncated(11)),
+    "precision-bfloat16-truncated": lower(truncated(8)),
+    "precision-bfloat16-factors-truncated": factors(truncated(8)),
     "weights-float16": weights(float16),
     "weights-bfloat16": weights(bfloat16),
+    "weights-bfloat16-truncated": weights(truncated(8)),
     "weights-int8": weights_int8,
     "weights-int8-per-tensor": weights_int8_per_tensor,
     "output-float16": output(float16),
     "output-bfloat16": output(bfloat16),
+    "output-bfloat16-truncated": output(truncated(8)),
 }

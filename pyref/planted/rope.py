@@ -9,8 +9,6 @@ from pyref.planted.weights import with_weights
 
 Tensor = torch.Tensor
 
-BASE = 10000  # RoFormer's, and the default of most implementations
-
 
 def with_rope(plain: PlainAttention, **fields: object) -> PlainAttention:
     """Replace some fields of the rotary positions."""
@@ -86,18 +84,6 @@ def rope_query_one_ahead(plain: PlainAttention) -> Wrong:
             return super().positions(x, role) + (role == "query")
 
     return None if plain.rope is None else plain.using(OneAhead)
-
-
-def rope_base_wrong(plain: PlainAttention) -> Wrong:
-    """Use a base fifty times as large."""
-    return None if plain.rope is None else with_rope(plain, base=50 * plain.rope.base)
-
-
-def rope_base_default(plain: PlainAttention) -> Wrong:
-    """Use the usual base although the case has another."""
-    if plain.rope is None or plain.rope.base == BASE:
-        return None
-    return with_rope(plain, base=BASE)
 
 
 def rotating(plain: PlainAttention, *roles: str) -> Wrong:
@@ -209,6 +195,21 @@ def rope_factor_ignored(plain: PlainAttention) -> Wrong:
     return None if plain.rope is None or plain.rope.factor == 1 else with_rope(plain, factor=1)
 
 
+def rope_one_axis_of_three(plain: PlainAttention) -> Wrong:
+    """Give text positions in time alone, where the pairs go to time, height and width in turn."""
+    if plain.rope is None:
+        return None
+
+    class TimeAlone(PlainAttention):
+        def angles(self, positions: Tensor) -> Tensor:
+            angles = super().angles(positions)
+            in_time = torch.zeros_like(angles)
+            in_time[..., ::3] = angles[..., ::3]
+            return in_time
+
+    return plain.using(TimeAlone)
+
+
 def rope_before_split(plain: PlainAttention) -> Wrong:
     """Rotate the vector of all heads as if it were one head."""
     if plain.rope is None or plain.num_heads == 1:
@@ -241,8 +242,6 @@ MISTAKES = {
     "rope-biases-unpermuted": rope_biases_unpermuted,
     "rope-query-permuted-alone": rope_query_permuted_alone,
     "rope-query-one-ahead": rope_query_one_ahead,
-    "rope-base-wrong": rope_base_wrong,
-    "rope-base-default": rope_base_default,
     "rope-query-only": rope_query_only,
     "rope-key-only": rope_key_only,
     "rope-on-values": rope_on_values,
@@ -254,6 +253,7 @@ MISTAKES = {
     "rope-whole-head": rope_whole_head,
     "rope-frequencies-of-head": rope_frequencies_of_head,
     "rope-factor-ignored": rope_factor_ignored,
+    "rope-one-axis-of-three": rope_one_axis_of_three,
     "rope-before-split": rope_before_split,
     "rope-tables-bfloat16": rope_tables_bfloat16,
 }

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
+from pyref.build.pinned_torch import torch
 from pyref.planted.plain_attention import PlainAttention, Wrong
+
+Tensor = torch.Tensor
 
 
 def scaled_by(plain: PlainAttention, scale: float) -> Wrong:
@@ -51,6 +54,17 @@ def scale_default(plain: PlainAttention) -> Wrong:
     return scaled_by(plain, plain.head_dim**-0.5)
 
 
+def scale_by_position(plain: PlainAttention) -> Wrong:
+    """Multiply the scores of a query by the logarithm of the number of positions up to it."""
+
+    class Hotter(PlainAttention):
+        def scores(self, q: Tensor, k: Tensor) -> Tensor:
+            positions = self.first_position + torch.arange(1, self.seq_q + 1, dtype=self.dtype)
+            return super().scores(positions.log()[:, None] * q, k)
+
+    return plain.using(Hotter)
+
+
 MISTAKES = {
     "scale-missing": scale_missing,
     "scale-of-model": scale_of_model,
@@ -60,4 +74,5 @@ MISTAKES = {
     "scale-hard-coded": scale_hard_coded,
     "scale-of-model-per-head": scale_of_model_per_head,
     "scale-default": scale_default,
+    "scale-by-position": scale_by_position,
 }

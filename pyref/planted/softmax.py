@@ -2,14 +2,12 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from pyref.build.pinned_torch import torch
 from pyref.planted.plain_attention import PlainAttention, Wrong
 
 Tensor = torch.Tensor
-
-TILE = 4  # keys per tile of an online softmax
-TAIL = 8  # a kernel fills its last tile up to a multiple of this many keys
 
 
 def normalised_over(plain: PlainAttention, *axes: int) -> PlainAttention:
@@ -113,9 +111,36 @@ def with_zero_keys(plain: PlainAttention, count: int) -> Wrong:
     return plain.using(ZeroKeys) if count else None
 
 
-def tail_keys_of_zero(plain: PlainAttention) -> Wrong:
+def tail_keys_of_zero(plain: PlainAttention, tile: int = 8) -> Wrong:
     """Let the zeros that fill the last tile take part."""
-    return with_zero_keys(plain, -(plain.seq_kv + plain.extra_keys) % TAIL)
+    return with_zero_keys(plain, -(plain.seq_kv + plain.extra_keys) % tile)
+
+
+def keys_gathered(plain: PlainAttention, index: Tensor) -> PlainAttention:
+    """Let a kernel see the keys of some indices, some of them more than once."""
+
+    class Gathered(PlainAttention):
+        def softmax(self, scores: Tensor) -> Tensor:
+            attn = super().softmax(scores[..., index])
+            return torch.zeros_like(scores).index_add(-1, index, attn)
+
+    return plain.using(Gathered)
+
+
+def tail_keys_repeated(plain: PlainAttention, tile: int = 8) -> Wrong:
+    """Clamp the indices of the last tile to the last key."""
+    keys = plain.seq_kv + plain.extra_keys
+    tiles = math.ceil(keys / tile)
+    return keys_gathered(plain, torch.arange(tiles * tile).clamp(max=keys - 1)) if keys % tile else None
+
+
+def last_tile_overlaps(plain: PlainAttention, tile: int = 4) -> Wrong:
+    """Clamp the start of the last tile, so that it ends with the last key."""
+    keys = plain.seq_kv + plain.extra_keys
+    if keys <= tile or keys % tile == 0:
+        return None
+    starts = [min(start, keys - tile) for start in range(0, keys, tile)]
+    return keys_gathered(plain, torch.cat([torch.arange(start, start + tile) for start in starts]))
 
 
 def zero_key_added(plain: PlainAttention) -> Wrong:
@@ -123,24 +148,26 @@ def zero_key_added(plain: PlainAttention) -> Wrong:
     return with_zero_keys(plain, 1)
 
 
-def online_softmax_not_rescaled(plain: PlainAttention) -> Wrong:
+def online_softmax_not_rescaled(plain: PlainAttention, tile: int = 4) -> Wrong:
     """Do not rescale the results of earlier tiles when a later tile raises the maximum."""
 
     class NotRescaled(PlainAttention):
         def softmax(self, scores: Tensor) -> Tensor:
-            visible = scores > -math.inf
-            tile = (visible.cumsum(-1) - 1) // TILE
-            largest = scores.max(-1, keepdim=True).values
-            denominator = (self.append_sink(scores) - largest).exp().sum(-1, keepdim=True)
-            attn = torch.zeros_like(scores)
-            for last in range(int(tile.max()) + 1):
-                running = scores.masked_fill(tile > last, -math.inf).max(-1, keepdim=True).values
-                attn = torch.where(tile == last, (scores - running).exp() / denominator, attn)
-            attn = attn.masked_fill(~visible, 0)
-            fully_masked = ~visible.any(-1, keepdim=True)
-            return attn if self.empty_row == "zero" else attn.masked_fill(fully_masked, math.nan)
+            highest = torch.full_like(scores[..., :1], -math.inf)
+            total = torch.zeros_like(highest)
+            accumulated = []
+            for part in scores.split(tile, dim=-1):
+                raised = torch.maximum(highest, part.amax(-1, keepdim=True))
+                finite = raised.masked_fill(raised == -math.inf, 0)
+                accumulated.append((part - finite).exp())
+                total = total * (highest - finite).exp() + accumulated[-1].sum(-1, keepdim=True)
+                highest = raised
+            if self.sinks is not None:
+                total = total + (self.sinks[:, None, None] - finite).exp()
+            attn = torch.cat(accumulated, dim=-1) / total
+            return attn.nan_to_num() if self.empty_row == "zero" else attn
 
-    return plain.using(NotRescaled) if plain.seq_kv + plain.extra_keys > TILE else None
+    return plain.using(NotRescaled) if plain.seq_kv + plain.extra_keys > tile else None
 
 
 MISTAKES = {
@@ -154,6 +181,20 @@ MISTAKES = {
     "weights-uniform": weights_uniform,
     "weights-identity": weights_identity,
     "tail-keys-of-zero": tail_keys_of_zero,
+    "tail-keys-repeated": tail_keys_repeated,
+    "last-tile-overlaps": last_tile_overlaps,
     "online-softmax-not-rescaled": online_softmax_not_rescaled,
     "zero-key-added": zero_key_added,
+}
+
+VARIANTS = {
+    f"{name}-{tile}": partial(MISTAKES[name], tile=tile)
+    for name, usual in {
+        "tail-keys-of-zero": 8,
+        "tail-keys-repeated": 8,
+        "last-tile-overlaps": 4,
+        "online-softmax-not-rescaled": 4,
+    }.items()
+    for tile in (4, 8, 16, 32, 64, 128)
+    if tile != usual
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from pyref.build.case import Case
 from pyref.build.pinned_torch import torch
-from pyref.planted import MISTAKES
+from pyref.planted import MISTAKES, VARIANTS
 from pyref.planted.case_attention import plain_attention
 from pyref.planted.plain_attention import PlainAttention
 from pyref.table import CASES
@@ -63,8 +63,14 @@ NAMES = (
     "samples/module-bias",
     "samples/module-bias-add-bias-kv-masked",
     "samples/module-add-bias-kv-add-zero-attn",
+    "sdpa/causal-rectangular",
+    "mha/cross-causal",
+    "decoder/softcap-alibi",
+    "decoder/softcap-relative-bias",
+    "sdpa/long",
 )
 CASES_EACH = 2  # cases per mistake
+CASES_EACH_VARIANT = 1
 ELEMENTS = 2  # stored batch elements per case
 CLEAR = 1e-4  # relative rms above which a mistake shows; rounding to float32 gives a thousandth
 
@@ -80,7 +86,7 @@ def write(folder: Path) -> Counter[str]:
     shown: Counter[str] = Counter(dict.fromkeys(MISTAKES, 0))
     index = {}
     for case in map(named, NAMES):
-        wrong = outputs(case, [name for name in MISTAKES if shown[name] < CASES_EACH])
+        wrong = outputs(case, [name for name in MISTAKES if shown[name] < wanted(name)])
         if wrong:
             index[case.name] = list(wrong)
             np.save(folder / f"{case.name.replace('/', '-')}.npy", stacked(wrong), allow_pickle=False)
@@ -88,6 +94,11 @@ def write(folder: Path) -> Counter[str]:
     lines = [f"  {json.dumps(name)}: {json.dumps(index[name])}" for name in sorted(index)]
     (folder / "index.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="ascii")
     return shown
+
+
+def wanted(name: str) -> int:
+    """Return the number of cases that a mistake is stored for."""
+    return CASES_EACH_VARIANT if name in VARIANTS else CASES_EACH
 
 
 def named(name: str) -> Case:

@@ -129,6 +129,11 @@ CASES = (
         layer(softcap=2.0, alibi=True),
     ),
     Case(
+        "decoder/softcap-relative-bias",
+        "Scores bent first, then a learned bias by distance, after a cache.",
+        layer(batch=3, seq_q=4, past_len=6, softcap=2.0, relative_bias=4),
+    ),
+    Case(
         "decoder/gemma",
         "All at once: norm, partial rotation, a scale of its own, softcap, window, cache, left padding.",
         layer(

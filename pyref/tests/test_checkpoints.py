@@ -19,7 +19,7 @@ def written(tmp_path_factory):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def test_the_committed_files_are_these(written):
@@ -31,7 +31,7 @@ def test_bytes_are_reproducible(written, name):
     assert (written / name).read_bytes() == (COMMITTED / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["layer-legacy.pt", "views-legacy.pt"])
+@pytest.mark.parametrize("name", ["layer-legacy.pt", "views-legacy.pt", "bits-legacy.pt"])
 def test_legacy_files_hold_the_same(written, name):
     new, old = (torch.load(folder / name, weights_only=True) for folder in (written, COMMITTED))
     assert list(new) == list(old)

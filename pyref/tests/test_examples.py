@@ -94,6 +94,42 @@ def test_cpp_skips_what_is_no_sdpa(difftest, compiled):
     }
 
 
+def torch_sdpa(difftest: Command, *switches: str) -> dict[str, str]:
+    """Return the verdicts on PyTorch's kernel, with the reasons of what it skips."""
+    command = ["--case", "sdpa/**", "--", sys.executable, EXAMPLES / "torch_sdpa.py", *switches]
+    return difftest.verdicts(*command, PYTHONPATH=str(ROOT / "pyref"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(("backend", "least"), [("math", 46), ("flash", 24)])
+def test_the_kernels_of_pytorch_are_within_the_noise(difftest, backend, dtype, least):
+    verdicts = torch_sdpa(difftest, "--backend", backend, "--dtype", dtype)
+    assert {verdict.partition(":")[0] for verdict in verdicts.values()} <= {"pass", "skip"}
+    assert list(verdicts.values()).count("pass") >= least
+
+
+def test_a_kernel_that_refuses_a_case_gives_its_reason(difftest):
+    verdicts = torch_sdpa(difftest, "--backend", "flash")
+    assert "same last dimension" in verdicts["sdpa/narrow-values"]
+
+
+@pytest.mark.parametrize("backend", ["efficient", "cudnn"])
+def test_a_cpu_has_no_other_kernels(difftest, backend):
+    command = [difftest.program, "--case", "sdpa/causal", "--", sys.executable, EXAMPLES / "torch_sdpa.py"]
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "pyref")}
+    done = subprocess.run([*command, "--backend", backend], env=path, capture_output=True, text=True)
+    assert f"{backend}: " in done.stdout
+    assert "every case was skipped" in done.stderr
+
+
+def test_tf32_needs_a_device_that_has_it():
+    command = [sys.executable, EXAMPLES / "torch_sdpa.py", "--dtype", "tf32"]
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "pyref")}
+    done = subprocess.run(command, env=path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "TensorFloat-32 needs --device cuda" in done.stderr
+
+
 MISTAKES = [
     ("allow && !masked(", "allow && masked(", "sdpa/bool-mask", "mask-inverted"),
     ("distance > 0)", "false)", "sdpa/causal", "causal-missing"),

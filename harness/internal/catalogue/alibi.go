@@ -107,7 +107,7 @@ var alibi = []Mistake{
 func withSlopes(change func([]float64) []float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
 		wrong := change(p.Slopes)
-		if p.Slopes == nil || slices.Equal(wrong, p.Slopes) {
+		if len(p.Slopes) != headCount(p) || slices.Equal(wrong, p.Slopes) {
 			return false
 		}
 		p.Slopes = wrong

@@ -24,6 +24,18 @@ var files = []Mistake{
 		Plant:       inputsColumnMajor,
 	},
 	{
+		ID:    "inputs-stored-column-major",
+		Title: "the inputs stored in column-major (Fortran) order and read in row-major",
+		Explanation: "The values are the case's. " +
+			"They were stored with the first index fastest, but read with the last index fastest.",
+		Fix:      "Copy arrays into row-major order before their memory is read: numpy.ascontiguousarray.",
+		Family:   Files,
+		Kind:     Layout,
+		Stage:    Projection,
+		Evidence: "https://github.com/nmslib/nmslib/issues/230",
+		Plant:    inputsStoredColumnMajor,
+	},
+	{
 		ID:          "inputs-sequence-first",
 		Title:       "the inputs laid out (T, B, D) and read as (B, T, D)",
 		Explanation: "Batch and sequence are mixed up: one sequence gets rows of several.",
@@ -171,6 +183,20 @@ func readColumnMajor(a oracle.Array) oracle.Array {
 	out := make([]float64, len(a.Value))
 	for i := range out {
 		out[i] = a.Value[columnMajorIndex(a.Shape, i)]
+	}
+	return oracle.Array{Shape: a.Shape, Value: out}
+}
+
+func inputsStoredColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
+	p.Query, p.Key, p.Value = storeColumnMajor(p.Query), storeColumnMajor(p.Key), storeColumnMajor(p.Value)
+	return true
+}
+
+// storeColumnMajor returns the memory of an array stored in column-major order.
+func storeColumnMajor(a oracle.Array) oracle.Array {
+	out := make([]float64, len(a.Value))
+	for i, v := range a.Value {
+		out[columnMajorIndex(a.Shape, i)] = v
 	}
 	return oracle.Array{Shape: a.Shape, Value: out}
 }

@@ -213,6 +213,37 @@ var heads = []Mistake{
 		Refs:        []string{"G03"},
 		Plant:       kvHeadsAveraged,
 	},
+	withVariants(Mistake{
+		ID:          "head-features-first-half",
+		Title:       "the first half of each head's features alone",
+		Explanation: "A kernel for narrower heads: only the first half of query, key and value takes part, and the rest is zero.",
+		Fix:         "Loop over the whole head width. Do not hard-code it.",
+		Family:      Heads,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "heads of two or more features",
+		Evidence:    "https://github.com/triton-lang/triton/issues/621",
+		Plant:       fewerFeatures(firstHalf, queries|values),
+	}, variant{
+		id:    "in-scores",
+		title: "scores from the first half of each head's features alone",
+		plant: fewerFeatures(firstHalf, queries),
+	}),
+	withVariants(Mistake{
+		ID:          "head-features-every-second",
+		Title:       "scores from every second feature of a head alone",
+		Explanation: "Only the first of two neighbouring features takes part in the product of query and key.",
+		Fix:         "Add both products of a pair of features, also where a vector holds two of them.",
+		Family:      Heads,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "heads of two or more features",
+		Plant:       fewerFeatures(firstOfTwo, queries),
+	}, variant{
+		id:    "and-values",
+		title: "every second feature of each head alone, in scores and values",
+		plant: fewerFeatures(firstOfTwo, queries|values),
+	}),
 }
 
 // headIndex returns the place of a feature in the rows of one batch element, (T, H*E).
@@ -393,6 +424,45 @@ func kvHeadsAveraged(p *oracle.Problem, _ *rand.Rand) bool {
 	if kvHeadCount(p) == 1 {
 		return false
 	}
-	p.Prepare = func(_, k, v *oracle.Field) { *k, *v = averageHeads(*k), averageHeads(*v) }
+	p.Prepare = afterPrepare(p.Prepare, func(_, k, v *oracle.Field) { *k, *v = averageHeads(*k), averageHeads(*v) })
 	return true
+}
+
+// featureUse reports whether a feature of a head of some width takes part.
+type featureUse func(feature, width int) bool
+
+func firstHalf(feature, width int) bool { return feature < width/2 }
+func firstOfTwo(feature, _ int) bool    { return feature%2 == 0 }
+
+// parts are the arrays that a mistake changes. Without a feature of the queries, scores lack it.
+type parts int
+
+const (
+	queries parts = 1 << iota
+	values
+)
+
+// fewerFeatures sets the features of each head that take no part to zero.
+func fewerFeatures(takesPart featureUse, which parts) plant {
+	clear := func(f oracle.Field) oracle.Field {
+		width := num.Last(f.Shape)
+		return eachValue(f, func(at int) float64 {
+			if takesPart(at%width, width) {
+				return 1
+			}
+			return 0
+		})
+	}
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if headWidth(p) < 2 {
+			return false
+		}
+		p.Prepare = afterPrepare(p.Prepare, func(q, _, v *oracle.Field) {
+			*q = clear(*q)
+			if which&values != 0 {
+				*v = clear(*v)
+			}
+		})
+		return true
+	}
 }

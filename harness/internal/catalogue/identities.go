@@ -120,8 +120,8 @@ var Identities = []Identity{
 		ID:    "alibi-by-key",
 		Title: "ALiBi as the slope times the key's position, or plus any constant in a row",
 		Why: "The softmax drops any constant in a row, so slope*j can replace -slope*(i-j). " +
-			"This fails where a query sees later keys or a sink.",
-		Needs:    "ALiBi, a causal mask, and no sink",
+			"This fails where a query sees later keys, a sink or an appended key.",
+		Needs:    "ALiBi, a causal mask, and no sink or appended key",
 		Refs:     []string{"F05s"},
 		Evidence: "https://github.com/mosaicml/llm-foundry/issues/186",
 		Plant:    alibiByKey,
@@ -273,7 +273,7 @@ func ropePositionsShifted(p *oracle.Problem) bool {
 // alibiByKey measures distances from a position after the last key, so that they are never
 // negative.
 func alibiByKey(p *oracle.Problem) bool {
-	if p.Slopes == nil || p.Causal == nil || p.Sinks != nil {
+	if p.Slopes == nil || p.Causal == nil || p.Sinks != nil || appendedCount(p) > 0 {
 		return false
 	}
 	last := keyCount(p)

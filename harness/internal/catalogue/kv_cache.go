@@ -152,6 +152,70 @@ var kvCache = []Mistake{
 		Evidence:    "https://github.com/huggingface/transformers/pull/45940",
 		Plant:       cacheZeroSlotsSeen,
 	},
+	{
+		ID:    "cache-zero",
+		Title: "the cached keys and values read as zero",
+		Explanation: "The cache is visible but empty, or was dequantised with a scale of zero: " +
+			"each cached key has the score 0 and adds nothing.",
+		Fix:      "Check that cached keys and values reach the cache before it is read, and that its scales are set.",
+		Family:   KVCache,
+		Kind:     Missing,
+		Stage:    Projection,
+		Needs:    "a cache",
+		Evidence: "https://github.com/InfiniTensor/InfiniLM/pull/553",
+		Plant:    changePast(1, zeroLike),
+	},
+	withVariants(Mistake{
+		ID:          "cache-rolled",
+		Title:       "the cached keys and values read from one slot too late in their ring buffer",
+		Explanation: "The oldest key comes last. Window, padding and distances then belong to other keys.",
+		Fix:         "Start to read a ring buffer that is full at its write position.",
+		Family:      KVCache,
+		Kind:        Layout,
+		Stage:       Projection,
+		Needs:       "two or more cached keys, and a window, padding, mask or bias by position",
+		Evidence:    "https://github.com/Blaizzy/mlx-vlm/issues/1715",
+		Plant:       cacheRolled(1),
+	}, variant{
+		id:    "back",
+		title: "the cached keys and values read from one slot too early in their ring buffer",
+		plant: cacheRolled(-1),
+	}),
+	withVariants(Mistake{
+		ID:          "cache-int8",
+		Title:       "an int8 cache with one scale per head and token",
+		Explanation: "Cached keys and values are rounded to 127 steps on either side of zero.",
+		Fix:         "Test with a cache that is not quantised.",
+		Family:      KVCache,
+		Kind:        Rounded,
+		Stage:       Projection,
+		Needs:       "a cache",
+		Plant:       changePast(1, cacheInt8(byToken, scaleOfMaximum, scaled)),
+	}, variant{
+		id:    "by-head",
+		title: "an int8 cache with one scale per head and batch element",
+		plant: changePast(1, cacheInt8(byHead, scaleOfMaximum, scaled)),
+	}, variant{
+		id:    "by-tensor",
+		title: "an int8 cache with one scale for all keys and one for all values",
+		plant: changePast(1, cacheInt8(byTensor, scaleOfMaximum, scaled)),
+	}, variant{
+		id:    "scale-floored",
+		title: "an int8 cache whose scales are at least 1, so that it holds whole numbers",
+		plant: changePast(1, cacheInt8(byToken, scaleAtLeastOne, scaled)),
+	}, variant{
+		id:    "unscaled",
+		title: "an int8 cache with one scale per head and token, which is not multiplied back",
+		plant: changePast(1, cacheInt8(byToken, scaleOfMaximum, unscaled)),
+	}, variant{
+		id:    "by-tensor-unscaled",
+		title: "an int8 cache with one scale for all keys and one for all values, which are not multiplied back",
+		plant: changePast(1, cacheInt8(byTensor, scaleOfMaximum, unscaled)),
+	}, variant{
+		id:    "with-new-keys",
+		title: "an int8 cache with one scale per head and token, also for the new keys and values",
+		plant: cacheInt8WithNewKeys,
+	}),
 }
 
 // fromPositionZero starts the positions of new queries or keys at 0 instead of after the cache.
@@ -202,7 +266,7 @@ func writeSlots(from slotSource) plant {
 			return false
 		}
 		write := moveRows(func(_, _, b, slot int) (fromB, fromSlot int) { return b, from(past, fresh, slot) })
-		p.Prepare = func(_, k, v *oracle.Field) { *k, *v = write(*k), write(*v) }
+		p.Prepare = afterPrepare(p.Prepare, func(_, k, v *oracle.Field) { *k, *v = write(*k), write(*v) })
 		return true
 	}
 }
@@ -262,4 +326,39 @@ func cacheZeroSlotsSeen(p *oracle.Problem, _ *rand.Rand) bool {
 	}
 	p.ZeroKeys, p.EmptyRow = p.ZeroKeys+2, attention.EmptyZero
 	return true
+}
+
+// changePast replaces the cached keys and the cached values. It applies to least or more of them.
+func changePast(least int, change func(oracle.Array) oracle.Array) plant {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if pastCount(p) < least {
+			return false
+		}
+		p.Past = &oracle.Past{Key: change(p.Past.Key), Value: change(p.Past.Value)}
+		return true
+	}
+}
+
+func zeroLike(a oracle.Array) oracle.Array {
+	return oracle.Array{Shape: a.Shape, Value: make([]float64, len(a.Value))}
+}
+
+// cacheRolled moves each cached key and value down by some slots, and the first ones to the end. It
+// applies only where the slot of a key matters.
+func cacheRolled(by int) plant {
+	roll := changePast(2, func(a oracle.Array) oracle.Array {
+		length, width := a.Shape[2], a.Shape[3]
+		rolled := make([]float64, 0, len(a.Value))
+		for row := range len(a.Value) / width {
+			slot := row % length
+			from := row - slot + (slot+by+length)%length
+			rolled = append(rolled, a.Value[from*width:][:width]...)
+		}
+		return oracle.Array{Shape: a.Shape, Value: rolled}
+	})
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		bySlot := p.Window > 0 || p.Slopes != nil || p.Relative != nil || p.Padding != nil ||
+			p.MisplacedPadding != nil || p.Allow != nil || p.Block != nil || p.Bias != nil
+		return bySlot && roll(p, r)
+	}
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // Markdown writes the catalogue as a document: a table of contents, a section for each mistake, by
-// family, and a section for each identity. Headings are ids, so #causal-missing links to a section.
+// family, and a section for each identity. A mistake's section lists its variants. Headings are
+// ids, so #causal-missing links to a section.
 func Markdown(w io.Writer) error {
 	var d document
 	d.WriteString("# The known mistakes\n\n")
@@ -26,6 +27,9 @@ func Markdown(w io.Writer) error {
 		d.item("fix", linked(plain(m.Fix)))
 		d.item("needs", plain(m.Needs))
 		d.item("reported", link(m.Evidence))
+		for _, v := range m.Variants {
+			d.item("variant", plain(v.ID+", "+v.Title))
+		}
 	}
 	fmt.Fprintf(&d, "\n## %s\n\n", noMistakes)
 	d.wrap("", "", "Other ways to compute the same result, some of them reported as mistakes. "+
@@ -124,7 +128,7 @@ var identifier = regexp.MustCompile(`[a-z0-9]+(-[a-z0-9]+)+`)
 // linked makes links of the ids of mistakes in s.
 func linked(s string) string {
 	return identifier.ReplaceAllStringFunc(s, func(word string) string {
-		if _, ok := ByID(word); ok {
+		if m, ok := ByID(word); ok && m.VariantOf == "" {
 			return anchor(word)
 		}
 		return word

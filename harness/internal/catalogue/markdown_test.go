@@ -71,7 +71,7 @@ func TestMarkdownSections(t *testing.T) {
 // Lines fit 100 columns, except for a single link. No line of a text begins like a list, a heading
 // or a quotation.
 func TestMarkdownLines(t *testing.T) {
-	item := regexp.MustCompile(`^(- (\[|wrong: |fix: |why: |needs: |reported: )|#{1,3} \S)`)
+	item := regexp.MustCompile(`^(- (\[|wrong: |fix: |why: |needs: |reported: |variant: )|#{1,3} \S)`)
 	for line := range strings.Lines(markdown(t)) {
 		line = strings.TrimSuffix(line, "\n")
 		if len([]rune(line)) > 100 {

@@ -91,6 +91,18 @@ var masks = []Mistake{
 		Plant:       causalTopLeft,
 	},
 	{
+		ID:          "causal-lower-right",
+		Title:       "the causal mask aligned to the lower right, although the first query stands at the first key",
+		Explanation: "The last query sees all keys. The case aligns the mask to the top left: query i sees keys 0 to i.",
+		Fix:         "Hide key j from query i where j > i. Only queries that follow a cache are shifted, by its length.",
+		Family:      Masks,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a causal mask aligned to the top left, and different numbers of queries and keys",
+		Evidence:    "https://github.com/ml-explore/mlx/issues/2835",
+		Plant:       causalLowerRight,
+	},
+	{
 		ID:          "causal-added",
 		Title:       "a causal mask that should not be there",
 		Explanation: "A query of bidirectional or cross attention sees only the keys up to its own index.",
@@ -195,6 +207,17 @@ var masks = []Mistake{
 		Plant:       paddingByMarks(func(query, key bool) bool { return query != key }),
 	},
 	{
+		ID:          "padding-by-head",
+		Title:       "the padding of batch element h for head h",
+		Explanation: "Batch and heads are exchanged: a (B, 1, 1, S) mask was read as (1, B, 1, S), or the reverse.",
+		Fix:         "Index the padding by the batch element: use (B, 1, 1, S).",
+		Family:      Masks,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "padding, and two or more heads and batch elements",
+		Plant:       paddingByHead,
+	},
+	{
 		ID:          "padding-one-longer",
 		Title:       "the padding one key too long",
 		Explanation: "The number of valid keys is one too small, so the valid key next to the padding is hidden.",
@@ -241,6 +264,23 @@ var masks = []Mistake{
 		Needs:       "a boolean mask",
 		Plant:       maskInverted,
 	},
+	withVariants(Mistake{
+		ID:          "mask-taken-for-causal",
+		Title:       "a causal mask, aligned to the lower right, in place of the boolean mask",
+		Explanation: "The mask was taken for the usual causal one, although it is another, such as a tree's.",
+		Fix:         "Pass the mask on. Replace it by is_causal only where the two are equal.",
+		Family:      Masks,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a boolean mask, and no causal mask",
+		Evidence:    "https://github.com/huggingface/transformers/pull/30311",
+		Plant:       maskTakenForCausal(causalAddedLowerRight),
+	}, variant{
+		id:    "top-left",
+		title: "a causal mask, aligned to the top left, in place of the boolean mask",
+		needs: "a boolean mask, no causal mask, and different numbers of queries and keys",
+		plant: maskTakenForCausal(causalAddedTopLeft),
+	}),
 	{
 		ID:          "mask-value-near-zero",
 		Title:       "masked scores set to -1e-9 instead of -1e9",
@@ -498,6 +538,21 @@ func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
 	return true
 }
 
+// causalLowerRight moves the causal mask, and the window with it, to the last keys.
+func causalLowerRight(p *oracle.Problem, _ *rand.Rand) bool {
+	sees, window := p.Causal, p.Window
+	later := keyCount(p) - queryCount(p) - p.Offset
+	if sees == nil || later == 0 {
+		return false
+	}
+	p.Window = 0
+	p.Causal = func(query, key int) bool {
+		away := query + later - key
+		return sees(query+later, key) && (window == 0 || max(away, -away) < window)
+	}
+	return true
+}
+
 func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
@@ -534,6 +589,18 @@ func paddingTiledOverHeads(p *oracle.Problem, _ *rand.Rand) bool {
 	padding, heads := p.Padding, headCount(p)
 	replacePadding(p, heads, 1, func(b, h, _, j int) bool {
 		return padding.Data[(b*heads+h)%padding.Shape[0]*num.Last(padding.Shape)+j]
+	})
+	return true
+}
+
+// paddingByHead starts again at the first batch element if there are more heads.
+func paddingByHead(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Padding == nil || headCount(p) == 1 || p.Padding.Shape[0] == 1 {
+		return false
+	}
+	padding := p.Padding
+	replacePadding(p, headCount(p), 1, func(_, h, _, j int) bool {
+		return padding.Data[h%padding.Shape[0]*num.Last(padding.Shape)+j]
 	})
 	return true
 }
@@ -619,6 +686,18 @@ func maskIgnored(p *oracle.Problem, _ *rand.Rand) bool {
 	had := p.Allow != nil || p.Block != nil
 	p.Allow, p.Block = nil, nil
 	return had
+}
+
+// maskTakenForCausal replaces the boolean mask by a causal mask, which causal adds.
+func maskTakenForCausal(causal plant) plant {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		return (p.Allow != nil || p.Block != nil) && causal(p, r) && maskIgnored(p, r)
+	}
+}
+
+// causalAddedTopLeft applies only if it differs from [causalAddedLowerRight].
+func causalAddedTopLeft(p *oracle.Problem, r *rand.Rand) bool {
+	return keyCount(p) != queryCount(p)+p.Offset && causalAdded(p, r)
 }
 
 func maskInverted(p *oracle.Problem, _ *rand.Rand) bool {

@@ -34,6 +34,13 @@ type Mistake struct {
 	// outputs cannot be replayed either, but the known part of its errors can be recognised.
 	Lower *oracle.Precision
 
+	// Variants are the same mistake with another number or in another form, such as another width
+	// of a tile. Each has an id of its own. The catalogue's tests ask for two cases that see the
+	// mistake itself; a variant may need a larger case.
+	Variants []Mistake
+	// VariantOf is the id of the mistake that has this one as a variant; empty if none has.
+	VariantOf string
+
 	// Plant changes p to make the mistake. It replaces the arrays that it changes, and never writes
 	// into them. It reports whether the mistake applies to p; if not, p's output stays right.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
@@ -148,11 +155,19 @@ func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem
 	return wrong, true
 }
 
-// ByID returns the mistake with the given id, and whether there is one.
+// WithVariants lists all mistakes by family, each followed by its variants.
+var WithVariants = func() (all []Mistake) {
+	for _, m := range Mistakes {
+		all = append(append(all, m), m.Variants...)
+	}
+	return all
+}()
+
+// ByID returns the mistake or the variant with the given id, and whether there is one.
 func ByID(id string) (Mistake, bool) {
-	i := slices.IndexFunc(Mistakes, func(m Mistake) bool { return m.ID == id })
+	i := slices.IndexFunc(WithVariants, func(m Mistake) bool { return m.ID == id })
 	if i < 0 {
 		return Mistake{}, false
 	}
-	return Mistakes[i], true
+	return WithVariants[i], true
 }

@@ -58,7 +58,8 @@ var groups = []group{
 			"mha/weights-left-padding", "mha/unbatched-padding", "mha/six-heads", "mha/hot", "decoder/cache-chunk",
 			"decoder/cache-left-padding", "decoder/decode", "decoder/gemma", "decoder/window",
 			"decoder/window-cache", "decoder/sinks", "decoder/softcap", "decoder/relative-bias-cache",
-			"decoder/alibi-cache", "sdpa/causal", "sdpa/causal-lower-right", "sdpa/decode",
+			"decoder/alibi-cache", "decoder/softcap-alibi", "decoder/softcap-relative-bias", "sdpa/causal", "sdpa/causal-lower-right",
+			"sdpa/causal-rectangular", "sdpa/decode",
 			"sdpa/bool-mask-blank-rows", "sdpa/float-mask-blank-rows", "sdpa/float-mask-lowest-blank-rows",
 			"sdpa/float-mask", "sdpa/narrow-values", "sdpa/no-batch", "sdpa/scale", "sdpa/scale-one",
 			"sdpa/window-two-sided", "sdpa/window-lower-right", "sdpa/sinks", "sdpa/sinks-window-gqa",
@@ -232,7 +233,6 @@ func TestScoreMistakesBeginAtTheScores(t *testing.T) {
 func TestMistakesApply(t *testing.T) {
 	for _, tc := range []struct{ id, to, not string }{
 		{"rope-missing", "decoder/cache", "decoder/alibi"},
-		{"rope-base-default", "decoder/rope-partial", "decoder/multi-head"},
 		{"rope-whole-head", "decoder/rope-partial", "decoder/multi-head"},
 		{"rope-frequencies-of-head", "layouts/neox", "decoder/multi-head"},
 		{"rope-factor-ignored", "decoder/rope-factor", "decoder/rope-partial"},
@@ -314,7 +314,8 @@ func TestMixedHeadsInSomeRows(t *testing.T) {
 	require.Equal(t, whole.Value[10*40:][:40], one.Value)
 }
 
-// uncovered lists the collected faults that are neither a mistake nor an identity, with the reason.
+// uncovered lists the collected faults that are no mistake, no number and no identity, with the
+// reason.
 var uncovered = map[string]string{
 	"A22": "bytes in the wrong order give infinities, NaN and zeros: no replay matches a non-finite output",
 	"J01": "float32 everywhere is right for a float32 case",
@@ -322,7 +323,7 @@ var uncovered = map[string]string{
 	"J09": "float16 sums depend on the order of addition, which is unknown: the class rounding shows their size",
 }
 
-// Every collected fault is a mistake, an identity, or listed above with the reason.
+// Every collected fault is a mistake, a number, an identity, or listed above with the reason.
 func TestEveryCollectedFaultIsCovered(t *testing.T) {
 	faults, covered := readFaults(t), map[string]bool{}
 	cover := func(id string, refs []string) {
@@ -333,6 +334,9 @@ func TestEveryCollectedFaultIsCovered(t *testing.T) {
 	}
 	for _, m := range catalogue.Mistakes {
 		cover(m.ID, m.Refs)
+	}
+	for _, n := range catalogue.Numbers {
+		cover(n.ID, n.Refs)
 	}
 	for _, identity := range catalogue.Identities {
 		cover(identity.ID, identity.Refs)

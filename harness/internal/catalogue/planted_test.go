@@ -41,8 +41,9 @@ func TestMistakesAreThoseOfPyTorch(t *testing.T) {
 			checked[id]++
 		}
 	}
-	for _, m := range catalogue.Mistakes {
-		if !m.Random {
+	for _, m := range catalogue.WithVariants {
+		tooWide := strings.HasSuffix(m.ID, "-128") && m.VariantOf != "" && !strings.HasPrefix(m.VariantOf, "tail-")
+		if !m.Random && !tooWide { // no case has 128 keys
 			require.Positive(t, checked[m.ID], "%s was never compared with PyTorch", m.ID)
 		}
 	}

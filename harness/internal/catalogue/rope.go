@@ -104,32 +104,6 @@ var rope = []Mistake{
 		Plant:       changeRotary(oneAhead, queryRotary),
 	},
 	{
-		ID:          "rope-base-wrong",
-		Title:       "a RoPE base 50 times too large",
-		Explanation: "The angles use another base, such as the one of a long-context model.",
-		Fix:         "Read the base, rope_theta, from the checkpoint's configuration.",
-		Family:      RoPE,
-		Kind:        Altered,
-		Stage:       Projection,
-		Needs:       "RoPE on two or more pairs",
-		Refs:        []string{"E06"},
-		Evidence:    "https://github.com/Avarok-Cybersecurity/atlas/pull/276",
-		Plant:       changeRotary(withBase(func(base float64) float64 { return 50 * base }), queryRotary, keyRotary),
-	},
-	{
-		ID:          "rope-base-default",
-		Title:       "the RoPE base 10000 instead of the layer's own",
-		Explanation: "The layer's own base is ignored.",
-		Fix:         "Read the base, rope_theta, from the checkpoint's configuration.",
-		Family:      RoPE,
-		Kind:        Altered,
-		Stage:       Projection,
-		Needs:       "RoPE on two or more pairs, with a base other than 10000",
-		Refs:        []string{"E06"},
-		Evidence:    "https://github.com/lyogavin/airllm/pull/369",
-		Plant:       changeRotary(withBase(func(float64) float64 { return 10000 }), queryRotary, keyRotary),
-	},
-	{
 		ID:          "rope-query-only",
 		Title:       "only the queries rotated",
 		Explanation: "New keys are not rotated.",
@@ -273,6 +247,20 @@ var rope = []Mistake{
 		Plant:       changeRotary(factorIgnored, queryRotary, keyRotary),
 	},
 	{
+		ID:    "rope-one-axis-of-three",
+		Title: "RoPE with interleaved sections for three axes, and no positions on two of them",
+		Explanation: "Pairs 0, 3, 6 and so on turn with the position. " +
+			"The pairs between belong to height and width, where every position is 0.",
+		Fix: "Give text the same position on all three axes. " +
+			"Sections, in blocks or interleaved, then change nothing.",
+		Family:   RoPE,
+		Kind:     Altered,
+		Stage:    Projection,
+		Needs:    "RoPE on two or more pairs",
+		Evidence: "https://github.com/alibaba/MNN/pull/4133",
+		Plant:    changeRotary(oneAxisOfThree, queryRotary, keyRotary),
+	},
+	{
 		ID:          "rope-before-split",
 		Title:       "all heads of a position rotated as one",
 		Explanation: "RoPE is applied before the heads are split, so its pairs and frequencies span all heads.",
@@ -352,14 +340,6 @@ func oneAhead(_ *oracle.Problem, t *oracle.Rotary) bool {
 	return true
 }
 
-func withBase(change func(base float64) float64) rotaryChange {
-	return func(_ *oracle.Problem, t *oracle.Rotary) bool {
-		right := t.Base
-		t.Base = change(right)
-		return t.Base != right && hasPairs(t)
-	}
-}
-
 // ropeOnValues applies the keys' RoPE to new values. It applies only if value heads are wide
 // enough.
 func ropeOnValues(p *oracle.Problem, _ *rand.Rand) bool {
@@ -425,6 +405,18 @@ func factorIgnored(_ *oracle.Problem, t *oracle.Rotary) bool {
 func beforeSplit(p *oracle.Problem, t *oracle.Rotary) bool {
 	t.AcrossHeads = true
 	return p.Layer.Heads > 1 && p.Layer.Key.Out%2 == 0
+}
+
+// oneAxisOfThree gives other pairs a frequency so low that they do not turn.
+func oneAxisOfThree(_ *oracle.Problem, t *oracle.Rotary) bool {
+	dim, still := float64(t.Dim), -300*math.Ln10/math.Log(t.Base)
+	t.Exponent = func(pair, _ int) float64 {
+		if pair%3 > 0 {
+			return still
+		}
+		return -2 * float64(pair) / dim
+	}
+	return hasPairs(t) && t.Base > 1
 }
 
 func tablesBFloat16(_ *oracle.Problem, t *oracle.Rotary) bool {

@@ -114,6 +114,18 @@ var scales = []Mistake{
 		Evidence:    "https://github.com/huggingface/pytorch-image-models/issues/2280",
 		Plant:       withScale(func(p *oracle.Problem) float64 { return inverseRoot(headWidth(p)) }),
 	},
+	{
+		ID:    "scale-by-position",
+		Title: "the scores multiplied by the logarithm of the query's position",
+		Explanation: "A temperature grows with the position: a query that sees n keys multiplies its scores by ln n. " +
+			"The first query gives all keys the same weight.",
+		Fix:      "Apply a temperature by position only in layers that have one, with their own constants.",
+		Family:   Scales,
+		Kind:     Altered,
+		Stage:    Score,
+		Evidence: "https://github.com/NVIDIA/TensorRT-LLM/pull/3491",
+		Plant:    scaleByPosition,
+	},
 }
 
 // withScale replaces the scale. It applies only if the scale changes by more than rounding.
@@ -140,4 +152,40 @@ func scaleOfModelPerHead(p *oracle.Problem, r *rand.Rand) bool {
 		return false
 	}
 	return withScale(func(*oracle.Problem) float64 { return 1 / math.Sqrt(width) })(p, r)
+}
+
+// scaleByPosition multiplies the query at position i by ln(i + 1).
+func scaleByPosition(p *oracle.Problem, _ *rand.Rand) bool {
+	first := p.Offset
+	p.Prepare = afterPrepare(p.Prepare, func(q, _, _ *oracle.Field) {
+		length, width := q.Shape[len(q.Shape)-2], num.Last(q.Shape)
+		*q = eachValue(*q, func(at int) float64 { return math.Log(float64(first + at/width%length + 1)) })
+	})
+	return true
+}
+
+// prepare is the type of [oracle.Hooks.Prepare].
+type prepare = func(q, k, v *oracle.Field)
+
+// afterPrepare runs a change after what another mistake prepared; before may be nil.
+func afterPrepare(before, change prepare) prepare {
+	return func(q, k, v *oracle.Field) {
+		if before != nil {
+			before(q, k, v)
+		}
+		change(q, k, v)
+	}
+}
+
+// eachValue multiplies each value of a field by a factor that depends on its index.
+func eachValue(f oracle.Field, factor func(at int) float64) oracle.Field {
+	out := f.ZerosLike()
+	for i, v := range f.Value {
+		c := factor(i)
+		out.Value[i] = c * v
+		if f.Variance != nil {
+			out.Variance[i] = c * c * f.Variance[i]
+		}
+	}
+	return out
 }

@@ -37,6 +37,18 @@ var scores = []Mistake{
 		Plant:       softcapAfterMask,
 	},
 	{
+		ID:          "softcap-after-bias",
+		Title:       "the softcap applied after the additive mask or position bias",
+		Explanation: "The sum of the score and the additive mask or position bias is capped. Masked keys stay hidden.",
+		Fix:         "Cap the scores first, then add.",
+		Family:      Scores,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a softcap, and an additive mask, ALiBi or a relative bias",
+		Evidence:    "https://github.com/onnx/onnx/issues/7865",
+		Plant:       softcapAfterBias,
+	},
+	{
 		ID:          "softcap-times-score",
 		Title:       "the softcap as s tanh(s/c) in place of c tanh(s/c)",
 		Explanation: "The score multiplies tanh instead of the cap: nothing is capped, and no score is negative.",
@@ -100,6 +112,22 @@ var scores = []Mistake{
 		Refs:        []string{"D20"},
 		Plant:       sinksOfFirstHead,
 	},
+	withVariants(Mistake{
+		ID:    "head-constants-by-batch",
+		Title: "the ALiBi slope, relative bias or sink of head b in all heads of batch element b",
+		Explanation: "Batch and heads are exchanged: an array with one number per head was indexed by the batch element. " +
+			"If there are more elements than heads, it starts again at the first.",
+		Fix:    "Index by the head: the shape is (1, H, 1, 1), not (H, 1, 1, 1).",
+		Family: Scores,
+		Kind:   Layout,
+		Stage:  Score,
+		Needs:  "ALiBi, a relative bias or sinks, and two or more heads and batch elements",
+		Plant:  headConstantsFrom(func(b, _, _, heads int) int { return b % heads }),
+	}, variant{
+		id:    "interleaved",
+		title: "ALiBi slopes, relative biases or sinks repeated over the batch in the wrong order",
+		plant: headConstantsFrom(func(b, h, batch, heads int) int { return (b*heads + h) / batch }),
+	}),
 	{
 		ID:    "dropout-active",
 		Title: "dropout of 0.1 on the attention weights",
@@ -124,6 +152,20 @@ func softcapMissing(p *oracle.Problem, _ *rand.Rand) bool {
 
 func softcapAfterMask(p *oracle.Problem, r *rand.Rand) bool {
 	return p.Softcap > 0 && rescore(p.VisibleScore, constantScore(-p.Softcap))(p, r)
+}
+
+// softcapAfterBias moves the softcap behind everything that is added to the scores.
+func softcapAfterBias(p *oracle.Problem, _ *rand.Rand) bool {
+	limit := p.Softcap
+	if limit == 0 || p.VisibleScore != nil || p.Bias == nil && p.Slopes == nil && p.Relative == nil {
+		return false
+	}
+	p.Softcap = 0
+	p.VisibleScore = func(s float64) (float64, float64) {
+		t := math.Tanh(s / limit)
+		return limit * t, 1 - t*t
+	}
+	return true
 }
 
 // softcapTimesScore returns s tanh(s/c) for s = scale x, and the derivative
@@ -193,4 +235,61 @@ func dropoutActive(p *oracle.Problem, r *rand.Rand) bool {
 		}
 		return weights, weights
 	})(p, r)
+}
+
+// headSource returns the head whose constants head h of batch element b gets.
+type headSource func(b, h, batch, heads int) int
+
+// headConstantsFrom gives heads the ALiBi slopes, relative biases and sinks of other heads, which
+// may depend on the batch element. The relative bias becomes an additive mask.
+func headConstantsFrom(of headSource) plant {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		batch, heads := batchSize(p), headCount(p)
+		if batch == 1 || heads == 1 || p.Slopes == nil && p.Relative == nil && p.Sinks == nil {
+			return false
+		}
+		if p.Relative != nil && p.Bias != nil {
+			return false
+		}
+		from := make([]int, batch*heads)
+		for n := range from {
+			from[n] = of(n/heads, n%heads, batch, heads)
+		}
+		if p.Relative != nil {
+			p.Bias, p.Relative = relativeAsBias(p, from), nil
+		}
+		p.Slopes, p.Sinks = pick(p.Slopes, from), pick(p.Sinks, from)
+		return true
+	}
+}
+
+// pick returns the values of some heads, or nil for nil.
+func pick(values []float64, heads []int) []float64 {
+	if values == nil {
+		return nil
+	}
+	var picked []float64
+	for _, head := range heads {
+		picked = append(picked, values[head])
+	}
+	return picked
+}
+
+// relativeAsBias returns the relative bias as an additive mask (..., H, L, S). Head n of the whole
+// batch has the biases of head from[n].
+func relativeAsBias(p *oracle.Problem, from []int) *oracle.Array {
+	lead := []int{batchSize(p), headCount(p)}
+	if p.Layer == nil {
+		lead = p.Query.Shape[:len(p.Query.Shape)-2]
+	}
+	length, keys, reach := queryCount(p), keyCount(p), relativeReach(p)
+	distance := mapDistance(p.RelativeDistance, func(d int) int { return min(max(d, -reach), reach) })
+	bias := &oracle.Array{Shape: append(slices.Clone(lead), length, keys)}
+	for _, head := range from {
+		for at := range length * keys {
+			d := distance(p.Offset+at/keys, at%keys)
+			bias.Value = append(bias.Value, p.Relative[(d+reach)*headCount(p)+head])
+		}
+	}
+	return bias
 }

@@ -57,7 +57,7 @@ type float32Row struct {
 
 // inFloat32 computes a function in float32, with the mistakes that were planted in it.
 func inFloat32(p *oracle.Problem) []float64 {
-	q, k, v := p.Query, p.Key, p.Value
+	q, k, v := prepared(p)
 	dims := len(q.Shape)
 	queries, keys, e, ev := q.Shape[dims-2], k.Shape[dims-2], q.Shape[dims-1], v.Shape[dims-1]
 	heads := len(q.Value) / (queries * e)
@@ -94,6 +94,17 @@ func inFloat32(p *oracle.Problem) []float64 {
 	}
 	return out
 }
+
+// prepared returns query, key and value with the change of a planted mistake, in float32.
+func prepared(p *oracle.Problem) (q, k, v oracle.Field) {
+	q, k, v = field(p.Query), field(p.Key), field(p.Value)
+	if p.Prepare != nil {
+		p.Prepare(&q, &k, &v)
+	}
+	return q, k, v
+}
+
+func field(a oracle.Array) oracle.Field { return oracle.Field{Shape: a.Shape, Value: a.Value} }
 
 // hiddenFrom reports whether a mask hides key j from query i of head n. n counts over the whole
 // batch.

@@ -118,32 +118,53 @@ var softmax = []Mistake{
 		Refs:        []string{"D24"},
 		Plant:       weightsIdentity,
 	},
-	{
-		ID:          "tail-keys-of-zero",
-		Title:       "keys of zeros that fill the softmax up to a multiple of 8",
-		Explanation: "The last tile of keys is filled with zeros and not masked, so each extra key has the score 0.",
-		Fix:         "Mask the keys past the last one, also inside a kernel's tile.",
-		Family:      Softmax,
-		Kind:        Altered,
-		Stage:       Score,
-		Needs:       "a number of keys that is not a multiple of 8",
-		Refs:        []string{"C33"},
-		Evidence:    "https://github.com/flashinfer-ai/flashinfer/pull/5090",
-		Plant:       tailKeysOfZero,
-	},
-	{
+	tiled(Mistake{
+		ID: "tail-keys-of-zero",
+		Explanation: "The last tile of keys is filled with zeros and not masked, " +
+			"so each extra key has the score 0.",
+		Fix:      "Mask the keys past the last one, also inside a kernel's tile.",
+		Family:   Softmax,
+		Kind:     Altered,
+		Stage:    Score,
+		Refs:     []string{"C33"},
+		Evidence: "https://github.com/flashinfer-ai/flashinfer/pull/5090",
+	}, "keys of zeros that fill the softmax up to a multiple of %d",
+		"a number of keys that is not a multiple of %d",
+		tailKeysOfZero, 8, 4, 16, 32, 64, 128),
+	tiled(Mistake{
+		ID: "tail-keys-repeated",
+		Explanation: "The last tile reads past the last key. The index is limited to the last key, " +
+			"which then counts several times.",
+		Fix:    "Mask the keys past the last one. A limited index keeps a read in bounds, but hides nothing.",
+		Family: Softmax,
+		Kind:   Altered,
+		Stage:  Score,
+	}, "the last key repeated until the number of keys is a multiple of %d",
+		"a number of keys that is not a multiple of %d",
+		tailKeysRepeated, 8, 4, 16, 32, 64, 128),
+	tiled(Mistake{
+		ID: "last-tile-overlaps",
+		Explanation: "The last tile was moved back so that it ends at the last key. " +
+			"Keys that the tile before holds, too, count twice.",
+		Fix:    "Mask the keys of the last tile that were processed before, or shorten the tile.",
+		Family: Softmax,
+		Kind:   Altered,
+		Stage:  Score,
+	}, "keys counted twice where the last tile of %d keys overlaps the tile before",
+		"more than %d keys, and no multiple of it",
+		lastTileOverlaps, 4, 8, 16, 32, 64, 128),
+	tiled(Mistake{
 		ID:          "online-softmax-not-rescaled",
-		Title:       "an online softmax that does not rescale its accumulator when the maximum rises",
-		Explanation: "With tiles of 4 keys, the sum of values keeps the scale of earlier maxima.",
+		Explanation: "The sum of values keeps the scale of earlier maxima. Masked keys fill tiles, too.",
 		Fix:         "For each tile, multiply the accumulator by exp(old maximum - new maximum).",
 		Family:      Softmax,
 		Kind:        Altered,
 		Stage:       Score,
-		Needs:       "more than 4 keys",
 		Refs:        []string{"C34"},
 		Evidence:    "https://github.com/Dao-AILab/flash-attention/issues/2082",
-		Plant:       onlineSoftmaxNotRescaled,
-	},
+	}, "an online softmax, in tiles of %d keys, that does not rescale its accumulator when the maximum rises",
+		"more than %d keys",
+		onlineSoftmaxNotRescaled, 4, 8, 16, 32, 64, 128),
 	{
 		ID:          "zero-key-added",
 		Title:       "an extra key and value of zeros in every softmax",
@@ -244,32 +265,77 @@ func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	})(p, r)
 }
 
-func tailKeysOfZero(p *oracle.Problem, _ *rand.Rand) bool {
-	const tile = 8
-	missing := (tile - (keyCount(p)+appendedCount(p))%tile) % tile
-	p.ZeroKeys += missing
-	return missing > 0
+// tailCount returns how many keys are missing in the last tile, and the number of all keys.
+func tailCount(p *oracle.Problem, width int) (missing, keys int) {
+	keys = keyCount(p) + appendedCount(p)
+	return (width - keys%width) % width, keys
+}
+
+func tailKeysOfZero(width int) plant {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		missing, _ := tailCount(p, width)
+		p.ZeroKeys += missing
+		return missing > 0
+	}
+}
+
+// tailKeysRepeated repeats the last key only for queries that see it.
+func tailKeysRepeated(width int) plant {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		missing, keys := tailCount(p, width)
+		return missing > 0 && countingKeys(func(key int) int {
+			if key == keys-1 {
+				return 1 + missing
+			}
+			return 1
+		})(p, r)
+	}
+}
+
+func lastTileOverlaps(width int) plant {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		missing, keys := tailCount(p, width)
+		return missing > 0 && keys > width && countingKeys(func(key int) int {
+			if key >= keys-width && key < keys+missing-width {
+				return 2
+			}
+			return 1
+		})(p, r)
+	}
+}
+
+// countingKeys lets the softmax count each visible key several times. n e^s is e^(s + ln n).
+func countingKeys(times func(key int) int) plant {
+	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
+		row.Scores = slices.Clone(row.Scores)
+		for n, key := range row.Keys {
+			row.Scores[n] += math.Log(float64(times(key)))
+		}
+		weights = softmaxWeights(row)
+		return weights, weights
+	})
 }
 
 // onlineSoftmaxNotRescaled weights a key relative to the maximum of its own and earlier tiles. The
-// denominator uses the maximum of all keys. Tiles hold visible keys only; a sink comes after them.
-func onlineSoftmaxNotRescaled(p *oracle.Problem, r *rand.Rand) bool {
-	const tile = 4
-	if keyCount(p)+appendedCount(p) <= tile {
-		return false
-	}
-	return withWeights(func(row oracle.Row) (weights, slopes []float64) {
-		weights = softmaxWeights(row)
-		top, soFar := slices.Max(row.Scores), math.Inf(-1)
-		for at := 0; at < len(weights); at += tile {
-			end := min(at+tile, len(weights))
-			soFar = math.Max(soFar, slices.Max(row.Scores[at:end]))
-			for n := range weights[at:end] {
-				weights[at+n] *= math.Exp(top - soFar)
+// denominator uses the maximum of all keys. Tiles hold key positions, whether masked or not; a sink
+// comes after them.
+func onlineSoftmaxNotRescaled(width int) plant {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		return keyCount(p)+appendedCount(p) > width && withWeights(func(row oracle.Row) (weights, slopes []float64) {
+			weights = softmaxWeights(row)
+			top, soFar := slices.Max(row.Scores), math.Inf(-1)
+			for at, end := 0, 0; at < len(weights); at = end {
+				for end < len(weights) && row.Keys[end]/width == row.Keys[at]/width {
+					end++
+				}
+				soFar = math.Max(soFar, slices.Max(row.Scores[at:end]))
+				for n := range weights[at:end] {
+					weights[at+n] *= math.Exp(top - soFar)
+				}
 			}
-		}
-		return weights, weights
-	})(p, r)
+			return weights, weights
+		})(p, r)
+	}
 }
 
 // softmaxWeights returns the right weights of a row.

@@ -8,11 +8,19 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
+
+// Found holds what [Find] finds.
+type Found struct {
+	Causes  []report.Cause
+	Shared  []report.Shared // what failures without a cause share
+	Results []report.Result // in their order, each with its best explanation first
+}
 
 // Find returns the causes of all failures among results, and new results. In these, matches that
 // another case rules out are marked and stand last, and matches that belong to a cause stand first.
@@ -20,15 +28,21 @@ import (
 // causes that are not found by then are missing.
 func Find(
 	ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision,
-) ([]report.Cause, []report.Result) {
+) Found {
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
-	chosen := in.fewest(in.explained())
+	in.ruleOutPairs()
+	numbers := in.numbers()
+	in.preferNumbers(numbers)
+	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
 	in.prefer(chosen)
-	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake
-	// explains needs no other cause, so mistakes come next.
-	return slices.Concat(in.load(), in.mistakes(chosen), in.numbers(), in.scale(), in.parameters(), in.caught()),
-		in.results
+	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or
+	// a number explains needs no other cause, so they come next.
+	causes := slices.Concat(in.load(), byFailures(slices.Concat(in.mistakes(chosen), in.numberCauses(numbers))))
+	causes = append(causes, in.unwritten()...)
+	causes = append(causes, in.parameters(causes)...)
+	causes = append(causes, in.caught()...)
+	return Found{Causes: causes, Shared: in.shared(causes), Results: in.results}
 }
 
 // inquiry is the search for causes in the results of one run.
@@ -36,6 +50,8 @@ type inquiry struct {
 	ctx     context.Context
 	results []report.Result // a copy; their order of matches is the inquiry's
 	*witnesses
+
+	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
 }
 
 // failures returns the results whose output is wrong.
@@ -43,9 +59,19 @@ func (in *inquiry) failures() []report.Result {
 	return slices.DeleteFunc(slices.Clone(in.results), func(r report.Result) bool { return !r.Wrong() })
 }
 
-// explained returns the failures that at least one mistake explains.
+// explained returns the failures that at least one mistake explains, and no wrong number better.
 func (in *inquiry) explained() []report.Result {
-	return slices.DeleteFunc(in.failures(), func(r report.Result) bool { return len(r.Diagnosis.Matches) == 0 })
+	return slices.DeleteFunc(in.failures(), func(r report.Result) bool {
+		return len(r.Possible()) == 0 || in.byNumbers[r.Case]
+	})
+}
+
+// unnamed returns the failures without a mistake or a number that explains them.
+func (in *inquiry) unnamed() []report.Result { return slices.DeleteFunc(in.failures(), isNamed) }
+
+// isNamed reports whether a mistake or a number explains a failure.
+func isNamed(r report.Result) bool {
+	return len(r.Possible()) > 0 || len(r.Diagnosis.Numbers) > 0 || len(r.Joint) > 0
 }
 
 // ruleOut marks the matches of a failure that another case contradicts, if some match is left.
@@ -57,8 +83,11 @@ func (in *inquiry) ruleOut() {
 		}
 		var out []report.RuledOut
 		for _, match := range r.Diagnosis.Matches {
-			if by := in.against(match, *r); by != "" {
-				out = append(out, report.RuledOut{ID: match.ID(), By: by})
+			for _, m := range match.Mistakes {
+				if by := in.against(m, match, *r); by != "" {
+					out = append(out, report.RuledOut{ID: match.ID(), By: by})
+					break
+				}
 			}
 		}
 		if len(out) < len(r.Diagnosis.Matches) {
@@ -67,22 +96,64 @@ func (in *inquiry) ruleOut() {
 	}
 }
 
-// against names a case that contradicts a match of a failure; "" if none does.
-func (in *inquiry) against(match replay.Match, failure report.Result) string {
+// against names a case that contradicts a mistake in a match of a failure; "" if none does.
+func (in *inquiry) against(m catalogue.Mistake, match replay.Match, failure report.Result) string {
 	var rivals []catalogue.Mistake
 	for _, other := range failure.Diagnosis.Matches {
-		for _, m := range other.Mistakes {
-			if !contains(match.Mistakes, m) {
-				rivals = append(rivals, m)
+		for _, rival := range other.Mistakes {
+			if !contains(match.Mistakes, rival) {
+				rivals = append(rivals, rival)
 			}
 		}
 	}
-	for _, m := range match.Mistakes {
-		if by := in.first(in.ctx, m, rivals, failure.Case); by != "" {
-			return by
+	return in.first(in.ctx, m, rivals, failure.Case)
+}
+
+// ruleOutPairs marks pairs with a mistake that is contradicted, and that matches no failure alone.
+// Two mistakes at once can give the output of another mistake by their mathematics.
+func (in *inquiry) ruleOutPairs() {
+	for i := range in.results {
+		r := &in.results[i]
+		r.RuledOut = slices.Clone(r.RuledOut)
+		for _, match := range r.Diagnosis.Matches {
+			if len(match.Mistakes) < 2 || r.RuledOutBy(match) != "" {
+				continue
+			}
+			for _, m := range match.Mistakes {
+				if in.alone(m) {
+					continue
+				}
+				if by := in.passing(in.ctx, m); len(by) > in.within(m) {
+					r.RuledOut = append(r.RuledOut, report.RuledOut{ID: match.ID(), By: by[0]})
+					break
+				}
+			}
+		}
+		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 && len(r.Possible()) == 0 {
+			r.Diagnosis.Class, r.Diagnosis.Unexplained = diagnose.Unclear, true
 		}
 	}
-	return ""
+}
+
+// alone reports whether a mistake, without another one, explains some failure.
+func (in *inquiry) alone(m catalogue.Mistake) bool {
+	return slices.ContainsFunc(in.results, func(r report.Result) bool {
+		return slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
+			return len(match.Mistakes) == 1 && contains(match.Mistakes, m)
+		})
+	})
+}
+
+// within counts the failures that a mistake explains, alone or together with another one.
+func (in *inquiry) within(m catalogue.Mistake) int {
+	n := 0
+	for _, r := range in.results {
+		has := func(match replay.Match) bool { return contains(match.Mistakes, m) }
+		if slices.ContainsFunc(r.Diagnosis.Matches, has) {
+			n++
+		}
+	}
+	return n
 }
 
 // rightLayers names the passing cases that have parameters: they show that parameters are loaded.

@@ -31,9 +31,9 @@ func TestARightSubjectHasNoCauses(t *testing.T) {
 // find returns the causes of results, and replaces the results by the ordered ones.
 func find(t *testing.T, results []report.Result, read map[string]*fixture.Case) []report.Cause {
 	t.Helper()
-	found, ordered := causes.Find(t.Context(), results, read, "")
-	copy(results, ordered)
-	return found
+	found := causes.Find(t.Context(), results, read, "")
+	copy(results, found.Results)
+	return found.Causes
 }
 
 // withMistakes returns the results of a subject that makes some mistakes on every case where they
@@ -55,7 +55,7 @@ func withMistakes(
 				made, got = append(made, m), out.Value
 			}
 		}
-		r, err := judge.Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
+		r, err := judge.Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
 		require.NoError(t, err)
 		results = append(results, r)
 	}
@@ -220,7 +220,7 @@ func TestFindLeavesItsInput(t *testing.T) {
 	before := idsOf(results[0])
 	require.Equal(t, []string{"scale-of-model", "scale-twice"}, before)
 
-	_, ordered := causes.Find(t.Context(), results, read, "")
+	ordered := causes.Find(t.Context(), results, read, "").Results
 	require.Equal(t, []string{"scale-twice", "scale-of-model"}, idsOf(ordered[0]))
 	require.NotEmpty(t, ordered[0].RuledOut)
 	require.Equal(t, before, idsOf(results[0]))

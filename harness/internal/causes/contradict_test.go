@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -139,4 +140,29 @@ func TestCausesAreContradicted(t *testing.T) {
 		"CAUSE causal-missing explains the failure, but 1 of the 2 passes contradict it\n")
 	require.Contains(t, text.String(),
 		"  passes    mha/causal: with it they would fail, so it is not made everywhere\n")
+}
+
+// Two mistakes at once may give the output of a third. A pair with a mistake that is contradicted,
+// and explains nothing alone, is no answer.
+func TestAPairWithoutSupport(t *testing.T) {
+	const pair = "tail-keys-of-zero+cache-ignored"
+	read := map[string]*fixture.Case{}
+	passes := []report.Result{}
+	for _, name := range []string{"decoder/nope", "mha/unmasked", "sdpa/unmasked"} {
+		read[name] = harnesstest.ReadCase(t, name)
+		passes = append(passes, passing(name))
+	}
+	results := append([]report.Result{failing("a", pair), failing("b")}, passes...)
+	require.Empty(t, find(t, results, read))
+	require.Equal(t, []report.RuledOut{{ID: pair, By: "decoder/nope"}}, results[0].RuledOut)
+	require.Empty(t, results[0].Possible())
+	require.Equal(t, diagnose.Unclear, results[0].Diagnosis.Class)
+	require.True(t, results[0].Diagnosis.Unexplained)
+
+	// A case that shows the mistake alone supports the pair.
+	results = append([]report.Result{failing("a", pair), failing("b", "tail-keys-of-zero")}, passes...)
+	require.Equal(t, []string{"tail-keys-of-zero", "cache-ignored"}, causeIDs(find(t, results, read)))
+	// Without a contradiction it is an answer.
+	results = []report.Result{failing("a", pair), failing("b")}
+	require.Equal(t, []string{"tail-keys-of-zero", "cache-ignored"}, causeIDs(find(t, results, nil)))
 }

@@ -9,26 +9,30 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// mistakes returns a cause for each chosen mistake, first the one that explains the most failures.
+// mistakes returns a cause for each chosen mistake.
 func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 	failures := in.explained()
+	inJoint := func(r report.Result, m catalogue.Mistake) bool {
+		return slices.ContainsFunc(r.Joint, func(j report.Joint) bool { return j.Has(m.ID) })
+	}
 	var found []report.Cause
 	for _, m := range chosen {
 		c := report.Cause{
 			ID: m.ID, Title: m.Title, Fix: m.Fix,
 			Passes: in.passes(), Contradictions: in.passing(in.ctx, m),
 		}
-		for _, r := range failures {
+		for _, r := range in.failures() {
 			has := func(match replay.Match) bool { return contains(match.Mistakes, m) }
-			if slices.ContainsFunc(explanations(r, chosen), has) {
+			if slices.ContainsFunc(explanations(r, chosen), has) || inJoint(r, m) {
 				c.Failures = append(c.Failures, r.Case)
 			}
 		}
 		c.Alternatives = in.alternatives(c, m, chosen, failures)
 		c.RuledOut = ruledOut(c, failures)
+		c.Only = evidence{supporting: c.Failures, denying: c.Contradictions}.only(in.cases)
 		found = append(found, c)
 	}
-	return byFailures(found)
+	return found
 }
 
 // byFailures sorts causes: first the one that explains the most failures.
@@ -37,16 +41,52 @@ func byFailures(causes []report.Cause) []report.Cause {
 	return causes
 }
 
-// fewest returns few mistakes that explain, by their matches, every failure that has a match. It
+// fewest returns few mistakes that explain, by their matches, the failures that have a match. It
 // takes, again and again, the match that explains most of the failures that are left; among equals,
-// the match that the fewest passing cases contradict.
+// the match that the fewest passing cases contradict. A mistake without enough evidence is left
+// out, and the search begins again without it.
 func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
+	var doubtful []catalogue.Mistake
+	for {
+		chosen := in.cover(failures, doubtful)
+		i := slices.IndexFunc(chosen, func(m catalogue.Mistake) bool { return !in.hasEvidence(m, chosen, failures) })
+		if i < 0 {
+			return chosen
+		}
+		doubtful = append(doubtful, chosen[i])
+	}
+}
+
+// hasEvidence reports whether the run supports a mistake that is one of the chosen.
+func (in *inquiry) hasEvidence(m catalogue.Mistake, chosen []catalogue.Mistake, failures []report.Result) bool {
+	e := evidence{failures: len(in.failures()), denying: in.passing(in.ctx, m)}
+	for _, r := range failures {
+		own := slices.DeleteFunc(explanations(r, chosen), func(match replay.Match) bool {
+			return !contains(match.Mistakes, m)
+		})
+		if len(own) == 0 {
+			continue
+		}
+		e.supporting = append(e.supporting, r.Case)
+		if slices.ContainsFunc(own, func(match replay.Match) bool { return len(match.Mistakes) == 1 }) {
+			e.alone++
+		}
+	}
+	e.otherwise = in.which(in.ctx, func(r report.Result) bool {
+		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.sees(r.Case, m)
+	})
+	return e.enough(in.cases)
+}
+
+// cover returns few mistakes that explain the failures that have a match without a doubtful
+// mistake.
+func (in *inquiry) cover(failures []report.Result, doubtful []catalogue.Mistake) []catalogue.Mistake {
 	var chosen []catalogue.Mistake
 	for {
 		left := slices.DeleteFunc(slices.Clone(failures), func(r report.Result) bool {
 			return len(explanations(r, chosen)) > 0
 		})
-		best := mostExplaining(left, chosen)
+		best := mostExplaining(left, chosen, doubtful)
 		if len(best) == 0 {
 			return chosen
 		}
@@ -58,12 +98,15 @@ func (in *inquiry) fewest(failures []report.Result) []catalogue.Mistake {
 	}
 }
 
-// mostExplaining returns the matches that explain the most failures together with chosen mistakes;
-// none if no match explains any.
-func mostExplaining(failures []report.Result, chosen []catalogue.Mistake) []replay.Match {
+// mostExplaining returns the matches that explain the most failures together with chosen mistakes,
+// and have no doubtful mistake; none if no match explains any.
+func mostExplaining(failures []report.Result, chosen, doubtful []catalogue.Mistake) []replay.Match {
 	var best []replay.Match
 	most := 0
 	for _, match := range candidates(failures) {
+		if slices.ContainsFunc(match.Mistakes, func(m catalogue.Mistake) bool { return contains(doubtful, m) }) {
+			continue
+		}
 		n := countExplained(failures, slices.Concat(chosen, match.Mistakes))
 		if n > most {
 			best, most = nil, n

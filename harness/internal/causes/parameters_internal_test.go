@@ -12,13 +12,13 @@ import (
 // explains another failure as well.
 func TestOnlyNewCauses(t *testing.T) {
 	in := &inquiry{witnesses: newWitnesses(nil, nil, "")}
-	kept := in.onlyNew([]report.Cause{
+	kept := in.onlySupported([]report.Cause{
 		{ID: "value", Failures: []string{"a", "b", "c"}},
 		{ID: "output", Failures: []string{"a", "b"}},
 		{ID: "query", Failures: []string{"b", "d"}},
 		{ID: "key", Failures: []string{"e"}},
 		{ID: "value and output", Failures: []string{"c", "d"}},
-	})
+	}, nil, nil)
 	var ids []string
 	for _, c := range kept {
 		ids = append(ids, c.ID)

@@ -100,23 +100,55 @@ func TestCauseOfOneProjection(t *testing.T) {
 	require.Equal(t, []string{"seed/causal"}, found[0].Contradictions)
 	require.Equal(t, 1, found[0].Passes)
 
-	// Of the projections that explain a failure, only the narrowest counts.
-	wide := slices.Clone(r.Results)
+	deniedByFailures(t, r.Results, read, wrong)
+
+	// Of the projections that explain a failure, only the narrowest counts, and what the case
+	// cannot tell from it.
+	narrowestAlone(t, r.Results)
+}
+
+// deniedByFailures asks for the cause of failing layers beside other failures.
+func deniedByFailures(t *testing.T, results []report.Result, read map[string]*fixture.Case, wrong []string) {
+	t.Helper()
+	// A failing function has no parameters, and a failing layer may show the loaded ones. More
+	// denials than failures leave no cause.
+	denied := slices.Clone(results)
+	for n, name := range []string{"sdpa/gqa", "sdpa/scale", "sdpa/window"} {
+		denied = append(denied, failing(name))
+		read[name] = harnesstest.ReadCase(t, name)
+		found := find(t, denied, read)
+		require.Equal(t, n+1 < len(wrong), len(found) > 0, "%d failing functions, %d failures", n+1, len(wrong))
+		if len(found) > 0 {
+			require.Len(t, found[0].Otherwise, n+1)
+			require.Empty(t, found[0].Contradictions)
+		}
+	}
+	loaded := failing("seed/unmasked")
+	loaded.Loaded = true
+	require.Equal(t, []string{"seed/unmasked"}, find(t, append(slices.Clone(results), loaded), read)[0].Otherwise)
+	loaded.Loaded = false
+	require.Empty(t, find(t, append(slices.Clone(results), loaded), read)[0].Otherwise)
+}
+
+// narrowestAlone asks for the cause of failures whose fits are wide, or that are explained already.
+func narrowestAlone(t *testing.T, results []report.Result) {
+	t.Helper()
+	wide := slices.Clone(results)
 	for i := range wide {
 		wide[i].Diagnosis.Fits = slices.Clone(wide[i].Diagnosis.Fits)
 		for j := range wide[i].Diagnosis.Fits {
-			wide[i].Diagnosis.Fits[j].Narrowest = false
+			wide[i].Diagnosis.Fits[j].Narrowest, wide[i].Diagnosis.Fits[j].Confusable = false, false
 		}
 	}
 	require.Empty(t, find(t, wide, nil))
 
 	// A failure with a match, or with a proven load, is explained already.
-	matched := slices.Clone(r.Results)
+	matched := slices.Clone(results)
 	for i := range matched {
 		matched[i].Diagnosis.Matches = failing("", "causal-missing").Diagnosis.Matches
 	}
 	require.Equal(t, []string{"causal-missing"}, causeIDs(find(t, matched, nil)))
-	proven := slices.Clone(r.Results)
+	proven := slices.Clone(results)
 	for i := range proven {
 		proven[i].Proven = []report.Proof{report.OtherParameters}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -33,6 +34,7 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 	}
 	r := &report.Report{Subject: about.Name, Precision: string(about.Precision)}
 	r.Broken = brokenSuite(suiteErr)
+	expected := newExpectedOutputs(suite)
 	return r, work{
 		jobs: about.Jobs,
 		take: func(ctx context.Context, c *fixture.Case) (subject.Result, bool) {
@@ -40,7 +42,13 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 			return ran, ctx.Err() == nil || !errors.Is(ran.Err, ctx.Err())
 		},
 		judge: func(ctx context.Context, t *turn) (report.Result, error) {
-			return judgeRun(ctx, about, t.c, t.ran)
+			t.declared = t.ran.Precision
+			r, err := judgeRun(ctx, about, t.c, t.ran)
+			if err != nil || t.ran.Output == nil {
+				return r, err
+			}
+			precision, err := onePrecision(about.Precision, t.declared)
+			return expected.name(ctx, r, precision, t.ran.Output.Shape, t.ran.Output.Float64s()), err
 		},
 		again: func(ctx context.Context, t *turn) report.Result {
 			return probed(ctx, s, t.c, t.ran, t.result)
@@ -66,7 +74,11 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if ran.Err != nil {
 		return withoutOutput(c, ran.Err), nil
 	}
-	lower := judge.Arithmetic(about.Precision)
+	declared, err := onePrecision(about.Precision, ran.Precision)
+	if err != nil {
+		return report.Result{}, fmt.Errorf("%s: %s: %w", c.Name, protocol.ReplyFile, err)
+	}
+	lower := judge.Arithmetic(declared)
 	referee, err := judge.New(ctx, c, lower)
 	if err != nil {
 		return report.Result{}, err

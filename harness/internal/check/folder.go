@@ -15,29 +15,36 @@ import (
 	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Folder judges outputs that were made elsewhere, as [Check] judges a subject's: a folder for each
-// case, mha/causal/output.npy, and weights.npy beside it if the case has attention weights. A case
-// without an output is skipped, or has failed if its reply.json says so. Whatever [protocol.Write]
-// puts into such a folder may lie there as well. Any other file is an error, because a typing
-// mistake in a name must not look like a missing output.
+// Folder judges outputs that were made elsewhere, in the declared precision, as [Check] judges a
+// subject's. A case whose reply.json declares a precision needs no other declaration. There is a
+// folder for each case, mha/causal/output.npy, and weights.npy beside it if the case has attention
+// weights. A case without an output is skipped, or has failed if its reply.json says so. Whatever
+// [protocol.Write] puts into such a folder may lie there as well. Any other file is an error,
+// because a typing mistake in a name must not look like a missing output.
 //
 // The error is as [Check]'s. Outputs that cannot be read are broken, and listed in the report.
-func Folder(ctx context.Context, suite, outputs fs.FS, cases ...string) (*report.Report, error) {
+func Folder(
+	ctx context.Context, suite, outputs fs.FS, declared subject.Precision, cases ...string,
+) (*report.Report, error) {
 	names, suiteErr := fixture.Names(suite)
 	if suiteErr != nil && len(names) == 0 {
 		return nil, suiteErr
 	}
-	if err := fixture.CheckNames(cases, names); err != nil {
+	if err := errors.Join(declared.Check(), fixture.CheckNames(cases, names)); err != nil {
 		return nil, err
 	}
-	r := &report.Report{Broken: brokenSuite(suiteErr)}
+	r := &report.Report{Precision: string(declared), Broken: brokenSuite(suiteErr)}
 	if err := strays(outputs, names); err != nil {
 		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: err.Error()})
 	}
+	expected := newExpectedOutputs(suite)
 	return r, work{
-		judge: func(ctx context.Context, t *turn) (report.Result, error) { return judgeOutputs(ctx, t.c, outputs) },
+		judge: func(ctx context.Context, t *turn) (report.Result, error) {
+			return judgeOutputs(ctx, t, declared, outputs, expected)
+		},
 	}.on(ctx, r, suite, chosen(cases, names))
 }
 
@@ -69,7 +76,10 @@ func strays(outputs fs.FS, cases []string) error {
 }
 
 // judgeOutputs gives the verdict on the files of one case.
-func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.Result, error) {
+func judgeOutputs(
+	ctx context.Context, t *turn, declared subject.Precision, outputs fs.FS, expected *expectedOutputs,
+) (report.Result, error) {
+	c := t.c
 	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
 	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
 	reply, replyErr := readReply(outputs, c)
@@ -98,7 +108,16 @@ func judgeOutputs(ctx context.Context, c *fixture.Case, outputs fs.FS) (report.R
 			" beside the output: the case asks for attention weights"
 		return r, nil
 	}
-	return judge.Outputs(ctx, c, output, weights)
+	t.declared = subject.Precision(reply.Precision)
+	precision, err := onePrecision(declared, t.declared)
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", path.Join(c.Name, protocol.ReplyFile), err)
+	}
+	r, err = judge.Outputs(ctx, c, precision, output, weights)
+	if err != nil {
+		return r, err
+	}
+	return expected.name(ctx, r, precision, output.Shape, output.Value), nil
 }
 
 // readOutput reads a file of a case; nil where there is none.
@@ -131,6 +150,11 @@ func readReply(outputs fs.FS, c *fixture.Case) (protocol.Reply, error) {
 	reply, err := protocol.ParseReply(data)
 	if err == nil && reply.Type == protocol.TypeStarted {
 		err = fmt.Errorf("type: %q answers no request", reply.Type)
+	}
+	if err == nil {
+		var own subject.Precision
+		own, err = subject.ParsePrecision(reply.Precision)
+		reply.Precision = string(own)
 	}
 	if err != nil {
 		return protocol.Reply{}, fmt.Errorf("%s: %s", file, printable.Text(err.Error()))

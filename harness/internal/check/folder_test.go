@@ -46,7 +46,7 @@ func verdicts(r *report.Report) map[string]report.Verdict {
 func TestFolder(t *testing.T) {
 	cases := []string{"mha/causal", "seed/causal", "seed/unmasked", "mha/weights-per-head"}
 	ctx := context.Background()
-	r, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...))
+	r, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...), subject.Float32)
 	require.NoError(t, err)
 	got := verdicts(r)
 	require.Equal(t, report.Fail, got["mha/causal"])
@@ -58,7 +58,7 @@ func TestFolder(t *testing.T) {
 
 	live, err := Check(ctx, fixtures.FS, harnesstest.Unmasked(), cases...)
 	require.NoError(t, err)
-	offline, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...), cases...)
+	offline, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...), subject.Float32, cases...)
 	require.NoError(t, err)
 	require.Len(t, offline.Results, len(cases))
 	for i := range live.Results {
@@ -82,7 +82,7 @@ func TestFolderOfPyTorch(t *testing.T) {
 			}
 		}
 	}
-	r, err := Folder(context.Background(), fixtures.FS, files, cases...)
+	r, err := Folder(context.Background(), fixtures.FS, files, subject.Float32, cases...)
 	require.NoError(t, err)
 	require.Equal(t, len(cases), r.Count(report.Pass))
 }
@@ -90,7 +90,9 @@ func TestFolderOfPyTorch(t *testing.T) {
 func TestFolderWithWeights(t *testing.T) {
 	const name = "mha/weights-per-head"
 	files := answers(t, harnesstest.BuiltIn(), name)
-	check := func() (*report.Report, error) { return Folder(context.Background(), fixtures.FS, files, name) }
+	check := func() (*report.Report, error) {
+		return Folder(context.Background(), fixtures.FS, files, subject.Float32, name)
+	}
 	r, err := check()
 	require.NoError(t, err)
 	require.Equal(t, report.Pass, r.Results[0].Verdict)
@@ -120,7 +122,7 @@ func TestFolderReadsReplies(t *testing.T) {
 	const name = "mha/causal"
 	check := func(reply string, more fstest.MapFS) (report.Result, error) {
 		more[name+"/reply.json"] = &fstest.MapFile{Data: []byte(reply)}
-		r, err := Folder(context.Background(), fixtures.FS, more, name)
+		r, err := Folder(context.Background(), fixtures.FS, more, subject.Float32, name)
 		if err != nil {
 			return report.Result{}, err
 		}
@@ -208,15 +210,15 @@ func TestFolderRefuses(t *testing.T) {
 		t.Run(tc.what, func(t *testing.T) {
 			files := answers(t, harnesstest.BuiltIn(), name, "seed/causal")
 			tc.put(files)
-			r, err := Folder(context.Background(), fixtures.FS, files, name, "seed/causal")
+			r, err := Folder(context.Background(), fixtures.FS, files, subject.Float32, name, "seed/causal")
 			require.ErrorContains(t, err, tc.err)
 			require.Len(t, r.Broken, 1)
 			require.Equal(t, report.Pass, verdicts(r)["seed/causal"], "the others are judged")
 		})
 	}
-	_, err := Folder(context.Background(), fixtures.FS, fstest.MapFS{}, "mha/none")
+	_, err := Folder(context.Background(), fixtures.FS, fstest.MapFS{}, subject.Float32, "mha/none")
 	require.ErrorContains(t, err, `case "mha/none": the suite has no such case`)
-	_, err = Folder(context.Background(), fstest.MapFS{}, fstest.MapFS{})
+	_, err = Folder(context.Background(), fstest.MapFS{}, fstest.MapFS{}, subject.Float32)
 	require.ErrorContains(t, err, "no case found")
 }
 
@@ -225,7 +227,7 @@ func TestFolderOfAnotherFolder(t *testing.T) {
 	for _, name := range slices.Sorted(strings.SplitSeq("abcdefghijklmnopqrstuvwxyz", "")) {
 		files["home/"+name] = &fstest.MapFile{}
 	}
-	r, err := Folder(context.Background(), fixtures.FS, files, "seed/causal")
+	r, err := Folder(context.Background(), fixtures.FS, files, subject.Float32, "seed/causal")
 	require.ErrorContains(t, err, "home/t: belongs to no case\nand more")
 	require.NotContains(t, err.Error(), "home/u")
 	require.Equal(t, report.Skip, r.Results[0].Verdict)
@@ -243,7 +245,7 @@ func TestFolderStaysInside(t *testing.T) {
 	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
 	defer root.Close()
-	_, err = Folder(context.Background(), fixtures.FS, root.FS(), "seed/causal")
+	_, err = Folder(context.Background(), fixtures.FS, root.FS(), subject.Float32, "seed/causal")
 	require.ErrorContains(t, err, "seed/causal/output.npy")
 }
 
@@ -254,7 +256,7 @@ func TestExportComesBack(t *testing.T) {
 	for file, f := range answers(t, harnesstest.BuiltIn(), "mha/causal", "mha/weights") {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, file), f.Data, 0o644))
 	}
-	r, err := Folder(context.Background(), fixtures.FS, os.DirFS(dir))
+	r, err := Folder(context.Background(), fixtures.FS, os.DirFS(dir), subject.Float32)
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Count(report.Pass))
 	require.Equal(t, len(r.Results)-2, r.Count(report.Skip))

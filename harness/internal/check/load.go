@@ -21,6 +21,7 @@ import (
 func withLoad(
 	ctx context.Context, lower oracle.Precision, c *fixture.Case, ran subject.Result, r report.Result,
 ) (report.Result, error) {
+	r.Loaded = ran.Load.Confirmed
 	r.Findings = append(r.Findings, ran.Load.Wrong...)
 	if !r.Comparison.OK() {
 		r.Findings = append(r.Findings, ran.Load.Doubtful...)

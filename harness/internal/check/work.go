@@ -21,7 +21,9 @@ type turn struct {
 	c      *fixture.Case
 	ran    subject.Result
 	result report.Result
-	err    error // the case is broken, or could not be handed to the subject
+	// declared is the precision that the reply to this case declares; the zero value is none.
+	declared subject.Precision
+	err      error // the case is broken, or could not be handed to the subject
 }
 
 // work is the steps of a check: each case goes through all of them.
@@ -127,7 +129,9 @@ func gather(ctx context.Context, r *report.Report, names []string, turns []turn)
 	if err := ctx.Err(); err != nil {
 		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
 	}
-	r.Causes, r.Results = causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	declarePrecision(r, turns)
+	found := causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	r.Causes, r.Shared, r.Results = found.Causes, found.Shared, found.Results
 	return brokenError(r.Broken)
 }
 

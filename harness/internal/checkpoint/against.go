@@ -3,258 +3,273 @@ package checkpoint
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// Finding describes wrong values of one parameter.
-type Finding struct{ Name, Text string }
-
-// Prefix returns the prefix before every parameter of a model in the names of the file. It is empty
-// if the names are the same, and "model." or "module." if a whole model was saved. found reports
-// whether any prefix fits.
-func (f *File) Prefix(model attention.StateDict) (prefix string, found bool) {
-	names := slices.Sorted(maps.Keys(model))
-	if len(names) == 0 {
-		return "", false
-	}
-	for _, t := range f.Tensors {
-		before, ok := strings.CutSuffix(t.Name, names[0])
-		lacks := func(name string) bool { return f.Tensor(before+name) == nil }
-		if ok && (before == "" || strings.HasSuffix(before, ".")) && !slices.ContainsFunc(names, lacks) {
-			return before, true
-		}
-	}
-	return "", false
+// Parameter is a parameter or a buffer of a model.
+type Parameter struct {
+	DType  npy.DType
+	Shape  []int
+	Values []float64
 }
 
-// Against compares the tensors of the file, named with a prefix, with the parameters of a model. It
-// tries to explain different values: another parameter, a transposed one, rows in another order,
-// the bits of another type, untouched initial values. Findings are sorted by name. A missing name,
-// or a wrong shape alone, is not reported: [attention.Config.CheckStateDict] does so.
-func (f *File) Against(model attention.StateDict, prefix string) ([]Finding, error) {
-	a := against{model: model, values: map[string][]float64{}}
-	for name, want := range model {
-		a.values[name] = want.Float64s()
+// Comparison tells how the tensors of a file stand to the parameters of a model.
+type Comparison struct {
+	Naming Naming
+
+	// Undecided lists prefixes that fit as many names, if the values fit under none of them.
+	Undecided []string
+
+	// Named counts the parameters that the file has under the naming.
+	Named int
+
+	// Findings describe wrong and missing parameters, sorted by name. A missing parameter without
+	// an explanation is not among them.
+	Findings []Finding
+
+	// Equal names parameters whose values are all the same number, in the file and in the model.
+	// They agree, and prove nothing.
+	Equal []string
+
+	// Explained names tensors of the file that a finding takes for parameters of other names.
+	Explained []string
+}
+
+// Finding describes wrong values of one parameter, or of several with the same error.
+type Finding struct {
+	Names []string
+	Text  string
+}
+
+// Against compares the tensors of the file with the parameters of a model, by name and by value. A
+// finding names what was done to a parameter only if all of its numbers show it: exchanged,
+// transposed, rows in another order, part of a stack, w - 1 for w, the bits of another type.
+// Numbers agree if a rounding of each, to its own type or to the narrower type that all of its
+// tensor shows, can explain their distance.
+func (f *File) Against(model map[string]Parameter) (*Comparison, error) {
+	a := &against{
+		file: f, names: slices.Sorted(maps.Keys(model)), params: map[string]numbers{},
+		own: map[string]*Tensor{}, owner: map[*Tensor]string{}, right: map[string]bool{},
+		arrays: map[*Tensor]numbers{}, exchanged: map[string]bool{}, explained: map[string]bool{},
 	}
-	var findings []Finding
-	for _, name := range slices.Sorted(maps.Keys(model)) {
-		t := f.Tensor(prefix + name)
-		if t == nil {
+	for name, p := range model {
+		a.params[name] = numbersOf(p.DType, p.Shape, p.Values)
+	}
+	var c Comparison
+	var err error
+	if c.Naming, c.Undecided, err = a.naming(); err != nil {
+		return nil, err
+	}
+	if c.Equal, err = a.match(c.Naming); err != nil {
+		return nil, err
+	}
+	c.Named = len(a.own)
+	for _, name := range a.names {
+		if a.right[name] || a.exchanged[name] {
 			continue
 		}
-		text, err := a.judge(t, name)
+		finding, err := a.explain(name)
 		if err != nil {
 			return nil, err
 		}
-		if text != "" {
-			findings = append(findings, Finding{name, text})
+		if finding.Text != "" {
+			c.add(finding)
 		}
 	}
-	return findings, nil
+	c.Explained = slices.Sorted(maps.Keys(a.explained))
+	return &c, nil
 }
 
-// against holds the parameters of the model, and their values in float64.
+// add adds a finding, or its names to an earlier one with the same text.
+func (c *Comparison) add(finding Finding) {
+	for i, earlier := range c.Findings {
+		if earlier.Text == finding.Text {
+			c.Findings[i].Names = append(earlier.Names, finding.Names...)
+			return
+		}
+	}
+	c.Findings = append(c.Findings, finding)
+}
+
+// against holds the parameters of a model by name, and the tensors of a file.
 type against struct {
-	model  attention.StateDict
-	values map[string][]float64
+	file   *File
+	names  []string
+	params map[string]numbers
+
+	own   map[string]*Tensor // the tensor of a parameter's name, nil if missing
+	owner map[*Tensor]string
+	right map[string]bool
+
+	exchanged map[string]bool // parameters that a finding has named already
+	explained map[string]bool // tensors
+
+	arrays map[*Tensor]numbers // read, while they are few
+	kept   int                 // elements in arrays
 }
 
-// alike bounds the relative error of values that count as the same. Rounding to bfloat16 causes
-// half as much, and two different parameters differ by far more.
-const alike = 4e-3
+// mostKept bounds the elements that are kept in memory, as float64.
+const mostKept = 1 << 27
 
-// judge describes the values of a tensor, and is empty if they are right for the parameter.
-func (a against) judge(t *Tensor, name string) (string, error) {
-	got, err := t.Float64s()
+// read returns the values of a tensor.
+func (a *against) read(t *Tensor) (numbers, error) {
+	if v, ok := a.arrays[t]; ok {
+		return v, nil
+	}
+	values, err := t.Float64s()
 	if err != nil {
-		return "", err
+		return numbers{}, err
 	}
-	want, shape := a.values[name], a.model[name].Shape
-	sameShape := slices.Equal(t.Shape, shape)
-	if sameShape && same(got, want) {
-		return "", nil
+	v := numbersOf(t.DType, t.Shape, values)
+	if a.kept += len(values); a.kept <= mostKept {
+		a.arrays[t] = v
 	}
-	for _, other := range slices.Sorted(maps.Keys(a.model)) {
-		sameShape, values := slices.Equal(t.Shape, a.model[other].Shape), a.values[other]
-		if other != name && sameShape && telling(values) && same(got, values) {
-			return fmt.Sprintf("it has the values of %s: are the two swapped?", other), nil
+	return v, nil
+}
+
+// match finds the tensor of each parameter by its name, and the parameters whose values are right.
+// It returns those among them that are one number again and again.
+func (a *against) match(n Naming) (equal []string, err error) {
+	for _, name := range a.names {
+		t := a.file.Tensor(n.InFile(name))
+		if t == nil {
+			t = a.file.Tensor(name)
+		}
+		if t == nil {
+			continue
+		}
+		a.own[name], a.owner[t] = t, name
+		if a.right[name], err = a.holds(t, name); err != nil {
+			return nil, err
+		}
+		if want := a.params[name]; a.right[name] && len(want.values) > 1 && want.constant() {
+			equal = append(equal, name)
 		}
 	}
-	if text := rearranged(t.Shape, shape, got, want); text != "" {
-		return text, nil
-	}
-	if !sameShape {
-		return a.otherShape(t.Shape, shape, name), nil
-	}
-	if text, err := otherBits(t, want); text != "" || err != nil {
-		return text, err
-	}
-	return otherValues(t, got, want), nil
+	return equal, nil
 }
 
-// same reports whether two arrays as a whole are alike.
-func same(got, want []float64) bool {
-	if len(got) != len(want) {
-		return false
+// holds reports whether a tensor has the shape and the values of a parameter.
+func (a *against) holds(t *Tensor, name string) (bool, error) {
+	if !t.Readable() || !slices.Equal(t.Shape, a.params[name].shape) {
+		return false, nil
 	}
-	return relative(got, want, 1) <= alike
+	got, err := a.read(t)
+	return err == nil && got.equals(a.params[name]), err
 }
 
-// relative returns RMS(got - factor want) / RMS(factor want), or 0 between zeros.
-func relative(got, want []float64, factor float64) float64 {
-	var off, all float64
-	for i, w := range want {
-		d := got[i] - factor*w
-		off += d * d
-		all += factor * w * factor * w
+// proves reports whether a tensor has the shape and the values of a parameter, and not by chance.
+func (a *against) proves(t *Tensor, name string) (bool, error) {
+	held, err := a.holds(t, name)
+	if err != nil || !held {
+		return false, err
 	}
-	if off == 0 {
-		return 0
-	}
-	return math.Sqrt(off / all)
+	got, err := a.read(t)
+	return err == nil && a.params[name].tells(got.grain), err
 }
 
-// telling reports whether values differ from one another. Many parameters begin with one repeated
-// number, which tells nothing.
-func telling(values []float64) bool {
-	return slices.ContainsFunc(values, func(v float64) bool { return v != values[0] })
-}
-
-// rearranged recognises the right values in another order or another shape.
-func rearranged(gotShape, wantShape []int, got, want []float64) string {
-	if len(got) != len(want) || !telling(want) {
-		return ""
+// explain describes a parameter that is wrong or missing. Its text is empty if a missing parameter
+// is nowhere.
+func (a *against) explain(name string) (Finding, error) {
+	t := a.own[name]
+	if t != nil && !t.Readable() {
+		return Finding{[]string{name}, fmt.Sprintf("its dtype is %s, which cannot be read", t.DType)}, nil
 	}
-	if len(wantShape) == 2 {
-		rows, columns := wantShape[0], wantShape[1]
-		turned := transposed(want, rows, columns)
-		if slices.Equal(gotShape, []int{columns, rows}) && same(got, turned) {
-			return "it is transposed"
+	steps := []func(*Tensor, string) (string, error){
+		a.other, a.arranged, a.otherArranged, a.elsewhere, a.partOf, a.madeOf, a.otherShape, a.otherNumbers,
+	}
+	if t == nil {
+		steps = []func(*Tensor, string) (string, error){a.elsewhere, a.partOf, a.madeOf}
+	}
+	for _, step := range steps {
+		text, err := step(t, name)
+		if err != nil {
+			return Finding{}, err
 		}
-		if slices.Equal(gotShape, wantShape) {
-			if text := reordered(got, want, rows, columns, "rows"); text != "" {
-				return text
+		if names, ok := strings.CutPrefix(text, exchangedWith); ok {
+			a.exchanged[names] = true
+			pair := []string{name, names}
+			slices.Sort(pair)
+			return Finding{pair, "each has the values of the other: exchange the two keys"}, nil
+		}
+		if text != "" && t == nil {
+			text = "it is missing; " + text
+		}
+		if text != "" {
+			return Finding{[]string{name}, text}, nil
+		}
+	}
+	return Finding{}, nil
+}
+
+// exchangedWith begins the text of other for two parameters that are exchanged.
+const exchangedWith = "exchanged with "
+
+// other recognises the values of another parameter.
+func (a *against) other(t *Tensor, name string) (string, error) {
+	for _, other := range a.names {
+		if other == name {
+			continue
+		}
+		found, err := a.proves(t, other)
+		if err != nil {
+			return "", err
+		}
+		if !found {
+			continue
+		}
+		switch theirs := a.own[other]; {
+		case a.right[other]:
+			return fmt.Sprintf("it has the values of %s, which are under %s too: load its own", other, other), nil
+		case theirs != nil:
+			if back, err := a.proves(theirs, name); back || err != nil {
+				return exchangedWith + other, err
 			}
-			return reordered(transposed(got, rows, columns), turned, columns, rows, "columns")
 		}
-	}
-	if same(got, want) {
-		return "it has the right values in another shape, " + attention.FormatShape(gotShape)
-	}
-	if len(wantShape) == 1 && len(gotShape) == 1 {
-		return reordered(got, want, len(want), 1, "elements")
-	}
-	return ""
-}
-
-func transposed(values []float64, rows, columns int) []float64 {
-	out := make([]float64, len(values))
-	for r := range rows {
-		for c := range columns {
-			out[c*rows+r] = values[r*columns+c]
-		}
-	}
-	return out
-}
-
-// reordered recognises rows that were shifted around or stand in another order. Rows in another
-// order are matched by their bits, because rounded numbers are easily alike.
-func reordered(got, want []float64, rows, columns int, what string) string {
-	for shift := 1; shift < rows; shift++ {
-		first := shift * columns
-		// The first row rules most shifts out, at little cost.
-		if same(got[:columns], want[first:first+columns]) && same(got, slices.Concat(want[first:], want[:first])) {
-			return fmt.Sprintf("its %s are shifted: %s %d is first", what, what[:len(what)-1], shift)
-		}
-	}
-	left := map[string]int{}
-	for row := range slices.Chunk(want, columns) {
-		left[rowKey(row)]++
-	}
-	for row := range slices.Chunk(got, columns) {
-		if left[rowKey(row)]--; left[rowKey(row)] < 0 {
-			return ""
-		}
-	}
-	return fmt.Sprintf("it has the right %s in another order", what)
-}
-
-func rowKey(row []float64) string {
-	var b strings.Builder
-	for _, v := range row {
-		fmt.Fprintf(&b, "%x ", math.Float64bits(v))
-	}
-	return b.String()
-}
-
-// otherShape names the parameter whose shape a tensor has. It is empty if there is none.
-func (a against) otherShape(got, want []int, name string) string {
-	turned := slices.Clone(want)
-	slices.Reverse(turned)
-	if slices.Equal(got, turned) {
-		return "it has the shape of the transposed parameter, and other values"
-	}
-	for _, other := range slices.Sorted(maps.Keys(a.model)) {
-		if other != name && slices.Equal(got, a.model[other].Shape) {
-			return fmt.Sprintf("it has the shape of %s, and other values", other)
-		}
-	}
-	return ""
-}
-
-// sameWidth lists the types whose bits can be mistaken for each type.
-var sameWidth = map[npy.DType][]npy.DType{
-	npy.Float16: {npy.BFloat16}, npy.BFloat16: {npy.Float16},
-	npy.Uint16: {npy.BFloat16, npy.Float16}, npy.Int16: {npy.BFloat16, npy.Float16},
-	npy.Int32: {npy.Float32}, npy.Uint32: {npy.Float32}, npy.Int64: {npy.Float64}, npy.Uint64: {npy.Float64},
-}
-
-// otherBits recognises bytes that give the right values as another type, or in the other byte
-// order.
-func otherBits(t *Tensor, want []float64) (string, error) {
-	data, err := t.Bytes()
-	if err != nil || !telling(want) {
-		return "", err
-	}
-	for _, dtype := range sameWidth[t.DType] {
-		if same(decodeAll(dtype, data), want) {
-			return fmt.Sprintf("its bytes are right as %s, but the file calls them %s", dtype, t.DType), nil
-		}
-	}
-	turned := slices.Clone(data)
-	swap(turned, t.DType.Size())
-	if same(decodeAll(t.DType, turned), want) {
-		return "its bytes are in big-endian order", nil
+		return fmt.Sprintf("it has the values of %s: save them under that key", other), nil
 	}
 	return "", nil
 }
 
-// otherValues describes values that fit no parameter.
-func otherValues(t *Tensor, got, want []float64) string {
-	s := describe(got)
-	if t.DType.IsFloat() {
-		s.Origin = origin(t, s, got)
+// arranged recognises the right values in another order, or less or more by 1.
+func (a *against) arranged(t *Tensor, name string) (string, error) {
+	got, err := a.read(t)
+	if err != nil {
+		return "", err
 	}
-	var ww, gw float64
-	for i, w := range want {
-		ww += w * w
-		gw += got[i] * w
+	want := a.params[name]
+	if text := rearranged(got, want); text != "" {
+		return text, nil
 	}
-	factor := gw / ww
+	if !slices.Equal(got.shape, want.shape) || !got.tells(want.grain) || !want.tells(got.grain) {
+		return "", nil
+	}
 	switch {
-	case s.NonFinite > 0:
-		return fmt.Sprintf("%d of its %d elements are NaN or infinite", s.NonFinite, s.Elements)
-	case s.Origin != "":
-		return "it looks like it was never loaded: " + s.Origin
-	case factor != 0 && relative(got, want, factor) <= alike:
-		return fmt.Sprintf("it is %.4g times the right values", factor)
+	case got.shiftedBy(1, want):
+		return "it is stored as w - 1, as Gemma stores the weights of norms: add 1", nil
+	case got.shiftedBy(-1, want):
+		return "it is stored as w + 1: subtract 1", nil
 	}
-	gotNorm := math.Sqrt(float64(s.Elements) * (s.Std*s.Std + s.Mean*s.Mean))
-	return fmt.Sprintf("it has other values: rel %.3g, cosine %.3f",
-		relative(got, want, 1), factor*math.Sqrt(ww)/gotNorm)
+	return "", nil
+}
+
+// otherArranged recognises the values of another parameter, transposed.
+func (a *against) otherArranged(t *Tensor, name string) (string, error) {
+	got, err := a.read(t)
+	if err != nil || len(got.shape) != 2 {
+		return "", err
+	}
+	for _, other := range a.names {
+		want := a.params[other]
+		if other == name || len(want.shape) != 2 {
+			continue
+		}
+		if equalGrids(got.grid().transposed(), want.grid()) && want.tells(got.grain) {
+			return fmt.Sprintf("it has the values of %s, transposed", other), nil
+		}
+	}
+	return "", nil
 }

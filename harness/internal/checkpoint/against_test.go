@@ -14,6 +14,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/npy"
 )
 
 // model draws parameters as no initialiser does.
@@ -140,7 +141,7 @@ func TestAgainstOtherValues(t *testing.T) {
 			dict[tc.key] = with(dict[tc.key], tc.value)
 			var want []checkpoint.Finding
 			if tc.want != "" {
-				want = []checkpoint.Finding{{Name: tc.key, Text: tc.want}}
+				want = []checkpoint.Finding{{Names: []string{tc.key}, Text: tc.want}}
 			}
 			requireFindings(t, dict, want)
 		})
@@ -160,38 +161,42 @@ func TestAgainstOtherParameters(t *testing.T) {
 		want  []checkpoint.Finding
 	}{
 		{"swapped", attention.StateDict{"W_Q": w["W_K"], "W_K": w["W_Q"]}, []checkpoint.Finding{
-			{Name: "W_K", Text: "it has the values of W_Q: are the two swapped?"},
-			{Name: "W_Q", Text: "it has the values of W_K: are the two swapped?"},
+			{Names: []string{"W_K", "W_Q"}, Text: "each has the values of the other: exchange the two keys"},
 		}},
 		{"swapped, with other shapes", attention.StateDict{"W_V": w["W_O"], "W_O": w["W_V"]}, []checkpoint.Finding{
-			{Name: "W_O", Text: "it has the values of W_V: are the two swapped?"},
-			{Name: "W_V", Text: "it has the values of W_O: are the two swapped?"},
+			{Names: []string{"W_O", "W_V"}, Text: "each has the values of the other: exchange the two keys"},
 		}},
 		{
 			"transposed", attention.StateDict{
 				"W_V": with(w["W_O"], func(i int) float32 { return w["W_V"].Data[i%12*20+i/12] }),
 			},
-			[]checkpoint.Finding{{Name: "W_V", Text: "it is transposed"}},
+			[]checkpoint.Finding{{Names: []string{"W_V"}, Text: "it is transposed"}},
 		},
 		{
 			"the shape of the transposed", attention.StateDict{
 				"W_V": with(w["W_O"], func(int) float32 { return float32(r.NormFloat64()) }),
 			},
-			[]checkpoint.Finding{{Name: "W_V", Text: "it has the shape of the transposed parameter, and other values"}},
+			[]checkpoint.Finding{{Names: []string{"W_V"}, Text: "it has shape (20, 12), the case has (12, 20), " +
+				"as if transposed, and other values"}},
 		},
 		{
 			"another shape", attention.StateDict{"W_Q": reshaped(w["W_Q"], 4, 5, 20)},
-			[]checkpoint.Finding{{Name: "W_Q", Text: "it has the right values in another shape, (4, 5, 20)"}},
+			[]checkpoint.Finding{{Names: []string{"W_Q"}, Text: "it has the right values in another shape, (4, " +
+				"5, 20)"}},
 		},
 		{
 			"reshaped, not transposed", attention.StateDict{"W_V": reshaped(w["W_V"], 20, 12)},
-			[]checkpoint.Finding{{Name: "W_V", Text: "it has the right values in another shape, (20, 12)"}},
+			[]checkpoint.Finding{{Names: []string{"W_V"}, Text: "it has the right values in another shape, (20, 12)"}},
 		},
 		{
 			"the shape of another", attention.StateDict{"b": attention.NewTensor(12)},
-			[]checkpoint.Finding{{Name: "b", Text: "it has the shape of zero, and other values"}},
+			[]checkpoint.Finding{{Names: []string{"b"}, Text: "it has shape (12,), the case has (20,); zero has " +
+				"that shape, and other values"}},
 		},
-		{"a shape of its own", attention.StateDict{"b": attention.NewTensor(7)}, nil},
+		{
+			"a shape of its own", attention.StateDict{"b": attention.NewTensor(7)},
+			[]checkpoint.Finding{{Names: []string{"b"}, Text: "it has shape (7,), the case has (20,)"}},
+		},
 		{"missing", attention.StateDict{"W_Q": nil}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -210,11 +215,13 @@ func TestAgainstOtherParameters(t *testing.T) {
 // text.
 func requireFindings(t *testing.T, dict attention.StateDict, want []checkpoint.Finding) {
 	t.Helper()
-	got, err := fileOf(t, dict).Against(model(), "")
+	c, err := fileOf(t, dict).Against(parameters(model()))
 	require.NoError(t, err)
+	require.Equal(t, checkpoint.Naming{}, c.Naming)
+	got := c.Findings
 	require.Len(t, got, len(want), "%v", got)
 	for i := range want {
-		require.Equal(t, want[i].Name, got[i].Name)
+		require.Equal(t, want[i].Names, got[i].Names)
 		require.True(t, strings.HasPrefix(got[i].Text, want[i].Text), "%q, want %q", got[i].Text, want[i].Text)
 	}
 }
@@ -231,34 +238,21 @@ func TestAgainstOtherBits(t *testing.T) {
 		"U16": "its bytes are right as bfloat16, but the file calls them uint16",
 	} {
 		f := newFile(t, safetensors(header(entry("W", dtype, "20,20", 0, 800)), data))
-		got, err := f.Against(w, "")
+		got, err := f.Against(parameters(w))
 		require.NoError(t, err)
 		if want == "" {
-			require.Empty(t, got)
+			require.Empty(t, got.Findings)
 			continue
 		}
-		require.Equal(t, []checkpoint.Finding{{Name: "W", Text: want}}, got)
+		require.Equal(t, []checkpoint.Finding{{Names: []string{"W"}, Text: want}}, got.Findings)
 	}
 }
 
-func TestPrefix(t *testing.T) {
-	w := model()
-	for _, prefix := range []string{"", "module.", "model.layers.0.self_attn."} {
-		behind := attention.StateDict{"norm.weight": attention.NewTensor(3)}
-		for key, v := range w {
-			behind[prefix+key] = v
-		}
-		f := fileOf(t, behind)
-		got, found := f.Prefix(w)
-		require.True(t, found)
-		require.Equal(t, prefix, got)
-		findings, err := f.Against(w, got)
-		require.NoError(t, err)
-		require.Empty(t, findings)
-		delete(behind, prefix+"W_K")
-		_, found = fileOf(t, behind).Prefix(w)
-		require.False(t, found)
+// parameters returns the parameters of a model as float32.
+func parameters(dict attention.StateDict) map[string]checkpoint.Parameter {
+	model := map[string]checkpoint.Parameter{}
+	for name, v := range dict {
+		model[name] = checkpoint.Parameter{DType: npy.Float32, Shape: v.Shape, Values: v.Float64s()}
 	}
-	_, found := fileOf(t, attention.StateDict{"xW_Q": w["W_Q"]}).Prefix(attention.StateDict{"W_Q": w["W_Q"]})
-	require.False(t, found, "a prefix ends in a dot")
+	return model
 }

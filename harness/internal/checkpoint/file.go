@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/printable"
@@ -36,18 +38,29 @@ type File struct {
 	// Other names the entries that are not tensors, sorted: "epoch: an integer".
 	Other []string
 
-	closer io.Closer
+	// Shards names the files of a checkpoint in several files, in the folder of their index. It is
+	// empty if one file holds every tensor.
+	Shards []string
+
+	closers []io.Closer
 }
 
-// Open reads the list of tensors in a file of any known format. The file stays open for their
-// values. Open fails on a file that is damaged, incomplete or followed by other bytes. The error
-// begins with the path.
+// Open reads the list of tensors in a file of any known format, of all files that an index of
+// shards names, or of the one index in a folder. The files stay open for their values. Open fails
+// on a file that is damaged, incomplete or followed by other bytes. The error begins with the path.
 func Open(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if path, err = indexIn(path); err != nil {
+			return nil, err
+		}
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	return opened(path, f)
+	return opened(path, f, func(shard string) (fs.File, error) {
+		return os.Open(filepath.Join(filepath.Dir(path), filepath.FromSlash(shard)))
+	})
 }
 
 // OpenFS is Open for a file of a file system.
@@ -56,41 +69,51 @@ func OpenFS(fsys fs.FS, name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return opened(name, f)
+	return opened(name, f, func(shard string) (fs.File, error) { return fsys.Open(path.Join(path.Dir(name), shard)) })
 }
 
-func opened(name string, f fs.File) (*File, error) {
-	file, err := readFile(f)
+// opened reads an open file. shard opens another file in its folder, which only an index needs.
+func opened(name string, f fs.File, shard func(string) (fs.File, error)) (*File, error) {
+	r, size, err := readerOf(f)
+	var file *File
+	if err == nil {
+		file, err = newFile(r, size, shard)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
 	}
-	file.closer = f
+	file.closers = append(file.closers, f)
 	return file, nil
 }
 
-func readFile(f fs.File) (*File, error) {
+// readerOf returns a reader of a regular file, and its size.
+func readerOf(f fs.File) (io.ReaderAt, int64, error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
+		return nil, 0, errors.New("not a regular file")
 	}
 	if r, ok := f.(io.ReaderAt); ok {
-		return New(r, info.Size())
+		return r, info.Size(), nil
 	}
 	data, err := io.ReadAll(io.LimitReader(f, info.Size()+1))
-	if err != nil {
-		return nil, err
-	}
-	return New(bytes.NewReader(data), int64(len(data)))
+	return bytes.NewReader(data), int64(len(data)), err
 }
 
-// New reads the list of tensors in a file of size bytes. r must stay open for their values.
-func New(r io.ReaderAt, size int64) (*File, error) {
+// New reads the list of tensors in a file of size bytes. r must stay open for their values. An
+// index of shards is refused, because New cannot open them.
+func New(r io.ReaderAt, size int64) (*File, error) { return newFile(r, size, nil) }
+
+// newFile is New. shard opens another file of the same folder; it is nil if none may be opened.
+func newFile(r io.ReaderAt, size int64, shard func(string) (fs.File, error)) (*File, error) {
 	head := make([]byte, min(size, 512))
 	if _, err := r.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if isJSON(head) {
+		return readIndex(r, size, shard)
 	}
 	read, err := reader(head)
 	if err != nil {
@@ -100,9 +123,13 @@ func New(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.sort()
+	return f, f.check(size)
+}
+
+func (f *File) sort() {
 	slices.SortFunc(f.Tensors, func(a, b *Tensor) int { return cmp.Compare(a.Name, b.Name) })
 	slices.Sort(f.Other)
-	return f, f.check(size)
 }
 
 // reader finds the format by the first bytes of a file.
@@ -117,24 +144,28 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 		return readSafetensors, nil
 	case begins("\x80"):
 		return readLegacy, nil
-	case len(head) > 262 && string(head[257:262]) == "ustar":
-		return nil, errors.New("a tar archive: PyTorch wrote them before 0.1.10, and they are not read here")
+	}
+	if what := mistaken(head); what != "" {
+		return nil, errors.New(what)
 	}
 	return nil, fmt.Errorf("neither .npy, .npz, .safetensors, .pt nor .pth: it begins with %q",
 		head[:min(8, len(head))])
 }
 
-// All tensors of a file together may take maxTimes the size of the file and maxMore bytes.
+// All tensors of a file together, as float64, may take maxTimes the size of the file and maxMore
+// bytes. So may the memory of one tensor.
 const (
 	maxTimes = 8
 	maxMore  = 1 << 28
 )
 
+func mostBytes(fileSize int64) int64 { return maxTimes*fileSize + maxMore }
+
 // check refuses repeated names and names that a terminal cannot show. It bounds the bytes of all
 // tensors together, because a view may repeat one number and compressed zeros take hardly any
 // space.
 func (f *File) check(size int64) error {
-	left := maxTimes*size + maxMore
+	left := mostBytes(size)
 	for i, t := range f.Tensors {
 		if !printable.Is(t.Name) {
 			return fmt.Errorf("%.200q: a name that cannot be printed", t.Name)
@@ -142,7 +173,7 @@ func (f *File) check(size int64) error {
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
 			return fmt.Errorf("%q stands twice", t.Name)
 		}
-		n, err := t.size()
+		n, err := t.wide()
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}
@@ -153,12 +184,13 @@ func (f *File) check(size int64) error {
 	return nil
 }
 
-// Close closes the file that Open or OpenFS opened.
+// Close closes the files that Open or OpenFS opened.
 func (f *File) Close() error {
-	if f.closer == nil {
-		return nil
+	var errs []error
+	for _, c := range f.closers {
+		errs = append(errs, c.Close())
 	}
-	return f.closer.Close()
+	return errors.Join(errs...)
 }
 
 // Tensor finds a tensor by its name. It returns nil if there is none.

@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -119,6 +120,63 @@ func TestEveryType(t *testing.T) {
 	}
 }
 
+// Every code of the floats of 8 bits has PyTorch's value. Types that are not read are listed, and a
+// parameter of one is an error with its name.
+func TestRareTypes(t *testing.T) {
+	for name, want := range map[string][]npy.DType{
+		"rare-types.safetensors": {"complex64", "float8_e8m0fnu"},
+		"rare-types.pt":          {"complex128", "complex64", "float8_e4m3fnuz", "float8_e8m0fnu"},
+	} {
+		f := open(t, name)
+		for _, dtype := range []npy.DType{npy.Float8E4M3FN, npy.Float8E5M2} {
+			got := f.Tensor(string(dtype))
+			require.Equal(t, dtype, got.DType)
+			require.Equal(t, []int{256}, got.Shape)
+			values, err := got.Float64s()
+			require.NoError(t, err)
+			wide, err := f.Tensor(string(dtype) + " as float32").Float64s()
+			require.NoError(t, err)
+			require.Len(t, values, 256)
+			for code, v := range values {
+				if math.IsNaN(v) {
+					require.True(t, math.IsNaN(wide[code]), "%s %#x", dtype, code)
+					continue
+				}
+				require.Equal(t, math.Float64bits(wide[code]), math.Float64bits(v), "%s %#x", dtype, code)
+			}
+		}
+		dict, left, err := f.StateDict()
+		require.NoError(t, err)
+		require.Len(t, dict, 4)
+		var unread []npy.DType
+		for _, name := range left {
+			_, err := f.Tensor(name).Float32s()
+			require.EqualError(t, err, fmt.Sprintf("%s: the values of dtype %s cannot be read", name, name))
+			unread = append(unread, f.Tensor(name).DType)
+		}
+		require.Equal(t, want, unread)
+	}
+}
+
+// PyTorch negates numbers lazily and saves a bit. The numbers that are read have the right sign.
+func TestNegativeBit(t *testing.T) {
+	for _, name := range []string{"bits.pt", "bits-legacy.pt"} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t, name)
+			requireValues(t, f, "imaginary", npy.Float32, []int{2, 3}, []float64{-1, -2, -3, -4, -5, -6})
+			requireValues(t, f, "transposed", npy.Float32, []int{3, 2}, []float64{-1, -4, -2, -5, -3, -6})
+			requireValues(t, f, "real", npy.Float32, []int{2, 3}, counted(6))
+			requireValues(t, f, "integers", npy.Int32, []int{4}, []float64{-1, 2, 0, -(1 << 31)})
+			requireValues(t, f, "half", npy.Float16, []int{3}, []float64{math.Copysign(0, -1), -1, -2})
+			requireValues(t, f, "bytes", npy.Uint8, []int{3}, []float64{0, 255, 1})
+			if name == "bits.pt" { // PyTorch cannot read uint16 in a legacy file
+				requireValues(t, f, "words", npy.Uint16, []int{3}, []float64{0, 65535, 65280})
+			}
+			require.False(t, f.Tensor("conjugated").Readable())
+		})
+	}
+}
+
 func TestViews(t *testing.T) {
 	for _, name := range []string{"views.pt", "views-legacy.pt"} {
 		t.Run(name, func(t *testing.T) {
@@ -229,7 +287,7 @@ func readAll(data []byte) (*checkpoint.File, error) {
 		return nil, err
 	}
 	for _, t := range f.Tensors {
-		if _, err := t.Float64s(); err != nil {
+		if _, err := t.Float64s(); t.Readable() && err != nil {
 			return nil, err
 		}
 	}
@@ -238,9 +296,9 @@ func readAll(data []byte) (*checkpoint.File, error) {
 
 // A file is refused if it is cut off anywhere, or if bytes stand behind its end.
 func TestCutFiles(t *testing.T) {
-	files, err := filepath.Glob("testdata/*")
+	files, err := filepath.Glob("testdata/*.*")
 	require.NoError(t, err)
-	require.Len(t, files, 19)
+	require.Len(t, files, 23)
 	for _, file := range files {
 		data := read(t, filepath.Base(file))
 		for n := range data {
@@ -312,7 +370,19 @@ func allocatedBy(f func()) uint64 {
 
 func TestNewRefuses(t *testing.T) {
 	for _, tc := range []refusal{
-		{"empty", nil, `neither .npy, .npz, .safetensors, .pt nor .pth: it begins with ""`},
+		{"empty", nil, "the file is empty"},
+		{
+			"a Git LFS pointer", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"),
+			"a Git LFS pointer, not the weights: fetch them with git lfs pull",
+		},
+		{"a GGUF file", []byte("GGUF\x03\x00\x00\x00\x23\x01"), "a GGUF file of llama.cpp, which is not read"},
+		{"a page", []byte("\r\n<!DOCTYPE html><html>"), "an HTML page, not weights"},
+		{"a page in small letters", []byte("<html lang=en>"), "an HTML page, not weights"},
+		{"HDF5", []byte("\x89HDF\r\n\x1a\n"), "an HDF5 file"},
+		{"gzip", []byte("\x1f\x8b\x08\x00"), "gzip: unpack it first"},
+		{"JSON", []byte(`{"error": "not found"}`), "a JSON file without weight_map"},
+		{"JSON that ends early", []byte(` {"weight_map": {`), "a JSON file that cannot be read"},
+		{"an index alone", []byte(`{"weight_map": {"w": "a.bin"}}`), "without its folder"},
 		{"an image", []byte("\x89PNG\r\n\x1a\n and so on"), "neither .npy"},
 		{"a tar", append(make([]byte, 257), "ustar\x0000 and so on"...), "a tar archive"},
 	} {
@@ -323,7 +393,8 @@ func TestNewRefuses(t *testing.T) {
 func FuzzNew(f *testing.F) {
 	for _, name := range []string{
 		"layer.pt", "layer-legacy.pt", "layer.safetensors", "layer-compressed.npz", "arrays.npz", "array.npy",
-		"views.pt", "nested.pt", "dtypes.pt", "dtypes.safetensors",
+		"views.pt", "nested.pt", "dtypes.pt", "dtypes.safetensors", "bits.pt", "rare-types.pt",
+		"rare-types.safetensors",
 	} {
 		f.Add(read(f, name))
 	}

@@ -107,7 +107,7 @@ func placeStorages(r io.ReaderAt, at, size int64, keys any, storages map[string]
 			return fmt.Errorf("storage %.100q: its length: %w", name, err)
 		}
 		at += 8
-		bytes := int64(s.elements) * int64(s.dtype.Size())
+		bytes := int64(s.elements) * int64(sizeOf(s.dtype))
 		if n := binary.LittleEndian.Uint64(count); n != uint64(s.elements) || bytes > size-at {
 			return fmt.Errorf("storage %.100q: %d elements, the pickle claims %d of %s, and the file has %d bytes left",
 				name, n, s.elements, s.dtype, size-at)

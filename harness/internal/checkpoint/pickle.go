@@ -29,7 +29,7 @@ type unpickler struct {
 	stack []any
 	marks []int // lengths of the stack
 	memo  map[uint32]any
-	made  int // the number of objects, without the memo
+	made  int // the number of objects, without the memo and the stack
 	err   error
 }
 
@@ -61,7 +61,7 @@ func (u *unpickler) load() (any, error) {
 				u.fail("opcode %q has no place in a state dict", code[0])
 			}
 		}
-		if u.made+len(u.memo) > maxMade {
+		if u.made+len(u.memo)+len(u.stack)+len(u.marks) > maxMade {
 			u.fail("more than %d objects", maxMade)
 		}
 		if u.err != nil {

@@ -21,11 +21,13 @@ type storage struct {
 	read     func() ([]byte, error) // nil in a legacy file until all pickles are read
 }
 
-// tensor is a view of a storage.
+// tensor is a view of a storage. PyTorch negates the numbers of a storage lazily: negative has its
+// negative bit, as the imaginary part of a conjugated tensor does.
 type tensor struct {
-	dtype   npy.DType
-	storage *storage
-	view    view
+	dtype    npy.DType
+	storage  *storage
+	view     view
+	negative bool
 }
 
 // maxPickle bounds a pickle, in bytes. 100,000 tensors take less.
@@ -97,10 +99,13 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		if !found {
 			return nil, fmt.Errorf("the archive has no %q", name)
 		}
-		m, size := z.members[i], uint64(s.dtype.Size())
+		m, size := z.members[i], uint64(sizeOf(s.dtype))
 		if m.UncompressedSize64%size != 0 || m.UncompressedSize64/size != uint64(s.elements) {
 			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d",
 				name, m.UncompressedSize64, s.elements, size)
+		}
+		if m.UncompressedSize64 > uint64(mostBytes(z.size)) {
+			return nil, fmt.Errorf("%q claims %d bytes, too many for a file of %d", name, m.UncompressedSize64, z.size)
 		}
 		s.read = last.of(func() ([]byte, error) { return readMember(m) })
 		known[key] = s
@@ -146,7 +151,7 @@ func describedStorage(id tuple) (key string, s *storage, err error) {
 	kind, ok := id[1].(storageClass)
 	key, okKey := id[2].(string)
 	elements, okElements := id[4].(int)
-	if !ok || !okKey || !okElements || elements < 0 || elements > math.MaxInt/8 {
+	if !ok || !okKey || !okElements || elements < 0 || elements > math.MaxInt/16 {
 		return "", nil, fmt.Errorf("a storage: %w", errArguments)
 	}
 	return key, &storage{dtype: kind.dtype, untyped: kind.untyped, elements: elements}, nil
@@ -164,6 +169,7 @@ var storageClasses = map[string]storageClass{
 	"torch.LongStorage": {dtype: npy.Int64}, "torch.IntStorage": {dtype: npy.Int32},
 	"torch.ShortStorage": {dtype: npy.Int16}, "torch.CharStorage": {dtype: npy.Int8},
 	"torch.ByteStorage": {dtype: npy.Uint8}, "torch.BoolStorage": {dtype: npy.Bool},
+	"torch.ComplexFloatStorage": {dtype: complex64}, "torch.ComplexDoubleStorage": {dtype: complex128},
 	"torch.storage.UntypedStorage": {dtype: npy.Uint8, untyped: true},
 	"torch.UntypedStorage":         {dtype: npy.Uint8, untyped: true},
 }
@@ -187,7 +193,7 @@ func knownClass(name string) (any, error) {
 	if s, ok := storageClasses[name]; ok {
 		return s, nil
 	}
-	if t, ok := strings.CutPrefix(name, "torch."); ok && npy.DType(t).Size() > 0 {
+	if t, ok := strings.CutPrefix(name, "torch."); ok && bitsOf(npy.DType(t)) >= 8 {
 		return npy.DType(t), nil
 	}
 	return nil, fmt.Errorf("refused: %.200q has no place in a plain state dict"+
@@ -213,16 +219,17 @@ func newSize(args tuple) (any, error) {
 // newDevice drops the device.
 func newDevice(tuple) (any, error) { return nil, nil }
 
-// rebuildTensor takes (storage, offset, size, stride, requires_grad, hooks).
+// rebuildTensor takes (storage, offset, size, stride, requires_grad, hooks, metadata). Files before
+// PyTorch 2.0 have no metadata.
 func rebuildTensor(args tuple) (any, error) {
 	if len(args) < 6 || len(args) > 7 {
 		return nil, fmt.Errorf("_rebuild_tensor_v2: %w", errArguments)
 	}
-	return viewOf(args, "")
+	return viewOf(args, "", args[6:])
 }
 
-// rebuildTyped takes (storage, offset, size, stride, requires_grad, hooks, dtype) of an untyped
-// storage.
+// rebuildTyped takes (storage, offset, size, stride, requires_grad, hooks, dtype, metadata) of an
+// untyped storage.
 func rebuildTyped(args tuple) (any, error) {
 	if len(args) < 7 || len(args) > 8 {
 		return nil, fmt.Errorf("_rebuild_tensor_v3: %w", errArguments)
@@ -231,7 +238,7 @@ func rebuildTyped(args tuple) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("_rebuild_tensor_v3: %w", errArguments)
 	}
-	return viewOf(args, dtype)
+	return viewOf(args, dtype, args[7:])
 }
 
 // rebuildParameter takes (tensor, requires_grad, hooks) and returns the tensor.
@@ -245,8 +252,8 @@ func rebuildParameter(args tuple) (any, error) {
 }
 
 // viewOf makes a tensor of a storage, an offset, a shape and strides. It takes dtype if the storage
-// is untyped, and no dtype if it is typed.
-func viewOf(args tuple, dtype npy.DType) (any, error) {
+// is untyped, and no dtype if it is typed. metadata is empty or holds one value.
+func viewOf(args tuple, dtype npy.DType, metadata []any) (any, error) {
 	s, ok := args[0].(*storage)
 	offset, okOffset := args[1].(int)
 	shape, okShape := ints(args[2])
@@ -258,9 +265,35 @@ func viewOf(args tuple, dtype npy.DType) (any, error) {
 	elements := s.elements
 	if s.untyped {
 		t.dtype = dtype
-		elements /= dtype.Size()
+		elements /= sizeOf(dtype)
 	}
-	return t, t.view.check(elements)
+	return t, errors.Join(t.obey(metadata), t.view.check(elements))
+}
+
+// obey takes the negative and the conjugate bit, the only metadata that PyTorch writes. The
+// conjugate bit matters to complex numbers alone, which are not read. Any other entry could change
+// the numbers too, so it is refused.
+func (t *tensor) obey(metadata []any) error {
+	if len(metadata) == 0 || metadata[0] == nil {
+		return nil
+	}
+	d, ok := metadata[0].(*dict)
+	if !ok {
+		return fmt.Errorf("the metadata of a tensor is %s, want a dict", kind(metadata[0]))
+	}
+	for i, key := range d.keys {
+		set, isBool := d.values[i].(bool)
+		switch {
+		case key == any("neg") && isBool && (!set || readable(t.dtype) && t.dtype != npy.Bool):
+			t.negative = set
+		case key == any("neg") && isBool && !readable(t.dtype):
+		case key == any("conj") && isBool && (!set || isComplex(t.dtype)):
+		default:
+			return fmt.Errorf("a tensor of %s has the metadata %s: %s, which PyTorch does not write",
+				t.dtype, describeKey(key), describeKey(d.values[i]))
+		}
+	}
+	return nil
 }
 
 // maxDimensions is NumPy's limit. No parameter has as many dimensions.
@@ -378,6 +411,28 @@ func (t *tensor) named(name string) *Tensor {
 		if err != nil {
 			return nil, err
 		}
-		return t.view.gather(data, t.dtype.Size()), nil
+		data = t.view.gather(data, sizeOf(t.dtype))
+		if t.negative {
+			return negated(t.dtype, data), nil
+		}
+		return data, nil
 	}}
+}
+
+// negated returns the bytes of the negative numbers. The negative of an integer wraps, as in
+// PyTorch.
+func negated(dtype npy.DType, data []byte) []byte {
+	out, size := slices.Clone(data), dtype.Size()
+	for element := range slices.Chunk(out, size) {
+		if dtype.IsFloat() {
+			element[size-1] ^= 0x80 // the sign
+			continue
+		}
+		carry := 1 // two's complement: invert every bit and add 1
+		for i, b := range element {
+			sum := int(^b) + carry
+			element[i], carry = byte(sum), sum>>8
+		}
+	}
+	return out
 }

@@ -22,6 +22,11 @@ func tensorOf(storage string, offset int32, shape, strides string) string {
 		global("collections", "OrderedDict") + ")RtR"
 }
 
+// withMetadata gives a tensor of tensorOf metadata, the seventh argument.
+func withMetadata(tensor, metadata string) string {
+	return strings.TrimSuffix(tensor, "tR") + metadata + "tR"
+}
+
 // typedTensorOf is a tensor of n elements in an untyped storage.
 func typedTensorOf(storage string, n int32, dtype string) string {
 	return global("torch._utils", "_rebuild_tensor_v3") + "(" + storage + number(0) + numbers(n) + numbers(1) +
@@ -124,11 +129,43 @@ func TestPyTorchRefuses(t *testing.T) {
 			"a storage: arguments that PyTorch does not write",
 		},
 		{
-			"complex numbers",
-			dictOf(text("w"), tensorOf(storageOf("ComplexFloatStorage", "0", 3), 0, numbers(3), numbers(1))),
-			`refused: "torch.ComplexFloatStorage"`,
+			"complex storage of another length",
+			dictOf(text("w"), tensorOf(storageOf("ComplexFloatStorage", "0", 2), 0, numbers(2), numbers(1))),
+			`"m/data/0" has 24 bytes, the pickle claims 2 elements of 8`,
+		},
+		{
+			"quantized numbers",
+			dictOf(text("w"), tensorOf(storageOf("QInt8Storage", "0", 3), 0, numbers(3), numbers(1))),
+			`refused: "torch.QInt8Storage"`,
+		},
+		{
+			"metadata that is no dict", dictOf(text("w"), withMetadata(weight, number(1))),
+			"the metadata of a tensor is an integer",
+		},
+		{
+			"unknown metadata", dictOf(text("w"), withMetadata(weight, dictOf(text("scale"), "\x88"))),
+			`a tensor of float32 has the metadata "scale": true, which PyTorch does not write`,
+		},
+		{
+			"a negative bit that is a number", dictOf(text("w"), withMetadata(weight, dictOf(text("neg"), number(1)))),
+			`the metadata "neg": 1`,
+		},
+		{
+			"conjugated real numbers", dictOf(text("w"), withMetadata(weight, dictOf(text("conj"), "\x88"))),
+			`the metadata "conj": true`,
 		},
 		{"no storage at all", "(" + text("module") + "NNNNtQ", "a persistent object that is not a storage"},
+		{"a million marks", strings.Repeat("(", 1<<21), "more than 1048576 objects"},
+		{"a million values without an object", strings.Repeat("N", 1<<21), "more than 1048576 objects"},
+		{
+			"hundreds of millions of bytes",
+			dictOf(
+				text("w"),
+				global("torch._utils", "_rebuild_tensor_v3")+"("+storageOf("UntypedStorage", "0", 24)+number(0)+
+					numbers(1<<13, 1<<13)+numbers(0, 0)+"\x89N"+global("torch", "uint8")+"tR",
+			),
+			"the tensors take more than 8 times the file's",
+		},
 		{"a pickle of 33 MiB", strings.Repeat("N0", 33<<19), "data.pkl has 34603011 bytes, want at most 33554432"},
 	} {
 		refusal{tc.name, pt(saved(tc.object)), tc.err}.run(t)
@@ -178,7 +215,12 @@ func TestBuiltFilesAreRead(t *testing.T) {
 	for name, file := range map[string][]byte{
 		"pt":      pt(saved(dictOf(text("w"), weight))),
 		"ordered": pt(saved(ordered)),
-		"typed":   pt(saved(dictOf(text("w"), typedTensorOf(storageOf("UntypedStorage", "0", 24), 6, "float32")))),
+		"not " +
+			"negative": pt(saved(dictOf(
+			text("w"), withMetadata(weight, dictOf(text("neg"), "\x89", text("conj"), "\x89")),
+		))),
+		"no metadata": pt(saved(dictOf(text("w"), withMetadata(weight, "N")))),
+		"typed":       pt(saved(dictOf(text("w"), typedTensorOf(storageOf("UntypedStorage", "0", 24), 6, "float32")))),
 		"legacy": legacy(
 			magic, number(1001), dictOf(text("little_endian"), "\x88"), dictOf(text("w"), weight), "]("+text("0")+"e",
 			append([]byte{6, 0, 0, 0, 0, 0, 0, 0}, strings.Repeat("\x00\x00\x80\x3f", 6)...)...,

@@ -7,9 +7,9 @@ import (
 )
 
 // StateDict reads every floating-point tensor as float32. It returns the names of all others in
-// left: integers and booleans are buffers such as num_batches_tracked, not parameters. It fails on
-// a value that float32 cannot hold, and on a file that is cut off. The error names every tensor
-// concerned.
+// left: integers and booleans are buffers such as num_batches_tracked, not parameters, and the
+// values of some types cannot be read. It fails on a value that float32 cannot hold, and on a file
+// that is cut off. The error names every tensor concerned.
 func (f *File) StateDict() (dict attention.StateDict, left []string, err error) {
 	dict = attention.StateDict{}
 	var errs []error

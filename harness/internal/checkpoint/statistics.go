@@ -149,6 +149,9 @@ func (f *File) Twins() ([][]string, error) {
 	groups := map[string][]string{}
 	var order []string
 	for _, t := range f.Tensors {
+		if !t.Readable() {
+			continue
+		}
 		data, err := t.Bytes()
 		if err != nil {
 			return nil, err

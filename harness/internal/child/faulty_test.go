@@ -264,6 +264,7 @@ var inPlaceOf = map[string]func(c *faulty, m message) bool{
 	"unprintable field": answer(`{"type":"ok","seq":%d,"\u001b[2J":9}`),
 	"a field twice":     answer(`{"type":"ok","seq":%[1]d,"seq":%[1]d}`),
 	"a field too many":  answer(`{"type":"ok","seq":%d,"reason":"x"}`),
+	"a late precision":  answer(`{"type":"ok","seq":%d,"precision":"tf32"}`),
 	"unknown type":      answer(`{"type":"fine","seq":%d}`),
 	"no reason":         answer(`{"type":"skipped","seq":%d}`),
 	"answers ahead":     func(_ *faulty, m message) bool { m.Seq++; return ok(m) },
@@ -413,6 +414,9 @@ func (c *faulty) once(dir string) {
 		echo(m)
 		return
 	}
+	if c.fault == "once declares bfloat16" {
+		defer write(filepath.Join(dir, "reply.json"), []byte(`{"type":"ok","precision":"bfloat16"}`))
+	}
 	if m.Request.Case == c.at {
 		switch c.fault {
 		case "once crashes":
@@ -431,6 +435,8 @@ func (c *faulty) once(dir string) {
 		case "once skips":
 			write(filepath.Join(dir, "reply.json"), []byte(`{"type":"skipped","reason":"no causal mask"}`))
 			return
+		case "once declares float8":
+			defer write(filepath.Join(dir, "reply.json"), []byte(`{"type":"ok","precision":"float8"}`))
 		case "once leaves garbage":
 			write(filepath.Join(dir, "reply.json"), []byte(`{"type":"skipped","because":"no causal mask"}`))
 			return

@@ -23,8 +23,9 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	_ = p.stdin.Close() // there is nothing to read
 	err = p.finish(ctx, s.command.Timeout, f)
 	p.end(0, impatience)
+	var declared subject.Precision
 	if err == nil {
-		err = p.verdict(f)
+		declared, err = p.verdict(f)
 	}
 	if err != nil {
 		if !errors.Is(err, subject.ErrNotOffered) {
@@ -36,7 +37,9 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	if err != nil {
 		return subject.Result{Err: withStderr(err, p.stderr)}
 	}
-	return subject.Result{Output: out.Output, Weights: out.Weights, Findings: f.changes()}
+	return subject.Result{
+		Output: out.Output, Weights: out.Weights, Findings: f.changes(), Precision: declared,
+	}
 }
 
 // withFolder puts a folder in place of "{dir}" in the arguments of a command, or at their end.
@@ -74,32 +77,38 @@ func (p *process) finish(ctx context.Context, timeout time.Duration, f *folder) 
 }
 
 // verdict fails if the process left a reply that skips the case or reports an error, if its exit
-// status is not 0, or if other processes of its group still run.
-func (p *process) verdict(f *folder) error {
-	if err := leftReply(filepath.Join(f.dir, protocol.ReplyFile)); err != nil {
-		return err
+// status is not 0, or if other processes of its group still run. It returns the precision that the
+// reply declares.
+func (p *process) verdict(f *folder) (subject.Precision, error) {
+	declared, err := leftReply(filepath.Join(f.dir, protocol.ReplyFile))
+	if err != nil {
+		return declared, err
 	}
 	const success = "exit status 0"
 	if p.state != success {
-		return fmt.Errorf("it ended (%s), want %s", p.state, success)
+		return declared, fmt.Errorf("it ended (%s), want %s", p.state, success)
 	}
 	if p.leftovers {
-		return errors.New("it ended and left other processes running")
+		return declared, errors.New("it ended and left other processes running")
 	}
-	return nil
+	return declared, nil
 }
 
 // leftReply reads the reply in a file. It returns nil if there is no such file.
-func leftReply(file string) error {
+func leftReply(file string) (declared subject.Precision, err error) {
 	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
-		return nil
+		return declared, nil
 	}
+	var reply protocol.Reply
 	data, err := readRegular(file)
 	if err == nil {
-		var reply protocol.Reply
-		if reply, err = protocol.ParseReply(data); err == nil {
-			return answered(reply)
-		}
+		reply, err = protocol.ParseReply(data)
 	}
-	return fmt.Errorf("%s: %s", protocol.ReplyFile, printable.Text(err.Error()))
+	if err == nil {
+		declared, err = subject.ParsePrecision(reply.Precision)
+	}
+	if err != nil {
+		return declared, fmt.Errorf("%s: %s", protocol.ReplyFile, printable.Text(err.Error()))
+	}
+	return declared, answered(reply)
 }

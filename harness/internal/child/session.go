@@ -159,6 +159,9 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 		return reply, faultf("it answers message %d again or too late: the last one is %d", reply.Seq, s.seq)
 	case reply.Seq > s.seq:
 		return reply, faultf("it answers message %d, which it was never sent: the last one is %d", reply.Seq, s.seq)
+	case reply.Type == protocol.TypeOK && reply.Precision != "":
+		return reply, faultf("it declares the precision %q with %q: it goes with %q",
+			printable.Line(reply.Precision), protocol.TypeOK, protocol.TypeStarted)
 	}
 	return reply, nil
 }

@@ -132,6 +132,10 @@ func TestFaults(t *testing.T) {
 			garbled + `{"type":"ok","seq":5,"reason":"x"}: reason: goes with skipped, not with ok`,
 		},
 		{
+			"a late precision", report.Error,
+			`it declares the precision "tf32" with "ok": it goes with "started"`,
+		},
+		{
 			"unknown type", report.Error,
 			garbled + `{"type":"fine","seq":5}: type: "fine", want one of ["started" "ok" "skipped" "error"]`,
 		},
@@ -230,6 +234,8 @@ func TestOnce(t *testing.T) {
 		{"once fills its folder", report.Error, "it wrote more than 64 MiB or 1000 files into its folder"},
 		{"once leaves garbage", report.Error, "reply.json: because: unknown field"},
 		{"once skips", report.Skip, subject.ErrNotOffered.Error() + ": no causal mask"},
+		{"once declares bfloat16", report.Pass, ""},
+		{"once declares float8", report.Error, `reply.json: precision: "float8", want one of ["float16" "bfloat16" "tf32"], or nothing for float32`},
 		{"once changes a file", report.Fail, ""},
 	} {
 		t.Run(tc.fault, func(t *testing.T) {

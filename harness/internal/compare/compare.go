@@ -39,7 +39,8 @@ type Expected struct {
 	Measured bool
 }
 
-func (e Expected) limits() Limits {
+// Limits returns the limits by which an output is accepted.
+func (e Expected) Limits() Limits {
 	if e.Measured {
 		return Limits{MeasuredMaxZ, MeasuredMaxRMSZ}
 	}
@@ -101,7 +102,7 @@ func (e Element) Place() string {
 func Outputs(shape []int, got []float64, want Expected) Comparison {
 	c := Comparison{
 		GotShape: shape, WantShape: want.Shape,
-		Limits: want.limits(), Measured: want.Measured, Elements: len(want.Value),
+		Limits: want.Limits(), Measured: want.Measured, Elements: len(want.Value),
 	}
 	if !c.SameShape() {
 		return c
@@ -142,33 +143,55 @@ func z(got, want, sigma float64) float64 {
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// summarize computes the numbers that describe the output as a whole.
+// summarize computes the numbers that describe the output as a whole. Powers of two bring every
+// array near 1 first: the square of a finite number may overflow.
 func (c *Comparison) summarize(got []float64, want Expected) {
 	var zz, noisy, gg, ww, gw, dd, finite float64
+	ofGot, ofWant, ofZ := toUnit(got), toUnit(want.Value), toUnit(c.Z)
+	ofBoth := math.Min(ofGot, ofWant)
 	for i, g := range got {
 		w := want.Value[i]
 		c.MaxZ = math.Max(c.MaxZ, c.Z[i])
 		if want.Sigma[i] > 0 || c.Z[i] > 0 {
-			zz += c.Z[i] * c.Z[i]
+			zz += square(c.Z[i] * ofZ)
 			noisy++
 		}
 		if isFinite(g) && isFinite(w) {
 			finite++
-			gg += g * g
-			ww += w * w
-			gw += g * w
-			dd += (g - w) * (g - w)
+			gg += square(g * ofGot)
+			ww += square(w * ofWant)
+			gw += g * ofGot * (w * ofWant)
+			dd += square(g*ofBoth - w*ofBoth)
 		}
 	}
 	if noisy > 0 {
-		c.RMSZ = math.Sqrt(zz / noisy)
+		c.RMSZ = math.Sqrt(zz/noisy) / ofZ
 	}
 	c.Rel, c.Gain = math.NaN(), math.NaN()
 	if finite > 0 {
-		c.Rel, c.Gain = ratio(dd, ww), ratio(gg, ww)
+		c.Rel, c.Gain = ratio(dd, ww)/ofBoth*ofWant, ratio(gg, ww)/ofGot*ofWant
 	}
 	c.Cosine = gw / math.Sqrt(gg) / math.Sqrt(ww)
 }
+
+// toUnit returns the power of two that brings the largest finite magnitude to 1/2 or more, and
+// below 1. It returns 1 if all are zero.
+func toUnit(values []float64) float64 {
+	largest := 0.0
+	for _, v := range values {
+		if a := math.Abs(v); a > largest && a <= math.MaxFloat64 {
+			largest = a
+		}
+	}
+	if largest == 0 {
+		return 1
+	}
+	const most = 1022 // larger powers overflow, smaller ones lose bits
+	_, exponent := math.Frexp(largest)
+	return math.Ldexp(1, max(-most, min(most, -exponent)))
+}
+
+func square(v float64) float64 { return v * v }
 
 // ratio returns sqrt(a/b), and 0 if both are 0.
 func ratio(a, b float64) float64 {
@@ -198,7 +221,7 @@ func (c *Comparison) locate(got []float64, want Expected) {
 func element(i int, got []float64, want Expected, z float64) Element {
 	return Element{
 		Index: unravel(i, want.Shape), Got: got[i], Want: want.Value[i],
-		Allowed: want.limits().Z * want.Sigma[i], Z: z,
+		Allowed: want.Limits().Z * want.Sigma[i], Z: z,
 	}
 }
 

@@ -170,3 +170,27 @@ func TestValues(t *testing.T) {
 	d = compare.Values([]int{4}, []float64{nan, 1, 2, 4}, []float64{nan, 1, 2, 3})
 	require.Equal(t, []int{3}, d.Largest.Index, "NaN that is equal is no difference")
 }
+
+// Squares of numbers near the largest and the smallest float64 leave its range. The summary of an
+// output does not.
+func TestOutputsOfAnySize(t *testing.T) {
+	want := compare.Expected{Shape: []int{4}, Value: []float64{1, -2, 0.5, 3}, Sigma: []float64{1e-7, 1e-7, 1e-7, 1e-7}}
+	for _, gain := range []float64{1e-300, 1e-160, 0.5, 3e38, 1e200, 1e290} {
+		got := make([]float64, len(want.Value))
+		for i, w := range want.Value {
+			got[i] = gain * w
+		}
+		c := compare.Outputs(want.Shape, got, want)
+		require.InEpsilon(t, gain, c.Gain, 1e-12)
+		require.InEpsilon(t, 1, c.Cosine, 1e-12)
+		require.InEpsilon(t, math.Abs(gain-1), c.Rel, 1e-12)
+		require.InEpsilon(t, math.Abs(gain-1)*math.Sqrt(14.25/4)/1e-7, c.RMSZ, 1e-12)
+		require.Zero(t, c.NonFinite)
+
+		tiny := compare.Outputs(want.Shape, want.Value, compare.Expected{
+			Shape: want.Shape, Value: got, Sigma: want.Sigma,
+		})
+		require.InEpsilon(t, 1/gain, tiny.Gain, 1e-12)
+		require.InEpsilon(t, math.Abs(1/gain-1), tiny.Rel, 1e-12)
+	}
+}

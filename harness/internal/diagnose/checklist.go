@@ -8,6 +8,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/pattern"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -24,8 +25,11 @@ type input struct {
 	replays replay.Output // known mistakes on this case; empty without a problem
 	unmade  replay.Cut    // the mistakes that could not be made
 
+	recovery pattern.Recovery // the attention weights behind the output, if they can be recovered
+
 	trace      func() oracle.Trace
 	placements [4]attention.Placement
+	layout     attention.InputLayout // the case's own order of dimensions
 }
 
 // step is one entry of a checklist. It takes the fits that an earlier step made.
@@ -48,6 +52,8 @@ type finding struct {
 	reasons []string
 	matches []replay.Match       // mistakes that give the output
 	numbers []replay.NumberMatch // numbers that give the output with another value
+	// unwritten is the part that is zero where it should not be; nil if there is none.
+	unwritten *Unwritten
 }
 
 func findingf(c Class, format string, args ...any) *finding {
@@ -67,19 +73,22 @@ var checklist = []step{
 	{"every mistake made", everyMistake},
 	{"one mistake", search(replay.FindSingle)},
 	{"lower precision", search(replay.FindLowPrecision)},
+	{"one wrong number", wrongNumber(replay.FindNumbers)},
 	{"rounding", rounding},
 	{"order", check(reordered)},
 	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
 	{"gain or shift", check(gainOrShift)},
-	{"one wrong number", wrongNumber},
+	{"not written", notWritten},
 	{"least squares", leastSquares}, // decides nothing: two known mistakes say more than parameters
 	{"two mistakes", twoMistakes},
+	{"a wrong number and a mistake", wrongNumber(replay.FindNumbersWithMistakes)},
 	{"other parameters", otherParameters},
+	{"factors and functions", check(factorsOrFunctions)},
 	{"non-finite", check(nonFinite)},
 	{"rows not written", check(unwritten)},
 	{"rows of a mask", rowsOfAMask},
 	{"rows of the scores", check(rowsOfTheScores)},
-	{"unrelated output", check(unrelated)},
+	{"unrelated output", unrelated},
 	{"nothing fits", check(nothingFits)},
 }
 
@@ -91,6 +100,9 @@ var structural = []step{
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
 	{"one mistake in the graph", mistakeInGraph},
+	{"gain or shift", check(gainOrShift)},
+	{"factors and functions", check(factorsOrFunctions)},
+	{"fewer bits", check(fewerBits)},
 	{"rows not written", check(unwritten)},
 	{"unknown module", check(unknownModule)},
 }

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,8 +47,16 @@ func TestClasses(t *testing.T) {
 			}
 		}, Dead, "every row is the same"},
 		{
-			"rows in another order", func(y []float64) { y[0], y[20] = y[20], y[0] },
-			Unclear, "the expected values in another order",
+			"two values exchanged", func(y []float64) { y[0], y[20] = y[20], y[0] },
+			WrongLayout, "the expected values in another order",
+		},
+		{
+			"features reversed", func(y []float64) {
+				for row := range 6 {
+					slices.Reverse(y[row*4:][:4])
+				}
+			},
+			WrongLayout, "output.flip(2) is the expected output",
 		},
 		{"rows that see one key are right", func(y []float64) {
 			for _, row := range []int{2, 4, 5} {
@@ -60,7 +69,7 @@ func TestClasses(t *testing.T) {
 			for i := range y {
 				y[i] = 0.9*y[i] + 0.3*math.Cos(float64(i))
 			}
-		}, Unclear, "is as with random weights (up to 1.000), but all biases missing leads as far on this case"},
+		}, Unclear, "no known mistake gives this output on this case"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := changed(oracletest.Padded(), tc.change)
@@ -135,8 +144,10 @@ func TestEveryLongStepIsCutOff(t *testing.T) {
 	cuts := map[string]string{
 		"one mistake":                    "mistakes that come near were not made with their noise",
 		"lower precision":                "fewer bits, and no two mistakes",
+		"one wrong number":               "not every number of the configuration was searched",
 		"rounding":                       "the noise of fewer bits, and no two mistakes",
 		"one mistake in lower precision": "mistakes in fewer bits, and no two mistakes",
+		"least squares":                  "other parameters were not all tried, and no two mistakes",
 		"two mistakes":                   "two at once were not all tried",
 	}
 	ended, cancel := context.WithCancel(t.Context())

@@ -18,7 +18,9 @@ const (
 	WrongWeights Class = "wrong-weights"
 	// WrongNumber has a number of the configuration with another value.
 	WrongNumber Class = "wrong-number"
-	// Dead is zero or constant.
+	// WrongLayout has the right numbers in wrong places: heads, axes, or the order of memory.
+	WrongLayout Class = "wrong-layout"
+	// Dead is zero or constant, all of it or a block of heads, rows or features.
 	Dead Class = "dead"
 	// NonFinite has NaN or infinity where a number was expected, or the reverse.
 	NonFinite Class = "non-finite"
@@ -26,13 +28,15 @@ const (
 	Unclear Class = "unclear"
 )
 
-// classOf returns the class of an output with a mistake of a kind. No class is about layout.
+// classOf returns the class of an output with a mistake of a kind.
 func classOf(k catalogue.Kind) Class {
 	switch k {
 	case catalogue.Unloaded, catalogue.Parameters:
 		return WrongWeights
 	case catalogue.Missing, catalogue.Altered:
 		return MissingFeature
+	case catalogue.Layout:
+		return WrongLayout
 	case catalogue.Rounded:
 		return Rounding
 	}

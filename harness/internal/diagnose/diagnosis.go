@@ -23,6 +23,9 @@ type Diagnosis struct {
 	Numbers   []replay.NumberMatch // numbers that give this output with another value
 	Bands     []replay.Band        // size and direction of every mistake that this case sees
 
+	// Unwritten is the part whose zeros account for all that is wrong; nil if there is none.
+	Unwritten *Unwritten
+
 	// Fits holds the questions to least squares, explanations first. It is nil if an earlier step
 	// decided.
 	Fits []fit.Fit
@@ -43,6 +46,7 @@ type Reference struct {
 	mistakes   *replay.Case
 	trace      func() oracle.Trace
 	placements [4]attention.Placement
+	layout     attention.InputLayout
 }
 
 // NewReference returns the reference of a problem and its right result. See [replay.NewCase].
@@ -56,6 +60,14 @@ func NewReference(p *oracle.Problem, truth compare.Expected) *Reference {
 func (r *Reference) WithPlacements(placements [4]attention.Placement) *Reference {
 	other := *r
 	other.placements = placements
+	return &other
+}
+
+// WithLayout returns the reference for a case with its own order of dimensions. Diagnoses name axes
+// by it. The oracle's order, batch first, stays the order of all arrays.
+func (r *Reference) WithLayout(layout attention.InputLayout) *Reference {
+	other := *r
+	other.layout = layout
 	return &other
 }
 
@@ -80,18 +92,17 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	problem := r.mistakes.Problem
 	in := &input{
 		problem: problem, truth: r.mistakes.Truth, got: got, comparison: c,
-		trace: r.trace, placements: r.placements,
+		trace: r.trace, placements: r.placements, layout: r.layout,
 	}
-	var recovery pattern.Recovery
 	if c.SameShape() {
 		in.visible = problem.Visible()
 		in.structure = newStructure(c, in.visible)
 		in.replays, in.unmade = replay.NewOutput(ctx, r.mistakes, got, c)
 		if c.NonFinite == 0 && pattern.Untraceable(problem) == "" {
-			recovery = pattern.Recover(problem, r.trace(), got)
+			in.recovery = pattern.Recover(problem, r.trace(), got)
 		}
 	}
-	return newDiagnosis(in, ask(ctx, checklist, in), recovery)
+	return newDiagnosis(in, ask(ctx, checklist, in))
 }
 
 // DiagnoseModule classifies an output of a module, whose graph is nil if it is not known.
@@ -111,13 +122,13 @@ func DiagnoseModule(
 	if c.SameShape() && len(truth.Shape) > 1 {
 		in.structure = newStructure(c, in.visible)
 	}
-	return newDiagnosis(in, ask(ctx, structural, in), pattern.Recovery{})
+	return newDiagnosis(in, ask(ctx, structural, in))
 }
 
-func newDiagnosis(in *input, c conclusion, recovery pattern.Recovery) Diagnosis {
+func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Fits: c.fits.Fits, Pattern: recovery.Pattern, Stage: recovery.Stage,
+		Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())
@@ -131,6 +142,6 @@ func newDiagnosis(in *input, c conclusion, recovery pattern.Recovery) Diagnosis 
 	if c.fits.Head != "" {
 		d.Reasons = append(d.Reasons, c.fits.Head)
 	}
-	d.Reasons = append(d.Reasons, recovery.Lines()...)
+	d.Reasons = append(d.Reasons, in.recovery.Lines()...)
 	return d
 }

@@ -61,11 +61,21 @@ func explained(matches []replay.Match) *finding {
 	return f
 }
 
-// wrongNumber decides if a number of the configuration gives the output with another value.
-func wrongNumber(ctx context.Context, in *input, _ fit.Result) answer {
-	numbers, cut := replay.FindNumbers(ctx, in.replays)
+// wrongNumber is a step that decides if a search finds a number of the configuration that gives the
+// output with another value.
+func wrongNumber(
+	find func(context.Context, replay.Output) ([]replay.NumberMatch, replay.Cut),
+) func(context.Context, *input, fit.Result) answer {
+	return func(ctx context.Context, in *input, _ fit.Result) answer {
+		numbers, cut := find(ctx, in.replays)
+		return answer{finding: explainedByNumbers(numbers), cut: cut}
+	}
+}
+
+// explainedByNumbers names the numbers that give the output; nil if there are none.
+func explainedByNumbers(numbers []replay.NumberMatch) *finding {
 	if len(numbers) == 0 {
-		return answer{cut: cut}
+		return nil
 	}
 	var words []string
 	for _, n := range numbers {
@@ -76,10 +86,15 @@ func wrongNumber(ctx context.Context, in *input, _ fit.Result) answer {
 	first := numbers[0]
 	f.because("with it this case gives the output: residual %.2g (max z %.2g)%s",
 		first.Residual, first.MaxZ, interval(first))
+	for _, n := range numbers {
+		if n.Alike != "" {
+			f.because("%s", n.Alike)
+		}
+	}
 	if len(numbers) > 1 {
 		f.because("this case cannot tell these apart")
 	}
-	return answer{finding: f}
+	return f
 }
 
 // interval names the values that explain the output as well; "" if there is one value alone.
@@ -91,24 +106,24 @@ func interval(n replay.NumberMatch) string {
 }
 
 // leastSquares asks which parameters would explain the output. It decides nothing.
-func leastSquares(_ context.Context, in *input, _ fit.Result) answer {
+func leastSquares(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || len(in.structure.WrongBatches) == 0 {
 		return answer{}
 	}
-	fits := fit.Search(fit.Input{
+	fits, err := fit.Search(ctx, fit.Input{
 		Problem: in.problem, Trace: in.trace, Got: in.got, Comparison: in.comparison,
-		Batch: in.structure.WrongBatches[0], Placements: in.placements,
+		Placements: in.placements,
 	})
+	if err != nil {
+		return answer{cut: "other parameters were not all tried, and no two mistakes"}
+	}
 	return answer{fits: &fits}
 }
 
 // otherParameters decides if least squares explained the output.
 func otherParameters(_ context.Context, _ *input, fits fit.Result) answer {
-	switch {
-	case fits.Reasons == nil:
+	if fits.Reasons == nil {
 		return answer{}
-	case fits.Scale:
-		return answer{finding: &finding{class: MissingFeature, reasons: fits.Reasons}}
 	}
 	return answer{finding: &finding{class: WrongWeights, reasons: fits.Reasons}}
 }

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -26,11 +27,13 @@ func rounding(ctx context.Context, in *input, _ fit.Result) answer {
 		return answer{finding: findingf(Rounding, text, c.RMSZ, c.Limits.RMS)}
 	}
 	for _, p := range []struct {
-		name      string
+		bits      int
+		stored    string // the arithmetic whose numbers the output holds
+		factors   string // the arithmetics that give other numbers
 		precision oracle.Precision
 	}{
-		{"float16 or TensorFloat-32 (11 bits)", oracle.Float16},
-		{"bfloat16 (8 bits)", oracle.BFloat16},
+		{11, "float16", "TensorFloat-32 or factors of float16", oracle.Float16},
+		{8, "bfloat16", "factors of bfloat16", oracle.BFloat16},
 	} {
 		f, err := in.problem.In(p.precision).Rows(ctx, in.replays.Sampled.Rows, oracle.WithNoise)
 		if err != nil {
@@ -41,7 +44,11 @@ func rounding(ctx context.Context, in *input, _ fit.Result) answer {
 		if c := compare.Outputs(low.Shape, in.replays.Sampled.Got, low); c.OK() && c.RMSZ >= least {
 			const text = "errors in every row and feature, without direction, of the size that %s gives, " +
 				"or parameters slightly off (rel %.3g; %.2g times the noise of that precision)"
-			return answer{finding: findingf(Rounding, text, p.name, c.Rel, c.RMSZ)}
+			name := p.factors
+			if p.precision.Holds(in.got) {
+				name = p.stored
+			}
+			return answer{finding: findingf(Rounding, text, fmt.Sprintf("%s (%d bits)", name, p.bits), c.Rel, c.RMSZ)}
 		}
 	}
 	return answer{}

@@ -24,8 +24,8 @@ func unwritten(in *input) *finding {
 	if len(in.structure.WrongRows) == 0 {
 		return nil
 	}
-	return findingf(Unclear, "every wrong row is constant or a copy of another: "+
-		"rows that were not written, or written over")
+	return findingf(Unclear, "every wrong row is constant or a copy of another, "+
+		"as rows are that were not written, or written over")
 }
 
 // copied reports whether a row of the output equals another row.
@@ -40,8 +40,8 @@ func copied(in *input, row int) bool {
 	return false
 }
 
-// rowsOfAMask decides if a missing mask changes exactly the wrong rows, and a right row depends
-// on all of query, key, value and every weight.
+// rowsOfAMask decides if a missing mask changes exactly the wrong rows, and a right row mixes
+// several keys. The right row proves nothing about keys that it does not see.
 func rowsOfAMask(ctx context.Context, in *input, _ fit.Result) answer {
 	witness := sensitiveRow(in)
 	if witness == "" {
@@ -51,7 +51,11 @@ func rowsOfAMask(ctx context.Context, in *input, _ fit.Result) answer {
 	for _, r := range in.replays.Visible {
 		missing := r.Mistake.Kind == catalogue.Missing
 		if missing && slices.Equal(wrong, r.Comparisons[0].WrongRows()) && touches(ctx, in, r.Mistake) {
-			f := findingf(MissingFeature, "%s mixes several keys and is right, so inputs and weights are", witness)
+			class := MissingFeature
+			if in.problem.Past != nil {
+				class = Unclear // the cached keys or values may be wrong, and the right row may see none
+			}
+			f := findingf(class, "%s mixes several keys and is right", witness)
 			f.because("the wrong rows are those that change with %s, but the output is not that", r.Mistake.Title)
 			return answer{finding: f}
 		}

@@ -1,11 +1,12 @@
 package diagnose
 
 import (
-	"fmt"
+	"context"
 	"math"
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -18,40 +19,64 @@ const (
 	few     = 36
 )
 
+// sameSize bounds the gains, and their inverses, that other mistakes often have. An output of such
+// a size is right but for a mask or the like unless its cosine is below common, mean row included.
+const (
+	sameSize = 2.0
+	common   = 0.9
+)
+
 // beyond is how many times outside the range that a mistake gives on this case a gain may be, and
 // still count as the mistake's.
 const beyond = 1.5
 
 // unrelated decides if the output is as far from the truth in direction as random weights lead on
 // this case, in every row that sees a key, and as large as some random weights make it. A missing
-// mask or scale must not lead as far. Inverted masks and mixed up heads may, but the replays
-// would have found them.
-func unrelated(in *input) *finding {
-	c, limit := in.comparison, randomCosine(in)
-	if !(math.Abs(c.Cosine) <= limit) || rightRows(in) > 0 {
+// mask or scale must not lead as far. Inverted masks and mixed up heads may, but the replays would
+// have found them. No attention weights may give the output from the right values: then values and
+// output projection would be right.
+func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
+	if in.comparison.NonFinite > 0 || in.problem.Layer == nil || in.recovery.Pattern != nil || rightRows(in) > 0 {
+		return answer{}
+	}
+	got := newDirection(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value)
+	if !got.within(direction{common, telling}) {
+		return answer{}
+	}
+	all, ok := randomWeights(ctx, in)
+	if !ok {
+		return answer{cut: "layers with random weights, to compare the output with"}
+	}
+	return answer{finding: in.unrelatedTo(got, all)}
+}
+
+// unrelatedTo decides by what outputs of random weights look like on the case.
+func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
+	var limit direction
+	for _, k := range all {
+		limit = limit.orMore(k.limit)
+	}
+	if !got.within(limit) {
 		return nil
 	}
-	for _, r := range in.replays.Visible {
-		b := r.Band()
-		if r.Mistake.Kind == catalogue.Missing && gainFits(in, b) && !(b.Cosine.Min > limit) {
-			const text = "cosine %.3f is as with random weights (up to %.3f), " +
-				"but %s leads as far on this case (%.3f)"
-			return findingf(Unclear, text, c.Cosine, limit, r.Mistake.Title, b.Cosine.Min)
-		}
+	c, gain := in.comparison, in.replays.Sampled.Comparison.Gain
+	if m, d := in.missingAsFar(limit); m != "" {
+		const text = "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)"
+		return findingf(Unclear, text, c.Cosine, limit.whole, m, d.whole)
 	}
-	if limit > telling || c.Elements < few {
+	if limit.centred > telling || c.Elements < few || limit.whole > common && ordinary(gain) {
 		const text = "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output, " +
 			"and the case is too small to tell random weights by direction (up to %.3f)"
-		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine, limit)
+		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine, math.Max(limit.whole, limit.centred))
 	}
-	fits, gains := randomGains(in)
+	fits, gains := gainsOf(all, gain)
 	if !fits {
 		const text = "cosine %.3f: nothing in common with the expected output, but gain %.3g %s"
 		return findingf(Unclear, text, c.Cosine, c.Gain, gains)
 	}
 	const text = "cosine %.3f: nothing in common with the expected output, " +
 		"as random weights give on this case (up to %.3f)"
-	f := findingf(WrongWeights, text, c.Cosine, limit)
+	f := findingf(WrongWeights, text, c.Cosine, limit.whole)
 	f.because("rel %.3g, gain %.3g: %s", c.Rel, c.Gain, gains)
 	pairsUntried(in, f)
 	if masked(in) {
@@ -60,17 +85,35 @@ func unrelated(in *input) *finding {
 	return f
 }
 
-// randomCosine returns the greatest cosine with the truth that outputs of random weights are
-// likely to have; 0 if the case has no weights.
-func randomCosine(in *input) float64 {
-	limit := 0.0
+// missingAsFar names a missing part of the computation that leads as far from the truth as limits,
+// makes the output as large, and has something in common with it; "" if there is none.
+func (in *input) missingAsFar(limit direction) (title string, d direction) {
 	for _, r := range in.replays.Visible {
-		if b := r.Band(); r.Mistake.Kind == catalogue.Unloaded {
-			furthest := math.Max(math.Abs(b.Cosine.Min), math.Abs(b.Cosine.Max))
-			limit = math.Max(limit, in.replays.Sampled.Chance()*furthest)
+		if r.Mistake.Kind != catalogue.Missing || !gainFits(in.replays.Sampled.Comparison.Gain, r.Band()) {
+			continue
+		}
+		d := newDirection(in, r.Outputs[0], in.replays.Sampled.Truth.Value)
+		if d.within(limit) && !newDirection(in, r.Outputs[0], in.replays.Sampled.Got).within(limit) {
+			return r.Mistake.Title, d
 		}
 	}
-	return math.Min(limit, 1)
+	return "", direction{}
+}
+
+// gainsOf compares the size of the output with outputs of random weights, which tells parameters
+// that were never loaded from others of the right scale. It fits if one kind gives the size.
+func gainsOf(kinds []randomKind, gain float64) (fits bool, text string) {
+	var words []string
+	for _, k := range kinds {
+		switch {
+		case k.fits(gain):
+			fits = true
+			words = append(words, "fits "+k.String())
+		case k.listed:
+			words = append(words, "does not fit "+k.String())
+		}
+	}
+	return fits, strings.Join(words, ", ")
 }
 
 // rightRows counts the rows within the noise that see a key.
@@ -84,28 +127,9 @@ func rightRows(in *input) int {
 	return n
 }
 
-// gainFits reports whether the output is as large as a mistake makes it.
-func gainFits(in *input, b replay.Band) bool {
-	gain := in.comparison.Gain
+// gainFits reports whether a gain is as large as a mistake makes it.
+func gainFits(gain float64, b replay.Band) bool {
 	return gain >= b.Gain.Min/beyond && gain <= b.Gain.Max*beyond
-}
-
-// randomGains compares the size of the output with outputs of random weights, which tells
-// parameters that were never loaded from others of the right scale. It fits if one kind of random
-// weights gives the size.
-func randomGains(in *input) (fits bool, text string) {
-	var words []string
-	for _, r := range in.replays.Visible {
-		if r.Mistake.Kind != catalogue.Unloaded {
-			continue
-		}
-		b, word := r.Band(), "does not fit"
-		if gainFits(in, b) {
-			fits, word = true, "fits"
-		}
-		words = append(words, fmt.Sprintf("%s %s (%.3g to %.3g here)", word, r.Mistake.Title, b.Gain.Min, b.Gain.Max))
-	}
-	return fits, strings.Join(words, ", ")
 }
 
 // masked reports whether the case has a mask or a bias of the scores.

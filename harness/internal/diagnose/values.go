@@ -2,20 +2,9 @@ package diagnose
 
 import (
 	"math"
-	"slices"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/num"
 )
-
-func otherShape(in *input) *finding {
-	c := in.comparison
-	if c.SameShape() {
-		return nil
-	}
-	return findingf(Unclear, "the output has shape %s, want %s: no number was compared",
-		attention.FormatShape(c.GotShape), attention.FormatShape(c.WantShape))
-}
 
 // dead decides if an output is one number, or one row repeated, and the truth is not. It names no
 // cause: zero parameters give zeros, and so does an output that nobody writes.
@@ -27,7 +16,7 @@ func dead(in *input) *finding {
 	case repeats(in.got, 1) && !repeats(in.truth.Value, 1):
 		return findingf(Dead, "every element is %g", in.got[0])
 	case repeats(in.got, width) && !repeats(in.truth.Value, width):
-		return findingf(Dead, "every row is the same: the output does not depend on the input")
+		return findingf(Dead, "every row is the same, and the expected ones are not")
 	}
 	return nil
 }
@@ -61,24 +50,4 @@ func nonFinite(in *input) *finding {
 			"this case says which in empty_row")
 	}
 	return f
-}
-
-// reordered decides if an output has the expected values in another order: sorted, it equals the
-// truth, and elements are far from where they should be.
-func reordered(in *input) *finding {
-	const far = 1000 // times the noise
-	got, want := slices.Sorted(slices.Values(in.got)), slices.Sorted(slices.Values(in.truth.Value))
-	noise := in.comparison.Limits.Z * slices.Max(in.truth.Sigma)
-	moved := 0.0
-	for i := range got {
-		if !(math.Abs(got[i]-want[i]) <= noise) {
-			return nil
-		}
-		moved = math.Max(moved, math.Abs(in.got[i]-in.truth.Value[i]))
-	}
-	if moved <= far*noise {
-		return nil
-	}
-	return findingf(Unclear, "the output holds the expected values in another order: "+
-		"a layout or the order of reading is wrong, not the weights")
 }

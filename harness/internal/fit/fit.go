@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -15,7 +16,9 @@ import (
 type Fit struct {
 	Freed      string   // "the value weight (v_proj.weight)"
 	Parameters []string // names in the state dict
-	Refused    string   // why this case cannot answer the question; "" if it can
+	// Refused is why this case cannot answer the question, or why values that fit explain nothing;
+	// "" if neither is so.
+	Refused string
 
 	Holds    bool    // the values found explain the output
 	Residual float64 // RMS(got - replay) / RMS(replay)
@@ -25,9 +28,16 @@ type Fit struct {
 	// Narrowest reports whether the fit frees the fewest parameters among the fits that explain
 	// the output and free the same projection.
 	Narrowest bool
+	// Confusable reports whether the case cannot answer the question, and the explanation found
+	// would explain outputs of other values of these parameters, too.
+	Confusable bool
 
 	free freeSet
 }
+
+// Named reports whether the parameters are to be named: they explain the output, or the case cannot
+// tell them from parameters that do.
+func (f Fit) Named() bool { return f.Explains() && f.Narrowest || f.Confusable }
 
 // Explains reports whether the question was asked and the answer is yes.
 func (f Fit) Explains() bool { return f.Refused == "" && f.Holds }
@@ -45,16 +55,22 @@ func (f Fit) Projections() []string {
 type attempt struct {
 	Fit
 	problem *oracle.Problem // nil if no values were found
+	// contradicted is set if right rows contradict the values found.
+	contradicted bool
 }
 
 // fitter fits one output.
 type fitter struct {
+	ctx        context.Context // ends the work; what was found by then means nothing
 	p          *oracle.Problem // right
 	trace      oracle.Trace    // of p
 	shape      []int
 	got        []float64
 	placements [4]attention.Placement
 }
+
+// interrupted is why a question was refused if the context ended.
+const interrupted = "interrupted"
 
 // fit frees one set of parameters.
 func (f *fitter) fit(free freeSet) attempt {
@@ -63,6 +79,10 @@ func (f *fitter) fit(free freeSet) attempt {
 		Freed: free.text(l, f.placements), Parameters: free.names(l, f.placements),
 		Residual: math.Inf(1), MaxZ: math.Inf(1), free: free,
 	}}
+	if f.ctx.Err() != nil {
+		out.Refused = interrupted
+		return out
+	}
 	x := newJacobian(f.p, free)
 	share, reason := x.identifiable()
 	if reason != "" {
@@ -86,6 +106,10 @@ func (f *fitter) fit(free freeSet) attempt {
 	}
 	out = f.solve(out, x.blocks(), start, share)
 	if out.Holds {
+		out.Refused = f.contradicted(out)
+		out.contradicted = out.Refused != ""
+	}
+	if out.Holds && !out.contradicted {
 		out.Refused = f.implausible(out)
 	}
 	if !out.Holds && (free.curved(f.p) || math.IsNaN(out.Residual)) {
@@ -117,7 +141,7 @@ func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) 
 		if n == steps || n > 0 && (out.Holds || !better) || f.hopeless(out, n) {
 			return out
 		}
-		p = x.moved(cgls(x.operator(), b, x.missing(f.got), len(x.mask)))
+		p = x.moved(cgls(f.ctx, x.operator(), b, x.missing(f.got), len(x.mask)))
 	}
 	return out
 }
@@ -138,14 +162,22 @@ func holds(c compare.Comparison, share float64) bool {
 }
 
 // implausible says why values that fit explain nothing; "" if they do explain. Very large
-// parameters tell apart rows that differ by rounding alone, and a very noisy computation agrees
-// with anything.
+// parameters tell apart rows that differ by rounding alone. A very noisy computation agrees with
+// anything, and an output near the right one with many.
 func (f *fitter) implausible(out attempt) string {
 	const larger, noisier = 64, 16
 	for _, m := range out.free.projections {
 		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
 		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
 			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
+		}
+	}
+	if off := compare.Outputs(f.shape, f.got, f.trace.Output.Expected()).Rel; off < compare.MinMargin*out.Residual {
+		return fmt.Sprintf("the output is %.2g from the right one, too near to tell what is other", off)
+	}
+	if out.free.projections[0] >= ValueProjection {
+		if reason := f.otherMixtures(); reason != "" {
+			return reason
 		}
 	}
 	if ratio := relativeNoise(out.problem.Run()) / relativeNoise(f.trace.Output); !(ratio <= noisier) {

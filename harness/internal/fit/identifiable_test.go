@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -17,7 +18,7 @@ func TestTooFewRowsAreRefused(t *testing.T) {
 	p := oracletest.Tall(2).Element(0)
 	wrong := p.Clone()
 	redraw(wrong, QueryProjection, "weight")
-	f := &fitter{p, p.Trace(), p.Run().Shape, variant.Variant{}.Run(wrong), placements}
+	f := &fitter{context.Background(), p, p.Trace(), p.Run().Shape, variant.Variant{}.Run(wrong), placements}
 	free := all(OutputProjection)
 	start := attempt{Fit: Fit{Residual: math.Inf(1), free: free}}
 	vacuous := f.solve(start, newJacobian(p, free).blocks(), p, 1)

@@ -56,6 +56,12 @@ func (f *fitter) localise(rel float64) localisation {
 			at.holding = append(at.holding, both)
 		}
 	}
+	if len(at.holding) == 1 {
+		if twin := f.twin(at.holding[0]); twin.Holds {
+			at.tried = slices.DeleteFunc(at.tried, func(x attempt) bool { return x.Freed == twin.Freed })
+			at.tried, at.holding = append(at.tried, twin), append(at.holding, twin)
+		}
+	}
 	if len(at.holding) > 0 {
 		f.exclude(&at, found, rel)
 	}
@@ -129,6 +135,11 @@ func (f *fitter) narrowed(whole attempt) []attempt {
 // describe marks the explanations among all attempts. For value and output weights, which only
 // one value explains, it adds how the weight found differs from the right one.
 func (at *localisation) describe(l *oracle.Layer) {
+	for n, x := range at.tried {
+		if x.free.whole() && slices.ContainsFunc(at.confusable, x.free.is) {
+			at.tried[n].Confusable = true
+		}
+	}
 	for i, x := range at.holding {
 		m := x.free.projections[0]
 		at.mark(x, func(f *Fit) { f.Narrowest = true })

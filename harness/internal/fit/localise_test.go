@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -67,7 +68,7 @@ func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localis
 	if c.OK() || c.NonFinite > 0 {
 		return at, false
 	}
-	f := &fitter{p, trace, truth.Shape, got, placements}
+	f := &fitter{context.Background(), p, trace, truth.Shape, got, placements}
 	return f.localise(c.Rel), true
 }
 

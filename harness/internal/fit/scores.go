@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -28,7 +29,7 @@ func (f *fitter) startOfScores(x *jacobian) (start *oracle.Problem, mixture comp
 	if recovered.FarFromMixtures() {
 		return nil, f.mixture(x, recovered), ""
 	}
-	start, reason = x.fromLogarithms(recovered, heads)
+	start, reason = x.fromLogarithms(f.ctx, recovered, heads)
 	return start, mixture, reason
 }
 
@@ -67,7 +68,9 @@ type logarithms struct {
 
 // fromLogarithms fits the free parameters to recovered scores, and returns the problem with them.
 // With a softcap, scores are not linear in the parameters, and the fit is repeated.
-func (x *jacobian) fromLogarithms(recovered pattern.Weights, heads []int) (*oracle.Problem, string) {
+func (x *jacobian) fromLogarithms(
+	ctx context.Context, recovered pattern.Weights, heads []int,
+) (*oracle.Problem, string) {
 	s := x.logarithms(recovered, heads)
 	if reason := s.saturated(); reason != "" {
 		return nil, reason
@@ -77,7 +80,7 @@ func (x *jacobian) fromLogarithms(recovered pattern.Weights, heads []int) (*orac
 		repeats = 4
 	}
 	for range repeats {
-		step := cgls(s.scoreOperator(), s.blocks(), s.centred(s.missingScores()), len(s.mask))
+		step := cgls(ctx, s.scoreOperator(), s.blocks(), s.centred(s.missingScores()), len(s.mask))
 		s.jacobian = newJacobian(s.moved(step), s.free)
 	}
 	return s.p, ""

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -16,23 +17,11 @@ import (
 func searched(p, wrong *oracle.Problem) Result {
 	truth := p.Run().Expected()
 	got := variant.Variant{}.Run(wrong)
-	return Search(Input{
+	r, _ := Search(context.Background(), Input{
 		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 		Placements: placements,
 	})
-}
-
-// The search asks for the scale first, and stops there if it explains the output.
-func TestSearchForAScale(t *testing.T) {
-	p := oracletest.Tall(2)
-	wrong := p.Clone()
-	wrong.Scale *= 1.25
-	r := searched(p, wrong)
-	require.True(t, r.Scale)
-	require.Len(t, r.Fits, 1)
-	require.Len(t, r.Reasons, 3)
-	require.Contains(t, r.Reasons[1], "1.25 times as large")
-	require.Equal(t, "all queries, or all keys, that much larger would give the same", r.Reasons[2])
+	return r
 }
 
 // Explanations come first, refused questions last, and the result names the parameters.
@@ -41,7 +30,6 @@ func TestSearchForParameters(t *testing.T) {
 	wrong := p.Clone()
 	require.True(t, redraw(wrong, ValueProjection, "weight"))
 	r := searched(p, wrong)
-	require.False(t, r.Scale)
 	require.Empty(t, r.Head)
 	require.Contains(t, r.Reasons[0], "the value weight and bias (v.weight, v.bias)")
 	require.True(t, r.Fits[0].Explains())
@@ -53,13 +41,13 @@ func TestSearchForParameters(t *testing.T) {
 	}
 }
 
-// A function has no parameters but the scale, and nothing explains three other projections.
+// A function has no parameters, and nothing explains three other projections.
 func TestSearchThatExplainsNothing(t *testing.T) {
 	p := oracletest.Committed(t, "sdpa/causal")
 	wrong := p.Clone()
 	wrong.Causal = nil
 	r := searched(p, wrong)
-	require.Len(t, r.Fits, 1)
+	require.Empty(t, r.Fits)
 	require.Nil(t, r.Reasons)
 
 	p = oracletest.Tall(2)
@@ -86,7 +74,7 @@ func TestSearchForAHead(t *testing.T) {
 	require.Contains(t, r.Head, "of o.weight lead")
 }
 
-// A case that is too large for a trace is asked for its scale alone.
+// A case that is too large for a trace is asked for nothing.
 func TestSearchOfAnUntraceableCase(t *testing.T) {
 	p := oracletest.Tall(2).Element(0)
 	wrong := p.Clone()
@@ -95,14 +83,29 @@ func TestSearchOfAnUntraceableCase(t *testing.T) {
 	truth := p.Run().Expected()
 	large := p.Clone()
 	large.Layer.Heads, large.Layer.KVHeads = 1<<19, 1<<19
-	large.Scale = 0
-	r := Search(Input{
+	r, err := Search(t.Context(), Input{
 		Problem: large, Trace: func() oracle.Trace { panic("traced") },
 		Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
 	})
-	require.Len(t, r.Fits, 2)
-	require.Equal(t, "the scale is 0", r.Fits[0].Refused)
-	require.Equal(t, "any parameter", r.Fits[1].Freed)
-	require.Contains(t, r.Fits[1].Refused, "the case is too large")
-	require.True(t, math.IsInf(r.Fits[1].Residual, 1))
+	require.NoError(t, err)
+	require.Len(t, r.Fits, 1)
+	require.Equal(t, "any parameter", r.Fits[0].Freed)
+	require.Contains(t, r.Fits[0].Refused, "the case is too large")
+	require.True(t, math.IsInf(r.Fits[0].Residual, 1))
+}
+
+// When the context ends, the search returns no answer.
+func TestSearchIsInterrupted(t *testing.T) {
+	p := oracletest.Tall(2)
+	wrong := p.Clone()
+	require.True(t, redraw(wrong, ValueProjection, "weight"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := variant.Variant{}.Run(wrong)
+	truth := p.Run().Expected()
+	r, err := Search(ctx, Input{
+		Problem: p, Trace: p.Trace, Got: got, Comparison: compare.Outputs(truth.Shape, got, truth),
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, r)
 }

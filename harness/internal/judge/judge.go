@@ -5,7 +5,6 @@ package judge
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/difftest/difftest/attention"
@@ -17,11 +16,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
-
-// reproduction is how closely the oracle must agree with PyTorch's float64 result before it may
-// judge a case, relative to the largest value: some thousand roundings of a float64.
-const reproduction = 1e-12
 
 // Referee judges outputs of one case. The replay of each mistake on the case is computed once for
 // all of them. A Referee may be used from several goroutines.
@@ -52,16 +48,20 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	}
 	truth := f.Expected()
 	exact := batchFirst(c, oracle.Array{Shape: c.Output.Shape, Value: c.Truth})
-	if err := reproduces(truth.Value, exact.Value); err != nil {
+	double := func() ([]float64, error) { return doubleSigma(longer, problem) }
+	if err := reproduces(truth.Value, exact.Value, double); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	truth.Value = exact.Value
 	reference := diagnose.NewReference(problem, truth).WithPlacements(c.Layer.Placements())
+	if c.Op == fixture.MultiHead {
+		reference = reference.WithLayout(c.Layer.InputLayout)
+	}
 	return &Referee{c: c, expected: inLayout(c, truth), reference: reference}, nil
 }
 
-// newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the case.
-// If the case has a graph, the graph must give the truth.
+// newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the
+// case. If the case has a graph, the graph must give the truth.
 func newModule(c *fixture.Case) (*Referee, error) {
 	expected := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
 	r := &Referee{c: c, expected: expected}
@@ -129,7 +129,7 @@ func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
 		return report.Result{}, err
 	}
 	result := report.Result{
-		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass,
+		Case: r.c.Name, Purpose: r.c.Purpose, Verdict: report.Pass, Got: got,
 		Comparison: compare.Outputs(shape, got, r.expected),
 		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.expected),
 	}
@@ -173,23 +173,6 @@ func complete(c *fixture.Case, shape []int, got []float64) error {
 	return nil
 }
 
-// reproduces compares the oracle's values with PyTorch's float64 result.
-func reproduces(got, want []float64) error {
-	largest, worst := 0.0, 0.0
-	for i, w := range want {
-		if math.IsNaN(w) && math.IsNaN(got[i]) {
-			continue
-		}
-		largest = math.Max(largest, math.Abs(w))
-		worst = math.Max(worst, math.Abs(got[i]-w))
-	}
-	if !(worst <= reproduction*largest) {
-		return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, "+
-			"want at most %.0e", worst/largest, reproduction)
-	}
-	return nil
-}
-
 // batchFirst brings a result from the case's order of dimensions into the oracle's.
 func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 	if c.Op == fixture.SDPA {
@@ -208,10 +191,13 @@ func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
 
-// Outputs judges an output of a case that was made elsewhere, and the attention weights beside it
-// unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
-func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array) (report.Result, error) {
-	referee, err := New(ctx, c, oracle.Precision{})
+// Outputs judges an output of a case that was made elsewhere, in the declared precision, and the
+// attention weights beside it unless they are nil. The errors are [New]'s and [Referee.Judge]'s.
+func Outputs(
+	ctx context.Context, c *fixture.Case, declared subject.Precision, output, weights *oracle.Array,
+) (report.Result, error) {
+	lower := Arithmetic(declared)
+	referee, err := New(ctx, c, lower)
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -219,7 +205,7 @@ func Outputs(ctx context.Context, c *fixture.Case, output, weights *oracle.Array
 	if err != nil || weights == nil {
 		return r, err
 	}
-	findings, err := Weights(c, oracle.Precision{}, weights.Shape, weights.Value)
+	findings, err := Weights(c, lower, weights.Shape, weights.Value)
 	if len(findings) > 0 {
 		r.Findings, r.Verdict = findings, report.Fail
 	}

@@ -20,16 +20,17 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
 	c := *harnesstest.ReadCase(t, "mha/causal")
 	c.Truth = append([]float64{}, c.Truth...)
 	c.Truth[7] += 1e-11
-	_, err := Outputs(t.Context(), &c, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
+	_, err := Outputs(t.Context(), &c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
 	require.ErrorContains(t, err, "mha/causal: the oracle differs from PyTorch's float64 result")
 	c.Truth[7] = math.NaN()
-	_, err = Outputs(t.Context(), &c, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
+	_, err = Outputs(t.Context(), &c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
 	require.Error(t, err)
 
 	blank := *harnesstest.ReadCase(t, "mha/causal-left-padding")
@@ -41,7 +42,7 @@ func TestJudgeRefusesACaseItCannotReproduce(t *testing.T) {
 func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
 	c := harnesstest.ReadCase(t, "mha/causal")
 	for _, got := range [][]float64{c.Truth[:5], append([]float64{0}, c.Truth...), nil} {
-		_, err := Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
+		_, err := Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
 		require.ErrorContains(t, err, "mha/causal: an output of shape (5, 9, 40) and")
 	}
 }
@@ -49,7 +50,7 @@ func TestJudgeRefusesAnOutputOfOtherLength(t *testing.T) {
 // The truth is PyTorch's float64 result, not the oracle's.
 func TestJudgeComparesWithPyTorch(t *testing.T) {
 	c := harnesstest.ReadCase(t, "mha/causal")
-	r, err := Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
+	r, err := Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: c.Truth}, nil)
 	require.NoError(t, err)
 	require.Zero(t, r.Comparison.MaxZ)
 	require.NotEqual(t, c.Truth, Right(c).Value, "the oracle rounds in another order")
@@ -95,12 +96,13 @@ func TestJudgeInTheCasesOrder(t *testing.T) {
 	require.Equal(t, []int{worst[0]}, result.Diagnosis.Structure.WrongRows)
 	require.Equal(t, []int{worst[2]}, result.Diagnosis.Structure.WrongFeatures)
 
-	// An output of another shape has no order of dimensions to be brought into.
+	// An output of another shape is read in the case's own order of dimensions.
 	result, err = r.Judge(t.Context(), []int{rows * batches, width}, c.Truth)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, result.Verdict)
 	require.Equal(t, []int{rows * batches, width}, result.Comparison.GotShape)
-	require.Equal(t, diagnose.Unclear, result.Diagnosis.Class, result.Diagnosis.Reasons)
+	require.Equal(t, diagnose.WrongLayout, result.Diagnosis.Class)
+	require.Contains(t, result.Diagnosis.Reasons[1], "output.reshape(9, 5, 40) is the expected output")
 }
 
 func mistake(t *testing.T, id string) catalogue.Mistake {
@@ -127,7 +129,7 @@ func TestSmallErrorsAreNotReordered(t *testing.T) {
 		for i := range got {
 			got[i] *= 1 + 2e-6
 		}
-		r, err := Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
+		r, err := Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
 		require.NoError(t, err)
 		if r.Verdict == report.Fail {
 			failed++
@@ -169,7 +171,7 @@ func TestJudgeModule(t *testing.T) {
 				sigma[i] = 0.1
 			}
 			c := &fixture.Case{Name: "made/module", Op: fixture.Module, Output: output, Truth: tc.truth, Sigma: sigma}
-			r, err := Outputs(t.Context(), c, &oracle.Array{Shape: tc.shape, Value: tc.got}, nil)
+			r, err := Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: tc.shape, Value: tc.got}, nil)
 			require.NoError(t, err)
 			require.Equal(t, tc.verdict, r.Verdict)
 			require.Equal(t, tc.class, r.Diagnosis.Class)
@@ -186,13 +188,13 @@ func TestOutputsWithWeights(t *testing.T) {
 	weights := func(values []float64) *oracle.Array {
 		return &oracle.Array{Shape: c.Weights.Shape, Value: values}
 	}
-	r, err := Outputs(t.Context(), c, right, weights(c.WeightsTruth))
+	r, err := Outputs(t.Context(), c, subject.Float32, right, weights(c.WeightsTruth))
 	require.NoError(t, err)
 	require.Equal(t, report.Pass, r.Verdict)
 
 	wrong := slices.Clone(c.WeightsTruth)
 	wrong[5] += 0.25
-	r, err = Outputs(t.Context(), c, right, weights(wrong))
+	r, err = Outputs(t.Context(), c, subject.Float32, right, weights(wrong))
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, r.Verdict)
 	require.True(t, r.Right(), "the output is right")
@@ -200,15 +202,15 @@ func TestOutputsWithWeights(t *testing.T) {
 	require.Contains(t, r.Findings[0], "the attention weights are outside the noise: max z ")
 
 	flat := &oracle.Array{Shape: []int{len(wrong)}, Value: c.WeightsTruth}
-	r, err = Outputs(t.Context(), c, right, flat)
+	r, err = Outputs(t.Context(), c, subject.Float32, right, flat)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, r.Verdict)
 	require.Contains(t, r.Findings[0], "the attention weights have shape (")
 
-	r, err = Outputs(t.Context(), c, right, nil)
+	r, err = Outputs(t.Context(), c, subject.Float32, right, nil)
 	require.NoError(t, err)
 	require.Equal(t, report.Pass, r.Verdict)
-	_, err = Outputs(t.Context(), c, right, weights(wrong[:5]))
+	_, err = Outputs(t.Context(), c, subject.Float32, right, weights(wrong[:5]))
 	require.ErrorContains(t, err, "mha/weights: an output of shape")
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
 )
 
 // These tests judge layers that are so large that every mistake is made on a sample of the rows
@@ -85,12 +86,12 @@ func TestLargeMerge(t *testing.T) {
 	for i, v := range f.Value {
 		f.Value[i] = float64(float32(v))
 	}
-	requireNamed(t, c, f.Value, m.ID, diagnose.Unclear)
+	requireNamed(t, c, f.Value, m.ID, diagnose.WrongLayout)
 }
 
 func requireNamed(t *testing.T, c *fixture.Case, got []float64, match string, class diagnose.Class) {
 	t.Helper()
-	r, err := Outputs(t.Context(), c, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
+	r, err := Outputs(t.Context(), c, subject.Float32, &oracle.Array{Shape: c.Output.Shape, Value: got}, nil)
 	require.NoError(t, err)
 	require.Equal(t, report.Fail, r.Verdict)
 	require.Equal(t, match, matchedIDs(r.Diagnosis), r.Diagnosis.Reasons)

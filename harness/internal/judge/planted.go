@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -45,6 +46,31 @@ func WithNumber(
 	}
 	n.Set(wrong, value)
 	return asSubject(c, wrong), true
+}
+
+// WithProjections computes a case with other weights of the named projections, or with other biases
+// alone, as [Planted] does with mistakes: in the reverse order. It reports false if the case has
+// none of these parameters.
+func WithProjections(
+	c *fixture.Case, lower oracle.Precision, names []string, biasAlone bool,
+) (compare.Expected, bool) {
+	wrong := oracle.FromCase(c).In(lower)
+	if wrong.Layer == nil {
+		return compare.Expected{}, false
+	}
+	layer, changed := *wrong.Layer, false
+	for i, linear := range layer.Projections() {
+		values := &linear.Weight
+		if biasAlone {
+			values = &linear.Bias
+		}
+		if slices.Contains(names, fit.Projection(i).String()) && len(*values) > 0 {
+			*values, changed = slices.Clone(*values), true
+			slices.Reverse(*values)
+		}
+	}
+	wrong.Layer = &layer
+	return asSubject(c, wrong), changed
 }
 
 // asSubject computes a problem, rounded to float32 and in the case's order of dimensions.

@@ -45,6 +45,7 @@ type plant struct {
 
 var (
 	unclear  = []diagnose.Class{diagnose.Unclear}
+	layout   = []diagnose.Class{diagnose.WrongLayout}
 	rounding = []diagnose.Class{diagnose.Rounding}
 	// Parameters that are slightly off look like rounding unless they are found.
 	slightlyOff = []diagnose.Class{diagnose.Rounding, diagnose.WrongWeights}
@@ -58,8 +59,8 @@ var (
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
 	// A mask that is not in the catalogue may give itself away by its rows.
 	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
-	// On a case with a window it is another window.
-	narrow = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
+	// A number of the case may give the output: another window, or a shifted diagonal.
+	number = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )
 
 // Every plant is named by its mistake, or not at all. If a case cannot tell several mistakes apart,
@@ -85,7 +86,7 @@ func TestClassesOfPlants(t *testing.T) {
 		}
 	}
 	require.Len(t, few, len(representative))
-	for number, p := range plants() {
+	for n, p := range plants() {
 		t.Run(p.name, func(t *testing.T) {
 			if p.searched() && testing.Short() {
 				t.Skip("pairs take minutes with the race detector")
@@ -96,7 +97,7 @@ func TestClassesOfPlants(t *testing.T) {
 				referees = few
 			}
 			if !campaign.Full() {
-				referees, enough = rotated(few, 5*number), 3
+				referees, enough = rotated(few, 5*n), 3
 				if p.searched() {
 					enough, least = 1, 1
 				}
@@ -256,8 +257,8 @@ func plants() []plant {
 			classes: missing, match: "causal-self-hidden"},
 		{name: "one key ahead", change: causalMask(func(i, j int) bool { return j < i+2 }),
 			classes: missing, match: "causal-next-seen"},
-		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: mask},
-		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: narrow},
+		{name: "three keys ahead", change: causalMask(func(i, j int) bool { return j <= i+3 }), classes: number},
+		{name: "window of two", change: causalMask(func(i, j int) bool { return j <= i && j > i-2 }), classes: number},
 		{name: "causal where it does not belong", change: func(p *oracle.Problem) bool {
 			had := p.Causal != nil
 			p.Causal = past
@@ -297,20 +298,20 @@ func plants() []plant {
 			return was != 1
 		}, classes: missing, match: "scale-twice"},
 		{name: "scale 0.1 % off", change: func(p *oracle.Problem) bool { p.Scale *= 1.001; return true },
-			classes: mask},
+			classes: number},
 		{name: "half as many heads", change: halfTheHeads, classes: unclear},
 		{name: "heads split untransposed", variant: split(untransposed), change: layer(nil),
-			classes: unclear, match: "heads-split-untransposed"},
+			classes: layout, match: "heads-split-untransposed"},
 		{name: "heads merged untransposed", variant: variant.Variant{MergeIndex: untransposed}, change: layer(nil),
-			classes: unclear, match: "heads-merge-untransposed"},
+			classes: layout, match: "heads-merge-untransposed"},
 		{name: "heads untransposed", variant: splitAndMerge(untransposed), change: layer(nil),
-			classes: unclear, match: "heads-untransposed"},
+			classes: layout, match: "heads-untransposed"},
 		{name: "heads split strided", variant: split(strided), change: layer(nil),
-			classes: unclear, match: "heads-split-strided"},
+			classes: layout, match: "heads-split-strided"},
 		{name: "heads merged strided", variant: variant.Variant{MergeIndex: strided}, change: layer(nil),
-			classes: unclear, match: "heads-merge-strided"},
+			classes: layout, match: "heads-merge-strided"},
 		{name: "heads strided", variant: splitAndMerge(strided), change: layer(nil),
-			classes: unclear, match: "heads-strided"},
+			classes: layout, match: "heads-strided"},
 
 		{name: "query weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Query) }), classes: weights},
 		{name: "value weights random", change: layer(func(l *oracle.Layer) { redraw(&l.Value) }), classes: weights},
@@ -344,7 +345,7 @@ func plants() []plant {
 		{name: "inputs in column-major order", change: func(p *oracle.Problem) bool {
 			p.Query, p.Key, p.Value = inColumnMajor(p.Query), inColumnMajor(p.Key), inColumnMajor(p.Value)
 			return true
-		}, classes: unclear, match: "inputs-column-major"},
+		}, classes: layout, match: "inputs-column-major"},
 		{name: "biases missing", change: func(p *oracle.Problem) bool {
 			had := p.Layer != nil && p.Layer.Query.Bias != nil
 			if had {
@@ -372,19 +373,25 @@ func plants() []plant {
 
 		{name: "bfloat16", variant: variant.Variant{Store: variant.BFloat16},
 			classes: lowPrecision, match: "precision-bfloat16", unsure: true},
-		{name: "11 bits", variant: variant.Variant{Store: variant.TensorFloat32},
+		{name: "float16", variant: variant.Variant{}.In(oracle.Float16),
 			classes: lowPrecision, match: "precision-float16", unsure: true},
 		{name: "products in TensorFloat-32",
 			variant: variant.Variant{Dot: rounded(variant.TensorFloat32, variant.Sequential)},
 			classes: lowPrecision, match: "precision-tf32", unsure: true},
 		{name: "products in bfloat16, added pairwise",
 			variant: variant.Variant{Dot: rounded(variant.BFloat16, variant.Pairwise)},
-			classes: lowPrecision, match: "precision-bfloat16", unsure: true},
+			classes: lowPrecision, match: "precision-bfloat16-factors", unsure: true},
+		{name: "truncated products in TensorFloat-32, in lanes",
+			variant: variant.Variant{Dot: variant.Lanes}.In(oracle.TruncatedTensorFloat32),
+			classes: lowPrecision, match: "precision-tf32-truncated", unsure: true},
+		{name: "truncated bfloat16, tile by tile",
+			variant: variant.Variant{Tile: 5}.In(oracle.TruncatedBFloat16),
+			classes: lowPrecision, match: "precision-bfloat16-truncated", unsure: true},
 		{name: "the causal mask missing in bfloat16",
 			variant: variant.Variant{Store: variant.BFloat16}, change: causalMask(nil),
 			classes: missing, match: "causal-missing+precision-bfloat16", unsure: true},
-		{name: "the scale missing in 11 bits, tile by tile",
-			variant: variant.Variant{Store: variant.TensorFloat32, Tile: 4},
+		{name: "the scale missing in float16, tile by tile",
+			variant: variant.Variant{Tile: 4}.In(oracle.Float16),
 			change:  func(p *oracle.Problem) bool { p.Scale = 1; return true },
 			classes: missing, match: "scale-missing+precision-float16", unsure: true},
 		{name: "weights of bfloat16", change: layer(func(l *oracle.Layer) {
@@ -419,7 +426,7 @@ func plants() []plant {
 		{name: "first batch element alone",
 			change:  func(p *oracle.Problem) bool { return p.Layer != nil || len(p.Query.Shape) == 4 },
 			output:  func(shape []int, y []float64) { clear(y[len(y)/shape[0]:]) },
-			classes: unclear, match: "output-first-batch-only"},
+			classes: layout, match: "output-first-batch-only"},
 		{name: "half as large again", output: func(_ []int, y []float64) {
 			for i := range y {
 				y[i] *= 1.5
@@ -473,17 +480,17 @@ func plants() []plant {
 		{name: "sequences backwards", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return row/length*length + length - 1 - row%length })
 			return true
-		}, classes: unclear, match: "inputs-time-reversed"},
+		}, classes: layout, match: "inputs-time-reversed"},
 		{name: "sequence first", change: layerProblem(func(p *oracle.Problem) {
 			moveRows(p, func(batch, length, row int) int { return row%batch*length + row/batch })
-		}), classes: unclear, match: "inputs-sequence-first"},
+		}), classes: layout, match: "inputs-sequence-first"},
 		{name: "heads merged in reverse", variant: variant.Variant{MergeIndex: reversed},
-			change: layer(nil), classes: unclear, match: "heads-merge-reversed"},
+			change: layer(nil), classes: layout, match: "heads-merge-reversed"},
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
 			return true
 		}, classes: weights},
-		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: unclear},
+		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: layout},
 		{name: "Fortran order", output: func(shape []int, y []float64) {
 			width := shape[len(shape)-1]
 			rows := len(y) / width
@@ -491,7 +498,7 @@ func plants() []plant {
 			for i := range y {
 				y[i] = was[i%width*rows+i/width]
 			}
-		}, classes: unclear},
+		}, classes: layout},
 	}
 }
 

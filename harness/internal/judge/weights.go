@@ -16,8 +16,12 @@ func Weights(c *fixture.Case, lower oracle.Precision, shape []int, got []float64
 	if err := complete(c, shape, got); err != nil {
 		return nil, err
 	}
-	weights := expectedWeights(c, oracle.FromCase(c).In(lower).Weights())
-	if err := reproduces(weights.Value, c.WeightsTruth); err != nil {
+	problem := oracle.FromCase(c)
+	weights := expectedWeights(c, problem.In(lower).Weights())
+	double := func() ([]float64, error) {
+		return inDouble(expectedWeights(c, problem.InDouble().Weights()).Sigma), nil
+	}
+	if err := reproduces(weights.Value, c.WeightsTruth, double); err != nil {
 		return nil, fmt.Errorf("%s: weights: %w", c.Name, err)
 	}
 	weights.Value = c.WeightsTruth

@@ -125,11 +125,14 @@ func (k Failure) causeOf(r report.Result) string {
 
 // foundCause returns the first of the explanations that the case cannot tell apart.
 func foundCause(r report.Result) string {
-	switch d := r.Diagnosis; {
-	case len(d.Matches) > 0:
-		return d.Matches[0].ID()
-	case len(d.Numbers) > 0:
-		return d.Numbers[0].Number.ID
+	possible, numbers := r.Possible(), r.Diagnosis.Numbers
+	switch {
+	case len(possible) > 0:
+		return possible[0].ID()
+	case len(numbers) > 0:
+		return numbers[0].Number.ID
+	case len(r.Joint) > 0:
+		return r.Joint[0].ID()
 	}
 	return ""
 }

@@ -38,6 +38,9 @@ func Acknowledge(r *report.Report, known []Failure, cases []string) (*report.Rep
 			out.Causes = append(out.Causes, c)
 		}
 	}
+	out.Shared = slices.DeleteFunc(slices.Clone(r.Shared), func(s report.Shared) bool {
+		return !slices.ContainsFunc(s.Cases, func(name string) bool { return !expected[name] })
+	})
 	return &out, Check(known, cases)
 }
 
@@ -69,8 +72,9 @@ func Acknowledged(known []Failure, r report.Result) report.Result {
 func (k Failure) expects(r report.Result) bool {
 	isCause := func(m replay.Match) bool { return sameMistakes(m.ID(), k.Cause) }
 	isNumber := func(n replay.NumberMatch) bool { return n.Number.ID == k.Cause }
+	isJoint := func(j report.Joint) bool { return sameMistakes(j.ID(), k.Cause) }
 	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, isCause) ||
-		slices.ContainsFunc(r.Diagnosis.Numbers, isNumber)
+		slices.ContainsFunc(r.Diagnosis.Numbers, isNumber) || slices.ContainsFunc(r.Joint, isJoint)
 }
 
 // sameMistakes compares the ids of one mistake, or of two at once, in any order.

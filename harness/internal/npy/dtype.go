@@ -22,12 +22,16 @@ const (
 	Uint8  DType = "uint8"
 	Uint32 DType = "uint32"
 	Uint64 DType = "uint64"
+
+	Float8E4M3FN DType = "float8_e4m3fn" // without infinities
+	Float8E5M2   DType = "float8_e5m2"
 )
 
 // types holds the size of each type in bytes. For a floating-point type it also holds the stored
 // bits of the significand and the smallest exponent of a normal number.
 var types = map[DType]struct{ size, bits, least int }{
 	Float16: {2, 10, -14}, BFloat16: {2, 7, -126}, Float32: {4, 23, -126}, Float64: {8, 52, -1022},
+	Float8E4M3FN: {1, 3, -6}, Float8E5M2: {1, 2, -14},
 	Bool: {size: 1}, Int8: {size: 1}, Uint8: {size: 1}, Int16: {size: 2}, Uint16: {size: 2},
 	Int32: {size: 4}, Uint32: {size: 4}, Int64: {size: 8}, Uint64: {size: 8},
 }

@@ -29,6 +29,9 @@ func RMS(values []float64) float64 {
 	for _, v := range values {
 		sum += v * v
 	}
+	if math.IsInf(sum, 1) { // a square overflowed; this norm is slower and does not
+		return floats.Norm(values, 2) / math.Sqrt(float64(len(values)))
+	}
 	return math.Sqrt(sum / float64(len(values)))
 }
 

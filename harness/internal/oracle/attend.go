@@ -35,7 +35,7 @@ func (s *pass) attend(q, k, v Field, rows rowSet) (context, weights Field) {
 		c.normalise(group)
 		pool.put(group)
 	})
-	return s.Precision.store(context), weights
+	return s.Precision.store(s.Precision.loseWeights(context)), weights
 }
 
 // core holds the inputs and outputs that all rows of one call of attend share.

@@ -6,16 +6,16 @@ import "sync"
 // values and context of the owner, and the row products x·wᵀ that any of them computed. Its arrays
 // are read-only. A nil cache holds nothing.
 type cache struct {
-	owner     *Problem
-	variances [4]float64 // of the owner's precision
-	sources   [3]source
-	parts     [3]cachedField
-	context   cachedField
-	products  *products
+	owner      *Problem
+	arithmetic arithmetic // of the owner
+	sources    [3]source
+	parts      [3]cachedField
+	context    cachedField
+	products   *products
 }
 
 func newCache(owner *Problem, known *products) *cache {
-	c := &cache{owner: owner, variances: owner.Precision.variances(), products: known}
+	c := &cache{owner: owner, arithmetic: owner.Precision.arithmetic(), products: known}
 	if owner.Layer != nil {
 		c.sources = owner.sources()
 	}
@@ -38,7 +38,7 @@ type source struct {
 	norm                               normSource
 	rotary, pastRotary                 *Rotary
 	normLast, zeroKey                  bool
-	variances                          [4]float64
+	arithmetic                         arithmetic
 }
 
 // identity is the memory of an array. A mistake replaces the arrays that it changes, so arrays of
@@ -85,7 +85,7 @@ func (p *Problem) sources() [3]source {
 		projection := l.Projections()[i]
 		all[i].input = identityOf(in.Value)
 		all[i].weight, all[i].bias = identityOf(projection.Weight), identityOf(projection.Bias)
-		all[i].normLast, all[i].variances = l.NormLast, p.Precision.variances()
+		all[i].normLast, all[i].arithmetic = l.NormLast, p.Precision.arithmetic()
 	}
 	return all
 }
@@ -102,7 +102,7 @@ func (c *cache) projected(s *pass, which role, rows rowSet, compute func(rowSet)
 // contextFor returns the owner's context for a problem that has the same. It returns false if the
 // cache does not hold it in the detail of the pass.
 func (c *cache) contextFor(s *pass) (Field, bool) {
-	if c == nil || !s.afterContext || s.Precision.variances() != c.variances {
+	if c == nil || !s.afterContext || s.Precision.arithmetic() != c.arithmetic {
 		return Field{}, false
 	}
 	c.context.mu.Lock()

@@ -11,16 +11,22 @@ import (
 
 // mixValues computes the context O = Σ p v over the keys that take part, and its variance.
 func (r *row) mixValues() {
-	out, width := r.context.row(r.number), num.Last(r.v.Shape)
-	first := r.kvHead * r.v.Shape[len(r.v.Shape)-2]
+	r.mixWithoutNoise()
+	if r.noisy() {
+		r.noiseOfContext(r.context.row(r.number), r.firstValue())
+	}
+}
+
+func (r *row) mixWithoutNoise() {
+	out, width, first := r.context.row(r.number), num.Last(r.v.Shape), r.firstValue()
 	for _, s := range r.spans {
 		values := r.v.Value[(first+s.key)*width:][:s.n*width]
 		addRows(out.Value, r.weights[s.first:][:s.n], values, width)
 	}
-	if r.noisy() {
-		r.noiseOfContext(out, first)
-	}
 }
+
+// firstValue returns the index of the first value of the row's key/value head.
+func (r *row) firstValue() int { return r.kvHead * r.v.Shape[len(r.v.Shape)-2] }
 
 // addRows adds the rows of a matrix, each times its weight, to sum. Rows begin a stride apart.
 func addRows(sum, weights, values []float64, stride int) {
@@ -60,13 +66,20 @@ func (r *row) noiseOfContext(out Field, first int) {
 		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueSquares[width+c] +
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
 			(r.Precision.stored+2*r.Precision.factor)*s.valueSquares[c] +
-			sum*sum*(sumOfProducts(terms, 1, s.sumSquares)+2*roundoff)
+			sum*sum*(r.noiseOfDenominator()+2*roundoff)
 		// Beside a larger variance underflow is negligible.
 		if others < 1e12*underflow*underflow*r.largest*float64(terms) {
 			others += underflow * underflow * r.sumOfSquares(first, c)
 		}
 		out.Variance[c] = others + r.noiseOfScores(first, c, sum, others)
 	}
+}
+
+// noiseOfDenominator returns the variance that rounding gives to Σ p, which is 1. Keys of zeros are
+// equal terms: each of so many additions may be rounded in the same direction.
+func (r *row) noiseOfDenominator() float64 {
+	equal := float64(r.ZeroKeys)
+	return sumOfProducts(len(r.weights), 1, r.sums.sumSquares) + roundoff*equal*equal/4
 }
 
 // computeSums fills r.sums.
@@ -128,6 +141,8 @@ func (p *Problem) weightNoise(slope, v float64) float64 {
 	switch {
 	case slope == 0:
 		return 0
+	case p.Precision.small:
+		return slope * slope * v
 	case v < 1e-9: // the next term of the series is negligible
 		return slope * slope * v * (1 + v)
 	case v < 0.1:

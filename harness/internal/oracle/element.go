@@ -2,11 +2,15 @@ package oracle
 
 import "github.com/difftest/difftest/attention"
 
-// Independent reports whether no batch element can influence another. It is false for hooks that
-// see the whole batch, even where they do not mix its elements.
+// Independent reports whether no element of the first dimension can influence another. It is false
+// for most hooks that see the whole batch, even where they do not mix its elements.
 func (p *Problem) Independent() bool {
-	return p.Prepare == nil && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
+	apart := p.Prepare == nil || !p.firstIsHead()
+	return apart && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
 }
+
+// firstIsHead reports whether the first dimension of the inputs is the heads: there is no batch.
+func (p *Problem) firstIsHead() bool { return p.Layer == nil && len(p.Query.Shape) == 3 }
 
 // Element returns the problem of index b in the first dimension of the inputs: one batch element,
 // or one head if there is no batch. The problem must be [Problem.Independent]. The result is then
@@ -16,9 +20,7 @@ func (p *Problem) Element(b int) *Problem {
 	q.cache = nil
 	kv := b * p.Key.Shape[0] / p.Query.Shape[0] // differs from b if the elements are grouped heads
 	q.Query, q.Key, q.Value = p.Query.element(b), p.Key.element(kv), p.Value.element(kv)
-	if p.Layer == nil && len(p.Query.Shape) == 3 {
-		q.Slopes, q.Sinks = elementOf(p.Slopes, b), elementOf(p.Sinks, b)
-	}
+	q.Slopes, q.Sinks = p.constantsOf(p.Slopes, b), p.constantsOf(p.Sinks, b)
 	if p.Past != nil {
 		q.Past = &Past{p.Past.Key.element(b), p.Past.Value.element(b)}
 	}
@@ -49,12 +51,15 @@ func maskElement(m *attention.Mask, b int) *attention.Mask {
 	return &attention.Mask{Shape: oneElement(m.Shape), Data: m.Data[b*n:][:n]}
 }
 
-// elementOf returns values[h] as a slice; nil if there are no values.
-func elementOf(values []float64, h int) []float64 {
-	if values == nil {
-		return nil
+// constantsOf returns the constants of index b in the first dimension, one for each of its heads.
+// Batch elements share values (H), and not values (B*H). It returns nil for nil.
+func (p *Problem) constantsOf(values []float64, b int) []float64 {
+	elements := p.Query.Shape[0]
+	if values == nil || !p.firstIsHead() && len(values) == p.heads() {
+		return values
 	}
-	return values[h : h+1]
+	n := len(values) / elements
+	return values[b*n:][:n]
 }
 
 // oneElement returns a shape with 1 for its first dimension.

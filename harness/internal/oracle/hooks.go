@@ -6,7 +6,7 @@ import "github.com/difftest/difftest/attention"
 // of [Problem] describes. The zero value replaces nothing.
 type Hooks struct {
 	// Prepare changes queries (..., H, L, E), keys (..., Hk, S, E) and values (..., Hk, S, Ev) just
-	// before attention.
+	// before attention. It may combine heads and positions of one batch element only.
 	Prepare func(q, k, v *Field)
 	// KVHead returns the key/value head that serves a query head. Both count over the whole batch.
 	KVHead func(head int) int

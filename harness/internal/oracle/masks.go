@@ -15,6 +15,7 @@ type masks struct {
 	all                     int // keys with appended ones
 	allow, block, misplaced *broadcastMask
 	bias                    *broadcast
+	byKey                   bool // see alibiByKey
 }
 
 // masks returns the masks of a problem with so many keys, appended ones included.
@@ -27,7 +28,17 @@ func (p *Problem) masks(all int) masks {
 	if p.Bias != nil {
 		m.bias = newBroadcast(p.Bias.Shape, scores)
 	}
+	m.byKey = p.alibiByKey(all - m.keys)
 	return m
+}
+
+// alibiByKey reports whether ALiBi may be computed from the position of the key alone, as a slope
+// times j or j - (S-1). In a row this differs from the slope times the distance by a constant,
+// which the softmax drops, if no query sees a later key and every score has a slope. The scores are
+// then rounded at the size of the slope times the length of the sequence.
+func (p *Problem) alibiByKey(appended int) bool {
+	return p.Slopes != nil && p.SlopeDistance == nil && p.Causal != nil && p.Sinks == nil && appended == 0 &&
+		p.ZeroKeys == 0 && p.Axis == OverKeys
 }
 
 // sees reports whether query i of head n sees key j. Every query sees an appended key.
@@ -64,7 +75,8 @@ func (m *masks) visible(n, i int, keys []int, masked []bool) ([]int, []bool) {
 type bias struct{ value, variance float64 }
 
 // biases returns the numbers that are added to a score, at most three: the additive mask, ALiBi's
-// slope times the distance, and the relative bias.
+// slope times the distance, and the relative bias. The variance of ALiBi's includes the rounding of
+// its sum with the score, if alibiByKey makes the sum larger than the score.
 func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	if j >= m.keys {
 		return all, 0
@@ -81,8 +93,15 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	}
 	head := n % m.heads
 	if m.p.Slopes != nil {
-		lost := -m.p.Slopes[head] * math.Abs(float64(m.distance(m.p.SlopeDistance, i, j)))
-		add(lost, (2*roundoff+m.p.Precision.stored)*lost*lost)
+		slope := m.p.Slopes[n%len(m.p.Slopes)]
+		distance := float64(m.distance(m.p.SlopeDistance, i, j))
+		lost, own := -slope*math.Abs(distance), 2*roundoff+m.p.Precision.stored
+		variance := own * lost * lost
+		if m.byKey {
+			end := slope * float64(max(j, m.keys-1-j))
+			variance = (own + roundoff + m.p.Precision.stored) * max(lost*lost, end*end)
+		}
+		add(lost, variance)
 	}
 	if table := m.p.Relative; table != nil {
 		distance, reach := m.distance(m.p.RelativeDistance, i, j), len(table)/m.heads/2

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"math"
+	"slices"
 
 	"github.com/x448/float16"
 
@@ -20,15 +21,32 @@ type Precision struct {
 
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
+
+	// loss is the mean of the relative errors that truncation gives, on average over the digits
+	// of a number; 0 for rounding to the nearest number, or if the errors are left out.
+	loss float64
+
+	// small describes roundings so small that their effects are proportional to them.
+	small bool
 }
 
 // The lower precisions that an implementation may have. Half a unit in the last place is 2⁻¹¹ in
 // float16 and TensorFloat-32, which have 11 bits, and 2⁻⁸ in bfloat16, which has 8. TensorFloat-32
-// rounds the factors of matrix products and nothing else.
+// and BFloat16Factors round the factors of matrix products and nothing else.
 var (
-	Float16       = Precision{stored: half16, given: half16, learned: half16, round: toFloat16}
-	BFloat16      = Precision{stored: halfB16, given: halfB16, learned: halfB16, round: toBFloat16}
-	TensorFloat32 = Precision{factor: half16, round: toTensorFloat32}
+	Float16         = Precision{stored: half16, given: half16, learned: half16, round: toFloat16}
+	BFloat16        = Precision{stored: halfB16, given: halfB16, learned: halfB16, round: toBFloat16}
+	TensorFloat32   = Precision{factor: half16, round: toTensorFloat32}
+	BFloat16Factors = Precision{factor: halfB16, round: toBFloat16}
+)
+
+// Precisions that drop the last bits instead of rounding to the nearest number. The errors of a
+// truncated number are spread over one unit in the last place, as those of a rounded one are, and
+// their mean is half a unit towards zero.
+var (
+	TruncatedBFloat16        = BFloat16.truncated(16)
+	TruncatedTensorFloat32   = TensorFloat32.truncated(13)
+	TruncatedBFloat16Factors = BFloat16Factors.truncated(16)
 )
 
 const (
@@ -39,6 +57,24 @@ const (
 func toFloat16(v float32) float32       { return float16.Fromfloat32(v).Float32() }
 func toBFloat16(v float32) float32      { return nearest(v, 16) }
 func toTensorFloat32(v float32) float32 { return nearest(v, 13) }
+
+// truncated returns the precision that drops the last bits of a float32.
+//
+// The mean loss of a number m 2ⁿ, with m from 1 to 2, is half a unit over m. The leading digits of
+// numbers of many sizes have the density 1/(m ln 2), so the mean of 1/m is 1/(2 ln 2).
+func (p Precision) truncated(bits uint) Precision {
+	half := math.Ldexp(1, int(bits)-24)
+	p.round, p.loss = func(v float32) float32 { return towardsZero(v, bits) }, half/(2*math.Ln2)
+	return p
+}
+
+// towardsZero drops the last bits of a float32. Infinity and NaN stay what they are.
+func towardsZero(v float32, bits uint) float32 {
+	if v-v != 0 {
+		return v
+	}
+	return math.Float32frombits(math.Float32bits(v) &^ (1<<bits - 1))
+}
 
 // nearest rounds away the last bits of a float32, ties to even.
 func nearest(v float32, bits uint) float32 {
@@ -72,7 +108,8 @@ func (p *Problem) In(lower Precision) *Problem {
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
-		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), round: lower.round,
+		given: max(own.given, lower.given), learned: max(own.learned, lower.learned),
+		round: lower.round, loss: lower.loss,
 	}
 	return q
 }
@@ -90,6 +127,7 @@ const (
 // rounded. The errors of that rounding are then part of the values and no longer of the noise.
 func (p *Problem) Rounded(lower Precision, what Given) *Problem {
 	q := p.In(lower)
+	q.Precision.loss = 0
 	if what&Inputs != 0 {
 		q.Precision.given = p.Precision.given
 		q.roundInputs(lower)
@@ -102,6 +140,14 @@ func (p *Problem) Rounded(lower Precision, what Given) *Problem {
 			}
 		}
 	}
+	return q
+}
+
+// WithMeanErrors returns the problem with the mean errors of the precision's results in its values.
+// Only truncation has mean errors.
+func (p *Problem) WithMeanErrors(lower Precision) *Problem {
+	q := p.Fork()
+	q.Precision.loss = lower.loss
 	return q
 }
 
@@ -142,10 +188,21 @@ func (p Precision) IsFloat32() bool { return !p.Rounds() && p.given == 0 && p.le
 // Rounds reports whether results or factors are stored in fewer bits than float32's.
 func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
 
-// variances returns all that decides the noise of a precision.
-func (p Precision) variances() [4]float64 {
-	return [4]float64{p.stored, p.factor, p.given, p.learned}
+// arithmetic is all that decides the noise of a precision, and its mean errors.
+type arithmetic struct{ stored, factor, given, learned, loss float64 }
+
+func (p Precision) arithmetic() arithmetic {
+	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss}
 }
+
+// Holds reports whether every finite value is a number of the precision. A result of an arithmetic
+// that stores fewer bits holds no other numbers.
+func (p Precision) Holds(values []float64) bool {
+	return !slices.ContainsFunc(values, func(v float64) bool { return v-v == 0 && p.Round(v) != v })
+}
+
+// Stores reports whether results are stored in fewer bits than float32's.
+func (p Precision) Stores() bool { return p.stored > 0 }
 
 // input returns an array that was given: exact, or rounded to float32 by the implementation.
 func (p Precision) input(a Array) Field {
@@ -164,7 +221,46 @@ func (p Precision) ofProduct() float64 { return 2*p.factor + p.learned }
 // where the value is computed.
 func (p Precision) store(f Field) Field {
 	addSquares(f, p.stored)
+	if p.stored > 0 {
+		return p.lose(f)
+	}
 	return f
+}
+
+// storeScore is [Precision.store] for one score.
+func (p Precision) storeScore(s, variance float64) (stored, storedVariance float64) {
+	if p.stored == 0 {
+		return s, variance
+	}
+	return s * (1 - p.loss), variance + p.stored*s*s
+}
+
+// asFactor adds the mean error of a result as a factor of the next product.
+func (p Precision) asFactor(f Field) Field {
+	if p.factor > 0 {
+		return p.lose(f)
+	}
+	return f
+}
+
+// loseWeights adds the mean error of truncated attention weights to a context. Weights that sum to
+// one lose as other numbers do. Exponentials that are divided by their sum later lose less: the
+// largest is exactly 1. The mean of the two is taken.
+func (p Precision) loseWeights(context Field) Field { return times(context, 1-p.loss/2) }
+
+// lose adds the mean error of truncation to each value.
+func (p Precision) lose(f Field) Field { return times(f, 1-p.loss) }
+
+// times returns the field with its values multiplied, and the same variances.
+func times(f Field, factor float64) Field {
+	if factor == 1 {
+		return f
+	}
+	value := make([]float64, len(f.Value))
+	for i, v := range f.Value {
+		value[i] = v * factor
+	}
+	return Field{Shape: f.Shape, Value: value, Variance: f.Variance}
 }
 
 // linear adds the rounding of the bias, as a parameter, to y = x W^T + b, and stores y.

@@ -40,7 +40,8 @@ type Problem struct {
 	// Bias is broadcast to the scores and added to them; -Inf hides a key. It is nil if there is
 	// none.
 	Bias *Array
-	// Slopes (H) are ALiBi's: a score loses the slope of its head times its distance.
+	// Slopes (H) are ALiBi's: a score loses the slope of its head times its distance. With a
+	// mistake they may be (B*H), as Sinks may.
 	Slopes []float64
 	// Relative (2R+1, H) is a table of learned biases by distance, which is clipped to [-R, R].
 	Relative []float64

@@ -24,13 +24,16 @@ func sumOfProducts(n int, sum, squares float64) float64 {
 //
 // If a or b has no effect on the sum in float64, it has none in float32 either, and its noise is
 // lost with it. If float32 alone loses a, the error is at most a itself.
-func sumWith(a, variance, b, ownVariance float64) (sum, sumVariance float64) {
+func (p Precision) sumWith(a, variance, b, ownVariance float64) (sum, sumVariance float64) {
 	sum = a + b
 	switch {
 	case sum == a:
 		return a, variance
 	case sum == b && a != 0:
 		return b, ownVariance
+	}
+	if p.small {
+		return sum, variance + ownVariance + roundoff*sum*sum
 	}
 	return sum, variance + ownVariance + min(roundoff*sum*sum, a*a)
 }

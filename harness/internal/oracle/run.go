@@ -58,7 +58,7 @@ func (s *pass) run(rows []int) (output, weights Field) {
 		output = s.Mix(output)
 	}
 	if l := s.Layer; l != nil {
-		output = s.linear(nil, l.Output, l.mergeHeads(output, needed), needed)
+		output = s.linear(nil, l.Output, s.Precision.asFactor(l.mergeHeads(output, needed)), needed)
 	}
 	if s.Finish != nil {
 		output = s.Finish(output)
@@ -114,13 +114,13 @@ func (s *pass) prepare(rows rowSet) (q, k, v Field) {
 func (s *pass) queries(rows rowSet) Field {
 	l := s.Layer
 	q := s.linear(s.cache, l.Query, s.input(s.Query), rows)
-	return s.normAndRotate(l.splitHeads(q, l.Heads, rows), l.QueryNorm, l.QueryRotary)
+	return s.Precision.asFactor(s.normAndRotate(l.splitHeads(q, l.Heads, rows), l.QueryNorm, l.QueryRotary))
 }
 
 func (s *pass) keys(rows rowSet) Field {
 	l := s.Layer
 	k := s.linear(s.cache, l.Key, s.input(s.Key), rows)
-	k = s.normAndRotate(l.splitHeads(k, l.KVHeads, rows), l.KeyNorm, l.KeyRotary)
+	k = s.Precision.asFactor(s.normAndRotate(l.splitHeads(k, l.KVHeads, rows), l.KeyNorm, l.KeyRotary))
 	if s.Past != nil {
 		k = concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k)
 	}
@@ -130,7 +130,7 @@ func (s *pass) keys(rows rowSet) Field {
 func (s *pass) values(rows rowSet) Field {
 	l := s.Layer
 	v := s.linear(s.cache, l.Value, s.input(s.Value), rows)
-	v = s.normAndRotate(l.splitHeads(v, l.KVHeads, rows), l.ValueNorm, l.ValueRotary)
+	v = s.Precision.asFactor(s.normAndRotate(l.splitHeads(v, l.KVHeads, rows), l.ValueNorm, l.ValueRotary))
 	if s.Past != nil {
 		v = concatenate(s.input(s.Past.Value), v)
 	}

@@ -16,6 +16,7 @@ type row struct {
 	number              int // among all context rows
 	head, query, kvHead int
 
+	lost             lostScores
 	keys             []int  // keys that take part
 	masked           []bool // whether a mask hides the key
 	spans            []span // the same keys in spans
@@ -62,6 +63,7 @@ func (r *row) score(number int) {
 	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
 	r.keys, r.masked = r.masks.visible(r.head, r.query, r.keys[:0], r.masked[:0])
 	r.scores, r.scoreVar = r.scores[:0], r.scoreVar[:0]
+	r.lost.reset()
 	r.findSpans()
 	q := r.q.row(number)
 	r.noiseOfQuery(q)
@@ -73,10 +75,7 @@ func (r *row) score(number int) {
 		}
 		s, variance := r.pass.score(product, variance)
 		biases, count := r.masks.biases(r.head, r.query, j)
-		for _, b := range biases[:count] {
-			s, variance = sumWith(s, variance, b.value, b.variance)
-		}
-		variance += r.Precision.stored * s * s
+		s, variance = r.addBiases(s, variance, biases[:count])
 		change := r.VisibleScore
 		if r.masked[n] {
 			change = r.MaskedScore

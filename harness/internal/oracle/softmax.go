@@ -23,23 +23,36 @@ func (r *row) softmax() {
 		r.mixValues()
 		return
 	}
-	top, total := math.Max(slices.Max(r.scores), sink), 0.0
-	r.weightMemory = r.weightMemory[:0]
+	r.weights, r.sink = softmaxOf(r.scores, sink, r.weightMemory[:0])
+	r.weightMemory = r.weights
+	top := math.Max(slices.Max(r.scores), sink)
 	for j, s := range r.scores {
-		w := math.Exp(s - top)
-		r.weightMemory = append(r.weightMemory, w)
-		total += w
 		r.scoreVar[j] += roundoff*(s-top)*(s-top) + 4*u*u
 	}
-	r.weights = r.weightMemory
-	total += math.Exp(sink - top)
-	for j := range r.weights {
-		r.weights[j] /= total
-	}
-	if r.sink = math.Exp(sink-top) / total; r.sink > 0 {
+	if r.sink > 0 {
 		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink
 	}
+	if r.lost.known() && r.noisy() {
+		r.withoutLoss()
+		return
+	}
 	r.mixValues()
+}
+
+// softmaxOf returns the weights of scores, appended to memory, and the weight of a sink.
+func softmaxOf(scores []float64, sinkScore float64, memory []float64) (weights []float64, sink float64) {
+	top, total := math.Max(slices.Max(scores), sinkScore), 0.0
+	for _, s := range scores {
+		w := math.Exp(s - top)
+		memory = append(memory, w)
+		total += w
+	}
+	sink = math.Exp(sinkScore - top)
+	total += sink
+	for j := range memory {
+		memory[j] /= total
+	}
+	return memory, sink / total
 }
 
 // sinkScore returns one score that stands for all scores without a value in a head: its sink's and
@@ -49,7 +62,7 @@ func (p *Problem) sinkScore(head int) float64 {
 	if p.Sinks == nil {
 		return zeros
 	}
-	sink := p.Sinks[head%p.heads()]
+	sink := p.Sinks[head%len(p.Sinks)]
 	if p.ZeroKeys == 0 {
 		return sink
 	}
@@ -65,6 +78,7 @@ func (p *Problem) weightsSumToOne() bool { return p.Axis == OverKeys && p.Softma
 //	Var p = p² ((1 - p)² Var s + Σ p'² Var s' over the others
 //	            + rounding of Σ p, of p and of its division)
 //	      + underflow²
+//	      + (p - p')², with p' the weight where scores are lost: see lostScores
 func (r *row) storeWeights(out Field) {
 	if len(r.keys) == 0 {
 		r.fillEmpty(out.Value)
@@ -82,6 +96,9 @@ func (r *row) storeWeights(out Field) {
 		if out.noisy() {
 			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) + 2*roundoff
 			out.Variance[j] = underflow*underflow + w*w*relative
+			if r.lost.weights != nil {
+				out.Variance[j] += (r.lost.weights[n] - w) * (r.lost.weights[n] - w)
+			}
 		}
 	}
 }

@@ -48,7 +48,7 @@ func Recover(p *oracle.Problem, t oracle.Trace, got []float64) Recovery {
 		return Recovery{Reason: reason}
 	}
 	if w.FarFromMixtures() {
-		const text = "no weights of the right values give the output: values or output projection differ"
+		const text = "no attention weights on the right values give the output: they are not all that is wrong"
 		return Recovery{Stage: ValueStage, Reason: text}
 	}
 	x := &Pattern{

@@ -172,7 +172,7 @@ func TestPatternIsRefused(t *testing.T) {
 		r := Recover(p, p.Trace(), variant.Variant{}.Run(wrong))
 		require.Nil(t, r.Pattern)
 		require.Equal(t, ValueStage, r.Stage)
-		require.Contains(t, r.Reason, "values or output projection differ")
+		require.Contains(t, r.Reason, "they are not all that is wrong")
 		require.Equal(t, []string{r.Reason}, r.Lines())
 	}
 	for name, want := range map[string]string{

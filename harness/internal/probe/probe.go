@@ -112,7 +112,7 @@ func (p *prober) weights() string {
 	}))
 	if ok && subject.Same(before, after) {
 		return "loaded with other weights the layer gives the same output, to the bit, " +
-			"and with other inputs another: the load never happened"
+			"and with other inputs another: the load had no effect"
 	}
 	return ""
 }

@@ -272,17 +272,17 @@ func TestProbesCatch(t *testing.T) {
 	}{
 		{"never loaded", harnesstest.NeverLoaded(), "mha/padding", texts{
 			"load-no-effect": "loaded with other weights the layer gives the same output, to the bit, " +
-				"and with other inputs another: the load never happened",
+				"and with other inputs another: the load had no effect",
 		}},
 		{"never loaded, no causal mask", harnesstest.Both(), "mha/causal-left-padding", texts{
-			"load-no-effect": "the load never happened",
+			"load-no-effect": "the load had no effect",
 			"future-token": "row 0 of batch 0 changes when token 8 does, which the causal mask hides from it; " +
 				"of 8 such rows 7 change, by up to 1.2 of the output's size; " +
 				"asked for without the causal mask, " + toTheBit,
 		}},
 		{"never loaded, drawn anew", drawnAnew(), "mha/causal", texts{
 			"fresh-layer":    "a second layer, made and loaded in the same way, gives another output",
-			"load-no-effect": "the load never happened",
+			"load-no-effect": "the load had no effect",
 		}},
 		{"no causal mask", harnesstest.Unmasked(), "mha/sequence-first", texts{
 			"future-token": "of 8 such rows 8 change",

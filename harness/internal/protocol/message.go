@@ -13,8 +13,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
-// ReplyFile holds a [Reply] from a process that serves a single case: why it skips the case, or an
-// error. It need not exist.
+// ReplyFile holds a [Reply] from a process that serves a single case: why it skips the case, an
+// error, or ok with the precision of the output. It need not exist.
 const ReplyFile = "reply.json"
 
 // MaxLine bounds a message of a child, in bytes.
@@ -69,7 +69,7 @@ type Reply struct {
 	Type Type `json:"type"`
 	Seq  int  `json:"seq"`
 
-	Started // of started
+	Started // of started; Precision may also go with ok in a ReplyFile
 
 	Reason    string `json:"reason"`    // of skipped
 	Message   string `json:"message"`   // of error
@@ -177,12 +177,15 @@ func (r Reply) check() error {
 	refuse(r.Type == TypeError && r.Message == "", "message: empty")
 	refuse(r.Type != TypeError && r.Message+r.Traceback != "",
 		"message, traceback: go with %s, not with %s", TypeError, r.Type)
-	if r.Type == TypeStarted {
-		errs = append(errs, r.Started.check())
-	} else {
-		refuse(!r.Started.empty(),
-			"protocol, name, version, language, precision, ops, features: go with %s, not with %s", TypeStarted, r.Type)
+	about := r.Started
+	switch r.Type {
+	case TypeStarted:
+		return errors.Join(append(errs, about.check())...)
+	case TypeOK:
+		about.Precision = ""
 	}
+	refuse(!about.empty(),
+		"protocol, name, version, language, precision, ops, features: go with %s, not with %s", TypeStarted, r.Type)
 	return errors.Join(errs...)
 }
 

@@ -21,7 +21,7 @@ type Case struct {
 	Problem *oracle.Problem // cached
 	Truth   compare.Expected
 
-	known  []catalogue.Mistake // the mistakes to try
+	known  []catalogue.Mistake // the mistakes to try, each followed by its variants
 	sample Sample
 	cache  *replayCache
 }
@@ -40,10 +40,10 @@ type replayCache struct {
 func NewCase(p *oracle.Problem, truth compare.Expected) *Case {
 	p = p.Cached()
 	return &Case{
-		Problem: p, Truth: truth, known: catalogue.Mistakes, sample: newSample(p, truth),
+		Problem: p, Truth: truth, known: catalogue.WithVariants, sample: newSample(p, truth),
 		cache: &replayCache{
-			mistakes: catalogue.Mistakes,
-			replays:  make([]*Replay, len(catalogue.Mistakes)),
+			mistakes: catalogue.WithVariants,
+			replays:  make([]*Replay, len(catalogue.WithVariants)),
 			turn:     make(chan struct{}, 1),
 		},
 	}
@@ -119,11 +119,17 @@ func (c *Case) concurrency() int {
 
 // replay makes one mistake on the sample. It fails when ctx ends.
 func (c *Case) replay(ctx context.Context, m catalogue.Mistake) (*Replay, error) {
-	r := &Replay{Mistake: m}
 	n := 1
 	if m.Random {
 		n = c.sample.draws()
 	}
+	return c.Draw(ctx, m, n)
+}
+
+// Draw makes one mistake on the sample n times. Draws of a random mistake differ. It fails when ctx
+// ends.
+func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, error) {
+	r := &Replay{Mistake: m}
 	for i := range n {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -31,7 +31,7 @@ func TestReplaysGoOnWhereTheyWereCutOff(t *testing.T) {
 	c := caseOf(oracletest.Padded())
 	all, missing := c.replays(ended(t))
 	require.Empty(t, all)
-	require.Equal(t, len(catalogue.Mistakes), missing)
+	require.Equal(t, len(catalogue.WithVariants), missing)
 
 	midway, cancel := context.WithCancel(t.Context())
 	some, missing := c.replays(progress.With(midway, func(u progress.Update) {
@@ -41,13 +41,13 @@ func TestReplaysGoOnWhereTheyWereCutOff(t *testing.T) {
 	}))
 	require.NotEmpty(t, some)
 	require.Positive(t, missing)
-	require.Less(t, missing, len(catalogue.Mistakes))
+	require.Less(t, missing, len(catalogue.WithVariants))
 
 	var made atomic.Int64
 	all, missing = c.replays(progress.With(t.Context(), func(progress.Update) { made.Add(1) }))
 	require.Zero(t, missing)
 	require.Greater(t, len(all), len(some))
-	require.Less(t, made.Load(), int64(len(catalogue.Mistakes)))
+	require.Less(t, made.Load(), int64(len(catalogue.WithVariants)))
 }
 
 // A case without a mistake knows all others, and takes their replays from the first case.

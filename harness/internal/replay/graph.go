@@ -71,10 +71,10 @@ type hypothesis struct {
 	rms     float64 // of the distance from the subject's output, in the case's sigma
 }
 
-// near is how many times further from the output than the nearest hypothesis another may be, and
+// noisier is how many times further from the output than the nearest hypothesis another may be, and
 // still be measured. A mistake can make a computation noisier, so that its right replay is not
 // nearest in the noise of the case.
-const near = 3
+const noisier = 3
 
 // Find returns the mistakes that give an output: each at all of its places, or else in one layer, or
 // else in one module.
@@ -158,12 +158,12 @@ func (m *Module) distance(got, replay []float64) float64 {
 
 // confirm holds the output against the nearest hypotheses, each in its own noise.
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
-	nearest := math.Inf(1)
+	least := math.Inf(1)
 	for _, h := range all {
-		nearest = min(nearest, h.rms)
+		least = min(least, h.rms)
 	}
 	for _, h := range all {
-		if h.rms > near*nearest && h.rms > compare.MeasuredMaxRMSZ {
+		if h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ {
 			s.miss(compare.Residual(got, h.output.Data))
 			continue
 		}

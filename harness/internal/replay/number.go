@@ -1,16 +1,14 @@
 package replay
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/num"
-	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // NumberMatch is a number of the configuration with another value that gives the output, to
@@ -22,273 +20,214 @@ type NumberMatch struct {
 	Residual float64 // RMS(got - replay) / RMS(replay)
 	MaxZ     float64 // of got - replay, in units of the replay's sigma
 	Next     float64 // residual of the nearest other explanation; infinite without any
+	Alike    string  // other changes that give the same output, a sentence; "" if there are none
 
 	// Least and Most bound the values that explain the output as well.
 	Least, Most float64
+
+	// With is a mistake that is made besides; nil if the number alone gives the output.
+	With []catalogue.Mistake
 }
 
 // String says which value the number has in the output, and which in the case.
 func (m NumberMatch) String() string {
-	return fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
+	text := fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
+	for _, mistake := range m.With {
+		text += "; besides, the output is computed with " + mistake.Title
+	}
+	return text
 }
 
 // Title follows "computed with": "the RoPE base 1e+06 instead of 10000".
 func (m NumberMatch) Title() string {
-	return fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+	text := fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+	for _, mistake := range m.With {
+		text += ", and " + mistake.Title
+	}
+	return text
 }
+
+// Fixes returns a sentence for the number, and one for a mistake besides.
+func (m NumberMatch) Fixes() []string {
+	fixes := []string{m.Number.Fix}
+	for _, mistake := range m.With {
+		fixes = append(fixes, mistake.Fix)
+	}
+	return fixes
+}
+
+// IDs returns the ids of the number and of a mistake besides.
+func (m NumberMatch) IDs() []string { return append([]string{m.Number.ID}, catalogue.IDs(m.With)...) }
 
 // Allows reports whether a value explains the output as well, within a part in a million.
 func (m NumberMatch) Allows(value float64) bool {
 	const slack = 1e-6
-	return m.Least*(1-slack) <= value && value <= m.Most*(1+slack)
+	return m.Least-slack*math.Abs(m.Least) <= value && value <= m.Most+slack*math.Abs(m.Most)
 }
 
-// Label names the number and its value: "rope-base 1e+06".
-func (m NumberMatch) Label() string { return fmt.Sprintf("%s %.6g", m.Number.ID, m.Value) }
+// Label names the number and its value, and a mistake besides: "window 6+scale-missing".
+func (m NumberMatch) Label() string {
+	return strings.Join(append([]string{fmt.Sprintf("%s %.6g", m.Number.ID, m.Value)}, catalogue.IDs(m.With)...), "+")
+}
 
 // FindNumbers looks for numbers of the configuration that give the output with another value. It
 // returns several if the case cannot tell them apart.
 func FindNumbers(ctx context.Context, o Output) ([]NumberMatch, Cut) {
-	wrong := num.Where(o.Comparison.WrongRows())
-	if len(wrong) == 0 || o.Comparison.NonFinite > 0 || !o.PairsAffordable() {
+	if o.Sampled.Partial() {
 		return nil, ""
 	}
-	s := newSearch()
+	part, s := newNumberPart(o), newSearch()
 	var found []NumberMatch
 	for _, n := range catalogue.Numbers {
 		right, ok := n.Get(o.Case.Problem)
-		if !ok {
+		// Only what hides keys makes a row without keys, and so other numbers that are not finite.
+		if !ok || o.Comparison.NonFinite > 0 && n.Step == 0 {
 			continue
 		}
-		if ctx.Err() != nil {
-			return nil, "no number of the configuration was searched, and no two mistakes at once"
-		}
-		q := newNumberSearch(ctx, o, n, right, wrong)
-		value, off := q.best()
-		if !(off <= compare.MaxResidual) {
-			s.miss(off)
-			continue
-		}
-		if m, ok := q.confirm(s, value); ok {
+		q := newNumberSearch(ctx, part, n, right)
+		if m, ok := q.find(s); ok {
 			found = append(found, m)
 		}
 	}
+	if ctx.Err() != nil {
+		return nil, "not every number of the configuration was searched, and no two mistakes at once"
+	}
+	return withMargin(found, s.next), ""
+}
+
+// withMargin fills in the distance of the nearest other explanation. It returns nil if that comes
+// about as near as a match.
+func withMargin(found []NumberMatch, next float64) []NumberMatch {
 	for i := range found {
-		found[i].Next = s.next
-		if s.next/found[i].Residual < compare.MinMargin {
-			return nil, ""
+		found[i].Next = next
+		if next/found[i].Residual < compare.MinMargin {
+			return nil
 		}
 	}
-	return found, ""
+	return found
 }
 
-// numberSearch looks for the value of one number, on a batch element that is wrong.
-type numberSearch struct {
-	ctx    context.Context
-	output Output
-	number catalogue.Number
-	right  float64
-
-	element *oracle.Problem // cached
-	got     []float64       // of the element
-	rows    []int           // some wrong rows of the element, and some right ones
-	few     []float64       // got in these rows
-}
-
-func newNumberSearch(ctx context.Context, o Output, n catalogue.Number, right float64, wrong []int) *numberSearch {
-	perElement := len(o.Got) / o.width() / o.Comparison.WantShape[0]
-	element := wrong[0] / perElement
-	q := &numberSearch{
-		ctx: ctx, output: o, number: n, right: right,
-		element: o.Case.Problem.Element(element).Cached(),
-		got:     o.Got[element*perElement*o.width():][:perElement*o.width()],
-	}
-	const few = 12
-	q.rows = spreadOver(perElement, few)
-	for _, row := range wrong {
-		if row/perElement == element && len(q.rows) < 2*few {
-			q.rows = append(q.rows, row%perElement)
+// find searches the value that gives the output, and confirms it on the whole case. It reports
+// false if there is none. Other values of a number that is found are no other explanations.
+func (q *numberSearch) find(s *search) (NumberMatch, bool) {
+	missed := newSearch()
+	for _, value := range q.candidates() {
+		off := q.residual(value)
+		if !(off <= compare.MaxResidual) {
+			missed.miss(off)
+			continue
+		}
+		if m, ok := q.confirm(missed, value); ok {
+			return m, true
 		}
 	}
-	slices.Sort(q.rows)
-	q.rows = slices.Compact(q.rows)
-	q.few = rowsOf(q.got, q.rows, o.width())
-	return q
-}
-
-// at returns how far the output is from the computation with a value, in the rows of the search.
-func (q *numberSearch) at(value float64) float64 {
-	p := q.element.Fork()
-	q.number.Set(p, value)
-	f, err := p.Rows(q.ctx, q.rows, oracle.ValuesAlone)
-	if err != nil {
-		return math.Inf(1)
-	}
-	if off := compare.Residual(q.few, f.Value); !math.IsNaN(off) {
-		return off
-	}
-	return math.Inf(1)
-}
-
-// best returns the value that comes nearest, and its distance.
-func (q *numberSearch) best() (value, off float64) {
-	grid := q.grid()
-	offs := make([]float64, len(grid))
-	for i, v := range grid {
-		offs[i] = q.at(v)
-	}
-	if len(grid) == 0 {
-		return math.NaN(), math.Inf(1)
-	}
-	if q.number.Step > 0 {
-		i := slices.Index(offs, slices.Min(offs))
-		return grid[i], offs[i]
-	}
-	value, off = math.NaN(), math.Inf(1)
-	for _, i := range minima(offs, 3) {
-		least, most := grid[max(0, i-1)], grid[min(len(grid)-1, i+1)]
-		if v, d := q.golden(least, most); d < off {
-			value, off = v, d
-		}
-		if offs[i] <= off {
-			value, off = grid[i], offs[i]
-		}
-	}
-	return value, off
-}
-
-// grid returns the values that are tried first, in order.
-func (q *numberSearch) grid() []float64 {
-	var grid []float64
-	if step := q.number.Step; step > 0 {
-		for v := step; v <= q.number.Most(q.output.Case.Problem); v += step {
-			if float64(v) != q.right {
-				grid = append(grid, float64(v))
-			}
-		}
-		return grid
-	}
-	ratio, reach := math.Sqrt2, 1e5
-	if q.number.Periodic {
-		ratio, reach = 1.1, 64
-	}
-	for v := q.right / reach; v <= q.right*reach; v *= ratio {
-		grid = append(grid, v)
-	}
-	grid = append(grid, q.number.Usual...)
-	slices.Sort(grid)
-	return slices.Compact(grid)
-}
-
-// minima returns the indices of the local minima of a list, the least first. It returns at most the
-// given number of them.
-func minima(list []float64, most int) []int {
-	var found []int
-	for i, v := range list {
-		if (i == 0 || v <= list[i-1]) && (i == len(list)-1 || v <= list[i+1]) {
-			found = append(found, i)
-		}
-	}
-	slices.SortStableFunc(found, func(a, b int) int { return cmp.Compare(list[a], list[b]) })
-	return found[:min(most, len(found))]
-}
-
-// golden finds the minimum between two values by golden section in the logarithm.
-func (q *numberSearch) golden(least, most float64) (value, off float64) {
-	const steps = 60
-	const shrink = 0.6180339887498949
-	a, b := math.Log(least), math.Log(most)
-	x, y := b-shrink*(b-a), a+shrink*(b-a)
-	fx, fy := q.at(math.Exp(x)), q.at(math.Exp(y))
-	for range steps {
-		if fx < fy {
-			b, y, fy = y, x, fx
-			x = b - shrink*(b-a)
-			fx = q.at(math.Exp(x))
-		} else {
-			a, x, fx = x, y, fy
-			y = a + shrink*(b-a)
-			fy = q.at(math.Exp(y))
-		}
-	}
-	if fx < fy {
-		return math.Exp(x), fx
-	}
-	return math.Exp(y), fy
+	s.miss(missed.next)
+	return NumberMatch{}, false
 }
 
 // confirm computes the whole case with a value and its noise. It reports false if the output is
-// not explained, or if the case's own number explains it as well.
+// not explained, or if nothing bounds the value: then another mistake is behind it.
 func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
-	c, ok := q.whole(value)
+	c, ok := q.explains(value)
+	if close := c.Rel <= compare.MaxResidual; !ok && close && q.number.Step == 0 {
+		value = q.onWholeCase().polished(near{value, math.Inf(1)}).value
+		c, ok = q.explains(value)
+	}
 	if !ok {
 		if c.NonFinite == 0 {
 			s.miss(c.Rel)
 		}
 		return NumberMatch{}, false
 	}
-	m := NumberMatch{Number: q.number, Value: value, Right: q.right, Least: value, Most: value}
-	if q.number.Step == 0 {
-		m.Least, m.Most = q.bound(value, -1), q.bound(value, 1)
-		if m.Least <= q.right && q.right <= m.Most {
-			return NumberMatch{}, false
-		}
-		m.Value = roundest(q.number.Usual, m)
-		if m.Value != value {
-			if c, ok = q.whole(m.Value); !ok {
-				m.Value = value
-				c, _ = q.whole(value)
-			}
-		}
+	m := NumberMatch{Number: q.number, Value: value, Right: q.right, With: q.with}
+	if alike := q.number.Alike; alike != nil {
+		m.Alike = alike(q.part.output.Case.Problem)
 	}
+	if m.Least, ok = q.bound(value, -1); !ok {
+		return NumberMatch{}, false
+	}
+	if m.Most, ok = q.bound(value, 1); !ok {
+		return NumberMatch{}, false
+	}
+	m.Value, c = q.chosen(m, c)
 	m.Residual, m.MaxZ = c.Rel, c.MaxZ
 	return m, true
 }
 
-// whole compares the output with the whole case computed with a value.
-func (q *numberSearch) whole(value float64) (compare.Comparison, bool) {
-	p := q.output.Case.Problem.Fork()
-	q.number.Set(p, value)
-	f, err := p.Rows(q.ctx, nil, oracle.WithNoise)
-	if err != nil {
-		return compare.Comparison{}, false
+// chosen returns the value to name: the nearest whole number, or a round one, if the output allows
+// several. c is the comparison with the match's own value.
+func (q *numberSearch) chosen(m NumberMatch, c compare.Comparison) (float64, compare.Comparison) {
+	step := float64(q.number.Step)
+	if step == 0 {
+		round := roundest(q.number.Usual, m)
+		if other, ok := q.explains(round); ok {
+			return round, other
+		}
+		return m.Value, c
 	}
-	c := compare.Outputs(f.Shape, q.output.Got, f.Expected())
-	return c, c.Explained()
+	best := m.Value
+	for v := m.Least; v <= m.Most; v += step {
+		if other, _ := q.explains(v); v != m.Value && other.RMSZ < c.RMSZ {
+			best, c = v, other
+		}
+	}
+	return best, c
 }
 
-// bound returns the last value, downwards or upwards, that still explains the output.
-func (q *numberSearch) bound(value float64, direction float64) float64 {
-	const widest, steps = 1.0, 24 // of the logarithm
-	explains := func(distance float64) bool {
-		_, ok := q.whole(value * math.Exp(direction*distance))
+// bound returns the last value, downwards or upwards, that still explains the output. The right
+// value does not. It reports false if the end of the number's range explains the output as well.
+func (q *numberSearch) bound(value float64, direction float64) (last float64, ok bool) {
+	if step := float64(q.number.Step); step > 0 {
+		for last = value; ; last += direction * step {
+			next := last + direction*step
+			if _, ok := q.explains(next); next == q.right || next < q.least || next > q.most || !ok {
+				return last, true
+			}
+		}
+	}
+	end := q.most
+	if direction < 0 {
+		end = q.least
+	}
+	if (q.right-value)*direction > 0 {
+		end = q.right
+	} else if _, open := q.explains(end); open {
+		if _, ok := q.explains(0); ok && q.number.Vanishes && direction < 0 {
+			return 0, true
+		}
+		return end, false
+	}
+	return q.boundary(value, end), true
+}
+
+// boundary returns the last value on the way to an end that does not explain the output.
+func (q *numberSearch) boundary(value, end float64) float64 {
+	const first, halvings = 1e-10, 12
+	from, to := q.coordinate(value), q.coordinate(end)
+	explains := func(part float64) bool {
+		_, ok := q.explains(q.valueAt(from + part*(to-from)))
 		return ok
 	}
-	if explains(widest) {
-		return value * math.Exp(direction*widest)
+	in, out := 0.0, first
+	for out < 1 && explains(out) {
+		in, out = out, 8*out
 	}
-	in, out := 0.0, widest
-	for range steps {
-		middle := (in + out) / 2
-		if in == 0 && out > 1e-9 {
-			middle = out / 8
-		}
-		if explains(middle) {
+	out = min(out, 1)
+	for range halvings {
+		if middle := (in + out) / 2; explains(middle) {
 			in = middle
 		} else {
 			out = middle
 		}
 	}
-	return value * math.Exp(direction*in)
+	return q.valueAt(from + in*(to-from))
 }
 
 // roundest returns a usual value between the bounds of a match, or otherwise the value with the
 // fewest digits there.
 func roundest(usual []float64, m NumberMatch) float64 {
-	for _, v := range usual {
-		if m.Least <= v && v <= m.Most {
-			return v
-		}
+	if i := slices.IndexFunc(usual, func(v float64) bool { return m.Least <= v && v <= m.Most }); i >= 0 {
+		return usual[i]
 	}
 	for digits := range 15 {
 		if v := roundTo(m.Value, digits+1); m.Least <= v && v <= m.Most {
@@ -300,6 +239,9 @@ func roundest(usual []float64, m NumberMatch) float64 {
 
 // roundTo rounds a value to a number of significant digits.
 func roundTo(value float64, digits int) float64 {
+	if value == 0 {
+		return 0
+	}
 	scale := math.Pow(10, float64(digits)-1-math.Floor(math.Log10(math.Abs(value))))
 	return math.Round(value*scale) / scale
 }

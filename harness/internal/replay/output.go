@@ -90,10 +90,24 @@ func cosine(got []float64, truth, other compare.Expected) float64 {
 	return ab / math.Sqrt(aa*bb)
 }
 
-// progressTo returns how far an output went on the way from the truth to another result: 0 at the
-// truth, 1 at the other result, NaN if the two are equal.
-func progressTo(got []float64, truth, other compare.Expected) float64 {
-	ab, _, bb := errorProducts(got, truth, other)
+// progressBesideGain returns how far an output went on the way from a start to another result: 0 at
+// the start, 1 at the other result, NaN if the two are equal. It ignores a common factor of all
+// elements: the roundings of other steps may give one as well.
+func progressBesideGain(got []float64, start, other compare.Expected) float64 {
+	var size, ag, bg float64
+	each := func(do func(a, b, gain float64)) {
+		for i, w := range start.Value {
+			if s := start.Sigma[i]; s > 0 {
+				do((got[i]-w)/s, (other.Value[i]-w)/s, other.Value[i]/s)
+			}
+		}
+	}
+	each(func(a, b, gain float64) { size, ag, bg = size+gain*gain, ag+a*gain, bg+b*gain })
+	var ab, bb float64
+	each(func(a, b, gain float64) {
+		b -= bg / size * gain
+		ab, bb = ab+a*b, bb+b*b
+	})
 	return ab / bb
 }
 

@@ -21,7 +21,7 @@ import (
 // FindPairs looks for two mistakes that give the output together. Each pair is made in a few rows
 // of a wrong batch element first, then in all rows of the element with noise, then in all
 // elements. Pairs that may carry values between batch elements are made on all elements at once.
-// Random mistakes cannot be replayed and are left out. On a case too large for
+// Random mistakes cannot be replayed and are left out, and so are variants. On a case too large for
 // [Output.PairsAffordable] the search takes very long.
 func FindPairs(ctx context.Context, o Output) ([]Match, Cut) {
 	wrong := num.Where(o.Comparison.WrongRows())
@@ -30,7 +30,7 @@ func FindPairs(ctx context.Context, o Output) ([]Match, Cut) {
 	}
 	element := newPiece(o, wrong[0]*o.batches()/o.rows())
 	whole := newPiece(o, allElements)
-	candidates := byStage(o.Candidates)
+	candidates := byStage(o.pairable())
 	searches := make([]search, len(candidates))
 	var done atomic.Int64
 	var group errgroup.Group
@@ -65,12 +65,17 @@ func (o Output) batches() int { return o.Comparison.WantShape[0] }
 // rows returns the number of rows, over all batch elements and heads.
 func (o Output) rows() int { return len(o.Got) / o.width() }
 
+// pairable returns the candidates that may be made with each other. Variants would make many pairs.
+func (o Output) pairable() []Replay {
+	return slices.DeleteFunc(slices.Clone(o.Candidates), func(r Replay) bool { return r.Mistake.VariantOf != "" })
+}
+
 // PairsAffordable reports whether [FindPairs] takes about a second at most: whether the
 // candidates' pairs need few multiplications in one batch element. Work that pairs share is not
 // counted.
 func (o Output) PairsAffordable() bool {
 	const most = 4e9
-	n := float64(len(o.Candidates))
+	n := float64(len(o.pairable()))
 	return !o.Sampled.Partial() && multiplications(o.Case.Problem)/float64(o.batches())*n*n/2 <= most
 }
 

@@ -124,7 +124,8 @@ func newLowPrecision(
 	if err != nil {
 		return f, err
 	}
-	rounded, err := p.Rounded(precision, oracle.Inputs|oracle.Parameters).Rows(ctx, rows, oracle.WithNoise)
+	all := p.Rounded(precision, oracle.Inputs|oracle.Parameters).WithMeanErrors(precision)
+	rounded, err := all.Rows(ctx, rows, oracle.WithNoise)
 	if err != nil {
 		return f, err
 	}
@@ -145,21 +146,27 @@ func (f lowPrecision) explains(ctx context.Context, got []float64) (Match, bool)
 	c := compare.Outputs(f.rounded.Shape, got, f.rounded)
 	trace := cosine(got, f.exact, f.rounded)
 	enough := math.Max(telling, 6/math.Sqrt(float64(len(got))))
-	ok := c.Explained() && trace >= enough && f.showsAllRoundings(ctx, got)
+	ok := c.Explained() && trace >= enough && f.precision.Stores() == f.holds(got) && f.showsAllRoundings(ctx, got)
 	return Match{Residual: c.Rel, MaxZ: c.MaxZ, Trace: trace}, ok
 }
+
+// holds reports whether an output consists of numbers of the precision, as the results of an
+// arithmetic do that stores them in fewer bits.
+func (f lowPrecision) holds(got []float64) bool { return f.precision.Holds(got) }
 
 // showsAllRoundings reports whether an output has the errors of rounded inputs and of rounded
 // parameters, each once. Rounding the weights alone leaves the other errors out.
 func (f lowPrecision) showsAllRoundings(ctx context.Context, got []float64) bool {
 	const all = oracle.Inputs | oracle.Parameters
 	for _, part := range []oracle.Given{oracle.Inputs, oracle.Parameters} {
-		without, err := f.problem.Rounded(f.precision, all&^part).Rows(ctx, f.rows, oracle.ValuesAlone)
+		partly := f.problem.Rounded(f.precision, all&^part).WithMeanErrors(f.precision)
+		without, err := partly.Rows(ctx, f.rows, oracle.ValuesAlone)
 		if err != nil {
 			return false
 		}
 		start := compare.Expected{Value: without.Value, Sigma: f.rounded.Sigma}
-		if went := progressTo(got, start, f.rounded); math.Abs(went-1) > 0.5 {
+		went := progressBesideGain(got, start, f.rounded)
+		if math.Abs(went-1) > 0.5 {
 			return false
 		}
 	}

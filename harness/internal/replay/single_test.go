@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
@@ -32,14 +33,44 @@ func TestFindSingleFindsEveryMistake(t *testing.T) {
 			require.Empty(t, cut)
 			require.Contains(t, idsOf(matches), m.ID, name)
 			for _, match := range matches {
+				require.GreaterOrEqual(t, match.Margin, float64(compare.MinMargin))
+				if variant := match.Mistakes[0]; variant.VariantOf != "" {
+					requireSameOutput(t, p, m.ID, variant.ID)
+					continue
+				}
 				isCalled := func(m catalogue.Mistake) bool { return m.ID == match.ID() }
 				other := slices.IndexFunc(catalogue.Mistakes, isCalled)
 				require.Equal(t, class[i], class[other], "%s: %s is called %s", name, m.ID, match.ID())
-				require.GreaterOrEqual(t, match.Margin, float64(compare.MinMargin))
 			}
 			named++
 		}
 		require.Greater(t, named, 30, name)
+	}
+}
+
+// requireSameOutput requires that two mistakes give the same output, up to rounding.
+func requireSameOutput(t *testing.T, p *oracle.Problem, a, b string) {
+	t.Helper()
+	got, want := planted(t, p, a).Run(), planted(t, p, b).Run()
+	require.LessOrEqual(t, compare.Residual(got.Value, want.Value), 1e-6, "%s is called %s", a, b)
+}
+
+// The output of each variant is explained by the variant. Only mistakes with the same output
+// explain it as well.
+func TestFindSingleFindsVariants(t *testing.T) {
+	p := oracletest.Committed(t, "sdpa/long")
+	c := caseOf(p)
+	for _, m := range catalogue.WithVariants {
+		wrong, ok := catalogue.Make(p, nil, m)
+		if m.VariantOf == "" || !ok {
+			continue
+		}
+		matches, cut := FindSingle(t.Context(), against(t, c, oracletest.InFloat32(wrong.Run())))
+		require.Empty(t, cut)
+		require.Contains(t, idsOf(matches), m.ID)
+		for _, match := range matches {
+			requireSameOutput(t, p, m.ID, match.ID())
+		}
 	}
 }
 

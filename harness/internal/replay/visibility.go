@@ -45,7 +45,7 @@ func (v Visibility) Class() []int {
 	return class
 }
 
-// Visibility makes every known mistake on the case and sorts the mistakes.
+// Visibility makes every known mistake on the case and sorts the mistakes. It leaves out variants.
 func (c *Case) Visibility() Visibility {
 	var v Visibility
 	made := map[string]Replay{}
@@ -53,12 +53,13 @@ func (c *Case) Visibility() Visibility {
 	all, _ := c.replays(context.Background()) // a background context never ends
 	for _, r := range all {
 		made[r.Mistake.ID] = r
-		if c.sees(r) {
+		if r.Mistake.VariantOf == "" && c.sees(r) {
 			groups = c.grouped(groups, r)
 		}
 	}
 	for _, m := range c.known {
 		switch r, applies := made[m.ID]; {
+		case m.VariantOf != "":
 		case !applies:
 			v.Absent = append(v.Absent, m)
 		case c.sees(r):

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/pattern"
@@ -18,6 +19,7 @@ func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
+		Shared:  make([]jsonShared, 0, len(r.Shared)),
 		Results: make([]jsonResult, 0, len(r.Results)),
 		Broken:  make([]jsonBroken, 0, len(r.Broken)),
 		Summary: jsonSummary{
@@ -27,6 +29,9 @@ func JSON(w io.Writer, r *Report) error {
 	}
 	for _, c := range r.Causes {
 		out.Causes = append(out.Causes, causeJSON(c))
+	}
+	for _, s := range r.Shared {
+		out.Shared = append(out.Shared, sharedJSON(s))
 	}
 	for _, result := range r.Results {
 		out.Results = append(out.Results, toJSON(result))
@@ -44,6 +49,7 @@ func causeJSON(c Cause) jsonCause {
 	return jsonCause{
 		ID: c.ID, Title: c.Title, Fix: c.Fix, Live: c.Live,
 		Failures: orEmpty(c.Failures), Contradictions: orEmpty(c.Contradictions), Passes: c.Passes,
+		Otherwise: orEmpty(c.Otherwise), Only: c.Only, Symptom: c.Symptom,
 		Alternatives: orEmpty(c.Alternatives), RuledOut: ruledOutJSON(c.RuledOut),
 	}
 }
@@ -54,6 +60,7 @@ type jsonReport struct {
 	Precision string       `json:"precision,omitempty"` // declared; else float32
 	Suite     string       `json:"suite"`
 	Causes    []jsonCause  `json:"causes"`
+	Shared    []jsonShared `json:"shared"`
 	Results   []jsonResult `json:"results"`
 	Broken    []jsonBroken `json:"broken"`
 	Summary   jsonSummary  `json:"summary"`
@@ -68,8 +75,40 @@ type jsonCause struct {
 	Contradictions []string `json:"contradictions"`
 	Passes         int      `json:"passes"`
 	Alternatives   []string `json:"alternatives"`
+	Otherwise      []string `json:"otherwise"` // failing in another way
+	Only           string   `json:"only"`      // what the failures have, and no contradiction
+	Symptom        bool     `json:"symptom"`   // tells where or how, and names no mistake
 
 	RuledOut []jsonRuledOut `json:"ruled_out"`
+}
+
+// jsonShared lists features that some failing cases share, and no pass or few.
+type jsonShared struct {
+	Among    Among         `json:"among"`
+	Cases    []string      `json:"cases"`
+	Passes   int           `json:"passes"`
+	Features []jsonFeature `json:"features"`
+	More     int           `json:"more"` // features that tell the same cases apart
+	Text     []string      `json:"text"`
+}
+
+type jsonFeature struct {
+	ID      string `json:"id"`
+	Title   string `json:"title"`
+	Lacking bool   `json:"lacking"` // the cases lack it
+	Passes  int    `json:"passes"`  // passes that are like the cases
+	Instead string `json:"instead"` // what the passes have
+}
+
+func sharedJSON(s Shared) jsonShared {
+	out := jsonShared{
+		Among: s.Among, Cases: orEmpty(s.Cases), Passes: s.Passes, Features: []jsonFeature{}, More: s.More,
+		Text: orEmpty(s.Sentences()),
+	}
+	for _, f := range s.Features {
+		out.Features = append(out.Features, jsonFeature(f))
+	}
+	return out
 }
 
 type jsonRuledOut struct {
@@ -110,6 +149,8 @@ type jsonResult struct {
 	Structure   *jsonStructure  `json:"structure,omitempty"`
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
+	Joint       []jsonJoint     `json:"joint,omitempty"`
+	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
@@ -122,6 +163,12 @@ type jsonResult struct {
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+type jsonUnwritten struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Fix   string `json:"fix"`
 }
 
 type jsonProbe struct {
@@ -179,15 +226,37 @@ type jsonMatch struct {
 
 // jsonNumber is a number of the configuration that gives the output with another value.
 type jsonNumber struct {
-	ID       string `json:"id"`
-	Title    string `json:"title"`
-	Fix      string `json:"fix"`
-	Value    number `json:"value"` // in the output
-	Case     number `json:"case"`  // in the case
-	Least    number `json:"least"` // the values from least to most explain the output
-	Most     number `json:"most"`
-	Residual number `json:"residual"`
-	MaxZ     number `json:"max_z"`
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Fix      string   `json:"fix"`
+	With     []string `json:"with,omitempty"` // mistakes that are made besides
+	Value    number   `json:"value"`          // in the output
+	Case     number   `json:"case"`           // in the case
+	Least    number   `json:"least"`          // the values from least to most explain the output
+	Most     number   `json:"most"`
+	Residual number   `json:"residual"`
+	MaxZ     number   `json:"max_z"`
+}
+
+// jsonJoint is an explanation by several parts at once. Other cases show one part alone.
+type jsonJoint struct {
+	ID       string            `json:"id"`
+	Title    string            `json:"title"`
+	Fixes    []string          `json:"fixes"`
+	Values   map[string]number `json:"values"` // of the numbers, in the output
+	Residual number            `json:"residual"`
+	MaxZ     number            `json:"max_z"`
+}
+
+func jointJSON(j Joint) jsonJoint {
+	out := jsonJoint{
+		ID: j.ID(), Title: j.Title(), Fixes: j.Fixes(), Values: map[string]number{},
+		Residual: number(j.Residual), MaxZ: number(j.MaxZ),
+	}
+	for id, v := range j.Values() {
+		out.Values[id] = number(v)
+	}
+	return out
 }
 
 // jsonFit is a question: could other values of these parameters give the output?
@@ -195,6 +264,7 @@ type jsonFit struct {
 	Freed      string   `json:"freed"`
 	Parameters []string `json:"parameters"`
 	Explains   bool     `json:"explains"`
+	Confusable bool     `json:"confusable,omitempty"`
 	Residual   number   `json:"residual"`
 	MaxZ       number   `json:"max_z"`
 	Refused    string   `json:"refused,omitempty"`
@@ -257,13 +327,20 @@ func toJSON(r Result) jsonResult {
 	out.Stage = d.Stage
 	for _, n := range d.Numbers {
 		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Value: number(n.Value), Case: number(n.Right),
+			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, With: catalogue.IDs(n.With),
+			Value: number(n.Value), Case: number(n.Right),
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})
 	}
+	for _, j := range r.Joint {
+		out.Joint = append(out.Joint, jointJSON(j))
+	}
+	if u := d.Unwritten; u != nil {
+		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
+	}
 	for _, f := range d.Fits {
 		out.Fits = append(out.Fits, jsonFit{
-			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(),
+			Freed: f.Freed, Parameters: orEmpty(f.Parameters), Explains: f.Explains(), Confusable: f.Confusable,
 			Residual: number(f.Residual), MaxZ: number(f.MaxZ), Refused: f.Refused, Detail: f.Detail,
 		})
 	}

@@ -57,9 +57,13 @@ func TestJSON(t *testing.T) {
       "alternatives": [
         "causal-inverted"
       ],
+      "otherwise": [],
+      "only": "",
+      "symptom": false,
       "ruled_out": []
     }
   ],
+  "shared": [],
   "results": [
     {
       "case": "a/crash",

@@ -15,6 +15,9 @@ var (
 	OtherParameters = Proof{"other-parameters", "it holds other parameters than were loaded"}
 )
 
+// AnotherCase is the id of the proof that an output is the expected one of another case.
+const AnotherCase = "another-case"
+
 // Proves reports whether the result has a proof of that id.
 func (r Result) Proves(id string) bool {
 	return slices.ContainsFunc(r.Proven, func(p Proof) bool { return p.ID == id })

@@ -18,8 +18,9 @@ type Report struct {
 	// Precision is the arithmetic that the subject declares: "bfloat16"; "" is float32.
 	Precision string
 
-	Suite   string  // the source of the cases: "PyTorch 2.15.0"
-	Causes  []Cause // the fewest that explain all failures that have an explanation
+	Suite   string   // the source of the cases: "PyTorch 2.15.0"
+	Causes  []Cause  // the fewest that explain all failures that have an explanation
+	Shared  []Shared // features that failures without a named cause share
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
 }
@@ -32,9 +33,17 @@ type Cause struct {
 	Fix   string // a sentence; "" if no fix is known
 	Live  bool   // running the subject again showed it; the catalogue does not have it
 
+	// Symptom is set if the cause tells where or how something goes wrong, and names no mistake:
+	// parameters that would explain the outputs, or a fact that a probe showed.
+	Symptom bool
+
 	Failures       []string // cases that it explains, alone or together with another cause
 	Contradictions []string // cases that pass, and would fail with it
+	Otherwise      []string // cases that fail in another way, and would show it
 	Passes         int      // passing cases that could contradict it
+
+	// Only names a feature that the failures have, and no contradiction: "a window"; "" if unknown.
+	Only string
 
 	Alternatives []string // ids of mistakes that no case tells apart from it
 	// RuledOut are mistakes that explain some of the failures, and that other cases contradict.
@@ -70,12 +79,19 @@ type Result struct {
 	PyTorch    compare.Comparison // of PyTorch's own float32 result
 	Diagnosis  diagnose.Diagnosis
 
+	// Got holds the values of the output; nil if there is none.
+	Got []float64
+
+	// Joint holds explanations of several parts at once, found with the help of other cases.
+	Joint []Joint
+
 	// RuledOut are matches that other cases of the run contradict. They stand behind the others.
 	RuledOut []RuledOut
 
 	Findings []string // wrong behaviour beside the numbers, a sentence each
 	Probes   []Probe  // facts from running the subject again on a failing case
 	Proven   []Proof  // facts that the probes and the load demonstrated
+	Loaded   bool     // the parameters read back as they were loaded
 	Err      string   // the reason why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case

@@ -108,6 +108,10 @@ func (t *text) causes(r *Report) {
 			wrong++
 		}
 	}
+	named := slices.ContainsFunc(r.Causes, func(c Cause) bool { return !c.Symptom })
+	if !named {
+		t.shared(r.Shared)
+	}
 	for _, c := range r.Causes {
 		t.line("%s %s explains %s%s",
 			t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
@@ -118,6 +122,12 @@ func (t *text) causes(r *Report) {
 				someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere",
 			})
 		}
+		if c.Only != "" {
+			t.block("only", []string{"all of its failures have " + c.Only + "; no pass that contradicts it does"})
+		}
+		if len(c.Otherwise) > 0 {
+			t.block("otherwise", []string{someOf(c.Otherwise) + ": they fail, and it does not explain how"})
+		}
 		if len(c.Alternatives) > 0 {
 			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
 		}
@@ -125,6 +135,18 @@ func (t *text) causes(r *Report) {
 		if c.Fix != "" {
 			t.block("fix", []string{c.Fix})
 		}
+		t.gap()
+	}
+	if named {
+		t.shared(r.Shared)
+	}
+}
+
+// shared writes what failures without a named cause have in common.
+func (t *text) shared(all []Shared) {
+	for _, s := range all {
+		t.line("%s %s", t.paint(red, "SHARED"), strings.Join(s.Sentences(), "\n       "))
+		t.block("cases", []string{someOf(s.Cases)})
 		t.gap()
 	}
 }
@@ -258,7 +280,17 @@ func (r Result) fixes() []string {
 		}
 	}
 	for _, n := range r.Diagnosis.Numbers {
-		add(n.Number.Fix)
+		for _, fix := range n.Fixes() {
+			add(fix)
+		}
+	}
+	for _, j := range r.Joint {
+		for _, fix := range j.Fixes() {
+			add(fix)
+		}
+	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		add(u.Fix)
 	}
 	return all
 }
@@ -273,10 +305,17 @@ func headline(r Result) string {
 	for _, n := range r.Diagnosis.Numbers {
 		ids = append(ids, n.Label())
 	}
+	for _, j := range r.Joint {
+		ids = append(ids, j.Label())
+	}
+	named := len(ids) > 0
 	for _, f := range r.Diagnosis.Fits {
-		if len(r.Diagnosis.Matches) == 0 && f.Explains() && f.Narrowest {
+		if !named && f.Named() {
 			ids = append(ids, "another of "+f.Freed)
 		}
+	}
+	if u := r.Diagnosis.Unwritten; u != nil {
+		ids = append(ids, u.Title)
 	}
 	words := r.ProvenTitles()
 	if len(ids) > 0 {

@@ -220,6 +220,11 @@ func TestCausesAreWritten(t *testing.T) {
 		{"not told apart", func(c *report.Cause) {
 			c.Alternatives, c.RuledOut = []string{"b", "c"}, []report.RuledOut{{ID: "d", By: "a/right"}}
 		}, []string{"  or        b, or c: no case tells them apart\n  not       d, which a/right rules out\n"}},
+		{"where it is made", func(c *report.Cause) {
+			c.Passes, c.Contradictions, c.Only = 9, []string{"a/right"}, "a window"
+		}, []string{"  only      all of its failures have a window; no pass that contradicts it does\n"}},
+		{"other failures", func(c *report.Cause) { c.Otherwise = []string{"a/second"} },
+			[]string{"  otherwise a/second: they fail, and it does not explain how\n"}},
 		{"without a fix", func(c *report.Cause) { c.Fix = "" }, []string{"  failures  a/wrong\n\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -235,6 +240,51 @@ func TestCausesAreWritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What failures share comes first where no mistake is named, and last otherwise.
+func TestSharedFeaturesAreWritten(t *testing.T) {
+	r := sample()
+	r.Shared = []report.Shared{{
+		Among: report.AllFailures, Cases: []string{"a/wrong", "a/second"}, Passes: 20,
+		Features: []report.Feature{{ID: "window", Title: "a window"}, {ID: "sinks", Title: "sinks"}},
+	}}
+	const shared = "SHARED all 2 failures have a window; none of the 20 passes does\n" +
+		"       all 2 failures have sinks; none of the 20 passes does\n  cases     a/wrong, a/second\n\n"
+	symptom := report.Cause{ID: "batch", Symptom: true, Failures: []string{"a/wrong"}}
+	for _, tc := range []struct {
+		causes []report.Cause
+		begins string
+	}{
+		{nil, shared},
+		{[]report.Cause{symptom}, shared + "CAUSE batch "},
+		{[]report.Cause{symptom, {ID: "causal-missing", Failures: []string{"a/wrong"}}}, "CAUSE batch "},
+	} {
+		r.Causes = tc.causes
+		text := written(t, report.TextOptions{Quiet: true}, r)
+		require.True(t, strings.HasPrefix(text, tc.begins), text)
+		require.Contains(t, text, shared)
+	}
+}
+
+// An explanation by several parts is named with the values of its numbers.
+func TestJointExplanationsAreWritten(t *testing.T) {
+	scale, ok := catalogue.NumberByID("scale")
+	require.True(t, ok)
+	r := sampleWithFits()
+	r.Results[0].Diagnosis.Class = diagnose.WrongNumber
+	r.Results[0].Joint = []report.Joint{{
+		Numbers:  []replay.NumberMatch{{Number: scale, Value: 0.5, Right: 0.25}},
+		Mistakes: catalogue.Mistakes[:1], Residual: 1e-7, MaxZ: 2,
+	}}
+	m := catalogue.Mistakes[0]
+	text := written(t, report.TextOptions{}, r)
+	require.Contains(t, text, "FAIL a/wrong  wrong-number: scale 0.5 + "+m.ID+"\n", "no parameters beside them")
+	require.Contains(t, text, "  fix       "+scale.Fix+"\n            "+m.Fix+"\n")
+	j := r.Results[0].Joint[0]
+	require.Equal(t, "scale+"+m.ID, j.ID())
+	require.Equal(t, "the scale of the scores 0.5 instead of 0.25, and "+m.Title, j.Title())
+	require.Equal(t, map[string]float64{"scale": 0.5}, j.Values())
 }
 
 // sampleWithFits has other parameters that explain the output, and its attention weights.

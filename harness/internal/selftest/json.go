@@ -13,7 +13,8 @@ func JSON(out io.Writer, r *Result) error {
 	return enc.Encode(jsonResult{
 		Version: 1, Seed: r.Seed, Cases: r.Cases,
 		Singles: r.Singles, Pairs: r.Pairs, LeftOut: r.LeftOut, Random: r.Random, Independent: r.Independent,
-		Variants: r.Variants, Detection: r.Detection,
+		Numbers:  r.Numbers,
+		Variants: r.Variants, Noise: r.Noise, Detection: r.Detection,
 		Mistakes: jsonRows(r.Mistakes),
 		Findings: append([]Finding{}, r.Findings...),
 		Missed:   append([]string{}, r.Missed()...),
@@ -29,7 +30,9 @@ type jsonResult struct {
 	LeftOut     Counts    `json:"left_out"`
 	Random      Counts    `json:"random"`
 	Independent Counts    `json:"independent"`
+	Numbers     Counts    `json:"numbers"`
 	Variants    Variants  `json:"variants"`
+	Noise       Noise     `json:"noise"`
 	Detection   Detection `json:"detection"`
 	Mistakes    []jsonRow `json:"mistakes"`
 	Findings    []Finding `json:"findings"`

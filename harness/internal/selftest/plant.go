@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -21,10 +22,11 @@ const (
 	ByOracle  Maker = "oracle"
 )
 
-// plant is one mistake, or two, made on a case. Its outputs are in the oracle's order of
-// dimensions, (B, T, width).
+// plant is one mistake, or two, or a wrong number, made on a case. Its outputs are in the oracle's
+// order of dimensions, (B, T, width).
 type plant struct {
 	mistakes []catalogue.Mistake
+	number   *wrongNumber     // nil if mistakes were made
 	exact    compare.Expected // the wrong output in float64, with its noise
 	maxZ     float64          // distance of exact from the right output, in noise of the right one
 	visible  bool             // exact is outside the noise of the right output
@@ -32,7 +34,12 @@ type plant struct {
 	by       Maker
 }
 
-func (p plant) id() string { return catalogue.JoinIDs(p.mistakes) }
+func (p plant) id() string {
+	if p.number != nil {
+		return fmt.Sprintf("%s %.6g", p.number.ID, p.number.value)
+	}
+	return catalogue.JoinIDs(p.mistakes)
+}
 
 // plant makes mistakes one after the other. It reports false if one of them cannot be made.
 func (t *trial) plant(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool) {
@@ -40,10 +47,16 @@ func (t *trial) plant(r *rand.Rand, mistakes ...catalogue.Mistake) (plant, bool)
 	if !ok {
 		return plant{}, false
 	}
-	p := plant{mistakes: mistakes, exact: wrong.Run().Expected()}
+	p := plant{mistakes: mistakes}
+	p.run(t, wrong, r)
+	return p, true
+}
+
+// run computes the wrong problem of a plant.
+func (p *plant) run(t *trial, wrong *oracle.Problem, r *rand.Rand) {
+	p.exact = wrong.Run().Expected()
 	p.measure(t.truth)
 	p.got, p.by = inFloat32(wrong, p.exact, r)
-	return p, true
 }
 
 // measure sets the distance of the wrong output from the right one.
@@ -52,11 +65,14 @@ func (p *plant) measure(truth compare.Expected) {
 	p.maxZ, p.visible = c.MaxZ, !c.OK()
 }
 
-// inFloat32 computes a problem in float32, by one of the correct variants if they can express it.
-// Otherwise it adds typical rounding noise to the oracle's result.
+// inFloat32 computes a problem in float32 or in its lower precision, by one of the correct variants
+// if they can express it. Otherwise it adds typical rounding noise to the oracle's result.
 func inFloat32(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float64, Maker) {
-	if variant.Expresses(p) {
-		return variant.Correct[r.IntN(len(variant.Correct))].Run(p), ByVariant
+	low := p.Precision
+	plain := p.Fork()
+	plain.Precision = oracle.Precision{}
+	if variant.Expresses(plain) && (low.Rounds() || low.IsFloat32()) {
+		return variant.Correct[r.IntN(len(variant.Correct))].In(low).Run(plain), ByVariant
 	}
 	const typical = 0.6 // root mean square z of correct implementations
 	got := make([]float64, len(exact.Value))
@@ -64,6 +80,9 @@ func inFloat32(p *oracle.Problem, exact compare.Expected, r *rand.Rand) ([]float
 		got[i] = float64(float32(v + typical*exact.Sigma[i]*r.NormFloat64()))
 		if math.IsNaN(exact.Sigma[i]) || math.IsInf(exact.Sigma[i], 0) {
 			got[i] = float64(float32(v))
+		}
+		if low.Stores() {
+			got[i] = low.Round(got[i])
 		}
 	}
 	return got, ByOracle

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/difftest/difftest/harness/internal/catalogue"
 )
 
@@ -13,9 +15,10 @@ type Result struct {
 	Seed  uint64
 	Cases int
 
-	Singles, Pairs, LeftOut, Random, Independent Counts
+	Singles, Pairs, LeftOut, Random, Independent, Numbers Counts
 
 	Variants  Variants
+	Noise     Noise
 	Detection Detection
 	Mistakes  []Row     // in the order of the catalogue, and of the makers
 	Findings  []Finding // outputs that were judged wrongly, or got no name
@@ -87,13 +90,28 @@ const (
 	wrongClass  = "wrong class"
 )
 
-// The bars: the least share of distinguishable outputs that must have a name. Besides, no output
-// may have a wrong name, no correct output may be refused, and every mistake that leads far must
-// be.
+// The bars: the share of distinguishable outputs that a good diagnosis gives a name. Besides, no
+// output may have a wrong name, random numbers must not be blamed on anything, no correct output
+// may be refused, and every mistake that leads far must be.
 const (
 	singlesBar = 0.99
 	pairsBar   = 0.95
+	numbersBar = 0.99
 )
+
+// significance is the probability with which a diagnosis exactly at a bar may miss it in one run.
+const significance = 0.01
+
+// below returns the probability that so few outputs, or fewer, have a name if each has one with
+// probability bar. A bar is missed if the probability is less than [significance]: the upper
+// Clopper-Pearson bound of the true share is then below the bar. One output without a name among 18
+// has a probability of 0.6 at a bar of 0.95.
+func (c Counts) below(bar float64) float64 {
+	if c.Distinguishable == 0 {
+		return 1
+	}
+	return distuv.Binomial{N: float64(c.Distinguishable), P: bar}.CDF(float64(c.Right + c.Class))
+}
 
 // Missed returns the bars that were not reached, a line each.
 func (r *Result) Missed() []string {
@@ -105,10 +123,12 @@ func (r *Result) Missed() []string {
 	}
 	for _, part := range r.parts() {
 		miss(part.Wrong > 0, "%s: %d wrong names, want none", part.name, part.Wrong)
-		miss(part.Named() < part.bar, "%s: %.1f %% of the distinguishable have a name, want %.0f %%",
-			part.name, 100*part.Named(), 100*part.bar)
+		chance := part.below(part.bar)
+		miss(chance < significance, "%s: %d of %d distinguishable have a name, want %.0f %% (chance %.2g)",
+			part.name, part.Right+part.Class, part.Distinguishable, 100*part.bar, chance)
 	}
 	miss(r.Variants.FalseAlarms > 0, "variants: %d false alarms, want none", r.Variants.FalseAlarms)
+	miss(r.Noise.Blamed > 0, "noise: %d outputs were blamed on something, want none", r.Noise.Blamed)
 	miss(r.Detection.Detected < r.Detection.Planted, "detection: %d of %d were not refused, want none",
 		r.Detection.Planted-r.Detection.Detected, r.Detection.Planted)
 	return missed
@@ -121,6 +141,7 @@ const (
 	leftOut     = "left out"
 	random      = "random"
 	independent = "independent"
+	numbers     = "numbers"
 )
 
 // part is one confusion table, and the least share of names in it.
@@ -137,6 +158,7 @@ func (r *Result) parts() []part {
 		{leftOut, r.LeftOut, 0},
 		{random, r.Random, 0},
 		{independent, r.Independent, singlesBar},
+		{numbers, r.Numbers, numbersBar},
 	}
 }
 

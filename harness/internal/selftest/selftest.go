@@ -30,15 +30,20 @@ type Extent struct {
 	Searched int
 	// Pairs is how many pairs of mistakes are made on each searched case.
 	Pairs int
+	// Numbers is how many cases, the first ones, get a wrong value of each of their numbers.
+	Numbers int
 	// Share is a divisor: of the random mistakes, and of those left out of the catalogue, one in
 	// Share is made on a searched case.
 	Share int
+	// Noises is how many outputs with random numbers in a part are judged on each searched case,
+	// for each sort of part.
+	Noises int
 }
 
 // Full takes minutes, and Quick less than half a minute, on two cores.
 var (
-	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Share: 3}
-	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Share: 12}
+	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Numbers: 100, Share: 3, Noises: 7}
+	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Numbers: 6, Share: 12, Noises: 1}
 )
 
 // Options choose the cases and the mistakes of a run.
@@ -81,7 +86,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	for n := range o.Extent.Cases {
 		if o.Case < 0 || o.Case == n {
 			searched := o.Case >= 0 || n < o.Extent.Searched
-			trials = append(trials, &trial{name: fmt.Sprint(n), seed: o.Seed, n: n, searched: searched})
+			trials = append(trials, &trial{
+				name: fmt.Sprint(n), seed: o.Seed, n: n, searched: searched,
+				numbers: o.Case >= 0 || n < o.Extent.Numbers,
+			})
 		}
 	}
 	if len(trials) == 0 {
@@ -113,8 +121,11 @@ func sum(seed uint64, trials []*trial) *Result {
 		r.LeftOut.add(t.found.LeftOut)
 		r.Random.add(t.found.Random)
 		r.Independent.add(t.found.Independent)
+		r.Numbers.add(t.found.Numbers)
 		r.Variants.Run += t.found.Variants.Run
 		r.Variants.FalseAlarms += t.found.Variants.FalseAlarms
+		r.Noise.Planted += t.found.Noise.Planted
+		r.Noise.Blamed += t.found.Noise.Blamed
 		r.Detection.Planted += t.found.Detection.Planted
 		r.Detection.Detected += t.found.Detection.Detected
 		r.Findings = append(r.Findings, t.found.Findings...)

@@ -20,7 +20,7 @@ import (
 
 // oneFunction runs every part of the selftest on one case of scaled dot-product attention.
 func oneFunction(j newJudge) Options {
-	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 3, Share: 1}, Case: 2, newJudge: j}
+	return Options{Seed: 1, Extent: Extent{Cases: 3, Pairs: 8, Share: 1}, Case: 2, newJudge: j}
 }
 
 // oneLayer makes single mistakes on one layer.
@@ -178,9 +178,9 @@ func TestNoWrongName(t *testing.T) {
 	if testing.Short() {
 		t.Skip("pairs take minutes with the race detector")
 	}
-	extent := Extent{Cases: 3, Searched: 1, Pairs: 1, Share: 60}
+	extent := Extent{Cases: 3, Searched: 1, Pairs: 1, Share: 60, Noises: 1}
 	if campaign.Full() {
-		extent = Extent{Cases: 6, Searched: 1, Pairs: 3, Share: 20}
+		extent = Extent{Cases: 6, Searched: 1, Pairs: 3, Share: 20, Noises: 2}
 	}
 	r := run(t, Options{Seed: DefaultSeed, Extent: extent, Case: -1})
 	for _, p := range r.parts() {
@@ -190,4 +190,6 @@ func TestNoWrongName(t *testing.T) {
 	require.Positive(t, r.LeftOut.Planted)
 	require.GreaterOrEqual(t, r.Singles.Named(), singlesBar)
 	require.Zero(t, r.Variants.FalseAlarms)
+	require.Positive(t, r.Noise.Planted)
+	require.Zero(t, r.Noise.Blamed, "%+v", r.Findings)
 }

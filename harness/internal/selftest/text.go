@@ -92,8 +92,13 @@ func writeNotes(out io.Writer, r *Result) {
 	fmt.Fprintln(out, "left out  the catalogue lacked the mistake: the right answer is unexplained, "+
 		"or class with the names of equivalent mistakes")
 	fmt.Fprintln(out, "random    no two draws give the same output: the right answer is unexplained")
+	fmt.Fprintf(out, "numbers   one number of the case has another value: its name, and an interval that holds the value,\n"+
+		"          must be found for at least %.0f %% of the distinguishable, those beyond %d sigma\n",
+		100*numbersBar, Beyond)
 	fmt.Fprintf(out, "variants  %d outputs of correct implementations, inputs x1, x4 and x8: %d false alarms\n",
 		r.Variants.Run, r.Variants.FalseAlarms)
+	fmt.Fprintf(out, "noise     %d right outputs with random numbers in a part: "+
+		"%d were blamed on a mistake, a number or parameters\n", r.Noise.Planted, r.Noise.Blamed)
 	fmt.Fprintf(out, "detection %d outputs were more than %d sigma from the right one: %d were refused\n",
 		r.Detection.Planted, Beyond, r.Detection.Detected)
 	fmt.Fprintf(out, "classes   %d outputs without a name got a magnitude class that fits none of their mistakes\n\n",

@@ -18,11 +18,12 @@ func TestFormats(t *testing.T) {
 	mistake := func(id string) catalogue.Mistake { m, _ := catalogue.ByID(id); return m }
 	r := &Result{
 		Seed: 3, Cases: 2,
-		Singles:     Counts{Planted: 10, Distinguishable: 9, Right: 6, Class: 2, Unexplained: 1, Constant: 1},
-		Pairs:       Counts{Planted: 4, Distinguishable: 3, Right: 2, Wrong: 1},
+		Singles:     Counts{Planted: 100, Distinguishable: 90, Right: 60, Class: 20, Unexplained: 10, Constant: 10},
+		Pairs:       Counts{Planted: 40, Distinguishable: 30, Right: 20, Wrong: 1},
 		LeftOut:     Counts{Planted: 5, Distinguishable: 5, Class: 1, Unexplained: 4, Impostors: 1, Misclassified: 1},
 		Independent: Counts{Planted: 1, Distinguishable: 1, Right: 1},
 		Variants:    Variants{Run: 24, FalseAlarms: 1},
+		Noise:       Noise{Planted: 20, Blamed: 1},
 		Detection:   Detection{Planted: 9, Detected: 9},
 		Mistakes: []Row{
 			{mistake("weights-zero"), ByPyTorch, Counts{Planted: 1, Distinguishable: 1, Right: 1}},

@@ -19,6 +19,7 @@ type trial struct {
 	seed     uint64
 	n        int
 	searched bool
+	numbers  bool // wrong numbers are planted
 
 	// given and outputs come from pyref. given is nil if the case is drawn.
 	given   *fixture.Case
@@ -54,10 +55,17 @@ func (t *trial) run(ctx context.Context, o Options) error {
 		return err
 	}
 	t.judgeVariants()
+	if t.numbers {
+		if err := t.judgeNumbers(ctx); err != nil {
+			return err
+		}
+	}
 	if !t.searched {
 		return nil
 	}
-	for _, part := range []func(context.Context, Extent) error{t.judgeRandom, t.judgeLeftOut, t.judgePairs} {
+	for _, part := range []func(context.Context, Extent) error{
+		t.judgeRandom, t.judgeLeftOut, t.judgePairs, t.judgeNoise,
+	} {
 		if err := part(ctx, o.Extent); err != nil {
 			return err
 		}

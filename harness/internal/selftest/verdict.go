@@ -24,23 +24,19 @@ const (
 	wrong                      // the name of a mistake with another output
 )
 
-// outcome compares a verdict with the mistakes that were planted.
+// outcome compares a verdict with what was planted.
 func (t *trial) outcome(p plant, r report.Result) outcome {
+	own, others := false, false
 	for _, n := range r.Diagnosis.Numbers {
-		if !t.reproducesNumber(n, p) {
+		switch {
+		case p.number.is(n):
+			own = true
+		case t.reproducesNumber(n, p):
+			others = true
+		default:
 			return wrong
 		}
 	}
-	switch {
-	case len(r.Diagnosis.Matches) > 0:
-	case len(r.Diagnosis.Numbers) > 0:
-		return impostor
-	case r.Diagnosis.Class == diagnose.Dead && p.constant():
-		return constant
-	default:
-		return unexplained
-	}
-	own, others := false, false
 	for _, match := range r.Diagnosis.Matches {
 		switch {
 		case match.ID() == p.id():
@@ -56,8 +52,12 @@ func (t *trial) outcome(p plant, r report.Result) outcome {
 		return equivalent
 	case own:
 		return right
+	case others:
+		return impostor
+	case r.Diagnosis.Class == diagnose.Dead && p.constant():
+		return constant
 	}
-	return impostor
+	return unexplained
 }
 
 // constant reports whether all rows of the planted output are the same.
@@ -92,7 +92,10 @@ func (t *trial) reproduces(named replay.Match, p plant) bool {
 
 // reproducesNumber reports whether a wrong number yields the planted output.
 func (t *trial) reproducesNumber(named replay.NumberMatch, p plant) bool {
-	problem := t.problem.Fork()
+	problem, ok := catalogue.Make(t.problem, nil, named.With...)
+	if !ok {
+		return false
+	}
 	if _, ok := named.Number.Get(problem); !ok {
 		return false
 	}
@@ -121,6 +124,7 @@ func misclassified(p plant, d diagnose.Class) bool {
 	kinds, ok := map[diagnose.Class][]catalogue.Kind{
 		diagnose.WrongWeights:   {catalogue.Unloaded, catalogue.Parameters},
 		diagnose.MissingFeature: {catalogue.Missing, catalogue.Altered},
+		diagnose.WrongLayout:    {catalogue.Layout},
 	}[d]
 	for _, m := range p.mistakes {
 		for _, k := range kinds {

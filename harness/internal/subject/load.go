@@ -17,6 +17,7 @@ type Load struct {
 	Wrong     []string // faults, whatever the output is
 	Doubtful  []string // may be faults; a module with another parameter layout answers so, too
 	Unchanged bool     // all parameters read back as before the load, and not as they were given
+	Confirmed bool     // all parameters read back as they were given
 
 	// Held holds the parameters that were read back if they have the given names and shapes, and
 	// other values; nil otherwise.
@@ -108,6 +109,7 @@ func (l *Load) readBack(given, before, after attention.StateDict, same float64) 
 		}
 	}
 	l.Unchanged = unchanged && wrong > 0
+	l.Confirmed = len(l.Wrong)+len(l.Doubtful) == 0
 	if wrong > 0 && len(l.Doubtful) == 0 && finiteState(after) {
 		l.Held = after
 	}

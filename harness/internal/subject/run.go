@@ -19,6 +19,8 @@ type Result struct {
 	Weights  *attention.Tensor // attention weights, if the case has them; nil if Err is set
 	Findings []string          // behaviour that is wrong whatever the numbers are
 	Load     Load              // how the state dict was loaded
+	// Precision is declared for this output alone; the zero value leaves it to [About].
+	Precision Precision
 	Err      error             // the subject panicked, refused the case, or gave no usable output
 }
 

@@ -16,7 +16,7 @@ func (v Variant) attend(p *oracle.Problem, q, k, val *attention.Tensor, lead []i
 	queries, all, e, ev := q.Shape[dims-2], k.Shape[dims-2], q.Shape[dims-1], val.Shape[dims-1]
 	group := n / (len(k.Data) / (all * e)) // query heads that share a key/value head
 	out := attention.NewTensor(n, queries, ev)
-	m := newMasks(p, lead, queries, keys)
+	m := v.newMasks(p, lead, queries, keys, all)
 	for head := range n {
 		kvHead := head / group
 		if p.KVHead != nil {

@@ -15,4 +15,6 @@ var Correct = []Variant{
 	{Name: "sums that begin with the bias, weights stored transposed", BiasFirst: true, Transposed: true},
 	{Name: "sums split over 3 threads", Dot: Chunks(3)},
 	{Name: "keys split over 2 threads, sums over 4", Dot: Chunks(4), Parts: 2},
+	{Name: "ALiBi by the key's position, online softmax in tiles of 4", Slopes: ByKey, Tile: 4},
+	{Name: "ALiBi from the last key, pairwise", Slopes: FromLast, Dot: Pairwise},
 }

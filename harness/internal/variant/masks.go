@@ -11,13 +11,33 @@ type masks struct {
 	p             *oracle.Problem
 	scores        []int // shape of the scores, to which masks are broadcast
 	perBatch      int   // heads of one batch element
-	queries, keys int   // keys without appended ones
+	slopes        Slopes
+	queries, keys int // keys without appended ones
 }
 
-func newMasks(p *oracle.Problem, lead []int, queries, keys int) masks {
+// newMasks returns the masks for so many keys, without the appended ones among all.
+func (v Variant) newMasks(p *oracle.Problem, lead []int, queries, keys, all int) masks {
 	perBatch := lead[len(lead)-1]
 	scores := append(append([]int{}, lead...), queries, keys)
-	return masks{p, scores, perBatch, queries, keys}
+	slopes := v.Slopes
+	if p.SlopeDistance != nil || p.Causal == nil || p.Sinks != nil || all > keys || p.ZeroKeys > 0 {
+		slopes = ByDistance
+	}
+	return masks{p, scores, perBatch, slopes, queries, keys}
+}
+
+// along returns the factor of ALiBi's slope in a score.
+func (m masks) along(i, j int) int {
+	distance := j - i - m.p.Offset
+	switch {
+	case m.slopes == ByKey:
+		return j
+	case m.slopes == FromLast:
+		return j - (m.keys - 1)
+	case m.p.SlopeDistance != nil:
+		distance = m.p.SlopeDistance(i+m.p.Offset, j)
+	}
+	return min(distance, -distance)
 }
 
 func (m masks) hidden(head, i, j int) bool {
@@ -49,12 +69,7 @@ func (m masks) added(head, i, j int) float32 {
 	}
 	distance := j - i - m.p.Offset
 	if m.p.Slopes != nil {
-		along := distance
-		if m.p.SlopeDistance != nil {
-			along = m.p.SlopeDistance(i+m.p.Offset, j)
-		}
-		away := float32(max(along, -along))
-		sum -= float32(m.p.Slopes[head%m.perBatch]) * away
+		sum += float32(m.p.Slopes[head%m.perBatch]) * float32(m.along(i, j))
 	}
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2

@@ -28,6 +28,8 @@ type Variant struct {
 	// Parts is the number of threads that share the keys of a query and merge their softmaxes; 0
 	// means one.
 	Parts int
+	// Slopes says what ALiBi's slopes are multiplied by.
+	Slopes Slopes
 	// Store rounds every value that is stored; nil stores float32.
 	Store func(float32) float32
 
@@ -35,6 +37,17 @@ type Variant struct {
 	// concatenated heads of a batch element; nil means [t][h][e].
 	SplitIndex, MergeIndex func(s Sizes, h, t, e int) int
 }
+
+// Slopes is a way to compute ALiBi. All ways are the same in a row, but for a constant that the
+// softmax drops.
+type Slopes int
+
+// The ways to compute ALiBi. ByKey and FromLast are used where they give the right output.
+const (
+	ByDistance Slopes = iota // a slope times j - i
+	ByKey                    // a slope times j, as Bloom does
+	FromLast                 // a slope times j - (S-1), as MPT does
+)
 
 // Expresses reports whether [Variant.Run] can compute a problem. Run does not know the hooks with
 // arithmetic of their own, and no mistakes inside a rotation or a norm.

@@ -1,0 +1,118 @@
+package causes
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+// suite returns cases, each with a change of its own.
+func suite(n int, change func(i int, c *fixture.Case)) []*fixture.Case {
+	var all []*fixture.Case
+	for i := range n {
+		c := &fixture.Case{Name: "a/x", Op: fixture.SDPA, Precision: fixture.Float32}
+		q := attention.NewTensor(3, 4, 9, 16)
+		c.Inputs = attention.Inputs{Query: q, Key: q, Value: q}
+		change(i, c)
+		all = append(all, c)
+	}
+	return all
+}
+
+func withKeys(c *fixture.Case, n int) {
+	c.Inputs.Key = attention.NewTensor(3, 4, n, 16)
+	c.Inputs.Value = c.Inputs.Key
+}
+
+// Sentences about what failures share, each with its counts.
+func TestSharedSentences(t *testing.T) {
+	plain := func(int, *fixture.Case) {}
+	window := func(_ int, c *fixture.Case) { c.Options.Window = 3 }
+	for _, tc := range []struct {
+		name             string
+		failures, passes []*fixture.Case
+		want             string // "" for nothing
+	}{
+		{"a feature", suite(4, window), suite(30, plain), "all 4 failures have a window; none of the 30 passes does"},
+		{"one failure", suite(1, window), suite(150, plain), ""},
+		{"few cases", suite(2, window), suite(2, plain), ""},
+		{"no passes", suite(9, window), nil, ""},
+		{"no failures", nil, suite(9, window), ""},
+		{"nothing", suite(9, plain), suite(9, plain), ""},
+		{
+			"a feature that they lack", suite(5, plain), suite(30, window),
+			"none of the 5 failures has a window; all 30 passes do",
+		},
+		{
+			"a size",
+			suite(6, func(i int, c *fixture.Case) { withKeys(c, 33+i) }),
+			suite(30, func(i int, c *fixture.Case) { withKeys(c, 3+i) }),
+			"all 6 failures have at least 33 keys; all 30 passes have at most 32 keys",
+		},
+		{
+			"a small size",
+			suite(6, func(i int, c *fixture.Case) { withKeys(c, 1) }),
+			suite(30, func(i int, c *fixture.Case) { withKeys(c, 2+i) }),
+			"all 6 failures have at most 1 key; all 30 passes have at least 2 keys",
+		},
+		{
+			"a blind pass", suite(8, window), append(suite(30, plain), suite(2, window)...),
+			"all 8 failures have a window; so do 2 of the 32 passes",
+		},
+		{"many blind passes", suite(8, window), append(suite(30, plain), suite(3, window)...), ""},
+		{
+			"two features together",
+			suite(8, func(_ int, c *fixture.Case) { c.Options.Window, c.Options.Softcap = 3, 2 }),
+			suite(40, func(i int, c *fixture.Case) {
+				if i%2 == 0 {
+					c.Options.Window = 3
+				} else {
+					c.Options.Softcap = 2
+				}
+			}),
+			"all 8 failures have a window, and a softcap; none of the 40 passes does",
+		},
+		{
+			"a group of names",
+			suite(5, func(_ int, c *fixture.Case) { c.Name = "b/x" }), suite(40, plain),
+			"all 5 failures have a name that begins with b/; none of the 40 passes does",
+		},
+		{
+			"a type",
+			suite(5, func(_ int, c *fixture.Case) { c.Precision = fixture.BFloat16 }), suite(40, plain),
+			"all 5 failures have inputs in bfloat16; none of the 40 passes does",
+		},
+	} {
+		s := shared(report.AllFailures, tc.failures, tc.passes)
+		if tc.want == "" {
+			require.Nil(t, s, tc.name)
+			continue
+		}
+		require.NotNil(t, s, tc.name)
+		require.Equal(t, tc.want, strings.Join(s.Sentences(), "\n"), tc.name)
+	}
+}
+
+// At most three features are listed, and the others counted.
+func TestSharedRivals(t *testing.T) {
+	s := shared(report.AllFailures, suite(5, func(_ int, c *fixture.Case) {
+		c.Options.Window, c.Options.Softcap, c.Options.ALiBi, c.Options.Causality = 3, 1, true, attention.TopLeft
+	}), suite(40, func(int, *fixture.Case) {}))
+	require.Len(t, s.Features, 3)
+	require.Equal(t, 1, s.More)
+	require.Equal(t, "1 more feature tells the same cases apart", s.Sentences()[3])
+}
+
+// A statement needs so many cases that chance would hardly make one.
+func TestSharedByChance(t *testing.T) {
+	require.True(t, telling(1, 2, 5, 0))   // 1 of 21 pairs
+	require.False(t, telling(3, 2, 5, 0))  // 3 of 21
+	require.False(t, telling(1, 1, 99, 0)) // 1 of 100, but one failure
+	require.False(t, telling(1, 2, 5, 1))  // 3 of 21
+	require.True(t, telling(60, 3, 30, 0)) // 60 of 5456
+}

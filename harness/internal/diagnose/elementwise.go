@@ -1,0 +1,161 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// factorsOrFunctions decides if the output follows from the expected one by factors of features or
+// rows, or by a function of each element.
+func factorsOrFunctions(in *input) *finding {
+	if in.comparison.NonFinite > 0 {
+		return nil
+	}
+	if f := related(in, clamped(in)); f != nil {
+		return f
+	}
+	var all []*relation
+	for _, f := range functions {
+		all = append(all, applied(in, f.text, f.of))
+	}
+	if f := related(in, all...); f != nil {
+		return f
+	}
+	return proportional(in)
+}
+
+// functions lists functions that code often applies to each element of a result.
+var functions = []struct {
+	text string
+	of   func(float64) float64
+}{
+	{"the absolute value of the expected one", math.Abs},
+	{"tanh of the expected one", math.Tanh},
+	{"sigmoid of the expected one", sigmoid},
+	{"silu of the expected one", func(v float64) float64 { return v * sigmoid(v) }},
+	{"gelu of the expected one", gelu},
+	{"gelu of the expected one, by tanh", geluByTanh},
+	{"the square of the expected one", func(v float64) float64 { return v * v }},
+	{"exp of the expected one", math.Exp},
+}
+
+func sigmoid(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
+
+func gelu(v float64) float64 { return v * 0.5 * (1 + math.Erf(v/math.Sqrt2)) }
+
+func geluByTanh(v float64) float64 {
+	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
+}
+
+// fewestChanged is how many elements a function of each element must change, and a clamp leave as
+// they are.
+const fewestChanged = 8
+
+// applied is a function of each expected element. It returns nil if the function changes too few
+// elements.
+func applied(in *input, text string, f func(float64) float64) *relation {
+	const rounded = 0x1p-24
+	r := &relation{text: text, want: compare.Expected{
+		Shape: in.truth.Shape, Measured: in.truth.Measured,
+		Value: make([]float64, len(in.got)), Sigma: make([]float64, len(in.got)),
+	}}
+	changed := 0
+	for i, w := range in.truth.Value {
+		s := in.truth.Sigma[i]
+		v := f(w)
+		r.want.Value[i] = v
+		slope := math.Max(math.Abs(f(w+s)-v), math.Abs(f(w-s)-v))
+		r.want.Sigma[i] = math.Hypot(slope, rounded*v)
+		if math.Abs(v-w) > in.comparison.Limits.Z*s {
+			changed++
+		}
+	}
+	if changed < fewestChanged {
+		return nil
+	}
+	return r
+}
+
+// clamped is the expected output with large elements, small ones, or both cut to a bound. Each
+// bound is taken from the output: the number that wrong elements on one side have in common. It
+// returns nil if there is none.
+func clamped(in *input) *relation {
+	low, high := math.Inf(-1), math.Inf(1)
+	lows, highs, right := 0, 0, 0
+	for i, w := range in.truth.Value {
+		g := in.got[i]
+		switch off := in.comparison.Z[i] > in.comparison.Limits.Z; {
+		case !off:
+			right++
+		case g > w && (lows == 0 || g == low):
+			low = g
+			lows++
+		case g < w && (highs == 0 || g == high):
+			high = g
+			highs++
+		default:
+			return nil
+		}
+	}
+	if lows+highs == 0 || lows > 0 && lows < fewestChanged || highs > 0 && highs < fewestChanged ||
+		right < fewestChanged || low >= high {
+		return nil
+	}
+	r := &relation{text: clampText(low, high), want: compare.Expected{
+		Shape: in.truth.Shape, Sigma: in.truth.Sigma, Measured: in.truth.Measured,
+		Value: make([]float64, len(in.got)),
+	}}
+	for i, w := range in.truth.Value {
+		r.want.Value[i] = math.Max(low, math.Min(high, w))
+	}
+	return r
+}
+
+func clampText(low, high float64) string {
+	if low == 0 && math.IsInf(high, 1) {
+		return "the expected one with every negative element set to zero, as relu does"
+	}
+	var words []string
+	if !math.IsInf(low, -1) {
+		words = append(words, fmt.Sprintf("every element below %.7g set to it", low))
+	}
+	if !math.IsInf(high, 1) {
+		words = append(words, fmt.Sprintf("every element above %.7g set to it", high))
+	}
+	return "the expected one with " + strings.Join(words, ", and ")
+}
+
+// fewerBits decides if the output is the expected one, rounded once to fewer bits: every element is
+// a number of the smaller type, and next to the expected one.
+func fewerBits(in *input) *finding {
+	if in.comparison.NonFinite > 0 {
+		return nil
+	}
+	for _, p := range []struct {
+		name      string
+		precision oracle.Precision
+	}{{"float16", oracle.Float16}, {"bfloat16", oracle.BFloat16}} {
+		if roundedTo(in, p.precision) {
+			return findingf(Rounding, "the output is the expected one, rounded once to %s", p.name)
+		}
+	}
+	return nil
+}
+
+func roundedTo(in *input, p oracle.Precision) bool {
+	wrong := 0
+	for i, w := range in.truth.Value {
+		g, reach := in.got[i], in.comparison.Limits.Z*in.truth.Sigma[i]
+		if p.Round(g) != g || g < p.Round(w-reach) || g > p.Round(w+reach) {
+			return false
+		}
+		if in.comparison.Z[i] > in.comparison.Limits.Z {
+			wrong++
+		}
+	}
+	return wrong >= fewestChanged
+}

@@ -1,0 +1,81 @@
+package oracle
+
+import "math"
+
+// lostScores are the scores of a row as an implementation has them that loses a score in a large
+// bias: -1e9 plus a score near 1 is -1e9 in float32, for every key. The weights of such keys are
+// then all the same. Implementations that add the bias later, or in more bits, do not lose the
+// score. Both results are right, and nothing else is.
+type lostScores struct {
+	scores   []float64 // rounded where float32, or the precision, loses a score; else exact
+	variance []float64 // the part of each score's variance that stands for the loss
+	weights  []float64 // the softmax of the scores, if it was needed
+	any      bool      // a score is lost
+	unsure   bool      // a score is rounded so coarsely that implementations differ, but is not lost
+}
+
+func (l *lostScores) reset() {
+	*l = lostScores{scores: l.scores[:0], variance: l.variance[:0]}
+}
+
+// known reports whether the row has lost scores, and all of them are known.
+func (l *lostScores) known() bool { return l.any && !l.unsure }
+
+// coarse is the variance of a score above which its rounding is no small change: a hundredth of the
+// score's unit.
+const coarse = 1e-4
+
+// addBiases adds biases to a score and stores the sum. It notes what is lost.
+func (r *row) addBiases(s, variance float64, biases []bias) (sum, sumVariance float64) {
+	kept, lost, largest := s, 0.0, 0.0
+	for _, b := range biases {
+		before := variance + b.variance
+		s, variance = r.Precision.sumWith(s, variance, b.value, b.variance)
+		kept += b.value
+		if math.Abs(b.value) > math.Abs(largest) {
+			largest = b.value
+		}
+		if rounding := variance - before; rounding > coarse {
+			kept, lost = r.lose(kept, largest), lost+rounding
+		}
+	}
+	before := variance
+	s, variance = r.Precision.storeScore(s, variance)
+	if rounding := variance - before; rounding > coarse && len(biases) > 0 {
+		kept, lost = r.lose(kept, largest), lost+rounding
+	}
+	r.lost.scores, r.lost.variance = append(r.lost.scores, kept), append(r.lost.variance, lost)
+	return s, variance
+}
+
+// lose rounds a sum of a score and biases, and notes whether only the largest bias is left.
+func (r *row) lose(sum, largest float64) float64 {
+	rounded := r.Precision.Round(sum)
+	if rounded == r.Precision.Round(largest) {
+		r.lost.any = true
+	} else {
+		r.lost.unsure = true
+	}
+	return rounded
+}
+
+// withoutLoss computes the context of a row whose lost scores are known, and adds the distance to
+// the context without the lost scores as one deviation. The variances of the scores no longer stand
+// for the loss.
+func (r *row) withoutLoss() {
+	for n, v := range r.lost.variance {
+		r.scoreVar[n] -= v
+	}
+	r.mixValues()
+	out := r.context.row(r.number)
+	exact := append([]float64{}, out.Value...)
+	other := row{core: r.core, number: r.number, kvHead: r.kvHead, keys: r.keys, spans: r.spans}
+	other.weights, other.sink = softmaxOf(r.lost.scores, r.sinkScore(r.head), nil)
+	clear(out.Value)
+	other.mixWithoutNoise()
+	for c, v := range out.Value {
+		out.Variance[c] += (v - exact[c]) * (v - exact[c])
+	}
+	copy(out.Value, exact)
+	r.lost.weights = other.weights
+}

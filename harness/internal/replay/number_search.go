@@ -1,0 +1,277 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// numberPart is the part of an output that numbers are searched on: some rows.
+type numberPart struct {
+	output  Output
+	problem *oracle.Problem // of which the rows are; cached
+	rows    []int           // nil: all rows
+	got     []float64       // in these rows
+	sigma   []float64       // of the right result, in these rows
+}
+
+// newNumberPart takes the rows that are most wrong, and others of all batch elements and heads: a
+// row may see too few keys to tell two values apart.
+func newNumberPart(o Output) *numberPart {
+	const wrong, others = 8, 16
+	z := rowDistances(o.Comparison)
+	rows := slices.SortedStableFunc(slices.Values(num.UpTo(len(z))), func(a, b int) int {
+		return cmp.Compare(z[b], z[a])
+	})
+	rows = append(rows[:min(wrong, len(z))], spreadOver(len(z), others)...)
+	slices.Sort(rows)
+	rows = slices.Compact(rows)
+	return &numberPart{
+		output: o, problem: o.Case.Problem, rows: rows,
+		got: rowsOf(o.Got, rows, o.width()), sigma: rowsOf(o.Case.Truth.Sigma, rows, o.width()),
+	}
+}
+
+// rowDistances returns the sum of the squared z of each row. A z counts at most a large number.
+func rowDistances(c compare.Comparison) []float64 {
+	const most = 1e9
+	width := num.Last(c.WantShape)
+	distances := make([]float64, len(c.Z)/width)
+	for i, z := range c.Z {
+		distances[i/width] += min(z, most) * min(z, most)
+	}
+	return distances
+}
+
+// numberSearch looks for the value of one number on a part of an output.
+type numberSearch struct {
+	ctx    context.Context
+	part   *numberPart
+	number catalogue.Number
+	right  float64
+
+	whole *oracle.Problem     // of all rows, with all that is wrong but the number; cached
+	with  []catalogue.Mistake // what is wrong in it
+
+	least, most float64 // the range of the number
+}
+
+func newNumberSearch(ctx context.Context, part *numberPart, n catalogue.Number, right float64) *numberSearch {
+	q := &numberSearch{ctx: ctx, part: part, number: n, right: right, whole: part.output.Case.Problem}
+	q.least, q.most = n.Range(part.output.Case.Problem)
+	return q
+}
+
+// onWholeCase returns the same search on all rows.
+func (q *numberSearch) onWholeCase() *numberSearch {
+	other, o := *q, q.part.output
+	other.part = &numberPart{output: o, problem: q.whole, got: o.Got, sigma: o.Case.Truth.Sigma}
+	return &other
+}
+
+// explains compares the output with the whole case computed with a value.
+func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
+	p := q.whole.Fork()
+	q.number.Set(p, value)
+	f, err := p.Rows(q.ctx, nil, oracle.WithNoise)
+	if err != nil {
+		return compare.Comparison{}, false
+	}
+	c := compare.Outputs(f.Shape, q.part.output.Got, f.Expected())
+	return c, c.Explained()
+}
+
+// values computes the part with a value.
+func (q *numberSearch) values(value float64) ([]float64, bool) {
+	p := q.part.problem.Fork()
+	q.number.Set(p, value)
+	f, err := p.Rows(q.ctx, q.part.rows, oracle.ValuesAlone)
+	return f.Value, err == nil
+}
+
+// residual returns how far the output is from the computation with a value, in the part.
+func (q *numberSearch) residual(value float64) float64 {
+	if values, ok := q.values(value); ok {
+		return compare.Residual(q.part.got, values)
+	}
+	return math.Inf(1)
+}
+
+// at returns the same distance in units of the right result's noise. The search minimises it.
+func (q *numberSearch) at(value float64) float64 {
+	values, ok := q.values(value)
+	if !ok {
+		return math.Inf(1)
+	}
+	off, noisy := 0.0, 0.0
+	for i, v := range values {
+		switch g := q.part.got[i]; {
+		case math.IsNaN(v) && math.IsNaN(g):
+		case math.IsNaN(v-g) || math.IsInf(v-g, 0):
+			return math.Inf(1)
+		case q.part.sigma[i] > 0:
+			d := (v - g) / q.part.sigma[i]
+			off, noisy = off+d*d, noisy+1
+		}
+	}
+	if noisy == 0 {
+		return math.Inf(1)
+	}
+	return math.Sqrt(off / noisy)
+}
+
+// candidates is how many values, at most, are compared with the whole case.
+const candidates = 3
+
+// candidates returns the values that come nearest to the output in the part, the nearest first.
+func (q *numberSearch) candidates() []float64 {
+	grid := q.grid()
+	var tried []near
+	for _, v := range grid {
+		tried = append(tried, near{v, q.at(v)})
+	}
+	if q.number.Step > 0 {
+		return nearest(tried)
+	}
+	var found []near
+	for _, i := range minima(tried, candidates) {
+		if !math.IsInf(tried[i].off, 1) {
+			found = append(found, q.deepest(tried, i))
+		}
+	}
+	return nearest(found)
+}
+
+// deepest returns the value that comes nearest to the output around a minimum of the grid. It stops
+// early where the distance does not fall as it does towards an explanation.
+func (q *numberSearch) deepest(tried []near, i int) near {
+	const coarse, fine = 10, 18 // steps
+	const falls = 0.1           // of the distance at the neighbours, in a fiftieth of the interval
+	const close = 3000          // in units of the noise
+	before, after := tried[max(0, i-1)], tried[min(len(tried)-1, i+1)]
+	best, b := q.golden(bracket{before.value, after.value}, coarse)
+	best = nearer(best, tried[i])
+	if best.off > falls*min(before.off, after.off) && before.off != best.off && after.off != best.off {
+		return best
+	}
+	fineBest, _ := q.golden(b, fine)
+	if best = nearer(fineBest, best); best.off > close {
+		return best
+	}
+	return q.polished(best)
+}
+
+// near is a value, and how far the output is from the computation with it.
+type near struct{ value, off float64 }
+
+// nearer returns the nearer of two values, the first if they are equal.
+func nearer(a, b near) near {
+	if b.off < a.off {
+		return b
+	}
+	return a
+}
+
+// nearest returns the values that come nearest, the nearest first.
+func nearest(found []near) []float64 {
+	slices.SortStableFunc(found, func(a, b near) int { return cmp.Compare(a.off, b.off) })
+	var values []float64
+	for _, n := range found[:min(candidates, len(found))] {
+		values = append(values, n.value)
+	}
+	return values
+}
+
+// coordinate returns what is searched on an even scale: the logarithm of a value, unless the number
+// is added.
+func (q *numberSearch) coordinate(value float64) float64 {
+	if q.number.Added {
+		return value
+	}
+	return math.Log(value)
+}
+
+func (q *numberSearch) valueAt(coordinate float64) float64 {
+	if q.number.Added {
+		return coordinate
+	}
+	return math.Exp(coordinate)
+}
+
+// grid returns the values that are tried first, in order.
+func (q *numberSearch) grid() []float64 {
+	var grid []float64
+	if step := float64(q.number.Step); step > 0 {
+		for v := q.least; v <= q.most; v += step {
+			if v != q.right {
+				grid = append(grid, v)
+			}
+		}
+		return grid
+	}
+	step := 2 * math.Ln2
+	switch {
+	case q.number.Added:
+		step = 3
+	case q.number.Periodic:
+		step = math.Log(1.1)
+	}
+	from, to := q.coordinate(q.least), q.coordinate(q.most)
+	for x := from; x < to; x += step {
+		grid = append(grid, q.valueAt(x))
+	}
+	grid = append(append(grid, q.most), q.number.Usual...)
+	slices.Sort(grid)
+	return slices.Compact(grid)
+}
+
+// minima returns the indices of the local minima of a list, the least first. It returns at most the
+// given number of them.
+func minima(list []near, most int) []int {
+	var found []int
+	for i, v := range list {
+		if (i == 0 || v.off <= list[i-1].off) && (i == len(list)-1 || v.off <= list[i+1].off) {
+			found = append(found, i)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b int) int { return cmp.Compare(list[a].off, list[b].off) })
+	return found[:min(most, len(found))]
+}
+
+// polished returns a value near the given one that comes nearest to the output.
+func (q *numberSearch) polished(start near) near {
+	const reach, steps = 1e-4, 40
+	x := q.coordinate(start.value)
+	best, _ := q.golden(bracket{q.valueAt(x - reach), q.valueAt(x + reach)}, steps)
+	return nearer(start, best)
+}
+
+// bracket is an interval that holds a minimum.
+type bracket struct{ least, most float64 }
+
+// golden finds the minimum in an interval by golden section. It also returns the interval that is
+// left.
+func (q *numberSearch) golden(in bracket, steps int) (near, bracket) {
+	const shrink = 0.6180339887498949
+	a, b := q.coordinate(in.least), q.coordinate(in.most)
+	x, y := b-shrink*(b-a), a+shrink*(b-a)
+	fx, fy := q.at(q.valueAt(x)), q.at(q.valueAt(y))
+	for range steps {
+		if fx < fy {
+			b, y, fy = y, x, fx
+			x = b - shrink*(b-a)
+			fx = q.at(q.valueAt(x))
+		} else {
+			a, x, fx = x, y, fy
+			y = a + shrink*(b-a)
+			fy = q.at(q.valueAt(y))
+		}
+	}
+	return nearer(near{q.valueAt(x), fx}, near{q.valueAt(y), fy}), bracket{q.valueAt(a), q.valueAt(b)}
+}
