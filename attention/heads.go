@@ -1,5 +1,7 @@
 package attention
 
+import "slices"
+
 // splitHeads cuts the features of every token into heads and moves the heads forward:
 // (B, T, H*E) -> (B, H, T, E). Head h has the features h*E to (h+1)*E - 1.
 func splitHeads(x *Tensor, heads int) *Tensor {
@@ -29,23 +31,25 @@ func mergeHeads(x *Tensor) *Tensor {
 	return y
 }
 
-// joinTokens puts the tokens of each head one part after another: (B, H, T1, E), (B, H, T2, E) and
-// so on -> (B, H, T1+T2+..., E). Parts that are nil are left out; one must not be nil.
+// joinTokens puts the tokens of each head one part after another: (..., T1, E), (..., T2, E) and so
+// on -> (..., T1+T2+..., E). Parts that are nil are left out; one must not be nil.
 func joinTokens(parts ...*Tensor) *Tensor {
 	var present []*Tensor
 	length := 0
 	for _, part := range parts {
 		if part != nil {
 			present = append(present, part)
-			length += part.Shape[2]
+			length += fromEnd(part, 2)
 		}
 	}
 	if len(present) == 1 {
 		return present[0]
 	}
-	batch, heads, e := present[0].Shape[0], present[0].Shape[1], present[0].Shape[3]
-	y := NewTensor(batch, heads, length, e)
-	for n := range batch * heads {
+	shape := slices.Clone(present[0].Shape)
+	shape[len(shape)-2] = length
+	y := NewTensor(shape...)
+	heads, _ := Size(shape[:len(shape)-2]) // NewTensor has seen no error
+	for n := range heads {
 		to := matrix(y, n)
 		for _, part := range present {
 			to = to[copy(to, matrix(part, n)):]

@@ -26,6 +26,8 @@ type kernel struct {
 	window         int // 0 hides none
 	appended       int // keys at the end, without a position, that every query sees
 	emptyRow       EmptyRow
+	offsets        []int // offset of each batch element, in its place; nil if all have the same
+	lengths        []int // valid keys of each batch element; nil if all are valid
 
 	allow                     []bool    // nil allows all
 	bias                      []float32 // nil adds nothing
@@ -108,10 +110,11 @@ func (a *kernel) head(n int, q, k, v, out, weights []float32) {
 func (a *kernel) scores(n, i int, query, k, s []float32) {
 	allow, allowStep := a.allowStrides.rowOf(n, i)
 	bias, biasStep := a.biasStrides.rowOf(n, i)
+	offset, length := a.element(n)
 	for j := range s {
-		distance := j - (i + a.offset)
+		distance := j - (i + offset)
 		positioned := j < a.keys-a.appended
-		if (positioned && a.hidden(distance)) || (a.allow != nil && !a.allow[allow+j*allowStep]) {
+		if j >= length || (positioned && a.hidden(distance)) || (a.allow != nil && !a.allow[allow+j*allowStep]) {
 			s[j] = float32(math.Inf(-1))
 			continue
 		}
@@ -127,6 +130,22 @@ func (a *kernel) scores(n, i int, query, k, s []float32) {
 		}
 		s[j] = float32(score)
 	}
+}
+
+// element returns the offset of the queries and the number of valid keys for head n.
+func (a *kernel) element(n int) (offset, length int) {
+	offset, length = a.offset, a.keys
+	b := 0
+	if len(a.lead) > 1 {
+		b = n / (len(a.queryOf) / a.lead[0])
+	}
+	if a.offsets != nil {
+		offset = a.offsets[b]
+	}
+	if a.lengths != nil {
+		length = a.lengths[b]
+	}
+	return offset, length
 }
 
 // hidden reports whether causality or the window hides a key at this distance.

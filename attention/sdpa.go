@@ -14,8 +14,11 @@ import (
 // score is computed in this order: Scale, Softcap, then Bias and ALiBi are added, then keys are
 // hidden.
 //
-// A query stands at the key of its own index, or S-L keys further on under [LowerRight]. ALiBi and
-// Window measure distances from there.
+// A query stands at the key of its own index, P keys further on after a past of P keys, or S-L keys
+// further on under [LowerRight]. FirstPositions says otherwise. ALiBi and Window measure distances
+// from there. S counts the keys of the past.
+//
+// The past, KeyLengths and FirstPositions express the operator Attention of ONNX (opset 24).
 type SDPAOptions struct {
 	// Allow selects the keys that each query sees, broadcastable to (..., L, S): a boolean
 	// attn_mask. True takes part, false is ignored. nil allows all. Not together with Bias.
@@ -41,6 +44,18 @@ type SDPAOptions struct {
 	// Sinks is a logit of each head, (H), that takes part in the softmax and has no value. nil
 	// means none.
 	Sinks *Tensor
+
+	// PastKey (..., P, E) and PastValue (..., P, Ev) are the keys and values of earlier tokens.
+	// They come before key and value and have the same leading dimensions. nil, for both, is no
+	// past.
+	PastKey, PastValue *Tensor
+	// KeyLengths (B) holds the number of valid keys of each batch element, from 0 to S. The keys
+	// after them are hidden: nonpad_kv_seqlen, in ONNX. LowerRight aligns the last query with the
+	// last valid key. Scores must be (B, H, L, S). nil means that all keys are valid.
+	KeyLengths []int
+	// FirstPositions (B) holds the key at which query 0 of each batch element stands. Scores must
+	// be (B, H, L, S). Not together with LowerRight.
+	FirstPositions []int
 }
 
 // Causality selects the keys that a query may see by its position.
@@ -50,11 +65,11 @@ const (
 	// NotCausal shows every key: is_causal=False, PyTorch's default.
 	NotCausal Causality = iota
 	// TopLeft shows query i the keys 0 to i, also if there are more keys than queries:
-	// is_causal=True.
+	// is_causal=True. After a past of P keys it shows the keys 0 to i+P.
 	TopLeft
 	// LowerRight shows query i the keys 0 to i+S-L, so that the last query sees every key:
-	// torch.nn.attention.bias.causal_lower_right. With fewer keys than queries, the first L-S
-	// queries see none.
+	// torch.nn.attention.bias.causal_lower_right. KeyLengths takes the place of S. With fewer keys
+	// than queries, the first L-S queries see none.
 	LowerRight
 )
 
@@ -73,12 +88,11 @@ func SDPA(q, k, v *Tensor, o SDPAOptions) (*Tensor, error) {
 	if err := CheckSDPA(q, k, v, o); err != nil {
 		return nil, err
 	}
+	k, v = joinTokens(o.PastKey, k), joinTokens(o.PastValue, v)
 	lead, _ := leading(q, k, v, o.GroupedQuery) // CheckSDPA has seen no error
 	a := newKernel(q, k, v, lead)
 	a.causal, a.window, a.softcap, a.emptyRow = o.Causality != NotCausal, o.Window, o.Softcap, o.EmptyRow
-	if o.Causality == LowerRight {
-		a.offset = a.keys - a.queries
-	}
+	a.lengths, a.offsets = o.KeyLengths, o.offsets(lead[0], a.queries, a.keys)
 	if o.Scale != 0 {
 		a.scale = o.Scale
 	}
@@ -110,11 +124,62 @@ func CheckSDPA(q, k, v *Tensor, o SDPAOptions) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
+	past, err := o.checkPast(k, v)
+	if err != nil {
+		return err
+	}
 	lead, err := leading(q, k, v, o.GroupedQuery)
 	if err != nil {
 		return err
 	}
-	return o.check(slices.Concat(lead, []int{fromEnd(q, 2), fromEnd(k, 2)}))
+	return o.check(slices.Concat(lead, []int{fromEnd(q, 2), past + fromEnd(k, 2)}))
+}
+
+// checkPast returns P, the number of keys of the past. The error tells that the past does not fit
+// key and value.
+func (o SDPAOptions) checkPast(k, v *Tensor) (int, error) {
+	switch {
+	case o.PastKey == nil && o.PastValue == nil:
+		return 0, nil
+	case o.PastKey == nil || o.PastValue == nil:
+		return 0, errors.New("past_key and past_value go together")
+	}
+	if err := o.PastKey.Check(); err != nil {
+		return 0, fmt.Errorf("past_key: %w", err)
+	}
+	if len(o.PastKey.Shape) != len(k.Shape) {
+		return 0, fmt.Errorf("past_key: shape %s, want as many dimensions as key %s",
+			FormatShape(o.PastKey.Shape), FormatShape(k.Shape))
+	}
+	past, check := fromEnd(o.PastKey, 2), shapeCheck{}
+	for _, in := range []struct {
+		name     string
+		past, of *Tensor
+	}{{"past_key", o.PastKey, k}, {"past_value", o.PastValue, v}} {
+		want := slices.Clone(in.of.Shape)
+		want[len(want)-2] = past
+		check.tensor(in.name, in.past, wanted{"(..., P, width)", want})
+	}
+	return past, errors.Join(check.errs...)
+}
+
+// offsets returns the key at which query 0 of each batch element stands.
+func (o SDPAOptions) offsets(batch, queries, keys int) []int {
+	if o.FirstPositions != nil {
+		return o.FirstPositions
+	}
+	offsets := make([]int, batch)
+	for b := range offsets {
+		switch {
+		case o.Causality == LowerRight && o.KeyLengths != nil:
+			offsets[b] = o.KeyLengths[b] - queries
+		case o.Causality == LowerRight:
+			offsets[b] = keys - queries
+		case o.PastKey != nil:
+			offsets[b] = fromEnd(o.PastKey, 2)
+		}
+	}
+	return offsets
 }
 
 // SDPAShape returns the shape (..., L, Ev) of the result of [SDPA]. An error tells that the shapes
@@ -188,7 +253,33 @@ func (o SDPAOptions) check(scores []int) error {
 			"sinks: shape %s, want (H), one for each head of %s scores",
 			FormatShape(o.Sinks.Shape), FormatShape(scores))
 	}
+	o.checkElements(scores, refuse)
 	return errors.Join(errs...)
+}
+
+// checkElements refuses numbers of batch elements that do not fit the scores, (..., L, S).
+func (o SDPAOptions) checkElements(scores []int, refuse refusal) {
+	refuse(o.FirstPositions != nil && o.Causality == LowerRight,
+		"first positions and lower-right causality exclude each other")
+	for _, of := range []struct {
+		name        string
+		values      []int
+		least, most int
+	}{
+		{"key_lengths", o.KeyLengths, 0, scores[len(scores)-1]},
+		{"first_positions", o.FirstPositions, -maxWidth, maxWidth},
+	} {
+		if of.values == nil {
+			continue
+		}
+		refuse(len(scores) != 4 || len(of.values) != scores[0],
+			"%s: %d numbers, want one for each batch element of (B, H, L, S) scores, which are %s",
+			of.name, len(of.values), FormatShape(scores))
+		for b, value := range of.values {
+			refuse(value < of.least || value > of.most, "%s: element %d is %d, want %d to %d",
+				of.name, b, value, of.least, of.most)
+		}
+	}
 }
 
 // checkMask returns err, the error of a mask's data, or an error if its shape does not broadcast to

@@ -141,3 +141,60 @@ func TestScale(t *testing.T) {
 		require.InEpsilon(t, 1/(1+math.Exp(-4*scale)), out.Data[0], 1e-6)
 	}
 }
+
+// A past gives what the joined keys give, and lengths and positions give what a mask gives.
+func TestSDPAWithElementsOfTheirOwn(t *testing.T) {
+	const batch, heads, queries, past, keys = 2, 3, 4, 5, 7 // keys without the past
+	q, k, v := ramp(batch, heads, queries, 6), ramp(batch, heads, past+keys, 6), ramp(batch, heads, past+keys, 5)
+	for _, tc := range []struct {
+		name string
+		o    attention.SDPAOptions
+		sees func(b, i, j int) bool
+	}{
+		{"past", attention.SDPAOptions{}, func(_, _, _ int) bool { return true }},
+		{"causal after a past", attention.SDPAOptions{Causality: attention.TopLeft},
+			func(_, i, j int) bool { return j <= i+past }},
+		{"lower-right", attention.SDPAOptions{Causality: attention.LowerRight},
+			func(_, i, j int) bool { return j <= i+past+keys-queries }},
+		{"lengths", attention.SDPAOptions{KeyLengths: []int{12, 3}},
+			func(b, _, j int) bool { return j < [2]int{12, 3}[b] }},
+		{"lengths, lower-right", attention.SDPAOptions{Causality: attention.LowerRight, KeyLengths: []int{9, 2}},
+			func(b, i, j int) bool { return j <= i+[2]int{9, 2}[b]-queries && j < [2]int{9, 2}[b] }},
+		{"first positions", attention.SDPAOptions{Causality: attention.TopLeft, FirstPositions: []int{7, -2}},
+			func(b, i, j int) bool { return j <= i+[2]int{7, -2}[b] }},
+		{"first positions in a window", attention.SDPAOptions{Window: 2, FirstPositions: []int{3, 6}},
+			func(b, i, j int) bool { d := j - i - [2]int{3, 6}[b]; return d > -2 && d < 2 }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			allow := attention.NewMask(batch, 1, queries, past+keys)
+			for n := range allow.Data {
+				allow.Data[n] = tc.sees(n/(queries*(past+keys)), n/(past+keys)%queries, n%(past+keys))
+			}
+			want, err := attention.SDPA(q, k, v, attention.SDPAOptions{Allow: allow})
+			require.NoError(t, err)
+			tc.o.PastKey, tc.o.PastValue = tokens(k, 0, past), tokens(v, 0, past)
+			got, err := attention.SDPA(q, tokens(k, past, past+keys), tokens(v, past, past+keys), tc.o)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+// tokens returns some tokens of every head of x, (B, H, T, E).
+func tokens(x *attention.Tensor, from, to int) *attention.Tensor {
+	b, h, length, e := x.Shape[0], x.Shape[1], x.Shape[2], x.Shape[3]
+	part := attention.NewTensor(b, h, to-from, e)
+	for n := range b * h {
+		copy(part.Data[n*(to-from)*e:][:(to-from)*e], x.Data[(n*length+from)*e:])
+	}
+	return part
+}
+
+// ramp returns a tensor of values between -1 and 1 without a period of any dimension.
+func ramp(shape ...int) *attention.Tensor {
+	x := attention.NewTensor(shape...)
+	for i := range x.Data {
+		x.Data[i] = float32(math.Sin(float64(i*i%101) + float64(len(x.Data))))
+	}
+	return x
+}

@@ -96,7 +96,7 @@ func room(path string) string {
 var typesOfAttention = []string{
 	"Tensor", "Mask", "StateDict", "Config", "EmptyRow", "EmptyZero", "EmptyNaN",
 	"NotCausal", "LowerRight", "InputLayout", "SequenceFirst", "Unbatched", "RoPE", "Interleaved",
-	"Inputs", "ParamLayout", "TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout",
+	"Inputs", "SDPAOptions", "ParamLayout", "TorchLayout", "TorchSeparateLayout", "SeedLayout", "LlamaLayout",
 	"GPT2Layout", "NeoXLayout",
 	"FusedLayout",
 	"FormatShape",

@@ -22,6 +22,10 @@ type Case struct {
 	Options attention.SDPAOptions
 	// Inputs are query, key and value, and a layer's masks and cache.
 	Inputs attention.Inputs
+	// Rotary and RotaryInputs are the arguments of a case about a rotary embedding; the zero values
+	// in other cases.
+	Rotary       attention.RotaryOptions
+	RotaryInputs attention.RotaryInputs
 
 	// Output is PyTorch's result in the precision of the case.
 	Output *attention.Tensor
@@ -40,7 +44,7 @@ func ReadCase(suite fs.FS, name string) (Case, error) {
 	}
 	return Case{
 		Name: c.Name, Purpose: c.Purpose, Config: c.Layer, StateDict: c.State, Options: c.Options,
-		Inputs: c.Inputs, Output: c.Output, Truth: c.Truth, c: c,
+		Inputs: c.Inputs, Rotary: c.Rotation, RotaryInputs: c.Turned, Output: c.Output, Truth: c.Truth, c: c,
 	}, nil
 }
 

@@ -48,7 +48,7 @@ const (
 	// WrongLayout: the numbers are right, but were read from or written to wrong places: heads,
 	// axes, or the order of memory.
 	WrongLayout Class = "wrong-layout"
-	// Dead: the output is zero or constant.
+	// Dead: the output is zero or constant, or nobody wrote a block of heads, rows or features.
 	Dead Class = "dead"
 	// NonFinite: NaN or infinity stands where a number was expected, or the reverse.
 	NonFinite Class = "non-finite"

@@ -21,6 +21,7 @@ var builtIn = harness.Subject{
 	Name: "attention",
 	SDPA: attention.SDPA,
 	MHA:  func(c attention.Config) (harness.Module, error) { return attention.New(c) },
+	RoPE: attention.RotaryEmbedding,
 }
 
 // unmasked is a layer without its causal mask.

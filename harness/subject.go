@@ -25,6 +25,9 @@ type Subject struct {
 	// MHA makes a layer as torch.nn.MultiheadAttention does. Every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
 
+	// RoPE is torch.onnx.ops.rotary_embedding, which rotates features by given tables.
+	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
+
 	// Precision is the arithmetic of the implementation; the zero value is float32.
 	Precision Precision
 }
@@ -56,6 +59,11 @@ const (
 	Float16  Precision = "float16"
 	BFloat16 Precision = "bfloat16"
 	TF32     Precision = "tf32"
+
+	// Float32 with keys and values kept in a KV cache of 8 bits, in the cases that have a cache.
+	Int8Cache Precision = "int8-cache"
+	E4M3Cache Precision = "fp8-e4m3-cache"
+	E5M2Cache Precision = "fp8-e5m2-cache"
 )
 
 // Runner is an implementation under test, wherever it runs: a [Subject] in this process, or a
@@ -87,7 +95,7 @@ type Command struct {
 }
 
 func (s Subject) start(context.Context) (subject.Runner, func() error, error) {
-	own := subject.Subject{Name: s.Name, SDPA: s.SDPA, Precision: subject.Precision(s.Precision)}
+	own := subject.Subject{Name: s.Name, SDPA: s.SDPA, RoPE: s.RoPE, Precision: subject.Precision(s.Precision)}
 	if s.MHA != nil {
 		own.MHA = func(c attention.Config) (subject.Module, error) {
 			m, err := s.MHA(c)

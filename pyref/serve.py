@@ -8,12 +8,13 @@ its output, or a tuple of output and attention weights.
 
 The names of forward's parameters decide its arguments:
 
-    query, key, value, allow, block, padding, bias, sinks, past_key, past_value
+    query, key, value, allow, block, padding, bias, sinks, past_key, past_value, key_lengths,
+    first_positions
             the input of that name
     attn_mask
-            causality, window, allow, block and bias in one mask. With a bias it is float, -inf for
-            a hidden key. Without one it is bool: true takes part in scaled_dot_product_attention,
-            true is ignored in a layer.
+            causality, window, allow, block, bias, key_lengths and first_positions in one mask. With
+            a bias it is float, -inf for a hidden key. Without one it is bool: true takes part in
+            scaled_dot_product_attention, true is ignored in a layer.
     key_padding_mask
             the padding, float if attn_mask is float
     need_weights, average_attn_weights, scale, enable_gqa
@@ -102,7 +103,8 @@ def arguments(module: torch.nn.Module, asked: SimpleNamespace, inputs: Tensors) 
 def refuse(asked: SimpleNamespace, inputs: Tensors, names: list[str]) -> None:
     """Raise NotImplementedError if no parameter accepts one of the inputs."""
     accepted = {"query", *names, *self_attention(inputs)}
-    accepted |= {"allow", "block", "bias"} if "attn_mask" in names else set()
+    masks = {"allow", "block", "bias", "key_lengths", "first_positions"}
+    accepted |= masks if "attn_mask" in names else set()
     accepted |= {"padding"} if "key_padding_mask" in names else set()
     needed = inputs.keys() | ({"need_weights"} if getattr(asked, "need_weights", None) else set())
     if needed - accepted:
@@ -146,13 +148,18 @@ def attn_mask(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:
 
 
 def by_position(asked: SimpleNamespace, inputs: Tensors) -> torch.Tensor | None:
-    """Return bool (L, S), true where causality or window hides a key; None without either."""
-    if asked.causality == "none" and asked.window is None:
+    """Return bool (L, S) or (B, 1, L, S), true where a position hides a key; None if none does."""
+    if asked.causality == "none" and asked.window is None and "key_lengths" not in inputs:
         return None
     axis = 0 if getattr(asked, "input_layout", None) == "sequence-first" else -2
     L, S = inputs["query"].shape[axis], inputs["key"].shape[axis]
     if "past_key" in inputs:
-        S += inputs["past_key"].shape[2]
-    ahead = torch.arange(S) - (asked.first_position + torch.arange(L)[:, None])
+        S += inputs["past_key"].shape[-2]
+    first = asked.first_position
+    if "first_positions" in inputs:
+        first = inputs["first_positions"][:, None, None, None]
+    ahead = torch.arange(S) - (first + torch.arange(L)[:, None])
     hidden = ahead > 0 if asked.causality != "none" else torch.zeros_like(ahead, dtype=torch.bool)
+    if "key_lengths" in inputs:
+        hidden = hidden | (torch.arange(S) >= inputs["key_lengths"][:, None, None, None])
     return hidden if asked.window is None else hidden | (ahead.abs() >= asked.window)

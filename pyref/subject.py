@@ -32,13 +32,19 @@ from typing import Any, TextIO
 import numpy as np
 
 PROTOCOL = 1
-OPS = {"sdpa": "scaled_dot_product_attention", "mha": "multi_head_attention", "module": "module"}
+OPS = {
+    "sdpa": "scaled_dot_product_attention",
+    "mha": "multi_head_attention",
+    "rope": "rotary_embedding",
+    "module": "module",
+}
 
 
 def serve(
     *,
     sdpa: Callable | None = None,
     mha: Callable | None = None,
+    rope: Callable | None = None,
     module: Callable | None = None,
     name: str = "",
     version: str = "",
@@ -50,7 +56,7 @@ def serve(
     `precision` declares an arithmetic of fewer bits than float32, such as "tf32". `features` lists
     all that is offered beyond plain attention; None offers everything.
     """
-    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha, OPS["module"]: module}
+    offered = {OPS["sdpa"]: sdpa, OPS["mha"]: mha, OPS["rope"]: rope, OPS["module"]: module}
     functions = {op: function for op, function in offered.items() if function is not None}
     folder = Path(sys.argv[-1])
     if (folder / "request.json").is_file():

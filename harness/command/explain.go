@@ -42,7 +42,7 @@ func completeID(_ *cobra.Command, args []string, word string) ([]cobra.Completio
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
-// explainable returns the ids of all mistakes and identities.
+// explainable returns the ids of all mistakes, numbers, identities and parts that nobody wrote.
 func explainable() []string {
 	var ids []string
 	for _, m := range catalogue.WithVariants {
@@ -53,6 +53,9 @@ func explainable() []string {
 	}
 	for _, i := range catalogue.Identities {
 		ids = append(ids, i.ID)
+	}
+	for _, u := range judge.UnwrittenParts() {
+		ids = append(ids, u.ID)
 	}
 	return ids
 }
@@ -65,6 +68,13 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 	}
 	if n, ok := catalogue.NumberByID(id); ok {
 		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}, {"reported", n.Evidence}})
+	}
+	for _, u := range judge.UnwrittenParts() {
+		if u.ID == id {
+			const wrong = "A block of the output, or of the context before the output projection, is zero, " +
+				"and all else is right."
+			return explanation(out, u.ID, u.Title, [][2]string{{"wrong", wrong}, {"fix", u.Fix}})
+		}
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {

@@ -9,8 +9,10 @@ import (
 // addPrecision adds the flag that declares an arithmetic.
 func addPrecision(cmd *cobra.Command, precision *string, what string) {
 	cmd.Flags().StringVar(precision, "precision", "",
-		what+", which sets the noise: `P` is float16, bfloat16 or tf32")
-	precisions := []cobra.Completion{"float16", "bfloat16", "tf32"}
+		what+", which sets the noise: `P` is float16, bfloat16, tf32, int8-cache, fp8-e4m3-cache or fp8-e5m2-cache")
+	precisions := []cobra.Completion{
+		"float16", "bfloat16", "tf32", "int8-cache", "fp8-e4m3-cache", "fp8-e5m2-cache",
+	}
 	_ = cmd.RegisterFlagCompletionFunc("precision",
 		cobra.FixedCompletions(precisions, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -114,6 +114,7 @@ func builtIn() subject.Subject {
 	return subject.Subject{
 		Name: "the built-in attention",
 		SDPA: attention.SDPA,
+		RoPE: attention.RotaryEmbedding,
 		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
 	}
 }

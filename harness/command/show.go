@@ -93,8 +93,24 @@ func configuration(c *fixture.Case) []string {
 		return functionLines(c, empty)
 	case fixture.MultiHead:
 		return layerLines(c.Layer, empty)
+	case fixture.Rotary:
+		return rotaryLines(c)
 	}
 	return []string{"module\t" + c.Module}
+}
+
+func rotaryLines(c *fixture.Case) []string {
+	lines := []string{"pairs\t" + fixture.Word(c.Rotation.Style)}
+	if c.Rotation.Dim > 0 {
+		lines = append(lines, fmt.Sprintf("features that turn\t%d", c.Rotation.Dim))
+	}
+	if c.Rotation.NumHeads > 0 {
+		lines = append(lines, fmt.Sprintf("heads\t%d, side by side", c.Rotation.NumHeads))
+	}
+	if c.Precision != fixture.Float32 {
+		lines = append(lines, fmt.Sprintf("precision\t%s", c.Precision))
+	}
+	return lines
 }
 
 func functionLines(c *fixture.Case, empty string) []string {
@@ -103,6 +119,9 @@ func functionLines(c *fixture.Case, empty string) []string {
 		attention.NotCausal:  "no",
 		attention.TopLeft:    "yes",
 		attention.LowerRight: "yes, aligned lower right: the last query sees every key",
+	}
+	if o.KeyLengths != nil {
+		causality[attention.LowerRight] = "yes, aligned lower right: the last query sees every valid key"
 	}
 	lines := []string{
 		"causal\t" + causality[o.Causality],
@@ -115,6 +134,9 @@ func functionLines(c *fixture.Case, empty string) []string {
 	if o.GroupedQuery {
 		q, k := c.Inputs.Query.Shape, c.Inputs.Key.Shape
 		lines = append(lines, fmt.Sprintf("heads\t%d, for key and value %d", q[len(q)-3], k[len(k)-3]))
+	}
+	if c.SoftmaxPrecision != "" {
+		lines = append(lines, fmt.Sprintf("softmax\tin %s", c.SoftmaxPrecision))
 	}
 	return append(lines, scoreLines(o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)...)
 }

@@ -33,9 +33,12 @@ func TestReports(t *testing.T) {
 		s.validate(t, "wrong", checked(t, wrong))
 		s.validate(t, "unmasked", checked(t, harnesstest.Unmasked()))
 	})
-	t.Run("what failures share, and two mistakes at once", func(t *testing.T) {
+	t.Run("what failures share, and two numbers at once", func(t *testing.T) {
 		s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
-		s.validate(t, "scale and mask", checked(t, otherScaleWithoutMask(), "sdpa/unmasked", "sdpa/gqa", "sdpa/causal"))
+		s.validate(t, "scale and masks",
+			checked(t, otherScaleAndMasks(), "sdpa/unmasked", "sdpa/gqa", "sdpa/window", "sdpa/causal"))
+		s.validate(t, "in one case of three", checked(t, ifSquare(otherScaleAndMasks()), "sdpa/causal",
+			"sdpa/causal-rectangular", "sdpa/causal-lower-right"))
 	})
 	t.Run("a folder", func(t *testing.T) {
 		dir := t.TempDir()
@@ -89,15 +92,30 @@ func withoutWindows() subject.Subject {
 	}}
 }
 
-// otherScaleWithoutMask is a function with a scale 1.5 times too large, and without a causal mask.
-func otherScaleWithoutMask() subject.Subject {
+// otherScaleAndMasks is a function with a scale 1.5 times too large. Windows are two keys too wide,
+// and without a window there is no causal mask.
+func otherScaleAndMasks() subject.Subject {
 	return subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 		if o.Scale == 0 {
 			o.Scale = 1 / math.Sqrt(float64(q.Shape[len(q.Shape)-1]))
 		}
 		o.Scale *= 1.5
-		o.Causality = attention.NotCausal
+		if o.Window > 0 {
+			o.Window += 2
+		} else {
+			o.Causality = attention.NotCausal
+		}
 		return attention.SDPA(q, k, v, o)
+	}}
+}
+
+// ifSquare is a function that is wrong where there are as many queries as keys.
+func ifSquare(wrong subject.Subject) subject.Subject {
+	return subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		if dim := len(q.Shape) - 2; q.Shape[dim] != k.Shape[dim] {
+			return attention.SDPA(q, k, v, o)
+		}
+		return wrong.SDPA(q, k, v, o)
 	}}
 }
 

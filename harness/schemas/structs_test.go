@@ -34,10 +34,12 @@ func TestSchemasHaveTheFieldsOfTheStructs(t *testing.T) {
 		{caseSchema, "", fixture, "manifest", reader},
 		{caseSchema, "function_config", fixture, "functionConfig", reader},
 		{caseSchema, "layer_config", fixture, "layerConfig", reader},
+		{caseSchema, "rotary_config", fixture, "rotaryConfig", reader},
 		{caseSchema, "module_config", fixture, "moduleConfig", reader},
 		{requestSchema, "", protocol, "Request", writer},
 		{requestSchema, "function", protocol, "Function", writer},
 		{requestSchema, "layer", protocol, "Layer", writer},
+		{requestSchema, "rotary", protocol, "Rotary", writer},
 		{requestSchema, "module", protocol, "Module", writer},
 		{reportSchema, "", parse(t, "report"), "jsonReport", writer},
 	} {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyref.crosscheck import attention, decoder, mha
+from pyref.crosscheck import attention, decoder, mha, rotary
 
 # Relative to the largest element: some thousand float64 roundings. Any mistake is far larger.
 TOLERANCE = 1e-12
@@ -52,7 +52,7 @@ def widen(array: np.ndarray) -> np.ndarray:
     """Return floats as float64; uint16 holds the bits of bfloat16, the upper half of a float32."""
     if array.dtype == np.uint16:
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array if array.dtype == np.bool_ else array.astype(np.float64)
+    return array if array.dtype in (np.bool_, np.int64) else array.astype(np.float64)
 
 
 def compute(
@@ -61,6 +61,8 @@ def compute(
     """Return "output", (..., L, Ev) of the function or (B, L, D) of a layer, and any "weights"."""
     parameters = without_prefix(config, parameters)
     match config.get("keys"):
+        case None if "style" in config:
+            return rotary.compute(config, inputs)
         case None:
             return attention.compute(config, inputs)
         case "torch" | "torch-separate" | "seed":

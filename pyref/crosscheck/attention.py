@@ -63,16 +63,24 @@ def function(config: dict, inputs: dict[str, np.ndarray]) -> Attention:
         H, Hk = q.shape[-3], k.shape[-3]
         group = np.arange(H) // (H // Hk)
         k, v = k[..., group, :, :], v[..., group, :, :]
+    if "past_key" in inputs:
+        past = {role: inputs[f"past_{role}"] for role in ("key", "value")}
+        if config.get("enable_gqa"):
+            past = {role: x[..., group, :, :] for role, x in past.items()}
+        k, v = np.concatenate([past["key"], k], axis=-2), np.concatenate([past["value"], v], axis=-2)
     leading = np.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)))
     L, S = q.shape[-2], k.shape[-2]
+    ahead = np.arange(S)[None, :] - (first(config, inputs, L, S) + np.arange(L)[:, None])
     bias = np.broadcast_to(inputs.get("bias", 0.0), (*leading, L, S))
-    sees = causal(config, L, S) & near(config, L, S) & inputs.get("allow", True) & (bias > -np.inf)
+    near = np.abs(ahead) < config.get("window", np.inf)
+    causal = (ahead <= 0) | (config["causality"] == "none")
+    sees = causal & near & inputs.get("allow", True) & valid(inputs, S) & (bias > -np.inf)
     return Attention(
         q=np.broadcast_to(q, (*leading, *q.shape[-2:])),
         k=np.broadcast_to(k, (*leading, *k.shape[-2:])),
         v=np.broadcast_to(v, (*leading, *v.shape[-2:])),
         sees=sees,
-        added=bias + alibi(config, leading, L, S),
+        added=bias + alibi(config, leading[-1], ahead),
         scale=1 / np.sqrt(q.shape[-1]) if config["scale"] is None else config["scale"],
         softcap=config.get("softcap"),
         sinks=inputs.get("sinks"),
@@ -80,27 +88,32 @@ def function(config: dict, inputs: dict[str, np.ndarray]) -> Attention:
     )
 
 
-def ahead(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S), the position of a key minus the query's; lower-right aligns the last two."""
-    first = S - L if config["causality"] == "lower-right" else 0
-    return np.arange(S)[None, :] - (first + np.arange(L))[:, None]
+def first(config: dict, inputs: dict[str, np.ndarray], L: int, S: int) -> int | np.ndarray:
+    """Return the key at which query 0 stands, or (B, 1, 1, 1); lower-right aligns the last two."""
+    if "first_positions" in inputs:
+        return inputs["first_positions"].reshape(-1, 1, 1, 1)
+    if config["causality"] == "lower-right":
+        return inputs["key_lengths"].reshape(-1, 1, 1, 1) - L if "key_lengths" in inputs else S - L
+    return inputs["past_key"].shape[-2] if "past_key" in inputs else 0
 
 
 def causal(config: dict, L: int, S: int) -> np.ndarray:
-    """Return bool (L, S), true where causality lets a query see a key."""
-    return (ahead(config, L, S) <= 0) | (config["causality"] == "none")
+    """Return bool (L, S), true where causality lets a query of a layer see a key."""
+    return np.tri(L, S, dtype=bool) | (config["causality"] == "none")
 
 
-def near(config: dict, L: int, S: int) -> np.ndarray:
-    """Return bool (L, S), true where a key lies in the query's window."""
-    return np.abs(ahead(config, L, S)) < config.get("window", np.inf)
+def valid(inputs: dict[str, np.ndarray], S: int) -> bool | np.ndarray:
+    """Return bool (B, 1, 1, S), true for the valid keys of each batch element."""
+    if "key_lengths" not in inputs:
+        return True
+    return np.arange(S) < inputs["key_lengths"].reshape(-1, 1, 1, 1)
 
 
-def alibi(config: dict, leading: tuple[int, ...], L: int, S: int) -> np.ndarray | float:
-    """Return ALiBi's bias (H, L, S) on the logits."""
+def alibi(config: dict, H: int, ahead: np.ndarray) -> np.ndarray | float:
+    """Return ALiBi's bias on the logits, (H, L, S) or with the leading dimensions of `ahead`."""
     if not config.get("alibi"):
         return 0.0
-    return -slopes(leading[-1])[:, None, None] * np.abs(ahead(config, L, S))
+    return -slopes(H)[:, None, None] * np.abs(ahead)
 
 
 def slopes(H: int) -> np.ndarray:

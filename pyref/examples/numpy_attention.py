@@ -17,9 +17,19 @@ from subject import serve
 Arrays = dict[str, np.ndarray]
 
 
-def sdpa(query, key, value, *, config: dict, allow=None, bias=None, sinks=None) -> np.ndarray:
+def sdpa(
+    query, key, value, *, config: dict, allow=None, bias=None, sinks=None,
+    past_key=None, past_value=None, key_lengths=None, first_positions=None,
+) -> np.ndarray:  # fmt: skip
     """Return scaled_dot_product_attention, (..., H, L, Ev)."""
+    if past_key is not None:
+        key, value = np.concatenate([past_key, key], axis=-2), np.concatenate([past_value, value], axis=-2)
+    if first_positions is not None:
+        config = config | {"first_position": first_positions[:, None, None, None].astype(np.float32)}
     scores = visible(config, query.shape[-2], key.shape[-2])
+    if key_lengths is not None:
+        valid = np.arange(key.shape[-2]) < key_lengths[:, None, None, None]
+        scores = np.where(valid, scores, np.float32(-np.inf))
     if allow is not None:
         scores = np.where(allow, scores, -np.inf)
     if bias is not None:
@@ -55,6 +65,21 @@ def mha(
     return in_layout(config, output, weights)
 
 
+def rope(input, cos, sin, *, config: dict, positions=None) -> np.ndarray:
+    """Return features rotated by tables, in the shape of the input."""
+    if positions is not None:
+        cos, sin = cos[positions], sin[positions]
+    merged, x = config["num_heads"], input
+    if merged:
+        x = heads(input, input.shape[-1] // merged)
+    x = x.copy()  # (B, H, T, E)
+    cos, sin, dim = cos[:, None], sin[:, None], config["dim"]
+    one, other = pairs(config["style"], dim)
+    a, b = x[..., one].copy(), x[..., other].copy()
+    x[..., one], x[..., other] = a * cos - b * sin, b * cos + a * sin
+    return x.swapaxes(1, 2).reshape(input.shape) if merged else x
+
+
 def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.ndarray]:
     """Return context and attention weights; `added` is -inf where a key is hidden from a query."""
     scores = (q * np.float32(config["scale"])) @ k.swapaxes(-1, -2)
@@ -70,26 +95,29 @@ def attend(q, k, v, added, config: dict, sinks=None) -> tuple[np.ndarray, np.nda
         largest = np.maximum(largest, sinks[:, None, None])
     fully_masked = ~(scores > -np.inf).any(axis=-1, keepdims=True)
     largest = np.where(fully_masked, np.float32(0), largest)
+    if config.get("softmax_precision") == "float16":
+        scores, largest = scores.astype(np.float16), largest.astype(np.float16)
     weights = np.exp(scores - largest)
     total = weights.sum(axis=-1, keepdims=True)
     if sinks is not None:
         total = total + np.exp(sinks[:, None, None] - largest)
     empty = np.float32(np.nan if config["empty_row"] == "nan" else 0)
     weights = np.where(fully_masked, empty, weights / np.where(fully_masked, np.float32(1), total))
+    weights = weights.astype(v.dtype)
     return weights @ v, weights
 
 
 def distances(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S): the position of the key minus the position of the query."""
+    """Return (L, S), or (B, 1, L, S): the position of the key minus the position of the query."""
     return np.arange(S, dtype=np.float32) - (
         np.arange(L, dtype=np.float32)[:, None] + config["first_position"]
     )
 
 
 def visible(config: dict, L: int, S: int) -> np.ndarray:
-    """Return (L, S): 0 where causality and window let a query see a key, -inf elsewhere."""
+    """Return (L, S), or (B, 1, L, S): 0 where causality and window show a key, -inf elsewhere."""
     ahead = distances(config, L, S)
-    sees = np.ones((L, S), dtype=bool)
+    sees = np.ones(ahead.shape, dtype=bool)
     if config["causality"] != "none":
         sees &= ahead <= 0
     if config["window"]:
@@ -208,14 +236,17 @@ def rotate(x: np.ndarray, first: int, style: str, dim: int, base: float, factor:
     angles = positions[:, None] * base ** (-np.arange(0, dim, 2) / dim)
     cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
     x = x.copy()
-    one, other = (
-        (slice(0, dim // 2), slice(dim // 2, dim))
-        if style == "half"
-        else (slice(0, dim, 2), slice(1, dim, 2))
-    )
+    one, other = pairs(style, dim)
     a, b = x[..., one].copy(), x[..., other].copy()
     x[..., one], x[..., other] = a * cos - b * sin, b * cos + a * sin
     return x
+
+
+def pairs(style: str, dim: int) -> tuple[slice, slice]:
+    """Return the first and the second features of all pairs."""
+    if style == "half":
+        return slice(0, dim // 2), slice(dim // 2, dim)
+    return slice(0, dim, 2), slice(1, dim, 2)
 
 
 def masks(config: dict, rows: tuple[int, int, int], S: int, block, padding, bias) -> np.ndarray:
@@ -257,4 +288,4 @@ def append_bias_kv(config: dict, state: Arrays, k, v, added) -> list[np.ndarray]
 
 
 if __name__ == "__main__":
-    serve(sdpa=sdpa, mha=mha, name="numpy attention", version="1.0")
+    serve(sdpa=sdpa, mha=mha, rope=rope, name="numpy attention", version="1.0")

@@ -11,6 +11,7 @@ import { createInterface } from "node:readline";
 
 const arrays = { "<f4": Float32Array, "<f8": Float64Array, "|b1": Uint8Array };
 const types = { float32: "<f4", float64: "<f8" };
+const offered = ["query", "key", "value", "allow", "bias", "sinks"];
 
 class Skip extends Error {}
 
@@ -40,6 +41,8 @@ function reply({ type, dir, request }) {
 function run(dir, { inputs, config, precision, output }) {
   try {
     if (!(precision in types)) throw new Skip(`no arrays of ${precision}`);
+    const unknown = Object.keys(inputs).sort().find((name) => !offered.includes(name));
+    if (unknown) throw new Skip(`no ${unknown} yet`);
     const tensors = Object.fromEntries(Object.entries(inputs).map(([name, file]) => [name, read(join(dir, file))]));
     write(join(dir, output), attend(tensors, config), types[precision]);
     return { type: "ok" };

@@ -7,7 +7,7 @@ from pyref.ops.operation import Arrays, Precision
 
 
 def to_torch(arrays: Arrays, precision: Precision) -> dict[str, torch.Tensor]:
-    """Copy arrays to tensors: floats in `precision`, bools unchanged.
+    """Copy arrays to tensors: floats in `precision`, bools and integers unchanged.
 
     Names that share an array share the tensor, so that `key is value` stays true.
     """
@@ -16,9 +16,9 @@ def to_torch(arrays: Arrays, precision: Precision) -> dict[str, torch.Tensor]:
 
 
 def convert(array: np.ndarray, precision: Precision) -> torch.Tensor:
-    """Return a copy in `precision`, or a bool copy of a bool array; uint16 means bfloat16."""
+    """Return a copy in `precision`, or one of bools or int64 unchanged; uint16 means bfloat16."""
     tensor = torch.from_numpy(array.copy())
-    if array.dtype == np.bool_:
+    if array.dtype in (np.bool_, np.int64):
         return tensor
     if array.dtype == np.uint16:
         tensor = tensor.view(torch.bfloat16)

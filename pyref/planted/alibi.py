@@ -48,7 +48,7 @@ def alibi_slopes_off_by_one(plain: PlainAttention) -> Wrong:
 
 def alibi_past_ignored(plain: PlainAttention) -> Wrong:
     """Count queries from 0, whatever comes before them."""
-    if not plain.alibi or plain.first_position == 0:
+    if not plain.alibi or not plain.shifted_alike:
         return None
 
     class PastIgnored(PlainAttention):

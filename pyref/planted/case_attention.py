@@ -5,14 +5,17 @@ from pyref.ops.layouts import ROLES, Widths
 from pyref.ops.operation import Arrays, Operation, Precision
 from pyref.ops.tensors import to_torch
 from pyref.planted.plain_attention import PlainAttention, Rope
+from pyref.planted.rotary import PlainRotation, plain_rotation
 from pyref.planted.state_dict import Parameters, separated
 
 
 def plain_attention(
     operation: Operation, inputs: Arrays, parameters: Arrays, precision: Precision = "float64"
-) -> PlainAttention:
-    """Return the attention of a case, which will compute in `precision`."""
+) -> PlainAttention | PlainRotation:
+    """Return the attention or the rotation of a case, which will compute in `precision`."""
     config, tensors = operation.config, to_torch(inputs, precision)
+    if operation.name == "rotary_embedding":
+        return plain_rotation(config, tensors)
     if operation.name == "multi_head_attention":
         prefix = config.get("prefix", "")
         state = {name.removeprefix(prefix): x for name, x in to_torch(parameters, precision).items()}
@@ -24,7 +27,12 @@ def function(config: dict, tensors: Parameters) -> PlainAttention:
     """Return scaled_dot_product_attention, with every tensor in four dimensions."""
     query, key, value = (tensors[role][(None,) * (4 - tensors[role].ndim)] for role in ROLES)
     query = query.expand(len(key), -1, -1, -1)
-    seq_kv, (num_heads, seq_q, head_dim) = key.shape[-2], query.shape[1:]
+    num_heads, seq_q, head_dim = query.shape[1:]
+    past = {name: tensors[name] for name in ("past_key", "past_value") if name in tensors}
+    past_len = past["past_key"].shape[-2] if past else 0
+    seq_kv, padding = past_len + key.shape[-2], None
+    if "key_lengths" in tensors:
+        padding = torch.arange(seq_kv) >= tensors["key_lengths"][:, None]
     masks = {name: tensors[name] for name in ("allow", "bias") if name in tensors}
     return PlainAttention(
         query=query,
@@ -34,11 +42,27 @@ def function(config: dict, tensors: Parameters) -> PlainAttention:
         num_kv_heads=key.shape[1],
         scale=head_dim**-0.5 if config["scale"] is None else config["scale"],
         causal=config["causality"] != "none",
-        first_position=seq_kv - seq_q if config["causality"] == "lower-right" else 0,
+        first_position=first_position(config, tensors, seq_kv - seq_q, past_len),
         empty_row=config["empty_row"],
+        padding=padding,
+        **past,
         **common(config, tensors),
         **{name: mask[(None,) * (4 - mask.ndim)] for name, mask in masks.items()},
     )
+
+
+def first_position(config: dict, tensors: Parameters, last: int, past_len: int) -> int | torch.Tensor:
+    """Return the key at which query 0 stands, (B, 1, 1, 1) if it differs by batch element.
+
+    `last` is that key if the last query stands at the last of all keys.
+    """
+    if "first_positions" in tensors:
+        return tensors["first_positions"].view(-1, 1, 1, 1)
+    if config["causality"] != "lower-right":
+        return past_len
+    if "key_lengths" not in tensors:
+        return last
+    return (last - (past_len + tensors["key"].shape[-2]) + tensors["key_lengths"]).view(-1, 1, 1, 1)
 
 
 def layer(config: dict, tensors: Parameters, state: Parameters) -> PlainAttention:

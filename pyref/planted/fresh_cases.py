@@ -20,12 +20,15 @@ from pyref.ops.mha_samples import SampleLayer
 from pyref.ops.operation import Arrays, Operation
 from pyref.ops.padding import Padding
 from pyref.ops.rope import Rope
+from pyref.ops.rotary import RotaryEmbedding
 from pyref.ops.sdpa import ScaledDotProductAttention
 from pyref.ops.tensors import to_numpy
-from pyref.planted import MISTAKES
+from pyref.planted import MISTAKES, rotary
 from pyref.planted.case_attention import as_recorded, plain_attention
 
-COUNT = 72  # cases per seed
+COUNT = 72  # cases per seed, and these further ones
+PLACED = 8  # functions with a past, valid lengths or positions
+ROTARY = 4  # rotations by tables
 RIGHT = "right"  # the name in the index of the output without a mistake
 LARGEST = 60  # most features of all heads; difftest then has time to replay all pairs of mistakes
 
@@ -106,7 +109,8 @@ def plant(case: Case) -> dict[str, np.ndarray]:
     operation, (inputs, parameters) = case.operation, case.draw()
     ndim = operation.forward(inputs, parameters, "float64")["output"].ndim
     attention = plain_attention(operation, inputs, parameters, "float32")
-    planted = {RIGHT: attention} | {name: mistake(attention) for name, mistake in MISTAKES.items()}
+    mistakes = rotary.MISTAKES if isinstance(operation, RotaryEmbedding) else MISTAKES
+    planted = {RIGHT: attention} | {name: mistake(attention) for name, mistake in mistakes.items()}
     outputs = {name: made.compute() for name, made in planted.items() if made is not None}
     for name, output in outputs.items():
         if output.dtype != torch.float32:
@@ -116,7 +120,7 @@ def plant(case: Case) -> dict[str, np.ndarray]:
 
 def cases(seed: int) -> Iterator[Case]:
     """Yield the random cases of a seed."""
-    for number in range(COUNT):
+    for number in range(COUNT + PLACED + ROTARY):
         chance = Chance(seed, number)
         kinds = (
             chance.decoder,
@@ -126,6 +130,8 @@ def cases(seed: int) -> Iterator[Case]:
             chance.cross_attention,
         )
         operation = kinds[number % len(kinds)]()
+        if number >= COUNT:
+            operation = chance.placed() if number < COUNT + PLACED else chance.rotary()
         yield Case(f"fresh-{seed}/{number:03}", f"Drawn by chance, from seed {seed}.", operation)
 
 
@@ -289,6 +295,50 @@ class Chance:
             num_kv_heads=self.among(None, None, 2) if H % 2 == 0 else None,
             scale=self.among(None, None, 0.42, 0.66),
             **scores,
+        )
+
+    def placed(self) -> Operation:
+        """Return scaled_dot_product_attention with a past, lengths or positions."""
+        (H, E, _), B, S, L = (
+            self.heads(6, 6, 4, 5),
+            self.between(3, 5),
+            self.between(9, 13),
+            self.between(2, 5),
+        )
+        P = self.among(0, self.between(2, 5))
+        starts = tuple(int(n) for n in self.random.integers(0, S + P - L + 1, size=B))
+        lengths = {"key_lengths": tuple(start + L for start in starts)}
+        options = self.among(
+            {"past_len": P or 3, "causal": True},
+            {"past_len": P or 3},
+            {"past_len": P, **lengths},
+            {"past_len": P, "causal": True, "alignment": "lower-right", **lengths},
+            {"past_len": P, "causal": True, "first_positions": starts},
+        )
+        return ScaledDotProductAttention(
+            batch=B,
+            num_heads=H,
+            seq_q=L,
+            seq_kv=S,
+            head_dim=E,
+            v_head_dim=self.among(E, E + 3),
+            num_kv_heads=self.among(None, None, 2) if H % 2 == 0 else None,
+            scale=self.among(None, None, 0.42, 0.66),
+            **options,
+        )
+
+    def rotary(self) -> Operation:
+        """Return a rotation by tables."""
+        E = 2 * self.between(3, 7)
+        return RotaryEmbedding(
+            batch=self.between(3, 5),
+            num_heads=self.between(2, 5),
+            seq=self.between(4, 9),
+            head_dim=E,
+            dim=self.among(None, 4),
+            style=self.among("half", "interleaved"),
+            table_len=self.among(None, 20, 30),
+            merged=self.once_in(2),
         )
 
 

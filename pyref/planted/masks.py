@@ -52,6 +52,18 @@ class TopLeft(PlainAttention):
         return self.distance_without_past() <= 0
 
 
+def causal_offset_of_first_batch_element(plain: PlainAttention) -> Wrong:
+    """Let the queries of every batch element start at the first key of element 0's queries."""
+
+    class FirstOffset(PlainAttention):
+        def causal_visible(self) -> Tensor:
+            return self.distance()[:1] <= 0
+
+    if not plain.causal or not isinstance(plain.first_position, Tensor):
+        return None
+    return plain.using(FirstOffset)
+
+
 def causal_added(plain: PlainAttention) -> Wrong:
     """Add a causal mask, aligned top-left, to a case without one."""
     return None if plain.causal else replace(plain, causal=True).using(TopLeft)
@@ -72,11 +84,13 @@ def causal_added_lower_right(plain: PlainAttention) -> Wrong:
 
 def causal_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the causal mask, whatever comes before them."""
-    return plain.using(TopLeft) if plain.causal and plain.first_position else None
+    return plain.using(TopLeft) if plain.causal and plain.shifted else None
 
 
 def causal_lower_right(plain: PlainAttention) -> Wrong:
     """Let the last query end at the last key although the first one begins at the first key."""
+    if isinstance(plain.first_position, Tensor):
+        return None
     later = plain.seq_kv - plain.seq_q - plain.first_position
     if not plain.causal or later == 0:
         return None
@@ -336,7 +350,7 @@ def window_two_sided(plain: PlainAttention) -> Wrong:
 
 def window_top_left(plain: PlainAttention) -> Wrong:
     """Count queries from 0 in the window, whatever comes before them."""
-    if plain.window is None or plain.first_position == 0:
+    if plain.window is None or not plain.shifted:
         return None
 
     class TopLeftWindow(PlainAttention):
@@ -369,6 +383,7 @@ MISTAKES = {
     "causal-transposed": causal_transposed,
     "causal-self-hidden": causal_self_hidden,
     "causal-next-seen": causal_next_seen,
+    "causal-offset-of-first-batch-element": causal_offset_of_first_batch_element,
     "causal-lower-right": causal_lower_right,
     "causal-added": causal_added,
     "causal-added-lower-right": causal_added_lower_right,

@@ -27,7 +27,7 @@ class PlainAttention:
 
     A layer's inputs are (B, T, D). A function's inputs are (B, H, T, E), and it has no weights.
     Masks are (B or 1, H or 1, L, S), `padding` is (B, S). The first query stands at the key
-    position `first_position`.
+    position `first_position`, which is (B, 1, 1, 1) if it differs by batch element.
     """
 
     query: torch.Tensor
@@ -38,7 +38,7 @@ class PlainAttention:
     scale: float
     causal: bool
     empty_row: str
-    first_position: int = 0
+    first_position: int | torch.Tensor = 0
     weights: Parameters = field(default_factory=dict)
     biases: Parameters = field(default_factory=dict)
     norm_weights: Parameters = field(default_factory=dict)
@@ -113,6 +113,16 @@ class PlainAttention:
         """Whether a layer's key and value are its query."""
         same = self.query is self.key and self.query is self.value
         return self.is_layer and same
+
+    @property
+    def shifted(self) -> bool:
+        """Whether some query does not stand at the key of its own index."""
+        return bool(torch.as_tensor(self.first_position).any())
+
+    @property
+    def shifted_alike(self) -> bool:
+        """Whether queries stand equally far from their index everywhere, and not at it."""
+        return self.shifted and not isinstance(self.first_position, torch.Tensor)
 
     @property
     def masks_keys(self) -> bool:
@@ -273,8 +283,8 @@ class PlainAttention:
         return torch.tensor(slopes(self.num_heads), dtype=self.dtype)
 
     def distance(self) -> torch.Tensor:
-        """Return (L, S): the position of the key minus the position of the query."""
-        return torch.arange(self.seq_kv) - (self.first_position + torch.arange(self.seq_q))[:, None]
+        """Return (L, S) or (B, 1, L, S): the position of the key minus the query's."""
+        return torch.arange(self.seq_kv) - (self.first_position + torch.arange(self.seq_q)[:, None])
 
     def distance_without_past(self) -> torch.Tensor:
         """Return the distance to queries that count from 0, whatever comes before them."""

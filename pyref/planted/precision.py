@@ -81,6 +81,18 @@ def weights(rounding: Rounding) -> Callable[[PlainAttention], Wrong]:
     return lambda plain: parameters_rounded(plain, rounding) if plain.is_layer else None
 
 
+def cache(dtype: torch.dtype) -> Callable[[PlainAttention], Wrong]:
+    """Pass cached keys and values through another type."""
+
+    def wrong(plain: PlainAttention) -> Wrong:
+        if plain.past_key is None:
+            return None
+        past = {name: getattr(plain, name) for name in ("past_key", "past_value")}
+        return replace(plain, **{name: x.to(dtype).to(x.dtype) for name, x in past.items()})
+
+    return wrong
+
+
 def int8(x: Tensor, largest: Tensor) -> Tensor:
     """Round to 127 steps on either side of zero."""
     scale = largest / 127
@@ -125,6 +137,8 @@ MISTAKES = {
     "weights-bfloat16-truncated": weights(truncated(8)),
     "weights-int8": weights_int8,
     "weights-int8-per-tensor": weights_int8_per_tensor,
+    "cache-fp8-e4m3": cache(torch.float8_e4m3fn),
+    "cache-fp8-e5m2": cache(torch.float8_e5m2),
     "output-float16": output(float16),
     "output-bfloat16": output(bfloat16),
     "output-bfloat16-truncated": output(truncated(8)),

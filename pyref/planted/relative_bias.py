@@ -33,7 +33,7 @@ def relative_transposed(plain: PlainAttention) -> Wrong:
 
 def relative_past_ignored(plain: PlainAttention) -> Wrong:
     """Count queries from 0, whatever comes before them."""
-    if plain.first_position == 0:
+    if not plain.shifted_alike:
         return None
     return bucketed(plain, lambda self, far: self.distance_without_past().clamp(-far, far) + far)
 

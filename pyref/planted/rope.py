@@ -234,6 +234,11 @@ def rope_tables_bfloat16(plain: PlainAttention) -> Wrong:
     return None if plain.rope is None else plain.using(CoarseTables)
 
 
+def by_tables_alone(plain: PlainAttention) -> Wrong:
+    """Return None: pyref.planted.rotary makes the mistake where cosines and sines are given."""
+    return None
+
+
 MISTAKES = {
     "rope-missing": rope_missing,
     "rope-other-style": rope_other_style,
@@ -256,4 +261,7 @@ MISTAKES = {
     "rope-one-axis-of-three": rope_one_axis_of_three,
     "rope-before-split": rope_before_split,
     "rope-tables-bfloat16": rope_tables_bfloat16,
+    "rope-positions-ignored": by_tables_alone,
+    "rope-positions-of-first-batch-element": by_tables_alone,
+    "rope-cos-sin-swapped": by_tables_alone,
 }

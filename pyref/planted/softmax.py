@@ -86,7 +86,8 @@ def weights_uniform(plain: PlainAttention) -> Wrong:
 
 def weights_identity(plain: PlainAttention) -> Wrong:
     """Give each query the value at its own position, visible or not."""
-    ends_together = plain.first_position + plain.seq_q == plain.seq_kv
+    alike = not isinstance(plain.first_position, torch.Tensor)
+    ends_together = alike and plain.first_position + plain.seq_q == plain.seq_kv
     if not ends_together or (plain.is_layer and not plain.is_self_attention):
         return None
 

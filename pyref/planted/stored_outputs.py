@@ -5,15 +5,17 @@ The Go tests of harness/internal/catalogue plant the same mistakes themselves an
 
 import json
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from pyref.build.case import Case
 from pyref.build.pinned_torch import torch
-from pyref.planted import MISTAKES, VARIANTS
+from pyref.planted import MISTAKES, VARIANTS, kv_cache, masks, rotary
 from pyref.planted.case_attention import plain_attention
 from pyref.planted.plain_attention import PlainAttention
+from pyref.planted.rotary import PlainRotation
 from pyref.table import CASES
 
 # A mistake is stored for the first cases that show it. Simple cases come first, layers and
@@ -69,6 +71,15 @@ NAMES = (
     "decoder/softcap-relative-bias",
     "sdpa/long",
 )
+# Other computations of the same mistakes, on which each of these is stored, too.
+OTHERS = {
+    "sdpa/past": kv_cache.MISTAKES,
+    "sdpa/key-lengths-causal": masks.MISTAKES,
+    "sdpa/first-positions": masks.MISTAKES,
+    "sdpa/first-positions-window": {"window-top-left": masks.MISTAKES["window-top-left"]},
+    "rotary/half": rotary.MISTAKES,
+    "rotary/merged-interleaved-partial": rotary.MISTAKES,
+}
 CASES_EACH = 2  # cases per mistake
 CASES_EACH_VARIANT = 1
 ELEMENTS = 2  # stored batch elements per case
@@ -85,8 +96,9 @@ def write(folder: Path) -> Counter[str]:
         stale.unlink()
     shown: Counter[str] = Counter(dict.fromkeys(MISTAKES, 0))
     index = {}
-    for case in map(named, NAMES):
-        wrong = outputs(case, [name for name in MISTAKES if shown[name] < wanted(name)])
+    for case in map(named, (*NAMES, *OTHERS)):
+        few = {name: mistake for name, mistake in MISTAKES.items() if shown[name] < wanted(name)}
+        wrong = outputs(case, OTHERS.get(case.name, few))
         if wrong:
             index[case.name] = list(wrong)
             np.save(folder / f"{case.name.replace('/', '-')}.npy", stacked(wrong), allow_pickle=False)
@@ -106,16 +118,16 @@ def named(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-def attention(case: Case) -> PlainAttention:
-    """Return a case's attention without a mistake."""
+def attention(case: Case) -> PlainAttention | PlainRotation:
+    """Return a case's attention or rotation without a mistake."""
     return plain_attention(case.operation, *case.draw())
 
 
-def outputs(case: Case, mistakes: list[str]) -> dict[str, torch.Tensor]:
+def outputs(case: Case, mistakes: Mapping[str, Callable]) -> dict[str, torch.Tensor]:
     """Return the first batch elements of the output with each mistake that shows in them."""
     right = attention(case)
     truth = right.compute()[:ELEMENTS]
-    planted = {name: MISTAKES[name](right) for name in mistakes}
+    planted = {name: mistake(right) for name, mistake in mistakes.items()}
     wrong = {name: attention.compute()[:ELEMENTS] for name, attention in planted.items() if attention}
     return {name: output for name, output in wrong.items() if shows(output, truth)}
 

@@ -11,6 +11,6 @@ Good rows have these properties, each measured on faults from public bug reports
 D, E and H stand for embed_dim, head_dim and num_heads.
 """
 
-from pyref.table import decoder, layouts, mha, samples, sdpa, seed
+from pyref.table import decoder, layouts, mha, rotary, samples, sdpa, seed
 
-CASES = (*sdpa.CASES, *mha.CASES, *seed.CASES, *decoder.CASES, *layouts.CASES, *samples.CASES)
+CASES = (*sdpa.CASES, *mha.CASES, *seed.CASES, *decoder.CASES, *layouts.CASES, *samples.CASES, *rotary.CASES)

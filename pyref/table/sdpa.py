@@ -291,4 +291,54 @@ CASES = (
         "Sinks over a causal window and grouped heads, as in gpt-oss.",
         windowed(num_heads=6, num_kv_heads=2, sinks=True),
     ),
+    Case(
+        "sdpa/past",
+        "Past keys and values before the new ones: query i sees the past and the new keys 0 to i.",
+        square(num_heads=6, num_kv_heads=2, seq_q=4, seq_kv=4, past_len=6, causal=True, v_head_dim=12),
+    ),
+    Case(
+        "sdpa/past-unmasked",
+        "Past keys and values of cross attention, which every query sees.",
+        square(seq_q=5, seq_kv=3, past_len=6),
+    ),
+    Case(
+        "sdpa/key-lengths",
+        "Valid keys of each batch element in a longer buffer, nonpad_kv_seqlen in ONNX; others are hidden.",
+        rectangle(key_lengths=(6, 10, 3)),
+    ),
+    Case(
+        "sdpa/key-lengths-causal",
+        "A chunk of queries at the end of each batch element's own valid keys.",
+        chunk(num_heads=6, num_kv_heads=2, key_lengths=(7, 10, 5)),
+    ),
+    Case(
+        "sdpa/key-lengths-decode",
+        "One query at the end of each batch element's own valid keys, with ALiBi by its own distances.",
+        decode(num_heads=6, causal=True, alignment="lower-right", key_lengths=(9, 5, 11), alibi=True),
+    ),
+    Case(
+        "sdpa/first-positions",
+        "A causal mask that begins at another key in each batch element.",
+        square(seq_q=4, seq_kv=10, causal=True, first_positions=(3, 0, 6)),
+    ),
+    Case(
+        "sdpa/first-positions-window",
+        "A sliding window that begins at another key in each batch element, after a past.",
+        windowed(seq_q=4, seq_kv=5, past_len=5, first_positions=(6, 2, 4)),
+    ),
+    Case(
+        "sdpa/softmax-in-halves",
+        "Scores that are rounded to float16 before the softmax: its rounding is allowed noise.",
+        rectangle(allow=(3, 1, 7, 10), softmax_precision="float16"),
+    ),
+    Case(
+        "sdpa/softmax-in-brain-floats",
+        "A causal softmax in bfloat16 over grouped heads, in attention that is otherwise float32.",
+        chunk(num_heads=6, num_kv_heads=2, softmax_precision="bfloat16"),
+    ),
+    Case(
+        "sdpa/float16-softmax",
+        "Tensors in float16 with a softmax in float32, as many models ask for.",
+        square(causal=True, precision="float16", softmax_precision="float32"),
+    ),
 )

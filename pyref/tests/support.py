@@ -18,6 +18,11 @@ REGENERATE = ROOT / "pyref" / "regenerate"
 FIXTURES = ROOT / "fixtures"
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+each_attention = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.operation.name != "rotary_embedding"],
+    ids=lambda case: case.name,
+)
 
 
 def named(name: str) -> Case:

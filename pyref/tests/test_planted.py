@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from pyref.planted import FAMILIES, MISTAKES, stored_outputs
+from pyref.planted import FAMILIES, MISTAKES, VARIANTS, rotary, stored_outputs
 from pyref.planted.case_attention import as_recorded, plain_attention
 from pyref.planted.heads import SplitStrided
 from pyref.planted.plain_attention import PlainAttention
@@ -16,6 +16,8 @@ PLANTED = ROOT / "harness" / "internal" / "catalogue" / "testdata" / "planted"
 # Both relative to the largest element.
 ROUNDING = 1e-10  # between two float64 computations of one output
 SAME = 1e-5  # between two float32 outputs of one mistake
+
+TOO_WIDE = ("last-tile-overlaps-128", "online-softmax-not-rescaled-128")  # no case has 128 keys
 
 # Pairs of mistakes with the same output on some stored case, and the reasons.
 EQUIVALENT = {
@@ -56,7 +58,8 @@ def test_the_mistakes_and_their_families_are_those_of_difftest(difftest):
 def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case):
     right = stored_outputs.attention(case)
     truth = right.compute()
-    for name, mistake in MISTAKES.items():
+    mistakes = rotary.MISTAKES if case.operation.name == "rotary_embedding" else MISTAKES
+    for name, mistake in mistakes.items():
         wrong = mistake(right)
         assert wrong is None or wrong.compute().shape == truth.shape, name
     np.testing.assert_array_equal(right.compute(), truth)
@@ -65,7 +68,7 @@ def test_a_mistake_keeps_the_shape_and_leaves_the_right_attention_as_it_is(case)
 def test_planting_again_makes_the_committed_files(tmp_path):
     done = python("-m", "pyref", "plant", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{tmp_path}: {len(MISTAKES)} mistakes\n"
+    assert done.stdout == f"{tmp_path}: {len(MISTAKES) - len(TOO_WIDE)} mistakes\n"
     assert contents(tmp_path) == contents(PLANTED)
 
 
@@ -83,12 +86,13 @@ def same(a: np.ndarray, b: np.ndarray, truth: np.ndarray) -> bool:
     return bool(np.nanmax(abs(a.astype(float) - b)) <= SAME * np.nanmax(abs(truth)))
 
 
-def test_every_mistake_is_stored_for_two_cases_but_one():
+def test_every_mistake_is_stored_for_two_cases_and_every_variant_for_one():
     counts = dict.fromkeys(MISTAKES, 0)
     for outputs in stored().values():
         for name in outputs:
             counts[name] += 1
-    assert [name for name, count in counts.items() if count != 2] == ["relative-past-ignored"]
+    odd = [name for name, count in counts.items() if count < (1 if name in VARIANTS else 2)]
+    assert sorted(odd) == sorted(TOO_WIDE)
 
 
 def test_what_is_stored_differs_from_the_truth_and_from_each_other():

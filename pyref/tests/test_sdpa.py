@@ -1,5 +1,7 @@
 """PyTorch's results in corner cases of SDPA, and the function that computes each case."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -123,3 +125,36 @@ def test_only_the_query_has_another_deviation(name):
     inputs = case.operation.draw_inputs(Stream(case.seed))
     assert abs(inputs["query"].std() / case.operation.query_std - 1) < 0.1
     assert abs(inputs["key"].std() - 1) < 0.1
+
+
+@pytest.mark.parametrize("name", ["sdpa/past", "sdpa/past-unmasked"])
+def test_a_past_and_new_keys_are_one_row_of_keys(name):
+    output, inputs = run(name, "float64")
+    operation = named(name).operation
+    whole = {
+        role: np.concatenate([inputs[f"past_{role}"], inputs[role]], axis=-2) for role in ("key", "value")
+    }
+    joined = replace(operation, past_len=0, seq_kv=operation.num_keys, alignment="lower-right")
+    again = joined.forward({"query": inputs["query"], **whole}, {}, "float64")["output"]
+    np.testing.assert_allclose(output, again, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["sdpa/key-lengths", "sdpa/key-lengths-causal", "sdpa/key-lengths-decode"])
+def test_keys_behind_the_length_may_as_well_not_be_there(name):
+    output, inputs = run(name, "float64")
+    operation = named(name).operation
+    for b, length in enumerate(operation.key_lengths):
+        alone = replace(operation, batch=1, seq_kv=length, key_lengths=None)
+        part = {role: inputs[role][b : b + 1] for role in ("query", "key", "value")}
+        part |= {role: part[role][:, :, :length] for role in ("key", "value")}
+        again = alone.forward(part, {}, "float64")["output"]
+        np.testing.assert_allclose(output[b : b + 1], again, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["sdpa/softmax-in-halves", "sdpa/softmax-in-brain-floats"])
+def test_the_truth_of_a_softmax_in_fewer_bits_is_not_rounded(name):
+    truth, inputs = run(name, "float64")
+    plain = replace(named(name).operation, softmax_precision=None)
+    np.testing.assert_allclose(truth, plain.forward(inputs, {}, "float64")["output"], rtol=1e-12, atol=1e-15)
+    rounded, single = (x.forward(inputs, {}, "float32")["output"] for x in (named(name).operation, plain))
+    assert 1e-5 < np.abs(rounded - single).max() < 3e-2

@@ -15,15 +15,16 @@ from pyref.ops.decoder import DecoderAttention
 from pyref.ops.mha import MultiheadAttention
 from pyref.ops.operation import Arrays
 from pyref.ops.padding import left, right
+from pyref.ops.rotary import RotaryEmbedding
 from pyref.ops.sdpa import ScaledDotProductAttention
 from pyref.ops.seed import SeedLayer
 from pyref.table import CASES
 from pyref.tests.support import named
 
-# test_decoder.py tests the decoder layers, whose keys may lie in a cache.
-each_case = pytest.mark.parametrize(
+# test_decoder.py tests the decoder layers, whose keys may lie in a cache. Rotations have no keys.
+each_attention = pytest.mark.parametrize(
     "case",
-    [case for case in CASES if not isinstance(case.operation, DecoderAttention)],
+    [case for case in CASES if not isinstance(case.operation, (DecoderAttention, RotaryEmbedding))],
     ids=lambda case: case.name,
 )
 
@@ -69,6 +70,8 @@ BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
     "sdpa/causal-lower-right": lambda i, j: j <= i + 6,
     "sdpa/gqa-causal-lower-right": lambda i, j: j <= i + 6,
     "sdpa/long": lambda i, j: j <= i + 32,
+    "sdpa/float16-softmax": lambda i, j: j <= i,
+    "sdpa/softmax-in-brain-floats": lambda i, j: j <= i + 6,
     "sdpa/alibi-lower-right": lambda i, j: j <= i + 6,
     "sdpa/window": lambda i, j: i - 3 <= j <= i,
     "sdpa/window-gqa": lambda i, j: i - 3 <= j <= i,
@@ -78,13 +81,24 @@ BY_POSITION = dict.fromkeys(CAUSAL, lambda i, j: j <= i) | {
     "sdpa/window-lower-right": lambda i, j: i + 4 <= j <= i + 7,
     "sdpa/window-decode": lambda i, j: j >= 7,
 }
+BY_ELEMENT = {
+    "sdpa/past": lambda b, i, j: j <= i + 6,
+    "sdpa/key-lengths": lambda b, i, j: j < (6, 10, 3)[b],
+    "sdpa/key-lengths-causal": lambda b, i, j: j <= i + (3, 6, 1)[b],
+    "sdpa/key-lengths-decode": lambda b, i, j: j < (9, 5, 11)[b],
+    "sdpa/first-positions": lambda b, i, j: j <= i + (3, 0, 6)[b],
+    "sdpa/first-positions-window": lambda b, i, j: i - 4 < j - (6, 2, 4)[b] <= i,
+}
 
 
 def expected(case: Case, inputs: Arrays) -> np.ndarray:
     """Return bool (B, H, L, S), true where a query sees a key: by hand, and by the input masks."""
-    L, S = (rows(case.operation, inputs[role]).shape[-2] for role in ("query", "key"))
+    L, S = rows(case.operation, inputs["query"]).shape[-2], sum(keys(case.operation, inputs))
     position = BY_POSITION.get(case.name, lambda i, j: True)
     sees = np.array([[position(i, j) for j in range(S)] for i in range(L)])
+    if case.name in BY_ELEMENT:
+        see, elements = BY_ELEMENT[case.name], range(case.operation.batch)
+        sees = np.array([[[[see(b, i, j) for j in range(S)] for i in range(L)]] for b in elements])
     if "allow" in inputs:
         sees = sees & inputs["allow"]
     if "bias" in inputs:
@@ -94,6 +108,12 @@ def expected(case: Case, inputs: Arrays) -> np.ndarray:
     if "padding" in inputs:
         sees = sees & ~np.atleast_2d(inputs["padding"])[:, None, None, :]
     return np.broadcast_to(sees, np.broadcast_shapes(sees.shape, (1, 1, L, S)))
+
+
+def keys(operation: object, inputs: Arrays) -> tuple[int, int]:
+    """Return the numbers of keys in the past of a function, and of new ones."""
+    past = getattr(operation, "past_len", 0) if isinstance(operation, ScaledDotProductAttention) else 0
+    return past, rows(operation, inputs["key"]).shape[-2]
 
 
 def hidden(bias: np.ndarray) -> np.ndarray:
@@ -120,7 +140,7 @@ def observed(case: Case, inputs: Arrays) -> np.ndarray:
     apart = {role: array.copy() for role, array in inputs.items()}
     before = operation.forward(apart, parameters, "float32")["output"]
     columns = []
-    for j in range(rows(operation, inputs["key"]).shape[-2]):
+    for j in range(sum(keys(operation, inputs))):
         after = operation.forward(changed(operation, apart, j), parameters, "float32")["output"]
         moved = (before != after) & ~(np.isnan(before) & np.isnan(after))
         columns.append(rows(operation, moved).any(axis=-1))
@@ -130,9 +150,17 @@ def observed(case: Case, inputs: Arrays) -> np.ndarray:
 def changed(operation: object, inputs: Arrays, j: int) -> Arrays:
     """Return inputs with another key j and value j in every batch element and head.
 
+    The keys of a function's past are counted first.
     The seed layer has one input for all three roles; its query j sees key j in either case.
     """
-    roles = ["query"] if isinstance(operation, SeedLayer) else ["key", "value"]
+    roles, past = (
+        ["query"] if isinstance(operation, SeedLayer) else ["key", "value"],
+        keys(operation, inputs)[0],
+    )
+    if j < past:
+        roles = ["past_key", "past_value"]
+    else:
+        j -= past
     copies = {role: inputs[role].copy() for role in roles}
     for copy in copies.values():
         rows(operation, copy)[..., j, :] += 1
@@ -154,7 +182,7 @@ def with_small_scores(case: Case) -> Case:
     return case
 
 
-@each_case
+@each_attention
 def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
     case = with_small_scores(case)
     inputs = case.operation.draw_inputs(Stream(case.seed))
@@ -166,7 +194,7 @@ def test_the_rows_that_see_a_key_are_the_ones_that_change_with_it(case):
     )
 
 
-@each_case
+@each_attention
 def test_a_query_sees_nothing_only_where_the_case_is_for_that(case):
     fully_masked = ~expected(case, case.operation.draw_inputs(Stream(case.seed))).any(axis=-1)
     left = getattr(case.operation, "padding", None) and case.operation.padding.side == "left"

@@ -118,6 +118,7 @@ var files = []Mistake{
 		Kind:        Layout,
 		Stage:       Context,
 		Refs:        []string{"K01"},
+		OnTables:    true,
 		Plant:       changeOutput(moveRows(previousRow)),
 	},
 	{
@@ -145,6 +146,7 @@ var files = []Mistake{
 		Stage:    Context,
 		Refs:     []string{"K03"},
 		Evidence: "https://github.com/rogersce/cnpy/issues/7",
+		OnTables: true,
 		Plant:    changeOutput(fieldColumnMajor),
 	},
 	{
@@ -157,6 +159,7 @@ var files = []Mistake{
 		Stage:       Context,
 		Needs:       "two or more positions",
 		Refs:        []string{"K06"},
+		OnTables:    true,
 		Plant:       outputTimeReversed,
 	},
 	{

@@ -228,7 +228,7 @@ func fromPositionZero(p *oracle.Problem, t *oracle.Rotary) bool {
 // two cached keys: position 0 is not rotated.
 func rotatePast(change func(*oracle.Rotary)) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		if pastCount(p) < 2 || p.Layer.KeyRotary == nil {
+		if pastCount(p) < 2 || p.Layer == nil || p.Layer.KeyRotary == nil {
 			return false
 		}
 		past := *p.Layer.KeyRotary
@@ -261,7 +261,8 @@ type slotSource func(past, fresh, slot int) int
 // writeSlots writes keys and values to other slots of the cache.
 func writeSlots(from slotSource) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		past, fresh := pastCount(p), p.Key.Shape[1]
+		past := pastCount(p)
+		fresh := keyCount(p) - past
 		if past == 0 {
 			return false
 		}
@@ -306,7 +307,7 @@ func showSlots(sees func(past, key int) bool) plant {
 }
 
 func cacheOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
-	if pastCount(p) == 0 || p.Past.Key.Shape[0] == 1 {
+	if pastCount(p) == 0 || batchSize(p) == 1 {
 		return false
 	}
 	repeatFirstPast(p)
@@ -315,7 +316,7 @@ func cacheOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
 
 // repeatFirstPast gives every batch element the cache of the first one.
 func repeatFirstPast(p *oracle.Problem) {
-	batch := p.Past.Key.Shape[0]
+	batch := batchSize(p)
 	p.Past = &oracle.Past{Key: repeatFirstElement(p.Past.Key, batch), Value: repeatFirstElement(p.Past.Value, batch)}
 }
 

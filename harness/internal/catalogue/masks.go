@@ -91,6 +91,17 @@ var masks = []Mistake{
 		Plant:       causalTopLeft,
 	},
 	{
+		ID:          "causal-offset-of-first-batch-element",
+		Title:       "the causal mask of the first batch element used for all elements",
+		Explanation: "The queries of every batch element start at the key at which those of element 0 start.",
+		Fix:         "Hide key j from query i where j > i + offset, with the offset of the query's own batch element.",
+		Family:      Masks,
+		Kind:        Altered,
+		Stage:       Score,
+		Needs:       "a causal mask, and batch elements whose queries start at different keys",
+		Plant:       causalOfFirstBatchElement,
+	},
+	{
 		ID:          "causal-lower-right",
 		Title:       "the causal mask aligned to the lower right, although the first query stands at the first key",
 		Explanation: "The last query sees all keys. The case aligns the mask to the top left: query i sees keys 0 to i.",
@@ -530,19 +541,40 @@ func withCausal(sees func(query, key int) bool) plant {
 }
 
 func causalTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
-	sees, offset := p.Causal, p.Offset
-	if sees == nil || offset == 0 {
+	if p.Causal == nil || p.Offset == 0 && p.Offsets == nil {
 		return false
 	}
-	p.Causal = func(query, key int) bool { return sees(query-offset, key) }
+	causalByIndex(p, p.Causal)
 	return true
+}
+
+func causalOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Causal == nil || len(slices.Compact(slices.Clone(p.Offsets))) < 2 {
+		return false
+	}
+	shift := slices.Clone(p.Offsets)
+	for b := range shift {
+		shift[b] -= p.Offsets[0]
+	}
+	p.CausalShift = shift
+	return true
+}
+
+// causalByIndex hides keys by a rule that is asked with the index of a query, not its position.
+func causalByIndex(p *oracle.Problem, sees func(index, key int) bool) {
+	if p.Offsets != nil {
+		p.Causal, p.CausalShift = sees, p.Offsets
+		return
+	}
+	offset := p.Offset
+	p.Causal = func(query, key int) bool { return sees(query-offset, key) }
 }
 
 // causalLowerRight moves the causal mask, and the window with it, to the last keys.
 func causalLowerRight(p *oracle.Problem, _ *rand.Rand) bool {
 	sees, window := p.Causal, p.Window
 	later := keyCount(p) - queryCount(p) - p.Offset
-	if sees == nil || later == 0 {
+	if sees == nil || later == 0 || p.Offsets != nil {
 		return false
 	}
 	p.Window = 0
@@ -557,8 +589,7 @@ func causalAdded(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
 	}
-	offset := p.Offset
-	p.Causal = func(query, key int) bool { return key <= query-offset }
+	causalByIndex(p, func(index, key int) bool { return key <= index })
 	return true
 }
 
@@ -566,8 +597,8 @@ func causalAddedLowerRight(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Causal != nil {
 		return false
 	}
-	later := keyCount(p) - queryCount(p) - p.Offset
-	p.Causal = func(query, key int) bool { return key <= query+later }
+	later := keyCount(p) - queryCount(p)
+	causalByIndex(p, func(index, key int) bool { return key <= index+later })
 	return true
 }
 
@@ -846,8 +877,12 @@ func windowTwoSided(p *oracle.Problem, _ *rand.Rand) bool {
 
 func windowTopLeft(p *oracle.Problem, _ *rand.Rand) bool {
 	sees, window, offset := p.Causal, p.Window, p.Offset
-	if window == 0 || offset == 0 {
+	if window == 0 || offset == 0 && p.Offsets == nil {
 		return false
+	}
+	if p.Offsets != nil {
+		p.WindowShift = p.Offsets
+		return true
 	}
 	p.Window = 0
 	p.Causal = func(query, key int) bool {

@@ -34,6 +34,10 @@ type Mistake struct {
 	// outputs cannot be replayed either, but the known part of its errors can be recognised.
 	Lower *oracle.Precision
 
+	// OnTables reports whether Plant knows problems with an [oracle.Turn], which have no attention.
+	// Any other mistake does not apply to them.
+	OnTables bool
+
 	// Variants are the same mistake with another number or in another form, such as another width
 	// of a tile. Each has an id of its own. The catalogue's tests ask for two cases that see the
 	// mistake itself; a variant may need a larger case.
@@ -148,7 +152,7 @@ func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem
 		wrong = p.ForkAfterContext()
 	}
 	for _, m := range mistakes {
-		if !m.Plant(wrong, r) {
+		if p.Turn != nil && !m.OnTables || !m.Plant(wrong, r) {
 			return nil, false
 		}
 	}

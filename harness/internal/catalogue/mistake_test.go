@@ -63,7 +63,8 @@ var groups = []group{
 			"sdpa/bool-mask-blank-rows", "sdpa/float-mask-blank-rows", "sdpa/float-mask-lowest-blank-rows",
 			"sdpa/float-mask", "sdpa/narrow-values", "sdpa/no-batch", "sdpa/scale", "sdpa/scale-one",
 			"sdpa/window-two-sided", "sdpa/window-lower-right", "sdpa/sinks", "sdpa/sinks-window-gqa",
-			"sdpa/softcap-window", "sdpa/bfloat16",
+			"sdpa/softcap-window", "sdpa/bfloat16", "sdpa/past", "sdpa/key-lengths", "sdpa/key-lengths-causal",
+			"sdpa/first-positions",
 		},
 		alike: map[[2]string]string{
 			{"mask-value-near-zero", "mask-multiplied"}: "a score of -1e-9 acts like 0 to nine digits",
@@ -82,7 +83,8 @@ var groups = []group{
 			"decoder/alibi", "decoder/alibi-cache", "decoder/alibi-decode", "decoder/alibi-left-padding",
 			"decoder/softcap-alibi", "sdpa/alibi", "sdpa/alibi-decode", "sdpa/alibi-eight",
 			"sdpa/alibi-lower-right", "decoder/relative-bias", "decoder/relative-bias-cache",
-			"decoder/relative-bias-cross",
+			"decoder/relative-bias-cross", "rotary/half", "rotary/merged-interleaved-partial", "rotary/tokens",
+			"sdpa/past", "sdpa/first-positions-window",
 		},
 		alike: map[[2]string]string{
 			{"alibi-missing", "alibi-missing-at-decode"}: "ALiBi missing for the only query is ALiBi missing",

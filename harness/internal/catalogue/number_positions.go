@@ -109,7 +109,7 @@ var positionNumbers = []Number{
 			p.Causal = func(query, key int) bool { return sees(query+int(v), key) }
 		},
 		Range: func(p *oracle.Problem) (least, most float64) {
-			const far = 64
+			const far = 1024
 			last := p.Offset + queryCount(p) - 1
 			return float64(max(-last, -far)), float64(min(keyCount(p)-2-p.Offset, far))
 		},

@@ -67,9 +67,10 @@ var scoreNumbers = []Number{
 		ID: "alibi-bias-max", Title: "exponent of ALiBi's last slope, 2^-8",
 		Stage:      Score,
 		Configured: true,
-		Fix:        "Compute the slopes of n heads as 2^(-8h/n), h from 1; some configurations have alibi_bias_max for 8.",
-		Usual:      []float64{4, 8, 16},
-		Get:        rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
+		Fix: "Compute the slopes of n heads as 2^(-8h/n), h from 1. " +
+			"Some configurations call the 8 alibi_bias_max.",
+		Usual: []float64{4, 8, 16},
+		Get:   rightIf(8, func(p *oracle.Problem) bool { return p.Slopes != nil }),
 		Set: func(p *oracle.Problem, v float64) {
 			p.Slopes = mapped(p.Slopes, func(s float64) float64 { return math.Pow(s, v/8) })
 		},

@@ -23,6 +23,7 @@ var precision = []Mistake{
 		Refs:        []string{"J02"},
 		Evidence:    "https://github.com/NVIDIA/apex/issues/93",
 		Lower:       &oracle.Float16,
+		OnTables:    true,
 		Plant:       arithmeticOf(oracle.Float16),
 	},
 	{
@@ -37,6 +38,7 @@ var precision = []Mistake{
 		Refs:        []string{"J03"},
 		Evidence:    "https://github.com/NVIDIA/TransformerEngine/issues/1245",
 		Lower:       &oracle.BFloat16,
+		OnTables:    true,
 		Plant:       arithmeticOf(oracle.BFloat16),
 	},
 	{
@@ -162,6 +164,30 @@ var precision = []Mistake{
 		Plant:       quantiseWeights(func(m *oracle.Linear) int { return len(m.Weight) }),
 	},
 	{
+		ID:    "cache-fp8-e4m3",
+		Title: "cached keys and values rounded to fp8 (e4m3)",
+		Explanation: "The KV cache holds numbers of 4 significant bits, with a scale of 1. " +
+			"Keys and values of this call are not rounded.",
+		Fix:    "Test with a cache of float32, or declare the precision fp8-e4m3-cache.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a cache",
+		Plant:  roundCache(oracle.ToE4M3),
+	},
+	{
+		ID:    "cache-fp8-e5m2",
+		Title: "cached keys and values rounded to fp8 (e5m2)",
+		Explanation: "The KV cache holds numbers of 3 significant bits, with a scale of 1. " +
+			"Keys and values of this call are not rounded.",
+		Fix:    "Test with a cache of float32, or declare the precision fp8-e5m2-cache.",
+		Family: Precision,
+		Kind:   Rounded,
+		Stage:  Projection,
+		Needs:  "a cache",
+		Plant:  roundCache(oracle.ToE5M2),
+	},
+	{
 		ID:          "output-float16",
 		Title:       "the output rounded to float16",
 		Explanation: "The arithmetic is float32, but the result passed through float16.",
@@ -170,6 +196,7 @@ var precision = []Mistake{
 		Kind:        Rounded,
 		Stage:       Score,
 		Needs:       "a float32 case",
+		OnTables:    true,
 		Plant:       roundOutput(oracle.Float16),
 	},
 	{
@@ -182,6 +209,7 @@ var precision = []Mistake{
 		Stage:       Score,
 		Needs:       "a float32 case",
 		Refs:        []string{"J08"},
+		OnTables:    true,
 		Plant:       roundOutput(oracle.BFloat16),
 	},
 	{
@@ -216,6 +244,24 @@ func roundParameters(round func(float64) float64) plant {
 				values[i] = round(v)
 			}
 		})
+	}
+}
+
+// roundCache rounds cached keys and values.
+func roundCache(round func(float64) float64) plant {
+	rounded := func(a oracle.Array) oracle.Array {
+		values := make([]float64, len(a.Value))
+		for i, v := range a.Value {
+			values[i] = round(v)
+		}
+		return oracle.Array{Shape: a.Shape, Value: values}
+	}
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		if p.Past == nil {
+			return false
+		}
+		p.Past = &oracle.Past{Key: rounded(p.Past.Key), Value: rounded(p.Past.Value)}
+		return true
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -22,7 +23,8 @@ var rope = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E01"},
 		Evidence:    "https://github.com/hustvl/ControlAR/issues/18",
-		Plant:       withoutRotary(queryRotary, keyRotary),
+		OnTables:    true,
+		Plant:       onTables(nothingTurned, withoutRotary(queryRotary, keyRotary)),
 	},
 	{
 		ID:          "rope-other-style",
@@ -35,7 +37,8 @@ var rope = []Mistake{
 		Needs:       "RoPE on two or more pairs",
 		Refs:        []string{"E02"},
 		Evidence:    "https://github.com/huggingface/transformers/issues/25199",
-		Plant:       changeRotary(otherStyle, queryRotary, keyRotary),
+		OnTables:    true,
+		Plant:       onTables(tablesInOtherStyle, changeRotary(otherStyle, queryRotary, keyRotary)),
 	},
 	{
 		ID:          "rope-weights-unpermuted",
@@ -151,7 +154,8 @@ var rope = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E10"},
 		Evidence:    "https://github.com/karpathy/nanochat/pull/489",
-		Plant:       changeRotary(backwards, queryRotary, keyRotary),
+		OnTables:    true,
+		Plant:       onTables(tablesBackwards, changeRotary(backwards, queryRotary, keyRotary)),
 	},
 	{
 		ID:          "rope-position-is-head",
@@ -204,7 +208,8 @@ var rope = []Mistake{
 		Needs:    "RoPE on two or more pairs",
 		Refs:     []string{"E14"},
 		Evidence: "https://github.com/raiyanyahya/how-to-train-your-gpt/issues/6",
-		Plant:    changeRotary(tablesInterleaved, queryRotary, keyRotary),
+		OnTables: true,
+		Plant:    onTables(tablesOfNeighbours, changeRotary(tablesInterleaved, queryRotary, keyRotary)),
 	},
 	{
 		ID:          "rope-whole-head",
@@ -283,7 +288,44 @@ var rope = []Mistake{
 		Needs:       "RoPE",
 		Refs:        []string{"E20"},
 		Evidence:    "https://github.com/huggingface/transformers/pull/29285",
-		Plant:       changeRotary(tablesBFloat16, queryRotary, keyRotary),
+		OnTables:    true,
+		Plant:       onTables(tablesRounded, changeRotary(tablesBFloat16, queryRotary, keyRotary)),
+	},
+	{
+		ID:          "rope-positions-ignored",
+		Title:       "the given positions ignored: tokens counted from 0",
+		Explanation: "Each token takes the row of the cos and sin tables at its index, not at its position.",
+		Fix:         "Index the tables by the position ids: cos[position_ids], sin[position_ids].",
+		Family:      RoPE,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "a rotation by tables, with positions",
+		OnTables:    true,
+		Plant:       onTables(positionsIgnored, never),
+	},
+	{
+		ID:          "rope-positions-of-first-batch-element",
+		Title:       "the positions of the first batch element used for all elements",
+		Explanation: "Every batch element is rotated by the angles of element 0.",
+		Fix:         "Keep positions for each batch element, (B, T), and a cosine and a sine for each of them.",
+		Family:      RoPE,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "a rotation by tables, and two or more batch elements",
+		OnTables:    true,
+		Plant:       positionsOfFirstBatchElement,
+	},
+	{
+		ID:          "rope-cos-sin-swapped",
+		Title:       "the cos and sin tables exchanged",
+		Explanation: "The sine is taken for the cosine, and the cosine for the sine.",
+		Fix:         "Pass the tables in the order that the function expects, cos before sin in ONNX.",
+		Family:      RoPE,
+		Kind:        Altered,
+		Stage:       Projection,
+		Needs:       "a rotation by tables",
+		OnTables:    true,
+		Plant:       onTables(tablesSwapped, never),
 	},
 }
 
@@ -421,6 +463,80 @@ func oneAxisOfThree(_ *oracle.Problem, t *oracle.Rotary) bool {
 
 func tablesBFloat16(_ *oracle.Problem, t *oracle.Rotary) bool {
 	t.Round = roundToBFloat16
+	return true
+}
+
+// onTables makes a mistake with a rotation by tables, or else another plant.
+func onTables(change func(*oracle.Turn) bool, otherwise plant) plant {
+	return func(p *oracle.Problem, r *rand.Rand) bool {
+		if p.Turn == nil {
+			return otherwise(p, r)
+		}
+		return change(p.Turn)
+	}
+}
+
+// never applies to no problem.
+func never(*oracle.Problem, *rand.Rand) bool { return false }
+
+func nothingTurned(t *oracle.Turn) bool {
+	t.Dim = 0
+	return true
+}
+
+func tablesInOtherStyle(t *oracle.Turn) bool {
+	t.Interleaved = !t.Interleaved
+	return t.Dim > 2
+}
+
+func tablesBackwards(t *oracle.Turn) bool {
+	for k, sin := range t.Sin {
+		t.Sin[k] = oracle.Array{Shape: sin.Shape, Value: multiplied(sin.Value, -1)}
+	}
+	return true
+}
+
+// tablesOfNeighbours rotates halves, but gives features 2i and 2i+1 the angle of pair i.
+func tablesOfNeighbours(t *oracle.Turn) bool {
+	t.Interleaved = false
+	for k := range t.Cos {
+		for _, table := range []*oracle.Array{&t.Cos[k], &t.Sin[k]} {
+			pairs, repeated := num.Last(table.Shape), slices.Clone(table.Value)
+			for at := range repeated {
+				i := at % pairs
+				repeated[at] = table.Value[at-i+(i+k*pairs)/2]
+			}
+			table.Value = repeated
+		}
+	}
+	return t.Dim > 2
+}
+
+func tablesRounded(t *oracle.Turn) bool {
+	t.RoundTables(roundToBFloat16)
+	return true
+}
+
+func positionsIgnored(t *oracle.Turn) bool {
+	if !t.Given {
+		return false
+	}
+	t.Row = func(_, token int) int { return token % t.Positions() }
+	return true
+}
+
+// positionsOfFirstBatchElement finds no difference where all elements have the same positions.
+func positionsOfFirstBatchElement(p *oracle.Problem, _ *rand.Rand) bool {
+	if p.Turn == nil || p.Query.Shape[0] == 1 {
+		return false
+	}
+	row := p.Turn.Row
+	p.Turn.Row = func(_, token int) int { return row(0, token) }
+	return true
+}
+
+func tablesSwapped(t *oracle.Turn) bool {
+	t.Cos, t.Sin = t.Sin, t.Cos
 	return true
 }
 

@@ -24,7 +24,7 @@ func pastCount(p *oracle.Problem) int {
 	if p.Past == nil {
 		return 0
 	}
-	return p.Past.Key.Shape[2]
+	return p.Past.Key.Shape[len(p.Past.Key.Shape)-2]
 }
 
 // appendedCount returns the number of keys appended after all others: bias_k and add_zero_attn.

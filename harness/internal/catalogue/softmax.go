@@ -250,7 +250,7 @@ func weightsUniform(p *oracle.Problem, _ *rand.Rand) bool {
 // Appended keys get weight 0.
 func weightsIdentity(p *oracle.Problem, r *rand.Rand) bool {
 	offset := p.Offset
-	if queryCount(p)+offset != keyCount(p) {
+	if p.Offsets != nil || queryCount(p)+offset != keyCount(p) {
 		return false
 	}
 	p.Allow, p.Block, p.Padding, p.MisplacedPadding, p.Bias, p.Window = nil, nil, nil, nil, nil, 0

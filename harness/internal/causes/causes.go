@@ -35,6 +35,7 @@ func Find(
 	numbers := in.numbers()
 	in.preferNumbers(numbers)
 	numbers, chosen := in.together(numbers, in.fewest(in.explained()))
+	in.ruleOutNumbers(numbers, chosen)
 	in.prefer(chosen)
 	// Without loaded weights no mistake shows, so the load comes first. A failure that a mistake or
 	// a number explains needs no other cause, so they come next.
@@ -51,7 +52,7 @@ type inquiry struct {
 	results []report.Result // a copy; their order of matches is the inquiry's
 	*witnesses
 
-	byNumbers map[string]bool // failures that a wrong number explains, and that need no mistake
+	settled map[string]bool // failures that a wrong number explains, and that need no mistake
 }
 
 // failures returns the results whose output is wrong.
@@ -62,7 +63,7 @@ func (in *inquiry) failures() []report.Result {
 // explained returns the failures that at least one mistake explains, and no wrong number better.
 func (in *inquiry) explained() []report.Result {
 	return slices.DeleteFunc(in.failures(), func(r report.Result) bool {
-		return len(r.Possible()) == 0 || in.byNumbers[r.Case]
+		return len(r.Possible()) == 0 || in.settled[r.Case]
 	})
 }
 
@@ -129,9 +130,16 @@ func (in *inquiry) ruleOutPairs() {
 				}
 			}
 		}
-		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 && len(r.Possible()) == 0 {
-			r.Diagnosis.Class, r.Diagnosis.Unexplained = diagnose.Unclear, true
+		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 {
+			in.unclearIfUnnamed(r)
 		}
+	}
+}
+
+// unclearIfUnnamed takes the class from a failure all of whose explanations are ruled out.
+func (in *inquiry) unclearIfUnnamed(r *report.Result) {
+	if !isNamed(*r) && !in.loadIsWrong(*r) {
+		r.Diagnosis.Class, r.Diagnosis.Unexplained = diagnose.Unclear, true
 	}
 }
 

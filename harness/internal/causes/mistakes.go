@@ -13,7 +13,8 @@ import (
 func (in *inquiry) mistakes(chosen []catalogue.Mistake) []report.Cause {
 	failures := in.explained()
 	inJoint := func(r report.Result, m catalogue.Mistake) bool {
-		return slices.ContainsFunc(r.Joint, func(j report.Joint) bool { return j.Has(m.ID) })
+		has := func(j report.Joint) bool { return j.Has(m.ID) }
+		return slices.ContainsFunc(slices.Concat(r.Joint, jointOf(r)), has)
 	}
 	var found []report.Cause
 	for _, m := range chosen {
@@ -73,9 +74,18 @@ func (in *inquiry) hasEvidence(m catalogue.Mistake, chosen []catalogue.Mistake, 
 		}
 	}
 	e.otherwise = in.which(in.ctx, func(r report.Result) bool {
-		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.sees(r.Case, m)
+		return r.Wrong() && !isNamed(r) && !in.loadIsWrong(r) && in.failsOtherwise(r, m)
 	})
 	return e.enough(in.cases)
+}
+
+// failsOtherwise reports whether a failure that nothing explains would show a mistake. A function
+// with a part that nobody wrote speaks against mistakes in parameters, because it has none.
+func (in *inquiry) failsOtherwise(r report.Result, m catalogue.Mistake) bool {
+	if r.Diagnosis.Unwritten != nil && m.Kind == catalogue.Parameters && !in.hasParameters(r.Case) {
+		return true
+	}
+	return in.sees(r.Case, m)
 }
 
 // cover returns few mistakes that explain the failures that have a match without a doubtful

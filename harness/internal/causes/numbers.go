@@ -53,9 +53,8 @@ func (in *inquiry) numbers() []wrongNumber {
 			if w.rule != nil {
 				w.failures = append(w.failures, in.carried(w)...)
 			}
-			e := evidence{
-				failures: len(in.failures()), supporting: w.failures, alone: len(w.failures), denying: w.denying,
-			}
+			e := evidence{failures: len(in.failures()), supporting: w.failures, denying: w.denying}
+			e.alone = len(w.failures) - len(slices.DeleteFunc(slices.Clone(group), observed.alone))
 			if e.enough(in.cases) {
 				found = append(found, w)
 			}
@@ -74,7 +73,8 @@ func withoutTold(all []wrongNumber) []wrongNumber {
 	var kept []wrongNumber
 	for _, w := range all {
 		i := slices.IndexFunc(kept, func(k wrongNumber) bool {
-			return !slices.ContainsFunc(w.failures, func(name string) bool { return !slices.Contains(k.failures, name) })
+			isNew := func(name string) bool { return !slices.Contains(k.failures, name) }
+			return !slices.ContainsFunc(w.failures, isNew)
 		})
 		switch {
 		case i < 0:
@@ -110,10 +110,10 @@ func byRule(all []observed) [][]observed {
 			return [][]observed{all}
 		}
 		groups = append(groups, best)
-		in := func(o observed) bool {
+		isBest := func(o observed) bool {
 			return slices.ContainsFunc(best, func(b observed) bool { return b.c == o.c })
 		}
-		rest = slices.DeleteFunc(slices.Clone(rest), in)
+		rest = slices.DeleteFunc(slices.Clone(rest), isBest)
 	}
 	return groups
 }
@@ -133,7 +133,37 @@ func (in *inquiry) withRule(group []observed) wrongNumber {
 			break
 		}
 	}
+	if r := in.provenRelation(w); r != nil {
+		w.rule, w.denying = r, in.passesAgainst(in.ctx, w.number, *r)
+	}
 	return w
+}
+
+// provenRelation returns a power or a product that explains another failure by another value than
+// the rule of a wrong number gives there; nil if there is none. It asks a few failures.
+func (in *inquiry) provenRelation(w wrongNumber) *rule {
+	const asked = 12
+	if w.rule == nil || len(rulesOf(w.observed)) == 0 {
+		return nil
+	}
+	for _, r := range relations(w.observed) {
+		other, n := w, 0
+		other.rule = &r
+		for _, failure := range in.failures() {
+			m, ok := in.valueOf(failure, other)
+			if !ok || n == asked || slices.Contains(w.failures, failure.Case) {
+				continue
+			}
+			n++
+			if simple, _ := in.valueOf(failure, w); simple.Value == m.Value {
+				continue
+			}
+			if in.byNumber(failure, other) != nil {
+				return &r
+			}
+		}
+	}
+	return nil
 }
 
 // carried returns the failures beside the observed ones that a wrong number explains by its rule,
@@ -242,12 +272,57 @@ func (in *inquiry) numberCauses(all []wrongNumber) []report.Cause {
 	return found
 }
 
+// ruleOutNumbers rules out wrong numbers that were found beside a mistake, if passing cases
+// contradict one of the two and no other failure shows it.
+func (in *inquiry) ruleOutNumbers(numbers []wrongNumber, chosen []catalogue.Mistake) {
+	for i := range in.results {
+		r := &in.results[i]
+		kept := slices.DeleteFunc(slices.Clone(r.Diagnosis.Numbers), func(n replay.NumberMatch) bool {
+			by := in.againstNumber(n, *r, numbers, chosen)
+			if by != "" {
+				out := report.RuledOut{ID: strings.Join(n.IDs(), "+"), By: by}
+				r.RuledOut = append(slices.Clone(r.RuledOut), out)
+			}
+			return by != ""
+		})
+		if len(kept) < len(r.Diagnosis.Numbers) {
+			r.Diagnosis.Numbers = kept
+			in.unclearIfUnnamed(r)
+		}
+	}
+}
+
+// againstNumber names a passing case that contradicts a number with a mistake beside it; "" if
+// none does.
+func (in *inquiry) againstNumber(
+	n replay.NumberMatch, r report.Result, numbers []wrongNumber, chosen []catalogue.Mistake,
+) string {
+	if len(n.With) == 0 || in.cases[r.Case] == nil {
+		return ""
+	}
+	known := slices.ContainsFunc(numbers, func(w wrongNumber) bool {
+		return w.number.ID == n.Number.ID && slices.Contains(w.failures, r.Case)
+	})
+	if !known {
+		rule := constant([]observed{{n, in.cases[r.Case]}})[0]
+		if by := in.passesAgainst(in.ctx, n.Number, rule); len(by) > 0 {
+			return by[0]
+		}
+	}
+	for _, m := range n.With {
+		if by := in.passing(in.ctx, m); !contains(chosen, m) && len(by) > 0 {
+			return by[0]
+		}
+	}
+	return ""
+}
+
 // preferNumbers finds the failures that a wrong number explains as well as a mistake, where the
 // number explains more failures than the mistake does. They need no mistake, and a mistake that
 // passing cases contradict is ruled out there. Numbers that are no causes are left out of the
 // results, if a number that is one explains them as well.
 func (in *inquiry) preferNumbers(numbers []wrongNumber) {
-	in.byNumbers = map[string]bool{}
+	in.settled = map[string]bool{}
 	for i := range in.results {
 		r := &in.results[i]
 		most := 0
@@ -265,12 +340,12 @@ func (in *inquiry) preferNumbers(numbers []wrongNumber) {
 			continue
 		}
 		r.Diagnosis.Numbers = kept
-		in.byNumbers[r.Case] = true
+		in.settled[r.Case] = true
 		r.RuledOut = slices.Clone(r.RuledOut)
 		for _, match := range r.Possible() {
 			for _, m := range match.Mistakes {
 				if in.within(m) >= most {
-					in.byNumbers[r.Case] = false
+					in.settled[r.Case] = false
 				} else if by := in.passing(in.ctx, m); len(by) > 0 {
 					r.RuledOut = append(r.RuledOut, report.RuledOut{ID: match.ID(), By: by[0]})
 					break

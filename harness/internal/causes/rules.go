@@ -25,19 +25,32 @@ type observed struct {
 // follows reports whether a rule gives a value that explains the output.
 func (o observed) follows(r rule) bool { return o.Allows(r.value(o.c, o.Right)) }
 
-// rulesOf returns the rules that all of several wrong values follow, the simplest first.
+// alone reports whether the number gives the output without a mistake beside it.
+func (o observed) alone() bool { return len(o.With) == 0 }
+
+// rulesOf returns the rules that all of several wrong values follow, the simplest first. Powers and
+// products are told only where no constant does: on cases that are alike they fit by chance.
 func rulesOf(all []observed) []rule {
-	var found []rule
-	rules := slices.Concat(constant(all), offset(all), factor(all))
-	if precise(all) {
-		rules = slices.Concat(rules, powers, productRules())
-	}
-	for _, r := range rules {
-		if !slices.ContainsFunc(all, func(o observed) bool { return !o.follows(r) }) {
-			found = append(found, r)
-		}
+	found := thatFit(slices.Concat(constant(all), offset(all), factor(all)), all)
+	if len(found) == 0 {
+		return relations(all)
 	}
 	return found
+}
+
+// relations returns the powers and products that all of several precise values follow.
+func relations(all []observed) []rule {
+	if !precise(all) {
+		return nil
+	}
+	return thatFit(slices.Concat(powers, productRules()), all)
+}
+
+// thatFit returns the rules that all observations follow.
+func thatFit(rules []rule, all []observed) []rule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r rule) bool {
+		return slices.ContainsFunc(all, func(o observed) bool { return !o.follows(r) })
+	})
 }
 
 // precise reports whether the values are known so well that only a true relation gives them: none

@@ -101,8 +101,14 @@ func TestValuesWithoutARule(t *testing.T) {
 
 // Whole numbers, and values that the noise leaves open, have relations by chance.
 func TestNoRuleByChance(t *testing.T) {
-	windows := []observed{seen("window", 3, 12, 4, 8), seen("window", 4, 8, 2, 8)} // times the heads
+	// times the heads
+	windows := []observed{seen("window", 3, 12, 4, 8), seen("window", 4, 8, 2, 8)}
 	require.Empty(t, rulesOf(windows))
+
+	alike := []observed{seen("cache-value-factor", 1, 0.5, 4, 8), seen("cache-value-factor", 1, 0.5, 4, 16)}
+	for _, r := range rulesOf(alike) { // over the square root of the heads
+		require.NotContains(t, r.text, "heads")
+	}
 
 	wide := []observed{seen("scale", 0.25, 0.5, 4, 10), seen("scale", 0.36, 0.6, 4, 16)}
 	require.Equal(t, "the square root of the right one", rulesOf(wide)[0].text)

@@ -200,10 +200,12 @@ func telling(features, failures, passes, having int) bool {
 }
 
 // shared returns what the failures without a cause share, and what the cases that gave no output
-// share. If no mistake or number is a cause, all failures are asked.
+// share. All failures are asked if no mistake or number is a cause, or if passes contradict each
+// that is one.
 func (in *inquiry) shared(causes []report.Cause) []report.Shared {
 	among, explained := report.Unexplained, explainedBy(causes)
-	if !slices.ContainsFunc(causes, func(c report.Cause) bool { return !c.Symptom }) {
+	sure := func(c report.Cause) bool { return !c.Symptom && (len(c.Contradictions) == 0 || c.Only != "") }
+	if !slices.ContainsFunc(causes, sure) {
 		among, explained = report.AllFailures, nil
 	}
 	failures := in.casesOf(func(r report.Result) bool { return r.Wrong() && !explained[r.Case] })

@@ -28,6 +28,9 @@ func (in *inquiry) together(
 	numbers, chosen = in.jointNumbers(numbers, joint), in.jointMistakes(chosen, joint)
 	for i, all := range joint {
 		r := &in.results[i]
+		if isNamed(*r) {
+			continue // the diagnosis found both by itself
+		}
 		for _, j := range all {
 			known := func(n replay.NumberMatch) bool {
 				return slices.ContainsFunc(numbers, func(w wrongNumber) bool {
@@ -51,6 +54,7 @@ func (in *inquiry) together(
 func (in *inquiry) joint(numbers []wrongNumber, chosen []catalogue.Mistake) [][]report.Joint {
 	found, missed := make([][]report.Joint, len(in.results)), 0
 	for i, r := range in.results {
+		found[i] = jointOf(r)
 		if in.ctx.Err() != nil || !r.Wrong() || isNamed(r) || in.loadIsWrong(r) {
 			continue
 		}
@@ -150,6 +154,19 @@ func (in *inquiry) jointMistakes(chosen []catalogue.Mistake, joint [][]report.Jo
 	}
 }
 
+// jointOf returns the numbers of a diagnosis that have a mistake beside them.
+func jointOf(r report.Result) []report.Joint {
+	var found []report.Joint
+	for _, n := range r.Diagnosis.Numbers {
+		if len(n.With) > 0 {
+			found = append(found, report.Joint{
+				Numbers: []replay.NumberMatch{n}, Mistakes: n.With, Residual: n.Residual, MaxZ: n.MaxZ,
+			})
+		}
+	}
+	return found
+}
+
 // pairsOf returns the pairs of chosen mistakes that give the output of a failure. The diagnosis of
 // a large case does not try pairs.
 func (in *inquiry) pairsOf(r report.Result, chosen []catalogue.Mistake) []report.Joint {
@@ -184,7 +201,7 @@ func (in *inquiry) withChosen(
 		}
 		c, ok := s.Alone(output(r), mistake)
 		if ok && in.gives(c, r) && alone.Rel >= compare.MinMargin*c.Rel {
-			found = append(found, jointOf(m, mistake, c.Rel, c.MaxZ))
+			found = append(found, beside(m, mistake, c.Rel, c.MaxZ))
 		}
 	}
 	return found
@@ -196,7 +213,7 @@ func (in *inquiry) besides(s *judge.Supposed, r report.Result, m replay.NumberMa
 	matches, numbers := s.Besides(in.ctx, output(r))
 	var found []report.Joint
 	for _, match := range matches {
-		found = append(found, jointOf(m, match.Mistakes[0], match.Residual, match.MaxZ))
+		found = append(found, beside(m, match.Mistakes[0], match.Residual, match.MaxZ))
 	}
 	for _, n := range numbers {
 		if n.Number.ID != m.Number.ID {
@@ -208,7 +225,7 @@ func (in *inquiry) besides(s *judge.Supposed, r report.Result, m replay.NumberMa
 	return found
 }
 
-func jointOf(m replay.NumberMatch, mistake catalogue.Mistake, residual, maxZ float64) report.Joint {
+func beside(m replay.NumberMatch, mistake catalogue.Mistake, residual, maxZ float64) report.Joint {
 	m.Residual, m.MaxZ = residual, maxZ
 	return report.Joint{
 		Numbers: []replay.NumberMatch{m}, Mistakes: []catalogue.Mistake{mistake}, Residual: residual, MaxZ: maxZ,

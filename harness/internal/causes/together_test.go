@@ -3,6 +3,7 @@ package causes_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,12 +34,18 @@ func checked(t *testing.T, s subject.Subject, cases ...string) *report.Report {
 	return r
 }
 
-// jointIDs returns the ids of the explanations by several parts, by case.
+// jointIDs returns the ids of the explanations by several parts, by case. The diagnosis finds a
+// number and a mistake on a small case by itself.
 func jointIDs(r *report.Report) map[string][]string {
 	ids := map[string][]string{}
 	for _, result := range r.Results {
 		for _, j := range result.Joint {
 			ids[result.Case] = append(ids[result.Case], j.ID())
+		}
+		for _, n := range result.Diagnosis.Numbers {
+			if len(n.With) > 0 {
+				ids[result.Case] = append(ids[result.Case], strings.Join(n.IDs(), "+"))
+			}
 		}
 	}
 	return ids
@@ -81,6 +88,24 @@ func TestANumberDoesNotExplainAnotherFault(t *testing.T) {
 			o.Softcap = 0.9
 		}
 	}), "sdpa/unmasked", "sdpa/gqa", "sdpa/window", "sdpa/window-gqa")
+	require.Equal(t, []string{"scale"}, causeIDs(r.Causes))
+	require.Equal(t, []string{"sdpa/unmasked", "sdpa/gqa"}, r.Causes[0].Failures)
+	require.Empty(t, jointIDs(r))
+}
+
+// An output near the computation with a number, and outside its noise, is not explained by it.
+func TestANumberExplainsWithinItsNoise(t *testing.T) {
+	scaled := function(func(_ *attention.Tensor, o *attention.SDPAOptions) { o.Scale *= 1.5 })
+	s := subject.Subject{SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		out, err := scaled.SDPA(q, k, v, o)
+		if err == nil && o.Window > 0 {
+			for i := range out.Data {
+				out.Data[i] *= 1 + 1e-4*float32(i%3)
+			}
+		}
+		return out, err
+	}}
+	r := checked(t, s, "sdpa/unmasked", "sdpa/gqa", "sdpa/window")
 	require.Equal(t, []string{"scale"}, causeIDs(r.Causes))
 	require.Equal(t, []string{"sdpa/unmasked", "sdpa/gqa"}, r.Causes[0].Failures)
 	require.Empty(t, jointIDs(r))

@@ -1,18 +1,18 @@
 package causes_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/report"
-
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
@@ -36,6 +36,13 @@ func TestCauseOfHeadsThatNobodyWrites(t *testing.T) {
 	require.Equal(t, "heads 1-3 are not written; heads 1-5 are not written", found[0].Title)
 	require.Equal(t, []string{"sdpa/gqa", "mha/causal", "mha/six-heads"}, found[0].Failures)
 	require.Empty(t, found[0].Contradictions, "it has one head")
+
+	// In a layer of two heads the second half of the heads is zero. Functions speak against
+	// weights.
+	half := slices.Concat(results, []report.Result{failing("seed/causal", "second-half-of-heads-zero")})
+	half[1].Case = "sdpa/window"
+	read["sdpa/window"] = harnesstest.ReadCase(t, "sdpa/window")
+	require.Equal(t, []string{"heads-not-written"}, causeIDs(find(t, half, read)))
 
 	require.Empty(t, find(t, results[:1], read), "one failure may lack heads for another reason")
 	read["mha/padding"] = harnesstest.ReadCase(t, "mha/padding")

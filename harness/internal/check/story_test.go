@@ -139,6 +139,9 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 	out := *c
 	larger := map[*attention.Tensor]*attention.Tensor{}
 	scale := func(t *attention.Tensor) *attention.Tensor {
+		if t == nil {
+			return nil
+		}
 		if larger[t] == nil {
 			larger[t] = t.Clone()
 			for i := range larger[t].Data {
@@ -150,6 +153,7 @@ func scaled(c *fixture.Case, by float32) *fixture.Case {
 	out.Inputs.Query = scale(c.Inputs.Query)
 	out.Inputs.Key = scale(c.Inputs.Key)
 	out.Inputs.Value = scale(c.Inputs.Value)
+	out.Turned.Input = scale(c.Turned.Input)
 	out.Unrounded = nil // the larger inputs are not rounded
 	out.Truth = judge.Right(&out).Value
 	out.Output = c.Output.Clone()

@@ -235,7 +235,7 @@ func TestOnce(t *testing.T) {
 		{"once leaves garbage", report.Error, "reply.json: because: unknown field"},
 		{"once skips", report.Skip, subject.ErrNotOffered.Error() + ": no causal mask"},
 		{"once declares bfloat16", report.Pass, ""},
-		{"once declares float8", report.Error, `reply.json: precision: "float8", want one of ["float16" "bfloat16" "tf32"], or nothing for float32`},
+		{"once declares float8", report.Error, `reply.json: precision: "float8", want one of ["float16" "bfloat16" "tf32" "int8-cache" "fp8-e4m3-cache" "fp8-e5m2-cache"], or nothing for float32`},
 		{"once changes a file", report.Fail, ""},
 	} {
 		t.Run(tc.fault, func(t *testing.T) {

@@ -92,6 +92,23 @@ var checklist = []step{
 	{"nothing fits", check(nothingFits)},
 }
 
+// withoutAttention is the checklist for a rotation by tables, which has neither parameters nor
+// scores.
+var withoutAttention = []step{
+	{"shape", check(otherShape)},
+	{"dead output", check(dead)},
+	{"every mistake made", everyMistake},
+	{"one mistake", search(replay.FindSingle)},
+	{"lower precision", search(replay.FindLowPrecision)},
+	{"rounding", rounding},
+	{"order", check(reordered)},
+	{"one mistake in lower precision", search(replay.FindSingleInLowPrecision)},
+	{"two mistakes", twoMistakes},
+	{"non-finite", check(nonFinite)},
+	{"rows not written", check(unwritten)},
+	{"nothing fits", check(nothingFits)},
+}
+
 // structural is the checklist for a computation that the oracle does not know, in which no
 // mistake can be made.
 var structural = []step{

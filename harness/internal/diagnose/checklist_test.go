@@ -148,6 +148,7 @@ func TestEveryLongStepIsCutOff(t *testing.T) {
 		"rounding":                       "the noise of fewer bits, and no two mistakes",
 		"one mistake in lower precision": "mistakes in fewer bits, and no two mistakes",
 		"least squares":                  "other parameters were not all tried, and no two mistakes",
+		"a wrong number and a mistake":   "a wrong number beside a mistake was not searched everywhere",
 		"two mistakes":                   "two at once were not all tried",
 	}
 	ended, cancel := context.WithCancel(t.Context())

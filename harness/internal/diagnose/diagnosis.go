@@ -98,11 +98,15 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 		in.visible = problem.Visible()
 		in.structure = newStructure(c, in.visible)
 		in.replays, in.unmade = replay.NewOutput(ctx, r.mistakes, got, c)
-		if c.NonFinite == 0 && pattern.Untraceable(problem) == "" {
+		if c.NonFinite == 0 && problem.Turn == nil && pattern.Untraceable(problem) == "" {
 			in.recovery = pattern.Recover(problem, r.trace(), got)
 		}
 	}
-	return newDiagnosis(in, ask(ctx, checklist, in))
+	steps := checklist
+	if problem.Turn != nil {
+		steps = withoutAttention
+	}
+	return newDiagnosis(in, ask(ctx, steps, in))
 }
 
 // DiagnoseModule classifies an output of a module, whose graph is nil if it is not known.

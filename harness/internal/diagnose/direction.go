@@ -73,12 +73,36 @@ func cosineOf(a, b []float64) float64 {
 	return sum / float64(len(a))
 }
 
+// geometry compares which rows of two arrays are alike: the correlation of the products of each two
+// rows, without the mean row. Rows of a layer are alike where they attend to the same inputs,
+// whatever the weights are.
+func geometry(in *input, values, others []float64) float64 {
+	width := num.Last(in.replays.Sampled.Truth.Shape)
+	a, b := centred(in.seeing(values, width), width), centred(in.seeing(others, width), width)
+	return cosineOf(centred(productsOfRows(a, width), 1), centred(productsOfRows(b, width), 1))
+}
+
+// productsOfRows returns the cosine of every two of at most mostRows rows.
+func productsOfRows(values []float64, width int) []float64 {
+	const mostRows = 200
+	var products []float64
+	rows := len(values) / width
+	step := (rows + mostRows - 1) / mostRows
+	for i := 0; i < rows; i += step {
+		for j := i + step; j < rows; j += step {
+			products = append(products, cosineOf(values[i*width:][:width], values[j*width:][:width]))
+		}
+	}
+	return products
+}
+
 // randomKind holds the sizes and directions of outputs on a case with one kind of random weights.
 type randomKind struct {
 	title  string
 	listed bool         // in the catalogue, and told even if it does not fit
 	gain   replay.Range // of the draws
 	limit  direction    // the largest cosines that another draw is likely to have
+	alike  replay.Range // of the draws' geometry
 }
 
 func (k randomKind) String() string {
@@ -120,7 +144,10 @@ func randomWeights(ctx context.Context, in *input) (all []randomKind, done bool)
 
 func newRandomKind(in *input, r replay.Replay) randomKind {
 	k := randomKind{title: r.Mistake.Title, listed: r.Mistake.ID != "", gain: r.Band().Gain}
+	k.alike = replay.Range{Min: 1, Max: -1}
 	for _, values := range r.Outputs {
+		g := geometry(in, values, in.replays.Sampled.Truth.Value)
+		k.alike.Min, k.alike.Max = math.Min(k.alike.Min, g), math.Max(k.alike.Max, g)
 		d := newDirection(in, values, in.replays.Sampled.Truth.Value)
 		k.limit = k.limit.orMore(direction{chance * math.Abs(d.whole), chance * math.Abs(d.centred)})
 	}

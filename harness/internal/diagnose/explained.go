@@ -97,12 +97,13 @@ func explainedByNumbers(numbers []replay.NumberMatch) *finding {
 	return f
 }
 
-// interval names the values that explain the output as well; "" if there is one value alone.
+// interval names the values that explain the output as well; "" if they agree to six digits.
 func interval(n replay.NumberMatch) string {
-	if n.Least == n.Most {
+	least, most := fmt.Sprintf("%.6g", n.Least), fmt.Sprintf("%.6g", n.Most)
+	if least == most {
 		return ""
 	}
-	return fmt.Sprintf("; from %.6g to %.6g is as good", n.Least, n.Most)
+	return fmt.Sprintf("; from %s to %s is as good", least, most)
 }
 
 // leastSquares asks which parameters would explain the output. It decides nothing.

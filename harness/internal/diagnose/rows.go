@@ -53,7 +53,8 @@ func rowsOfAMask(ctx context.Context, in *input, _ fit.Result) answer {
 		if missing && slices.Equal(wrong, r.Comparisons[0].WrongRows()) && touches(ctx, in, r.Mistake) {
 			class := MissingFeature
 			if in.problem.Past != nil {
-				class = Unclear // the cached keys or values may be wrong, and the right row may see none
+				// The cached keys or values may be wrong, and the right row may see none of them.
+				class = Unclear
 			}
 			f := findingf(class, "%s mixes several keys and is right", witness)
 			f.because("the wrong rows are those that change with %s, but the output is not that", r.Mistake.Title)

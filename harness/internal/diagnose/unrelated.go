@@ -7,6 +7,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -60,6 +61,10 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 		return nil
 	}
 	c, gain := in.comparison, in.replays.Sampled.Comparison.Gain
+	if d := in.towardsQuery(); !d.within(limit) {
+		const text = "cosine %.3f with the query, and %.3f with the expected output: the query reaches the output"
+		return findingf(Unclear, text, d.whole, c.Cosine)
+	}
 	if m, d := in.missingAsFar(limit); m != "" {
 		const text = "cosine %.3f is as with random weights (up to %.3f), but %s leads as far on this case (%.3f)"
 		return findingf(Unclear, text, c.Cosine, limit.whole, m, d.whole)
@@ -74,15 +79,37 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 		const text = "cosine %.3f: nothing in common with the expected output, but gain %.3g %s"
 		return findingf(Unclear, text, c.Cosine, c.Gain, gains)
 	}
+	if alike, least := in.alike(all, gain); alike < least {
+		const text = "cosine %.3f: nothing in common with the expected output, not even which rows are alike " +
+			"(correlation %.2f, at least %.2f with random weights): other weights alone do not give it"
+		return findingf(Unclear, text, c.Cosine, alike, least)
+	}
 	const text = "cosine %.3f: nothing in common with the expected output, " +
 		"as random weights give on this case (up to %.3f)"
 	f := findingf(WrongWeights, text, c.Cosine, limit.whole)
+	if limit.whole > telling {
+		const text = "without the mean row, which outputs share by chance, the cosine is %.3f (up to %.3f)"
+		f.because(text, got.centred, limit.centred)
+	}
 	f.because("rel %.3g, gain %.3g: %s", c.Rel, c.Gain, gains)
 	pairsUntried(in, f)
 	if masked(in) {
 		f.because("masks cannot be judged until the weights load")
 	}
 	return f
+}
+
+// towardsQuery compares the output's direction with the query's; zero if they differ in size.
+func (in *input) towardsQuery() direction {
+	query, width := in.problem.Query.Value, num.Last(in.comparison.WantShape)
+	if len(query) != len(in.got) {
+		return direction{}
+	}
+	var rows []float64
+	for i := range len(in.replays.Sampled.Got) / width {
+		rows = append(rows, query[in.replays.Sampled.Row(i)*width:][:width]...)
+	}
+	return newDirection(in, in.replays.Sampled.Got, rows)
 }
 
 // missingAsFar names a missing part of the computation that leads as far from the truth as limits,
@@ -98,6 +125,26 @@ func (in *input) missingAsFar(limit direction) (title string, d direction) {
 		}
 	}
 	return "", direction{}
+}
+
+// alike returns how well rows of the output are alike where expected rows are, and the least that
+// random weights of the output's size are likely to give: -1 if they tell nothing by it.
+func (in *input) alike(kinds []randomKind, gain float64) (alike, least float64) {
+	const (
+		likely = 0.5 // times the least of the draws: 0.9 and more in 48 trials
+		tells  = 0.1 // a correlation that chance does not give
+	)
+	least = 1
+	for _, k := range kinds {
+		switch {
+		case !k.fits(gain):
+		case k.alike.Min < tells:
+			least = -1
+		default:
+			least = math.Min(least, likely*k.alike.Min)
+		}
+	}
+	return geometry(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value), least
 }
 
 // gainsOf compares the size of the output with outputs of random weights, which tells parameters

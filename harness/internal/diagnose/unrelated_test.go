@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
@@ -108,6 +109,24 @@ func TestInitialWeightsAreWrongWeights(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Noise of the size that random weights give is no layer's output: rows are not alike where
+// expected rows are.
+func TestNoiseIsNotWrongWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(77, 1))
+	p := selfAttention(r, 3, 16, 32, 4, false, linearDefault)
+	truth := p.Run().Expected()
+	reference := NewReference(p, truth)
+	for _, size := range []float64{1, 3.2, 0.06} { // as linearDefault, xavier and smallNormal
+		got := oracletest.Normal(r, truth.Shape...).Value
+		for i := range got {
+			got[i] *= size * num.RMS(truth.Value)
+		}
+		d := reference.Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
+		require.Equal(t, Unclear, d.Class, d.Reasons)
+		require.Contains(t, d.Reasons[0], "nothing in common with the expected output")
 	}
 }
 

@@ -18,6 +18,16 @@ type Unwritten struct {
 	Fix   string // a sentence
 }
 
+// UnwrittenParts returns the sorts of parts that a diagnosis can find, with titles that name no
+// indices.
+func UnwrittenParts() []Unwritten {
+	var all []Unwritten
+	for _, k := range kinds {
+		all = append(all, Unwritten{k.id, k.many + " are not written", k.fix})
+	}
+	return all
+}
+
 // notWritten decides if zeros in a block of the output, or of the context before the output
 // projection, account for all that is wrong: heads, rows, batch elements or features that nobody
 // wrote.

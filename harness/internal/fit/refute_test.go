@@ -19,12 +19,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/variant"
 )
 
-// fault is a wrong output of a layer whose parameters are all right.
+// fault is a wrong output of a layer whose value and output parameters are right.
 type fault struct {
 	name string
 	// problem changes the computation; nil if the fault is in the output alone. It reports false if
 	// there is nothing to change.
 	problem func(p *oracle.Problem) bool
+	// below is the first projection that must not be named: 0, unless scores have other parameters.
+	below Projection
 	// output changes the output; nil if it does not.
 	output func(p *oracle.Problem, t oracle.Trace, y []float64)
 }
@@ -59,7 +61,7 @@ func hiddenKeys() []fault {
 		}}
 	}
 	zero := func(m Projection) fault {
-		return fault{name: m.String() + " weight zero", problem: func(p *oracle.Problem) bool {
+		return fault{name: m.String() + " weight zero", below: ValueProjection, problem: func(p *oracle.Problem) bool {
 			clear(p.Layer.Projections()[m].Weight)
 			return true
 		}}
@@ -155,8 +157,7 @@ func (f fault) made(p *oracle.Problem, t oracle.Trace) []float64 {
 // cases that are padded or whose memory is another sequence: there, keys that few rows see leave
 // least squares much freedom.
 func TestFaultsThatAreNoParameters(t *testing.T) {
-	seen, blamed := 0, 0
-	all := layers(t)
+	seen, all := 0, layers(t)
 	for n, name := range slices.Sorted(maps.Keys(all)) {
 		p := all[name]
 		if !strings.Contains(name, "padding") && !strings.Contains(name, "cross") {
@@ -164,7 +165,7 @@ func TestFaultsThatAreNoParameters(t *testing.T) {
 		}
 		trace := p.Trace()
 		for k, f := range faults() {
-			if !campaign.Full() && (n+k)%12 > 0 {
+			if !campaign.Full() && (n+k)%30 > 0 {
 				continue
 			}
 			got := f.made(p, trace)
@@ -172,17 +173,20 @@ func TestFaultsThatAreNoParameters(t *testing.T) {
 				continue
 			}
 			at, wrong := localised(p, trace, got)
-			if !wrong {
-				continue
+			if wrong {
+				seen++
 			}
-			seen++
-			if len(at.named()) > 0 {
-				blamed++
-				t.Errorf("%s, %s: %s", name, f.name, at.reasons()[0])
+			for _, m := range at.named() {
+				require.Less(t, m, f.below, "%s, %s: %v", name, f.name, at.reasons())
 			}
 		}
 	}
-	t.Logf("%d outputs, %d blamed on parameters", seen, blamed)
+	t.Logf("%d outputs", seen)
+	if campaign.Full() {
+		require.GreaterOrEqual(t, seen, 700)
+	} else {
+		require.GreaterOrEqual(t, seen, 20)
+	}
 }
 
 // parameterChange changes a projection, or a part of it. It reports false if there is no such part.
@@ -272,7 +276,7 @@ func TestOtherParametersAreNamed(t *testing.T) {
 	if campaign.Full() {
 		require.GreaterOrEqual(t, named.Load(), int64(810))
 	} else {
-		require.GreaterOrEqual(t, named.Load(), int64(10))
+		require.GreaterOrEqual(t, named.Load(), int64(8))
 	}
 }
 
@@ -285,9 +289,10 @@ func (c parameterChange) tried(t *testing.T, p *oracle.Problem, m Projection, r 
 	}
 	at, seen := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
 	if named := at.named(); seen && len(named) > 0 {
-		t.Log("LINE", m, c.name, named)
-		if !slices.Contains(named, m) {
-			t.Log("WRONG")
+		// A smaller value weight is a smaller output weight, which an uncertain fit does not show.
+		either := c.name == "half as large" && m >= ValueProjection && named[0] >= ValueProjection
+		if !slices.Contains(named, m) && !either {
+			t.Errorf("the %s has another %s, and the fits say: %v", m, c.name, at.reasons())
 		}
 		return 1
 	}

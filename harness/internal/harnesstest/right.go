@@ -17,6 +17,7 @@ func BuiltIn() subject.Subject {
 		Name: "attention",
 		SDPA: attention.SDPA,
 		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
+		RoPE: attention.RotaryEmbedding,
 	}
 }
 

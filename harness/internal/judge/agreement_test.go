@@ -98,12 +98,16 @@ func requireWithinNoise(t *testing.T, c *fixture.Case) {
 	}
 }
 
-// randomCase draws a layer or, for every third n, a function. Its options come in all combinations.
+// randomCase draws a layer or, for every third n, a function, or for every seventh a rotation by
+// tables. Its options come in all combinations.
 func randomCase(seed, n uint64) *fixture.Case {
 	r := random.Draw{Rand: rand.New(rand.NewPCG(seed, n))}
 	c := r.Layer()
 	if n%3 == 0 {
 		c = r.Function()
+	}
+	if n%7 == 0 {
+		c = r.Rotary()
 	}
 	return c
 }

@@ -175,7 +175,7 @@ func complete(c *fixture.Case, shape []int, got []float64) error {
 
 // batchFirst brings a result from the case's order of dimensions into the oracle's.
 func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
-	if c.Op == fixture.SDPA {
+	if c.Op != fixture.MultiHead {
 		return a
 	}
 	return oracle.ToBatchFirst(c.Layer.InputLayout, a)
@@ -183,13 +183,16 @@ func batchFirst(c *fixture.Case, a oracle.Array) oracle.Array {
 
 // inLayout brings a result of the oracle into the case's order of dimensions.
 func inLayout(c *fixture.Case, e compare.Expected) compare.Expected {
-	if c.Op == fixture.SDPA {
+	if c.Op != fixture.MultiHead {
 		return e
 	}
 	value := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Value})
 	sigma := oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: e.Shape, Value: e.Sigma})
 	return compare.Expected{Shape: value.Shape, Value: value.Value, Sigma: sigma.Value}
 }
+
+// UnwrittenParts returns the sorts of parts that a diagnosis can find to be zeros.
+func UnwrittenParts() []diagnose.Unwritten { return diagnose.UnwrittenParts() }
 
 // Outputs judges an output of a case that was made elsewhere, in the declared precision, and the
 // attention weights beside it unless they are nil. The errors are [New]'s and [Referee.Judge]'s.

@@ -130,7 +130,8 @@ func simplestFirst(suite fs.FS) ([]*fixture.Case, error) {
 }
 
 // features counts what a case asks for beyond plain attention in float32: every option that is not
-// its zero value, every mask, and other positions of the keys than of the queries.
+// its zero value, every mask, and other positions of the keys than of the queries. A rotation by
+// tables comes after all attention.
 func features(c *fixture.Case) int {
 	plain := c.Layer
 	plain.EmbedDim, plain.NumHeads, plain.EmptyRow = 0, 0, 0
@@ -138,7 +139,7 @@ func features(c *fixture.Case) int {
 	query, key := masks.Query, masks.Key
 	masks.Query, masks.Key, masks.Value = nil, nil, nil
 	n := 0
-	for _, options := range []any{plain, c.Options, masks} {
+	for _, options := range []any{plain, c.Options, c.Rotation, masks} {
 		for _, field := range reflect.ValueOf(options).Fields() {
 			if !field.IsZero() {
 				n++
@@ -148,7 +149,11 @@ func features(c *fixture.Case) int {
 	if c.Precision != npy.Float32 {
 		n++
 	}
-	if c.Op != fixture.Module && !slices.Equal(query.Shape, key.Shape) {
+	const rotation = 1000
+	switch {
+	case c.Op == fixture.Rotary:
+		n += rotation
+	case c.Op != fixture.Module && !slices.Equal(query.Shape, key.Shape):
 		n++
 	}
 	return n

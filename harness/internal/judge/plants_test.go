@@ -57,8 +57,6 @@ var (
 	// Some scrambled weights leave the output as far off as random ones do, and some do not. A gain
 	// of the output, or of one feature, looks like another output weight.
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
-	// A mask that is not in the catalogue may give itself away by its rows.
-	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
 	// A number of the case may give the output: another window, or a shifted diagonal.
 	number = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )

@@ -10,5 +10,6 @@ import (
 func Arithmetic(declared subject.Precision) oracle.Precision {
 	return map[subject.Precision]oracle.Precision{
 		subject.Float16: oracle.Float16, subject.BFloat16: oracle.BFloat16, subject.TF32: oracle.TensorFloat32,
+		subject.Int8Cache: oracle.Int8Cache, subject.E4M3Cache: oracle.E4M3Cache, subject.E5M2Cache: oracle.E5M2Cache,
 	}[declared]
 }

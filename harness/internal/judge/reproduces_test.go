@@ -47,7 +47,8 @@ func TestJudgeMeasuresAHotCaseByItsOwnRounding(t *testing.T) {
 func hotCase(seed uint64, deviation float64) *fixture.Case {
 	r := random.Draw{Rand: rand.New(rand.NewPCG(seed, 0))}
 	c := &fixture.Case{Name: "hot", Op: fixture.SDPA, Precision: fixture.Float32}
-	c.Inputs.Query, c.Inputs.Key, c.Inputs.Value = r.Tensor(1, 2, 150, 24), r.Tensor(1, 2, 150, 24), r.Tensor(1, 2, 150, 24)
+	shape := []int{1, 2, 150, 24}
+	c.Inputs.Query, c.Inputs.Key, c.Inputs.Value = r.Tensor(shape...), r.Tensor(shape...), r.Tensor(shape...)
 	c.Options.Scale = deviation / math.Sqrt(24)
 	c.Output = attention.NewTensor(1, 2, 150, 24)
 	return c

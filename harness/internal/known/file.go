@@ -130,7 +130,7 @@ func foundCause(r report.Result) string {
 	case len(possible) > 0:
 		return possible[0].ID()
 	case len(numbers) > 0:
-		return numbers[0].Number.ID
+		return strings.Join(numbers[0].IDs(), "+")
 	case len(r.Joint) > 0:
 		return r.Joint[0].ID()
 	}

@@ -71,7 +71,7 @@ func Acknowledged(known []Failure, r report.Result) report.Result {
 // expects reports whether a failure is the one that the entry describes.
 func (k Failure) expects(r report.Result) bool {
 	isCause := func(m replay.Match) bool { return sameMistakes(m.ID(), k.Cause) }
-	isNumber := func(n replay.NumberMatch) bool { return n.Number.ID == k.Cause }
+	isNumber := func(n replay.NumberMatch) bool { return sameMistakes(strings.Join(n.IDs(), "+"), k.Cause) }
 	isJoint := func(j report.Joint) bool { return sameMistakes(j.ID(), k.Cause) }
 	return k.Cause == "" || slices.ContainsFunc(r.Diagnosis.Matches, isCause) ||
 		slices.ContainsFunc(r.Diagnosis.Numbers, isNumber) || slices.ContainsFunc(r.Joint, isJoint)

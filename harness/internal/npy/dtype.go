@@ -13,7 +13,7 @@ const (
 	Float64  DType = "float64"
 	BFloat16 DType = "bfloat16" // a .npy file holds its bits as uint16
 	Bool     DType = "bool"
-	Int64    DType = "int64" // indices, which only a module takes
+	Int64    DType = "int64" // indices, lengths and positions
 	Uint16   DType = "uint16"
 
 	Int8   DType = "int8"

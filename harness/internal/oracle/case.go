@@ -12,6 +12,9 @@ import (
 // FromCase returns the problem of a validated case, which must not be a fixture.Module case: only
 // the results of a module are known.
 func FromCase(c *fixture.Case) *Problem {
+	if c.Op == fixture.Rotary {
+		return turnOf(c)
+	}
 	p := &Problem{EmptyRow: c.EmptyRow(), Precision: precisionOf(c)}
 	p.Query = input(c, "query", c.Inputs.Query)
 	p.Key = input(c, "key", c.Inputs.Key)
@@ -41,12 +44,13 @@ func topLeft(query, key int) bool { return key <= query }
 func (p *Problem) setOptions(c *fixture.Case) {
 	o := c.Options
 	p.broadcastInputs(o.GroupedQuery)
-	if o.Causality != attention.NotCausal {
-		p.Causal = topLeft
+	if o.PastKey != nil {
+		p.Past = &Past{
+			p.broadcastPast(p.Key, input(c, "past_key", o.PastKey)),
+			p.broadcastPast(p.Value, input(c, "past_value", o.PastValue)),
+		}
 	}
-	if o.Causality == attention.LowerRight {
-		p.Offset = p.Key.Shape[len(p.Key.Shape)-2] - p.Query.Shape[len(p.Query.Shape)-2]
-	}
+	p.setPositions(o)
 	p.Allow, p.Scale, p.Softcap, p.Window = o.Allow, o.Scale, o.Softcap, o.Window
 	if o.Bias != nil {
 		bias := input(c, "bias", o.Bias)
@@ -61,6 +65,44 @@ func (p *Problem) setOptions(c *fixture.Case) {
 	if o.Sinks != nil {
 		p.Sinks = o.Sinks.Float64s()
 	}
+}
+
+// setPositions sets what hides keys by position, and where queries stand. The last query stands at
+// the last valid key under lower-right causality.
+func (p *Problem) setPositions(o attention.SDPAOptions) {
+	if o.Causality != attention.NotCausal {
+		p.Causal = topLeft
+	}
+	queries, keys := p.Query.Shape[len(p.Query.Shape)-2], num.Last(p.scores())
+	p.Offset = p.pastLength()
+	if o.Causality == attention.LowerRight {
+		p.Offset = keys - queries
+	}
+	if o.FirstPositions != nil {
+		p.Offset, p.Offsets = 0, o.FirstPositions
+	}
+	if o.KeyLengths == nil {
+		return
+	}
+	padding := attention.Mask{Shape: []int{len(o.KeyLengths), keys}}
+	for _, length := range o.KeyLengths {
+		for j := range keys {
+			padding.Data = append(padding.Data, j >= length)
+		}
+		if o.Causality == attention.LowerRight {
+			p.Offset, p.Offsets = 0, append(p.Offsets, length-queries)
+		}
+	}
+	p.Padding = &padding
+}
+
+// broadcastPast repeats cached keys or values as broadcastInputs repeated the new ones, which have
+// the same leading dimensions.
+func (p *Problem) broadcastPast(fresh, past Array) Array {
+	dims := len(fresh.Shape)
+	past.Shape = append(slices.Repeat([]int{1}, dims-len(past.Shape)), past.Shape...)
+	target := append(slices.Clone(fresh.Shape[:dims-2]), past.Shape[dims-2:]...)
+	return Array{target, broadcastTo(target, past.Value, past.Shape)}
 }
 
 // broadcastInputs repeats query, key and value until their leading dimensions agree. With grouped

@@ -65,8 +65,8 @@ func (r *row) noiseOfContext(out Field, first int) {
 	for c, sum := range out.Value {
 		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueSquares[width+c] +
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
-			(r.Precision.stored+2*r.Precision.factor)*s.valueSquares[c] +
-			sum*sum*(r.noiseOfDenominator()+2*roundoff)
+			(r.Precision.stored+r.Precision.softmax+2*r.Precision.factor)*s.valueSquares[c] +
+			sum*sum*(r.noiseOfDenominator()+2*roundoff+r.Precision.softmax)
 		// Beside a larger variance underflow is negligible.
 		if others < 1e12*underflow*underflow*r.largest*float64(terms) {
 			others += underflow * underflow * r.sumOfSquares(first, c)

@@ -5,7 +5,7 @@ import "github.com/difftest/difftest/attention"
 // Independent reports whether no element of the first dimension can influence another. It is false
 // for most hooks that see the whole batch, even where they do not mix its elements.
 func (p *Problem) Independent() bool {
-	apart := p.Prepare == nil || !p.firstIsHead()
+	apart := p.Turn == nil && (p.Prepare == nil || !p.firstIsHead())
 	return apart && p.KVHead == nil && p.Mix == nil && p.Finish == nil && p.Axis != OverBatch
 }
 
@@ -22,11 +22,13 @@ func (p *Problem) Element(b int) *Problem {
 	q.Query, q.Key, q.Value = p.Query.element(b), p.Key.element(kv), p.Value.element(kv)
 	q.Slopes, q.Sinks = p.constantsOf(p.Slopes, b), p.constantsOf(p.Sinks, b)
 	if p.Past != nil {
-		q.Past = &Past{p.Past.Key.element(b), p.Past.Value.element(b)}
+		q.Past = &Past{p.Past.Key.element(kv), p.Past.Value.element(kv)}
 	}
 	if p.Padding != nil {
 		q.Padding = maskElement(p.Padding, b)
 	}
+	q.Offsets = elementOf(p.Offsets, b)
+	q.CausalShift, q.WindowShift = elementOf(p.CausalShift, b), elementOf(p.WindowShift, b)
 	// A mask of fewer dimensions, or with a first dimension of 1, serves all elements.
 	whole := len(p.scores())
 	for _, m := range []**attention.Mask{&q.Allow, &q.Block, &q.MisplacedPadding} {
@@ -49,6 +51,14 @@ func (a Array) element(b int) Array {
 func maskElement(m *attention.Mask, b int) *attention.Mask {
 	n := len(m.Data) / m.Shape[0]
 	return &attention.Mask{Shape: oneElement(m.Shape), Data: m.Data[b*n:][:n]}
+}
+
+// elementOf returns values[b] as a slice; nil if there are no values.
+func elementOf(values []int, b int) []int {
+	if values == nil {
+		return nil
+	}
+	return values[b : b+1]
 }
 
 // constantsOf returns the constants of index b in the first dimension, one for each of its heads.

@@ -33,6 +33,10 @@ func (p *Problem) Cached() *Problem {
 func (p *Problem) Fork() *Problem {
 	q := *p
 	q.afterContext = false
+	if p.Turn != nil {
+		turn := *p.Turn
+		q.Turn = &turn
+	}
 	if p.Layer == nil {
 		return &q
 	}

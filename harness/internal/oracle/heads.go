@@ -1,5 +1,11 @@
 package oracle
 
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
 // Sizes are the sizes of one batch element: T positions, H heads, E features of a head.
 type Sizes struct{ Length, Heads, Width int }
 
@@ -53,11 +59,14 @@ func (s Sizes) eachRun(batch int, index func(s Sizes, head, t, feature int) int,
 	}
 }
 
-// concatenate joins two fields (B, Hk, T, E) along T.
+// concatenate joins two fields (..., Hk, T, E) along T.
 func concatenate(first, second Field) Field {
-	before, length, width := first.Shape[2], second.Shape[2], second.Shape[3]
-	y := newField(second.detail(), second.Shape[0], second.Shape[1], before+length, width)
-	for n := range second.Shape[0] * second.Shape[1] {
+	dims := len(second.Shape)
+	before, length, width := first.Shape[dims-2], second.Shape[dims-2], second.Shape[dims-1]
+	shape := slices.Clone(second.Shape)
+	shape[dims-2] += before
+	y := newField(second.detail(), shape...)
+	for n := range num.Size(shape[:dims-2]) {
 		to := y.matrix(n)
 		to.Take(0, first.matrix(n), 0, before*width)
 		to.Take(before*width, second.matrix(n), 0, length*width)

@@ -16,6 +16,11 @@ type Hooks struct {
 	// VisibleScore changes the score of a visible key, MaskedScore the score of a masked key. Both
 	// also return the derivative. If MaskedScore is set, masked keys take part in the softmax.
 	VisibleScore, MaskedScore func(score float64) (s, slope float64)
+	// CausalShift (B) is subtracted from the position of a query of each batch element before
+	// Causal is asked; nil subtracts nothing.
+	CausalShift []int
+	// WindowShift (B) is subtracted in the same way before Window is asked.
+	WindowShift []int
 	// SlopeDistance and RelativeDistance replace the distance, key minus query, from which ALiBi
 	// and the relative biases are computed.
 	SlopeDistance, RelativeDistance func(query, key int) int

@@ -93,7 +93,7 @@ func (c *core) jointSoftmax(rows []*row) {
 	each(func(g *jointScores, r *row, n int) { g.addWeight(r, n) })
 	each(func(g *jointScores, r *row, n int) {
 		r.scoreVar[n] = g.variance + (1-2*r.weights[n])*r.scoreVar[n] +
-			sumOfProducts(g.count, 1, g.squares) + 2*roundoff
+			sumOfProducts(g.count, 1, g.squares) + 2*(roundoff+r.Precision.softmax)
 	})
 	for _, r := range rows {
 		switch {
@@ -130,7 +130,8 @@ func (g *jointScores) addSinks(rows []*row) {
 func (g *jointScores) addWeight(r *row, n int) {
 	w, off := r.weights[n]/g.total, r.scores[n]-g.top
 	r.weights[n] = w
-	r.scoreVar[n] += roundoff*off*off + 4*u*u
+	lower, s := r.Precision.softmax, r.scores[n]
+	r.scoreVar[n] += (roundoff+lower)*off*off + 4*u*u + lower*(s*s+1)
 	g.variance += w * w * r.scoreVar[n]
 	g.squares += w * w
 	g.count++

@@ -7,11 +7,16 @@ import "math"
 // then all the same. Implementations that add the bias later, or in more bits, do not lose the
 // score. Both results are right, and nothing else is.
 type lostScores struct {
-	scores   []float64 // rounded where float32, or the precision, loses a score; else exact
-	variance []float64 // the part of each score's variance that stands for the loss
-	weights  []float64 // the softmax of the scores, if it was needed
-	any      bool      // a score is lost
-	unsure   bool      // a score is rounded so coarsely that implementations differ, but is not lost
+	// scores are rounded where float32, or the precision, loses a score. Others are exact.
+	scores []float64
+	// variance is the part of each score's variance that stands for the loss.
+	variance []float64
+	// weights is the softmax of the scores, nil if it was not needed.
+	weights []float64
+	// any is set if a score is lost.
+	any bool
+	// unsure is set if a score is rounded so coarsely that implementations differ, but is not lost.
+	unsure bool
 }
 
 func (l *lostScores) reset() {
@@ -25,7 +30,7 @@ func (l *lostScores) known() bool { return l.any && !l.unsure }
 // score's unit.
 const coarse = 1e-4
 
-// addBiases adds biases to a score and stores the sum. It notes what is lost.
+// addBiases adds biases to a score and stores the sum. It notes the scores that are lost.
 func (r *row) addBiases(s, variance float64, biases []bias) (sum, sumVariance float64) {
 	kept, lost, largest := s, 0.0, 0.0
 	for _, b := range biases {

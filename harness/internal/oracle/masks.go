@@ -46,10 +46,10 @@ func (m *masks) sees(n, i, j int) bool {
 	if j >= m.keys {
 		return true
 	}
-	position := i + m.p.Offset
+	position := i + m.p.FirstPosition(n/m.heads)
 	switch {
-	case m.p.Causal != nil && !m.p.Causal(position, j),
-		m.p.Window > 0 && (position-j >= m.p.Window || j-position >= m.p.Window),
+	case m.p.Causal != nil && !m.p.Causal(position-m.shift(m.p.CausalShift, n), j),
+		m.p.Window > 0 && !within(m.p.Window, position-m.shift(m.p.WindowShift, n), j),
 		m.p.Padding != nil && m.p.Padding.Data[n/m.heads*m.keys+j],
 		m.allow != nil && !m.allow.at(n, i, j),
 		m.block != nil && m.block.at(n, i, j),
@@ -58,6 +58,19 @@ func (m *masks) sees(n, i, j int) bool {
 		return false
 	}
 	return true
+}
+
+// within reports whether a key is in the window of the query at a position.
+func within(window, position, key int) bool {
+	return position-key < window && key-position < window
+}
+
+// shift returns the number that a shift of each batch element has for head n, 0 for no shift.
+func (m *masks) shift(of []int, n int) int {
+	if of == nil {
+		return 0
+	}
+	return of[n/m.heads]
 }
 
 // visible appends to keys every key that takes part in the softmax of query i of head n, and to
@@ -94,7 +107,7 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 	head := n % m.heads
 	if m.p.Slopes != nil {
 		slope := m.p.Slopes[n%len(m.p.Slopes)]
-		distance := float64(m.distance(m.p.SlopeDistance, i, j))
+		distance := float64(m.distance(m.p.SlopeDistance, n, i, j))
 		lost, own := -slope*math.Abs(distance), 2*roundoff+m.p.Precision.stored
 		variance := own * lost * lost
 		if m.byKey {
@@ -104,19 +117,21 @@ func (m *masks) biases(n, i, j int) (all [3]bias, count int) {
 		add(lost, variance)
 	}
 	if table := m.p.Relative; table != nil {
-		distance, reach := m.distance(m.p.RelativeDistance, i, j), len(table)/m.heads/2
+		distance, reach := m.distance(m.p.RelativeDistance, n, i, j), len(table)/m.heads/2
 		learned := table[(min(max(distance, -reach), reach)+reach)*m.heads+head]
 		add(learned, m.p.Precision.learned*learned*learned)
 	}
 	return all, count
 }
 
-// distance returns the position of key j minus the position of query i, or the result of the hook.
-func (m *masks) distance(hook func(query, key int) int, i, j int) int {
+// distance returns the position of key j minus the position of query i of head n, or the result of
+// the hook.
+func (m *masks) distance(hook func(query, key int) int, n, i, j int) int {
+	position := i + m.p.FirstPosition(n/m.heads)
 	if hook != nil {
-		return hook(i+m.p.Offset, j)
+		return hook(position, j)
 	}
-	return j - i - m.p.Offset
+	return j - position
 }
 
 // sameForHeads reports whether all heads of a batch element are sure to see the same keys.

@@ -18,6 +18,7 @@ type Precision struct {
 	factor  float64 // of each factor of a matrix product, which is stored in float32
 	given   float64 // of the inputs
 	learned float64 // of the parameters
+	softmax float64 // of each step of a softmax: scores, exponentials, their sum, weights
 
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
@@ -25,6 +26,9 @@ type Precision struct {
 	// loss is the mean of the relative errors that truncation gives, on average over the digits
 	// of a number; 0 for rounding to the nearest number, or if the errors are left out.
 	loss float64
+
+	// cached is the type in which keys and values are kept, if the problem has a KV cache.
+	cached quantisation
 
 	// small describes roundings so small that their effects are proportional to them.
 	small bool
@@ -40,9 +44,9 @@ var (
 	BFloat16Factors = Precision{factor: halfB16, round: toBFloat16}
 )
 
-// Precisions that drop the last bits instead of rounding to the nearest number. The errors of a
-// truncated number are spread over one unit in the last place, as those of a rounded one are, and
-// their mean is half a unit towards zero.
+// Precisions that drop the last bits instead of rounding to the nearest number. The errors are
+// spread over one unit in the last place, as the errors of rounding are, and their mean is half a
+// unit towards zero.
 var (
 	TruncatedBFloat16        = BFloat16.truncated(16)
 	TruncatedTensorFloat32   = TensorFloat32.truncated(13)
@@ -99,7 +103,14 @@ var precisions = map[fixture.DType]Precision{
 	fixture.Float64:  {given: roundoff},
 }
 
-func precisionOf(c *fixture.Case) Precision { return precisions[c.Precision] }
+// precisionOf returns the precision of a case. A softmax in another precision is part of the noise:
+// implementations may round at any of its steps, or compute them more exactly. A softmax that is
+// more exact than the case's type rounds no more than the case does.
+func precisionOf(c *fixture.Case) Precision {
+	p := precisions[c.Precision]
+	p.softmax = precisions[c.SoftmaxPrecision].stored
+	return p
+}
 
 // In returns the problem for an implementation of a lower precision, which also rounds the inputs
 // and parameters that it is given.
@@ -108,8 +119,8 @@ func (p *Problem) In(lower Precision) *Problem {
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
-		given: max(own.given, lower.given), learned: max(own.learned, lower.learned),
-		round: lower.round, loss: lower.loss,
+		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), softmax: own.softmax,
+		round: lower.round, loss: lower.loss, cached: max(own.cached, lower.cached),
 	}
 	return q
 }
@@ -155,6 +166,9 @@ func (p *Problem) roundInputs(lower Precision) {
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
 		*in = lower.roundArray(*in)
 	}
+	if p.Turn != nil {
+		p.Turn.RoundTables(lower.Round)
+	}
 	if p.Past != nil {
 		p.Past = &Past{lower.roundArray(p.Past.Key), lower.roundArray(p.Past.Value)}
 	}
@@ -183,16 +197,22 @@ func (p Precision) roundArray(a Array) Array {
 
 // IsFloat32 reports whether nothing is rounded to fewer bits than float32's, and nothing was given
 // in more.
-func (p Precision) IsFloat32() bool { return !p.Rounds() && p.given == 0 && p.learned == 0 }
+func (p Precision) IsFloat32() bool {
+	return !p.Rounds() && p.given == 0 && p.learned == 0 && p.cached == unquantised
+}
 
-// Rounds reports whether results or factors are stored in fewer bits than float32's.
-func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 }
+// Rounds reports whether results, factors or the numbers of a softmax are stored in fewer bits than
+// float32's.
+func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 || p.softmax > 0 }
 
 // arithmetic is all that decides the noise of a precision, and its mean errors.
-type arithmetic struct{ stored, factor, given, learned, loss float64 }
+type arithmetic struct {
+	stored, factor, given, learned, loss, softmax float64
+	cached                                        quantisation
+}
 
 func (p Precision) arithmetic() arithmetic {
-	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss}
+	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss, p.softmax, p.cached}
 }
 
 // Holds reports whether every finite value is a number of the precision. A result of an arithmetic

@@ -16,7 +16,9 @@ type Problem struct {
 
 	// Layer surrounds attention with projections; nil for scaled dot-product attention alone.
 	Layer *Layer
-	// Past is the KV cache of a layer; nil if it has none.
+	// Turn rotates Query by tables, in place of attention; nil if there is attention.
+	Turn *Turn
+	// Past is the KV cache; nil if there is none.
 	Past *Past
 
 	// Scale multiplies q.k to give a score.
@@ -29,6 +31,9 @@ type Problem struct {
 	Causal func(query, key int) bool
 	// Offset is the position of the first query. The first key has position 0.
 	Offset int
+	// Offsets (B) holds the position of the first query of each batch element, in place of Offset;
+	// nil if all elements have the same.
+	Offsets []int
 	// Window hides the keys at a distance of Window or more from the query; 0 hides none.
 	Window int
 	// Allow is broadcast to the scores: true takes part, as in PyTorch's SDPA.
@@ -69,7 +74,8 @@ type Array struct {
 	Value []float64
 }
 
-// Past is a KV cache, (B, Hk, P, E). Its keys are already normalised and rotated.
+// Past is a KV cache, (B, Hk, P, E), whose values may have another width. Its keys are already
+// normalised and rotated.
 type Past struct{ Key, Value Array }
 
 // Parameters returns every learned array of a layer. It returns nothing for scaled dot-product
@@ -100,9 +106,26 @@ func (p *Problem) scores() []int {
 		lead = append(lead, p.Layer.Heads)
 	}
 	if p.Past != nil {
-		keys += p.Past.Key.Shape[2]
+		keys += p.pastLength()
 	}
 	return append(lead, q[len(q)-2], keys)
+}
+
+// pastLength returns P, the number of cached keys.
+func (p *Problem) pastLength() int {
+	if p.Past == nil {
+		return 0
+	}
+	shape := p.Past.Key.Shape
+	return shape[len(shape)-2]
+}
+
+// FirstPosition returns the position of the first query of a batch element.
+func (p *Problem) FirstPosition(batch int) int {
+	if p.Offsets == nil {
+		return p.Offset
+	}
+	return p.Offsets[batch]
 }
 
 // heads returns H, the number of query heads of one batch element.

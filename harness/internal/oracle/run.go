@@ -53,7 +53,11 @@ func (s *pass) noisy() bool { return s.detail == WithNoise }
 // run computes the given rows of the output and, if the pass keeps them, the weights.
 func (s *pass) run(rows []int) (output, weights Field) {
 	needed := s.rowsBeforeFinish(rows, s.resultShape())
-	output, weights = s.context(s.contextRows(needed))
+	if s.Turn != nil {
+		output = s.turn()
+	} else {
+		output, weights = s.context(s.contextRows(needed))
+	}
 	if s.Mix != nil {
 		output = s.Mix(output)
 	}
@@ -99,6 +103,9 @@ func (s *pass) context(rows rowSet) (context, weights Field) {
 func (s *pass) prepare(rows rowSet) (q, k, v Field) {
 	if s.Layer == nil {
 		q, k, v = s.input(s.Query), s.input(s.Key), s.input(s.Value)
+		if s.Past != nil {
+			k, v = concatenate(s.input(s.Past.Key), k), concatenate(s.input(s.Past.Value), v)
+		}
 	} else {
 		keys := s.keyInputRows(rows)
 		q = s.cache.projected(s, queryRole, s.queryInputRows(rows), s.queries)
@@ -122,7 +129,7 @@ func (s *pass) keys(rows rowSet) Field {
 	k := s.linear(s.cache, l.Key, s.input(s.Key), rows)
 	k = s.Precision.asFactor(s.normAndRotate(l.splitHeads(k, l.KVHeads, rows), l.KeyNorm, l.KeyRotary))
 	if s.Past != nil {
-		k = concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k)
+		k = s.Precision.inCache(concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k))
 	}
 	return s.appendKeys(k, l.LearnedKey)
 }
@@ -132,7 +139,7 @@ func (s *pass) values(rows rowSet) Field {
 	v := s.linear(s.cache, l.Value, s.input(s.Value), rows)
 	v = s.Precision.asFactor(s.normAndRotate(l.splitHeads(v, l.KVHeads, rows), l.ValueNorm, l.ValueRotary))
 	if s.Past != nil {
-		v = concatenate(s.input(s.Past.Value), v)
+		v = s.Precision.inCache(concatenate(s.input(s.Past.Value), v))
 	}
 	return s.appendKeys(v, l.LearnedValue)
 }

@@ -11,13 +11,16 @@ import (
 // more score, without a value, known as exactly as it is stored.
 //
 // It adds to the variance of each score the error of its exponential: the rounding of s - top, and
-// (2u)² for exp.
+// (2u)² for exp. A softmax in a lower precision also rounds s, s - top and the exponential to it.
 func (r *row) softmax() {
 	if len(r.keys) == 0 {
 		r.fillEmpty(r.context.row(r.number).Value)
 		return
 	}
-	sink := r.sinkScore(r.head)
+	sink, lower := r.sinkScore(r.head), r.Precision.softmax
+	for j, s := range r.scores {
+		r.scoreVar[j] += lower * (s*s + 1)
+	}
 	if r.Softmax != nil {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
 		r.mixValues()
@@ -27,10 +30,11 @@ func (r *row) softmax() {
 	r.weightMemory = r.weights
 	top := math.Max(slices.Max(r.scores), sink)
 	for j, s := range r.scores {
-		r.scoreVar[j] += roundoff*(s-top)*(s-top) + 4*u*u
+		r.scoreVar[j] += (roundoff+lower)*(s-top)*(s-top) + 4*u*u
 	}
 	if r.sink > 0 {
-		r.sinkVar = roundoff*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink
+		r.sinkVar = (roundoff+lower)*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink +
+			lower*(sink*sink+1)
 	}
 	if r.lost.known() && r.noisy() {
 		r.withoutLoss()
@@ -94,7 +98,8 @@ func (r *row) storeWeights(out Field) {
 		w := r.weights[n]
 		out.Value[j] = w
 		if out.noisy() {
-			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) + 2*roundoff
+			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) +
+				2*(roundoff+r.Precision.softmax)
 			out.Variance[j] = underflow*underflow + w*w*relative
 			if r.lost.weights != nil {
 				out.Variance[j] += (r.lost.weights[n] - w) * (r.lost.weights[n] - w)

@@ -1,11 +1,18 @@
 package oracle
 
-import "github.com/difftest/difftest/harness/internal/num"
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/num"
+)
 
 // Visible returns for each row of the result, (..., L), the number of scores in its softmax: the
 // keys that the query sees, and a sink. It is 0 if the query sees no key. If the heads of a layer
-// see different numbers of keys, the row counts as seeing at least two.
+// see different numbers of keys, the row counts as seeing at least two. It is 1 without attention.
 func (p *Problem) Visible() []int {
+	if p.Turn != nil {
+		return slices.Repeat([]int{1}, len(p.Query.Value)/num.Last(p.Query.Shape))
+	}
 	appended := 0
 	if l := p.Layer; l != nil && l.LearnedKey != nil {
 		appended++
@@ -44,7 +51,7 @@ func (m *masks) visibleInRow(first, heads, i int) int {
 
 // HasEmptyRow reports whether some query of some head sees no key.
 func (p *Problem) HasEmptyRow() bool {
-	if l := p.Layer; l != nil && (l.LearnedKey != nil || l.ZeroKey) {
+	if l := p.Layer; p.Turn != nil || l != nil && (l.LearnedKey != nil || l.ZeroKey) {
 		return false
 	}
 	scores := p.scores()

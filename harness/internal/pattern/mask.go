@@ -94,7 +94,7 @@ func (x *Pattern) describe(p *oracle.Problem, weights []int, what string) string
 			padded++
 			continue
 		}
-		distance := at%x.Keys - at/x.Keys%x.Queries - p.Offset
+		distance := at%x.Keys - at/x.Keys%x.Queries - p.FirstPosition(x.element(p, at))
 		switch {
 		case distance > 0:
 			after++
@@ -132,9 +132,17 @@ func (x *Pattern) isPadded(p *oracle.Problem, at int) bool {
 	if p.Padding == nil {
 		return false
 	}
-	batch, key := at/(x.Queries*x.Keys)/x.PerBatch, at%x.Keys
-	keys := p.Padding.Shape[1]
-	return key < len(p.Padding.Data)/p.Padding.Shape[0] && p.Padding.Data[batch*keys+key]
+	key, keys := at%x.Keys, p.Padding.Shape[1]
+	return key < keys && p.Padding.Data[x.element(p, at)*keys+key]
+}
+
+// element returns the batch element that a weight belongs to.
+func (x *Pattern) element(p *oracle.Problem, at int) int {
+	heads := x.PerBatch
+	if p.Layer == nil {
+		heads = p.Query.Shape[len(p.Query.Shape)-3]
+	}
+	return at / (x.Queries * x.Keys) / heads
 }
 
 // distances writes a range: "3", "3-4" or "3 to 8".

@@ -90,7 +90,7 @@ func Untraceable(p *oracle.Problem) string {
 		rows = query[0] * p.Layer.Heads * queries
 	}
 	if p.Past != nil {
-		keys += p.Past.Key.Shape[2]
+		keys += p.Past.Key.Shape[len(p.Past.Key.Shape)-2]
 	}
 	if rows*keys > most {
 		return fmt.Sprintf("the case is too large: %d attention weights", rows*keys)

@@ -47,6 +47,10 @@ func (at positions) masks() []mask {
 	add := func(name string, shape []int, hidden func(at int) bool, lift func(*fixture.Case)) {
 		all = append(all, mask{"masked-token", name, at.everyHead(shape, hidden), lift})
 	}
+	if o.KeyLengths != nil {
+		all = append(all, mask{"padded-token", "the length of the valid keys",
+			func(n, _, j int) bool { return j >= o.KeyLengths[at.element(n)] }, withoutLengths})
+	}
 	if in.Block != nil {
 		add("the mask", in.Block.Shape,
 			func(i int) bool { return in.Block.Data[i] },
@@ -70,27 +74,32 @@ func (at positions) masks() []mask {
 	return all
 }
 
+// withoutLengths shows all keys, and leaves the queries where they stand.
+func withoutLengths(c *fixture.Case) {
+	if c.Options.FirstPositions = c.FirstPositions(); c.Options.FirstPositions != nil {
+		c.Options.Causality = min(c.Options.Causality, attention.TopLeft)
+	}
+	c.Options.KeyLengths = nil
+}
+
 func lowest(v float32) bool { return math.IsInf(float64(v), -1) }
 
 // positional returns the masks that depend on the distance between key and query.
 func (at positions) positional() []mask {
-	offset, window := at.past, at.c.Layer.Window
+	window := at.c.Layer.Window
 	causal := at.c.Op == fixture.MultiHead && !at.c.Layer.Bidirectional
 	if at.c.Op == fixture.SDPA {
 		causal, window = at.c.Options.Causality != attention.NotCausal, at.c.Options.Window
-		if at.c.Options.Causality == attention.LowerRight {
-			offset = at.keys - at.queries
-		}
 	}
 	var all []mask
 	if causal {
 		all = append(all, mask{"future-token", "the causal mask",
-			func(_, i, j int) bool { return j > i+offset },
+			func(n, i, j int) bool { return j > i+at.first(n) },
 			func(c *fixture.Case) { c.Layer.Bidirectional, c.Options.Causality = true, attention.NotCausal }})
 	}
 	if window > 0 {
 		all = append(all, mask{"window-token", "the window",
-			func(_, i, j int) bool { return max(j-i-offset, i+offset-j) >= window },
+			func(n, i, j int) bool { return max(j-i-at.first(n), i+at.first(n)-j) >= window },
 			func(c *fixture.Case) { c.Layer.Window, c.Options.Window = 0, 0 }})
 	}
 	return all

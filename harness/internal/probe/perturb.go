@@ -9,34 +9,40 @@ import (
 )
 
 // A selection picks tensors out of the inputs of a case.
-type selection func(in *attention.Inputs) []**attention.Tensor
+type selection func(c *fixture.Case) []**attention.Tensor
 
 // allInputs selects every tensor that a case computes with, in the order of the arguments.
-func allInputs(in *attention.Inputs) []**attention.Tensor {
-	return []**attention.Tensor{&in.Query, &in.Key, &in.Value, &in.PastKey, &in.PastValue}
+func allInputs(c *fixture.Case) []**attention.Tensor {
+	in := &c.Inputs
+	return []**attention.Tensor{
+		&in.Query, &in.Key, &in.Value, &in.PastKey, &in.PastValue, &c.Options.PastKey, &c.Options.PastValue,
+	}
 }
 
 // keysAndValues selects the inputs that other positions look at.
-func keysAndValues(in *attention.Inputs) []**attention.Tensor {
-	return []**attention.Tensor{&in.Key, &in.Value}
+func keysAndValues(c *fixture.Case) []**attention.Tensor {
+	return []**attention.Tensor{&c.Inputs.Key, &c.Inputs.Value}
 }
 
-func onlyQuery(in *attention.Inputs) []**attention.Tensor { return []**attention.Tensor{&in.Query} }
+func onlyQuery(c *fixture.Case) []**attention.Tensor { return []**attention.Tensor{&c.Inputs.Query} }
 
-func onlyValue(in *attention.Inputs) []**attention.Tensor { return []**attention.Tensor{&in.Value} }
+// allValues selects the values of a function, cached and new.
+func allValues(c *fixture.Case) []**attention.Tensor {
+	return []**attention.Tensor{&c.Inputs.Value, &c.Options.PastValue}
+}
 
 // withInputs returns a copy of a case with changed inputs. change gets a copy of each selected
 // tensor. Inputs that are one tensor, as in self-attention, stay one.
 func withInputs(c *fixture.Case, selected selection, change func(*attention.Tensor)) *fixture.Case {
 	out := *c
 	made := map[*attention.Tensor]*attention.Tensor{}
-	for _, t := range selected(&out.Inputs) {
+	for _, t := range selected(&out) {
 		if *t != nil && made[*t] == nil {
 			made[*t] = (*t).Clone()
 			change(made[*t])
 		}
 	}
-	for _, t := range allInputs(&out.Inputs) {
+	for _, t := range allInputs(&out) {
 		if changed, ok := made[*t]; ok && *t != nil {
 			*t = changed
 		}

@@ -28,16 +28,15 @@ func positionsOf(c *fixture.Case) (positions, bool) {
 	if c.Op == fixture.SDPA {
 		shape, dims := c.Output.Shape, len(c.Output.Shape)
 		at.lead, at.queries = shape[:dims-2], shape[dims-2]
-		at.keys = in.Key.Shape[len(in.Key.Shape)-2]
+		at.past = c.PastLength()
+		at.keys = at.past + in.Key.Shape[len(in.Key.Shape)-2]
 		at.groups = product(at.lead)
 		return at, true
 	}
 	at.groups, at.queries = batchAndLength(c.Layer.InputLayout, in.Query.Shape)
 	_, at.keys = batchAndLength(c.Layer.InputLayout, in.Key.Shape)
-	if in.PastKey != nil {
-		at.past = in.PastKey.Shape[2]
-		at.keys += at.past
-	}
+	at.past = c.PastLength()
+	at.keys += at.past
 	at.lead = []int{at.groups}
 	return at, true
 }
@@ -136,6 +135,17 @@ func (at positions) label(p place) string {
 	}
 	return fmt.Sprintf("row %d of head [%s]", p.row, strings.Join(index, ", "))
 }
+
+// first returns the key at which query 0 of a group stands.
+func (at positions) first(group int) int {
+	if all := at.c.FirstPositions(); all != nil {
+		return all[at.element(group)]
+	}
+	return at.c.FirstPosition()
+}
+
+// element returns the batch element that a group of a function (B, H) belongs to.
+func (at positions) element(group int) int { return group * at.lead[0] / at.groups }
 
 // someRowSees reports whether a query sees at least so many keys, cached ones included.
 func (at positions) someRowSees(least int) bool {

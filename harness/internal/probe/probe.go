@@ -167,7 +167,7 @@ func (p *prober) values() string {
 	if p.c.Op != fixture.SDPA || in.Value == in.Key || in.Value == in.Query {
 		return ""
 	}
-	return p.doubled("the values", withInputs(p.c, onlyValue, double))
+	return p.doubled("the values", withInputs(p.c, allValues, double))
 }
 
 // doubled expects twice the output from a case in which something was doubled.

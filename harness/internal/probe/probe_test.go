@@ -100,6 +100,9 @@ func TestCorrectSubjectsAreNeverCaught(t *testing.T) {
 					continue
 				}
 				c := harnesstest.ReadCase(t, name)
+				if c.Op == fixture.Rotary {
+					continue // no probe changes tables
+				}
 				out, err := tc.live.Series(t.Context(), c)
 				require.NoError(t, err)
 				require.Empty(t, probe.Probes(t.Context(), tc.live, c, out[0]), name)

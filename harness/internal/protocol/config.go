@@ -19,6 +19,8 @@ type Function struct {
 	Window        *int     `json:"window"`
 	Softcap       *float64 `json:"softcap"`
 	ALiBi         bool     `json:"alibi"`
+
+	SoftmaxPrecision *fixture.DType `json:"softmax_precision"`
 }
 
 // Layer is the configuration of a multi-head attention layer.
@@ -63,34 +65,47 @@ type QKNorm struct {
 	Epsilon float64 `json:"eps"`
 }
 
+// Rotary is the configuration of rotary_embedding.
+type Rotary struct {
+	Style    string `json:"style"`
+	Dim      int    `json:"dim"`
+	NumHeads *int   `json:"num_heads"`
+}
+
 // Module is the configuration of a module that is known by its class alone.
 type Module struct {
 	Module string `json:"module"`
 }
 
-// configOf returns the configuration of a case: a Function, a Layer or a Module. Together with the
-// arrays it describes the case completely.
+// configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together
+// with the arrays it describes the case completely.
 func configOf(c *fixture.Case) any {
 	switch c.Op {
 	case fixture.SDPA:
 		return function(c)
 	case fixture.MultiHead:
 		return layer(c)
+	case fixture.Rotary:
+		return rotary(c)
 	}
 	return Module{c.Module}
 }
 
+func rotary(c *fixture.Case) Rotary {
+	o, cos := c.Rotation, c.Turned.Cos.Shape
+	return Rotary{
+		Style: fixture.Word(o.Style), Dim: cmp.Or(o.Dim, 2*cos[len(cos)-1]), NumHeads: nullIfZero(o.NumHeads),
+	}
+}
+
 func function(c *fixture.Case) Function {
-	o, query, key := c.Options, c.Inputs.Query.Shape, c.Inputs.Key.Shape
-	f := Function{
+	o, query := c.Options, c.Inputs.Query.Shape
+	return Function{
 		Causality: fixture.Word(o.Causality), EmptyRow: fixture.Word(o.EmptyRow), GroupedQuery: o.GroupedQuery,
 		Scale: scale(o.Scale, query[len(query)-1]), Window: nullIfZero(o.Window),
-		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi,
+		Softcap: nullIfZero(o.Softcap), ALiBi: o.ALiBi, FirstPosition: c.FirstPosition(),
+		SoftmaxPrecision: nullIfZero(c.SoftmaxPrecision),
 	}
-	if o.Causality == attention.LowerRight {
-		f.FirstPosition = key[len(key)-2] - query[len(query)-2]
-	}
-	return f
 }
 
 func layer(c *fixture.Case) Layer {
@@ -103,14 +118,11 @@ func layer(c *fixture.Case) Layer {
 		Keys: fixture.Word(l.ParamLayout), Prefix: l.Prefix, Order: fixture.Word(l.InputLayout),
 		Causality: fixture.Word(attention.TopLeft), EmptyRow: fixture.Word(l.EmptyRow),
 		BiasKV: l.BiasKV, ZeroAttn: l.ZeroAttn, Window: nullIfZero(l.Window), Softcap: nullIfZero(l.Softcap),
-		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: nullIfZero(l.RelativeBias),
+		ALiBi: l.ALiBi, Sinks: l.Sinks, Relative: nullIfZero(l.RelativeBias), FirstPosition: c.FirstPosition(),
 	}
 	config.Scale = scale(l.Scale, config.HeadDim)
 	if l.Bidirectional {
 		config.Causality = fixture.Word(attention.NotCausal)
-	}
-	if c.Inputs.PastKey != nil {
-		config.FirstPosition = c.Inputs.PastKey.Shape[2]
 	}
 	if l.NeedWeights != attention.NoWeights {
 		config.Weights = nullIfZero(fixture.Word(l.NeedWeights))

@@ -9,9 +9,10 @@ import (
 
 // features names everything that goes beyond plain attention, in the order of PROTOCOL.md.
 var features = []string{
-	"grouped-heads", "masks", "padding", "additive-masks", "cache", "window", "softcap", "alibi", "sinks",
-	"rope", "qk-norm", "relative-bias", "bias-kv", "zero-attn", "attention-weights", "sequence-first", "unbatched",
-	"torch-separate", "seed", "llama", "gpt2", "neox", "fused", "float16", "bfloat16", "float64",
+	"grouped-heads", "masks", "padding", "additive-masks", "cache", "key-lengths", "first-positions",
+	"softmax-precision", "window", "softcap", "alibi", "sinks", "rope", "qk-norm", "relative-bias", "bias-kv",
+	"zero-attn", "attention-weights", "sequence-first", "unbatched", "torch-separate", "seed", "llama", "gpt2",
+	"neox", "fused", "float16", "bfloat16", "float64",
 }
 
 // AllFeatures returns every feature that a child may offer.
@@ -29,12 +30,15 @@ func Features(c *fixture.Case) []string {
 	need("masks", c.Inputs.Block != nil || c.Options.Allow != nil)
 	need("padding", c.Inputs.Padding != nil)
 	need("additive-masks", c.Inputs.Bias != nil || c.Options.Bias != nil)
-	need("cache", c.Inputs.PastKey != nil)
+	need("cache", c.Inputs.PastKey != nil || c.Options.PastKey != nil)
+	need("key-lengths", c.Options.KeyLengths != nil)
+	need("first-positions", c.FirstPositions() != nil)
 	switch c.Op {
 	case fixture.SDPA:
 		o := c.Options
 		need("grouped-heads", o.GroupedQuery)
 		needScores(need, o.Window, o.Softcap, o.ALiBi, o.Sinks != nil)
+		need("softmax-precision", c.SoftmaxPrecision != "")
 	case fixture.MultiHead:
 		l := c.Layer
 		needScores(need, l.Window, l.Softcap, l.ALiBi, l.Sinks)

@@ -15,7 +15,7 @@ func TestFeatures(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	needed := map[string]bool{}
-	all := protocol.Started{Ops: []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Module}}
+	all := protocol.Started{Ops: []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Rotary, fixture.Module}}
 	plain := all
 	plain.Features = []string{}
 	for _, name := range names {

@@ -203,7 +203,7 @@ func (s Started) check() error {
 	return errors.Join(append(errs, known("ops", s.Ops, ops), known("features", s.Features, features))...)
 }
 
-var ops = []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Module}
+var ops = []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Rotary, fixture.Module}
 
 // known fails on an undefined word. A typing mistake must not skip cases.
 func known[T ~string](field string, words, defined []T) error {

@@ -24,7 +24,7 @@ func TestParseReply(t *testing.T) {
 }
 
 func TestParseReplyRefuses(t *testing.T) {
-	const ops = `["scaled_dot_product_attention" "multi_head_attention" "module"]`
+	const ops = `["scaled_dot_product_attention" "multi_head_attention" "rotary_embedding" "module"]`
 	for _, tc := range []struct{ name, line, err string }{
 		{"nothing", ``, "not JSON: unexpected EOF after 0 bytes"},
 		{"half", `{"type":"ok"`, "not JSON: unexpected EOF after 12 bytes"},

@@ -19,6 +19,7 @@ func TestPageNamesEveryField(t *testing.T) {
 	for _, message := range []any{
 		protocol.Start{}, protocol.Run{}, protocol.Done{}, protocol.Stop{}, protocol.Reply{}, protocol.Started{},
 		protocol.Request{}, protocol.Function{}, protocol.Layer{}, protocol.RoPE{}, protocol.QKNorm{},
+		protocol.Rotary{},
 		protocol.Module{},
 	} {
 		kind := reflect.TypeOf(message)

@@ -43,7 +43,7 @@ type Request struct {
 	Case      string            `json:"case"`
 	Op        fixture.Op        `json:"op"`
 	Precision fixture.DType     `json:"precision"`
-	Config    any               `json:"config"` // Function, Layer or Module
+	Config    any               `json:"config"` // Function, Layer, Rotary or Module
 	Inputs    map[string]string `json:"inputs"`
 	StateDict map[string]string `json:"state_dict"`
 	Output    string            `json:"output"`
@@ -57,6 +57,9 @@ func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	state, stateErr := c.StateArrays()
 	if err := errors.Join(err, stateErr); err != nil {
 		return Request{}, nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	if positions := c.FirstPositions(); positions != nil {
+		inputs["first_positions"] = npy.IntArray(positions, len(positions))
 	}
 	files := map[string]*npy.Array{}
 	r := Request{

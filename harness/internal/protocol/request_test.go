@@ -56,10 +56,15 @@ func readBack(t *testing.T, dir string, c *fixture.Case) *fixture.Case {
 	var r protocol.Request
 	require.NoError(t, json.Unmarshal(text, &r))
 	config := r.Config.(map[string]any)
-	require.Equal(t, float64(firstPosition(c)), config["first_position"])
-	require.NotZero(t, config["scale"])
-	delete(config, "first_position")
-	if c.Op == fixture.SDPA {
+	if c.Op != fixture.Rotary {
+		require.Equal(t, float64(firstPosition(c)), config["first_position"])
+		require.NotZero(t, config["scale"])
+		delete(config, "first_position")
+	}
+	if r.Inputs["first_positions"] != "" && config["causality"] == "lower-right" {
+		config["causality"] = "top-left" // the two say the same of where queries stand
+	}
+	if c.Op != fixture.MultiHead {
 		config["precision"] = r.Precision
 	}
 	suite, listed := fstest.MapFS{}, map[string]fixture.File{}
@@ -105,20 +110,31 @@ func files(r protocol.Request) []string {
 }
 
 func firstPosition(c *fixture.Case) int {
-	switch {
-	case c.Options.Causality == attention.LowerRight:
-		n := len(c.Inputs.Key.Shape) - 2
-		return c.Inputs.Key.Shape[n] - c.Inputs.Query.Shape[n]
-	case c.Inputs.PastKey != nil:
-		return c.Inputs.PastKey.Shape[2]
+	o, past := c.Options, 0
+	for _, cached := range []*attention.Tensor{c.Inputs.PastKey, o.PastKey} {
+		if cached != nil {
+			past = cached.Shape[2]
+		}
 	}
-	return 0
+	switch {
+	case o.FirstPositions != nil || o.KeyLengths != nil && o.Causality == attention.LowerRight:
+		return 0 // the input first_positions has one for each batch element
+	case o.Causality == attention.LowerRight:
+		n := len(c.Inputs.Key.Shape) - 2
+		return past + c.Inputs.Key.Shape[n] - c.Inputs.Query.Shape[n]
+	}
+	return past
 }
 
 func outputs(t *testing.T, c *fixture.Case) attention.Outputs {
 	t.Helper()
 	if c.Op == fixture.SDPA {
 		out, err := attention.SDPA(c.Inputs.Query, c.Inputs.Key, c.Inputs.Value, c.Options)
+		require.NoError(t, err)
+		return attention.Outputs{Output: out}
+	}
+	if c.Op == fixture.Rotary {
+		out, err := attention.RotaryEmbedding(c.Turned, c.Rotation)
 		require.NoError(t, err)
 		return attention.Outputs{Output: out}
 	}

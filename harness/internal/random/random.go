@@ -84,12 +84,73 @@ func (r Draw) Function() *fixture.Case {
 	if err != nil {
 		panic(err)
 	}
-	r.masks(o, append(slices.Clone(shape[:len(shape)-1]), keys))
+	past := r.past(c)
+	r.masks(o, append(slices.Clone(shape[:len(shape)-1]), past+keys))
+	r.elements(o, shape, past+keys)
 	o.Scale, o.Softcap = Pick(r, 0, 0.3, -0.7), Pick(r, 0, 0, 0.8, 20)
 	o.Window, o.ALiBi, o.EmptyRow = Pick(r, 0, 0, 1, 2, 4), r.Some(), Pick(r, attention.EmptyZero, attention.EmptyNaN)
 	if r.Some() {
 		o.Sinks = r.Tensor(shape[len(shape)-3])
 	}
+	return c
+}
+
+// past draws past keys and values in one of three cases, and returns their number.
+func (r Draw) past(c *fixture.Case) int {
+	if r.IntN(3) > 0 {
+		return 0
+	}
+	past := r.IntN(4)
+	for _, of := range []struct{ fresh, past **attention.Tensor }{
+		{&c.Inputs.Key, &c.Options.PastKey}, {&c.Inputs.Value, &c.Options.PastValue},
+	} {
+		shape := slices.Clone((*of.fresh).Shape)
+		shape[len(shape)-2] = past
+		*of.past = r.Tensor(shape...)
+	}
+	return past
+}
+
+// elements draws valid lengths and first positions for each batch element of an output
+// (B, H, L, Ev).
+func (r Draw) elements(o *attention.SDPAOptions, shape []int, keys int) {
+	if len(shape) != 4 {
+		return
+	}
+	lengths, positions := r.IntN(3) == 0, o.Causality != attention.LowerRight && r.IntN(3) == 0
+	for range shape[0] {
+		if lengths {
+			o.KeyLengths = append(o.KeyLengths, r.IntN(keys+1))
+		}
+		if positions {
+			o.FirstPositions = append(o.FirstPositions, r.IntN(keys+3)-1)
+		}
+	}
+}
+
+// Rotary draws a case of a rotary embedding, without results.
+func (r Draw) Rotary() *fixture.Case {
+	c := &fixture.Case{Op: fixture.Rotary}
+	o, in := &c.Rotation, &c.Turned
+	batch, heads, tokens, width, rows := 1+r.IntN(3), 1+r.IntN(3), 1+r.IntN(5), 2+r.IntN(6), 1+r.IntN(7)
+	o.Style = Pick(r, attention.HalfSplit, attention.Interleaved)
+	o.Dim = 2 * (1 + r.IntN(width/2))
+	in.Input = r.Tensor(batch, heads, tokens, width)
+	if r.Some() {
+		o.NumHeads, in.Input = heads, r.Tensor(batch, tokens, heads*width)
+	}
+	table := []int{batch, tokens, o.Dim / 2}
+	if r.Some() {
+		table = []int{rows, o.Dim / 2}
+		for range batch {
+			in.Positions = append(in.Positions, nil)
+			for range tokens {
+				last := &in.Positions[len(in.Positions)-1]
+				*last = append(*last, r.IntN(rows))
+			}
+		}
+	}
+	in.Cos, in.Sin = r.Tensor(table...), r.Tensor(table...)
 	return c
 }
 

@@ -71,17 +71,16 @@ func (m NumberMatch) Label() string {
 }
 
 // FindNumbers looks for numbers of the configuration that give the output with another value. It
-// returns several if the case cannot tell them apart.
+// returns several if the case cannot tell them apart. On a large case it leaves out numbers that
+// change queries and keys, because all of them would be computed again for each value.
 func FindNumbers(ctx context.Context, o Output) ([]NumberMatch, Cut) {
-	if o.Sampled.Partial() {
-		return nil, ""
-	}
 	part, s := newNumberPart(o), newSearch()
 	var found []NumberMatch
 	for _, n := range catalogue.Numbers {
 		right, ok := n.Get(o.Case.Problem)
 		// Only what hides keys makes a row without keys, and so other numbers that are not finite.
-		if !ok || o.Comparison.NonFinite > 0 && n.Step == 0 {
+		if !ok || o.Comparison.NonFinite > 0 && n.Step == 0 ||
+			o.Sampled.Partial() && n.Stage == catalogue.Projection {
 			continue
 		}
 		q := newNumberSearch(ctx, part, n, right)
@@ -129,7 +128,8 @@ func (q *numberSearch) find(s *search) (NumberMatch, bool) {
 // not explained, or if nothing bounds the value: then another mistake is behind it.
 func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
 	c, ok := q.explains(value)
-	if close := c.Rel <= compare.MaxResidual; !ok && close && q.number.Step == 0 {
+	close := c.Rel <= compare.MaxResidual && !q.part.output.Sampled.Partial()
+	if !ok && close && q.number.Step == 0 {
 		value = q.onWholeCase().polished(near{value, math.Inf(1)}).value
 		c, ok = q.explains(value)
 	}
@@ -150,6 +150,11 @@ func (q *numberSearch) confirm(s *search, value float64) (NumberMatch, bool) {
 		return NumberMatch{}, false
 	}
 	m.Value, c = q.chosen(m, c)
+	if q.part.output.Sampled.Partial() {
+		if c, ok = q.compared(m.Value, nil); !ok {
+			return NumberMatch{}, false
+		}
+	}
 	m.Residual, m.MaxZ = c.Rel, c.MaxZ
 	return m, true
 }

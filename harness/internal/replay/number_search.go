@@ -15,7 +15,7 @@ import (
 // numberPart is the part of an output that numbers are searched on: some rows.
 type numberPart struct {
 	output  Output
-	problem *oracle.Problem // of which the rows are; cached
+	problem *oracle.Problem // the rows are its; cached
 	rows    []int           // nil: all rows
 	got     []float64       // in these rows
 	sigma   []float64       // of the right result, in these rows
@@ -57,7 +57,7 @@ type numberSearch struct {
 	right  float64
 
 	whole *oracle.Problem     // of all rows, with all that is wrong but the number; cached
-	with  []catalogue.Mistake // what is wrong in it
+	with  []catalogue.Mistake // the mistakes in it
 
 	least, most float64 // the range of the number
 }
@@ -75,15 +75,24 @@ func (q *numberSearch) onWholeCase() *numberSearch {
 	return &other
 }
 
-// explains compares the output with the whole case computed with a value.
+// explains compares the output with the whole case computed with a value; of a large case, with the
+// rows of the search.
 func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
-	p := q.whole.Fork()
+	if q.part.output.Sampled.Partial() {
+		return q.compared(value, q.part.rows)
+	}
+	return q.compared(value, nil)
+}
+
+// compared compares some rows of the output with those computed with a value; nil means all rows.
+func (q *numberSearch) compared(value float64, rows []int) (compare.Comparison, bool) {
+	p, o := q.whole.Fork(), q.part.output
 	q.number.Set(p, value)
-	f, err := p.Rows(q.ctx, nil, oracle.WithNoise)
+	f, err := p.Rows(q.ctx, rows, oracle.WithNoise)
 	if err != nil {
 		return compare.Comparison{}, false
 	}
-	c := compare.Outputs(f.Shape, q.part.output.Got, f.Expected())
+	c := compare.Outputs(f.Shape, rowsOf(o.Got, rows, o.width()), f.Expected())
 	return c, c.Explained()
 }
 
@@ -137,7 +146,7 @@ func (q *numberSearch) candidates() []float64 {
 		tried = append(tried, near{v, q.at(v)})
 	}
 	if q.number.Step > 0 {
-		return nearest(tried)
+		return nearest(q.refined(tried))
 	}
 	var found []near
 	for _, i := range minima(tried, candidates) {
@@ -146,6 +155,21 @@ func (q *numberSearch) candidates() []float64 {
 		}
 	}
 	return nearest(found)
+}
+
+// refined adds to the values of a coarse grid all whole numbers around the nearest of them.
+func (q *numberSearch) refined(tried []near) []near {
+	first := minima(tried, 1)
+	if len(first) == 0 {
+		return tried
+	}
+	i, step := first[0], float64(q.number.Step)
+	for v := tried[max(0, i-1)].value + step; v < tried[min(len(tried)-1, i+1)].value; v += step {
+		if v != tried[i].value && v != q.right {
+			tried = append(tried, near{v, q.at(v)})
+		}
+	}
+	return tried
 }
 
 // deepest returns the value that comes nearest to the output around a minimum of the grid. It stops
@@ -188,8 +212,8 @@ func nearest(found []near) []float64 {
 	return values
 }
 
-// coordinate returns what is searched on an even scale: the logarithm of a value, unless the number
-// is added.
+// coordinate returns the logarithm of a value, or the value itself if the number is added. The
+// search takes even steps of it.
 func (q *numberSearch) coordinate(value float64) float64 {
 	if q.number.Added {
 		return value
@@ -208,8 +232,11 @@ func (q *numberSearch) valueAt(coordinate float64) float64 {
 func (q *numberSearch) grid() []float64 {
 	var grid []float64
 	if step := float64(q.number.Step); step > 0 {
+		const every, most = 32, 64 // values near the right one, and in all
+		stride := step * math.Ceil((q.most-q.least)/step/most)
 		for v := q.least; v <= q.most; v += step {
-			if v != q.right {
+			close := math.Abs(v-q.right) <= every*step/2
+			if v != q.right && (close || math.Mod(v-q.least, stride) == 0) {
 				grid = append(grid, v)
 			}
 		}

@@ -16,7 +16,8 @@ import (
 
 // numberCases are cases that have a number.
 var numberCases = []struct{ id, name string }{
-	{"scale", "sdpa/causal"}, {"scale", "sdpa/softcap"}, {"scale", "mha/causal-left-padding"}, {"scale", "decoder/gemma"},
+	{"scale", "sdpa/causal"}, {"scale", "sdpa/softcap"}, {"scale", "mha/causal-left-padding"},
+	{"scale", "decoder/gemma"},
 	{"temperature", "sdpa/softcap"}, {"temperature", "sdpa/sinks"}, {"temperature", "decoder/alibi"},
 	{"softcap", "sdpa/softcap"}, {"softcap", "decoder/softcap"},
 	{"score-offset", "sdpa/softcap"}, {"score-offset", "mha/bias-kv"},
@@ -39,7 +40,7 @@ var numberCases = []struct{ id, name string }{
 // A wrong number is found to within its interval, and no other number is named, whatever float32
 // implementation gave the output.
 func TestFindNumbers(t *testing.T) {
-	draws := 2
+	draws := 1
 	if campaign.Full() {
 		draws = 20
 	}
@@ -125,6 +126,37 @@ func TestFindNumbersFindsNoneElsewhere(t *testing.T) {
 	wrong := planted(t, c.Problem, "rope-missing")
 	matches, _ := FindNumbers(t.Context(), against(t, c, wrong.Run().Value))
 	require.Empty(t, matches, "no base is as good as no rotation")
+}
+
+// No number stands for a feature that is missing: no value of it is the limit.
+func TestNoNumberForAMissingFeature(t *testing.T) {
+	for _, tc := range []struct{ name, missing string }{
+		{"sdpa/window", "window-missing"}, {"sdpa/softcap", "softcap-missing"}, {"decoder/alibi", "alibi-missing"},
+		{"decoder/relative-bias", "relative-missing"}, {"decoder/qk-norm", "qk-norm-missing"},
+		{"sdpa/sinks", "sinks-missing"}, {"sdpa/causal", "causal-missing"}, {"sdpa/causal", "weights-uniform"},
+		{"decoder/rope-factor", "rope-missing"},
+	} {
+		c := caseOf(oracletest.Committed(t, tc.name))
+		wrong := planted(t, c.Problem, tc.missing)
+		matches, _ := FindNumbers(t.Context(), against(t, c, wrong.Run().Value))
+		require.Empty(t, matches, tc.missing)
+	}
+}
+
+// Numbers that change the scores alone are found on a large case, too: on some rows first.
+func TestFindNumbersOfALargeCase(t *testing.T) {
+	c := caseOf(oracletest.Wide())
+	require.True(t, c.sample.Partial())
+	for id, value := range map[string]float64{"scale": 1.3 * c.Problem.Scale, "causal-offset": 301, "zero-keys": 3} {
+		n, _ := catalogue.NumberByID(id)
+		wrong := c.Problem.Fork()
+		n.Set(wrong, value)
+		matches, cut := FindNumbers(t.Context(), against(t, c, oracletest.InFloat32(wrong.Run())))
+		require.Empty(t, cut)
+		require.Len(t, matches, 1, id)
+		require.Equal(t, id, matches[0].Number.ID)
+		require.True(t, matches[0].Allows(value), "%s: %v", id, matches)
+	}
 }
 
 func TestFindNumbersIsCutOff(t *testing.T) {

@@ -145,7 +145,7 @@ func multiplications(p *oracle.Problem) float64 {
 	batch := float64(len(p.Query.Value)) / (queries * float64(num.Last(query)))
 	past := 0.0
 	if p.Past != nil {
-		past = float64(p.Past.Key.Shape[2])
+		past = float64(p.Past.Key.Shape[len(p.Past.Key.Shape)-2])
 	}
 	width := float64(num.Last(query) + num.Last(p.Value.Shape)) // multiplications per query and key
 	projected := 0.0

@@ -23,6 +23,9 @@ func drawCase(seed uint64, n int) *fixture.Case {
 	d := draw{drawing.Draw{Rand: rand.New(rand.NewPCG(seed, uint64(n)))}}
 	kinds := []func() *fixture.Case{d.decoder, d.selfAttention, d.sdpa, d.decoder, d.crossAttention, d.sdpa}
 	c := kinds[n%len(kinds)]()
+	if n%12 == 11 {
+		c = d.rotary()
+	}
 	c.Precision = fixture.Float32
 	setResults(c)
 	return c
@@ -47,7 +50,10 @@ func enlarged(c *fixture.Case, times float32) *fixture.Case {
 	larger := *c
 	in := &larger.Inputs
 	scaled := map[*attention.Tensor]*attention.Tensor{} // a query that is the key stays the key
-	for _, t := range []**attention.Tensor{&in.Query, &in.Key, &in.Value} {
+	for _, t := range []**attention.Tensor{&in.Query, &in.Key, &in.Value, &larger.Turned.Input} {
+		if *t == nil {
+			continue
+		}
 		if scaled[*t] == nil {
 			own := (*t).Clone()
 			for i := range own.Data {
@@ -405,6 +411,68 @@ func (d draw) sdpa() *fixture.Case {
 		o.Sinks = d.Tensor(h)
 	}
 	d.sdpaMasks(c, queries, keys)
+	if len(in.Query.Shape) == 4 && d.oneIn(3) {
+		d.place(c, queries, keys)
+	}
+	return c
+}
+
+// place makes the first keys a past, gives each batch element its own number of valid keys, or lets
+// its queries stand elsewhere.
+func (d draw) place(c *fixture.Case, queries, keys int) {
+	in, o := &c.Inputs, &c.Options
+	kind, past := d.IntN(3), d.between(2, 4)
+	if kind == 0 || d.oneIn(2) {
+		o.PastKey, in.Key = cut(in.Key, past)
+		o.PastValue, in.Value = cut(in.Value, past)
+	}
+	for range in.Query.Shape[0] {
+		switch {
+		case kind == 1:
+			o.KeyLengths = append(o.KeyLengths, d.between(2, keys))
+		case kind == 2 && o.Causality != attention.LowerRight:
+			o.FirstPositions = append(o.FirstPositions, d.IntN(max(1, keys-queries+2)))
+		}
+	}
+}
+
+// cut divides x, (B, Hk, T, E), into its first tokens and the others.
+func cut(x *attention.Tensor, tokens int) (first, rest *attention.Tensor) {
+	shape := x.Shape
+	first = attention.NewTensor(shape[0], shape[1], tokens, shape[3])
+	rest = attention.NewTensor(shape[0], shape[1], shape[2]-tokens, shape[3])
+	for n := range shape[0] * shape[1] {
+		whole := x.Data[n*shape[2]*shape[3]:][:shape[2]*shape[3]]
+		copy(first.Data[n*tokens*shape[3]:], whole[:tokens*shape[3]])
+		copy(rest.Data[n*(shape[2]-tokens)*shape[3]:], whole[tokens*shape[3]:])
+	}
+	return first, rest
+}
+
+// rotary draws a rotation by the tables of cosines and sines of random angles.
+func (d draw) rotary() *fixture.Case {
+	c := &fixture.Case{Op: fixture.Rotary}
+	batch, heads, tokens, width, rows := d.between(3, 5), d.between(2, 5), d.between(5, 9), 2*d.between(3, 7), 25
+	c.Rotation.Dim = drawing.Pick(d.Draw, 4, width)
+	c.Rotation.Style = drawing.Pick(d.Draw, attention.HalfSplit, attention.Interleaved)
+	in := &c.Turned
+	in.Input = d.Tensor(batch, heads, tokens, width)
+	if d.Some() {
+		c.Rotation.NumHeads, in.Input.Shape = heads, []int{batch, tokens, heads * width}
+	}
+	table := []int{rows, c.Rotation.Dim / 2}
+	if d.oneIn(3) {
+		table = []int{batch, tokens, c.Rotation.Dim / 2}
+	} else {
+		for range batch {
+			in.Positions = append(in.Positions, d.Perm(rows)[:tokens])
+		}
+	}
+	in.Cos, in.Sin = attention.NewTensor(table...), attention.NewTensor(table...)
+	for i := range in.Cos.Data {
+		s, c := math.Sincos(2 * math.Pi * d.Float64())
+		in.Cos.Data[i], in.Sin.Data[i] = float32(c), float32(s)
+	}
 	return c
 }
 

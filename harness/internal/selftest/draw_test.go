@@ -17,10 +17,13 @@ func TestDrawnCases(t *testing.T) {
 	made := map[string]bool{}
 	for n := range 60 {
 		c := drawCase(DefaultSeed, n)
-		if c.Op == fixture.SDPA {
+		switch c.Op {
+		case fixture.SDPA:
 			in := c.Inputs
 			require.NoError(t, attention.CheckSDPA(in.Query, in.Key, in.Value, c.Options), "case %d", n)
-		} else {
+		case fixture.Rotary:
+			require.NoError(t, attention.CheckRotaryEmbedding(c.Turned, c.Rotation), "case %d", n)
+		default:
 			require.NoError(t, c.Layer.CheckStateDict(c.State), "case %d", n)
 			require.NoError(t, c.Layer.CheckInputs(c.Inputs), "case %d", n)
 		}

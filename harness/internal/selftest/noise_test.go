@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -16,15 +17,20 @@ import (
 func TestNoiseThatIsBlamed(t *testing.T) {
 	for name, d := range map[string]diagnose.Diagnosis{
 		"scale-missing":             named(diagnose.MissingFeature, "scale-missing"),
-		"softcap":                   {Numbers: []replay.NumberMatch{{Number: catalogue.Numbers[0]}}},
+		"scale 0":                   {Numbers: []replay.NumberMatch{{Number: catalogue.Numbers[0]}}},
 		"another of the value bias": {Fits: []fit.Fit{{Freed: "the value bias", Holds: true}}},
 		"heads 1-3 are not written": {Unwritten: &diagnose.Unwritten{Title: "heads 1-3 are not written"}},
 		"":                          {Class: diagnose.Unclear, Fits: []fit.Fit{{Freed: "the value bias"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := oneFunction(invented(func(string) diagnose.Diagnosis { return d }))
-			o.Extent.Noises = 2
-			r := run(t, o)
+			tr := &trial{seed: 1, n: 2, c: drawCase(1, 2)}
+			tr.problem = oracle.FromCase(tr.c)
+			tr.truth = tr.problem.Run().Expected()
+			without, err := invented(func(string) diagnose.Diagnosis { return d })(tr.c)
+			require.NoError(t, err)
+			tr.without = without
+			require.NoError(t, tr.judgeNoise(t.Context(), Extent{Noises: 2}))
+			r := &Result{Noise: tr.found.Noise, Findings: tr.found.Findings}
 			require.Equal(t, 2*len(noisyParts), r.Noise.Planted)
 			if name == "" {
 				require.Zero(t, r.Noise.Blamed)

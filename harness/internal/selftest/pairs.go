@@ -9,11 +9,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// judgePairs makes two mistakes at once. The case sees each of them alone. A pair is
-// distinguishable if nothing else gives its output: neither the right computation, nor a single
-// mistake, nor another pair.
+// judgePairs makes two mistakes at once, without variants, of which no pair is tried. The case sees
+// each mistake alone. A pair is distinguishable if nothing else gives its output: neither the right
+// computation, nor a single mistake, nor another pair.
 func (t *trial) judgePairs(ctx context.Context, e Extent) error {
-	visible := t.visible()
+	visible := slices.DeleteFunc(t.visible(), func(p plant) bool { return p.mistakes[0].VariantOf != "" })
 	var all [][2]catalogue.Mistake
 	for i := range visible {
 		for _, other := range visible[i+1:] {

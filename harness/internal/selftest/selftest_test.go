@@ -92,7 +92,7 @@ func TestOneNameForAll(t *testing.T) {
 		require.Equal(t, "scale-missing", f.Said)
 		require.NotEqual(t, "scale-missing", f.Planted)
 	}
-	require.Len(t, r.Missed(), 6)
+	require.Len(t, r.Missed(), 8)
 }
 
 // A diagnosis without any name is never wrong, and misses its bars.
@@ -102,7 +102,7 @@ func TestNoName(t *testing.T) {
 		require.Zero(t, p.Wrong+p.Right+p.Class+p.Misclassified, p.name)
 		require.Equal(t, p.Distinguishable, p.Unexplained, p.name)
 	}
-	require.Len(t, r.Missed(), 2)
+	require.Len(t, r.Missed(), 3)
 }
 
 // A class that none of the mistakes belongs to is counted, and is no name.

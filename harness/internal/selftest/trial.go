@@ -81,9 +81,9 @@ func (t *trial) rand(purpose string) *rand.Rand {
 	return rand.New(rand.NewPCG(t.seed^h.Sum64(), uint64(t.n)))
 }
 
-// plantAll makes every mistake of the catalogue that can be made on the case.
+// plantAll makes every mistake of the catalogue, and every variant, that can be made on the case.
 func (t *trial) plantAll() {
-	for _, m := range catalogue.Mistakes {
+	for _, m := range catalogue.WithVariants {
 		p, ok := t.plant(t.rand(m.ID), m)
 		switch {
 		case ok && m.Random:
@@ -182,7 +182,7 @@ func (t *trial) visible() []plant {
 func (t *trial) sample(all []plant, oneIn int) []plant {
 	var picked []plant
 	for _, p := range all {
-		place := slices.IndexFunc(catalogue.Mistakes, func(m catalogue.Mistake) bool { return m.ID == p.id() })
+		place := slices.IndexFunc(catalogue.WithVariants, func(m catalogue.Mistake) bool { return m.ID == p.id() })
 		if (place+t.n)%oneIn == 0 {
 			picked = append(picked, p)
 		}

@@ -15,9 +15,14 @@ const (
 	Float16  Precision = "float16"
 	BFloat16 Precision = "bfloat16"
 	TF32     Precision = "tf32"
+
+	// Float32 with a KV cache of 8 bits.
+	Int8Cache Precision = "int8-cache"
+	E4M3Cache Precision = "fp8-e4m3-cache"
+	E5M2Cache Precision = "fp8-e5m2-cache"
 )
 
-var lower = []Precision{Float16, BFloat16, TF32}
+var lower = []Precision{Float16, BFloat16, TF32, Int8Cache, E4M3Cache, E5M2Cache}
 
 // Check refuses an unknown precision.
 func (p Precision) Check() error {

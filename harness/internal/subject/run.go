@@ -21,7 +21,7 @@ type Result struct {
 	Load     Load              // how the state dict was loaded
 	// Precision is declared for this output alone; the zero value leaves it to [About].
 	Precision Precision
-	Err      error             // the subject panicked, refused the case, or gave no usable output
+	Err       error // the subject panicked, refused the case, or gave no usable output
 }
 
 // ErrNotOffered means that the subject does not implement what the case asks for.
@@ -87,6 +87,11 @@ func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs
 			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
 			return checked(c, attention.Outputs{Output: out}, err)
 		}, Load{}, nil
+	case c.Op == fixture.Rotary && s.RoPE != nil:
+		return func() (attention.Outputs, error) {
+			out, err := s.RoPE(given.Turned, c.Rotation)
+			return checked(c, attention.Outputs{Output: out}, err)
+		}, Load{}, nil
 	case c.Op != fixture.MultiHead || s.MHA == nil:
 		return nil, Load{}, ErrNotOffered
 	}
@@ -122,11 +127,12 @@ func checked(c *fixture.Case, out attention.Outputs, err error) (attention.Outpu
 type data struct {
 	Inputs  attention.Inputs
 	Options attention.SDPAOptions
+	Turned  attention.RotaryInputs
 	State   attention.StateDict
 }
 
 func dataOf(c *fixture.Case) data {
-	return data{Inputs: c.Inputs, Options: c.Options, State: c.State}
+	return data{Inputs: c.Inputs, Options: c.Options, Turned: c.Turned, State: c.State}
 }
 
 // copied returns a copy of a case's data, which a subject may keep and change.
@@ -138,6 +144,8 @@ func (d *data) tensors() map[string]**attention.Tensor {
 		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
 		"input past_key": &d.Inputs.PastKey, "input past_value": &d.Inputs.PastValue,
 		"mask bias": &d.Inputs.Bias, "option bias": &d.Options.Bias, "option sinks": &d.Options.Sinks,
+		"input": &d.Turned.Input, "input cos": &d.Turned.Cos, "input sin": &d.Turned.Sin,
+		"option past_key": &d.Options.PastKey, "option past_value": &d.Options.PastValue,
 	}
 }
 
@@ -160,6 +168,12 @@ func (d data) clone() data {
 	for _, m := range c.masks() {
 		*m = (*m).Clone()
 	}
+	c.Turned.Positions = nil
+	for _, row := range d.Turned.Positions {
+		c.Turned.Positions = append(c.Turned.Positions, slices.Clone(row))
+	}
+	c.Options.KeyLengths = slices.Clone(d.Options.KeyLengths)
+	c.Options.FirstPositions = slices.Clone(d.Options.FirstPositions)
 	c.State = attention.StateDict{}
 	for key, t := range d.State {
 		c.State[key] = t.Clone()
@@ -183,6 +197,9 @@ func (d data) changes(now data) []string {
 	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
 		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
 	}
+	note(slices.Equal(d.Options.KeyLengths, now.Options.KeyLengths), "its option key_lengths")
+	note(slices.Equal(d.Options.FirstPositions, now.Options.FirstPositions), "its option first_positions")
+	note(slices.EqualFunc(d.Turned.Positions, now.Turned.Positions, slices.Equal), "its input positions")
 	keys := slices.Sorted(maps.Keys(d.State))
 	note(slices.Equal(keys, slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range keys {

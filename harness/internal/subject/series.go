@@ -29,6 +29,8 @@ func (s Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs []
 	switch c := cases[0]; {
 	case c.Op == fixture.SDPA && s.SDPA != nil:
 		forward = s.function
+	case c.Op == fixture.Rotary && s.RoPE != nil:
+		forward = func(c *fixture.Case) (*attention.Tensor, error) { return s.RoPE(copied(c).Turned, c.Rotation) }
 	case c.Op == fixture.MultiHead && s.MHA != nil:
 		if forward, err = s.layer(c.Layer); err != nil {
 			return nil, err

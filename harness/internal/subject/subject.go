@@ -28,8 +28,8 @@ type About struct {
 	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
-// Subject is an implementation under test in this process. If SDPA or MHA is nil, the subject does
-// not offer that operation: its cases are skipped and counted.
+// Subject is an implementation under test in this process. If SDPA, MHA or RoPE is nil, the subject
+// does not offer that operation: its cases are skipped and counted.
 type Subject struct {
 	Name string
 
@@ -38,6 +38,9 @@ type Subject struct {
 
 	// MHA makes a layer. Every case gets a fresh one.
 	MHA func(attention.Config) (Module, error)
+
+	// RoPE computes rotary_embedding.
+	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
 
 	// Precision is the declared arithmetic if it is lower than float32.
 	Precision Precision

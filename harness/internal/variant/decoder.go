@@ -2,6 +2,7 @@ package variant
 
 import (
 	"math"
+	"slices"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -51,10 +52,12 @@ func (v Variant) rotate(x *attention.Tensor, t *oracle.Rotary) *attention.Tensor
 
 // concatenate joins two tensors (B, H, T, E) along T.
 func concatenate(first, second *attention.Tensor) *attention.Tensor {
-	e, heads := first.Shape[3], first.Shape[0]*first.Shape[1]
-	a, b := first.Shape[2]*e, second.Shape[2]*e
-	out := &attention.Tensor{Shape: []int{first.Shape[0], first.Shape[1], first.Shape[2] + second.Shape[2], e}}
-	for n := range heads {
+	dims := len(second.Shape)
+	e := second.Shape[dims-1]
+	a, b := first.Shape[dims-2]*e, second.Shape[dims-2]*e
+	out := &attention.Tensor{Shape: slices.Clone(second.Shape)}
+	out.Shape[dims-2] += first.Shape[dims-2]
+	for n := range len(second.Data) / b {
 		out.Data = append(out.Data, first.Data[n*a:][:a]...)
 		out.Data = append(out.Data, second.Data[n*b:][:b]...)
 	}

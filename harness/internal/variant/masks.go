@@ -27,15 +27,16 @@ func (v Variant) newMasks(p *oracle.Problem, lead []int, queries, keys, all int)
 }
 
 // along returns the factor of ALiBi's slope in a score.
-func (m masks) along(i, j int) int {
-	distance := j - i - m.p.Offset
+func (m masks) along(head, i, j int) int {
+	position := m.position(head, i)
+	distance := j - position
 	switch {
 	case m.slopes == ByKey:
 		return j
 	case m.slopes == FromLast:
 		return j - (m.keys - 1)
 	case m.p.SlopeDistance != nil:
-		distance = m.p.SlopeDistance(i+m.p.Offset, j)
+		distance = m.p.SlopeDistance(position, j)
 	}
 	return min(distance, -distance)
 }
@@ -44,7 +45,8 @@ func (m masks) hidden(head, i, j int) bool {
 	if j >= m.keys {
 		return false
 	}
-	p, distance := m.p, j-i-m.p.Offset
+	p, position := m.p, m.position(head, i)
+	distance := j - position
 	if p.Allow != nil && !p.Allow.Data[m.at(p.Allow.Shape, head, i, j)] ||
 		p.Block != nil && p.Block.Data[m.at(p.Block.Shape, head, i, j)] ||
 		p.MisplacedPadding != nil && p.MisplacedPadding.Data[m.at(p.MisplacedPadding.Shape, head, i, j)] ||
@@ -54,8 +56,23 @@ func (m masks) hidden(head, i, j int) bool {
 	if p.Bias != nil && math.IsInf(p.Bias.Value[m.at(p.Bias.Shape, head, i, j)], -1) {
 		return true
 	}
-	return p.Causal != nil && !p.Causal(i+p.Offset, j) ||
+	asked := position
+	if p.WindowShift != nil {
+		distance += p.WindowShift[head/m.perBatch]
+	}
+	if p.CausalShift != nil {
+		asked -= p.CausalShift[head/m.perBatch]
+	}
+	return p.Causal != nil && !p.Causal(asked, j) ||
 		p.Window > 0 && (distance >= p.Window || -distance >= p.Window)
+}
+
+// position returns the position of query i of a head.
+func (m masks) position(head, i int) int {
+	if m.p.Offsets == nil {
+		return i + m.p.Offset
+	}
+	return i + m.p.Offsets[head/m.perBatch]
 }
 
 // added returns the sum of the biases of a score.
@@ -67,14 +84,15 @@ func (m masks) added(head, i, j int) float32 {
 	if m.p.Bias != nil {
 		sum += float32(m.p.Bias.Value[m.at(m.p.Bias.Shape, head, i, j)])
 	}
-	distance := j - i - m.p.Offset
+	position := m.position(head, i)
+	distance := j - position
 	if m.p.Slopes != nil {
-		sum += float32(m.p.Slopes[head%m.perBatch]) * float32(m.along(i, j))
+		sum += float32(m.p.Slopes[head%len(m.p.Slopes)]) * float32(m.along(head, i, j))
 	}
 	if m.p.Relative != nil {
 		middle := len(m.p.Relative) / m.perBatch / 2
 		if m.p.RelativeDistance != nil {
-			distance = m.p.RelativeDistance(i+m.p.Offset, j)
+			distance = m.p.RelativeDistance(position, j)
 		}
 		clipped := middle + distance
 		if clipped < 0 {
@@ -92,7 +110,7 @@ func (m masks) added(head, i, j int) float32 {
 func (m masks) valueless(head int) []float32 {
 	scores := make([]float32, m.p.ZeroKeys)
 	if m.p.Sinks != nil {
-		scores = append(scores, float32(m.p.Sinks[head%m.perBatch]))
+		scores = append(scores, float32(m.p.Sinks[head%len(m.p.Sinks)]))
 	}
 	return scores
 }

@@ -77,9 +77,16 @@ func Expresses(p *oracle.Problem) bool {
 // Run computes a problem for which [Expresses] is true, and converts the result to float64.
 func (v Variant) Run(p *oracle.Problem) []float64 {
 	v = v.withDefaults()
+	if p.Turn != nil {
+		return finished(p, v.turn(p))
+	}
 	q, k, val := v.input(p.Query), v.input(p.Key), v.input(p.Value)
 	lead := q.Shape[:len(q.Shape)-2]
 	keys := k.Shape[len(k.Shape)-2]
+	if p.Layer == nil && p.Past != nil {
+		keys += p.Past.Key.Shape[len(p.Past.Key.Shape)-2]
+		k, val = concatenate(v.input(p.Past.Key), k), concatenate(v.input(p.Past.Value), val)
+	}
 	if l := p.Layer; l != nil {
 		v = v.withIndices(l)
 		lead = []int{q.Shape[0], l.Heads}
@@ -88,7 +95,7 @@ func (v Variant) Run(p *oracle.Problem) []float64 {
 		k = v.normAndRotate(l, v.splitHeads(k, l.KVHeads), l.KeyNorm, l.KeyRotary)
 		val = v.normAndRotate(l, v.splitHeads(val, l.KVHeads), l.ValueNorm, l.ValueRotary)
 		if p.Past != nil {
-			keys += p.Past.Key.Shape[2]
+			keys += p.Past.Key.Shape[len(p.Past.Key.Shape)-2]
 			k = concatenate(v.rotate(v.input(p.Past.Key), l.PastRotary), k)
 			val = concatenate(v.input(p.Past.Value), val)
 		}
@@ -111,7 +118,7 @@ func finished(p *oracle.Problem, out *attention.Tensor) []float64 {
 		return wide
 	}
 	shape := out.Shape
-	if p.Layer == nil { // (N, L, Ev) is (..., H, L, Ev)
+	if p.Layer == nil && p.Turn == nil { // (N, L, Ev) is (..., H, L, Ev)
 		shape = append(slices.Clone(p.Query.Shape[:len(p.Query.Shape)-2]), out.Shape[1:]...)
 	}
 	return p.Finish(oracle.Field{Shape: shape, Value: wide, Variance: make([]float64, len(wide))}).Value
