@@ -1,4 +1,5 @@
-"""The commands of pyref: generate, check, plant, checkpoints, operators, capture and serve.
+"""The commands of pyref: generate, check, plant, checkpoints, operators, models,
+capture and serve.
 
 `pyref/regenerate` runs the first two. Each command imports its own modules, because capture and
 serve run in the user's environment without the pinned PyTorch.
@@ -44,6 +45,9 @@ def parse() -> argparse.Namespace:
     command = commands.add_parser("operators", help=operators.__doc__)
     command.set_defaults(run=operators)
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder for operators.json")
+    command = commands.add_parser("models", help=models.__doc__)
+    command.set_defaults(run=models)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the cases and outputs")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
     command.add_argument(
@@ -131,6 +135,15 @@ def operators(arguments: argparse.Namespace) -> int:
     from pyref.capture.graph import samples
 
     print(f"{arguments.folder}: {samples.write(arguments.folder)} samples")
+    return 0
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """Write cases of small models, and their outputs with each known mistake."""
+    from pyref.models import store
+
+    for name, count in store.write(arguments.folder).items():
+        print(f"{name}: {count} mistakes")
     return 0
 
 

@@ -71,6 +71,8 @@ type hypothesis struct {
 	rms     float64 // of the distance from the subject's output, in the case's sigma
 }
 
+// A hypothesis that leaves more than [compare.MaxResidual] explains nothing, whatever its noise.
+//
 // noisier is how many times further from the output than the nearest hypothesis another may be, and
 // still be measured. A mistake can make a computation noisier, so that its right replay is not
 // nearest in the noise of the case.
@@ -118,6 +120,25 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	return made
 }
 
+// Alone is the output of a mistake in one layer.
+type Alone struct {
+	Where  string // the path of the layer
+	Output []float64
+}
+
+// Alone returns the outputs of a mistake in each of its layers, if there are several.
+func (m *Module) Alone(mistake catalogue.Mistake) []Alone {
+	made := m.at(mistake, layerOf)
+	if len(made) < 2 {
+		return nil
+	}
+	var all []Alone
+	for _, h := range m.compute(made, m.Output().Data) {
+		all = append(all, Alone{h.where, h.output.Data})
+	}
+	return all
+}
+
 // layerOf returns the part of a path that ends with its layer's number, or the path itself.
 func layerOf(path string) string {
 	prefix, number, _ := graph.Layer(path)
@@ -163,8 +184,10 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		least = min(least, h.rms)
 	}
 	for _, h := range all {
-		if h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ {
-			s.miss(compare.Residual(got, h.output.Data))
+		residual := compare.Residual(got, h.output.Data)
+		far := h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
+		if far || residual > compare.MaxResidual {
+			s.miss(residual)
 			continue
 		}
 		sigma, err := graph.Noise(h.graph, m.narrow, m.whole, h.output)

@@ -80,7 +80,29 @@ class Conversion:
             converted = converted if isinstance(converted, list) else [converted]
         else:
             raise NoOperator(f"no operator for {node.target} in {place(node)[0] or 'the module'}")
-        self.put(node, converted)
+        self.put(node, self.added_mask(node, target.split(".")[0]) or converted)
+
+    def added_mask(self, node: torch.fx.Node, target: str) -> list[Converted] | None:
+        """Return the sum of scores and a constant mask, for scores that a constant condition hides.
+
+        A score of the least float and of -inf have the same weight, zero, unless a query sees no key.
+        The caller compares the output, and refuses the graph then.
+        """
+        if target not in ("masked_fill", "where") or not isinstance(node.args[0], torch.fx.Node):
+            return None
+        a = bound(node)
+        condition, scores, value = (
+            (a["mask"], a["self"], a["value"])
+            if target == "masked_fill"
+            else (a["condition"], a["self"], a["other"])
+        )
+        if not isinstance(value, float) or value > HIDDEN or condition.name not in self.traced.constant:
+            return None
+        hidden = self.traced.values[condition.name].numpy()
+        hidden = hidden if target == "masked_fill" else ~hidden
+        mask = f"{node.name}.mask"
+        self.constant(mask, np.where(hidden, -np.inf, 0.0))
+        return [("add", [scores, self.names[mask]], {})]
 
     def put(self, node: torch.fx.Node, converted: list[Converted]) -> None:
         """Add the nodes that one exported node became. The last has its value."""
@@ -351,6 +373,7 @@ def topk(op: str) -> Callable[[dict, list[int]], Converted]:
     return converter
 
 
+HIDDEN = -1e30  # a score of at most this has no weight in a softmax
 IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"}
 SPLITS = {"split", "split_with_sizes", "chunk", "unbind"}
 MOVES = {"reshape", "permute", "expand", "slice"}

@@ -31,7 +31,7 @@ def graph_of(
 
 
 def dump(graph: Graph, values: Mapping[str, torch.Tensor]) -> str:
-    """Return graph.json, one line for each node."""
+    """Return graph.json, one line for each node; ValueError for a number that JSON has not."""
     fields = {
         "version": VERSION,
         "inputs": graph.inputs,
@@ -40,7 +40,7 @@ def dump(graph: Graph, values: Mapping[str, torch.Tensor]) -> str:
         "output": graph.output,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}," for name, value in fields.items()]
-    nodes = ",\n".join("    " + json.dumps(line(node, list(values[node.name].shape))) for node in graph.nodes)
+    nodes = ",\n".join("    " + json.dumps(line(node, list(values[node.name].shape)), allow_nan=False) for node in graph.nodes)
     return "{\n" + "\n".join(lines) + '\n  "nodes": [\n' + nodes + "\n  ]\n}\n"
 
 
