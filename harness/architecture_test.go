@@ -48,7 +48,7 @@ var mayImport = []struct{ name, imports string }{
 	{"probe", "attention fixture report subject"},
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
 	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
-	{"known", "catalogue fixture replay report"},
+	{"known", "catalogue edits fixture replay report"},
 	{"coverage", "catalogue fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},
@@ -59,7 +59,7 @@ var mayImport = []struct{ name, imports string }{
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
 	{"harness/schemas", ""},
-	{"harness/command", "attention catalogue check checkpoint child compare coverage fixture " +
+	{"harness/command", "attention catalogue check checkpoint child compare coverage edits fixture " +
 		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
 }

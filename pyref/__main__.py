@@ -1,5 +1,4 @@
-"""The commands of pyref: generate, check, plant, checkpoints, operators, models,
-capture and serve.
+"""The commands of pyref: generate, check, plant, checkpoints, operators, models, capture, serve.
 
 `pyref/regenerate` runs the first two. Each command imports its own modules, because capture and
 serve run in the user's environment without the pinned PyTorch.

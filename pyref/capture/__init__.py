@@ -24,8 +24,8 @@ from pyref.build.atomic_replace import put_in_place
 from pyref.build.rng import digest
 from pyref.capture import any_module, check, mha
 from pyref.capture.call import Call
-from pyref.capture.run import class_name, unfused
 from pyref.capture.graph import store
+from pyref.capture.run import class_name, unfused
 
 
 def capture(module: torch.nn.Module, inputs: Mapping[str, object], name: str, folder: Path) -> Path:

@@ -73,7 +73,9 @@ def output(name: str, result: object) -> torch.Tensor:
     first = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
     if first is None:
         kind = type(result).__qualname__
-        raise ValueError(f"{name}: the output is a {kind}, want a tensor of floats, or something that holds one")
+        raise ValueError(
+            f"{name}: the output is a {kind}, want a tensor of floats, or something that holds one"
+        )
     if first.is_nested:
         raise ValueError(f"{name}: the output is a nested tensor, which has no shape")
     return first

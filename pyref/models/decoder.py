@@ -191,4 +191,3 @@ class Decoder(nn.Module):
         """Bend the logits, if the model does."""
         c = self.settings.logit_cap
         return c * torch.tanh(logits / c) if c else logits
-

@@ -130,14 +130,18 @@ DECODER: dict[str, Plant] = {
     "activation-missing": activation(lambda x: x),
     "gelu-erf": activation(functional.gelu),
     "gelu-quick": activation(lambda x: x * torch.sigmoid(1.702 * x)),
-    "gate-up-exchanged": lambda model: [exchange(layer.mlp, "gate_proj", "up_proj") for layer in model.layers],
+    "gate-up-exchanged": lambda model: [
+        exchange(layer.mlp, "gate_proj", "up_proj") for layer in model.layers
+    ],
     "gate-activated-last": each(
         decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x) * m.up_proj(x)))
     ),
     "gate-and-up-activated": each(
         decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x)) * m.act(m.up_proj(x)))
     ),
-    "gate-added": each(decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x)) + m.up_proj(x))),
+    "gate-added": each(
+        decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x)) + m.up_proj(x))
+    ),
     "gate-missing": each(decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x)))),
     "residual-missing": lambda model: [
         each(decoder.Layer, name, lambda _, x, branch: branch)(model) for name in ("add", "add_mlp")
@@ -161,12 +165,18 @@ DECODER: dict[str, Plant] = {
     "model-padding-ignored": lambda model: setattr(
         model, "seen", lambda mask: model.causal(mask.shape[1]).expand(len(mask), 1, -1, -1)
     ),
-    "model-query-key-exchanged": each(decoder.Attention, "forward", lambda m, *a: exchanged(m, "query-key", *a)),
-    "model-key-value-exchanged": each(decoder.Attention, "forward", lambda m, *a: exchanged(m, "key-value", *a)),
+    "model-query-key-exchanged": each(
+        decoder.Attention, "forward", lambda m, *a: exchanged(m, "query-key", *a)
+    ),
+    "model-key-value-exchanged": each(
+        decoder.Attention, "forward", lambda m, *a: exchanged(m, "key-value", *a)
+    ),
     "model-kv-heads-tiled": each(
         decoder.Attention, "repeat", lambda m, x: x.repeat(1, m.settings.heads // x.shape[1], 1, 1)
     ),
-    "model-heads-not-merged": each(decoder.Attention, "merge", lambda _, context, shape: context.reshape(shape)),
+    "model-heads-not-merged": each(
+        decoder.Attention, "merge", lambda _, context, shape: context.reshape(shape)
+    ),
     "model-rotary-missing": lambda model: [
         each(decoder.Attention, name, lambda _, x, tables: x)(model) for name in ("turn_query", "turn_key")
     ],
@@ -217,7 +227,9 @@ ENCODER: dict[str, Plant] = {
     "head-bias-missing": zero_biases("head"),
     "model-scale-missing": lambda model: [setattr(layer.attention, "scale", 1.0) for layer in model.layers],
     "model-scale-by-size": lambda model: [setattr(layer.attention, "scale", 1 / 6) for layer in model.layers],
-    "norms-exchanged": lambda model: [exchange(layer, "attention_norm", "output_norm") for layer in model.layers],
+    "norms-exchanged": lambda model: [
+        exchange(layer, "attention_norm", "output_norm") for layer in model.layers
+    ],
 }
 
 
@@ -239,7 +251,9 @@ def neighbours(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1).flatten(-2)
 
 
-def exchanged(m: decoder.Attention, how: str, x: Tensor, tables: tuple[Tensor, Tensor], seen: Tensor) -> Tensor:
+def exchanged(
+    m: decoder.Attention, how: str, x: Tensor, tables: tuple[Tensor, Tensor], seen: Tensor
+) -> Tensor:
     """Compute attention with two of its tensors exchanged, or without its softcap."""
     batch, tokens, _ = x.shape
     split = (batch, tokens, -1, m.settings.head_size)

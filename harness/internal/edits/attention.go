@@ -188,8 +188,8 @@ func overMask(change func(v *graph.View, n graph.Node, mask []int) (graph.Node, 
 	}
 }
 
-// most returns the largest element of a mask along a dimension: what any query, or any batch element,
-// may see.
+// most returns the largest element of a mask along a dimension: what any query, or any batch
+// element, may see.
 func most(n graph.Node, mask []int, dim int) graph.Node {
 	shape := slices.Clone(mask)
 	shape[dim] = 1

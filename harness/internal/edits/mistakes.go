@@ -5,6 +5,7 @@ package edits
 import (
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
@@ -21,6 +22,15 @@ var Mistakes = slices.Concat(
 	linears,
 	layerOrder,
 )
+
+// ByID returns the mistake with the given id, and whether there is one.
+func ByID(id string) (catalogue.Mistake, bool) {
+	i := slices.IndexFunc(Mistakes, func(m catalogue.Mistake) bool { return m.ID == id })
+	if i < 0 {
+		return catalogue.Mistake{}, false
+	}
+	return Mistakes[i], true
+}
 
 // nodes returns the nodes that an edit makes.
 func nodes(n ...graph.Node) []graph.Node { return n }

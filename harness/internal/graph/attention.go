@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// attend computes torch.nn.functional.scaled_dot_product_attention on tensors of shape (..., tokens,
-// features). The mask is of booleans, true where a key is seen, or of numbers to add to the scores.
-// A query that sees no key gives zeros.
+// attend computes torch.nn.functional.scaled_dot_product_attention on tensors of shape (...,
+// tokens, features). The mask is of booleans, true where a key is seen, or of numbers to add to the
+// scores. A query that sees no key gives zeros.
 func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	q, k, v, mask := in[0], in[1], in[2], in[3]
 	rank := len(q.Shape)

@@ -120,7 +120,8 @@ func maxPool[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	return out, nil
 }
 
-// batchNorm computes torch.nn.functional.batch_norm with running statistics, on (batch, channels, ...).
+// batchNorm computes torch.nn.functional.batch_norm with running statistics, on (batch, channels,
+// ...).
 func batchNorm[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	x := in[0]
 	if len(x.Shape) < 2 {

@@ -6,8 +6,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// Given returns the inputs, parameters and constants of a graph as tensors. arrays has them by role:
-// "inputs.x", "state_dict.up.weight", "constants.mask".
+// Given returns the inputs, parameters and constants of a graph as tensors. arrays has them by
+// role: "inputs.x", "state_dict.up.weight", "constants.mask".
 func Given[T Float](g *Graph, arrays map[string]*npy.Array) (Values[T], error) {
 	values := Values[T]{}
 	add := func(name, role string) error {

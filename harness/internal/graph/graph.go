@@ -6,8 +6,6 @@ package graph
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 )
 
 // Graph is a list of nodes in the order of their computation.
@@ -67,12 +65,12 @@ type Attributes struct {
 	Shape       []int    `json:"shape"`       // reshape, expand
 	Dims        []int    `json:"dims"`        // permute, mean, sum, max, index
 	Keep        bool     `json:"keep"`        // mean, sum, max: reduced dimensions stay, with size 1
-	Dim         int      `json:"dim"`         // slice, select, cat, softmax, repeat_interleave, topk
+	Dim         int      `json:"dim"`         // of most operators that have one dimension
 	Start       int      `json:"start"`       // slice
 	Stop        int      `json:"stop"`        // slice
 	Step        int      `json:"step"`        // slice
 	Index       int      `json:"index"`       // select
-	Weight      string   `json:"weight"`      // linear: the weight's dimensions, "out, in" or "in, out"
+	Weight      string   `json:"weight"`      // linear: "out, in" or "in, out"
 	Approximate string   `json:"approximate"` // gelu: "none" or "tanh"
 	Eps         float64  `json:"eps"`         // layer_norm, rms_norm
 	Offset      float64  `json:"offset"`      // rms_norm: added to the weight
@@ -85,27 +83,6 @@ type Attributes struct {
 	Dilation    []int    `json:"dilation"`    // convolution
 	Groups      int      `json:"groups"`      // convolution
 	Scale       float64  `json:"scale"`       // attention: factor of the scores
-	Softcap     *float64 `json:"softcap"`     // attention: c in c tanh(score / c), nil if there is none
+	Softcap     *float64 `json:"softcap"`     // attention: c in c tanh(score / c), or nil
 	Causal      bool     `json:"causal"`      // attention: a query sees no later key
-}
-
-// Clone returns a copy whose nodes may be replaced and whose operands may be changed.
-func (g *Graph) Clone() *Graph {
-	c := *g
-	c.Inputs = maps.Clone(g.Inputs)
-	c.Nodes = make([]Node, len(g.Nodes))
-	for i, n := range g.Nodes {
-		n.Operands = slices.Clone(n.Operands)
-		c.Nodes[i] = n
-	}
-	return &c
-}
-
-// Node returns the node with this name, or nil if the value is no node's.
-func (g *Graph) Node(name string) *Node {
-	i := slices.IndexFunc(g.Nodes, func(n Node) bool { return n.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &g.Nodes[i]
 }

@@ -21,7 +21,7 @@ var (
 	operators32 = operators[float32]()
 )
 
-// operators returns the table. The semantics are those of the function of PyTorch with this name,
+// operators returns the table. An operator computes what PyTorch's function of its name computes,
 // unless a comment says otherwise.
 func operators[T Float]() map[string]operator[T] {
 	table := map[string]operator[T]{

@@ -79,7 +79,7 @@ func (g *Graph) check() error {
 	return errors.Join(errs...)
 }
 
-// check reports what is wrong with a node, given the values before it.
+// check reports every problem of a node, given the values before it.
 func (n *Node) check(known map[string]bool) error {
 	op, ok := operators64[n.Op]
 	if !ok {

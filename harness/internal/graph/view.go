@@ -67,7 +67,8 @@ func (v *View) From(o Operand, source string) bool {
 	return len(v.Between(o, source)) > 0 || o.Name == source
 }
 
-// Between returns the nodes through which a value is computed from another, its own node among them.
+// Between returns the nodes through which a value is computed from another, its own node among
+// them.
 func (v *View) Between(o Operand, source string) []*Node {
 	reaches := map[string]bool{source: true}
 	var between []*Node
@@ -144,8 +145,8 @@ func (n Node) Set(change func(a *Attributes)) Node {
 	return n
 }
 
-// Before returns a new node, in the same module, that an edit puts before a node. Part tells the new
-// nodes of one edit apart.
+// Before returns a new node, in the same module, that an edit puts before a node. Part tells the
+// new nodes of one edit apart.
 func (n Node) Before(part int, op string, shape []int, operands ...Operand) Node {
 	b := n.Become(op, operands...)
 	b.Name, b.Shape = fmt.Sprintf("%s/%d", n.Name, part), slices.Clone(shape)

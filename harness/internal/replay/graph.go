@@ -78,8 +78,8 @@ type hypothesis struct {
 // nearest in the noise of the case.
 const noisier = 3
 
-// Find returns the mistakes that give an output: each at all of its places, or else in one layer, or
-// else in one module.
+// Find returns the mistakes that give an output: each at all of its places, or else in one layer,
+// or else in one module.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
@@ -100,7 +100,8 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	return nil, ""
 }
 
-// at returns a mistake at each of its places. A place is what a function makes of a module's path.
+// at returns a mistake at each of its places. The function place turns the path of a module into a
+// place, such as the path of its layer.
 func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) []hypothesis {
 	sites := map[string][]int{}
 	var order []string
@@ -148,7 +149,8 @@ func layerOf(path string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
 }
 
-// compute replays hypotheses, and leaves out those that cannot be computed or that change nothing.
+// compute replays hypotheses. It leaves out every hypothesis that cannot be computed or that
+// changes nothing.
 func (m *Module) compute(all []hypothesis, got []float64) []hypothesis {
 	var computed []hypothesis
 	for _, h := range all {

@@ -1,7 +1,7 @@
 """From PyTorch's ATen operators to the operators of a graph.
 
 Each converter gets the arguments of an ATen node by name, with their defaults, and the shape of the
-result. It returns op, operands and attributes. The operators are those of `evaluate`.
+result. It returns op, operands and attributes. `evaluate` has the operators.
 """
 
 import operator
@@ -22,7 +22,6 @@ class Part:
     """An operand that is an earlier node of the same conversion, by its place."""
 
     place: int
-
 
 
 class NoOperator(ValueError):
@@ -58,7 +57,7 @@ class Conversion:
         return Graph(self.inputs, parameters, self.constants, tuple(self.nodes), output).needed()
 
     def name(self, node: str, wanted: str) -> str:
-        """Name the value of an exported node: as wanted, or longer if another value has that name."""
+        """Name the value of an exported node: as wanted, or longer if the name is taken."""
         while wanted in self.taken:
             wanted += "_"
         self.taken.add(wanted)
@@ -85,7 +84,7 @@ class Conversion:
     def added_mask(self, node: torch.fx.Node, target: str) -> list[Converted] | None:
         """Return the sum of scores and a constant mask, for scores that a constant condition hides.
 
-        A score of the least float and of -inf have the same weight, zero, unless a query sees no key.
+        A score of the least float has the weight of -inf, zero, unless a query sees no key.
         The caller compares the output, and refuses the graph then.
         """
         if target not in ("masked_fill", "where") or not isinstance(node.args[0], torch.fx.Node):
@@ -133,10 +132,16 @@ class Conversion:
             dim = arguments["dim"] % arguments["self"].meta["val"].dim()
             sizes = [part.shape[dim] for part in self.traced.values[source.name]]
             start = sum(sizes[:index])
-            return "slice", [arguments["self"]], {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1}
+            return (
+                "slice",
+                [arguments["self"]],
+                {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1},
+            )
         if (target, index) in RESULTS:
             return RESULTS[target, index](arguments, list(self.traced.values[node.name].shape))
-        raise NoOperator(f"no operator for result {index} of {source.target} in {place(node)[0] or 'the module'}")
+        raise NoOperator(
+            f"no operator for result {index} of {source.target} in {place(node)[0] or 'the module'}"
+        )
 
     def operand(self, value: object) -> Operand:
         """Return the name or the number that stands for an argument."""
@@ -209,7 +214,11 @@ def reduction(op: str) -> Callable[[dict, list[int]], Converted]:
         count = a["self"].meta["val"].dim()
         dims = a["dim"] if a.get("dim") else list(range(count))
         dims = [dims] if isinstance(dims, int) else dims
-        return op, [a["self"]], {"dims": sorted(dim % count for dim in dims), "keep": bool(a.get("keepdim", False))}
+        return (
+            op,
+            [a["self"]],
+            {"dims": sorted(dim % count for dim in dims), "keep": bool(a.get("keepdim", False))},
+        )
 
     return converter
 
@@ -334,7 +343,9 @@ def convolution(dimensions: int) -> Callable[[dict, list[int]], Converted]:
     def converter(a: dict, _: list[int]) -> Converted:
         if isinstance(a["padding"], str):
             raise NoOperator("no operator for padding by name")
-        several = {name: list(a[name]) * (dimensions // len(a[name])) for name in ("stride", "padding", "dilation")}
+        several = {
+            name: list(a[name]) * (dimensions // len(a[name])) for name in ("stride", "padding", "dilation")
+        }
         return "convolution", [a["input"], a["weight"], a["bias"]], several | {"groups": a["groups"]}
 
     return converter
@@ -345,7 +356,11 @@ def max_pool(a: dict, _: list[int]) -> Converted:
     if a["ceil_mode"] or set(a["dilation"]) != {1}:
         raise NoOperator("no operator for max_pool2d with ceil_mode or dilation")
     kernel = list(a["kernel_size"])
-    return "max_pool", [a["self"]], {"kernel": kernel, "stride": list(a["stride"]) or kernel, "padding": list(a["padding"])}
+    return (
+        "max_pool",
+        [a["self"]],
+        {"kernel": kernel, "stride": list(a["stride"]) or kernel, "padding": list(a["padding"])},
+    )
 
 
 def average_pool(a: dict, _: list[int]) -> Converted:
@@ -374,7 +389,11 @@ def topk(op: str) -> Callable[[dict, list[int]], Converted]:
 
 
 HIDDEN = -1e30  # a score of at most this has no weight in a softmax
-IGNORED = {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"}
+IGNORED = {
+    "_assert_tensor_metadata.default",
+    "_assert_scalar.default",
+    "sym_constrain_range_for_size.default",
+}
 SPLITS = {"split", "split_with_sizes", "chunk", "unbind"}
 MOVES = {"reshape", "permute", "expand", "slice"}
 UNARY = ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "silu", "relu", "sin", "cos", "abs", "erf")
@@ -383,8 +402,8 @@ CONVERTERS: dict[str, Callable[[dict, list[int]], Converted]] = {
     **{op: unary(op) for op in UNARY},
     **{op: binary(op) for op in ("add", "sub", "mul", "div")},
     **{aten: reduction(op) for aten, op in (("mean", "mean"), ("sum", "sum"), ("amax", "max"))},
-    **{op: reshape for op in ("view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze")},
-    **{op: copy for op in ("alias", "clone", "_to_copy", "detach", "contiguous", "to", "type_as")},
+    **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze"), reshape),
+    **dict.fromkeys(("alias", "clone", "_to_copy", "detach", "contiguous", "to", "type_as"), copy),
     "pow": lambda a, _: ("pow", [a["self"], a["exponent"]], {}),
     "gelu": lambda a, _: ("gelu", [a["self"]], {"approximate": a["approximate"]}),
     "linear": lambda a, _: ("linear", [a["input"], a["weight"], a["bias"]], {"weight": "out, in"}),

@@ -41,8 +41,14 @@ def elementwise(function: Callable) -> Callable:
     """Return an operator that takes tensors or numbers."""
 
     def apply(*operands):
-        return function(*(torch.as_tensor(operand, dtype=torch.float64)
-                          if not isinstance(operand, torch.Tensor) else operand for operand in operands))
+        return function(
+            *(
+                torch.as_tensor(operand, dtype=torch.float64)
+                if not isinstance(operand, torch.Tensor)
+                else operand
+                for operand in operands
+            )
+        )
 
     return apply
 

@@ -1,4 +1,4 @@
-"""Export: PyTorch traces a module, and every value that depends on no parameter becomes a constant."""
+"""Export: PyTorch traces a module. Values that depend on no parameter become constants."""
 
 import copy
 from collections.abc import Mapping

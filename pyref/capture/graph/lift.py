@@ -26,7 +26,9 @@ def lift(graph: Graph, values: Mapping[str, torch.Tensor]) -> Graph:
             lifted = next((new for new in rule(node, nodes, values) if agrees(new, values)), None)
             if lifted is not None:
                 nodes[name] = lifted.changed(module=lifted.module or node.module)
-        graph = Graph(graph.inputs, graph.parameters, graph.constants, tuple(nodes.values()), graph.output).needed()
+        graph = Graph(
+            graph.inputs, graph.parameters, graph.constants, tuple(nodes.values()), graph.output
+        ).needed()
     return graph
 
 
@@ -54,7 +56,9 @@ def rms_norm(node: Node, found: dict, _: Mapping[str, torch.Tensor]) -> Node | N
     mean = found["mean"]
     if len(mean.attributes["dims"]) != 1 or not mean.attributes["keep"]:
         return None
-    return node.changed(op="rms_norm", operands=(found["x"], None), attributes={"eps": found["eps"], "offset": 0.0})
+    return node.changed(
+        op="rms_norm", operands=(found["x"], None), attributes={"eps": found["eps"], "offset": 0.0}
+    )
 
 
 def weighted(offset: float) -> Callable:
@@ -100,7 +104,7 @@ def eager_attention(node: Node, found: dict, values: Mapping[str, torch.Tensor])
     dims = list(range(values[found["k"]].dim()))
     if softmax.attributes["dim"] != values[softmax.name].dim() - 1:
         return None
-    if turned is None or turned.attributes["dims"] != dims[:-2] + [dims[-1], dims[-2]]:
+    if turned is None or turned.attributes["dims"] != [*dims[:-2], dims[-1], dims[-2]]:
         return None
     operands = (found["q"], found["k"], found["v"], found.get("mask"))
     scale = found.get("scale", 1.0) / found.get("divisor", 1.0)
@@ -150,16 +154,16 @@ RULES: list[Rule] = [
         Op(
             "add",
             Op("mul", X("x"), X("cos")),
-            Op("mul", Op("cat", Op("neg", Op("slice", X("x"), called="high")), Op("slice", X("x"), called="low")),
-               X("sin")),
+            Op(
+                "mul",
+                Op("cat", Op("neg", Op("slice", X("x"), called="high")), Op("slice", X("x"), called="low")),
+                X("sin"),
+            ),
         ),
         rotary,
     ),
     rule(Op("reshape", Op("expand", Op("reshape", X("x")))), repeat_kv),
-    *(
-        rule(Op("matmul", Op("softmax", way, called="softmax"), X("v")), eager_attention)
-        for way in scores()
-    ),
+    *(rule(Op("matmul", Op("softmax", way, called="softmax"), X("v")), eager_attention) for way in scores()),
     rule(Op("mul", Op("mul", X("x"), 0.5), Op("add", INNER, 1.0)), becomes("gelu", approximate="tanh")),
     rule(Op("mul", X("x"), Op("sigmoid", Op("mul", X("x"), 1.702))), becomes("quick_gelu")),
     rule(Op("mul", X("x"), Op("sigmoid", X("x"))), becomes("silu")),

@@ -35,7 +35,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """The inputs and parameters by the names of their values, the constants, the nodes, and the output.
+    """Inputs, parameters and constants by the names of their values, the nodes, and the output.
 
     `inputs` maps a value's name to the role of the input. The name of a parameter is its key in the
     state dict. Tied parameters have the first of their keys.

@@ -1,4 +1,4 @@
-"""Patterns of nodes: what a graph computes at one place, whatever the order of factors and summands.
+"""Patterns of nodes: what a graph computes at one place, in any order of its operands.
 
 A pattern is one of
     X("name")          any operand; the same name stands for the same operand
@@ -35,7 +35,7 @@ class Op:
     """A node of one operator."""
 
     def __init__(self, op: str, *operands: object, called: str = "", **attributes: object):
-        """Describe a node: its operands as patterns, the attributes that it must have, and its name."""
+        """Describe a node: its operands as patterns, its attributes, and a name for it."""
         self.op, self.operands, self.attributes, self.called = op, operands, attributes, called
 
 

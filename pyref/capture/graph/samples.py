@@ -1,4 +1,4 @@
-"""One small computation, or more, for each operator: the tests of other languages compare with them."""
+"""Small computations of each operator, with which the tests of other languages compare."""
 
 import json
 from pathlib import Path
@@ -74,7 +74,10 @@ def samples() -> list[Sample]:
         ("attention", [heads, key, value, None], scale),
         ("attention", [heads, key, value, seen], scale | {"softcap": 0.8}),
         ("attention", [heads, key, value, draw("added", 5, 7)], scale | {"causal": True}),
-        *(("rotary", [heads, np.cos(angles), np.sin(angles)], {"pairs": p}) for p in ("halves", "neighbours")),
+        *(
+            ("rotary", [heads, np.cos(angles), np.sin(angles)], {"pairs": p})
+            for p in ("halves", "neighbours")
+        ),
         ("repeat_interleave", [x], {"dim": 1, "times": 2}),
         ("softplus", [30 * x], {}),
         ("clamp", [x, -0.5, None], {}),
@@ -97,7 +100,11 @@ def samples() -> list[Sample]:
             {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 1], "groups": 1},
         ),
         ("max_pool", [image], {"kernel": [3, 2], "stride": [2, 1], "padding": [1, 0]}),
-        ("batch_norm", [image, *(draw(f"batch {i}", 3) for i in range(3)), np.abs(draw("variance", 3))], {"eps": 1e-3}),
+        (
+            "batch_norm",
+            [image, *(draw(f"batch {i}", 3) for i in range(3)), np.abs(draw("variance", 3))],
+            {"eps": 1e-3},
+        ),
         ("reshape", [x], {"shape": [4, 6]}),
         ("permute", [x], {"dims": [2, 0, 1]}),
         ("expand", [draw("narrow", 2, 1, 4)], {"shape": [3, 2, 5, 4]}),

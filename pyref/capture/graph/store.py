@@ -40,7 +40,10 @@ def dump(graph: Graph, values: Mapping[str, torch.Tensor]) -> str:
         "output": graph.output,
     }
     lines = [f"  {json.dumps(name)}: {json.dumps(value)}," for name, value in fields.items()]
-    nodes = ",\n".join("    " + json.dumps(line(node, list(values[node.name].shape)), allow_nan=False) for node in graph.nodes)
+    nodes = ",\n".join(
+        "    " + json.dumps(line(node, list(values[node.name].shape)), allow_nan=False)
+        for node in graph.nodes
+    )
     return "{\n" + "\n".join(lines) + '\n  "nodes": [\n' + nodes + "\n  ]\n}\n"
 
 
