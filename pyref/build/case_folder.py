@@ -60,7 +60,7 @@ def store(
     provenance: dict,
     graph: StoredGraph | None = None,
 ) -> None:
-    """Write a case's arrays, section by section, its graph, and a case.json that begins with `fields`."""
+    """Write a case's arrays, its graph, and a case.json that begins with `fields`."""
     if graph is not None:
         sections = {**sections, "constants": graph.constants}
     files = {section: save(folder, section, arrays) for section, arrays in sections.items() if arrays}

@@ -64,7 +64,7 @@ func (o *Operand) UnmarshalJSON(data []byte) error {
 type Attributes struct {
 	Shape       []int    `json:"shape"`       // reshape, expand
 	Dims        []int    `json:"dims"`        // permute, mean, sum, max, index
-	Keep        bool     `json:"keep"`        // mean, sum, max: reduced dimensions stay, with size 1
+	Keep        bool     `json:"keep"`        // mean, sum, max: reduced dimensions stay
 	Dim         int      `json:"dim"`         // of most operators that have one dimension
 	Start       int      `json:"start"`       // slice
 	Stop        int      `json:"stop"`        // slice
