@@ -204,8 +204,8 @@ func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
 	}
 }
 
-// A softcap bends scores of both signs alike. Where the scores are small, an offset and its negative
-// come near, and the right one of them is found.
+// A softcap bends scores of both signs alike. Where the scores are small, an offset and its
+// negative come near, and the right one of them is found.
 func TestFindOffsetsOfBothSigns(t *testing.T) {
 	n, _ := catalogue.NumberByID("score-offset")
 	for _, name := range []string{"sdpa/softcap", "decoder/softcap"} {
