@@ -21,6 +21,7 @@ var files = []Mistake{
 		Stage:       Projection,
 		Refs:        []string{"K04"},
 		Evidence:    "https://github.com/rogersce/cnpy/issues/7",
+		OnTables:    true,
 		Plant:       inputsColumnMajor,
 	},
 	{
@@ -54,6 +55,7 @@ var files = []Mistake{
 		Family:      Files,
 		Kind:        Layout,
 		Stage:       Projection,
+		OnTables:    true,
 		Plant:       inputsTimeReversed,
 	},
 	{
@@ -172,6 +174,7 @@ var files = []Mistake{
 		Stage:       Context,
 		Needs:       "two or more batch elements",
 		Refs:        []string{"K08"},
+		OnTables:    true,
 		Plant:       outputFirstBatchOnly,
 	},
 }
