@@ -26,7 +26,7 @@ func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 			break
 		}
 		pair := all[i][:]
-		// Some cannot be made together.
+		// Some pairs cannot be made together.
 		if p, ok := t.plant(t.rand(catalogue.JoinIDs(pair)), pair...); ok {
 			planted = append(planted, p)
 		}
