@@ -100,7 +100,7 @@ func TestClassesOfPlants(t *testing.T) {
 				referees = few
 			}
 			if !campaign.Full() {
-				referees, enough = rotated(few, 5*n), 3
+				referees, enough = rotated(few, 5*n), 2
 				if p.searched() {
 					enough, least = 1, 1
 				}
