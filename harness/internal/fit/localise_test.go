@@ -106,15 +106,16 @@ var some = []string{
 
 // Each part of each projection is drawn anew, and computed in float32 by code that shares nothing
 // with the oracle. The projection is found, or is among several that the case cannot tell apart, or
-// none is named. The full campaign takes every committed layer, and the plain run some.
+// none is named. The full campaign takes every third committed layer and some others, and the plain run
+// those others.
 func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	var mutex sync.Mutex
 	count := map[string]int{}
 	t.Run("cases", func(t *testing.T) {
 		all := layers(t)
-		for _, name := range slices.Sorted(maps.Keys(all)) {
+		for n, name := range slices.Sorted(maps.Keys(all)) {
 			p := all[name]
-			if !campaign.Full() && !slices.Contains(some, name) {
+			if !slices.Contains(some, name) && (!campaign.Full() || n%3 != 0) {
 				continue
 			}
 			t.Run(name, func(t *testing.T) {
@@ -137,8 +138,8 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	}
 	require.Zero(t, count["wrong"])
 	if campaign.Full() {
-		require.GreaterOrEqual(t, count["unique"], 300)
-		require.GreaterOrEqual(t, count["head"], 150)
+		require.GreaterOrEqual(t, count["unique"], 110)
+		require.GreaterOrEqual(t, count["head"], 60)
 	} else if !testing.Short() {
 		require.GreaterOrEqual(t, count["unique"], 25)
 		require.GreaterOrEqual(t, count["head"], 5)
