@@ -1,4 +1,4 @@
-"""The commands of pyref: generate, check, plant, checkpoints, capture and serve.
+"""The commands of pyref: generate, check, plant, checkpoints, operators, models, capture, serve.
 
 `pyref/regenerate` runs the first two. Each command imports its own modules, because capture and
 serve run in the user's environment without the pinned PyTorch.
@@ -41,6 +41,12 @@ def parse() -> argparse.Namespace:
     command = commands.add_parser("checkpoints", help=checkpoints.__doc__)
     command.set_defaults(run=checkpoints)
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the files")
+    command = commands.add_parser("operators", help=operators.__doc__)
+    command.set_defaults(run=operators)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for operators.json")
+    command = commands.add_parser("models", help=models.__doc__)
+    command.set_defaults(run=models)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the cases and outputs")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
     command.add_argument(
@@ -120,6 +126,23 @@ def checkpoints(arguments: argparse.Namespace) -> int:
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
     checkpoints.write(arguments.folder)
+    return 0
+
+
+def operators(arguments: argparse.Namespace) -> int:
+    """Write small computations of every operator of a graph, for the tests of other languages."""
+    from pyref.capture.graph import samples
+
+    print(f"{arguments.folder}: {samples.write(arguments.folder)} samples")
+    return 0
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """Write cases of small models, and their outputs with each known mistake."""
+    from pyref.models import store
+
+    for name, count in store.write(arguments.folder).items():
+        print(f"{name}: {count} mistakes")
     return 0
 
 

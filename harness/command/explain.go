@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -48,6 +49,9 @@ func explainable() []string {
 	for _, m := range catalogue.WithVariants {
 		ids = append(ids, m.ID)
 	}
+	for _, m := range edits.Mistakes {
+		ids = append(ids, m.ID)
+	}
 	for _, n := range catalogue.Numbers {
 		ids = append(ids, n.ID)
 	}
@@ -75,6 +79,11 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 				"and all else is right."
 			return explanation(out, u.ID, u.Title, [][2]string{{"wrong", wrong}, {"fix", u.Fix}})
 		}
+	}
+	if m, ok := edits.ByID(id); ok {
+		return explanation(out, m.ID, m.Title, [][2]string{
+			{"family", string(m.Family)}, {"wrong", m.Explanation}, {"fix", m.Fix},
+		})
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 )
 
 func mistakesCommand() *cobra.Command {
@@ -17,7 +19,8 @@ func mistakesCommand() *cobra.Command {
 		Use:   "mistakes",
 		Short: "List the known mistakes",
 		Long: `mistakes lists the known mistakes: id, family, and what the case was computed
-with. Below them stand the identities: ways to compute attention that look like
+with. The last families are about whole models, in the graph of a captured
+module. Below them stand the identities: ways to compute attention that look like
 mistakes and give the right output.
 
 Exit status: 0, or 2 for wrong usage.`,
@@ -28,7 +31,7 @@ Exit status: 0, or 2 for wrong usage.`,
 			case asJSON:
 				write = mistakesJSON
 			case asMarkdown:
-				write = catalogue.Markdown
+				write = func(out io.Writer) error { return catalogue.Markdown(out, edits.Mistakes) }
 			}
 			if err := write(cmd.OutOrStdout()); err != nil {
 				return exit(exitBroken, "%w", err)
@@ -44,7 +47,7 @@ Exit status: 0, or 2 for wrong usage.`,
 
 func listMistakes(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, m := range catalogue.WithVariants {
+	for _, m := range slices.Concat(catalogue.WithVariants, edits.Mistakes) {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", m.ID, m.Family, m.Title)
 	}
 	if err := w.Flush(); err != nil {
@@ -84,7 +87,7 @@ func mistakesJSON(out io.Writer) error {
 		Mistakes   []entry    `json:"mistakes"`
 		Identities []identity `json:"identities"`
 	}{Version: 1}
-	for _, m := range catalogue.WithVariants {
+	for _, m := range slices.Concat(catalogue.WithVariants, edits.Mistakes) {
 		list.Mistakes = append(list.Mistakes, entry{
 			ID:          m.ID,
 			Family:      string(m.Family),

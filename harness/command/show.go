@@ -96,7 +96,14 @@ func configuration(c *fixture.Case) []string {
 	case fixture.Rotary:
 		return rotaryLines(c)
 	}
-	return []string{"module\t" + c.Module}
+	lines := []string{"module\t" + c.Module}
+	switch {
+	case c.Graph != nil:
+		lines = append(lines, "graph\tknown: mistakes in the module are named")
+	case c.NoGraph != "":
+		lines = append(lines, "graph\tnone: "+c.NoGraph)
+	}
+	return lines
 }
 
 func rotaryLines(c *fixture.Case) []string {

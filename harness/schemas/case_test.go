@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +36,17 @@ func TestCommittedCases(t *testing.T) {
 			"o.npy": {"dtype": "float32", "shape": [], "sha256": "`+strings.Repeat("f", 64)+`"}},
 		"provenance": {"function": "torch.nn.Linear", "torch": "2.15.0"}
 	}`))
+	// Small models with their graphs, and a module that PyTorch cannot export.
+	models := os.DirFS("../internal/edits/testdata")
+	for _, name := range []string{"models/llama/case.json", "models/gemma/case.json", "models/bert/case.json"} {
+		data, err := fs.ReadFile(models, name)
+		require.NoError(t, err)
+		s.validate(t, name, data)
+	}
+	llama, err := fs.ReadFile(models, "models/llama/case.json")
+	require.NoError(t, err)
+	graph := regexp.MustCompile(`"graph": \{[^}]*\}`)
+	s.validate(t, "no graph", graph.ReplaceAll(llama, []byte(`"graph": {"missing": "no operator for aten.fft"}`)))
 	require.Empty(t, s.unseen())
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,15 @@ from pyref.build.case import Case
 from pyref.ops.operation import Arrays, Operation
 
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class StoredGraph:
+    """The graph of a module as a file, with its constants, or the reason why there is none."""
+
+    text: str = ""
+    constants: Arrays = field(default_factory=dict)
+    missing: str = ""
 
 
 def write(case: Case, folder: Path, torch: ModuleType) -> None:
@@ -43,13 +53,22 @@ def expect(operation: Operation, inputs: Arrays, parameters: Arrays) -> Arrays:
     return expected
 
 
-def store(folder: Path, fields: dict, sections: Mapping[str, Arrays], provenance: dict) -> None:
-    """Write a case's arrays, section by section, and a case.json that begins with `fields`."""
+def store(
+    folder: Path,
+    fields: dict,
+    sections: Mapping[str, Arrays],
+    provenance: dict,
+    graph: StoredGraph | None = None,
+) -> None:
+    """Write a case's arrays, section by section, its graph, and a case.json that begins with `fields`."""
+    if graph is not None:
+        sections = {**sections, "constants": graph.constants}
     files = {section: save(folder, section, arrays) for section, arrays in sections.items() if arrays}
     case = {
         "version": VERSION,
         **fields,
         **files,
+        **(save_graph(folder, graph) if graph is not None else {}),
         "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
         "provenance": provenance,
     }
@@ -65,6 +84,15 @@ def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
             files[id(array)] = f"{section}/{name}.npy"
             np.save(folder / files[id(array)], array, allow_pickle=False)
     return {name: files[id(array)] for name, array in arrays.items()}
+
+
+def save_graph(folder: Path, graph: StoredGraph) -> dict:
+    """Write graph.json, and return its field in case.json."""
+    if graph.missing:
+        return {"graph": {"missing": graph.missing}}
+    data = graph.text.encode()
+    (folder / "graph.json").write_bytes(data)
+    return {"graph": {"sha256": hashlib.sha256(data).hexdigest()}}
 
 
 def about(path: Path) -> dict:

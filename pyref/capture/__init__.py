@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pyref.build import case_folder
@@ -23,6 +24,7 @@ from pyref.build.atomic_replace import put_in_place
 from pyref.build.rng import digest
 from pyref.capture import any_module, check, mha
 from pyref.capture.call import Call
+from pyref.capture.graph import store
 from pyref.capture.run import class_name, unfused
 
 
@@ -44,6 +46,7 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
     seed = digest(name, 4)
     with unfused(module):
         op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed)
+        graph = module_graph(module, call, expected["truth"]) if op == "module" else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         case = Path(scratch) / target.name
@@ -52,10 +55,21 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
             {"name": name, "purpose": purpose, "op": op, "config": config},
             {"inputs": inputs, "state_dict": state_dict(module), "expected": expected},
             case_folder.provenance(class_name(module), call_clauses(module, call), seed, torch),
+            graph,
         )
         kind.verify(name, case)
         put_in_place(case, target)
     return target
+
+
+def module_graph(module: torch.nn.Module, call: Call, truth: np.ndarray) -> case_folder.StoredGraph:
+    """Return the graph of a module, or the reason why it has none."""
+    try:
+        graph, values = store.graph_of(module, call, state_dict(module), truth)
+    except Exception as error:  # torch.export fails in many ways; the case stands without a graph
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return case_folder.StoredGraph(missing=reason[0][:200])
+    return case_folder.StoredGraph(text=store.dump(graph, values), constants=graph.constants)
 
 
 def state_dict(module: torch.nn.Module) -> dict:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_flatten
 
 from pyref.capture.call import Call
 
@@ -66,11 +67,15 @@ def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
 
 
 def output(name: str, result: object) -> torch.Tensor:
-    """Return a module's output: its result, or the first element of a tuple."""
-    first = result[0] if isinstance(result, (tuple, list)) and result else result
-    if not isinstance(first, torch.Tensor):
+    """Return a module's output: the first tensor of floats in its result, however it is nested."""
+    leaves, _ = tree_flatten(result)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    first = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+    if first is None:
         kind = type(result).__qualname__
-        raise ValueError(f"{name}: the output is a {kind}, want a tensor or a tuple that begins with one")
+        raise ValueError(
+            f"{name}: the output is a {kind}, want a tensor of floats, or something that holds one"
+        )
     if first.is_nested:
         raise ValueError(f"{name}: the output is a nested tensor, which has no shape")
     return first

@@ -334,6 +334,12 @@ class Counter(torch.nn.Module):
 x = torch.ones(2, 3)
 
 
+@pytest.mark.parametrize("nested", [lambda x: {"y": 2 * x}, lambda x: (None, {"y": [2 * x, x]})])
+def test_the_first_tensor_of_floats_is_the_output(nested, tmp_path):
+    folder = capture(Lambda(nested), {"x": x}, "mine/nested", tmp_path)
+    assert np.array_equal(np.load(folder / "expected" / "output.npy"), 2 * x.numpy())
+
+
 @pytest.mark.parametrize(
     ("module", "inputs", "problem"),
     [
@@ -355,18 +361,18 @@ x = torch.ones(2, 3)
             {"query": x, "key": x, "value": x, "key_padding_mask": x[:, 0] > 0},
             "the output has 6 elements that are not finite, of 6",
         ),
-        (Lambda(lambda x: {"y": x}), {"x": x}, "the output is a dict, want a tensor or a tuple that begins"),
+        (Lambda(lambda x: {"y": 3}), {"x": x}, "the output is a dict, want a tensor of floats, or something"),
         (
             Lambda(lambda x: torch.nested.nested_tensor(list(x))),
             {"x": x},
             "the output is a nested tensor, which has no shape",
         ),
         (
-            Lambda(lambda x: (None, x)),
+            Lambda(lambda x: (None, x.shape)),
             {"x": x},
-            "the output is a tuple, want a tensor or a tuple that begins",
+            "the output is a tuple, want a tensor of floats, or something that holds one",
         ),
-        (Lambda(lambda x: x > 0), {"x": x}, r"the output of a torch\.float32 module is torch\.bool"),
+        (Lambda(lambda x: x > 0), {"x": x}, "the output is a Tensor, want a tensor of floats"),
         (
             Lambda(lambda x: 2 * x if x.dtype == torch.float64 else x),
             {"x": x},

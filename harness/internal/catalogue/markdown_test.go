@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 )
 
 // MISTAKES.md equals the output of difftest mistakes --markdown.
@@ -23,7 +24,7 @@ func TestMarkdownIsUpToDate(t *testing.T) {
 func markdown(t *testing.T) string {
 	t.Helper()
 	var text bytes.Buffer
-	require.NoError(t, catalogue.Markdown(&text))
+	require.NoError(t, catalogue.Markdown(&text, edits.Mistakes))
 	return text.String()
 }
 

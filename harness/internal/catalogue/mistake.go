@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -47,6 +48,9 @@ type Mistake struct {
 	// Plant changes p to make the mistake. It replaces the arrays that it changes, and never writes
 	// into them. It reports whether the mistake applies to p; if not, p's output stays right.
 	Plant func(p *oracle.Problem, r *rand.Rand) bool
+
+	// Edit makes the mistake in the graph of a module. Mistakes with an Edit have no Plant.
+	Edit graph.Edit
 }
 
 // plant is the type of [Mistake.Plant].
@@ -72,6 +76,16 @@ const (
 	QKNorm         Family = "qk norm"
 	CrossAttention Family = "cross attention"
 	Precision      Family = "precision"
+
+	Norm           Family = "norm"
+	Activation     Family = "activation"
+	MLP            Family = "mlp"
+	Residual       Family = "residual"
+	Embedding      Family = "embedding"
+	Head           Family = "head"
+	ModelAttention Family = "attention in a model"
+	Linear         Family = "linear"
+	LayerOrder     Family = "layer order"
 )
 
 // Kind is the kind of damage that a mistake does. It decides the class of a failure.

@@ -80,7 +80,13 @@ var scoreFeatures = []feature{
 
 // inputFeatures are about the shapes and the values of the inputs.
 var inputFeatures = []feature{
-	{id: "cache", what: "cached keys and values", has: func(c *fixture.Case) bool { return c.Inputs.PastKey != nil }},
+	{id: "cache", what: "cached keys and values", has: func(c *fixture.Case) bool { return pastKeys(c) != nil }},
+	{id: "key-lengths", what: "a number of valid keys for each batch element", has: func(c *fixture.Case) bool {
+		return c.Options.KeyLengths != nil
+	}},
+	{id: "first-positions", what: "a first position for each batch element", has: func(c *fixture.Case) bool {
+		return c.Options.FirstPositions != nil
+	}},
 	{id: "float16", what: "inputs in float16", has: func(c *fixture.Case) bool {
 		return c.Precision == fixture.Float16
 	}},
@@ -106,7 +112,7 @@ var inputFeatures = []feature{
 		return c.Op == fixture.SDPA && num.Last(c.Inputs.Value.Shape) != num.Last(c.Inputs.Key.Shape)
 	}},
 	{id: "no-batch", what: "no batch dimension", has: func(c *fixture.Case) bool {
-		return either(c, len(c.Inputs.Query.Shape) < 4, c.Layer.InputLayout == attention.Unbatched)
+		return attends(c) && either(c, len(c.Inputs.Query.Shape) < 4, c.Layer.InputLayout == attention.Unbatched)
 	}},
 	{id: "sequence-first", what: "the sequence before the batch", has: func(c *fixture.Case) bool {
 		return c.Op == fixture.MultiHead && c.Layer.InputLayout == attention.SequenceFirst
@@ -176,6 +182,7 @@ var kindFeatures = []feature{
 	{id: "function", what: "no parameters", has: func(c *fixture.Case) bool {
 		return len(c.State) == 0 && c.Op != fixture.Module
 	}},
+	{id: "rotation", what: "a rotation by tables", has: func(c *fixture.Case) bool { return c.Op == fixture.Rotary }},
 	{id: "layer", what: "parameters", has: func(c *fixture.Case) bool { return len(c.State) > 0 }},
 	{id: "module", what: "a module other than attention", has: func(c *fixture.Case) bool {
 		return c.Op == fixture.Module
@@ -212,7 +219,7 @@ func groupFeature(name string) feature {
 func (s size) atLeast(limit int) feature {
 	return feature{
 		id: fmt.Sprintf("%s-at-least-%d", s.id, limit), what: s.text("at least", limit),
-		has: func(c *fixture.Case) bool { return c.Op != fixture.Module && s.of(c) >= limit },
+		has: func(c *fixture.Case) bool { return attends(c) && s.of(c) >= limit },
 		instead: func(others []*fixture.Case) string {
 			_, most, _ := s.span(others)
 			return s.text("at most", most)
@@ -224,7 +231,7 @@ func (s size) atLeast(limit int) feature {
 func (s size) atMost(limit int) feature {
 	return feature{
 		id: fmt.Sprintf("%s-at-most-%d", s.id, limit), what: s.text("at most", limit),
-		has: func(c *fixture.Case) bool { return c.Op != fixture.Module && s.of(c) <= limit },
+		has: func(c *fixture.Case) bool { return attends(c) && s.of(c) <= limit },
 		instead: func(others []*fixture.Case) string {
 			least, _, _ := s.span(others)
 			return s.text("at least", least)
@@ -243,7 +250,7 @@ func (s size) text(relation string, n int) string {
 // span returns the smallest and the largest size of cases; false if no case has the size.
 func (s size) span(cases []*fixture.Case) (least, most int, ok bool) {
 	for _, c := range cases {
-		if c.Op == fixture.Module {
+		if !attends(c) {
 			continue
 		}
 		n := s.of(c)
@@ -304,6 +311,9 @@ func headSize(c *fixture.Case) int {
 }
 
 func batchCount(c *fixture.Case) int {
+	if !attends(c) {
+		return 0
+	}
 	if c.Op == fixture.SDPA {
 		if n := len(c.Inputs.Query.Shape); n > 3 {
 			return c.Inputs.Query.Shape[0]
@@ -320,7 +330,7 @@ func batchCount(c *fixture.Case) int {
 }
 
 func queryCount(c *fixture.Case) int {
-	if c.Op == fixture.Module {
+	if !attends(c) {
 		return 0
 	}
 	return tokens(c, c.Inputs.Query)
@@ -329,11 +339,11 @@ func queryCount(c *fixture.Case) int {
 // keyCount counts the keys of each query. Cached ones, and the ones that a layer appends, count
 // too.
 func keyCount(c *fixture.Case) int {
-	if c.Op == fixture.Module {
+	if !attends(c) {
 		return 0
 	}
 	n := tokens(c, c.Inputs.Key)
-	if past := c.Inputs.PastKey; past != nil {
+	if past := pastKeys(c); past != nil {
 		n += past.Shape[len(past.Shape)-2]
 	}
 	for _, appended := range []bool{c.Layer.BiasKV, c.Layer.ZeroAttn} {
@@ -342,6 +352,11 @@ func keyCount(c *fixture.Case) int {
 		}
 	}
 	return n
+}
+
+// pastKeys returns the cached keys of a case, nil if there are none.
+func pastKeys(c *fixture.Case) *attention.Tensor {
+	return either(c, c.Options.PastKey, c.Inputs.PastKey)
 }
 
 func tokens(c *fixture.Case, t *attention.Tensor) int {
@@ -373,7 +388,7 @@ func maskPerHead(c *fixture.Case) bool {
 
 // seesNoKey reports whether all keys are hidden from some query.
 func seesNoKey(c *fixture.Case) bool {
-	return c.Op != fixture.Module && slices.Contains(oracle.FromCase(c).Visible(), 0)
+	return attends(c) && slices.Contains(oracle.FromCase(c).Visible(), 0)
 }
 
 // rowStarts returns the first element of each row of a mask.
@@ -403,5 +418,8 @@ func largestInput(c *fixture.Case) int {
 	}
 	return int(math.Min(largest, math.MaxInt32))
 }
+
+// attends reports whether a case is about attention: not a rotation, and not any other module.
+func attends(c *fixture.Case) bool { return c.Op == fixture.SDPA || c.Op == fixture.MultiHead }
 
 func isModule(c *fixture.Case) bool { return c.Op == fixture.Module }

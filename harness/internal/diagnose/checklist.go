@@ -15,6 +15,7 @@ import (
 // input holds everything that a step may look at. No step writes to it.
 type input struct {
 	problem    *oracle.Problem // right; nil if the oracle does not know the computation
+	module     *replay.Module  // nil unless a graph is known in place of a problem
 	truth      compare.Expected
 	got        []float64
 	comparison compare.Comparison
@@ -115,6 +116,7 @@ var structural = []step{
 	{"non-finite", check(nonFinite)},
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
+	{"one mistake in the graph", mistakeInGraph},
 	{"gain or shift", check(gainOrShift)},
 	{"factors and functions", check(factorsOrFunctions)},
 	{"fewer bits", check(fewerBits)},

@@ -109,12 +109,14 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	return newDiagnosis(in, ask(ctx, steps, in))
 }
 
-// DiagnoseUnknown classifies an output of a computation that the oracle does not know.
-func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison) Diagnosis {
+// DiagnoseModule classifies an output of a module, whose graph is nil if it is not known.
+func DiagnoseModule(
+	ctx context.Context, truth compare.Expected, module *replay.Module, got []float64, c compare.Comparison,
+) Diagnosis {
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	in := &input{truth: truth, got: got, comparison: c}
+	in := &input{truth: truth, module: module, got: got, comparison: c}
 	if c.SameShape() {
 		// A vector counts as one row, and a number as a row of one.
 		shape := slices.Concat([]int{1, 1}, truth.Shape)[min(2, len(truth.Shape)):]
@@ -124,7 +126,7 @@ func DiagnoseUnknown(truth compare.Expected, got []float64, c compare.Comparison
 	if c.SameShape() && len(truth.Shape) > 1 {
 		in.structure = newStructure(c, in.visible)
 	}
-	return newDiagnosis(in, ask(context.Background(), structural, in))
+	return newDiagnosis(in, ask(ctx, structural, in))
 }
 
 func newDiagnosis(in *input, c conclusion) Diagnosis {

@@ -21,6 +21,15 @@ func twoMistakes(ctx context.Context, in *input, fits fit.Result) answer {
 	return search(replay.FindPairs)(ctx, in, fits)
 }
 
+// mistakeInGraph decides if a known mistake in the graph of a module gives the output.
+func mistakeInGraph(ctx context.Context, in *input, _ fit.Result) answer {
+	if in.module == nil || in.comparison.NonFinite > 0 {
+		return answer{}
+	}
+	matches, cut := in.module.Find(ctx, in.got)
+	return answer{finding: explained(matches), cut: cut}
+}
+
 // explained names the mistakes that give the output; nil if there are none.
 func explained(matches []replay.Match) *finding {
 	if len(matches) == 0 {

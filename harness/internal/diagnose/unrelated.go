@@ -201,8 +201,12 @@ func pairsUntried(in *input, f *finding) *finding {
 
 // unknownModule decides for a computation that the oracle does not know.
 func unknownModule(in *input) *finding {
-	const text = "rel %.3g, gain %.3g, cosine %.3f: " +
-		"the oracle does not know this module, so no mistake was tried on it"
 	c := in.comparison
+	if in.module != nil {
+		const text = "rel %.3g, gain %.3g, cosine %.3f: no known mistake in the graph gives this output"
+		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine)
+	}
+	const text = "rel %.3g, gain %.3g, cosine %.3f: " +
+		"the case has no graph of this module, so no mistake was tried on it"
 	return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/replay"
@@ -24,6 +25,7 @@ type Referee struct {
 	c         *fixture.Case
 	expected  compare.Expected    // in the case's order of dimensions
 	reference *diagnose.Reference // in the oracle's order, (B, T, width); nil for a module
+	module    *replay.Module      // nil unless the case is a module with a graph
 }
 
 // New returns the referee of a case. The error says that the oracle does not reproduce PyTorch's
@@ -34,9 +36,7 @@ type Referee struct {
 // PyTorch and stands in the case.
 func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 	if c.Op == fixture.Module {
-		return &Referee{c: c, expected: compare.Expected{
-			Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true,
-		}}, nil
+		return newModule(c)
 	}
 	problem := oracle.FromCase(c).In(lower).Cached()
 	progress.Tell(ctx, progress.Update{Stage: "the truth, with its noise"})
@@ -57,7 +57,28 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	if c.Op == fixture.MultiHead {
 		reference = reference.WithLayout(c.Layer.InputLayout)
 	}
-	return &Referee{c, inLayout(c, truth), reference}, nil
+	return &Referee{c: c, expected: inLayout(c, truth), reference: reference}, nil
+}
+
+// newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the
+// case. If the case has a graph, the graph must give the truth.
+func newModule(c *fixture.Case) (*Referee, error) {
+	expected := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
+	r := &Referee{c: c, expected: expected}
+	if c.Graph == nil {
+		return r, nil
+	}
+	g, err := graph.Parse(c.Graph)
+	if err == nil {
+		r.module, err = replay.NewModule(g, c.Given, expected)
+	}
+	if err == nil {
+		err = r.module.Reproduces()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
+	}
+	return r, nil
 }
 
 // grace returns a context that ends a little after ctx, so that an output that is there already
@@ -77,6 +98,9 @@ func (r *Referee) Without(id string) *Referee {
 	other := *r
 	if r.reference != nil {
 		other.reference = r.reference.Without(id)
+	}
+	if r.module != nil {
+		other.module = r.module.Without(id)
 	}
 	return &other
 }
@@ -121,7 +145,7 @@ func (r *Referee) diagnose(
 	ctx context.Context, shape []int, got []float64, c compare.Comparison,
 ) diagnose.Diagnosis {
 	if r.reference == nil {
-		return diagnose.DiagnoseUnknown(r.expected, got, c)
+		return diagnose.DiagnoseModule(ctx, r.expected, r.module, got, c)
 	}
 	if !c.SameShape() {
 		return r.reference.Diagnose(ctx, got, c)

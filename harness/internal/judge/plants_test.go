@@ -60,8 +60,6 @@ var (
 	// Inputs in another order leave the output in another order, unless a mask or positions tell
 	// the places apart. The output then looks like random weights.
 	scattered = []diagnose.Class{diagnose.WrongLayout, diagnose.WrongWeights}
-	// A mask that is not in the catalogue may give itself away by its rows.
-	mask = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear}
 	// A number of the case may give the output: another window, or a shifted diagonal.
 	number = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -123,7 +124,8 @@ func (k Failure) problems() []string {
 	if k.Cause != "" {
 		for id := range strings.SplitSeq(k.Cause, "+") {
 			_, isMistake := catalogue.ByID(id)
-			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isNumber {
+			_, isEdit := edits.ByID(id)
+			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isEdit && !isNumber {
 				problems = append(problems, fmt.Sprintf("cause=%s: %q is no known mistake", k.Cause, id))
 			}
 		}

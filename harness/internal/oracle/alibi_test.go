@@ -58,6 +58,24 @@ func TestALiBiByKeyNeedsACausalMaskAndNoOtherScores(t *testing.T) {
 	}
 }
 
+// Where a query sees later keys, a slope times the key's position is another computation. A variant
+// then takes the distance.
+func TestALiBiByKeyIsNotUsedWithLaterKeys(t *testing.T) {
+	for name, sees := range map[string]func(query, key int) bool{
+		"inverted":  func(query, key int) bool { return key > query },
+		"next seen": func(query, key int) bool { return key <= query+1 },
+		"none":      nil,
+	} {
+		p := longALiBi(rand.New(rand.NewPCG(20261103, 0)))
+		p.Causal = sees
+		want := p.Run().Expected()
+		for _, slopes := range []variant.Slopes{variant.ByDistance, variant.ByKey, variant.FromLast} {
+			c := compare.Outputs(want.Shape, variant.Variant{Slopes: slopes}.Run(p), want)
+			require.True(t, c.OK(), "%s, slopes %d: max z %g", name, slopes, c.MaxZ)
+		}
+	}
+}
+
 // longALiBi draws a causal problem of a few hundred positions, with ALiBi's own slopes.
 func longALiBi(r *rand.Rand) *oracle.Problem {
 	heads, length, width := 2+r.IntN(3), 200+r.IntN(300), 8+r.IntN(8)

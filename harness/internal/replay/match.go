@@ -12,6 +12,7 @@ import (
 // Match is a mistake, or two made at once, that gives the output, to rounding.
 type Match struct {
 	Mistakes []catalogue.Mistake
+	Where    string  // path of the only module that makes them; "" if every module of its kind does
 	Residual float64 // RMS(got - replay) / RMS(replay)
 	MaxZ     float64 // of got - replay, in units of the replay's sigma
 	Next     float64 // residual of the nearest mistakes that do not match; infinite without any
@@ -31,7 +32,11 @@ func (m Match) Title() string {
 	for _, mistake := range m.Mistakes {
 		titles = append(titles, mistake.Title)
 	}
-	return strings.Join(titles, ", and ")
+	title := strings.Join(titles, ", and ")
+	if m.Where != "" {
+		title += " in " + m.Where + " alone"
+	}
+	return title
 }
 
 // Fixes returns a sentence for each mistake: how to correct it.
@@ -46,6 +51,7 @@ func (m Match) Fixes() []string {
 // search collects the matches of one output.
 type search struct {
 	found []Match
+	near  []Match // single mistakes that come near and do not match, until joinSame
 	next  float64 // residual of the nearest computation that does not match
 }
 
@@ -55,6 +61,14 @@ func newSearch() *search { return &search{next: math.Inf(1)} }
 func (s *search) miss(distance float64) {
 	if distance < s.next {
 		s.next = distance
+	}
+}
+
+// missSingles notes the distance of each mistake alone. Two things at once that do not come much
+// nearer than one of them are no explanation.
+func (s *search) missSingles(o Output) {
+	for _, r := range o.Candidates {
+		s.miss(o.distance(r))
 	}
 }
 
@@ -70,8 +84,13 @@ func (s *search) explains(got []float64, wrong compare.Expected) (compare.Compar
 
 // add collects mistakes if their output explains the subject's.
 func (s *search) add(got []float64, wrong compare.Expected, mistakes ...catalogue.Mistake) {
+	s.addAt(got, wrong, "", mistakes...)
+}
+
+// addAt collects mistakes at one place of a graph.
+func (s *search) addAt(got []float64, wrong compare.Expected, where string, mistakes ...catalogue.Mistake) {
 	if c, ok := s.explains(got, wrong); ok {
-		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
+		s.found = append(s.found, Match{Mistakes: mistakes, Where: where, Residual: c.Rel, MaxZ: c.MaxZ})
 	}
 }
 

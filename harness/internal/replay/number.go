@@ -185,7 +185,10 @@ func (q *numberSearch) bound(value float64, direction float64) (last float64, ok
 	if step := float64(q.number.Step); step > 0 {
 		for last = value; ; last += direction * step {
 			next := last + direction*step
-			if _, ok := q.explains(next); next == q.right || next < q.least || next > q.most || !ok {
+			if next == q.right || next < q.least || next > q.most {
+				return last, true
+			}
+			if _, ok := q.explains(next); !ok {
 				return last, true
 			}
 		}

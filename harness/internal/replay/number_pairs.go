@@ -47,13 +47,33 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 	for _, n := range next {
 		s.miss(n)
 	}
+	if len(all) > 0 && len(all) <= most {
+		s.missSimpler(ctx, o, all)
+	}
 	switch {
-	case int(done.Load()) < len(mistakes):
+	case int(done.Load()) < len(mistakes) || ctx.Err() != nil:
 		return nil, "a wrong number beside a mistake was not searched everywhere"
 	case len(all) > most:
 		return nil, ""
 	}
 	return withMargin(all, s.next), ""
+}
+
+// missSimpler notes the distances of the simpler explanations of an output: single mistakes, and
+// the numbers of the matches without a mistake. A number beside a mistake must come much nearer
+// than each of them. The number's right value is then far outside the interval of the match.
+func (s *search) missSimpler(ctx context.Context, o Output, found []NumberMatch) {
+	s.missSingles(o)
+	part, tried := newNumberPart(o), map[string]bool{}
+	for _, m := range found {
+		if tried[m.Number.ID] {
+			continue
+		}
+		tried[m.Number.ID] = true
+		if alone, ok := newNumberSearch(ctx, part, m.Number, m.Right).find(s); ok {
+			s.miss(alone.Residual)
+		}
+	}
 }
 
 // besideNumbers are the families of mistakes that are tried with a wrong number.

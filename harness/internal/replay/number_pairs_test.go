@@ -54,3 +54,19 @@ func TestFindNumbersWithMistakes(t *testing.T) {
 		require.NotEmpty(t, cut)
 	}
 }
+
+// A mistake that gives the output alone is not named with a number: not beside a value within a
+// hair of the right one, and not beside a number that changes nothing.
+func TestNoNumberBesideAMistakeThatIsEnough(t *testing.T) {
+	for name, id := range map[string]string{
+		"sdpa/window": "causal-next-seen", "sdpa/softcap": "scale-twice", "decoder/rope-half": "causal-missing",
+		"mha/causal-left-padding": "padding-ignored", "sdpa/causal": "tail-keys-of-zero",
+	} {
+		p := oracletest.Committed(t, name)
+		c := caseOf(p)
+		got := oracletest.InFloat32(planted(t, p, id).Run())
+		matches, cut := FindNumbersWithMistakes(t.Context(), against(t, c, got))
+		require.Empty(t, cut)
+		require.Empty(t, matches, "%s: %s", name, id)
+	}
+}

@@ -172,16 +172,28 @@ func (q *numberSearch) refined(tried []near) []near {
 	return tried
 }
 
-// deepest returns the value that comes nearest to the output around a minimum of the grid. It stops
-// early where the distance does not fall as it does towards an explanation.
+// deepest returns the value that comes nearest to the output around a minimum of the grid. A number
+// that is added may come near on either side of it: a softcap bends scores of both signs alike.
 func (q *numberSearch) deepest(tried []near, i int) near {
+	before, at, after := tried[max(0, i-1)], tried[i], tried[min(len(tried)-1, i+1)]
+	edge := min(before.off, after.off)
+	if !q.number.Added {
+		return q.deepestIn(bracket{before.value, after.value}, at, edge)
+	}
+	below := q.deepestIn(bracket{before.value, at.value}, at, edge)
+	return nearer(below, q.deepestIn(bracket{at.value, after.value}, at, edge))
+}
+
+// deepestIn returns the value that comes nearest in an interval around a value of the grid, or at
+// its side. It stops early where the distance does not fall as it does towards an explanation. edge
+// is the distance at the nearer neighbour on the grid.
+func (q *numberSearch) deepestIn(in bracket, at near, edge float64) near {
 	const coarse, fine = 10, 18 // steps
-	const falls = 0.1           // of the distance at the neighbours, in a fiftieth of the interval
+	const falls = 0.1           // of the distance at the edge, in a fiftieth of the interval
 	const close = 3000          // in units of the noise
-	before, after := tried[max(0, i-1)], tried[min(len(tried)-1, i+1)]
-	best, b := q.golden(bracket{before.value, after.value}, coarse)
-	best = nearer(best, tried[i])
-	if best.off > falls*min(before.off, after.off) && before.off != best.off && after.off != best.off {
+	best, b := q.golden(in, coarse)
+	best = nearer(best, at)
+	if best.off > falls*edge && best.off != edge {
 		return best
 	}
 	fineBest, _ := q.golden(b, fine)

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -172,4 +173,56 @@ func TestFindNumbersIsCutOff(t *testing.T) {
 	matches, cut := FindNumbers(ended(t), o)
 	require.Empty(t, matches)
 	require.NotEmpty(t, cut)
+}
+
+// A whole number at the end of its range is found, and nothing outside the range is computed: a
+// rotation wider than the head has no features.
+func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
+	for _, tc := range []struct{ id, name string }{
+		{"rope-dim", "decoder/rope-partial"}, {"window", "sdpa/window"}, {"window", "decoder/window-cache"},
+		{"relative-clip", "decoder/relative-bias"},
+	} {
+		n, _ := catalogue.NumberByID(tc.id)
+		c := caseOf(oracletest.Committed(t, tc.name))
+		right, _ := n.Get(c.Problem)
+		least, most := n.Range(c.Problem)
+		for _, value := range []float64{least, most} {
+			if value == right {
+				continue
+			}
+			wrong := c.Problem.Fork()
+			n.Set(wrong, value)
+			f := wrong.Run()
+			if compare.Outputs(f.Shape, f.Value, c.Truth).MaxZ <= compare.MaxZ {
+				continue
+			}
+			matches, cut := FindNumbers(t.Context(), against(t, c, oracletest.InFloat32(f)))
+			require.Empty(t, cut)
+			for _, m := range matches {
+				least, most := m.Number.Range(c.Problem)
+				require.True(t, least <= m.Least && m.Most <= most, "%s: %s", tc.name, m)
+			}
+			own := func(m NumberMatch) bool { return m.Number.ID == tc.id && m.Allows(value) }
+			require.True(t, slices.ContainsFunc(matches, own), "%s %g: %v", tc.name, value, matches)
+		}
+	}
+}
+
+// A softcap bends scores of both signs alike. Where the scores are small, an offset and its negative
+// come near, and the right one of them is found.
+func TestFindOffsetsOfBothSigns(t *testing.T) {
+	n, _ := catalogue.NumberByID("score-offset")
+	for _, name := range []string{"sdpa/softcap", "decoder/softcap"} {
+		p := oracletest.Committed(t, name)
+		p.Scale *= 0.1
+		c := caseOf(p)
+		for _, value := range []float64{-2.1, -1.3, -0.7, 0.7, 1.3, 2.1} {
+			wrong := c.Problem.Fork()
+			n.Set(wrong, value)
+			matches, cut := FindNumbers(t.Context(), against(t, c, oracletest.InFloat32(wrong.Run())))
+			require.Empty(t, cut)
+			own := func(m NumberMatch) bool { return m.Number.ID == n.ID && m.Allows(value) }
+			require.True(t, slices.ContainsFunc(matches, own), "%s %g: %v", name, value, matches)
+		}
+	}
 }

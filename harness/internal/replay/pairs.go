@@ -53,6 +53,7 @@ func FindPairs(ctx context.Context, o Output) ([]Match, Cut) {
 		return nil, Cut(fmt.Sprintf(text, left, len(candidates)))
 	}
 	all := newSearch()
+	all.missSingles(o)
 	for _, s := range searches {
 		all.found, all.next = append(all.found, s.found...), math.Min(all.next, s.next)
 	}

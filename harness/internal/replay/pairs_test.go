@@ -103,3 +103,15 @@ func TestFindPairsTriesAWrongElement(t *testing.T) {
 	require.Empty(t, cut)
 	require.Empty(t, matches)
 }
+
+// A mistake that gives the output alone is not named with a second one that changes nothing beside
+// it, and no two others with the same output are named in its place.
+func TestNoPairOfAMistakeThatIsEnough(t *testing.T) {
+	p := oracletest.Padded()
+	for _, id := range []string{"key-weight-zero", "projections-rotated", "mask-minus-ten"} {
+		o := against(t, caseOf(p), oracletest.InFloat32(planted(t, p, id).Run()))
+		matches, cut := FindPairs(t.Context(), o)
+		require.Empty(t, cut)
+		require.Empty(t, idsOf(matches), id)
+	}
+}

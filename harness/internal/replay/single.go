@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -23,7 +24,44 @@ func FindSingle(ctx context.Context, o Output) ([]Match, Cut) {
 	if ctx.Err() != nil {
 		return nil, "mistakes that come near were not made with their noise, and no two mistakes at once"
 	}
+	s.joinSame(ctx, o)
 	return s.matches(), ""
+}
+
+// joinSame adds to the matches each near mistake that is the same computation as a match. Two ways
+// to the same numbers may have different noise: a repeated key that is zero, and a key of zeros.
+// The other near mistakes are misses.
+func (s *search) joinSame(ctx context.Context, o Output) {
+	matches := s.found
+	for _, near := range s.near {
+		same := func(m Match) bool {
+			return near.Residual < compare.MinMargin*m.Residual && sameValues(ctx, o, near.Mistakes, m.Mistakes)
+		}
+		if slices.ContainsFunc(matches, same) {
+			s.found = append(s.found, near)
+		} else {
+			s.miss(near.Residual)
+		}
+	}
+}
+
+// sameValues reports whether two lists of mistakes give the same numbers, to the rounding of
+// float64.
+func sameValues(ctx context.Context, o Output, a, b []catalogue.Mistake) bool {
+	const same = 0x1p-40
+	var values [2][]float64
+	for i, mistakes := range [][]catalogue.Mistake{a, b} {
+		wrong, ok := catalogue.Make(o.Case.Problem, nil, mistakes...)
+		if !ok {
+			return false
+		}
+		f, err := wrong.Rows(ctx, nil, oracle.ValuesAlone)
+		if err != nil {
+			return false
+		}
+		values[i] = f.Value
+	}
+	return compare.Residual(values[0], values[1]) <= same
 }
 
 // confirm makes a mistake with its noise, and compares it with the output in more and more rows:
@@ -52,7 +90,14 @@ func (s *search) confirm(ctx context.Context, o Output, m catalogue.Mistake) {
 	if o.Sampled.Partial() && compare.Outputs(out.Shape, out.Value, o.Case.Truth).OK() {
 		return // no row shows the mistake, so it explains nothing
 	}
-	s.add(o.Got, out, m)
+	c := compare.Outputs(out.Shape, o.Got, out)
+	match := Match{Mistakes: []catalogue.Mistake{m}, Residual: c.Rel, MaxZ: c.MaxZ}
+	switch {
+	case c.Explained():
+		s.found = append(s.found, match)
+	case c.NonFinite == 0:
+		s.near = append(s.near, match)
+	}
 }
 
 // someWrongRows returns a few rows outside the noise, spread over the result.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -90,4 +91,27 @@ func TestFindSingleIsCutOff(t *testing.T) {
 	matches, cut := FindSingle(ended(t), o)
 	require.Empty(t, matches)
 	require.Contains(t, cut, "mistakes that come near were not made with their noise")
+}
+
+// Two ways to the same numbers stand together, although only one allows as much noise as the output
+// has: the last key is a key of zeros, and is repeated.
+func TestFindSingleJoinsTheSameComputation(t *testing.T) {
+	const repeated, zero = "tail-keys-repeated-4", "tail-keys-of-zero-4"
+	const size = 1.4 // in sigma
+	p := oracletest.Committed(t, "mha/bias-kv-zero-attn-left-padding")
+	c := caseOf(p)
+	noisy := planted(t, p, repeated).Run()
+	for i, variance := range noisy.Variance {
+		sign := float64(1 - 2*(i*7%5%2))
+		noisy.Value[i] += size * sign * math.Sqrt(variance) // within the wider noise alone
+	}
+	quiet := planted(t, p, zero).Run().Expected()
+	require.False(t, compare.Outputs(quiet.Shape, noisy.Value, quiet).OK())
+	matches, cut := FindSingle(t.Context(), against(t, c, noisy.Value))
+	require.Empty(t, cut)
+	require.Contains(t, idsOf(matches), repeated)
+	require.Contains(t, idsOf(matches), zero)
+	for _, m := range matches {
+		requireSameOutput(t, p, zero, m.ID())
+	}
 }

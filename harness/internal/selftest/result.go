@@ -38,7 +38,7 @@ type Counts struct {
 	Wrong           int `json:"wrong"`       // the name of a mistake with another output
 
 	Impostors     int `json:"impostors"`     // of Class: its own name is missing
-	Constant      int `json:"constant"`      // of Class: no name, but rightly called constant
+	Constant      int `json:"constant"`      // of Class: no name, but rightly called constant or non-finite
 	Misclassified int `json:"misclassified"` // of Unexplained: the class fits none of its mistakes
 }
 

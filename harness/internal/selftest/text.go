@@ -87,7 +87,7 @@ func writeNotes(out io.Writer, r *Result) {
 		"the mistakes are the catalogue's")
 	fmt.Fprintln(out, "oracle    the diagnosis' own float64 code computed these outputs; float32 noise was added")
 	fmt.Fprintf(out, "class     %d named among several mistakes that give the same output, "+
-		"%d only as another such mistake;\n          %d without a name, but rightly called constant\n",
+		"%d only as another such mistake;\n          %d without a name, but rightly called constant, or without a finite number\n",
 		all.Class-all.Impostors-all.Constant, all.Impostors, all.Constant)
 	fmt.Fprintln(out, "left out  the catalogue lacked the mistake: the right answer is unexplained, "+
 		"or class with the names of equivalent mistakes")

@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ const (
 	right                      // the planted name, and no other
 	equivalent                 // the planted name, among others with the same output
 	impostor                   // only the names of other mistakes with the same output
-	constant                   // no name, but rightly called constant
+	constant                   // no name, but rightly called constant, or without a finite number
 	wrong                      // the name of a mistake with another output
 )
 
@@ -54,7 +55,8 @@ func (t *trial) outcome(p plant, r report.Result) outcome {
 		return right
 	case others:
 		return impostor
-	case r.Diagnosis.Class == diagnose.Dead && p.constant():
+	case r.Diagnosis.Class == diagnose.Dead && p.constant(),
+		r.Diagnosis.Class == diagnose.NonFinite && !p.finite():
 		return constant
 	}
 	return unexplained
@@ -65,6 +67,12 @@ func (p plant) constant() bool {
 	width := p.exact.Shape[len(p.exact.Shape)-1]
 	first := slices.Repeat(p.exact.Value[:width], len(p.exact.Value)/width)
 	return compare.Outputs(p.exact.Shape, first, p.exact).OK()
+}
+
+// finite reports whether the planted output holds a finite number. Without one nothing tells what
+// was planted.
+func (p plant) finite() bool {
+	return slices.ContainsFunc(p.exact.Value, func(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) })
 }
 
 // reproduces reports whether making the named mistakes yields the planted output. Random mistakes

@@ -1,11 +1,13 @@
 package selftest
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/replay"
@@ -32,6 +34,25 @@ func TestOutcome(t *testing.T) {
 	} {
 		r := report.Result{Diagnosis: named(diagnose.Unclear, tc.said...)}
 		require.Equal(t, tc.want, tr.outcome(p, r), "%v", tc.said)
+	}
+}
+
+// An output without a finite number is rightly called non-finite, and one with a single finite
+// number is not explained by that.
+func TestOutcomeWithoutANumber(t *testing.T) {
+	tr, nan := drawnTrial(1, 1), math.NaN()
+	for _, tc := range []struct {
+		values []float64
+		said   diagnose.Class
+		want   outcome
+	}{
+		{[]float64{nan, nan, nan}, diagnose.NonFinite, constant},
+		{[]float64{nan, math.Inf(1), nan}, diagnose.NonFinite, constant},
+		{[]float64{nan, 1, nan}, diagnose.NonFinite, unexplained},
+		{[]float64{nan, nan, nan}, diagnose.Unclear, unexplained},
+	} {
+		p := plant{exact: compare.Expected{Shape: []int{1, 3}, Value: tc.values, Sigma: make([]float64, 3)}}
+		require.Equal(t, tc.want, tr.outcome(p, report.Result{Diagnosis: named(tc.said)}), "%v", tc.values)
 	}
 }
 

@@ -19,11 +19,33 @@ type masks struct {
 func (v Variant) newMasks(p *oracle.Problem, lead []int, queries, keys, all int) masks {
 	perBatch := lead[len(lead)-1]
 	scores := append(append([]int{}, lead...), queries, keys)
-	slopes := v.Slopes
-	if p.SlopeDistance != nil || p.Causal == nil || p.Sinks != nil || all > keys || p.ZeroKeys > 0 {
-		slopes = ByDistance
+	m := masks{p, scores, perBatch, v.Slopes, queries, keys}
+	if p.SlopeDistance != nil || p.Sinks != nil || all > keys || p.ZeroKeys > 0 || m.seesLater() {
+		m.slopes = ByDistance
 	}
-	return masks{p, scores, perBatch, slopes, queries, keys}
+	return m
+}
+
+// seesLater reports whether a query sees a key behind its own position. A slope times the distance
+// then falls on both sides of the query, and a slope times the position of the key does not.
+func (m masks) seesLater() bool {
+	if m.slopes == ByDistance || m.p.Slopes == nil {
+		return false
+	}
+	heads := 1
+	for _, n := range m.scores[:len(m.scores)-2] {
+		heads *= n
+	}
+	for head := range heads {
+		for i := range m.queries {
+			for j := max(0, m.position(head, i)+1); j < m.keys; j++ {
+				if !m.hidden(head, i, j) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // along returns the factor of ALiBi's slope in a score.

@@ -42,7 +42,8 @@ type Variant struct {
 // softmax drops.
 type Slopes int
 
-// The ways to compute ALiBi. ByKey and FromLast are used where they give the right output.
+// The ways to compute ALiBi. ByKey and FromLast are used where they give the right output: every
+// score has a slope, and no query sees a later key.
 const (
 	ByDistance Slopes = iota // a slope times j - i
 	ByKey                    // a slope times j, as Bloom does

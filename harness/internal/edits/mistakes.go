@@ -1,0 +1,51 @@
+// Package edits holds the known ways to get a whole model wrong. Each is a change to the graph of a
+// PyTorch module. Package catalogue holds the mistakes inside attention.
+package edits
+
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// Mistakes lists all mistakes, by family. Each applies to every place of its kind at once, because
+// ports share code between layers.
+var Mistakes = slices.Concat(
+	norms,
+	activations,
+	mlps,
+	residuals,
+	embeddings,
+	lmHeads,
+	attention,
+	linears,
+	layerOrder,
+)
+
+// ByID returns the mistake with the given id, and whether there is one.
+func ByID(id string) (catalogue.Mistake, bool) {
+	i := slices.IndexFunc(Mistakes, func(m catalogue.Mistake) bool { return m.ID == id })
+	if i < 0 {
+		return catalogue.Mistake{}, false
+	}
+	return Mistakes[i], true
+}
+
+// nodes returns the nodes that an edit makes.
+func nodes(n ...graph.Node) []graph.Node { return n }
+
+// where returns an edit that makes one node of each node that fits.
+func where(fits func(v *graph.View, n graph.Node) bool, change func(graph.Node) graph.Node) graph.Edit {
+	return func(v *graph.View, n graph.Node) []graph.Node {
+		if !fits(v, n) {
+			return nil
+		}
+		return nodes(change(n))
+	}
+}
+
+// isOp returns a condition on the operator of a node.
+func isOp(ops ...string) func(*graph.View, graph.Node) bool {
+	return func(_ *graph.View, n graph.Node) bool { return slices.Contains(ops, n.Op) }
+}

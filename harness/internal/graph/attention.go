@@ -1,0 +1,123 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// attend computes torch.nn.functional.scaled_dot_product_attention on tensors of shape (...,
+// tokens, features). The mask is of booleans, true where a key is seen, or of numbers to add to the
+// scores. A query that sees no key gives zeros.
+func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	q, k, v, mask := in[0], in[1], in[2], in[3]
+	rank := len(q.Shape)
+	if rank < 2 || len(k.Shape) != rank || len(v.Shape) != rank || q.last() != k.last() ||
+		!slices.Equal(q.Shape[:rank-2], k.Shape[:rank-2]) || !slices.Equal(k.Shape[:rank-1], v.Shape[:rank-1]) {
+		return nil, fmt.Errorf("no attention of %v, %v and %v", q.Shape, k.Shape, v.Shape)
+	}
+	queries, keys, size, width := q.Shape[rank-2], k.Shape[rank-2], q.last(), v.last()
+	scoreShape := append(slices.Clone(q.Shape[:rank-1]), keys)
+	if _, err := elements(scoreShape); err != nil {
+		return nil, err
+	}
+	var places []int
+	if mask != nil {
+		shape, err := broadcast(mask.Shape, scoreShape)
+		if err != nil || !slices.Equal(shape, scoreShape) {
+			return nil, fmt.Errorf("mask of shape %v for scores of shape %v", mask.Shape, scoreShape)
+		}
+		places = spread(mask.Shape, scoreShape)
+	}
+	out, err := New[T](append(slices.Clone(q.Shape[:rank-1]), width))
+	if err != nil {
+		return nil, err
+	}
+	row := make([]T, keys)
+	for i := range len(out.Data) / max(width, 1) {
+		matrix, query := i/queries, i%queries
+		for j := range row {
+			row[j] = score(n, dot(q.Data[i*size:(i+1)*size], k.Data[(matrix*keys+j)*size:], 1))
+			if n.Attributes.Causal && j > query {
+				row[j] = T(math.Inf(-1))
+			}
+			if mask != nil {
+				row[j] = masked(row[j], mask.Data[places[i*keys+j]], mask.Bool)
+			}
+		}
+		weigh(row, v.Data[matrix*keys*width:(matrix+1)*keys*width], out.Data[i*width:(i+1)*width])
+	}
+	return out, nil
+}
+
+// score scales a product of a query and a key, and caps it.
+func score[T Float](n *Node, product T) T {
+	s := product * T(n.Attributes.Scale)
+	if c := n.Attributes.Softcap; c != nil {
+		s = T(*c) * T(math.Tanh(float64(s/T(*c))))
+	}
+	return s
+}
+
+func masked[T Float](score, mask T, boolean bool) T {
+	switch {
+	case !boolean:
+		return score + mask
+	case mask == 0:
+		return T(math.Inf(-1))
+	}
+	return score
+}
+
+// weigh adds up the values by the softmax of their scores.
+func weigh[T Float](scores, values, to []T) {
+	if len(scores) == 0 || math.IsInf(float64(slices.Max(scores)), -1) {
+		return
+	}
+	normalizeScores(scores)
+	for j, w := range scores {
+		for f := range to {
+			to[f] += w * values[j*len(to)+f]
+		}
+	}
+}
+
+// rotary computes x cos + turned(x) sin. Turned(x) has a pair (a, b) of features as (-b, a). A pair
+// has one feature of each half of the last dimension, or two neighbours.
+func rotary[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	x, width := in[0], in[0].last()
+	shape, err := broadcast(x.Shape, in[1].Shape)
+	if err != nil || !slices.Equal(shape, x.Shape) || !slices.Equal(in[1].Shape, in[2].Shape) || width%2 != 0 {
+		return nil, fmt.Errorf("tables of shapes %v and %v for %v", in[1].Shape, in[2].Shape, x.Shape)
+	}
+	var partner func(i int) (int, T)
+	switch half := width / 2; n.Attributes.Pairs {
+	case "halves":
+		partner = func(i int) (int, T) {
+			if i < half {
+				return i + half, -1
+			}
+			return i - half, 1
+		}
+	case "neighbours":
+		partner = func(i int) (int, T) {
+			if i%2 == 0 {
+				return i + 1, -1
+			}
+			return i - 1, 1
+		}
+	default:
+		return nil, fmt.Errorf("pairs: %q, want halves or neighbours", n.Attributes.Pairs)
+	}
+	out, err := New[T](x.Shape)
+	if err != nil {
+		return nil, err
+	}
+	places := spread(in[1].Shape, x.Shape)
+	for i := range out.Data {
+		other, sign := partner(i % width)
+		turned := sign * x.Data[i-i%width+other]
+		out.Data[i] = x.Data[i]*in[1].Data[places[i]] + turned*in[2].Data[places[i]]
+	}
+	return out, nil
+}

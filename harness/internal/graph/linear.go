@@ -1,0 +1,105 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+)
+
+// linear computes x times a weight plus a bias, over the last dimension of x.
+func linear[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	x, w, bias := in[0], in[1], in[2]
+	if len(w.Shape) != 2 || len(x.Shape) == 0 {
+		return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
+	}
+	out, inner := w.Shape[0], w.Shape[1]
+	steps := [2]int{inner, 1} // of an output feature, of an input feature
+	switch n.Attributes.Weight {
+	case "out, in":
+	case "in, out":
+		out, inner, steps = inner, out, [2]int{1, inner}
+	default:
+		return nil, fmt.Errorf("weight: %q, want \"out, in\" or \"in, out\"", n.Attributes.Weight)
+	}
+	if x.last() != inner || bias != nil && !slices.Equal(bias.Shape, []int{out}) {
+		return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
+	}
+	y, err := New[T](append(slices.Clone(x.Shape[:len(x.Shape)-1]), out))
+	if err != nil {
+		return nil, err
+	}
+	for row := range len(y.Data) / max(out, 1) {
+		from, to := x.Data[row*inner:(row+1)*inner], y.Data[row*out:(row+1)*out]
+		for j := range to {
+			to[j] = dot(from, w.Data[j*steps[0]:], steps[1])
+			if bias != nil {
+				to[j] += bias.Data[j]
+			}
+		}
+	}
+	return y, nil
+}
+
+// dot returns the sum of x[i] * y[i*step].
+func dot[T Float](x, y []T, step int) T {
+	var sum T
+	if step == 1 {
+		for i, v := range x {
+			sum += v * y[i]
+		}
+		return sum
+	}
+	for i, v := range x {
+		sum += v * y[i*step]
+	}
+	return sum
+}
+
+// matmul multiplies the last two dimensions. The others are broadcast.
+func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	a, b := in[0], in[1]
+	if len(a.Shape) < 2 || len(b.Shape) < 2 || a.last() != b.Shape[len(b.Shape)-2] {
+		return nil, fmt.Errorf("no product of %v and %v", a.Shape, b.Shape)
+	}
+	rows, inner, columns := a.Shape[len(a.Shape)-2], a.last(), b.last()
+	outerA, outerB := a.Shape[:len(a.Shape)-2], b.Shape[:len(b.Shape)-2]
+	outer, err := broadcast(outerA, outerB)
+	if err != nil {
+		return nil, err
+	}
+	y, err := New[T](append(slices.Clone(outer), rows, columns))
+	if err != nil {
+		return nil, err
+	}
+	matrixA, matrixB := spread(outerA, outer), spread(outerB, outer)
+	for m := range matrixA {
+		left := a.Data[matrixA[m]*rows*inner:]
+		right := b.Data[matrixB[m]*inner*columns:]
+		to := y.Data[m*rows*columns:]
+		for i := range rows {
+			for j := range columns {
+				to[i*columns+j] = dot(left[i*inner:(i+1)*inner], right[j:], columns)
+			}
+		}
+	}
+	return y, nil
+}
+
+// embedding takes the rows of a table.
+func embedding[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	table, ids := in[0], in[1]
+	if len(table.Shape) != 2 {
+		return nil, fmt.Errorf("table of shape %v", table.Shape)
+	}
+	width := table.Shape[1]
+	out, err := New[T](append(slices.Clone(ids.Shape), width))
+	if err != nil {
+		return nil, err
+	}
+	for i, id := range ids.Data {
+		if id < 0 || int(id) >= table.Shape[0] || T(int(id)) != id {
+			return nil, fmt.Errorf("id %v is no row of a table with %d", id, table.Shape[0])
+		}
+		copy(out.Data[i*width:(i+1)*width], table.Data[int(id)*width:])
+	}
+	return out, nil
+}

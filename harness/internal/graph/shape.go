@@ -1,0 +1,163 @@
+package graph
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+func reshape[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	count, err := elements(n.Attributes.Shape)
+	if err != nil {
+		return nil, err
+	}
+	if count != len(in[0].Data) {
+		return nil, fmt.Errorf("%v has not as many elements as %v", n.Attributes.Shape, in[0].Shape)
+	}
+	return &Tensor[T]{Shape: n.Attributes.Shape, Data: in[0].Data, Bool: in[0].Bool}, nil
+}
+
+func permute[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	dims := n.Attributes.Dims
+	sorted := slices.Sorted(slices.Values(dims))
+	if len(dims) != len(in[0].Shape) {
+		return nil, fmt.Errorf("%d dims for %d dimensions", len(dims), len(in[0].Shape))
+	}
+	shape, steps, own := make([]int, len(dims)), make([]int, len(dims)), strides(in[0].Shape)
+	for i, d := range dims {
+		if sorted[i] != i {
+			return nil, errors.New("dims are no permutation")
+		}
+		shape[i], steps[i] = in[0].Shape[d], own[d]
+	}
+	return in[0].view(shape, walk(shape, steps, 0)), nil
+}
+
+func expand[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	shape, err := broadcast(in[0].Shape, n.Attributes.Shape)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(shape, n.Attributes.Shape) {
+		return nil, fmt.Errorf("%v does not expand to %v", in[0].Shape, n.Attributes.Shape)
+	}
+	if _, err := elements(shape); err != nil {
+		return nil, err
+	}
+	return in[0].view(shape, spread(in[0].Shape, shape)), nil
+}
+
+func slice[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	a := n.Attributes
+	if a.Dim < 0 || a.Dim >= len(in[0].Shape) || a.Step < 1 ||
+		a.Start < 0 || a.Stop < a.Start || a.Stop > in[0].Shape[a.Dim] {
+		return nil, fmt.Errorf("no slice from %d to %d by %d of dimension %d of %v",
+			a.Start, a.Stop, a.Step, a.Dim, in[0].Shape)
+	}
+	shape, steps := slices.Clone(in[0].Shape), strides(in[0].Shape)
+	start := a.Start * steps[a.Dim]
+	shape[a.Dim] = (a.Stop - a.Start + a.Step - 1) / a.Step
+	steps[a.Dim] *= a.Step
+	return in[0].view(shape, walk(shape, steps, start)), nil
+}
+
+func selectOne[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	a := n.Attributes
+	if a.Dim < 0 || a.Dim >= len(in[0].Shape) || a.Index < 0 || a.Index >= in[0].Shape[a.Dim] {
+		return nil, fmt.Errorf("no index %d in dimension %d of %v", a.Index, a.Dim, in[0].Shape)
+	}
+	steps := strides(in[0].Shape)
+	shape := slices.Delete(slices.Clone(in[0].Shape), a.Dim, a.Dim+1)
+	return in[0].view(shape, walk(shape, slices.Delete(slices.Clone(steps), a.Dim, a.Dim+1), a.Index*steps[a.Dim])), nil
+}
+
+func cat[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	dim, shape := n.Attributes.Dim, slices.Clone(in[0].Shape)
+	if dim < 0 || dim >= len(shape) {
+		return nil, fmt.Errorf("no dimension %d in %v", dim, shape)
+	}
+	shape[dim] = 0
+	for _, t := range in {
+		if len(t.Shape) != len(shape) {
+			return nil, errors.New("operands of different ranks")
+		}
+		shape[dim] += t.Shape[dim]
+		for d := range shape {
+			if d != dim && t.Shape[d] != shape[d] {
+				return nil, fmt.Errorf("shapes %v and %v do not fit", in[0].Shape, t.Shape)
+			}
+		}
+	}
+	out, err := New[T](shape)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	for _, t := range in {
+		steps := strides(shape)
+		for i, p := range walk(t.Shape, steps, at*steps[dim]) {
+			out.Data[p] = t.Data[i]
+		}
+		at += t.Shape[dim]
+	}
+	return out, nil
+}
+
+// repeatInterleave repeats each slice of a dimension, next to itself.
+func repeatInterleave[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	dim, times, s := n.Attributes.Dim, n.Attributes.Times, in[0].Shape
+	if dim < 0 || dim >= len(s) || times < 1 || times > maxElements {
+		return nil, fmt.Errorf("no %d times of dimension %d of %v", times, dim, s)
+	}
+	shape, steps := slices.Insert(slices.Clone(s), dim+1, times), slices.Insert(strides(s), dim+1, 0)
+	repeated := slices.Clone(s)
+	repeated[dim] *= times
+	if _, err := elements(repeated); err != nil {
+		return nil, err
+	}
+	return in[0].view(repeated, walk(shape, steps, 0)), nil
+}
+
+// reduction folds some dimensions. A mean divides by the number of elements that were folded.
+func reduction[T Float](fold func([]T) T, mean bool) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
+	return func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+		t, own := in[0], strides(in[0].Shape)
+		var shape, kept, steps, inner, innerSteps []int
+		for d, size := range t.Shape {
+			if slices.Contains(n.Attributes.Dims, d) {
+				inner, innerSteps = append(inner, size), append(innerSteps, own[d])
+				if n.Attributes.Keep {
+					shape = append(shape, 1)
+				}
+				continue
+			}
+			shape, kept, steps = append(shape, size), append(kept, size), append(steps, own[d])
+		}
+		if len(inner) != len(n.Attributes.Dims) {
+			return nil, fmt.Errorf("dims %v are not all dimensions of %v", n.Attributes.Dims, t.Shape)
+		}
+		out := &Tensor[T]{Shape: shape, Bool: t.Bool && !mean}
+		for _, start := range walk(kept, steps, 0) {
+			part := t.view(nil, walk(inner, innerSteps, start)).Data
+			if len(part) == 0 {
+				return nil, errors.New("nothing to reduce")
+			}
+			value := fold(part)
+			if mean {
+				value /= T(len(part))
+			}
+			out.Data = append(out.Data, value)
+		}
+		return out, nil
+	}
+}
+
+func sumOf[T Float](values []T) T {
+	var sum T
+	for _, v := range values {
+		sum += v
+	}
+	return sum
+}
+
+func largest[T Float](values []T) T { return slices.Max(values) }

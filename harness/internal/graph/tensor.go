@@ -1,0 +1,130 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/npy"
+)
+
+// Float is the arithmetic in which a graph is computed.
+type Float interface{ float32 | float64 }
+
+// Tensor is a value in row-major order. Integers and booleans are held as floats: integers are
+// exact up to 2^24, and true is 1.
+type Tensor[T Float] struct {
+	Shape []int
+	Data  []T
+	Bool  bool // a mask of booleans, not of numbers to add
+}
+
+// New returns a tensor of zeros.
+func New[T Float](shape []int) (*Tensor[T], error) {
+	count, err := elements(shape)
+	if err != nil {
+		return nil, err
+	}
+	return &Tensor[T]{Shape: slices.Clone(shape), Data: make([]T, count)}, nil
+}
+
+// FromArray returns an array of any type as a tensor.
+func FromArray[T Float](a *npy.Array) (*Tensor[T], error) {
+	values, err := a.Numbers()
+	if err != nil {
+		return nil, err
+	}
+	t := &Tensor[T]{Shape: slices.Clone(a.Shape), Data: make([]T, len(values)), Bool: a.DType == npy.Bool}
+	for i, v := range values {
+		t.Data[i] = T(v)
+	}
+	return t, nil
+}
+
+// scalar returns a tensor without dimensions.
+func scalar[T Float](x float64) *Tensor[T] { return &Tensor[T]{Data: []T{T(x)}} }
+
+// last returns the size of the last dimension.
+func (t *Tensor[T]) last() int {
+	if len(t.Shape) == 0 {
+		return 1
+	}
+	return t.Shape[len(t.Shape)-1]
+}
+
+// strides returns the distance between neighbours in each dimension.
+func strides(shape []int) []int {
+	s, step := make([]int, len(shape)), 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		s[i] = step
+		step *= shape[i]
+	}
+	return s
+}
+
+// broadcast returns the shape that two shapes have together, aligned at their ends.
+func broadcast(a, b []int) ([]int, error) {
+	shape := make([]int, max(len(a), len(b)))
+	for i := range shape {
+		x, y := sizeFromEnd(a, len(shape)-i), sizeFromEnd(b, len(shape)-i)
+		switch {
+		case x == y || y == 1:
+			shape[i] = x
+		case x == 1:
+			shape[i] = y
+		default:
+			return nil, fmt.Errorf("shapes %v and %v do not fit", a, b)
+		}
+	}
+	return shape, nil
+}
+
+func sizeFromEnd(shape []int, i int) int {
+	if i > len(shape) {
+		return 1
+	}
+	return shape[len(shape)-i]
+}
+
+// spread returns, for each element of a broadcast shape, the place of its element in a tensor.
+func spread(from, to []int) []int {
+	steps := make([]int, len(to))
+	own := strides(from)
+	for i := range from {
+		if from[i] != 1 {
+			steps[len(to)-len(from)+i] = own[i]
+		}
+	}
+	return walk(to, steps, 0)
+}
+
+// walk lists the places of a view's elements: the view has a shape, a step in each dimension, and a
+// start.
+func walk(shape, steps []int, start int) []int {
+	count := 1
+	for _, size := range shape {
+		count *= size
+	}
+	places, index, at := make([]int, count), make([]int, len(shape)), start
+	for i := range places {
+		places[i] = at
+		for d := len(shape) - 1; d >= 0; d-- {
+			index[d]++
+			at += steps[d]
+			if index[d] < shape[d] {
+				break
+			}
+			at -= steps[d] * shape[d]
+			index[d] = 0
+		}
+	}
+	return places
+}
+
+// view returns a copy of the elements at some places.
+func (t *Tensor[T]) view(shape, places []int) *Tensor[T] {
+	v := &Tensor[T]{Shape: shape, Data: make([]T, len(places)), Bool: t.Bool}
+	for i, p := range places {
+		v.Data[i] = t.Data[p]
+	}
+	return v
+}

@@ -1,0 +1,153 @@
+package judge
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/campaign"
+	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
+	"github.com/difftest/difftest/harness/internal/report"
+)
+
+// plantedModels holds small models, and the outputs of known mistakes in them: pyref/models made
+// both in eager PyTorch, by code that shares nothing with package edits.
+const plantedModels = "../edits/testdata"
+
+var modelNames = []string{"llama", "gemma", "bert"}
+
+// plantedIn returns the case of a model, and the output of each mistake in it.
+func plantedIn(t *testing.T, name string) (*fixture.Case, map[string][]float64) {
+	t.Helper()
+	c, err := fixture.Read(os.DirFS(plantedModels), "models/"+name)
+	require.NoError(t, err)
+	list, err := os.ReadFile(plantedModels + "/" + name + ".json")
+	require.NoError(t, err)
+	var ids []string
+	require.NoError(t, json.Unmarshal(list, &ids))
+	data, err := os.ReadFile(plantedModels + "/" + name + ".npy")
+	require.NoError(t, err)
+	a, err := npy.Parse(data)
+	require.NoError(t, err)
+	values, err := a.Float64s()
+	require.NoError(t, err)
+	outputs, size := map[string][]float64{}, len(values)/len(ids)
+	for i, id := range ids {
+		outputs[id] = values[i*size : (i+1)*size]
+	}
+	return c, outputs
+}
+
+func judgeModel(t *testing.T, r *Referee, c *fixture.Case, got []float64) report.Result {
+	t.Helper()
+	result, err := r.Judge(t.Context(), c.Output.Shape, got)
+	require.NoError(t, err)
+	return result
+}
+
+func namesOf(r report.Result) []string {
+	var ids []string
+	for _, m := range r.Diagnosis.Matches {
+		ids = append(ids, m.ID())
+	}
+	return ids
+}
+
+// Each mistake that PyTorch made in a model is named. Without its entry in the catalogue it has no
+// name but one of a mistake that gives the same output. The plain run asks for the latter of every
+// sixth mistake.
+func TestMistakesInModelsAreNamed(t *testing.T) {
+	seen := map[string]bool{}
+	for _, name := range modelNames {
+		c, outputs := plantedIn(t, name)
+		referee, err := New(t.Context(), c, oracle.Precision{})
+		require.NoError(t, err)
+		require.Equal(t, report.Pass, judgeModel(t, referee, c, c.Output.Float64s()).Verdict)
+		for n, id := range slices.Sorted(maps.Keys(outputs)) {
+			got := outputs[id]
+			seen[id] = true
+			r := judgeModel(t, referee, c, got)
+			assert.Equal(t, report.Fail, r.Verdict, "%s %s", name, id)
+			alike := namesOf(r)
+			assert.Contains(t, alike, id, "%s: %v", name, r.Diagnosis.Reasons)
+			if n%6 != 0 && !campaign.Full() {
+				continue
+			}
+			without := namesOf(judgeModel(t, referee.Without(id), c, got))
+			assert.Subset(t, append(alike, inOnePlace[id]), without, "%s without %s", name, id)
+		}
+	}
+	var never []string
+	for _, m := range edits.Mistakes {
+		if !seen[m.ID] {
+			never = append(never, m.ID)
+		}
+	}
+	assert.Equal(t, notPlanted, never)
+}
+
+// notPlanted lists the mistakes that PyTorch makes in none of the small models.
+var notPlanted = []string{
+	"gate-not-activated", "residual-from-norm", "positions-minus-one", "positions-minus-two",
+	"logits-scale-missing", "model-scale-by-root", "model-mask-missing", "model-causal-added",
+	"layers-sorted-as-words",
+}
+
+// inOnePlace maps a mistake to another that is the same if it is made in one place alone.
+var inOnePlace = map[string]string{
+	"norm-final-missing": "norm-skipped",
+	"head-bias-missing":  "linear-bias-missing",
+	"layers-all-first":   "layers-reversed", // in a model of two layers
+	"layers-all-last":    "layers-reversed",
+}
+
+// A mistake in one layer is named with its layer. The plain run asks for every seventh mistake.
+func TestAMistakeInOneLayer(t *testing.T) {
+	for _, name := range modelNames {
+		c, _ := plantedIn(t, name)
+		referee, err := New(t.Context(), c, oracle.Precision{})
+		require.NoError(t, err)
+		for n, m := range edits.Mistakes {
+			if n%7 != 0 && !campaign.Full() {
+				continue
+			}
+			for _, alone := range referee.module.Alone(m) {
+				r := judgeModel(t, referee, c, toFloat32(alone.Output))
+				if r.Right() || inOnePlace[namesOf(r)[0]] == m.ID {
+					continue
+				}
+				i := slices.IndexFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
+					return match.ID() == m.ID && (match.Where == alone.Where || match.Where == "")
+				})
+				assert.GreaterOrEqual(t, i, 0, "%s %s in %s: %v", name, m.ID, alone.Where, namesOf(r))
+			}
+		}
+	}
+}
+
+// toFloat32 returns values as float32 has them.
+func toFloat32(values []float64) []float64 {
+	all := make([]float64, len(values))
+	for i, v := range values {
+		all[i] = float64(float32(v))
+	}
+	return all
+}
+
+// A graph that does not give its module's output is refused.
+func TestAGraphThatGivesAnotherOutput(t *testing.T) {
+	c, _ := plantedIn(t, "llama")
+	c.Truth = slices.Clone(c.Truth)
+	c.Truth[3] += 1e-6
+	_, err := New(t.Context(), c, oracle.Precision{})
+	require.ErrorContains(t, err, "models/llama: graph.json: the graph differs from PyTorch's float64 result by")
+}

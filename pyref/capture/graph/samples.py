@@ -1,0 +1,118 @@
+"""Small computations of each operator, with which the tests of other languages compare."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pyref.build.rng import Stream
+from pyref.capture.graph.evaluate import OPERATORS
+
+Sample = tuple[str, list, dict]
+
+
+def write(folder: Path) -> int:
+    """Write operators.json: operands, attributes and PyTorch's float64 result of every sample."""
+    lines = [json.dumps(record(*sample)) for sample in samples()]
+    (folder / "operators.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="ascii")
+    return len(lines)
+
+
+def record(op: str, operands: list, attributes: dict) -> dict:
+    """Compute one sample."""
+    tensors = [torch.from_numpy(o) if isinstance(o, np.ndarray) else o for o in operands]
+    result = OPERATORS[op](*tensors, **attributes)
+    return {
+        "op": op,
+        "operands": [array(o) if isinstance(o, np.ndarray) else o for o in operands],
+        "attributes": attributes,
+        "result": array(result.contiguous().numpy()),
+    }
+
+
+def array(values: np.ndarray) -> dict:
+    """Return an array as JSON."""
+    return {"dtype": values.dtype.name, "shape": list(values.shape), "values": values.ravel().tolist()}
+
+
+def samples() -> list[Sample]:
+    """Return the samples of all operators."""
+    stream = Stream(20261126)
+
+    def draw(name: str, *shape: int) -> np.ndarray:
+        return stream.normal(name, shape).astype(np.float64)
+
+    x, y, row = draw("x", 2, 3, 4), draw("y", 2, 3, 4), draw("row", 4)
+    positive = np.abs(x) + 0.1
+    heads = draw("heads", 2, 3, 5, 6)
+    key, value = draw("key", 2, 3, 7, 6), draw("value", 2, 3, 7, 4)
+    seen = draw("seen", 2, 1, 5, 7) > -0.5
+    seen[0, 0, 2] = False  # a query that sees no key
+    table = draw("table", 9, 4)
+    image = draw("image", 2, 3, 5, 6)
+    angles = draw("angles", 1, 1, 5, 6)
+    scale = {"scale": 0.4, "softcap": None, "causal": False}
+    return [
+        *((op, [positive], {}) for op in ("log", "sqrt", "rsqrt")),
+        *((op, [3 * x], {}) for op in ("neg", "exp", "tanh", "sigmoid", "silu", "quick_gelu", "relu")),
+        *((op, [3 * x], {}) for op in ("sin", "cos", "abs", "erf")),
+        *(("gelu", [3 * x], {"approximate": form}) for form in ("none", "tanh")),
+        *((op, [x, y], {}) for op in ("add", "sub", "mul", "div")),
+        *((op, [x, row], {}) for op in ("add", "mul")),
+        ("sub", [1.5, x], {}),
+        ("pow", [positive, 1.5], {}),
+        ("linear", [x, draw("weight", 5, 4), draw("bias", 5)], {"weight": "out, in"}),
+        ("linear", [x, draw("weight in", 4, 5), None], {"weight": "in, out"}),
+        ("matmul", [heads, draw("right", 1, 3, 6, 4)], {}),
+        ("embedding", [table, np.array([[3, 0, 8], [1, 1, 2]])], {}),
+        ("layer_norm", [x, row, draw("norm bias", 4)], {"eps": 1e-2}),
+        ("layer_norm", [x, None, None], {"eps": 1e-5}),
+        ("rms_norm", [x, row], {"eps": 1e-2, "offset": 1.0}),
+        ("rms_norm", [x, None], {"eps": 1e-6, "offset": 0.0}),
+        *(("softmax", [x], {"dim": dim}) for dim in (1, 2)),
+        ("attention", [heads, key, value, None], scale),
+        ("attention", [heads, key, value, seen], scale | {"softcap": 0.8}),
+        ("attention", [heads, key, value, draw("added", 5, 7)], scale | {"causal": True}),
+        *(
+            ("rotary", [heads, np.cos(angles), np.sin(angles)], {"pairs": p})
+            for p in ("halves", "neighbours")
+        ),
+        ("repeat_interleave", [x], {"dim": 1, "times": 2}),
+        ("softplus", [30 * x], {}),
+        ("clamp", [x, -0.5, None], {}),
+        ("clamp", [x, -0.5, 0.3], {}),
+        ("where", [x > 0, y, 7.0], {}),
+        ("where", [row > 0, x, y], {}),
+        ("index", [x, np.array([[1, 0], [1, 1]])], {"dims": [0]}),
+        ("index", [x, np.array([1, 0, 1, 1]), np.array([2, 2, 0, 1])], {"dims": [0, 1]}),
+        ("index", [x, np.array([3, 0])], {"dims": [2]}),
+        ("topk", [x], {"dim": 2, "count": 2}),
+        ("topk_indices", [x], {"dim": 1, "count": 2}),
+        (
+            "convolution",
+            [draw("signal", 2, 4, 7), draw("kernel", 6, 2, 3), draw("kernel bias", 6)],
+            {"stride": [1], "padding": [2], "dilation": [2], "groups": 2},
+        ),
+        (
+            "convolution",
+            [image, draw("filter", 2, 3, 3, 2), None],
+            {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 1], "groups": 1},
+        ),
+        ("max_pool", [image], {"kernel": [3, 2], "stride": [2, 1], "padding": [1, 0]}),
+        (
+            "batch_norm",
+            [image, *(draw(f"batch {i}", 3) for i in range(3)), np.abs(draw("variance", 3))],
+            {"eps": 1e-3},
+        ),
+        ("reshape", [x], {"shape": [4, 6]}),
+        ("permute", [x], {"dims": [2, 0, 1]}),
+        ("expand", [draw("narrow", 2, 1, 4)], {"shape": [3, 2, 5, 4]}),
+        ("slice", [x], {"dim": 2, "start": 1, "stop": 4, "step": 2}),
+        ("select", [x], {"dim": 1, "index": 2}),
+        ("cat", [x, draw("more", 2, 2, 4)], {"dim": 1}),
+        ("mean", [x], {"dims": [1], "keep": True}),
+        ("sum", [x], {"dims": [0, 2], "keep": False}),
+        ("max", [x], {"dims": [2], "keep": False}),
+        ("max", [seen], {"dims": [2], "keep": True}),
+    ]
