@@ -25,7 +25,7 @@ import (
 // to which every mistake is made on all rows.
 func sizes() (length, width int) {
 	if campaign.Full() {
-		return 1024, 768
+		return 512, 384
 	}
 	return 256, 192
 }

@@ -77,7 +77,7 @@ func casesOf(full int) int {
 	case testing.Short():
 		return full / 40
 	}
-	return full / 10
+	return full / 25
 }
 
 // tableRow returns the row of CALIBRATION.md.

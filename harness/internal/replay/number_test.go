@@ -39,14 +39,17 @@ var numberCases = []struct{ id, name string }{
 }
 
 // A wrong number is found to within its interval, and no other number is named, whatever float32
-// implementation gave the output.
+// implementation gave the output. A plain run tries each number on one case.
 func TestFindNumbers(t *testing.T) {
 	draws := 1
 	if campaign.Full() {
 		draws = 20
 	}
-	seen, found := 0, 0
+	tried, seen, found := 0, 0, 0
 	for i, tc := range numberCases {
+		if !campaign.Full() && i > 0 && numberCases[i-1].id == tc.id {
+			continue
+		}
 		n, ok := catalogue.NumberByID(tc.id)
 		require.True(t, ok)
 		p := oracletest.Committed(t, tc.name)
@@ -54,6 +57,7 @@ func TestFindNumbers(t *testing.T) {
 		require.True(t, ok, tc.name)
 		c := caseOf(p)
 		for draw := range draws {
+			tried++
 			r := rand.New(rand.NewPCG(uint64(i), uint64(draw)))
 			value, ok := n.Draw(r, p)
 			require.True(t, ok, tc.name)
@@ -84,7 +88,7 @@ func TestFindNumbers(t *testing.T) {
 			}
 		}
 	}
-	require.GreaterOrEqual(t, seen, draws*len(numberCases)/2)
+	require.GreaterOrEqual(t, seen, tried/2)
 	require.GreaterOrEqual(t, float64(found), 0.99*float64(seen), "%d of %d", found, seen)
 }
 

@@ -13,9 +13,9 @@ import (
 )
 
 // An output computed in a lower precision is explained by that precision, and by no other that can
-// be told apart from it.
+// be told apart from it. A plain run computes each precision in one order of additions.
 func TestFindLowPrecision(t *testing.T) {
-	for _, tc := range []struct {
+	for i, tc := range []struct {
 		id        string
 		precision oracle.Precision
 	}{
@@ -28,7 +28,7 @@ func TestFindLowPrecision(t *testing.T) {
 		{"precision-bfloat16-factors-truncated", oracle.TruncatedBFloat16Factors},
 	} {
 		for n, by := range variant.Correct {
-			if n%5 != 0 && !campaign.Full() {
+			if n != i && !campaign.Full() {
 				continue
 			}
 			p := oracletest.Tall(2)

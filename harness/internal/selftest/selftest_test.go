@@ -140,7 +140,7 @@ func TestNotDetected(t *testing.T) {
 func TestSeed(t *testing.T) {
 	result := func() string {
 		o := oneLayer(always(diagnose.Unclear, "scale-missing"))
-		o.Seed, o.Extent.Cases = 5, 2
+		o.Seed = 5
 		var text bytes.Buffer
 		require.NoError(t, JSON(&text, run(t, o)))
 		return text.String()
