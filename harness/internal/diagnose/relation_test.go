@@ -137,7 +137,7 @@ func TestRelations(t *testing.T) {
 				}
 				return w
 			})
-			require.Contains(t, refuted.Reasons[0], "the oracle does not know this module")
+			require.Contains(t, refuted.Reasons[0], "the case has no graph of this module")
 		})
 	}
 }
