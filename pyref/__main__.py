@@ -148,7 +148,7 @@ def models(arguments: argparse.Namespace) -> int:
 
 def capture(arguments: argparse.Namespace) -> int:
     """Write a case of a module, or of each matching submodule."""
-    from pyref.capture import capture, submodules, target
+    from pyref.capture import blind, capture, submodules, target
 
     module, inputs = target.load(arguments.target)
     if arguments.submodules is None:
@@ -157,6 +157,8 @@ def capture(arguments: argparse.Namespace) -> int:
         where = (arguments.submodules, arguments.name, arguments.into)
         folders = submodules.capture_submodules(module, inputs, *where)
     print(*folders, sep="\n")
+    for spot in blind.spots(module):
+        print(f"pyref: this case cannot see everything: {spot}", file=sys.stderr)
     return 0
 
 

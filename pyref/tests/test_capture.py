@@ -14,7 +14,7 @@ import pytest
 from pyref.build import environment
 from pyref.build.pinned_torch import torch
 from pyref.build.rng import Stream
-from pyref.capture import any_module, capture
+from pyref.capture import any_module, blind, capture
 from pyref.capture.call import Call
 from pyref.capture.submodules import capture_submodules
 from pyref.tests.support import ROOT, contents
@@ -332,6 +332,20 @@ class Counter(torch.nn.Module):
 
 
 x = torch.ones(2, 3)
+
+
+def test_values_that_hide_mistakes_are_said():
+    module = torch.nn.Sequential(torch.nn.LayerNorm(3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    module[2].weight.data.copy_(module[1].weight.data)
+    module[2].bias.data.zero_()
+    assert list(blind.spots(module)) == [
+        "all ones: 0.weight: a program that leaves them out passes",
+        "all zeros: 0.bias, 2.bias: a program that leaves them out passes",
+        "equal: 1.weight, 2.weight: a program that exchanges them passes",
+    ]
+    module[2].weight = module[1].weight  # tied: one parameter
+    assert [spot.split(":")[0] for spot in blind.spots(module)] == ["all ones", "all zeros"]
+    assert not list(blind.spots(torch.nn.Linear(3, 3)))
 
 
 @pytest.mark.parametrize("nested", [lambda x: {"y": 2 * x}, lambda x: (None, {"y": [2 * x, x]})])
