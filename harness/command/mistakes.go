@@ -20,8 +20,8 @@ func mistakesCommand() *cobra.Command {
 		Short: "List the known mistakes",
 		Long: `mistakes lists the known mistakes: id, family, and what the case was computed
 with. The last families are about whole models, in the graph of a captured
-module. Below them stand the identities: ways to compute attention that look like
-mistakes and give the right output.
+module. Below them stand the identities: ways to compute attention that look
+like mistakes and give the right output.
 
 Exit status: 0, or 2 for wrong usage.`,
 		Args: cobra.NoArgs,

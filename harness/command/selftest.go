@@ -60,7 +60,7 @@ Exit status:
 	}
 	f := cmd.Flags()
 	f.Uint64Var(&seed, "seed", selftest.DefaultSeed, "draw cases and mistakes from seed `N`")
-	f.BoolVar(&quick, "quick", false, "draw fewer cases: less than half a minute on two cores")
+	f.BoolVar(&quick, "quick", false, "draw fewer cases: about a minute on two cores")
 	f.IntVar(&number, "case", -1, "draw only case `N` of the seed, counted from 0")
 	f.StringVar(&planted, "planted", "", "also judge the mistakes that pyref planted in `DIR`")
 	f.BoolVar(&asJSON, "json", false, "write JSON, for programs")

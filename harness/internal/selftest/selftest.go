@@ -40,7 +40,7 @@ type Extent struct {
 	Noises int
 }
 
-// Full takes minutes, and Quick less than half a minute, on two cores.
+// Full takes many minutes, and Quick about one, on two cores.
 var (
 	Full  = Extent{Cases: 300, Searched: 30, Pairs: 10, Numbers: 100, Share: 3, Noises: 7}
 	Quick = Extent{Cases: 24, Searched: 4, Pairs: 6, Numbers: 6, Share: 12, Noises: 1}
