@@ -282,7 +282,7 @@ func TestOtherParametersAreNamed(t *testing.T) {
 	})
 	t.Logf("%d named", named.Load())
 	if campaign.Full() {
-		require.GreaterOrEqual(t, named.Load(), int64(260))
+		require.GreaterOrEqual(t, named.Load(), int64(230))
 	} else {
 		require.GreaterOrEqual(t, named.Load(), int64(6))
 	}
