@@ -51,15 +51,24 @@ CHOSEN = arguments()
 torch.backends.cuda.matmul.allow_tf32 = CHOSEN.dtype == "tf32"
 
 
-def sdpa(query, key, value, *, config, allow=None, bias=None, sinks=None):
+def sdpa(
+    query, key, value, *, config, allow=None, bias=None, sinks=None,
+    past_key=None, past_value=None, key_lengths=None, first_positions=None,
+):  # fmt: skip
     """Compute one case with the chosen kernel."""
     if config["softcap"] is not None or sinks is not None:
         raise NotImplementedError("scaled_dot_product_attention has neither softcap nor sinks")
+    if past_key is not None:
+        key, value = np.concatenate([past_key, key], axis=-2), np.concatenate([past_value, value], axis=-2)
     dtype = DTYPES[CHOSEN.dtype]
     tensors = [torch.tensor(np.asarray(x)).to(CHOSEN.device, dtype) for x in (query, key, value)]
     plain_causal = config["causality"] == "top-left" and allow is None and bias is None
     plain_causal = plain_causal and config["window"] is None and not config["alibi"]
-    mask = None if plain_causal else masks(config, query.shape, key.shape[-2], allow, bias)
+    plain_causal = plain_causal and past_key is None and key_lengths is None and first_positions is None
+    first = config["first_position"] if first_positions is None else by_element(first_positions)
+    mask = (
+        None if plain_causal else masks(config, first, query.shape, key.shape[-2], allow, bias, key_lengths)
+    )
     if mask is not None:
         mask = mask.to(CHOSEN.device, torch.bool if mask.dtype == torch.bool else dtype)
         # A kernel takes masks of two or four dimensions.
@@ -85,9 +94,14 @@ def reason(refusal: RuntimeError, said: list[warnings.WarningMessage]) -> str:
     return f"{CHOSEN.backend}: {texts[-1]}"
 
 
-def masks(config, shape, S, allow, bias):
+def by_element(numbers):
+    """Return numbers of the batch elements (B) in the shape (B, 1, 1, 1)."""
+    return torch.tensor(np.asarray(numbers))[:, None, None, None]
+
+
+def masks(config, first, shape, S, allow, bias, key_lengths):
     """Return one mask for everything that hides keys or is added to scores; None if nothing is."""
-    distance = torch.arange(S) - torch.arange(shape[-2])[:, None] - config["first_position"]
+    distance = torch.arange(S) - torch.arange(shape[-2])[:, None] - first
     seen = torch.ones(distance.shape, dtype=torch.bool)
     if config["causality"] != "none":
         seen &= distance <= 0
@@ -95,6 +109,8 @@ def masks(config, shape, S, allow, bias):
         seen &= distance.abs() < config["window"]
     if allow is not None:
         seen = seen & torch.tensor(allow)
+    if key_lengths is not None:
+        seen = seen & (torch.arange(S) < by_element(key_lengths))
     added = None if bias is None else torch.tensor(np.asarray(bias)).double()
     if config["alibi"]:
         lost = -slopes(shape[-3])[:, None, None] * distance.abs()

@@ -1,6 +1,9 @@
 package oracle
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // lostScores are the scores of a row as an implementation has them that loses a score in a large
 // bias: -1e9 plus a score near 1 is -1e9 in float32, for every key. The weights of such keys are
@@ -25,6 +28,12 @@ func (l *lostScores) reset() {
 
 // known reports whether the row has lost scores, and all of them are known.
 func (l *lostScores) known() bool { return l.any && !l.unsure }
+
+// hidesAll reports whether every score became -inf: the lowest float32 does in bfloat16. Such a row
+// gives zeros.
+func (l *lostScores) hidesAll() bool {
+	return !slices.ContainsFunc(l.scores, func(s float64) bool { return !math.IsInf(s, -1) })
+}
 
 // coarse is the variance of a score above which its rounding is no small change: a hundredth of the
 // score's unit.
@@ -75,9 +84,13 @@ func (r *row) withoutLoss() {
 	out := r.context.row(r.number)
 	exact := append([]float64{}, out.Value...)
 	other := row{core: r.core, number: r.number, kvHead: r.kvHead, keys: r.keys, spans: r.spans}
-	other.weights, other.sink = softmaxOf(r.lost.scores, r.sinkScore(r.head), nil)
 	clear(out.Value)
-	other.mixWithoutNoise()
+	if r.lost.hidesAll() {
+		other.weights = make([]float64, len(r.lost.scores))
+	} else {
+		other.weights, other.sink = softmaxOf(r.lost.scores, r.sinkScore(r.head), nil)
+		other.mixWithoutNoise()
+	}
 	for c, v := range out.Value {
 		out.Variance[c] += (v - exact[c]) * (v - exact[c])
 	}
