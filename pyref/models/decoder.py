@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-import torch
-from torch import nn
+from pyref.build.pinned_torch import torch
 
+nn = torch.nn
 Tensor = torch.Tensor
 
 

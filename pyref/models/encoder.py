@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn
+from pyref.build.pinned_torch import torch
 
+nn = torch.nn
 Tensor = torch.Tensor
 
 

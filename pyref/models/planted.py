@@ -6,11 +6,10 @@ A mistake changes a model. It has the id that difftest gives it, and a model's n
 import copy
 from collections.abc import Callable, Iterator
 
-import torch
-from torch import nn
-from torch.nn import functional
-
+from pyref.build.pinned_torch import torch
 from pyref.models import decoder
+
+nn, functional = torch.nn, torch.nn.functional
 
 Tensor = torch.Tensor
 Plant = Callable[[nn.Module], None]

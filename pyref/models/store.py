@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from pyref.build.pinned_torch import torch
 from pyref.build.rng import Stream
 from pyref.capture import capture
 from pyref.models import decoder, encoder, planted

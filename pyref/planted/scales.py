@@ -59,8 +59,8 @@ def scale_by_position(plain: PlainAttention) -> Wrong:
 
     class Hotter(PlainAttention):
         def scores(self, q: Tensor, k: Tensor) -> Tensor:
-            positions = self.first_position + torch.arange(1, self.seq_q + 1, dtype=self.dtype)
-            return super().scores(positions.log()[:, None] * q, k)
+            positions = self.first_position + torch.arange(1, self.seq_q + 1, dtype=self.dtype)[:, None]
+            return super().scores(positions.log() * q, k)
 
     return plain.using(Hotter)
 

@@ -91,8 +91,8 @@ def head_constants_from(plain: PlainAttention, heads: Tensor) -> Wrong:
 
     class OtherConstants(PlainAttention):
         def score_bias(self) -> Tensor:
-            bias = super().score_bias().expand(1, self.num_heads, -1, -1)[0]
-            return bias[heads]
+            bias = super().score_bias().expand(self.batch, self.num_heads, -1, -1)
+            return bias[torch.arange(self.batch)[:, None], heads]
 
         def append_sink(self, scores: Tensor) -> Tensor:
             if self.sinks is None:

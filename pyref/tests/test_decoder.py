@@ -37,6 +37,7 @@ SEES = {
     "decoder/alibi-cache": lambda b, i, j: j <= 6 + i,
     "decoder/alibi-decode": lambda b, i, j: True,
     "decoder/relative-bias": lambda b, i, j: True,
+    "decoder/softcap-relative-bias": lambda b, i, j: j <= 6 + i,
     "decoder/relative-bias-cache": lambda b, i, j: j <= 6 + i,
     "decoder/relative-bias-decode": lambda b, i, j: True,
     "decoder/relative-bias-cross": lambda b, i, j: True,

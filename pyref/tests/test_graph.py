@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
+from pyref.build.pinned_torch import torch
 from pyref.capture import capture
 from pyref.capture.graph import samples
 from pyref.capture.graph.node import Node

@@ -137,7 +137,7 @@ def test_once(tmp_path):
     result = run(str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert np.load(tmp_path / "output.npy").tolist() == [[2, -5], [6, float(np.float32(2e-3))]]
-    assert not (tmp_path / "reply.json").exists()
+    assert json.loads((tmp_path / "reply.json").read_text()) == {"type": "ok", "precision": "tf32"}
 
 
 def test_once_leaves_a_reply_where_there_is_no_output(tmp_path):
