@@ -18,7 +18,8 @@ TRIED = {
     "score-offset": ("sdpa/softcap decoder/softcap", "0.5 -1.0 2.0"),
     "sink-offset": ("sdpa/sinks decoder/sinks decoder/sinks-window", "0.7 -1.5 3.0"),
     "alibi-bias-max": ("sdpa/alibi decoder/alibi decoder/alibi-cache sdpa/alibi-eight", "4.0 16.0 10.0"),
-    "zero-keys": ("sdpa/causal mha/causal decoder/rope-half", "5 2 6"),  # not the last keys of a tile
+    # Zero keys that fill the last tile are another mistake.
+    "zero-keys": ("sdpa/causal mha/causal decoder/rope-half", "5 2 6"),
     "rope-base": ("decoder/rope-half decoder/rope-partial decoder/cache decoder/qk-norm", "5e5 1e6 700.0"),
     "rope-factor": ("decoder/rope-half decoder/rope-factor decoder/cache", "4.0 8.0 3.0"),
     "rope-dim": ("decoder/rope-half decoder/rope-interleaved decoder/cache", "2 4 8"),
