@@ -34,7 +34,7 @@ var mayImport = []struct{ name, imports string }{
 	{"protocol", "attention fixture npy"},
 	{"compare", ""},
 	{"oracle", "attention compare fixture num"},
-	{"graph", "npy"},
+	{"graph", "npy num"},
 	{"catalogue", "attention graph num oracle"},
 	{"edits", "catalogue graph"},
 	{"progress", ""},

@@ -131,9 +131,12 @@ func (in *inquiry) jointMistakes(chosen []catalogue.Mistake, joint [][]report.Jo
 		counts := map[string][]string{}
 		var best catalogue.Mistake
 		for i, all := range joint {
+			if !isOpen(all) {
+				continue
+			}
 			for _, j := range all {
 				for _, m := range j.Mistakes {
-					if !isOpen(all) || contains(tried, m) {
+					if contains(tried, m) {
 						continue
 					}
 					counts[m.ID] = append(counts[m.ID], in.results[i].Case)

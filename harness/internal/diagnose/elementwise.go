@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -35,20 +36,12 @@ var functions = []struct {
 }{
 	{"the absolute value of the expected one", math.Abs},
 	{"tanh of the expected one", math.Tanh},
-	{"sigmoid of the expected one", sigmoid},
-	{"silu of the expected one", func(v float64) float64 { return v * sigmoid(v) }},
-	{"gelu of the expected one", gelu},
-	{"gelu of the expected one, by tanh", geluByTanh},
+	{"sigmoid of the expected one", num.Sigmoid},
+	{"silu of the expected one", num.SiLU},
+	{"gelu of the expected one", num.GELU},
+	{"gelu of the expected one, by tanh", num.GELUTanh},
 	{"the square of the expected one", func(v float64) float64 { return v * v }},
 	{"exp of the expected one", math.Exp},
-}
-
-func sigmoid(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
-
-func gelu(v float64) float64 { return v * 0.5 * (1 + math.Erf(v/math.Sqrt2)) }
-
-func geluByTanh(v float64) float64 {
-	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
 }
 
 // fewestChanged is how many elements a function of each element must change, and a clamp leave as

@@ -7,6 +7,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
+// countPositions says how to correct positions that are too high or too low.
+const countPositions = "Count positions as the model does: from 0, from 2 in OPT and BART, " +
+	"from padding_idx + 1 in RoBERTa."
+
 // embeddings holds mistakes with the tables of tokens, positions and token types.
 var embeddings = []catalogue.Mistake{
 	{
@@ -18,19 +22,19 @@ var embeddings = []catalogue.Mistake{
 	{
 		ID: "positions-plus-one", Title: "positions that are one too high", Family: catalogue.Embedding, Kind: catalogue.Altered,
 		Explanation: "Each token has the embedding of the next position.",
-		Fix:         "Count positions as the model does: from 0, from 2 in OPT and BART, from padding_idx + 1 in RoBERTa.",
+		Fix:         countPositions,
 		Refs:        []string{"E04"}, Edit: moved(1),
 	},
 	{
 		ID: "positions-plus-two", Title: "positions that are two too high", Family: catalogue.Embedding, Kind: catalogue.Altered,
 		Explanation: "Each token has the embedding of the position after the next one, as OPT and BART store them.",
-		Fix:         "Count positions as the model does: from 0, from 2 in OPT and BART, from padding_idx + 1 in RoBERTa.",
+		Fix:         countPositions,
 		Refs:        []string{"E04"}, Edit: moved(2),
 	},
 	{
 		ID: "positions-minus-one", Title: "positions that are one too low", Family: catalogue.Embedding, Kind: catalogue.Altered,
 		Explanation: "Each token has the embedding of the position before its own.",
-		Fix:         "Count positions as the model does: from 0, from 2 in OPT and BART, from padding_idx + 1 in RoBERTa.",
+		Fix:         countPositions,
 		Refs:        []string{"E04"}, Edit: moved(-1),
 	},
 	{
@@ -50,12 +54,7 @@ var embeddings = []catalogue.Mistake{
 		Explanation: "The embeddings of tokens are not multiplied by the model's factor, such as sqrt(D).",
 		Fix:         "Multiply the embeddings by sqrt(D), or by the factor in the configuration.",
 		Refs:        []string{"E01", "E15"},
-		Edit: where(isScaledEmbedding, func(n graph.Node) graph.Node {
-			if n.Operands[0].Name == "" {
-				return n.Pass(n.Operands[1])
-			}
-			return n.Pass(n.Operands[0])
-		}),
+		Edit:        withoutFactor(isScaledEmbedding),
 	},
 	{
 		ID: "embedding-scale-added", Title: "embeddings that are multiplied by sqrt(D)", Family: catalogue.Embedding, Kind: catalogue.Altered,

@@ -28,12 +28,7 @@ var lmHeads = []catalogue.Mistake{
 		Explanation: "The logits are not multiplied or divided by the model's constant.",
 		Fix:         "Apply the constant: logit_scale or logits_scaling.",
 		Refs:        []string{"E12", "E13"},
-		Edit: where(scaledLogits, func(n graph.Node) graph.Node {
-			if n.Operands[0].Name == "" {
-				return n.Pass(n.Operands[1])
-			}
-			return n.Pass(n.Operands[0])
-		}),
+		Edit:        withoutFactor(scaledLogits),
 	},
 }
 

@@ -26,40 +26,38 @@ var linears = []catalogue.Mistake{
 		Explanation: "No linear layer adds its bias.",
 		Fix:         "Load the biases, and add them.",
 		Refs:        []string{"M12"},
-		Edit:        where(biased, withoutBias),
+		Edit:        biasMissing(isOp("linear")),
 	},
 	{
 		ID: "mlp-bias-missing", Title: "the biases of the MLP left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
 		Explanation: "The linear layers of the MLP do not add their biases.",
 		Fix:         "Load the biases of the MLP, and add them.",
 		Refs:        []string{"M12"},
-		Edit: where(func(v *graph.View, n graph.Node) bool {
-			return biased(v, n) && inMLP(v, n)
-		}, withoutBias),
+		Edit:        biasMissing(inMLP),
 	},
 	{
 		ID: "attention-bias-missing", Title: "the biases of the attention projections left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
 		Explanation: "The projections of queries, keys, values and output do not add their biases.",
 		Fix:         "Load the biases of the projections, and add them.",
 		Refs:        []string{"M12"},
-		Edit: where(func(v *graph.View, n graph.Node) bool {
-			return biased(v, n) && inAttention(v, n)
-		}, withoutBias),
+		Edit:        biasMissing(inAttention),
 	},
 	{
 		ID: "head-bias-missing", Title: "the bias of the head left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
 		Explanation: "The last linear layer does not add its bias.",
 		Fix:         "Load the bias of the head, and add it.",
 		Refs:        []string{"E16"},
-		Edit: where(func(v *graph.View, n graph.Node) bool {
-			return biased(v, n) && last(v, n)
-		}, withoutBias),
+		Edit:        biasMissing(last),
 	},
 }
 
-func biased(_ *graph.View, n graph.Node) bool { return n.Op == "linear" && !n.Operands[2].Absent }
-
-func withoutBias(n graph.Node) graph.Node { return n.With(n.Operands[0], n.Operands[1], graph.None) }
+// biasMissing returns an edit that leaves out the biases of the linear layers that fit.
+func biasMissing(fits func(*graph.View, graph.Node) bool) graph.Edit {
+	biased := func(v *graph.View, n graph.Node) bool {
+		return n.Op == "linear" && !n.Operands[2].Absent && fits(v, n)
+	}
+	return where(biased, func(n graph.Node) graph.Node { return n.With(n.Operands[0], n.Operands[1], graph.None) })
+}
 
 func squareLinear(v *graph.View, n graph.Node) bool {
 	if n.Op != "linear" {

@@ -35,14 +35,29 @@ func ByID(id string) (catalogue.Mistake, bool) {
 // nodes returns the nodes that an edit makes.
 func nodes(n ...graph.Node) []graph.Node { return n }
 
-// where returns an edit that makes one node of each node that fits.
-func where(fits func(v *graph.View, n graph.Node) bool, change func(graph.Node) graph.Node) graph.Edit {
+// onlyIf returns an edit of the nodes that fit.
+func onlyIf(fits func(*graph.View, graph.Node) bool, edit graph.Edit) graph.Edit {
 	return func(v *graph.View, n graph.Node) []graph.Node {
 		if !fits(v, n) {
 			return nil
 		}
-		return nodes(change(n))
+		return edit(v, n)
 	}
+}
+
+// where returns an edit that makes one node of each node that fits.
+func where(fits func(*graph.View, graph.Node) bool, change func(graph.Node) graph.Node) graph.Edit {
+	return onlyIf(fits, func(_ *graph.View, n graph.Node) []graph.Node { return nodes(change(n)) })
+}
+
+// withoutFactor returns an edit that leaves out the number by which a node multiplies or divides.
+func withoutFactor(fits func(*graph.View, graph.Node) bool) graph.Edit {
+	return where(fits, func(n graph.Node) graph.Node {
+		if n.Operands[0].Name == "" {
+			return n.Pass(n.Operands[1])
+		}
+		return n.Pass(n.Operands[0])
+	})
 }
 
 // isOp returns a condition on the operator of a node.

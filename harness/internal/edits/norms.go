@@ -28,7 +28,7 @@ var norms = []catalogue.Mistake{
 		Explanation: "The output of each norm is normalised again.",
 		Fix:         "Apply each norm once. Look for a norm in the layer and another in its caller.",
 		Refs:        []string{"N16", "N18"},
-		Edit:        normTwice,
+		Edit:        onlyIf(isNorm, normTwice),
 	},
 	{
 		ID: "norm-weight-missing", Title: "the weights of the norms left at one", Family: catalogue.Norm, Kind: catalogue.Parameters,
@@ -36,8 +36,7 @@ var norms = []catalogue.Mistake{
 		Fix:         "Load the weight of every norm, and multiply by it.",
 		Refs:        []string{"N13"},
 		Edit: where(weighted, func(n graph.Node) graph.Node {
-			n = n.With(append([]graph.Operand{n.Operands[0], graph.None}, n.Operands[2:]...)...)
-			return n
+			return n.With(append([]graph.Operand{n.Operands[0], graph.None}, n.Operands[2:]...)...)
 		}),
 	},
 	{
@@ -54,14 +53,14 @@ var norms = []catalogue.Mistake{
 		Explanation: "LayerNorm divides by the root of the mean square, and does not subtract the mean first.",
 		Fix:         "Subtract the mean of each row: the model has LayerNorm, not RMSNorm.",
 		Refs:        []string{"N05"},
-		Edit:        meanKept,
+		Edit:        onlyIf(isOp("layer_norm"), meanKept),
 	},
 	{
 		ID: "norm-mean-subtracted", Title: "RMSNorm with the mean subtracted, as LayerNorm", Family: catalogue.Norm, Kind: catalogue.Altered,
 		Explanation: "RMSNorm subtracts the mean of each row first, as LayerNorm does.",
 		Fix:         "Divide by the root of the mean square alone: the model has RMSNorm.",
 		Refs:        []string{"N06"},
-		Edit:        meanSubtracted,
+		Edit:        onlyIf(isOp("rms_norm"), meanSubtracted),
 	},
 	{
 		ID: "norm-offset-missing", Title: "weight in the norms for 1 + weight", Family: catalogue.Norm, Kind: catalogue.Altered,
@@ -89,14 +88,14 @@ var norms = []catalogue.Mistake{
 		Explanation: "The norms divide by sqrt(variance) + eps.",
 		Fix:         "Divide by sqrt(variance + eps).",
 		Refs:        []string{"N03"},
-		Edit:        where2(isNorm, epsOutside),
+		Edit:        onlyIf(isNorm, epsOutside),
 	},
 	{
 		ID: "norm-variance-unbiased", Title: "the unbiased variance in LayerNorm", Family: catalogue.Norm, Kind: catalogue.Altered,
 		Explanation: "The sum of squares is divided by N - 1.",
 		Fix:         "Divide the sum of squares by N: var(unbiased=False).",
 		Refs:        []string{"N12"},
-		Edit:        where2(isOp("layer_norm"), unbiased),
+		Edit:        onlyIf(isOp("layer_norm"), unbiased),
 	},
 	{
 		ID: "norms-exchanged", Title: "the two norms of each layer exchanged", Family: catalogue.Norm, Kind: catalogue.Parameters,
@@ -107,7 +106,7 @@ var norms = []catalogue.Mistake{
 	},
 }
 
-func isNorm(_ *graph.View, n graph.Node) bool { return n.Op == "layer_norm" || n.Op == "rms_norm" }
+var isNorm = isOp("layer_norm", "rms_norm")
 
 func weighted(v *graph.View, n graph.Node) bool { return isNorm(v, n) && !n.Operands[1].Absent }
 
@@ -128,29 +127,13 @@ func isFinalNorm(v *graph.View, n graph.Node) bool {
 	return number >= 0
 }
 
-// where2 returns an edit that makes several nodes of each node that fits.
-func where2(fits func(*graph.View, graph.Node) bool, edit graph.Edit) graph.Edit {
-	return func(v *graph.View, n graph.Node) []graph.Node {
-		if !fits(v, n) {
-			return nil
-		}
-		return edit(v, n)
-	}
-}
-
-func normTwice(v *graph.View, n graph.Node) []graph.Node {
-	if !isNorm(v, n) {
-		return nil
-	}
+func normTwice(_ *graph.View, n graph.Node) []graph.Node {
 	first := n
 	first.Name = n.Name + "/1"
 	return nodes(first, n.With(append([]graph.Operand{graph.Value(first.Name)}, n.Operands[1:]...)...))
 }
 
 func meanKept(_ *graph.View, n graph.Node) []graph.Node {
-	if n.Op != "layer_norm" {
-		return nil
-	}
 	norm := n.Become("rms_norm", n.Operands[0], n.Operands[1])
 	norm.Attributes.Eps = n.Attributes.Eps
 	if n.Operands[2].Absent {
@@ -161,9 +144,6 @@ func meanKept(_ *graph.View, n graph.Node) []graph.Node {
 }
 
 func meanSubtracted(v *graph.View, n graph.Node) []graph.Node {
-	if n.Op != "rms_norm" {
-		return nil
-	}
 	weight, before := n.Operands[1], []graph.Node(nil)
 	if n.Attributes.Offset != 0 && !weight.Absent {
 		sum := n.Before(1, "add", v.Shape(weight), weight, graph.Number(n.Attributes.Offset))
@@ -184,23 +164,25 @@ func offset(from, to float64) graph.Edit {
 }
 
 func epsOutside(v *graph.View, n graph.Node) []graph.Node {
-	return byHand(v, n, func(last func(op string, o ...graph.Operand) graph.Operand, variance graph.Operand) graph.Operand {
+	return byHand(v, n, func(last maker, variance graph.Operand) graph.Operand {
 		return last("add", last("sqrt", variance), graph.Number(n.Attributes.Eps))
 	})
 }
 
 func unbiased(v *graph.View, n graph.Node) []graph.Node {
 	width := float64(n.Shape[len(n.Shape)-1])
-	return byHand(v, n, func(last func(op string, o ...graph.Operand) graph.Operand, variance graph.Operand) graph.Operand {
+	return byHand(v, n, func(last maker, variance graph.Operand) graph.Operand {
 		larger := last("mul", variance, graph.Number(width/(width-1)))
 		return last("sqrt", last("add", larger, graph.Number(n.Attributes.Eps)))
 	})
 }
 
+// maker makes a node with a number for each row, and returns its value.
+type maker func(op string, o ...graph.Operand) graph.Operand
+
 // byHand writes a norm as small operations, with another divisor.
 func byHand(
-	v *graph.View, n graph.Node,
-	divisor func(last func(op string, o ...graph.Operand) graph.Operand, variance graph.Operand) graph.Operand,
+	v *graph.View, n graph.Node, divisor func(last maker, variance graph.Operand) graph.Operand,
 ) []graph.Node {
 	var made []graph.Node
 	column := append(append([]int{}, n.Shape[:len(n.Shape)-1]...), 1)

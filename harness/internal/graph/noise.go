@@ -2,8 +2,12 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/npy"
 )
 
 // runs is the number of float32 runs from which Noise measures. pyref measures with as many.
@@ -15,13 +19,16 @@ const runs = 9
 // the mean over its row, because a mean over so few runs is uncertain: see sigma in
 // pyref/capture/any_module.py.
 //
-// given holds the inputs, parameters and constants, whole the names that hold integers, and truth
-// the output in float64.
-func Noise(g *Graph, given Values[float32], whole map[string]bool, truth *Tensor[float64]) ([]float64, error) {
+// arrays has the inputs, parameters and constants by role, and truth is the output in float64.
+func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]float64, error) {
+	given, err := Given[float32](g, arrays)
+	if err != nil {
+		return nil, err
+	}
 	variance := make([]float64, len(truth.Data))
 	for run := range runs {
 		r := rand.New(rand.NewPCG(uint64(run), 0))
-		values, err := Run(g, nudged(g, given, whole, r))
+		values, err := Run(g, nudged(g, given, arrays, r))
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
@@ -42,15 +49,9 @@ func Noise(g *Graph, given Values[float32], whole map[string]bool, truth *Tensor
 }
 
 // nudged returns the values with floats moved by at most a unit in the last place.
-func nudged(g *Graph, given Values[float32], whole map[string]bool, r *rand.Rand) Values[float32] {
-	moved := Values[float32]{}
-	for name, t := range given {
-		moved[name] = t
-	}
+func nudged(g *Graph, given Values[float32], arrays map[string]*npy.Array, r *rand.Rand) Values[float32] {
+	moved := maps.Clone(given)
 	nudge := func(name string) {
-		if whole[name] {
-			return
-		}
 		t := given[name]
 		data := make([]float32, len(t.Data))
 		for i, x := range t.Data {
@@ -63,8 +64,10 @@ func nudged(g *Graph, given Values[float32], whole map[string]bool, r *rand.Rand
 		}
 		moved[name] = &Tensor[float32]{Shape: t.Shape, Data: data}
 	}
-	for name := range g.Inputs {
-		nudge(name)
+	for _, name := range slices.Sorted(maps.Keys(g.Inputs)) {
+		if _, err := arrays["inputs."+g.Inputs[name]].Float64s(); err == nil { // not integers, not a mask
+			nudge(name)
+		}
 	}
 	for _, key := range g.Parameters {
 		nudge(key)

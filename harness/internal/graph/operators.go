@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // operator is one entry of the table: how many operands it takes, and what it computes.
@@ -74,9 +76,9 @@ var unary = map[string]func(x float64) float64{
 	"sqrt":       math.Sqrt,
 	"rsqrt":      func(x float64) float64 { return 1 / math.Sqrt(x) },
 	"tanh":       math.Tanh,
-	"sigmoid":    sigmoid,
-	"silu":       func(x float64) float64 { return x * sigmoid(x) },
-	"quick_gelu": func(x float64) float64 { return x * sigmoid(1.702*x) }, // OpenAI's CLIP
+	"sigmoid":    num.Sigmoid,
+	"silu":       num.SiLU,
+	"quick_gelu": func(x float64) float64 { return x * num.Sigmoid(1.702*x) }, // OpenAI's CLIP
 	"relu":       func(x float64) float64 { return max(x, 0) },
 	"sin":        math.Sin,
 	"cos":        math.Cos,
@@ -98,8 +100,6 @@ var binary = map[string]func(x, y float64) float64{
 	"div": func(x, y float64) float64 { return x / y },
 	"pow": math.Pow,
 }
-
-func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 // elementwise computes a function of each element, and rounds the result to T.
 func elementwise[T Float](f func(float64) float64) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
@@ -133,15 +133,8 @@ func pairwise[T Float](f func(x, y float64) float64) func(*Node, []*Tensor[T]) (
 
 // gelu computes torch.nn.functional.gelu in its two forms.
 func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-	var f func(float64) float64
-	switch n.Attributes.Approximate {
-	case "none":
-		f = func(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) }
-	case "tanh":
-		f = func(x float64) float64 {
-			return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
-		}
-	default:
+	f, ok := map[string]func(float64) float64{"none": num.GELU, "tanh": num.GELUTanh}[n.Attributes.Approximate]
+	if !ok {
 		return nil, fmt.Errorf("approximate: %q, want none or tanh", n.Attributes.Approximate)
 	}
 	return elementwise[T](f)(n, in)

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 )
@@ -25,9 +26,7 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 		}
 	}
 	values, computed := make(Values[T], len(known)+len(after.Nodes)), map[string]bool{}
-	for name, t := range known {
-		values[name] = t
-	}
+	maps.Copy(values, known)
 	for i := range after.Nodes {
 		n := &after.Nodes[i]
 		stale := slices.ContainsFunc(n.Operands, func(o Operand) bool { return computed[o.Name] })

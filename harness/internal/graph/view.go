@@ -10,18 +10,17 @@ import (
 // other nodes.
 type View struct {
 	*Graph
-	shapes  map[string][]int
-	nodes   map[string]*Node
-	users   map[string][]*Node
-	params  map[string]bool
-	inputOf map[string]string
+	shapes map[string][]int
+	nodes  map[string]*Node
+	users  map[string][]*Node
+	params map[string]bool
 }
 
 // NewView returns the view of a graph whose values have these shapes.
 func NewView[T Float](g *Graph, values Values[T]) *View {
 	v := &View{
 		Graph: g, shapes: map[string][]int{}, nodes: map[string]*Node{},
-		users: map[string][]*Node{}, params: map[string]bool{}, inputOf: g.Inputs,
+		users: map[string][]*Node{}, params: map[string]bool{},
 	}
 	for name, t := range values {
 		v.shapes[name] = t.Shape
@@ -60,7 +59,7 @@ func (v *View) Users(name string) []*Node { return v.users[name] }
 func (v *View) Parameter(o Operand) bool { return v.params[o.Name] }
 
 // Input returns the role of the input that an operand is, "" if it is none.
-func (v *View) Input(o Operand) string { return v.inputOf[o.Name] }
+func (v *View) Input(o Operand) string { return v.Inputs[o.Name] }
 
 // From reports whether a value is computed from another.
 func (v *View) From(o Operand, source string) bool {

@@ -2,10 +2,13 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -18,19 +21,8 @@ const reproduction = 1e-12
 // be [compare.MaxZ] deviations of float64's rounding away from the exact result. double computes
 // these deviations.
 func reproduces(got, want []float64, double func() ([]float64, error)) error {
-	largest, worst := 0.0, 0
-	off := make([]float64, len(want))
-	for i, w := range want {
-		if math.IsNaN(w) && math.IsNaN(got[i]) {
-			continue
-		}
-		largest = math.Max(largest, math.Abs(w))
-		off[i] = math.Abs(got[i] - w)
-		if !(off[i] <= off[worst]) && !math.IsNaN(off[worst]) {
-			worst = i
-		}
-	}
-	if off[worst] <= reproduction*largest {
+	off, worst, largest := distances(got, want)
+	if worst <= reproduction*largest {
 		return nil
 	}
 	sigma, err := double()
@@ -43,6 +35,34 @@ func reproduces(got, want []float64, double func() ([]float64, error)) error {
 			return fmt.Errorf("the oracle differs from PyTorch's float64 result by %.2g of its largest value, "+
 				"want at most %.2g", off[i]/largest, allowed/largest)
 		}
+	}
+	return nil
+}
+
+// distances returns the distance of each element, the largest of them, and the largest element.
+// The largest distance is NaN if one is.
+func distances(got, want []float64) (off []float64, worst, largest float64) {
+	off = make([]float64, len(want))
+	for i, w := range want {
+		if math.IsNaN(w) && math.IsNaN(got[i]) {
+			continue
+		}
+		off[i] = math.Abs(got[i] - w)
+		worst, largest = math.Max(worst, off[i]), math.Max(largest, math.Abs(w))
+	}
+	return off, worst, largest
+}
+
+// graphReproduces returns an error unless the output of a graph is its module's truth.
+func graphReproduces(output *graph.Tensor[float64], truth compare.Expected) error {
+	const reproduction = 1e-9 // of the largest value
+	if !slices.Equal(output.Shape, truth.Shape) {
+		return errors.New("the output of the graph has another shape than the module's")
+	}
+	_, worst, largest := distances(output.Data, truth.Value)
+	if !(worst <= reproduction*largest) {
+		return fmt.Errorf("the graph differs from PyTorch's float64 result by %.2g of its largest value, "+
+			"want at most %.0e", worst/largest, reproduction)
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -22,8 +21,7 @@ type Module struct {
 	graph  *graph.Graph
 	view   *graph.View
 	values graph.Values[float64]
-	narrow graph.Values[float32] // inputs, parameters and constants
-	whole  map[string]bool       // the values that hold integers
+	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
 }
 
@@ -33,22 +31,12 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	if err != nil {
 		return nil, err
 	}
-	narrow, err := graph.Given[float32](g, given)
-	if err != nil {
-		return nil, err
-	}
 	values, err := graph.Run(g, wide)
 	if err != nil {
 		return nil, err
 	}
-	whole := map[string]bool{}
-	for name, role := range g.Inputs {
-		dtype := given["inputs."+role].DType
-		whole[name] = dtype == npy.Int64 || dtype == npy.Bool
-	}
 	return &Module{
-		Truth: truth, graph: g, view: graph.NewView(g, values), values: values,
-		narrow: narrow, whole: whole, known: edits.Mistakes,
+		Truth: truth, graph: g, view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
 	}, nil
 }
 
@@ -67,8 +55,9 @@ type hypothesis struct {
 	mistake catalogue.Mistake
 	where   string // the path of the only place; "" for all places
 	graph   *graph.Graph
-	output  *graph.Tensor[float64]
-	rms     float64 // of the distance from the subject's output, in the case's sigma
+	sites   []int
+	output  *graph.Tensor[float64] // nil if no program gives one, or if the mistake changes nothing
+	rms     float64                // of the distance from the subject's output, in the case's sigma
 }
 
 // A hypothesis that leaves more than [compare.MaxResidual] explains nothing, whatever its noise.
@@ -79,10 +68,11 @@ type hypothesis struct {
 const noisier = 3
 
 // Find returns the mistakes that give an output: each at all of its places, or else in one layer,
-// or else in one module.
+// or else in one module. Places that are the same at two of these steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
+	known := map[string]hypothesis{}
 	for _, place := range []func(path string) string{all, layerOf, module} {
 		s := newSearch()
 		var made []hypothesis
@@ -90,7 +80,15 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 			if ctx.Err() != nil {
 				return nil, Cut(fmt.Sprintf("%d of %d mistakes were not tried on this module", len(m.known)-i, len(m.known)))
 			}
-			made = append(made, m.compute(m.at(mistake, place), got)...)
+			for _, h := range m.at(mistake, place) {
+				key := fmt.Sprint(mistake.ID, h.sites)
+				if _, computed := known[key]; !computed {
+					known[key] = m.compute(h, got)
+				}
+				if h.output, h.rms, h.graph = known[key].output, known[key].rms, known[key].graph; h.output != nil {
+					made = append(made, h)
+				}
+			}
 		}
 		m.confirm(s, made, got)
 		if found := s.matches(); len(found) > 0 {
@@ -114,30 +112,9 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	}
 	var made []hypothesis
 	for _, where := range order {
-		made = append(made, hypothesis{
-			mistake: mistake, where: where, graph: m.view.Apply(mistake.Edit, sites[where]),
-		})
+		made = append(made, hypothesis{mistake: mistake, where: where, sites: sites[where]})
 	}
 	return made
-}
-
-// Alone is the output of a mistake in one layer.
-type Alone struct {
-	Where  string // the path of the layer
-	Output []float64
-}
-
-// Alone returns the outputs of a mistake in each of its layers, if there are several.
-func (m *Module) Alone(mistake catalogue.Mistake) []Alone {
-	made := m.at(mistake, layerOf)
-	if len(made) < 2 {
-		return nil
-	}
-	var all []Alone
-	for _, h := range m.compute(made, m.Output().Data) {
-		all = append(all, Alone{h.where, h.output.Data})
-	}
-	return all
 }
 
 // layerOf returns the part of a path that ends with its layer's number, or the path itself.
@@ -149,34 +126,20 @@ func layerOf(path string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
 }
 
-// compute replays hypotheses. It leaves out every hypothesis that cannot be computed or that
-// changes nothing.
-func (m *Module) compute(all []hypothesis, got []float64) []hypothesis {
-	var computed []hypothesis
-	for _, h := range all {
-		values, err := graph.Rerun(m.graph, h.graph, m.values)
-		if err != nil {
-			continue // such as a position beyond its table: no program gives an output then
-		}
-		h.output = values[h.graph.Output]
-		h.rms = m.distance(got, h.output.Data)
-		if !math.IsNaN(h.rms) && !slices.Equal(h.output.Data, m.Output().Data) {
-			computed = append(computed, h)
-		}
+// compute replays a hypothesis. The result has no output if the hypothesis cannot be computed, or
+// if it changes nothing.
+func (m *Module) compute(h hypothesis, got []float64) hypothesis {
+	h.graph = m.view.Apply(h.mistake.Edit, h.sites)
+	values, err := graph.Rerun(m.graph, h.graph, m.values)
+	if err != nil {
+		return h // such as a position beyond its table: no program gives an output then
 	}
-	return computed
-}
-
-// distance returns the root mean square of a difference in the case's sigma.
-func (m *Module) distance(got, replay []float64) float64 {
-	sum, count := 0.0, 0
-	for i, g := range got {
-		if sigma := m.Truth.Sigma[i]; sigma > 0 {
-			z := (g - replay[i]) / sigma
-			sum, count = sum+z*z, count+1
-		}
+	output := values[h.graph.Output]
+	h.rms = inNoise(got, output.Data, m.Truth.Sigma)
+	if !math.IsInf(h.rms, 1) && !slices.Equal(output.Data, m.Output().Data) {
+		h.output = output
 	}
-	return math.Sqrt(sum / float64(count))
+	return h
 }
 
 // confirm holds the output against the nearest hypotheses, each in its own noise.
@@ -192,29 +155,11 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 			s.miss(residual)
 			continue
 		}
-		sigma, err := graph.Noise(h.graph, m.narrow, m.whole, h.output)
+		sigma, err := graph.Noise(h.graph, m.given, h.output)
 		if err != nil {
 			continue
 		}
 		s.addAt(got, compare.Expected{Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true},
 			h.where, h.mistake)
 	}
-}
-
-// Reproduces fails if the graph does not give the truth of its module.
-func (m *Module) Reproduces() error {
-	const exact = 1e-9
-	out := m.Output()
-	if !slices.Equal(out.Shape, m.Truth.Shape) {
-		return errors.New("the output of the graph has another shape than the module's")
-	}
-	worst, largest := 0.0, 0.0
-	for i, want := range m.Truth.Value {
-		worst, largest = max(worst, math.Abs(out.Data[i]-want)), max(largest, math.Abs(want))
-	}
-	if !(worst <= exact*largest) {
-		return fmt.Errorf("the graph differs from PyTorch's float64 result by %.2g of its largest value, "+
-			"want at most %.0e", worst/largest, exact)
-	}
-	return nil
 }

@@ -118,21 +118,7 @@ func (q *numberSearch) at(value float64) float64 {
 	if !ok {
 		return math.Inf(1)
 	}
-	off, noisy := 0.0, 0.0
-	for i, v := range values {
-		switch g := q.part.got[i]; {
-		case math.IsNaN(v) && math.IsNaN(g):
-		case math.IsNaN(v-g) || math.IsInf(v-g, 0):
-			return math.Inf(1)
-		case q.part.sigma[i] > 0:
-			d := (v - g) / q.part.sigma[i]
-			off, noisy = off+d*d, noisy+1
-		}
-	}
-	if noisy == 0 {
-		return math.Inf(1)
-	}
-	return math.Sqrt(off / noisy)
+	return inNoise(q.part.got, values, q.part.sigma)
 }
 
 // candidates is how many values, at most, are compared with the whole case.

@@ -80,6 +80,26 @@ func (o Output) Towards(r Replay) float64 {
 	return cosine(o.Sampled.Got, o.Sampled.Truth, compare.Expected{Value: r.Outputs[0]})
 }
 
+// inNoise returns the root mean square of an output's distance from other values, in units of
+// sigma. It is infinite if one of two elements alone is finite, or if no element has noise.
+func inNoise(got, values, sigma []float64) float64 {
+	off, noisy := 0.0, 0.0
+	for i, v := range values {
+		switch g := got[i]; {
+		case math.IsNaN(v) && math.IsNaN(g):
+		case math.IsNaN(v-g) || math.IsInf(v-g, 0):
+			return math.Inf(1)
+		case sigma[i] > 0:
+			d := (v - g) / sigma[i]
+			off, noisy = off+d*d, noisy+1
+		}
+	}
+	if noisy == 0 {
+		return math.Inf(1)
+	}
+	return math.Sqrt(off / noisy)
+}
+
 // cosine returns the cosine between the errors of an output and of another result, in units of
 // sigma; 0 if either has no error.
 func cosine(got []float64, truth, other compare.Expected) float64 {

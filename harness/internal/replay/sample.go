@@ -103,16 +103,6 @@ func (s Sample) draws() int {
 	return 8
 }
 
-// Chance returns how many times further from the truth than the furthest draw another draw may
-// be. One in thirty is more than 1.5 times as far as the furthest of eight, or more than 5 times
-// as far as the further of two.
-func (s Sample) Chance() float64 {
-	if s.Partial() {
-		return 5
-	}
-	return 1.5
-}
-
 // rowsOf returns some rows of a result; nil means all rows.
 func rowsOf(values []float64, rows []int, width int) []float64 {
 	if rows == nil {
