@@ -15,6 +15,8 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/variant"
 )
 
 func TestCheck(t *testing.T) {
@@ -26,6 +28,22 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, len(names), r.Count(harness.Pass))
 	require.Equal(t, "PyTorch 2.15.0", r.Suite)
 	require.Empty(t, r.Causes)
+}
+
+// Outputs in a folder are judged in the arithmetic that is declared for them.
+func TestDeclare(t *testing.T) {
+	stored := harnesstest.ReadCase(t, "seed/causal").Output
+	for i, v := range stored.Data {
+		stored.Data[i] = variant.BFloat16(v)
+	}
+	outputs := fstest.MapFS{"seed/causal/output.npy": {Data: harnesstest.NPY(stored)}}
+	r, err := harness.CheckFolder(t.Context(), fixtures.FS, outputs, harness.Select("seed/causal"))
+	require.NoError(t, err)
+	require.Equal(t, harness.Fail, r.Results[0].Verdict)
+	declared := harness.Declare(harness.BFloat16)
+	r, err = harness.CheckFolder(t.Context(), fixtures.FS, outputs, harness.Select("seed/causal"), declared)
+	require.NoError(t, err)
+	require.Equal(t, harness.Pass, r.Results[0].Verdict)
 }
 
 // A result says everything without any internal package.

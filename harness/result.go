@@ -132,8 +132,8 @@ type Cause struct {
 	Alternatives   []string // ids of mistakes that no case tells apart from it
 }
 
-// Shared is what all failures without a named cause have, and none or few of the passes. It is a
-// statement about the cases of the run, and no proof of a cause.
+// Shared names features that all failures without a named cause have, and that no pass has, or few.
+// Shared states a fact about the cases of the run. The fact proves no cause.
 type Shared struct {
 	Cases     []string // the failures
 	Features  []string // ids: "window", "keys-at-least-33"

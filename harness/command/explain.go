@@ -46,10 +46,7 @@ func completeID(_ *cobra.Command, args []string, word string) ([]cobra.Completio
 // explainable returns the ids of all mistakes, numbers, identities and parts that nobody wrote.
 func explainable() []string {
 	var ids []string
-	for _, m := range catalogue.WithVariants {
-		ids = append(ids, m.ID)
-	}
-	for _, m := range edits.Mistakes {
+	for _, m := range knownMistakes() {
 		ids = append(ids, m.ID)
 	}
 	for _, n := range catalogue.Numbers {

@@ -45,9 +45,12 @@ Exit status: 0, or 2 for wrong usage.`,
 	return cmd
 }
 
+// knownMistakes lists the mistakes in attention with their variants, then the mistakes in models.
+func knownMistakes() []catalogue.Mistake { return slices.Concat(catalogue.WithVariants, edits.Mistakes) }
+
 func listMistakes(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, m := range slices.Concat(catalogue.WithVariants, edits.Mistakes) {
+	for _, m := range knownMistakes() {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", m.ID, m.Family, m.Title)
 	}
 	if err := w.Flush(); err != nil {
@@ -87,7 +90,7 @@ func mistakesJSON(out io.Writer) error {
 		Mistakes   []entry    `json:"mistakes"`
 		Identities []identity `json:"identities"`
 	}{Version: 1}
-	for _, m := range slices.Concat(catalogue.WithVariants, edits.Mistakes) {
+	for _, m := range knownMistakes() {
 		list.Mistakes = append(list.Mistakes, entry{
 			ID:          m.ID,
 			Family:      string(m.Family),

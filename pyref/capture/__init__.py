@@ -46,14 +46,15 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
     seed = digest(name, 4)
     with unfused(module):
         op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed)
-        graph = module_graph(module, call, expected["truth"]) if op == "module" else None
+        parameters = state_dict(module)
+        graph = module_graph(module, call, parameters, expected["truth"]) if op == "module" else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         case = Path(scratch) / target.name
         case_folder.store(
             case,
             {"name": name, "purpose": purpose, "op": op, "config": config},
-            {"inputs": inputs, "state_dict": state_dict(module), "expected": expected},
+            {"inputs": inputs, "state_dict": parameters, "expected": expected},
             case_folder.provenance(class_name(module), call_clauses(module, call), seed, torch),
             graph,
         )
@@ -62,10 +63,12 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
     return target
 
 
-def module_graph(module: torch.nn.Module, call: Call, truth: np.ndarray) -> case_folder.StoredGraph:
+def module_graph(
+    module: torch.nn.Module, call: Call, parameters: Mapping[str, np.ndarray], truth: np.ndarray
+) -> case_folder.StoredGraph:
     """Return the graph of a module, or the reason why it has none."""
     try:
-        graph, values = store.graph_of(module, call, state_dict(module), truth)
+        graph, values = store.graph_of(module, call, parameters, truth)
     except Exception as error:  # torch.export fails in many ways; the case stands without a graph
         reason = str(error).strip().splitlines() or [type(error).__name__]
         return case_folder.StoredGraph(missing=reason[0][:200])

@@ -285,17 +285,7 @@ class Chance:
             {"causal": self.once_in(2), "softcap": self.among(1.5, 5.0)},
             {"causal": self.once_in(2), "sinks": True},
         )
-        return ScaledDotProductAttention(
-            batch=B,
-            num_heads=H,
-            seq_q=L,
-            seq_kv=S,
-            head_dim=E,
-            v_head_dim=self.among(E, E + 3),
-            num_kv_heads=self.among(None, None, 2) if H % 2 == 0 else None,
-            scale=self.among(None, None, 0.42, 0.66),
-            **scores,
-        )
+        return self.scaled(B, H, L, S, E, scores)
 
     def placed(self) -> Operation:
         """Return scaled_dot_product_attention with a past, lengths or positions."""
@@ -315,6 +305,10 @@ class Chance:
             {"past_len": P, "causal": True, "alignment": "lower-right", **lengths},
             {"past_len": P, "causal": True, "first_positions": starts},
         )
+        return self.scaled(B, H, L, S, E, options)
+
+    def scaled(self, B: int, H: int, L: int, S: int, E: int, options: dict) -> Operation:
+        """Return the function with these sizes and options, and draw the rest."""
         return ScaledDotProductAttention(
             batch=B,
             num_heads=H,

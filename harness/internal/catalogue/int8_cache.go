@@ -16,7 +16,7 @@ func byToken(shape []int) int  { return shape[3] }
 func byHead(shape []int) int   { return shape[2] * shape[3] }
 func byTensor(shape []int) int { return num.Size(shape) }
 
-// scaleOfMaximum returns the scale of values of which the largest magnitude is given.
+// scaleOfMaximum returns the scale that maps the largest magnitude to 127.
 func scaleOfMaximum(largest float64) float64 { return largest / 127 }
 
 func scaleAtLeastOne(largest float64) float64 { return math.Max(1, largest/127) }

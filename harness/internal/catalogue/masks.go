@@ -93,7 +93,7 @@ var masks = []Mistake{
 	{
 		ID:          "causal-offset-of-first-batch-element",
 		Title:       "the causal mask of the first batch element used for all elements",
-		Explanation: "The queries of every batch element start at the key at which those of element 0 start.",
+		Explanation: "The queries of every batch element start at the key where the queries of element 0 start.",
 		Fix:         "Hide key j from query i where j > i + offset, with the offset of the query's own batch element.",
 		Family:      Masks,
 		Kind:        Altered,

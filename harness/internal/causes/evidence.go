@@ -49,8 +49,8 @@ func (e evidence) enoughForSymptom() bool {
 // confined reports whether all supporting cases have a feature that no denying case has.
 func (e evidence) confined(cases map[string]*fixture.Case) bool { return e.only(cases) != "" }
 
-// only returns a feature that all supporting cases have and no denying case: "a window". It returns
-// "" if there is none, or if so few cases would have one by chance.
+// only returns a feature that all supporting cases have and no denying case: "a window". The result
+// is "" if no feature is, or if the cases are too few to rule out chance.
 func (e evidence) only(cases map[string]*fixture.Case) string {
 	supporting, denying := read(e.supporting, cases), read(e.denying, cases)
 	if len(supporting) < len(e.supporting) || len(denying) < len(e.denying) || len(denying) == 0 {

@@ -108,7 +108,7 @@ func TestSharedRivals(t *testing.T) {
 	require.Equal(t, "1 more feature tells the same cases apart", s.Sentences()[3])
 }
 
-// A statement needs so many cases that chance would hardly make one.
+// A run with few cases makes no statement, because chance could make one.
 func TestSharedByChance(t *testing.T) {
 	require.True(t, telling(1, 2, 5, 0))   // 1 of 21 pairs
 	require.False(t, telling(3, 2, 5, 0))  // 3 of 21

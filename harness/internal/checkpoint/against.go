@@ -131,7 +131,7 @@ func (a *against) read(t *Tensor) (numbers, error) {
 }
 
 // match finds the tensor of each parameter by its name, and the parameters whose values are right.
-// It returns those among them that are one number again and again.
+// match returns the parameters with right values that consist of one repeated number.
 func (a *against) match(n Naming) (equal []string, err error) {
 	for _, name := range a.names {
 		t := a.file.Tensor(n.InFile(name))

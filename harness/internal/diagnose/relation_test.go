@@ -142,8 +142,8 @@ func TestRelations(t *testing.T) {
 	}
 }
 
-// Outputs that are rounded once are called that. Outputs with larger errors, of the same type, are
-// not.
+// An output that was rounded once has the class rounding. An output of the same type with larger
+// errors has another class.
 func TestRoundedModules(t *testing.T) {
 	want := unknown(2, 5, 9)
 	for name, p := range map[string]oracle.Precision{"float16": oracle.Float16, "bfloat16": oracle.BFloat16} {

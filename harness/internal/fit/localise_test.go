@@ -106,8 +106,8 @@ var some = []string{
 
 // Each part of each projection is drawn anew, and computed in float32 by code that shares nothing
 // with the oracle. The projection is found, or is among several that the case cannot tell apart, or
-// none is named. The full campaign takes every third committed layer and some others, and the plain
-// run those others.
+// none is named. The plain run takes a few layers of its own. The full campaign also takes every
+// third committed layer.
 func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	var mutex sync.Mutex
 	count := map[string]int{}

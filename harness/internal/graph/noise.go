@@ -16,7 +16,7 @@ const runs = 9
 // Noise measures the standard deviation that rounding gives each element of the output. Each run
 // moves every float input and every parameter by -1, 0 or +1 unit in the last place, as earlier
 // rounding would, and computes in float32. The variance of an element is its mean square error plus
-// the mean over its row, because a mean over so few runs is uncertain: see sigma in
+// the mean over its row, because a mean over nine runs is uncertain: see sigma in
 // pyref/capture/any_module.py.
 //
 // arrays has the inputs, parameters and constants by role, and truth is the output in float64.
@@ -65,7 +65,8 @@ func nudged(g *Graph, given Values[float32], arrays map[string]*npy.Array, r *ra
 		moved[name] = &Tensor[float32]{Shape: t.Shape, Data: data}
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.Inputs)) {
-		if _, err := arrays["inputs."+g.Inputs[name]].Float64s(); err == nil { // not integers, not a mask
+		// Integers and masks are not moved.
+		if _, err := arrays["inputs."+g.Inputs[name]].Float64s(); err == nil {
 			nudge(name)
 		}
 	}

@@ -137,8 +137,8 @@ func TestAMistakeInOneLayer(t *testing.T) {
 	}
 }
 
-// inEachLayer returns the output of a mistake in each layer of a model alone, by the layer's path. It
-// returns nothing if there is one place, or if the mistake changes nothing there.
+// inEachLayer returns the output of a mistake in each layer of a model alone, by the layer's path.
+// It returns nothing if there is one place, or if the mistake changes nothing there.
 func inEachLayer(t *testing.T, c *fixture.Case, m catalogue.Mistake) map[string][]float64 {
 	t.Helper()
 	g, err := graph.Parse(c.Graph)

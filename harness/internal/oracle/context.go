@@ -75,8 +75,8 @@ func (r *row) noiseOfContext(out Field, first int) {
 	}
 }
 
-// noiseOfDenominator returns the variance that rounding gives to Σ p, which is 1. Keys of zeros are
-// equal terms: each of so many additions may be rounded in the same direction.
+// noiseOfDenominator returns the variance that rounding gives to Σ p, which is 1. Keys of zeros
+// give equal terms. The additions of equal terms may all be rounded in the same direction.
 func (r *row) noiseOfDenominator() float64 {
 	equal := float64(r.ZeroKeys)
 	return sumOfProducts(len(r.weights), 1, r.sums.sumSquares) + roundoff*equal*equal/4

@@ -25,7 +25,7 @@ var (
 func ToE4M3(v float64) float64 { return toFloat8(v, 4, -6, 448) }
 func ToE5M2(v float64) float64 { return toFloat8(v, 3, -14, 57344) }
 
-// toFloat8 rounds to so many significant bits. Numbers below 2^least have the steps of 2^least.
+// toFloat8 rounds to a number of significant bits. Numbers below 2^least have the steps of 2^least.
 func toFloat8(v float64, bits, least int, largest float64) float64 {
 	if v == 0 || v-v != 0 {
 		return v

@@ -14,8 +14,8 @@ type Turn struct {
 	Dim         int  // features of a head that turn, from the first on; 0 turns none
 	Heads       int  // heads side by side in a row of the input; 1 in (B, H, T, E)
 
-	// Cos and Sin are tables of so many columns: the cosine and the sine of each feature of a pair,
-	// first and second, at each position.
+	// Cos and Sin are tables with a row for each position and a column for each pair. The first
+	// table of each is for the first feature of a pair, the second for the other feature.
 	Cos, Sin [2]Array
 	// Row returns the row of the tables for token t of batch element b.
 	Row func(b, t int) int

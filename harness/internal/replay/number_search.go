@@ -84,7 +84,8 @@ func (q *numberSearch) explains(value float64) (compare.Comparison, bool) {
 	return q.compared(value, nil)
 }
 
-// compared compares some rows of the output with those computed with a value; nil means all rows.
+// compared computes some rows with a value, and compares the output's rows with them. nil means all
+// rows.
 func (q *numberSearch) compared(value float64, rows []int) (compare.Comparison, bool) {
 	p, o := q.whole.Fork(), q.part.output
 	q.number.Set(p, value)

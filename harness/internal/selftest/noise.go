@@ -11,8 +11,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// Noise counts the outputs that are right but for random numbers in a part, and those among them
-// that were blamed on a mistake, a number, parameters or a part that nobody wrote.
+// Noise counts outputs that are right but for random numbers in a part. Blamed counts the noisy
+// outputs that were blamed on a mistake, a number, parameters or a part that nobody wrote.
 type Noise struct {
 	Planted int `json:"planted"`
 	Blamed  int `json:"blamed"`

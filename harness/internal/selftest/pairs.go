@@ -9,9 +9,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// judgePairs makes two mistakes at once, without variants, of which no pair is tried. The case sees
-// each mistake alone. A pair is distinguishable if nothing else gives its output: neither the right
-// computation, nor a single mistake, nor another pair.
+// judgePairs makes two mistakes at once. Variants are left out, because the diagnosis tries no
+// pairs with them. The case sees each mistake alone. A pair is distinguishable if nothing else
+// gives its output: neither the right computation, nor a single mistake, nor another pair.
 func (t *trial) judgePairs(ctx context.Context, e Extent) error {
 	visible := slices.DeleteFunc(t.visible(), func(p plant) bool { return p.mistakes[0].VariantOf != "" })
 	var all [][2]catalogue.Mistake

@@ -102,10 +102,10 @@ const (
 // significance is the probability with which a diagnosis exactly at a bar may miss it in one run.
 const significance = 0.01
 
-// below returns the probability that so few outputs, or fewer, have a name if each has one with
-// probability bar. A bar is missed if the probability is less than [significance]: the upper
-// Clopper-Pearson bound of the true share is then below the bar. One output without a name among 18
-// has a probability of 0.6 at a bar of 0.95.
+// below returns the probability of as many names as were counted, or fewer, if each output gets a
+// name with probability bar. A bar is missed if the probability is less than [significance]: the
+// upper Clopper-Pearson bound of the true share is then below the bar. One output without a name
+// among 18 has a probability of 0.6 at a bar of 0.95.
 func (c Counts) below(bar float64) float64 {
 	if c.Distinguishable == 0 {
 		return 1

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// missedPairs reports whether a run misses the bar of pairs with so many names.
+// missedPairs reports whether a run misses the bar of pairs. named counts the pairs with a name.
 func missedPairs(named, distinguishable int) bool {
 	r := &Result{Pairs: Counts{Planted: distinguishable, Distinguishable: distinguishable, Right: named}}
 	return len(r.Missed()) > 0

@@ -15,7 +15,8 @@ type masks struct {
 	queries, keys int // keys without appended ones
 }
 
-// newMasks returns the masks for so many keys, without the appended ones among all.
+// newMasks returns the masks of a problem. keys counts the keys that a mask can hide, and all
+// counts the appended keys, too.
 func (v Variant) newMasks(p *oracle.Problem, lead []int, queries, keys, all int) masks {
 	perBatch := lead[len(lead)-1]
 	scores := append(append([]int{}, lead...), queries, keys)
