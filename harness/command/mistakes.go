@@ -46,7 +46,9 @@ Exit status: 0, or 2 for wrong usage.`,
 }
 
 // knownMistakes lists the mistakes in attention with their variants, then the mistakes in models.
-func knownMistakes() []catalogue.Mistake { return slices.Concat(catalogue.WithVariants, edits.Mistakes) }
+func knownMistakes() []catalogue.Mistake {
+	return slices.Concat(catalogue.WithVariants, edits.Mistakes)
+}
 
 func listMistakes(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
