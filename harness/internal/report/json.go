@@ -150,6 +150,7 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
 	Joint       []jsonJoint     `json:"joint,omitempty"`
+	Orders      []jsonOrder     `json:"orders,omitempty"`
 	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
@@ -163,6 +164,13 @@ type jsonResult struct {
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+// jsonOrder is an expression of PyTorch that turns the output into the expected one.
+type jsonOrder struct {
+	Expression string `json:"expression"`
+	Residual   number `json:"residual"`
+	MaxZ       number `json:"max_z"`
 }
 
 type jsonUnwritten struct {
@@ -334,6 +342,9 @@ func toJSON(r Result) jsonResult {
 	}
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
+	}
+	for _, o := range d.Orders {
+		out.Orders = append(out.Orders, jsonOrder{o.String(), number(o.Residual), number(o.MaxZ)})
 	}
 	if u := d.Unwritten; u != nil {
 		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
