@@ -46,6 +46,11 @@ func TestReports(t *testing.T) {
 		s.validate(t, "folder", run(t, 3, "check", filepath.Join(dir, "outputs"), "--json",
 			"--known", filepath.Join(dir, "known.txt")))
 	})
+	t.Run("modules inside a model", func(t *testing.T) {
+		dir := t.TempDir()
+		traces(t, dir)
+		s.validate(t, "traces", run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))
+	})
 	require.Empty(t, s.unseen())
 }
 
