@@ -72,6 +72,7 @@ type Attributes struct {
 	Index       int      `json:"index"`       // select
 	Weight      string   `json:"weight"`      // linear: "out, in" or "in, out"
 	Approximate string   `json:"approximate"` // gelu: "none" or "tanh"
+	Factor      *float64 `json:"factor"`      // gelu: of the approximation by tanh; nil is sqrt(2 / pi)
 	Eps         float64  `json:"eps"`         // norms
 	Offset      float64  `json:"offset"`      // rms_norm: added to the weight
 	Pairs       string   `json:"pairs"`       // rotary: "halves" or "neighbours"

@@ -32,8 +32,8 @@ func operators[T Float]() map[string]operator[T] {
 		"softmax":     {"x", "dim", "softmax over one dimension", softmax[T]},
 		"log_softmax": {"x", "dim", "logarithm of softmax", logSoftmax[T]},
 		"attention": {
-			"query key value mask?", "scale softcap causal",
-			"scaled_dot_product_attention; a query that sees no key gives zeros", attend[T],
+			"query key value mask? sinks?", "scale softcap causal",
+			"scaled_dot_product_attention; a query that sees no key gives zeros; sinks are scores without a key", attend[T],
 		},
 		"rotary": {"x cos sin", "pairs", "x cos + turned(x) sin, for pairs of features", rotary[T]},
 
@@ -83,7 +83,7 @@ func operators[T Float]() map[string]operator[T] {
 		"min":    {"x", "dims keep", "smallest over dimensions", reduction(smallest[T], true)},
 		"cumsum": {"x", "dim", "sums of the elements so far", cumulate[T]},
 
-		"gelu": {"x", "approximate", "GELU by the error function or by tanh", gelu[T]},
+		"gelu": {"x", "approximate factor", "GELU by the error function or by tanh", gelu[T]},
 	}
 	for name, f := range unary {
 		table[name] = operator[T]{"x", "", f.does, elementwise[T](f.of)}
@@ -99,7 +99,8 @@ func operators[T Float]() map[string]operator[T] {
 }
 
 // signature lists operands by name. A name with ? may be absent, with # may be a number, and with
-// ... stands for at least one and at most maxParts operands.
+// ... stands for at least one and at most maxParts operands. Absent operands at the end may be left
+// out.
 type signature string
 
 const maxParts = 64
@@ -111,11 +112,14 @@ func (s signature) check(operands []Operand) error {
 	if strings.HasSuffix(names[most-1], "...") {
 		most += maxParts - 1
 	}
-	if len(operands) < len(names) || len(operands) > most {
-		return fmt.Errorf("operands: %d, want %d", len(operands), len(names))
+	if len(operands) > most {
+		return fmt.Errorf("operands: %d, want %d", len(operands), most)
 	}
-	for i, o := range operands {
-		name := names[min(i, len(names)-1)]
+	for i := range max(len(operands), len(names)) {
+		name, o := names[min(i, len(names)-1)], None
+		if i < len(operands) {
+			o = operands[i]
+		}
 		if o.Name == "" && !o.Absent && !strings.Contains(name, "#") {
 			return fmt.Errorf("operands[%d]: want a name, not a number", i)
 		}
@@ -125,6 +129,9 @@ func (s signature) check(operands []Operand) error {
 	}
 	return nil
 }
+
+// count returns the number of operands that a computation gets, at least.
+func (s signature) count() int { return len(strings.Fields(string(s))) }
 
 // unary holds the elementwise functions of one operand.
 var unary = map[string]struct {

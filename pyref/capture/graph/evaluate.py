@@ -48,8 +48,8 @@ def as_tensor(operand: torch.Tensor | float) -> torch.Tensor:
     return operand if isinstance(operand, torch.Tensor) else torch.as_tensor(operand, dtype=torch.float64)
 
 
-def attend(query, key, value, mask, *, scale, softcap, causal):
-    """Return the softmax of the scores, times the values."""
+def attend(query, key, value, mask, sinks=None, *, scale, softcap, causal):
+    """Return the softmax of the scores, times the values. `sinks` are scores without a key."""
     scores = query @ key.transpose(-1, -2) * scale
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
@@ -58,8 +58,18 @@ def attend(query, key, value, mask, *, scale, softcap, causal):
         scores = scores.masked_fill(~seen, -torch.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    if sinks is not None:
+        column = sinks.reshape(-1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, column], dim=-1)
     weights = torch.softmax(scores, dim=-1).nan_to_num(0.0)  # a row without keys is zero
-    return weights @ value
+    return weights[..., : key.shape[-2]] @ value
+
+
+def gelu(x, *, approximate, factor=None):
+    """Return GELU. Some models round the factor sqrt(2 / pi) of its approximation."""
+    if factor is None:
+        return functional.gelu(x, approximate=approximate)
+    return 0.5 * x * (1 + torch.tanh(factor * (x + 0.044715 * x**3)))
 
 
 def rms_norm(x, weight, *, eps, offset):
@@ -174,7 +184,7 @@ OPERATORS: dict[str, Callable] = {
     "leaky_relu": elementwise(lambda x, slope: torch.where(x > 0, x, x * slope)),
     "elu": elementwise(lambda x, alpha: torch.where(x > 0, x, alpha * torch.expm1(x))),
     "silu": functional.silu,
-    "gelu": lambda x, approximate: functional.gelu(x, approximate=approximate),
+    "gelu": gelu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "linear": product,
     "matmul": torch.matmul,

@@ -73,6 +73,8 @@ def samples() -> list[Sample]:
         ("sign", [np.array([0.0, -2.0])], {}),
         ("log1p", [positive], {}),
         *(("gelu", [3 * x], {"approximate": form}) for form in ("none", "tanh")),
+        ("gelu", [3 * x], {"approximate": "tanh", "factor": 0.79788456}),
+        ("gelu", [3 * x], {"approximate": "tanh", "factor": 0.5}),
         *((op, [x, y], {}) for op in ("add", "sub", "mul", "div")),
         *((op, [x, row], {}) for op in ("add", "mul")),
         *((op, [x, y], {}) for op in ("maximum", "minimum", "atan2", *COMPARISONS)),
@@ -97,6 +99,7 @@ def samples() -> list[Sample]:
         ("attention", [heads, key, value, None], scale),
         ("attention", [heads, key, value, seen], scale | {"softcap": 0.8}),
         ("attention", [heads, key, value, draw("added", 5, 7)], scale | {"causal": True}),
+        ("attention", [heads, key, value, seen, draw("sinks", 3)], scale),
         *(
             ("rotary", [heads, np.cos(angles), np.sin(angles)], {"pairs": p})
             for p in ("halves", "neighbours")

@@ -64,7 +64,7 @@ class Layers:
                 return [*self.nodes, ("same", [self.last], {})]
             return self.nodes
         finals = []
-        for layer, outputs in enumerate(self.outputs):
+        for outputs in self.outputs:
             for direction, output in enumerate(outputs):
                 if result == 2:
                     output = self.cells(output)
