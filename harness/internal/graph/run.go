@@ -49,7 +49,8 @@ func same(a, b *Node) bool {
 
 // compute returns the value of one node, which must have the shape that the graph states.
 func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (*Tensor[T], error) {
-	in := make([]*Tensor[T], len(n.Operands))
+	op := table[n.Op]
+	in := make([]*Tensor[T], max(len(n.Operands), op.operands.count()))
 	for i, o := range n.Operands {
 		switch {
 		case o.Absent:
@@ -61,7 +62,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 			}
 		}
 	}
-	out, err := table[n.Op].compute(n, in)
+	out, err := op.compute(n, in)
 	if err != nil {
 		return nil, err
 	}
