@@ -117,6 +117,7 @@ var structural = []step{
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
 	{"one mistake in the graph", mistakeInGraph},
+	{"one wrong number in the graph", numberInGraph},
 	{"gain or shift", check(gainOrShift)},
 	{"factors and functions", check(factorsOrFunctions)},
 	{"fewer bits", check(fewerBits)},

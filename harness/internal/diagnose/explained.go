@@ -30,6 +30,15 @@ func mistakeInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	return answer{finding: explained(matches), cut: cut}
 }
 
+// numberInGraph decides if a number in the graph of a module gives the output with another value.
+func numberInGraph(ctx context.Context, in *input, _ fit.Result) answer {
+	if in.module == nil || in.comparison.NonFinite > 0 {
+		return answer{}
+	}
+	numbers, cut := in.module.FindNumbers(ctx, in.got)
+	return answer{finding: explainedByNumbers(numbers), cut: cut}
+}
+
 // explained names the mistakes that give the output; nil if there are none.
 func explained(matches []replay.Match) *finding {
 	if len(matches) == 0 {
