@@ -222,7 +222,7 @@ def draw(name: str, right: float, at: str) -> float:
 
 @dataclass(frozen=True)
 class Plant:
-    """A number of a model with another value, in the part with a path or, if it is "", everywhere."""
+    """A number of a model with another value, in one part, or everywhere if the path is ""."""
 
     number: str
     right: float

@@ -21,7 +21,7 @@ func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch,
 	tried := map[string]bool{}
 	for _, place := range []func(path string) string{everywhere, inEveryLayer, layerOf, sameModule} {
 		s := newSearch()
-		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer than no mistake
+		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer
 		var searches []*moduleSearch
 		for _, n := range edits.Numbers {
 			for _, at := range m.numberSites(n, place) {

@@ -72,7 +72,7 @@ func (q *moduleSearch) find() (*NumberMatch, float64) {
 // leads reports whether a few other values of the number move the right output towards the
 // subject's. A number that has nothing to do with the error moves it elsewhere.
 func (q *moduleSearch) leads() bool {
-	const telling = 0.1 // cosine: with it the same 323 of 324 planted numbers are found as without it
+	const telling = 0.1 // cosine: the same 323 of 324 planted numbers are found without it
 	truth := q.module.Truth
 	for _, times := range []float64{1. / 64, 1. / 4, 4, 64} {
 		v := q.valueAt(q.coordinate(q.at.right) + math.Log(times))

@@ -22,8 +22,8 @@ type NumberMatch struct {
 	Next     float64 // residual of the nearest other explanation; infinite without any
 	Alike    string  // other changes that give the same output, a sentence; "" if there are none
 
-	// Where is the path of the only modules of a graph that have the wrong value, with * for the number
-	// of any layer; "" if all have it.
+	// Where is the path of the only modules of a graph that have the wrong value, with * for the
+	// number of any layer; "" if all have it.
 	Where string
 
 	// Least and Most bound the values that explain the output as well.
