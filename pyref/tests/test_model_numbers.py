@@ -1,4 +1,4 @@
-"""The wrong numbers in small models are the stored ones."""
+"""The wrong numbers and parameters in small models are the stored ones."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pyref.build.rng import Stream
-from pyref.models import numbers, store
+from pyref.models import numbers, parameters, store
 
 STORED = Path(__file__).parents[2] / "harness/internal/edits/testdata"
 
@@ -22,3 +22,11 @@ def test_the_wrong_numbers_are_todays(name):
     made = np.stack([numbers.wrong(model.eval(), plant) for plant in planted])
     stored = np.load(STORED / f"{name}-numbers.npy")
     np.testing.assert_allclose(made, stored, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", parameters.PLANTS)
+def test_the_wrong_parameters_are_todays(name):
+    told = json.loads((STORED / f"{name}-parameters.json").read_text())
+    assert [p.title for p in parameters.PLANTS[name]] == [t["title"] for t in told]
+    stored = np.load(STORED / f"{name}-parameters.npy")
+    np.testing.assert_allclose(parameters.outputs(name), stored, rtol=1e-4, atol=1e-5)

@@ -153,3 +153,45 @@ func otherFactor(v *graph.View, n graph.Node) (float64, bool) {
 	}
 	return value, true
 }
+
+// parameterFactor is the number of [ParameterFactors], for any parameter.
+var parameterFactor = Number{
+	Number: catalogue.Number{
+		ID: "parameter-factor", Title: "factor of a parameter",
+		Fix: "Load the parameter as the state dict has it, and apply each factor of the model once.",
+	}.InModelsAlone(),
+	Span: times(1e4),
+}
+
+// ParameterFactors returns a number for each parameter of a graph, and one for each parameter that
+// every layer has: the factor that it is multiplied with. All of them are 1.
+func ParameterFactors(v *graph.View) []Number {
+	var all []Number
+	for _, p := range partsOf(v) {
+		if len(p.suffixes) > 1 || p.suffixes[0] != "" {
+			continue
+		}
+		n := parameterFactor
+		n.Title = "factor of " + p.path
+		n.To = func(value float64) graph.Edit { return multiplied(p.paths, value) }
+		all = append(all, n)
+	}
+	return all
+}
+
+// multiplied returns an edit that multiplies parameters by a number.
+func multiplied(keys []string, value float64) graph.Edit {
+	return func(v *graph.View, n graph.Node) []graph.Node {
+		operands, made := slices.Clone(n.Operands), []graph.Node(nil)
+		for i, o := range operands {
+			if o.Name != "" && slices.Contains(keys, o.Name) {
+				made = append(made, n.Before(len(made)+1, "mul", v.Shape(o), o, graph.Number(value)))
+				operands[i] = graph.Value(made[len(made)-1].Name)
+			}
+		}
+		if made == nil {
+			return nil
+		}
+		return append(made, n.With(operands...))
+	}
+}

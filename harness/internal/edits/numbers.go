@@ -38,11 +38,12 @@ var Numbers = func() []Number {
 
 // NumberByID returns a number by its id, and whether there is one.
 func NumberByID(id string) (Number, bool) {
-	i := slices.IndexFunc(Numbers, func(n Number) bool { return n.ID == id })
-	if i < 0 {
-		return Number{}, false
+	for _, n := range append(slices.Clone(Numbers), parameterFactor) {
+		if n.ID == id {
+			return n, true
+		}
 	}
-	return Numbers[i], true
+	return Number{}, false
 }
 
 // normNumbers are the numbers of norms.
