@@ -26,6 +26,9 @@ type Node struct {
 	Shape      []int      `json:"shape"`
 	Module     string     `json:"module"` // path of the module that asked for the operation
 	Class      string     `json:"class"`  // class of this module
+
+	// table is the value of a node that an edit made with [Node.Table]. A file has no such node.
+	table *Tensor[float64]
 }
 
 // Operand is a value by its name, a number if Name is empty, or absent.

@@ -44,11 +44,15 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
-	return a.Op == b.Op && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+	return a.Op == b.Op && slices.Equal(a.Operands, b.Operands) &&
+		reflect.DeepEqual(a.Attributes, b.Attributes) && reflect.DeepEqual(a.table, b.table)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
 func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (*Tensor[T], error) {
+	if n.table != nil {
+		return converted[T](n.table), nil
+	}
 	op := table[n.Op]
 	in := make([]*Tensor[T], max(len(n.Operands), op.operands.count()))
 	for i, o := range n.Operands {
