@@ -1,15 +1,14 @@
 """Runs of a module, in float32 and in float64."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
-from pyref.capture import check
+from pyref.capture import check, exact
 from pyref.capture.call import Call
+from pyref.capture.float64 import in_float64
 
 
 def class_name(module: torch.nn.Module) -> str:
@@ -32,8 +31,9 @@ def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
 
 def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return the tensors from a float64 copy of the module."""
+    wide = exact.double(module)
     with in_float64():
-        return outputs(name, call(copy.deepcopy(module).double(), np.float64), torch.float64)
+        return outputs(name, call(wide, np.float64), torch.float64)
 
 
 def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
@@ -59,31 +59,3 @@ def unfused(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         switch.set_fastpath_enabled(before)
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    """Let a module create float64 tensors, both by default and where it asks for float32."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Widened():
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-class Widened(TorchFunctionMode):
-    """Replaces float32 by float64 in calls of PyTorch. Norms often ask for float32."""
-
-    def __torch_function__(self, function, types, values=(), keywords=None):
-        """Replace the dtype in one call."""
-        if function is torch.Tensor.float:
-            function = torch.Tensor.double
-        widened = {name: widen(value) for name, value in (keywords or {}).items()}
-        return function(*map(widen, values), **widened)
-
-
-def widen(value: object) -> object:
-    """Return float64 for float32, and any other value unchanged."""
-    return torch.float64 if value is torch.float32 else value
