@@ -23,6 +23,7 @@ from pyref.capture.float64 import WIDE, in_float64
 def double(module: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of a module in float64, with exact tables."""
     wide = copy.deepcopy(module).double()
+    wide._apply(lambda tensor: tensor.to(torch.complex128) if tensor.is_complex() else tensor)
     for path, inner in module.named_modules():
         found = {name: table for name, table in tables(inner) if table.dtype in WIDE}
         exact = again(inner, surroundings(module, path), found) if found else {}

@@ -9,16 +9,12 @@ import torch
 from pyref.capture import check, exact
 from pyref.capture.call import Call
 from pyref.capture.float64 import in_float64
-
-
-def class_name(module: torch.nn.Module) -> str:
-    """Return package.Class."""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+from pyref.capture.module_of import Function
 
 
 def once(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return a module's float32 output and the tensors after it in its result."""
-    return outputs(name, call(module, np.float32), torch.float32)
+    return outputs(name, called(name, module, call, np.float32), torch.float32, call.output)
 
 
 def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
@@ -33,12 +29,25 @@ def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return the tensors from a float64 copy of the module."""
     wide = exact.double(module)
     with in_float64():
-        return outputs(name, call(wide, np.float64), torch.float64)
+        return outputs(name, called(name, wide, call, np.float64), torch.float64, call.output)
 
 
-def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
+def called(name: str, module: torch.nn.Module, call: Call, dtype: type[np.floating]) -> object:
+    """Return the result of a call; ValueError if the module fails."""
+    try:
+        return call(module, dtype)
+    except Exception as error:  # modules fail in many ways
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(module, Function) and dtype is np.float64:
+            reason += "; capture a module that the function calls, or a method of it"
+        raise ValueError(
+            f"{name}: the module fails in {dtype.__name__}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def outputs(name: str, result: object, dtype: torch.dtype, wanted: str = "") -> list[np.ndarray]:
     """Return the output and the other tensors of a module's result."""
-    output = check.output(name, result)
+    output = check.output(name, result, wanted)
     if output.dtype != dtype:
         raise ValueError(f"{name}: the output of a {dtype} module is {output.dtype}")
     rest = result[1:] if isinstance(result, (tuple, list)) else ()
