@@ -14,14 +14,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 )
 
-// modelSuite is a suite of small models with their graphs.
-const modelSuite = "../internal/edits/testdata/models"
+// models is a suite of small models with their graphs.
+const models = "../internal/edits/testdata/models"
 
 // traces writes the output of a model and the outputs of its modules. One MLP takes the output of
 // the attention block, not of the norm behind it. One path does not exist.
 func traces(t *testing.T, dir string) {
 	t.Helper()
-	c, err := fixture.Read(os.DirFS(modelSuite), "llama")
+	c, err := fixture.Read(os.DirFS(models), "llama")
 	require.NoError(t, err)
 	g, err := graph.Parse(c.Graph)
 	require.NoError(t, err)

@@ -69,7 +69,7 @@ type numberSites struct {
 func (m *Module) numberSites(n edits.Number, place func(path string) string) []*numberSites {
 	known := map[string]*numberSites{}
 	var all []*numberSites
-	for i, node := range m.graph.Nodes {
+	for i, node := range m.graph.Nodes[:m.last+1] {
 		right, ok := n.At(m.view, node)
 		if !ok {
 			continue

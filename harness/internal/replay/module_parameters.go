@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/graph"
 )
 
 // FindParameters looks for parameters that stand in the wrong place, or are zero or one, and give
@@ -25,7 +27,7 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 			text := "%d of %d ways to exchange parameters were not tried"
 			return nil, Cut(fmt.Sprintf(text, len(mistakes)-i, len(mistakes)))
 		}
-		h := m.compute(hypothesis{mistake: mistake, sites: m.view.Sites(mistake.Edit)}, got)
+		h := m.compute(hypothesis{mistake: mistake, sites: m.sites(mistake.Edit)}, got)
 		if h.output == nil {
 			continue
 		}
@@ -41,6 +43,11 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 	return s.matches(), ""
 }
 
+// sites lists the nodes to which an edit applies, and that may matter to the output.
+func (m *Module) sites(edit graph.Edit) []int {
+	return slices.DeleteFunc(m.view.Sites(edit), func(site int) bool { return site > m.last })
+}
+
 // affordable reports whether a number of replays of the whole graph takes seconds, not minutes.
 func (m *Module) affordable(replays int) bool {
 	const most = 3e10 // multiplications
@@ -50,7 +57,7 @@ func (m *Module) affordable(replays int) bool {
 // multiplications counts what the linear layers of a graph take, which is most of its work.
 func (m *Module) multiplications() float64 {
 	count := 0.0
-	for _, n := range m.graph.Nodes {
+	for _, n := range m.graph.Nodes[:m.last+1] {
 		if n.Op != "linear" {
 			continue
 		}
@@ -71,7 +78,7 @@ func (m *Module) ParameterFactors(ctx context.Context, got []float64) ([]NumberM
 	s.miss(compare.Residual(got, m.Truth.Value))
 	var searches []*moduleSearch
 	for _, n := range factors {
-		at := &numberSites{number: n, right: 1, sites: m.view.Sites(n.To(1))}
+		at := &numberSites{number: n, right: 1, sites: m.sites(n.To(1))}
 		if len(at.sites) > 0 {
 			searches = append(searches, newModuleSearch(ctx, m, at, got))
 		}

@@ -29,7 +29,7 @@ func newModuleSearch(ctx context.Context, m *Module, at *numberSites, got []floa
 
 // graph returns the graph with another value of the number.
 func (q *moduleSearch) graph(value float64) *graph.Graph {
-	return q.module.view.Apply(q.at.number.To(value), q.at.sites)
+	return q.module.view.Apply(q.at.number.To(value), q.at.sites).Until(q.module.output)
 }
 
 // tried is a value of a number, the output that it gives, and the distance of the subject's output
