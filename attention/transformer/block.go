@@ -7,7 +7,8 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// Block is one part of a layer on its own: an MLP or experts. [NewMLP] and [NewExperts] make one.
+// Block is one part of a layer on its own: a norm, an MLP or experts. [NewNorm], [NewMLP] and
+// [NewExperts] make one.
 type Block struct {
 	*state
 	width int

@@ -55,8 +55,8 @@ const (
 // NewExperts returns experts whose parameters are zeros, as MixtralSparseMoeBlock,
 // Qwen2MoeSparseMoeBlock and Glm4MoeMoE (transformers 5.24.0), as the configuration selects. The
 // parameters are gate.weight (N, D), experts.gate_up_proj (N, 2*I, D), whose rows are the gate and
-// then up, and experts.down_proj (N, D, I). The shared MLP is shared_expert with shared_expert_gate,
-// or shared_experts without a gate. The error lists every field that cannot be.
+// then up, and experts.down_proj (N, D, I). The shared MLP is shared_expert with
+// shared_expert_gate, or shared_experts without a gate. The error lists every field that cannot be.
 func NewExperts(c ExpertsConfig) (*Block, error) {
 	var r refusals
 	c.check(&r)

@@ -36,7 +36,8 @@ type LlamaConfig struct {
 	RopeTheta float64
 	// PartialRotaryFactor is the part of each head that rotates: partial_rotary_factor. 0 means 1.
 	PartialRotaryFactor float64
-	// SlidingWindow hides keys at a distance of SlidingWindow or more: sliding_window. 0 hides none.
+	// SlidingWindow hides keys at a distance of SlidingWindow or more: sliding_window. 0 hides
+	// none.
 	SlidingWindow int
 	// LayerTypes tells for each layer whether it has the window: layer_types, of
 	// "sliding_attention" and "full_attention". nil means that all layers have it.
@@ -118,10 +119,13 @@ func (c LlamaConfig) build() *Model {
 }
 
 // gatedMLP adds the MLP of a layer.
-func (c LlamaConfig) gatedMLP(s scope, _ int) part {
-	return newGatedMLP(s, MLPConfig{
+func (c LlamaConfig) gatedMLP(s scope, _ int) part { return newGatedMLP(s, c.mlp()) }
+
+// mlp returns the configuration of the MLP in every layer.
+func (c LlamaConfig) mlp() MLPConfig {
+	return MLPConfig{
 		HiddenSize: c.HiddenSize, IntermediateSize: c.IntermediateSize, HiddenAct: c.HiddenAct, Bias: c.MLPBias,
-	})
+	}
 }
 
 // decoder is everything in which the decoders with Llama's names differ.

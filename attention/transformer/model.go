@@ -7,10 +7,11 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// Model is a whole model: token ids in, logits or hidden states out. Its [Config] selects the family.
+// Model is a whole model: token ids in, logits or hidden states out. Its [Config] selects the
+// family.
 //
-// Forward may run in several goroutines at once, but not during LoadStateDict. The zero Model is not
-// usable: call [New].
+// Forward may run in several goroutines at once, but not during LoadStateDict. The zero Model is
+// not usable: call [New].
 type Model struct {
 	*state
 	embeddings *embeddings

@@ -9,8 +9,8 @@ type MoeConfig struct {
 	// layers without experts, and unused if all layers have them.
 	LlamaConfig
 
-	// Experts describes the experts of every layer that has them. HiddenSize and HiddenAct in it are
-	// LlamaConfig's.
+	// Experts describes the experts of every layer that has them. HiddenSize and HiddenAct in it
+	// are LlamaConfig's.
 	Experts ExpertsConfig
 	// DenseLayers lists the layers with an MLP in place of experts: mlp_only_layers, or the layers
 	// below first_k_dense_replace. They count from 0.

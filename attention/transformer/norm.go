@@ -37,6 +37,46 @@ func RMSNorm(x, weight *attention.Tensor, eps float64) (*attention.Tensor, error
 	return n.forward(x), nil
 }
 
+// NormConfig describes a norm with parameters of its own.
+type NormConfig struct {
+	// Kind selects the function. The zero value is LayerNormKind.
+	Kind NormKind
+	// HiddenSize is D, the size of the last dimension.
+	HiddenSize int
+	// Eps is added to the variance or to the mean square.
+	Eps float64
+}
+
+// NormKind selects the function of a norm.
+type NormKind int
+
+const (
+	// LayerNormKind is torch.nn.LayerNorm, with the parameters weight (D) and bias (D).
+	LayerNormKind NormKind = iota
+	// RMSNormKind is torch.nn.RMSNorm, and LlamaRMSNorm, with the parameter weight (D).
+	RMSNormKind
+	// GemmaNormKind is GemmaRMSNorm, an RMSNorm whose parameter weight (D) is stored less 1.
+	GemmaNormKind
+)
+
+// NewNorm returns a norm whose parameters are zeros. The error lists every field that cannot be.
+func NewNorm(c NormConfig) (*Block, error) {
+	var r refusals
+	r.refuse(c.Kind < LayerNormKind || c.Kind > GemmaNormKind, "unknown kind of norm %d", c.Kind)
+	r.width("hidden size", c.HiddenSize)
+	r.epsilon("eps", c.Eps)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	s := &state{class: "Norm"}
+	made := map[NormKind]func() *norm{
+		LayerNormKind: func() *norm { return scope{state: s}.layerNorm(c.HiddenSize, c.Eps) },
+		RMSNormKind:   func() *norm { return scope{state: s}.rmsNorm(c.HiddenSize, c.Eps, 0) },
+		GemmaNormKind: func() *norm { return scope{state: s}.rmsNorm(c.HiddenSize, c.Eps, 1) },
+	}[c.Kind]()
+	return &Block{state: s, width: c.HiddenSize, part: made}, nil
+}
+
 // norm is a LayerNorm if centered, an RMSNorm otherwise.
 type norm struct {
 	centered     bool

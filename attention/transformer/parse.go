@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,20 +12,46 @@ import (
 // configuration as JSON, as in config.json. The class may have its module before it, as in
 // "transformers.models.llama.modeling_llama.LlamaForCausalLM".
 //
-// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option.
-// Otherwise it tells what is wrong with the JSON. ParseConfig leaves Check to [New].
+// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option,
+// or if there is no JSON. Otherwise it tells what is wrong with the JSON. ParseConfig leaves Check
+// to
+// [New].
 func ParseConfig(class string, data []byte) (Config, error) {
-	name := class[strings.LastIndexByte(class, '.')+1:]
-	read, known := classes[name]
+	return parse(class, data, classes)
+}
+
+// ParseBlock makes a block from its class in transformers 5.24.0 and the configuration of its
+// model, as [ParseConfig] does for a model. It knows the MLPs and the experts of the models that
+// ParseConfig knows.
+func ParseBlock(class string, data []byte) (*Block, error) {
+	return parse(class, data, blocks)
+}
+
+// IsBlock reports whether [ParseBlock] knows a class.
+func IsBlock(class string) bool {
+	_, known := blocks[nameOf(class)]
+	return known
+}
+
+// nameOf returns the name of a class without its module.
+func nameOf(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
+
+// parse reads JSON with the reader of a class.
+func parse[T any](class string, data []byte, readers map[string]func(huggingFace) (T, error)) (made T, err error) {
+	name := nameOf(class)
+	read, known := readers[name]
 	if !known {
-		return nil, fmt.Errorf("%w: the class %s", errors.ErrUnsupported, class)
+		return made, fmt.Errorf("%w: the class %s", errors.ErrUnsupported, class)
+	}
+	if len(data) == 0 {
+		return made, fmt.Errorf("%w: %s without its configuration", errors.ErrUnsupported, name)
 	}
 	var h huggingFace
 	if err := json.Unmarshal(data, &h); err != nil {
-		return nil, fmt.Errorf("the configuration of %s: %w", name, err)
+		return made, fmt.Errorf("the configuration of %s: %w", name, err)
 	}
 	if err := h.check(); err != nil {
-		return nil, err
+		return made, err
 	}
 	return read(h)
 }
@@ -37,14 +64,32 @@ var classes = map[string]func(huggingFace) (Config, error){
 	"Qwen3ForCausalLM":           sure(huggingFace.qwen3),
 	"GemmaForCausalLM":           sure(huggingFace.gemma),
 	"Gemma2ForCausalLM":          sure(huggingFace.gemma2),
-	"GPT2LMHeadModel":            huggingFace.gpt2,
+	"GPT2LMHeadModel":            sure(huggingFace.gpt2),
 	"BertModel":                  sure(huggingFace.bert),
 	"BertForTokenClassification": sure(huggingFace.bertForTokenClassification),
 	"MixtralForCausalLM":         sure(huggingFace.mixtral),
-	"Qwen2MoeForCausalLM":        huggingFace.qwen2Moe,
-	"Qwen3MoeForCausalLM":        huggingFace.qwen3Moe,
+	"Qwen2MoeForCausalLM":        sure(huggingFace.qwen2Moe),
+	"Qwen3MoeForCausalLM":        sure(huggingFace.qwen3Moe),
 	"Glm4MoeForCausalLM":         sure(huggingFace.glm4Moe),
 }
+
+// blocks maps the name of a class to a function that makes its block.
+var blocks = map[string]func(huggingFace) (*Block, error){
+	"LlamaMLP":               huggingFace.llamaMLP,
+	"MistralMLP":             huggingFace.llamaMLP,
+	"Qwen2MLP":               huggingFace.llamaMLP,
+	"Qwen3MLP":               huggingFace.llamaMLP,
+	"GemmaMLP":               huggingFace.gemmaMLP,
+	"Gemma2MLP":              huggingFace.gemmaMLP,
+	"MixtralSparseMoeBlock":  func(h huggingFace) (*Block, error) { return NewExperts(h.mixtral().experts()) },
+	"Glm4MoeMoE":             func(h huggingFace) (*Block, error) { return NewExperts(h.glm4Moe().experts()) },
+	"Qwen2MoeSparseMoeBlock": func(h huggingFace) (*Block, error) { return NewExperts(h.qwen2Moe().experts()) },
+	"Qwen3MoeSparseMoeBlock": func(h huggingFace) (*Block, error) { return NewExperts(h.qwen3Moe().experts()) },
+}
+
+func (h huggingFace) llamaMLP() (*Block, error) { return NewMLP(h.llama().mlp()) }
+
+func (h huggingFace) gemmaMLP() (*Block, error) { return NewMLP(h.gemma().mlp()) }
 
 // sure makes a reader of one that cannot fail.
 func sure[C Config](read func(huggingFace) C) func(huggingFace) (Config, error) {
@@ -209,13 +254,13 @@ func (h huggingFace) gemma2() GemmaConfig {
 	return c
 }
 
-func (h huggingFace) gpt2() (Config, error) {
+func (h huggingFace) gpt2() GPT2Config {
 	return GPT2Config{
 		VocabSize: h.VocabSize, NPositions: h.NPositions, NEmbd: h.NEmbd, NLayer: h.NLayer, NHead: h.NHead,
 		NInner: h.NInner, ActivationFunction: Activation(h.ActivationFunction), LayerNormEpsilon: h.LayerNormEpsilon,
 		UnscaledAttention:   h.ScaleAttnWeights != nil && !*h.ScaleAttnWeights,
 		ScaleByInverseLayer: h.ScaleByInverseLayer, TieWordEmbeddings: h.TieWordEmbeddings,
-	}, nil
+	}
 }
 
 func (h huggingFace) bert() BertConfig {
@@ -249,32 +294,36 @@ func (h huggingFace) mixtral() MoeConfig {
 	}}
 }
 
-func (h huggingFace) qwen2Moe() (Config, error) {
+func (h huggingFace) qwen2Moe() MoeConfig {
 	c := MoeConfig{LlamaConfig: h.qwen(), Experts: ExpertsConfig{
 		MoeIntermediateSize: h.MoeIntermediateSize, NumExperts: h.NumExperts,
 		NumExpertsPerTok: h.NumExpertsPerTok, NormTopKProb: h.NormTopKProb,
 		SharedIntermediateSize: h.SharedIntermediateSize, SharedGate: true,
 	}}
 	c.AttentionBias, c.QKVBias = false, h.QKVBias == nil || *h.QKVBias
-	return h.sparse(c)
+	c.DenseLayers = h.denseLayers()
+	return c
 }
 
-func (h huggingFace) qwen3Moe() (Config, error) {
+func (h huggingFace) qwen3Moe() MoeConfig {
 	c := MoeConfig{LlamaConfig: h.qwen(), Experts: ExpertsConfig{
 		MoeIntermediateSize: h.MoeIntermediateSize, NumExperts: max(h.NumExperts, h.NumLocalExperts),
 		NumExpertsPerTok: h.NumExpertsPerTok, NormTopKProb: h.NormTopKProb,
 	}}
-	c.QKNorm = true
-	return h.sparse(c)
+	c.QKNorm, c.DenseLayers = true, h.denseLayers()
+	return c
 }
 
-// sparse sets the layers without experts of a Qwen. Every decoder_sparse_step-th layer has experts.
-func (h huggingFace) sparse(c MoeConfig) (Config, error) {
-	c.DenseLayers = h.MLPOnlyLayers
-	if h.DecoderSparseStep > 1 {
-		return nil, fmt.Errorf("%w: decoder_sparse_step %d", errors.ErrUnsupported, h.DecoderSparseStep)
+// denseLayers returns the layers without experts of a Qwen: the listed ones, and all but every
+// decoder_sparse_step-th.
+func (h huggingFace) denseLayers() []int {
+	var dense []int
+	for layer := range min(h.NumHiddenLayers, maxWidth) {
+		if slices.Contains(h.MLPOnlyLayers, layer) || (layer+1)%max(1, h.DecoderSparseStep) != 0 {
+			dense = append(dense, layer)
+		}
 	}
-	return c, nil
+	return dense
 }
 
 func (h huggingFace) glm4Moe() MoeConfig {
@@ -286,7 +335,7 @@ func (h huggingFace) glm4Moe() MoeConfig {
 		SharedIntermediateSize: h.MoeIntermediateSize * h.NSharedExperts,
 	}}
 	c.AttentionBias, c.QKVBias, c.QKNorm = false, h.AttentionBias, h.UseQKNorm
-	for layer := range min(h.FirstKDenseReplace, h.NumHiddenLayers) {
+	for layer := range min(h.FirstKDenseReplace, h.NumHiddenLayers, maxWidth) {
 		c.DenseLayers = append(c.DenseLayers, layer)
 	}
 	return c

@@ -27,33 +27,37 @@ func Subject() subject.Subject {
 // Model makes a captured module. The error wraps [errors.ErrUnsupported] and gives the reason if
 // package transformer does not compute the module.
 func Model(d subject.Description) (subject.Model, error) {
-	c, names, err := configuration(d)
+	if kind, ok := norms[d.Class[strings.LastIndexByte(d.Class, '.')+1:]]; ok {
+		return newNorm(kind, d)
+	}
+	if transformer.IsBlock(d.Class) {
+		made, err := transformer.ParseBlock(d.Class, d.Settings)
+		return &block{made}, err
+	}
+	class, names, err := hugging(d)
 	if err != nil {
 		return nil, err
 	}
-	m, err := transformer.New(c)
+	c, err := transformer.ParseConfig(class, d.Settings)
+	if err != nil {
+		return nil, err
+	}
+	m, err := transformer.New(pooling(c, d.Keys))
 	if err != nil {
 		return nil, err
 	}
 	return &model{m, names}, nil
 }
 
-// configuration returns the configuration of a module, and the translation of its keys.
-func configuration(d subject.Description) (transformer.Config, keys, error) {
-	if len(d.Config) == 0 {
-		return nil, nil, fmt.Errorf("%w: the case does not hold the configuration of %s", errors.ErrUnsupported, d.Class)
-	}
-	class, names, err := hugging(d)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := transformer.ParseConfig(class, d.Config)
+// pooling takes the pooler out of a BERT that has no parameters for one. Its configuration does not
+// tell.
+func pooling(c transformer.Config, keys []string) transformer.Config {
 	if bert, ok := c.(transformer.BertConfig); ok {
-		pools := func(key string) bool { return strings.HasPrefix(key, "pooler.") }
-		bert.Pooler = bert.Pooler && slices.ContainsFunc(d.Keys, pools)
-		c = bert
+		ofPooler := func(key string) bool { return strings.HasPrefix(key, "pooler.") }
+		bert.Pooler = bert.Pooler && slices.ContainsFunc(keys, ofPooler)
+		return bert
 	}
-	return c, names, err
+	return c
 }
 
 // model is a model whose keys in the case may differ from those in package transformer.

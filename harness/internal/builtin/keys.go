@@ -14,8 +14,8 @@ import (
 // a part of a key, and its translation. nil changes nothing.
 type keys [][2]string
 
-// plainModel is a model of pyref/models, in plain PyTorch, that computes what a class of transformers
-// computes.
+// plainModel is a model of pyref/models, in plain PyTorch, that computes what a class of
+// transformers computes.
 type plainModel struct {
 	classes map[string]string // by model_type in the configuration
 	keys    keys
@@ -59,7 +59,7 @@ func hugging(d subject.Description) (string, keys, error) {
 	var config struct {
 		ModelType string `json:"model_type"`
 	}
-	if err := json.Unmarshal(d.Config, &config); err != nil {
+	if err := json.Unmarshal(d.Settings, &config); err != nil {
 		return "", nil, fmt.Errorf("the configuration of %s: %w", d.Class, err)
 	}
 	class, ok := plain.classes[config.ModelType]

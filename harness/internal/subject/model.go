@@ -15,8 +15,10 @@ import (
 type Description struct {
 	// Class is the module's class with its Python module: "torch.nn.modules.rnn.LSTM".
 	Class string
-	// Config is the module's configuration as JSON, nil if it has none.
-	Config []byte
+	// Structure holds the lines of the module as PyTorch prints it, none if they are unknown.
+	Structure []string
+	// Settings is the module's configuration as JSON, nil if it has none.
+	Settings []byte
 	// Keys are the keys of its state dict, sorted.
 	Keys []string
 }
@@ -46,7 +48,9 @@ func unsupported(err error) error { return fmt.Errorf("%w: %w", errors.ErrUnsupp
 // describe returns the description of a case's module.
 func describe(c *fixture.Case) (Description, error) {
 	state, err := c.StateArrays()
-	return Description{Class: c.Module, Config: c.ModuleConfig, Keys: slices.Sorted(maps.Keys(state))}, err
+	return Description{
+		Class: c.Module, Structure: c.Structure, Settings: c.Settings, Keys: slices.Sorted(maps.Keys(state)),
+	}, err
 }
 
 // moduleData returns the arguments and the parameters of a case's module. The error wraps

@@ -28,8 +28,8 @@ type About struct {
 	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
-// Subject is an implementation under test in this process. If SDPA, MHA, RoPE or Model is nil, the subject
-// does not offer that operation: its cases are skipped and counted.
+// Subject is an implementation under test in this process. If SDPA, MHA, RoPE or Model is nil, the
+// subject does not offer that operation: its cases are skipped and counted.
 type Subject struct {
 	Name string
 
