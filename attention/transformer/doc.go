@@ -12,9 +12,9 @@
 //	BertConfig   BERT: norms behind the sums, token types, no causal mask
 //	MoeConfig    Mixtral, Qwen2-MoE, Qwen3-MoE, GLM-4-MoE: experts in place of the MLP
 //
-// [ParseConfig] reads the config.json of such a model. [NewNorm], [NewMLP] and [NewExperts] make a [Block], one
-// part of a layer on its own. [LayerNorm], [RMSNorm] and [Activation.Apply] are functions. Dropout
-// is left out everywhere.
+// [ParseConfig] reads the config.json of such a model. [NewNorm], [NewMLP] and [NewExperts] make a
+// [Block], one part of a layer on its own. [LayerNorm], [RMSNorm] and [Activation.Apply] are
+// functions. Dropout is left out everywhere.
 //
 // # Shapes
 //

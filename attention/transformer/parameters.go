@@ -19,8 +19,8 @@ func (s *state) StateDict() attention.StateDict {
 }
 
 // LoadStateDict copies the values of dict into the parameters, as torch.nn.Module.load_state_dict
-// does (PyTorch 2.15.0). A tied head has its weight under both names, as in PyTorch. The errors are
-// those of [attention.MultiHead.LoadStateDict], and a load that returns an error changes nothing.
+// does (PyTorch 2.15.0). A tied head has its weight under both names, as in PyTorch. The errors
+// have the form of [attention.LoadError]. A load that returns an error changes nothing.
 func (s *state) LoadStateDict(
 	dict attention.StateDict, strictness attention.Strictness,
 ) (attention.IncompatibleKeys, error) {

@@ -12,10 +12,8 @@ import (
 // configuration as JSON, as in config.json. The class may have its module before it, as in
 // "transformers.models.llama.modeling_llama.LlamaForCausalLM".
 //
-// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option,
-// or if there is no JSON. Otherwise it tells what is wrong with the JSON. ParseConfig leaves Check
-// to
-// [New].
+// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option, or
+// if data is empty. Any other error is about the JSON. [New] calls Check, and ParseConfig does not.
 func ParseConfig(class string, data []byte) (Config, error) {
 	return parse(class, data, classes)
 }
@@ -168,8 +166,8 @@ type rope struct {
 	PartialRotaryFactor float64 `json:"partial_rotary_factor"`
 }
 
-// labels are id2label, of which the number counts alone.
-type labels map[string]string
+// labels is id2label. Only the number of labels matters.
+type labels map[string]any
 
 // check returns an error that wraps ErrUnsupported if an option changes what a model computes and
 // the package does not have it.
@@ -238,8 +236,12 @@ func (h huggingFace) qwen3() LlamaConfig {
 	return c
 }
 
+// gemma reads the options of Gemma 2, too. They are absent in the configuration of a first Gemma.
 func (h huggingFace) gemma() GemmaConfig {
-	c := GemmaConfig{LlamaConfig: h.llama()}
+	c := GemmaConfig{
+		LlamaConfig: h.llama(), QueryPreAttnScalar: h.QueryPreAttnScalar,
+		AttnLogitSoftcapping: h.AttnLogitSoftcapping, FinalLogitSoftcapping: h.FinalLogitSoftcapping,
+	}
 	if h.HiddenActivation != "" {
 		c.HiddenAct = Activation(h.HiddenActivation)
 	}
@@ -249,8 +251,6 @@ func (h huggingFace) gemma() GemmaConfig {
 func (h huggingFace) gemma2() GemmaConfig {
 	c := h.gemma()
 	c.SandwichNorms = true
-	c.QueryPreAttnScalar = h.QueryPreAttnScalar
-	c.AttnLogitSoftcapping, c.FinalLogitSoftcapping = h.AttnLogitSoftcapping, h.FinalLogitSoftcapping
 	return c
 }
 

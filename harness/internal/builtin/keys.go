@@ -56,6 +56,9 @@ func hugging(d subject.Description) (string, keys, error) {
 	if !ok {
 		return d.Class, nil, nil
 	}
+	if len(d.Settings) == 0 {
+		return "", nil, fmt.Errorf("%w: %s without its configuration", errors.ErrUnsupported, d.Class)
+	}
 	var config struct {
 		ModelType string `json:"model_type"`
 	}
