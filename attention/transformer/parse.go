@@ -12,8 +12,9 @@ import (
 // configuration as JSON, as in config.json. The class may have its module before it, as in
 // "transformers.models.llama.modeling_llama.LlamaForCausalLM".
 //
-// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option, or
-// if data is empty. Any other error is about the JSON. [New] calls Check, and ParseConfig does not.
+// The error wraps [errors.ErrUnsupported] if the package does not compute the class or an option,
+// or if data is empty. Any other error is about the JSON. [New] calls Check, and ParseConfig does
+// not.
 func ParseConfig(class string, data []byte) (Config, error) {
 	return parse(class, data, classes)
 }
