@@ -9,6 +9,7 @@ import torch
 from pyref.build.rng import Stream
 from pyref.capture import check, run
 from pyref.capture.call import Call
+from pyref.capture.module_of import class_name
 
 RUNS = 9  # with nudged inputs and parameters
 
@@ -24,7 +25,7 @@ def describe(
     deviation = sigma(name, module, call, truth, Stream(seed))
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
-    return "module", {"module": run.class_name(module)}, call.arrays, expected
+    return "module", {"module": class_name(module)}, call.arrays, expected
 
 
 def verify(name: str, folder: Path) -> None:
@@ -55,6 +56,8 @@ def nudged(module: torch.nn.Module, call: Call, stream: Stream, i: int) -> tuple
 
 def nudge(array: np.ndarray, stream: Stream, name: str) -> np.ndarray:
     """Move floats by -1, 0 or +1 unit in the last place, but never from or to an infinity."""
+    if array.dtype.kind == "c":
+        return nudge(array.view(np.float32), stream, name).view(array.dtype)
     if array.dtype.kind != "f":
         return array
     steps = stream.words(name, array.shape) % 3

@@ -10,16 +10,12 @@ from torch.overrides import TorchFunctionMode
 
 from pyref.capture import check
 from pyref.capture.call import Call
-
-
-def class_name(module: torch.nn.Module) -> str:
-    """Return package.Class."""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+from pyref.capture.module_of import Function
 
 
 def once(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return a module's float32 output and the tensors after it in its result."""
-    return outputs(name, call(module, np.float32), torch.float32)
+    return outputs(name, called(name, module, call, np.float32), torch.float32, call.output)
 
 
 def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
@@ -33,12 +29,32 @@ def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
 def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return the tensors from a float64 copy of the module."""
     with in_float64():
-        return outputs(name, call(copy.deepcopy(module).double(), np.float64), torch.float64)
+        result = called(name, doubled(module), call, np.float64)
+        return outputs(name, result, torch.float64, call.output)
 
 
-def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
+def called(name: str, module: torch.nn.Module, call: Call, dtype: type[np.floating]) -> object:
+    """Return the result of a call; ValueError if the module fails."""
+    try:
+        return call(module, dtype)
+    except Exception as error:  # modules fail in many ways
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(module, Function) and dtype is np.float64:
+            reason += "; capture a module that the function calls, or a method of it"
+        raise ValueError(
+            f"{name}: the module fails in {dtype.__name__}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def doubled(module: torch.nn.Module) -> torch.nn.Module:
+    """Return a float64 copy of a module. Complex buffers become complex128."""
+    wide = copy.deepcopy(module).double()
+    return wide._apply(lambda tensor: tensor.to(torch.complex128) if tensor.is_complex() else tensor)
+
+
+def outputs(name: str, result: object, dtype: torch.dtype, wanted: str = "") -> list[np.ndarray]:
     """Return the output and the other tensors of a module's result."""
-    output = check.output(name, result)
+    output = check.output(name, result, wanted)
     if output.dtype != dtype:
         raise ValueError(f"{name}: the output of a {dtype} module is {output.dtype}")
     rest = result[1:] if isinstance(result, (tuple, list)) else ()
@@ -85,5 +101,6 @@ class Widened(TorchFunctionMode):
 
 
 def widen(value: object) -> object:
-    """Return float64 for float32, and any other value unchanged."""
-    return torch.float64 if value is torch.float32 else value
+    """Return the type twice as wide for float32 and complex64, and any other value unchanged."""
+    wider = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+    return wider.get(value, value) if isinstance(value, torch.dtype) else value
