@@ -28,7 +28,7 @@ func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]fl
 	variance := make([]float64, len(truth.Data))
 	for run := range runs {
 		r := rand.New(rand.NewPCG(uint64(run), 0))
-		values, err := Run(g, nudged(g, given, arrays, r))
+		values, err := rerun(nil, g, nudged(g, given, arrays, r), r)
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}

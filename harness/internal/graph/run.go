@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 )
@@ -18,6 +19,12 @@ func Run[T Float](g *Graph, given Values[T]) (Values[T], error) {
 // Rerun computes a graph that was changed. It computes only the nodes that differ from before, and
 // the nodes behind them. known holds the values of before, or of its inputs if before is nil.
 func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
+	return rerun(before, after, known, nil)
+}
+
+// rerun computes a graph as Rerun does. It draws the rounding of computed nodes from r, unless r is
+// nil.
+func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values[T], error) {
 	table := tableOf[T]()
 	old := map[string]*Node{}
 	if before != nil {
@@ -25,15 +32,19 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 			old[before.Nodes[i].Name] = &before.Nodes[i]
 		}
 	}
+	needed := after.needed()
 	values, computed := make(Values[T], len(known)+len(after.Nodes)), map[string]bool{}
 	maps.Copy(values, known)
 	for i := range after.Nodes {
 		n := &after.Nodes[i]
+		if (before != nil || r != nil) && !needed[n.Name] {
+			continue
+		}
 		stale := slices.ContainsFunc(n.Operands, func(o Operand) bool { return computed[o.Name] })
 		if was := old[n.Name]; was != nil && !stale && same(was, n) {
 			continue
 		}
-		value, err := compute(table, n, values)
+		value, err := compute(table, n, values, r)
 		if err != nil {
 			return nil, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
 		}
@@ -42,13 +53,26 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 	return values, nil
 }
 
+// needed returns the names of the values on which the output depends.
+func (g *Graph) needed() map[string]bool {
+	needed := map[string]bool{g.Output: true}
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		if n := &g.Nodes[i]; needed[n.Name] {
+			for _, o := range n.Operands {
+				needed[o.Name] = true
+			}
+		}
+	}
+	return needed
+}
+
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
-	return a.Op == b.Op && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+	return a.Op == b.Op && a.Computed == nil && b.Computed == nil && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
-func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (*Tensor[T], error) {
+func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r *rand.Rand) (*Tensor[T], error) {
 	in := make([]*Tensor[T], len(n.Operands))
 	for i, o := range n.Operands {
 		switch {
@@ -61,7 +85,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 			}
 		}
 	}
-	out, err := table[n.Op].compute(n, in)
+	out, err := evaluate(table, n, in, r)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +93,29 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 		return nil, fmt.Errorf("the result has shape %v, the graph says %v", out.Shape, n.Shape)
 	}
 	return out, nil
+}
+
+// evaluate computes the operator of a node, or its function.
+func evaluate[T Float](table map[string]operator[T], n *Node, in []*Tensor[T], r *rand.Rand) (*Tensor[T], error) {
+	if n.Computed == nil {
+		return table[n.Op].compute(n, in)
+	}
+	wide, rounding := make([]*Tensor[float64], len(in)), NoRounding
+	for i, t := range in {
+		wide[i] = converted[float64](t)
+	}
+	if r != nil {
+		rounding = WithRounding
+	}
+	value, sigma, err := n.Computed(wide, rounding)
+	if err != nil || r == nil {
+		return converted[T](value), err
+	}
+	rounded := &Tensor[float64]{Shape: value.Shape, Data: make([]float64, len(value.Data))}
+	for i, x := range value.Data {
+		rounded.Data[i] = x + sigma[i]*r.NormFloat64()
+	}
+	return converted[T](rounded), nil
 }
 
 // tableOf returns the operators in the arithmetic of T.
