@@ -18,7 +18,7 @@ type scoresMask struct {
 	batch, heads, queries, keys int
 	sees                        []bool
 	bias                        []float64 // nil if nothing is added
-	known                       []bool    // the bias is known: no infinite number hides it
+	known                       []bool    // whether the bias is known: a number that hides a key hides it
 }
 
 func (m *scoresMask) at(b, h, i, j int) int { return ((b*m.heads+h)*m.queries+i)*m.keys + j }
@@ -68,15 +68,16 @@ func addends(v *graph.View, values graph.Values[float64], o graph.Operand) []gra
 // add adds a mask that is broadcast to the scores.
 func (m *scoresMask) add(mask *graph.Tensor[float64], shape []int) {
 	place := newBroadcast(mask.Shape, shape)
-	if !mask.Bool && m.bias == nil && slices.ContainsFunc(mask.Data, func(x float64) bool { return x != 0 && x > hidden }) {
+	adds := !mask.Bool && slices.ContainsFunc(mask.Data, func(x float64) bool { return x != 0 && x > hidden })
+	if adds && m.bias == nil {
 		m.bias = make([]float64, len(m.sees))
 	}
 	for at := range m.sees {
 		switch x := mask.Data[place.index(at)]; {
 		case mask.Bool && x == 0, !mask.Bool && x <= hidden:
 			m.sees[at] = false
-			m.known[at] = m.known[at] && !math.IsInf(x, -1) && mask.Bool
-		case !mask.Bool && m.bias != nil:
+			m.known[at] = m.known[at] && !adds
+		case adds:
 			m.bias[at] += x
 		}
 	}

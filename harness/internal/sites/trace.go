@@ -10,11 +10,11 @@ import (
 // path is the way from a linear layer to an operand of attention. On the way the features are split
 // into heads, normed, rotated, scaled and repeated.
 type path struct {
-	linear *graph.Node
-	norm   *graph.Node // nil if there is no norm
-	rotary *graph.Node // nil if nothing is rotated
+	linear   *graph.Node
+	norm     *graph.Node // nil if there is no norm
+	rotary   *graph.Node // nil if nothing is rotated
 	normLast bool        // the norm stands behind the rotation
-	factor   float64 // product of the numbers by which the features are multiplied
+	factor   float64     // product of the numbers by which the features are multiplied
 
 	shape []int // of the operand
 	// from holds, for each element of the operand, the place of its feature in the linear layer's
