@@ -32,14 +32,10 @@ func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values
 			old[before.Nodes[i].Name] = &before.Nodes[i]
 		}
 	}
-	needed := after.needed()
 	values, computed := make(Values[T], len(known)+len(after.Nodes)), map[string]bool{}
 	maps.Copy(values, known)
 	for i := range after.Nodes {
 		n := &after.Nodes[i]
-		if (before != nil || r != nil) && !needed[n.Name] {
-			continue
-		}
 		stale := slices.ContainsFunc(n.Operands, func(o Operand) bool { return computed[o.Name] })
 		if was := old[n.Name]; was != nil && !stale && same(was, n) {
 			continue
@@ -51,19 +47,6 @@ func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values
 		values[n.Name], computed[n.Name] = value, true
 	}
 	return values, nil
-}
-
-// needed returns the names of the values on which the output depends.
-func (g *Graph) needed() map[string]bool {
-	needed := map[string]bool{g.Output: true}
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		if n := &g.Nodes[i]; needed[n.Name] {
-			for _, o := range n.Operands {
-				needed[o.Name] = true
-			}
-		}
-	}
-	return needed
 }
 
 // same reports whether two nodes compute the same from the same operands.
