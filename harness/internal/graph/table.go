@@ -9,4 +9,3 @@ func (n Node) Table(part int, value *Tensor[float64]) Node {
 
 // Constant returns the value of an operand that is a constant of the graph, nil for any other.
 func (v *View) Constant(o Operand) *Tensor[float64] { return v.constants[o.Name] }
-
