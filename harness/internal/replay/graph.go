@@ -105,6 +105,9 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	var order []string
 	for _, site := range m.view.Sites(mistake.Edit) {
 		where := place(m.graph.Nodes[site].Module)
+		if mistake.Joint && where != "" {
+			where = layerOf(where)
+		}
 		if sites[where] == nil {
 			order = append(order, where)
 		}
