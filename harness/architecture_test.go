@@ -59,7 +59,7 @@ var mayImport = []struct{ name, imports string }{
 	{"oracletest", "attention fixture fixtures num oracle"},
 	{"random", "attention fixture"},
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
-	{"harnesstest", "attention fixture fixtures subject"},
+	{"harnesstest", "attention builtin fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
 	{"harness/schemas", ""},
 	{"harness/command", "attention builtin catalogue check checkpoint child compare coverage edits fixture " +

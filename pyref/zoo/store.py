@@ -19,7 +19,7 @@ VOCABULARY = 31
 
 
 def sizes(**more: object) -> Settings:
-    """Return the sizes of a decoder: no two of them equal, and heads that do not add to the width."""
+    """Return the sizes of a decoder. No two are equal, and heads do not add to the width."""
     plain = {"vocabulary": VOCABULARY, "width": 40, "inner": 52, "layers": 3, "heads": 4, "kv_heads": 2}
     return Settings(**(plain | {"head_size": 6} | more))
 
