@@ -52,7 +52,7 @@ var mayImport = []struct{ name, imports string }{
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
 	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
 	{"known", "catalogue edits fixture replay report"},
-	{"coverage", "catalogue fixture judge oracle replay"},
+	{"coverage", "catalogue edits fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},
 	{"variant", "attention oracle"},

@@ -92,7 +92,7 @@ def write(folder: Path) -> int:
     """Write a case for each model below folder/models, and return their number."""
     for name, make in CASES.items():
         model = make().eval()
-        stream = Stream(digest(name, 4))
+        stream = Stream(digest(f"{GROUP}/{name}", 4))
         shake(model, stream)
         capture(model, inputs(name, stream), f"{GROUP}/{name}", folder)
     return len(CASES)
