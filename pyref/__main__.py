@@ -101,22 +101,26 @@ def parse() -> argparse.Namespace:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Regenerate the suite in place."""
+    from pyref import zoo
     from pyref.build import suite
     from pyref.table import CASES
 
-    suite.generate(CASES, arguments.suite)
-    print(f"{arguments.suite}: {len(CASES)} cases")
+    suite.generate(CASES, arguments.suite, zoo.write)
+    print(f"{arguments.suite}: {len(CASES) + len(zoo.CASES)} cases")
     return 0
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Regenerate into a scratch folder, list every file with other bytes, and count all files."""
+    from pyref import zoo
     from pyref.build import changed_files, suite
     from pyref.table import CASES
 
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
-        outcomes = changed_files.compare(arguments.suite, Path(folder), suite.groups(CASES))
+        zoo.write(Path(folder))
+        groups = suite.groups(CASES) | {zoo.GROUP}
+        outcomes = changed_files.compare(arguments.suite, Path(folder), groups)
     for file, outcome in outcomes.items():
         if outcome != "identical":
             print(f"{outcome:<7}  {file}")
