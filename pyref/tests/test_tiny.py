@@ -1,8 +1,10 @@
 """Tiny models of classes that look like Hugging Face's, which need not be installed."""
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pyref.build.pinned_torch import torch
@@ -116,7 +118,10 @@ def test_the_command_captures_a_class_with_shaken_weights(tmp_path):
         "pyref: this case cannot see everything: square: layers.0.weight, layers.1.weight, layers.2.weight: "
         "their shapes do not tell a program to transpose them",
     ]
-    assert (tmp_path / "cases/zoo/model/graph.json").exists()
+    said = json.loads((tmp_path / "cases/zoo/model/case.json").read_text())
+    assert said["purpose"] == "zoo.Model, captured, with parameters drawn by chance from seed 0."
+    assert set(said["graph"]) == {"sha256"}
+    assert (np.load(tmp_path / "cases/zoo/model" / said["state_dict"]["layers.0.bias"]) != 0).all()
 
 
 @pytest.mark.parametrize(
