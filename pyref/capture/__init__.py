@@ -110,7 +110,7 @@ def module_graph(
 
 
 def with_seed(shake: int | None) -> str:
-    """Return the end of a case's purpose, which tells that its parameters are none of a trained model."""
+    """Return the end of a purpose: whether the parameters are the user's or drawn from a seed."""
     return "" if shake is None else f", with parameters drawn by chance from seed {shake}"
 
 

@@ -19,7 +19,7 @@ SMALL = 0.05  # the spread of embeddings: their variance is small enough for an 
 
 @torch.no_grad()
 def shaken(module: torch.nn.Module, seed: int | None) -> torch.nn.Module:
-    """Return a copy whose parameters depend on a seed and on their names, the module itself if None.
+    """Return a copy whose parameters depend on a seed and on their names; the module if None.
 
     Tied parameters stay tied. Buffers of biases and statistics of batch norms are drawn, too.
     """
