@@ -1,15 +1,14 @@
 """Runs of a module, in float32 and in float64."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
-from pyref.capture import check
+from pyref.capture import check, exact
 from pyref.capture.call import Call
+from pyref.capture.float64 import in_float64
 from pyref.capture.module_of import Function
 
 
@@ -28,9 +27,9 @@ def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
 
 def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return the tensors from a float64 copy of the module."""
+    wide = exact.double(module)
     with in_float64():
-        result = called(name, doubled(module), call, np.float64)
-        return outputs(name, result, torch.float64, call.output)
+        return outputs(name, called(name, wide, call, np.float64), torch.float64, call.output)
 
 
 def called(name: str, module: torch.nn.Module, call: Call, dtype: type[np.floating]) -> object:
@@ -44,12 +43,6 @@ def called(name: str, module: torch.nn.Module, call: Call, dtype: type[np.floati
         raise ValueError(
             f"{name}: the module fails in {dtype.__name__}: {type(error).__name__}: {reason}"
         ) from error
-
-
-def doubled(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a float64 copy of a module. Complex buffers become complex128."""
-    wide = copy.deepcopy(module).double()
-    return wide._apply(lambda tensor: tensor.to(torch.complex128) if tensor.is_complex() else tensor)
 
 
 def outputs(name: str, result: object, dtype: torch.dtype, wanted: str = "") -> list[np.ndarray]:
@@ -75,32 +68,3 @@ def unfused(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         switch.set_fastpath_enabled(before)
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    """Let a module create float64 tensors, both by default and where it asks for float32."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Widened():
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-class Widened(TorchFunctionMode):
-    """Replaces float32 by float64 in calls of PyTorch. Norms often ask for float32."""
-
-    def __torch_function__(self, function, types, values=(), keywords=None):
-        """Replace the dtype in one call."""
-        if function is torch.Tensor.float:
-            function = torch.Tensor.double
-        widened = {name: widen(value) for name, value in (keywords or {}).items()}
-        return function(*map(widen, values), **widened)
-
-
-def widen(value: object) -> object:
-    """Return the type twice as wide for float32 and complex64, and any other value unchanged."""
-    wider = {torch.float32: torch.float64, torch.complex64: torch.complex128}
-    return wider.get(value, value) if isinstance(value, torch.dtype) else value
