@@ -20,8 +20,9 @@ class Config:
 
     def __init__(self, vocab_size=32000, hidden_size=4096, num_hidden_layers=32, layer_types=None,
                  pad_token_id=None, attn_logit_softcapping=None, type_vocab_size=2):
-        self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
-        self.layer_types = layer_types or ["sliding_attention", "full_attention"] * (num_hidden_layers // 2)
+        self.vocab_size, self.hidden_size = vocab_size, hidden_size
+        self.num_hidden_layers, both = num_hidden_layers, ["sliding_attention", "full_attention"]
+        self.layer_types = layer_types or both * (num_hidden_layers // 2)
         self.pad_token_id, self.attn_logit_softcapping = pad_token_id, attn_logit_softcapping
         self.type_vocab_size = type_vocab_size
         if hidden_size % 2:
