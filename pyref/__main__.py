@@ -190,19 +190,19 @@ def capture(arguments: argparse.Namespace) -> int:
     module, seed = module_of(made.module), arguments.shake
     if seed is None and made.random:
         seed = 0
-    if seed is not None:
-        module = shaken(module, seed)
     where = (arguments.name, arguments.into)
     refused = {}
     if arguments.submodules is None:
-        folders = [write(module, made.inputs, *where, arguments.output, tell)]
+        folders = [write(module, made.inputs, *where, arguments.output, tell, seed)]
     else:
-        captured = submodules.capture_submodules(module, made.inputs, arguments.submodules, *where, tell)
+        captured = submodules.capture_submodules(
+            module, made.inputs, arguments.submodules, *where, tell, seed
+        )
         folders, refused = captured.folders, captured.refused
     print(*folders, sep="\n")
     for name, reason in refused.items():
         tell(f"{name}: not captured: {reason}")
-    for spot in blind.spots(module, call.Call.of(module, made.inputs)):
+    for spot in blind.spots(shaken(module, seed), call.Call.of(module, made.inputs)):
         tell(f"this case cannot see everything: {spot}")
     return 1 if refused else 0
 

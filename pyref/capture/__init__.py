@@ -30,6 +30,7 @@ from pyref.capture.graph import store
 from pyref.capture.module_of import class_name, module_of
 from pyref.capture.prepare import Prepared, prepare
 from pyref.capture.run import unfused
+from pyref.capture.shake import shaken
 
 
 def capture(
@@ -39,18 +40,20 @@ def capture(
     folder: Path,
     output: str = "",
     say: Callable[[str], None] = lambda note: None,
+    shake: int | None = None,
 ) -> Path:
     """Write a case of one call, `module(**inputs)`, below `folder`, and return the case's folder.
 
     The module is not changed. It is called in its current mode. A function or a method will do as
-    well. `inputs` is a dict of arguments, a tuple or list of them, or a single one. Arguments may be
-    nested, and may hold a cache. The output is the first tensor of floats in the result, or in its
-    part `output`: "logits", "1". `say` is told what differs from the user's module, such as its
-    type. ValueError if the module cannot be captured.
+    well. `inputs` is a dict of arguments, a tuple or list of arguments, or one argument. Arguments
+    may be nested, and may hold a cache. The output is the first tensor of floats in the result, or
+    in its part `output`: "logits", "1". `say` is called with each difference from the user's
+    module, such as another type. With a seed in `shake`, all parameters are drawn anew.
+    ValueError if the module cannot be captured.
     """
-    module = module_of(module)
+    module = shaken(module_of(module), shake)
     call = replace(Call.of(module, inputs), output=output)
-    return write(module, call, name, folder, f"{class_name(module)}, captured.", say)
+    return write(module, call, name, folder, f"{class_name(module)}, captured{with_seed(shake)}.", say)
 
 
 def write(
@@ -106,13 +109,18 @@ def module_graph(
     return case_folder.StoredGraph(text=store.dump(graph, values), constants=graph.constants)
 
 
+def with_seed(shake: int | None) -> str:
+    """Return the end of a purpose: whether the parameters are the user's or drawn from a seed."""
+    return "" if shake is None else f", with parameters drawn by chance from seed {shake}"
+
+
 def state_dict(module: torch.nn.Module) -> dict:
     """Return the state dict as arrays."""
     return {name: to_array(tensor) for name, tensor in module.state_dict().items()}
 
 
 def storable(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return arrays in types that a case can hold: integers as int64, complex numbers as pairs of floats.
+    """Return arrays with integers as int64 and complex numbers as pairs of floats.
 
     Names that share an array share the result.
     """
@@ -128,7 +136,7 @@ def storable_array(array: np.ndarray) -> np.ndarray:
 
 
 def call_clauses(prepared: Prepared, call: Call) -> str:
-    """Return the module's mode, the arguments that are not tensors, and the notes, for the provenance."""
+    """Return the module's mode, the arguments that are not tensors, and the notes."""
     clauses = ["train mode" if prepared.module.training else "eval mode", "no_grad"]
     plain = [f"{name}={shown(value)}" for name, value in call.plain.items()]
     return ", ".join([*clauses, *plain, *notes(prepared, call)])

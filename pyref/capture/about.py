@@ -1,4 +1,4 @@
-"""What someone who ports a module needs to know beside its parameters: its structure and its settings."""
+"""What a porter of a module needs beside its parameters: its structure and its settings."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ PATH = re.compile(r"^(/|~|\./|\.\./|[A-Za-z]:[\\/]|\\\\|[a-z]+://)")
 
 
 def describe(module: torch.nn.Module, dtype: torch.dtype) -> dict:
-    """Return the fields of a case's config, without those that are empty."""
+    """Return the fields of a case's config that are not empty."""
     fields = {
         "structure": structure(module),
         "settings": settings(module),
@@ -35,7 +35,7 @@ def structure(module: torch.nn.Module) -> list[str]:
 
 
 def settings(module: torch.nn.Module) -> dict:
-    """Return the module's `config` as an object of JSON, empty if it has none or a very large one."""
+    """Return the module's `config` as an object of JSON, empty if there is none or it is large."""
     found = plain(fields_of(getattr(module, "config", None)), 0)
     if not isinstance(found, dict) or len(json.dumps(found)) > BYTES:
         return {}
@@ -43,7 +43,7 @@ def settings(module: torch.nn.Module) -> dict:
 
 
 def fields_of(config: object) -> dict:
-    """Return the fields of a configuration: a Hugging Face one, a dataclass, a dict or any other object."""
+    """Return the fields of a configuration: Hugging Face's, a dataclass, a dict or any object."""
     if isinstance(config, Mapping):
         return dict(config)
     if callable(getattr(config, "to_dict", None)):
@@ -54,7 +54,7 @@ def fields_of(config: object) -> dict:
 
 
 def plain(value: object, depth: int) -> object:
-    """Return a value of JSON, without secrets and paths. The name of its class stands for a deep value."""
+    """Return a value of JSON without secrets and paths, the name of its class if it is deep."""
     if isinstance(value, (torch.dtype, torch.device)):
         return str(value).removeprefix("torch.")
     if isinstance(value, float) and not math.isfinite(value):
@@ -73,7 +73,7 @@ def plain(value: object, depth: int) -> object:
 
 
 def fits(value: object) -> bool:
-    """Report whether a value may stand in the settings: no path, address or text with control characters."""
+    """Report whether a value may stand in the settings: no path, no address, no long text."""
     if isinstance(value, str):
         return not PATH.search(value) and value.isprintable() and len(value) <= WIDTH
     return isinstance(

@@ -147,7 +147,7 @@ def fresh(value: object) -> object:
 
 
 def to_array(tensor: torch.Tensor) -> np.ndarray | torch.Tensor:
-    """Return a copy of a tensor as an array, floats in float32, or the tensor if NumPy cannot hold it."""
+    """Return a copy of a tensor as an array, floats in float32; the tensor if NumPy has no such."""
     try:
         tensor = tensor.detach().cpu()
         if tensor.is_floating_point():

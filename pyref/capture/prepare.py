@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-EXPERTS = "batched_mm"  # grouped_mm has no float64, and torch.export cannot follow a loop over experts
+# grouped_mm has no float64, and torch.export cannot follow a loop over experts.
+EXPERTS = "batched_mm"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def lowest(floats: list[torch.dtype]) -> torch.dtype:
 
 
 def notes(module: torch.nn.Module, floats: list[torch.dtype], devices: list[str]) -> Iterator[str]:
-    """Yield what differs between the user's module and the copy, and set the experts of the copy."""
+    """Yield how the copy differs from the user's module, and set the experts of the copy."""
     if floats and floats != [torch.float32]:
         yield f"computed in float32, the parameters are {' and '.join(map(word, floats))}"
     if devices and devices != ["cpu"]:
@@ -49,7 +50,7 @@ def word(dtype: torch.dtype) -> str:
 
 
 def batch_experts(module: torch.nn.Module) -> str | None:
-    """Let a mixture of experts compute all experts at once; return the name of its own way, if another."""
+    """Let a module compute all experts at once; return its former implementation, if another."""
     if not any("expert" in type(inner).__name__.lower() for inner in module.modules()):
         return None
     before = None

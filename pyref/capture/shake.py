@@ -18,11 +18,13 @@ SMALL = 0.05  # the spread of embeddings: their variance is small enough for an 
 
 
 @torch.no_grad()
-def shaken(module: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Return a copy of a module whose parameters depend on a seed and on their names alone.
+def shaken(module: torch.nn.Module, seed: int | None) -> torch.nn.Module:
+    """Return a copy whose parameters depend on a seed and on their names; the module if None.
 
-    Tied parameters stay tied. Biases and statistics of batch norms among the buffers are drawn, too.
+    Tied parameters stay tied. Buffers of biases and statistics of batch norms are drawn, too.
     """
+    if seed is None:
+        return module
     module, stream = copy.deepcopy(module), Stream(seed)
     for name, inner, tensor in tensors(module):
         values = drawn(name, inner, tuple(tensor.shape), stream)
@@ -32,7 +34,7 @@ def shaken(module: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 
 def tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module, torch.Tensor]]:
-    """Yield each distinct float tensor of the state dict with its first name and the module that owns it."""
+    """Yield each float tensor of the state dict once: its first name, its module, and itself."""
     kept, seen = set(module.state_dict()), set()
     for path, inner in module.named_modules():
         own = [*inner.named_parameters(recurse=False), *inner.named_buffers(recurse=False)]
@@ -66,7 +68,8 @@ def fan_in(owner: torch.nn.Module, shape: tuple[int, ...]) -> int:
     """Return the number of inputs of one output, by the layout of a weight."""
     if type(owner).__name__ == "Conv1D":  # a linear layer of GPT-2, whose weight is (in, out)
         return shape[0]
-    if len(shape) == 3 and not isinstance(owner, torch.nn.modules.conv._ConvNd):  # one matrix an expert
+    # Three dimensions that are no convolution are a matrix for each expert.
+    if len(shape) == 3 and not isinstance(owner, torch.nn.modules.conv._ConvNd):
         return shape[-1]
     return math.prod(shape[1:])
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyref.capture import check, run, write
+from pyref.capture import check, run, with_seed, write
 from pyref.capture.call import Call, to_array
 from pyref.capture.module_of import class_name
 from pyref.capture.prepare import prepare
+from pyref.capture.shake import shaken
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The `number`th call of the module at `path` inside a model, and its output or the reason for none."""
+    """The `number`th call of the module at `path`, and its output or the reason why it has none."""
 
     path: str
     number: int
@@ -36,7 +37,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Captured:
-    """The folders of the cases, and the reason for each call that became none, by the case's name."""
+    """The folders of the cases, and by name the reason for each case that there is not."""
 
     folders: list[Path]
     refused: dict[str, str]
@@ -49,13 +50,16 @@ def capture_submodules(
     name: str,
     folder: Path,
     say: Callable[[str], None] = lambda note: None,
+    shake: int | None = None,
 ) -> Captured:
     """Run the model once, and write a case `name`-path for each call of a matching module.
 
     `pattern` is a glob over the names in `model.named_modules()`; its `*` crosses dots. Modules
     that the run does not call get no case. A module that cannot be captured does not stop the
-    others. ValueError if the model cannot run, or if no called module matches.
+    others. With a seed in `shake`, all parameters are drawn anew. ValueError if the model cannot
+    run, or if no called module matches.
     """
+    model = shaken(model, shake)
     call = Call.of(model, inputs)
     check.dropout(name, model)
     check.tensors(name, model, call)
@@ -73,7 +77,7 @@ def capture_submodules(
         if not calls:
             raise ValueError(f"{name}: no call of {', '.join(matching)}, which match {pattern!r}")
         check.distinct(name, [recorded.suffix for recorded in calls])
-        return capture_calls(model, matching, calls, name, folder)
+        return capture_calls(model, matching, calls, name, folder, with_seed(shake))
 
 
 def capture_calls(
@@ -82,13 +86,15 @@ def capture_calls(
     calls: list[Recorded],
     name: str,
     folder: Path,
+    origin: str,
 ) -> Captured:
     """Write the case of every call that can be one."""
     captured = Captured([], {})
     for recorded in calls:
         case = f"{name}-{recorded.suffix}"
+        purpose = f"{recorded.path} of {class_name(model)}, captured with its own inputs{origin}."
         try:
-            captured.folders.append(capture_call(model, matching[recorded.path], recorded, case, folder))
+            captured.folders.append(capture_call(matching[recorded.path], recorded, case, folder, purpose))
         except (OSError, ValueError) as error:
             captured.refused[case] = str(error).removeprefix(f"{case}: ")
     return captured
@@ -126,13 +132,10 @@ def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
             handle.remove()
 
 
-def capture_call(
-    model: torch.nn.Module, module: torch.nn.Module, recorded: Recorded, case: str, folder: Path
-) -> Path:
+def capture_call(module: torch.nn.Module, recorded: Recorded, case: str, folder: Path, purpose: str) -> Path:
     """Write the case of one call, if the module alone gives the same output as in the model."""
     if recorded.call is None or recorded.output is None:
         raise ValueError(recorded.problem)
     alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
     check.same(case, "alone than in the model, which must pass it a hidden input", alone, recorded.output)
-    purpose = f"{recorded.path} of {class_name(model)}, captured with its own inputs."
     return write(module, recorded.call, case, folder, purpose)

@@ -1,4 +1,4 @@
-"""The target of the commands capture and serve: FILE.py:FACTORY, package.module:FACTORY or a model."""
+"""The target of the commands capture and serve: a factory, a class of models, or a folder."""
 
 import importlib
 import importlib.util

@@ -16,8 +16,9 @@ from pyref.build.rng import Stream
 BATCH, TOKENS, VALID, DECODED = 2, 12, 9, 7  # row 0 has VALID tokens, and the rest is padding
 SEED = 0
 
-# The names that configurations give their sizes, and what is small, different from the others, and
-# divides where it must.
+# Small sizes under all names that configurations have for them. They differ, so that a program
+# which takes one for another fails. The head size is not hidden size / heads, so that no
+# projection is square.
 SIZES: dict[str, object] = {
     "vocab_size": 97,
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), 48),
@@ -28,7 +29,7 @@ SIZES: dict[str, object] = {
     **dict.fromkeys(("num_attention_heads", "n_head", "num_heads"), 6),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 6),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
-    **dict.fromkeys(("head_dim", "d_kv"), 10),  # not hidden size / heads, so no projection is square
+    **dict.fromkeys(("head_dim", "d_kv"), 10),
     **dict.fromkeys(("qk_rope_head_dim", "qk_nope_head_dim"), 8),
     "v_head_dim": 12,
     **dict.fromkeys(("kv_lora_rank", "q_lora_rank"), 16),
@@ -83,15 +84,17 @@ def make(kind: type, settings: Mapping[str, object]) -> tuple[torch.nn.Module, d
 
 
 def tiny(kind: type, settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields of a tiny configuration. The user's settings come on top, also in its parts."""
+    """Return the fields of a tiny configuration, in which the user's settings replace others."""
     known = set(inspect.signature(kind.__init__).parameters) | set(vars(kind).get("attribute_map", {}))
     fields = {name: value for name, value in SIZES.items() if name in known}
     if "kv_lora_rank" in known:  # latent attention has a key for every query head
         fields["num_key_value_heads"] = fields["num_attention_heads"]
-    for name, part in getattr(kind, "sub_configs", {}).items():
-        given = settings.get(name, {})
-        if name in known and hasattr(part, "to_dict") and isinstance(given, Mapping):
-            fields[name] = tiny(part, given)
+    names = [name for name in getattr(kind, "sub_configs", {}) if name in known]
+    whole = kind() if names else None
+    for name in names:
+        part, given = getattr(whole, name, None), settings.get(name, {})
+        if hasattr(part, "to_dict") and isinstance(given, Mapping):
+            fields[name] = tiny(type(part), given) | {"model_type": part.model_type}
     own = {name: value for name, value in settings.items() if not isinstance(fields.get(name), dict)}
     return fields | kinds_of_layers(kind, known, fields | own) | own
 
@@ -139,10 +142,11 @@ def quiet() -> None:
     logging = sys.modules.get("transformers.utils.logging")
     if logging is not None:
         logging.set_verbosity_error()
+        logging.disable_progress_bar()
 
 
 def inputs(model: torch.nn.Module) -> dict[str, object]:
-    """Return the arguments of one call: tokens, of which some are padding, or pixels, or features."""
+    """Return the arguments of one call: tokens with some padding, pixels or features."""
     accepted, stream = inspect.signature(model.forward).parameters, Stream(SEED)
     text = text_config(model.config)
     given: dict[str, object] = {}

@@ -28,10 +28,11 @@ class Tree:
 
 
 def flatten(name: str, value: object) -> Tree:
-    """Return the tree of a value called `name`, "" for a result; ValueError if two leaves share a name.
+    """Return the tree of a value called `name`, which is "" for a result.
 
     Tuples, lists, dicts, dataclasses and other objects with attributes are taken apart where they
-    hold a tensor. Each build makes new containers, because a module may change those that it gets.
+    hold a tensor. Each build makes new containers, because a module may change its arguments.
+    ValueError if two leaves share a name.
     """
     if isinstance(value, torch.Tensor) or not holds_tensor(value, set()):
         return Tree({name: value}, lambda leaves: leaves[name])
@@ -102,7 +103,7 @@ def mapping_like(value: Mapping, made: dict) -> Mapping:
 
 
 def object_like(value: object, made: dict) -> object:
-    """Return a copy of an object with other values in some attributes, such as a key-value cache."""
+    """Return a copy of an object, such as a cache, with other values in some attributes."""
     like = copy.copy(value)
     for key, child in vars(value).items():
         object.__setattr__(like, key, made[key] if key in made else copy.deepcopy(child))

@@ -56,7 +56,7 @@ class Layer:
 
 
 class Linear(torch.nn.Module):
-    """A linear layer on what a function takes out of the arguments, and a function of its result."""
+    """A linear layer on a function of the arguments, and a function of its result."""
 
     def __init__(self, take=lambda x: x, give=lambda y: y) -> None:
         super().__init__()

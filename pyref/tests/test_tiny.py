@@ -1,8 +1,10 @@
 """Tiny models of classes that look like Hugging Face's, which need not be installed."""
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pyref.build.pinned_torch import torch
@@ -18,8 +20,9 @@ class Config:
 
     def __init__(self, vocab_size=32000, hidden_size=4096, num_hidden_layers=32, layer_types=None,
                  pad_token_id=None, attn_logit_softcapping=None, type_vocab_size=2):
-        self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
-        self.layer_types = layer_types or ["sliding_attention", "full_attention"] * (num_hidden_layers // 2)
+        self.vocab_size, self.hidden_size = vocab_size, hidden_size
+        self.num_hidden_layers, both = num_hidden_layers, ["sliding_attention", "full_attention"]
+        self.layer_types = layer_types or both * (num_hidden_layers // 2)
         self.pad_token_id, self.attn_logit_softcapping = pad_token_id, attn_logit_softcapping
         self.type_vocab_size = type_vocab_size
         if hidden_size % 2:
@@ -116,7 +119,10 @@ def test_the_command_captures_a_class_with_shaken_weights(tmp_path):
         "pyref: this case cannot see everything: square: layers.0.weight, layers.1.weight, layers.2.weight: "
         "their shapes do not tell a program to transpose them",
     ]
-    assert (tmp_path / "cases/zoo/model/graph.json").exists()
+    said = json.loads((tmp_path / "cases/zoo/model/case.json").read_text())
+    assert said["purpose"] == "zoo.Model, captured, with parameters drawn by chance from seed 0."
+    assert set(said["graph"]) == {"sha256"}
+    assert (np.load(tmp_path / "cases/zoo/model" / said["state_dict"]["layers.0.bias"]) != 0).all()
 
 
 @pytest.mark.parametrize(
