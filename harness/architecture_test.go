@@ -23,6 +23,7 @@ const (
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
 	{"attention", ""},
+	{"attention/transformer", "attention"},
 	{"fixtures", ""},
 	{"num", ""},
 	{"printable", ""},
@@ -31,14 +32,16 @@ var mayImport = []struct{ name, imports string }{
 	{"checkpoint", "attention npy printable"},
 	{"fixture", "attention checkpoint npy"},
 	{"subject", "attention fixture npy"},
+	{"builtin", "attention attention/transformer subject"},
 	{"protocol", "attention fixture npy"},
 	{"compare", ""},
 	{"oracle", "attention compare fixture num"},
 	{"graph", "npy num"},
 	{"catalogue", "attention graph num oracle"},
 	{"edits", "catalogue graph"},
+	{"sites", "attention catalogue graph num oracle"},
 	{"progress", ""},
-	{"replay", "catalogue compare edits graph npy num oracle progress"},
+	{"replay", "catalogue compare edits graph npy num oracle progress sites"},
 	{"pattern", "num oracle"},
 	{"fit", "attention compare num oracle pattern"},
 	{"reorder", "compare num"},
@@ -60,7 +63,7 @@ var mayImport = []struct{ name, imports string }{
 	{"harnesstest", "attention fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
 	{"harness/schemas", ""},
-	{"harness/command", "attention catalogue check checkpoint child compare coverage edits fixture " +
+	{"harness/command", "attention builtin catalogue check checkpoint child compare coverage edits fixture " +
 		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
 }

@@ -40,7 +40,7 @@ func NoiseOf(
 	}
 	for run := range runs {
 		r := rand.New(rand.NewPCG(uint64(run), 0))
-		values, err := Run(g, nudged(g, given, arrays, r))
+		values, err := rerun(nil, g, nudged(g, given, arrays, r), r)
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}

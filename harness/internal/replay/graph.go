@@ -12,6 +12,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/sites"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -37,9 +38,11 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	if err != nil {
 		return nil, err
 	}
+	view := graph.NewView(g, values)
 	return &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
-		view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
+		view: view, values: values, given: given,
+		known: slices.Concat(edits.Mistakes, sites.Mistakes(sites.Find(view, values))),
 	}, nil
 }
 
