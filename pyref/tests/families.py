@@ -44,7 +44,7 @@ ALTERNATING = ["sliding_attention", "full_attention", "sliding_attention"]
 
 @dataclass(frozen=True)
 class Family:
-    """How to make a tiny model with its inputs, and how many nodes of each kind its graph must have."""
+    """How to make a tiny model with its inputs, and the nodes that its graph must have."""
 
     make: Callable[[], Made]
     lifted: Mapping[str, int]
