@@ -138,7 +138,9 @@ class Router(torch.nn.Module):
 
 def test_scores_within_rounding_are_refused(tmp_path):
     x = {"x": torch.randn(5, 4, generator=torch.Generator().manual_seed(1))}
-    with pytest.raises(ValueError, match=r"chooses between scores that lie .* apart, and rounding moves them"):
+    with pytest.raises(
+        ValueError, match=r"chooses between scores that lie .* apart, and rounding moves them"
+    ):
         capture(Router(1e-7), x, "mine/router", tmp_path)
     assert capture(Router(1e-2), x, "mine/router", tmp_path).is_dir()
 

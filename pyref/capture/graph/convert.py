@@ -110,7 +110,7 @@ class Conversion:
         return [("add", [scores, self.names[mask]], {})]
 
     def number(self, value: object) -> object:
-        """Return the number that a constant without dimensions is, and any other operand unchanged."""
+        """Return a constant without dimensions as a number, other operands unchanged."""
         if isinstance(value, torch.fx.Node) and value.name in self.traced.constant:
             tensor = self.traced.values[value.name]
             if tensor.dim() == 0 and tensor.is_floating_point():

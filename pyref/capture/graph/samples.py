@@ -212,7 +212,7 @@ def images(draw: Draw, image: np.ndarray) -> list[Sample]:
 
 
 def recurrent(draw: Draw) -> list[Sample]:
-    """Return the samples of recurrent layers: with and without first states, biases and direction."""
+    """Return the samples of recurrent layers, with and without first states and biases."""
     x = draw("sequence", 5, 2, 3)
 
     def weights(gates: int) -> list[np.ndarray]:

@@ -119,7 +119,7 @@ def glu(a: dict, shape: list[int]) -> list[Converted]:
 
 
 def cast(a: dict, _: list[int]) -> Converted:
-    """Convert a copy, maybe to another kind of numbers. All floats of a graph have one precision."""
+    """Convert a copy, maybe to other numbers. All floats of a graph have one precision."""
     before, after = dtype_of(a["self"]), a.get("dtype")
     if after is None or before is None or before == after:
         return "same", [a["self"]], {}

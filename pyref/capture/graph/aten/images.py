@@ -115,7 +115,7 @@ def adaptive(op: str, dimensions: int) -> Converter:
 
 
 def upsample(mode: str) -> Converter:
-    """Return a converter of an interpolation. `steps` are pixels of the input for each of the output."""
+    """Return a converter of an interpolation. `steps` are input pixels for each output pixel."""
 
     def converter(a: dict, shape: list[int]) -> Converted:
         sizes, wanted = shape_of(a["input"])[2:], shape[2:]

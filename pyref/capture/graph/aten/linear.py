@@ -51,7 +51,7 @@ def outer(a: dict, _: list[int]) -> list[Converted]:
 
 
 def attention(a: dict, _: list[int]) -> Converted | list[Converted]:
-    """Convert torch.nn.functional.scaled_dot_product_attention. Groups of query heads share keys."""
+    """Convert scaled_dot_product_attention. Groups of query heads may share keys."""
     refuse("attention with dropout", a["dropout_p"] != 0)
     query, key, value, mask = a["query"], a["key"], a["value"], a["attn_mask"]
     scale = a["scale"] if a["scale"] is not None else shape_of(query)[-1] ** -0.5

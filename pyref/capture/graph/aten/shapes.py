@@ -51,7 +51,7 @@ def stack(a: dict, shape: list[int]) -> list[Converted]:
 
 
 def slice_scatter(a: dict, shape: list[int]) -> list[Converted]:
-    """Convert a tensor with a slice of one dimension replaced: what is before, the new part, the rest."""
+    """Convert a tensor with a slice of one dimension replaced."""
     dim = a["dim"] % len(shape)
     start, stop, step = slice(a["start"], a["end"], a["step"]).indices(shape[dim])
     refuse("slice_scatter with a step", step != 1)

@@ -1,4 +1,4 @@
-"""Elementwise functions of one value, recognised by their values and not by how they are written."""
+"""Elementwise functions of one value, recognised by their values, not by their code."""
 
 import math
 from collections.abc import Iterator
