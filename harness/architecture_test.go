@@ -23,6 +23,7 @@ const (
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
 	{"attention", ""},
+	{"attention/transformer", "attention"},
 	{"fixtures", ""},
 	{"num", ""},
 	{"printable", ""},
@@ -31,6 +32,7 @@ var mayImport = []struct{ name, imports string }{
 	{"checkpoint", "attention npy printable"},
 	{"fixture", "attention checkpoint npy"},
 	{"subject", "attention fixture npy"},
+	{"builtin", "attention attention/transformer subject"},
 	{"protocol", "attention fixture npy"},
 	{"compare", ""},
 	{"oracle", "attention compare fixture num"},
@@ -51,17 +53,17 @@ var mayImport = []struct{ name, imports string }{
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
 	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
 	{"known", "catalogue edits fixture replay report"},
-	{"coverage", "catalogue fixture judge oracle replay"},
+	{"coverage", "catalogue edits fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},
 	{"variant", "attention oracle"},
 	{"oracletest", "attention fixture fixtures num oracle"},
 	{"random", "attention fixture"},
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
-	{"harnesstest", "attention fixture fixtures subject"},
+	{"harnesstest", "attention builtin fixture fixtures subject"},
 	{"harness", "attention causes check child fixture judge known oracle report subject"},
 	{"harness/schemas", ""},
-	{"harness/command", "attention catalogue check checkpoint child compare coverage edits fixture " +
+	{"harness/command", "attention builtin catalogue check checkpoint child compare coverage edits fixture " +
 		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
 	{"cmd/difftest", "harness/command"},
 }

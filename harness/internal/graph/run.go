@@ -51,12 +51,13 @@ func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values
 
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
-	return a.Op == b.Op && a.Computed == nil && b.Computed == nil && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+	return a.Op == b.Op && a.Computed == nil && b.Computed == nil &&
+		slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
 func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r *rand.Rand) (*Tensor[T], error) {
-	in := make([]*Tensor[T], len(n.Operands))
+	in := make([]*Tensor[T], max(len(n.Operands), table[n.Op].operands.count()))
 	for i, o := range n.Operands {
 		switch {
 		case o.Absent:
@@ -91,7 +92,7 @@ func evaluate[T Float](table map[string]operator[T], n *Node, in []*Tensor[T], r
 		rounding = WithRounding
 	}
 	value, sigma, err := n.Computed(wide, rounding)
-	if err != nil || r == nil {
+	if err != nil || sigma == nil {
 		return converted[T](value), err
 	}
 	rounded := &Tensor[float64]{Shape: value.Shape, Data: make([]float64, len(value.Data))}

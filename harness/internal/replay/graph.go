@@ -117,6 +117,9 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 			break
 		}
 		where := place(m.pathOf(mistake, site))
+		if mistake.Joint && where != "" {
+			where = layerOf(where)
+		}
 		if sites[where] == nil {
 			order = append(order, where)
 		}
