@@ -1,4 +1,4 @@
-"""The commands of pyref: generate, check, plant, checkpoints, operators, models, capture, serve.
+"""The commands of pyref: generate and check the suite, write the tests' data, capture, and serve.
 
 `pyref/regenerate` runs the first two. Each command imports its own modules, because capture and
 serve run in the user's environment without the pinned PyTorch.
@@ -47,6 +47,9 @@ def parse() -> argparse.Namespace:
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder for operators.json")
     command = commands.add_parser("models", help=models.__doc__)
     command.set_defaults(run=models)
+    command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the cases and outputs")
+    command = commands.add_parser("attention", help=attention.__doc__)
+    command.set_defaults(run=attention)
     command.add_argument("folder", type=Path, metavar="DIR", help="the folder for the cases and outputs")
     command = commands.add_parser("capture", help=capture.__doc__)
     command.set_defaults(run=capture)
@@ -176,6 +179,15 @@ def models(arguments: argparse.Namespace) -> int:
         print(f"{name}: {count} wrong numbers")
     for name, count in parameters.write(arguments.folder).items():
         print(f"{name}: {count} wrong parameters")
+    return 0
+
+
+def attention(arguments: argparse.Namespace) -> int:
+    """Write cases of attention modules, and their outputs with known mistakes."""
+    from pyref.models import attention_store
+
+    for name, count in attention_store.write(arguments.folder).items():
+        print(f"{name}: {count} mistakes")
     return 0
 
 

@@ -76,8 +76,8 @@ type hypothesis struct {
 const noisier = 3
 
 // Find returns the mistakes that give an output: each at all of its places, or else in all modules
-// of one kind, or else in one layer, or else in one module. Places that are the same at two of these
-// steps are computed once.
+// of one kind, or else in one layer, or else in one module. Places that are the same at two of
+// these steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
@@ -189,8 +189,8 @@ func (m *Module) isFar(h hypothesis, all []hypothesis) bool {
 	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
 }
 
-// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise, which
-// takes longer to measure, cannot explain it.
+// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise,
+// which takes longer to measure, cannot explain it.
 func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
 	const far = 10 * compare.MeasuredMaxRMSZ
 	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)

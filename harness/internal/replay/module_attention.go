@@ -18,11 +18,11 @@ func attentionIn(v *graph.View, values graph.Values[float64]) (known []catalogue
 	for _, s := range found {
 		modules[s.Output] = s.Module
 	}
-	return sites.Mistakes(found), modules
+	return sites.Mistakes(v.Graph, found), modules
 }
 
-// pathOf returns the path of the module in which a mistake is made at a node. A mistake of attention
-// changes the output projection's node, and is made in the module around it.
+// pathOf returns the path of the module in which a mistake is made at a node. A mistake of
+// attention changes the output projection's node, and is made in the module around it.
 func (m *Module) pathOf(mistake catalogue.Mistake, node int) string {
 	n := m.graph.Nodes[node]
 	if module, ok := m.attention[n.Name]; ok && isOfAttention(mistake) {

@@ -37,8 +37,8 @@ func (m *scoresMask) slopes(offset int) []float64 {
 	return slopes
 }
 
-// relative returns the bias as a table by the distance of key and query, (2R+1, heads), nil if it is
-// no such table. Too few queries fit by chance.
+// relative returns the bias as a table by the distance of key and query, (2R+1, heads), nil if it
+// is no such table. Too few queries fit by chance.
 func (m *scoresMask) relative(offset int) []float64 {
 	const minQueries = 3
 	if m.bias == nil || m.queries < minQueries {

@@ -11,8 +11,10 @@ import (
 // split tells how the features of a linear layer are split into heads.
 type split struct {
 	batch, heads, length, width int
-	rows                        []int // (batch, length): the row of the linear layer for each token
-	columns                     []int // (heads, width): the feature of the linear layer for each feature
+
+	// rows (batch, length) holds the row of the linear layer for each token, columns (heads, width)
+	// its column for each feature.
+	rows, columns []int
 }
 
 // splitOf reads places in a matrix with so many columns as heads: shape is (..., tokens, features),

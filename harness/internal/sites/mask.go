@@ -17,7 +17,7 @@ type scoresMask struct {
 	batch, heads, queries, keys int
 	sees                        []bool
 	bias                        []float64 // nil if nothing is added
-	known                       []bool    // whether the bias is known: a number that hides a key hides it
+	known                       []bool    // the bias is known: no number hides it
 }
 
 func (m *scoresMask) at(b, h, i, j int) int { return ((b*m.heads+h)*m.queries+i)*m.keys + j }
@@ -37,8 +37,8 @@ func (m *scoresMask) each(f func(at, b, h, i, j int)) {
 	}
 }
 
-// maskOf returns the mask of a node of attention. shape is that of its scores, whose leading
-// dimensions are batch elements and heads, in this order.
+// maskOf returns the mask of a node of attention. Its scores have a shape whose leading dimensions
+// are batch elements and heads, in this order.
 func maskOf(v *graph.View, values graph.Values[float64], n *graph.Node, shape []int, heads int) *scoresMask {
 	rank := len(shape)
 	m := &scoresMask{

@@ -10,9 +10,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// Mistakes returns the known mistakes of attention that can be made at a site, as edits of the
-// graph.
-func Mistakes(found []*Site) []catalogue.Mistake {
+// Mistakes returns the known mistakes of attention that can be made at a site, as edits of a graph.
+// Where the graph is more than one site, their titles say that they are made in attention.
+func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
+	inside := len(found) != 1 || found[0].Output != g.Output
 	var all []catalogue.Mistake
 	for _, m := range catalogue.WithVariants {
 		if !m.Replayable() {
@@ -32,6 +33,9 @@ func Mistakes(found []*Site) []catalogue.Mistake {
 				return []graph.Node{s.with(m, n)}
 			}
 			return nil
+		}
+		if inside {
+			m.Title += ", in attention"
 		}
 		all = append(all, m)
 	}

@@ -49,8 +49,8 @@ func movedFrom(v *graph.View, n *graph.Node) (last *graph.Node, nodes []graph.No
 }
 
 // setRows sets the row of the output for each token, from the places that context elements have in
-// a matrix of some width. It returns the column of each feature of the merged heads, nil if rows are
-// no tokens, or columns no features.
+// a matrix of some width. It returns the column of each feature of the merged heads, nil if rows
+// are no tokens, or columns no features.
 func (s *Site) setRows(from []int, width int, q *split, headWidth int) []int {
 	features, tokens := q.heads*headWidth, q.batch*q.length
 	if width != features || len(from) != features*tokens {

@@ -18,7 +18,7 @@ type Site struct {
 
 	problem *oracle.Problem // cached, with the inputs that the right graph gives it
 	inputs  [3]input        // of queries, keys and values
-	rows    []int           // row of the output for each token of the problem; nil if their orders agree
+	rows    []int           // row of the output for each token; nil if their orders agree
 	// unprojected reports whether the site ends before an output projection. The problem has the
 	// identity in its place.
 	unprojected bool
@@ -32,8 +32,9 @@ type input struct {
 }
 
 // Find returns the sites of a graph with the given values. A site has the projections around
-// attention where these are linear layers, and heads are split, normed, rotated, repeated and merged
-// in between. Otherwise it has attention alone. Find leaves out a place whose value no problem gives.
+// attention where these are linear layers, and heads are split, normed, rotated, repeated and
+// merged in between. Otherwise it has attention alone. Find leaves out a place whose value no
+// problem gives.
 func Find(v *graph.View, values graph.Values[float64]) []*Site {
 	var found []*Site
 	for i := range v.Nodes {
