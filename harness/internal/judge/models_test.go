@@ -13,6 +13,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -26,7 +27,9 @@ import (
 // both in eager PyTorch, by code that shares nothing with package edits.
 const plantedModels = "../edits/testdata"
 
-var modelNames = []string{"llama", "gemma", "bert"}
+var modelNames = []string{
+	"llama", "gemma", "bert", "gpt", "neox", "mixed", "grouped", "pyramid", "patches", "recurrent", "state_space",
+}
 
 // plantedIn returns the case of a model, and the output of each mistake in it.
 func plantedIn(t *testing.T, name string) (*fixture.Case, map[string][]float64) {
@@ -65,28 +68,36 @@ func namesOf(r report.Result) []string {
 	return ids
 }
 
-// Each mistake that PyTorch made in a model is named. Without its entry in the catalogue it has no
-// name but one of a mistake that gives the same output. The plain run asks for the latter of every
-// sixth mistake.
+// Each mistake that PyTorch made in a model is what its edit gives. The plain run judges the
+// mistakes of small graphs, and every ninth of the others. Each is named. Without its entry in the
+// catalogue it has no name but one of a mistake that gives the same output: the plain run asks for
+// the latter of every sixth mistake of small graphs.
 func TestMistakesInModelsAreNamed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range modelNames {
 		c, outputs := plantedIn(t, name)
+		replays, nodes := editedOutputs(t, c)
 		referee, err := New(t.Context(), c, oracle.Precision{})
 		require.NoError(t, err)
 		require.Equal(t, report.Pass, judgeModel(t, referee, c, c.Output.Float64s()).Verdict)
 		for n, id := range slices.Sorted(maps.Keys(outputs)) {
 			got := outputs[id]
 			seen[id] = true
+			require.Contains(t, replays, id, name)
+			assert.Less(t, compare.Residual(got, replays[id]), 1e-4, "%s %s", name, id)
+			small := nodes < 60
+			if !small && n%9 != 0 && !campaign.Full() {
+				continue
+			}
 			r := judgeModel(t, referee, c, got)
 			assert.Equal(t, report.Fail, r.Verdict, "%s %s", name, id)
 			alike := namesOf(r)
 			assert.Contains(t, alike, id, "%s: %v", name, r.Diagnosis.Reasons)
-			if n%6 != 0 && !campaign.Full() {
+			if (!small || n%6 != 0) && !campaign.Full() {
 				continue
 			}
 			without := namesOf(judgeModel(t, referee.Without(id), c, got))
-			assert.Subset(t, append(alike, inOnePlace[id]), without, "%s without %s", name, id)
+			assert.Subset(t, append(alike, inOnePlace[id]...), without, "%s without %s", name, id)
 		}
 	}
 	var never []string
@@ -98,6 +109,33 @@ func TestMistakesInModelsAreNamed(t *testing.T) {
 	assert.Equal(t, notPlanted, never)
 }
 
+// editedOutputs returns the output of each edit at all of its places, by the mistake's id, and the
+// number of nodes.
+func editedOutputs(t *testing.T, c *fixture.Case) (outputs map[string][]float64, count int) {
+	t.Helper()
+	g, view, right := viewOf(t, c)
+	outputs = map[string][]float64{}
+	for _, m := range edits.Mistakes {
+		sites := view.Sites(m.Edit)
+		if wrong, err := graph.Rerun(g, view.Apply(m.Edit, sites), right); len(sites) > 0 && err == nil {
+			outputs[m.ID] = wrong[g.Output].Data
+		}
+	}
+	return outputs, len(g.Nodes)
+}
+
+// viewOf computes the graph of a case.
+func viewOf(t *testing.T, c *fixture.Case) (*graph.Graph, *graph.View, graph.Values[float64]) {
+	t.Helper()
+	g, err := graph.Parse(c.Graph)
+	require.NoError(t, err)
+	given, err := graph.Given[float64](g, c.Given)
+	require.NoError(t, err)
+	right, err := graph.Run(g, given)
+	require.NoError(t, err)
+	return g, graph.NewView(g, right), right
+}
+
 // notPlanted lists the mistakes that PyTorch makes in none of the small models.
 var notPlanted = []string{
 	"gate-not-activated", "residual-from-norm", "positions-minus-one", "positions-minus-two",
@@ -105,17 +143,18 @@ var notPlanted = []string{
 	"layers-sorted-as-words",
 }
 
-// inOnePlace maps a mistake to another that is the same if it is made in one place alone.
-var inOnePlace = map[string]string{
-	"norm-final-missing": "norm-skipped",
-	"head-bias-missing":  "linear-bias-missing",
-	"layers-all-first":   "layers-reversed", // in a model of two layers
-	"layers-all-last":    "layers-reversed",
+// inOnePlace maps a mistake to others that are the same if they are made in one place alone.
+var inOnePlace = map[string][]string{
+	"norm-final-missing":     {"norm-skipped"},
+	"norm-embedding-missing": {"norm-skipped"},
+	"head-bias-missing":      {"linear-bias-missing"},
+	"layers-all-first":       {"layers-reversed", "layers-one-late"}, // in a model of two layers
+	"layers-all-last":        {"layers-reversed", "layers-one-early"},
 }
 
 // A mistake in one layer is named with its layer. The plain run asks for every seventh mistake.
 func TestAMistakeInOneLayer(t *testing.T) {
-	for _, name := range modelNames {
+	for _, name := range []string{"llama", "gemma", "bert"} {
 		c, _ := plantedIn(t, name)
 		referee, err := New(t.Context(), c, oracle.Precision{})
 		require.NoError(t, err)
@@ -125,7 +164,7 @@ func TestAMistakeInOneLayer(t *testing.T) {
 			}
 			for where, output := range inEachLayer(t, c, m) {
 				r := judgeModel(t, referee, c, toFloat32(output))
-				if r.Right() || inOnePlace[namesOf(r)[0]] == m.ID {
+				if r.Right() || slices.Contains(inOnePlace[namesOf(r)[0]], m.ID) {
 					continue
 				}
 				i := slices.IndexFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
@@ -141,13 +180,8 @@ func TestAMistakeInOneLayer(t *testing.T) {
 // It returns nothing if there is one place, or if the mistake changes nothing there.
 func inEachLayer(t *testing.T, c *fixture.Case, m catalogue.Mistake) map[string][]float64 {
 	t.Helper()
-	g, err := graph.Parse(c.Graph)
-	require.NoError(t, err)
-	given, err := graph.Given[float64](g, c.Given)
-	require.NoError(t, err)
-	right, err := graph.Run(g, given)
-	require.NoError(t, err)
-	view, sites := graph.NewView(g, right), map[string][]int{}
+	g, view, right := viewOf(t, c)
+	sites := map[string][]int{}
 	for _, site := range view.Sites(m.Edit) {
 		path := g.Nodes[site].Module
 		if prefix, number, _ := graph.Layer(path); number >= 0 {
