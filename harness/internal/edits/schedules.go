@@ -108,20 +108,20 @@ var schedules = []catalogue.Mistake{
 	},
 }
 
-// part is what differs between two kinds of layers: operands of the nodes of an operator.
-type part struct {
+// layerPart is what differs between two kinds of layers: operands of the nodes of an operator.
+type layerPart struct {
 	op       string
 	operands []int
 }
 
 var (
-	masks  = part{"attention", []int{3}}
-	tables = part{"rotary", []int{1, 2}}
+	masks  = layerPart{"attention", []int{3}}
+	tables = layerPart{"rotary", []int{1, 2}}
 )
 
 // kinds returns the operands of each of two kinds of layers, the first layer's first, and the kind
 // of each layer. There are none if the layers are all alike, or of more than two kinds.
-func (p part) kinds(v *graph.View) (operands [][]graph.Operand, kinds []int, layers []string) {
+func (p layerPart) kinds(v *graph.View) (operands [][]graph.Operand, kinds []int, layers []string) {
 	for _, n := range v.Nodes {
 		path := layerPath(n.Module)
 		if n.Op != p.op || path == "" || slices.Contains(layers, path) {
@@ -141,7 +141,7 @@ func (p part) kinds(v *graph.View) (operands [][]graph.Operand, kinds []int, lay
 	return operands, kinds, layers
 }
 
-func (p part) of(n graph.Node) []graph.Operand {
+func (p layerPart) of(n graph.Node) []graph.Operand {
 	own := make([]graph.Operand, len(p.operands))
 	for i, at := range p.operands {
 		if at < len(n.Operands) {
@@ -152,7 +152,7 @@ func (p part) of(n graph.Node) []graph.Operand {
 }
 
 // ofKind returns an edit that gives each layer the part of a kind of layer.
-func ofKind(p part, kind func(kinds []int, layer int) int) graph.Edit {
+func ofKind(p layerPart, kind func(kinds []int, layer int) int) graph.Edit {
 	return func(v *graph.View, n graph.Node) []graph.Node {
 		if n.Op != p.op {
 			return nil

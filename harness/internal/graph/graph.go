@@ -26,7 +26,22 @@ type Node struct {
 	Shape      []int      `json:"shape"`
 	Module     string     `json:"module"` // path of the module that asked for the operation
 	Class      string     `json:"class"`  // class of this module
+	Computed   Computed   `json:"-"`      // nil if the operator gives the value
 }
+
+// Computed gives a node a value that no operator gives. It takes the operands in float64 and
+// returns the value. If rounding is asked for, it also returns the standard deviation that float32
+// gives to each element beyond the rounding of the operands, or nil if it gives none.
+type Computed func(operands []*Tensor[float64], rounding Rounding) (value *Tensor[float64], sigma []float64, err error)
+
+// Rounding is what a [Computed] node is asked for beside its value.
+type Rounding int
+
+// The two requests.
+const (
+	NoRounding Rounding = iota
+	WithRounding
+)
 
 // Operand is a value by its name, a number if Name is empty, or absent.
 type Operand struct {

@@ -14,19 +14,26 @@ type View struct {
 	nodes  map[string]*Node
 	users  map[string][]*Node
 	params map[string]bool
+
+	constants map[string]*Tensor[float64]
 }
 
 // NewView returns the view of a graph whose values have these shapes.
 func NewView[T Float](g *Graph, values Values[T]) *View {
 	v := &View{
 		Graph: g, shapes: map[string][]int{}, nodes: map[string]*Node{},
-		users: map[string][]*Node{}, params: map[string]bool{},
+		users: map[string][]*Node{}, params: map[string]bool{}, constants: map[string]*Tensor[float64]{},
 	}
 	for name, t := range values {
 		v.shapes[name] = t.Shape
 	}
 	for _, key := range g.Parameters {
 		v.params[key] = true
+	}
+	for _, name := range g.Constants {
+		if t := values[name]; t != nil {
+			v.constants[name] = converted[float64](t)
+		}
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]

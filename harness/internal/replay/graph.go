@@ -19,10 +19,14 @@ type Module struct {
 	Truth compare.Expected
 
 	graph  *graph.Graph
+	output string // the name of the value that is the module's output
+	last   int    // the place of the last node that may matter to the output
 	view   *graph.View
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
+	// attention maps the names of nodes with the output of attention to the paths of its modules.
+	attention map[string]string
 }
 
 // NewModule computes a graph. given holds the arrays by role, as [graph.Given] wants them.
@@ -35,13 +39,17 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	if err != nil {
 		return nil, err
 	}
+	view := graph.NewView(g, values)
+	known, attention := attentionIn(view, values)
 	return &Module{
-		Truth: truth, graph: g, view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
+		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
+		view: view, values: values, given: given,
+		known: slices.Concat(edits.Mistakes, known), attention: attention,
 	}, nil
 }
 
 // Output returns the output of the graph in float64.
-func (m *Module) Output() *graph.Tensor[float64] { return m.values[m.graph.Output] }
+func (m *Module) Output() *graph.Tensor[float64] { return m.values[m.output] }
 
 // Without returns the same module for a catalogue that lacks a mistake.
 func (m *Module) Without(id string) *Module {
@@ -67,13 +75,14 @@ type hypothesis struct {
 // nearest in the noise of the case.
 const noisier = 3
 
-// Find returns the mistakes that give an output: each at all of its places, or else in one layer,
-// or else in one module. Places that are the same at two of these steps are computed once.
+// Find returns the mistakes that give an output: each at all of its places, or else in all modules
+// of one kind, or else in one layer, or else in one module. Places that are the same at two of these
+// steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
 	known := map[string]hypothesis{}
-	for _, place := range []func(path string) string{all, layerOf, module} {
+	for _, place := range []func(path string) string{all, kindOf, layerOf, module} {
 		s := newSearch()
 		var made []hypothesis
 		for i, mistake := range m.known {
@@ -90,7 +99,7 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 				}
 			}
 		}
-		m.confirm(s, made, got)
+		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, ""
 		}
@@ -104,7 +113,10 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	sites := map[string][]int{}
 	var order []string
 	for _, site := range m.view.Sites(mistake.Edit) {
-		where := place(m.graph.Nodes[site].Module)
+		if site > m.last {
+			break
+		}
+		where := place(m.pathOf(mistake, site))
 		if mistake.Joint && where != "" {
 			where = layerOf(where)
 		}
@@ -132,7 +144,12 @@ func layerOf(path string) string {
 // compute replays a hypothesis. The result has no output if the hypothesis cannot be computed, or
 // if it changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
-	h.graph = m.view.Apply(h.mistake.Edit, h.sites)
+	h.graph = m.view.Apply(h.mistake.Edit, h.sites).Until(m.output)
+	return m.replayed(h, got)
+}
+
+// replayed computes the graph of a hypothesis.
+func (m *Module) replayed(h hypothesis, got []float64) hypothesis {
 	values, err := graph.Rerun(m.graph, h.graph, m.values)
 	if err != nil {
 		return h // such as a position beyond its table: no program gives an output then
@@ -147,14 +164,9 @@ func (m *Module) compute(h hypothesis, got []float64) hypothesis {
 
 // confirm holds the output against the nearest hypotheses, each in its own noise.
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
-	least := math.Inf(1)
-	for _, h := range all {
-		least = min(least, h.rms)
-	}
 	for _, h := range all {
 		residual := compare.Residual(got, h.output.Data)
-		far := h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
-		if far || residual > compare.MaxResidual {
+		if m.isFar(h, all) || residual > compare.MaxResidual || m.isFarInRoughNoise(h, got) {
 			s.miss(residual)
 			continue
 		}
@@ -165,4 +177,22 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		s.addAt(got, compare.Expected{Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true},
 			h.where, h.mistake)
 	}
+}
+
+// isFar reports whether another hypothesis is so much nearer that this one's own noise cannot
+// explain the output.
+func (m *Module) isFar(h hypothesis, all []hypothesis) bool {
+	least := math.Inf(1)
+	for _, other := range all {
+		least = min(least, other.rms)
+	}
+	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
+}
+
+// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise, which
+// takes longer to measure, cannot explain it.
+func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
+	const far = 10 * compare.MeasuredMaxRMSZ
+	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)
+	return err == nil && inNoise(got, h.output.Data, sigma) > far
 }

@@ -1,6 +1,5 @@
 """Export: PyTorch traces a module. Values that depend on no parameter become constants."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -8,8 +7,9 @@ import numpy as np
 import torch
 from torch.export.graph_signature import InputKind
 
-from pyref.capture import run
+from pyref.capture import exact
 from pyref.capture.call import Call, to_tensor
+from pyref.capture.float64 import in_float64
 from pyref.capture.graph import aten
 
 # Operators that take no element of their first operand, only its shape.
@@ -40,13 +40,13 @@ class Traced:
 def trace(module: torch.nn.Module, call: Call) -> Traced:
     """Export a float64 copy of a module for one call, and run the exported graph on it."""
     first = first_names(module)
-    module = copy.deepcopy(module).double()
+    module = exact.double(module)
     tensors = {id(array): to_tensor(array, np.float64) for array in call.arrays.values()}
     arguments = {name: tensors.get(id(value), value) for name, value in call.arguments.items()}
     names = list(arguments)
     positional = tuple(arguments[name] for name in names[: call.positional])
     keywords = {name: arguments[name] for name in names[call.positional :]}
-    with run.in_float64(), torch.no_grad():
+    with in_float64(), torch.no_grad():
         program = torch.export.export(module, positional, kwargs=keywords, strict=False)
         program = decomposed(program)
         values = Recorder(program).run_all(arguments)

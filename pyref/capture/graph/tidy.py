@@ -76,14 +76,21 @@ class Tidying:
         inner = self.nodes.get(node.operands[0]) if isinstance(node.operands[0], str) else None
         if inner is None:
             return node
-        if node.op == inner.op == "reshape":
+        if node.op == "reshape" and (inner.op == "reshape" or self.keeps_order(inner)):
             return node.changed(operands=inner.operands)
         if node.op == inner.op == "permute":
             dims = [inner.attributes["dims"][dim] for dim in node.attributes["dims"]]
-            return node.changed(operands=inner.operands, attributes={"dims": dims})
+            back = dims == sorted(dims)
+            return node.changed(operands=inner.operands, attributes={"dims": dims}) if back else node
         if node.op == "slice" and inner.op == "cat":
             return self.part(node, inner)
         return node
+
+    def keeps_order(self, node: Node) -> bool:
+        """Report whether a node only moves dimensions of size 1."""
+        sizes = self.values[node.operands[0]].shape if node.op == "permute" else []
+        moved = [dim for dim in node.attributes.get("dims", []) if sizes and sizes[dim] != 1]
+        return node.op == "permute" and moved == sorted(moved)
 
     def part(self, node: Node, joined: Node) -> Node:
         """Return a slice that is exactly one part of a concatenation as a slice of this part."""
