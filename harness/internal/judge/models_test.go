@@ -69,9 +69,9 @@ func namesOf(r report.Result) []string {
 }
 
 // Each mistake that PyTorch made in a model is what its edit gives. The plain run judges every
-// fourth mistake of small graphs, and every fifteenth of the others. Each is named. Without its entry in the
-// catalogue it has no name but one of a mistake that gives the same output: the plain run asks for
-// the latter of every twelfth mistake of small graphs.
+// fourth mistake of small graphs, and every fifteenth of the others. Each is named. Without its
+// entry in the catalogue it has no name but one of a mistake that gives the same output. The plain
+// run checks this for every twelfth mistake of small graphs.
 func TestMistakesInModelsAreNamed(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range modelNames {
