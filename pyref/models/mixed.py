@@ -206,9 +206,7 @@ class Layer(nn.Module):
         """Return the layer's output."""
         branch = self.self_attn(self.input_layernorm(x), tables, seen)
         x = self.add(x, branch, self.post_attention_layernorm)
-        return self.add(
-            x, self.mlp(self.pre_feedforward_layernorm(x), x), self.post_feedforward_layernorm
-        )
+        return self.add(x, self.mlp(self.pre_feedforward_layernorm(x), x), self.post_feedforward_layernorm)
 
     def add(self, x: Tensor, branch: Tensor, norm: nn.Module) -> Tensor:
         """Add a branch behind its norm."""

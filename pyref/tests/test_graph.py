@@ -67,15 +67,15 @@ def test_the_samples_of_operators_are_todays():
         np.testing.assert_allclose(a["result"]["values"], b["result"]["values"], rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma", "bert"])
+@pytest.mark.parametrize("name", list(store.models()))
 def test_the_mistakes_in_models_are_todays(name):
     model, mistakes = store.models()[name]
     store.shake(model, store.Stream(len(name)))
     folder = TESTDATA / "edits" / "testdata"
     assert json.loads((folder / f"{name}.json").read_text()) == list(mistakes)
-    stored, right = np.load(folder / f"{name}.npy"), store.wrong(model.eval(), lambda _: None)
+    stored, right = np.load(folder / f"{name}.npy"), store.wrong(model.eval(), lambda _: None, name)
     for output, plant in zip(stored, mistakes.values(), strict=True):
-        np.testing.assert_allclose(output, store.wrong(model, plant), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(output, store.wrong(model, plant, name), rtol=1e-4, atol=1e-5)
         assert not np.array_equal(output, right)
 
 

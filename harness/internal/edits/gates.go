@@ -103,7 +103,7 @@ var gates = []catalogue.Mistake{
 		Edit: withoutFactor(func(v *graph.View, n graph.Node) bool {
 			_, x, ok := number(n)
 			linear := v.Maker(x)
-			return n.Op == "mul" && ok && linear != nil && linear.Op == "linear" &&
+			return n.Op == "mul" && ok && !isResidualFactor(v, n) && linear != nil && linear.Op == "linear" &&
 				(usedBy(v, n.Name, "silu", "gelu", "relu") || inMLP(v, *linear) && layerPath(n.Module) != "")
 		}),
 	},

@@ -204,7 +204,7 @@ func isBranchNorm(v *graph.View, n graph.Node) bool {
 		return false
 	}
 	_, branch, ok := parts(v, *users[0])
-	return ok && branch.Name == n.Name
+	return ok && branch.Name == n.Name || isResidualFactor(v, *users[0])
 }
 
 // isEmbeddingNorm reports whether a norm outside of layers takes nothing that a layer gives.

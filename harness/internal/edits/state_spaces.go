@@ -109,15 +109,15 @@ var stateSpaces = []catalogue.Mistake{
 		Explanation: "The state takes B x, where the model has dt B x.",
 		Fix:         "Multiply B by dt.",
 		Refs:        []string{"S12"},
-		Edit: inScans(func(v *graph.View, n graph.Node) []graph.Node {
+		Edit: inScans(ofTwo(func(v *graph.View, n graph.Node) []graph.Node {
 			for i, o := range n.Operands {
-				dt, b := source(v, o), source(v, n.Operands[1-min(i, 1)])
+				dt, b := source(v, o), source(v, n.Operands[1-i])
 				if n.Op == "mul" && dt != nil && dt.Op == "softplus" && b != nil && b.Op == "slice" {
 					return nodes(n.Become("expand", n.Operands[1-i]).Set(func(a *graph.Attributes) { a.Shape = n.Shape }))
 				}
 			}
 			return nil
-		}),
+		})),
 	},
 	{
 		ID: "ssm-euler", Title: "1 + dt A for exp(dt A)", Family: catalogue.StateSpace, Kind: catalogue.Altered,
@@ -136,14 +136,14 @@ var stateSpaces = []catalogue.Mistake{
 		Explanation: "Each step adds to the state, which is not multiplied by exp(dt A).",
 		Fix:         "Multiply the state by exp(dt A) before adding dt B x.",
 		Refs:        []string{"S13"},
-		Edit: inScans(func(v *graph.View, n graph.Node) []graph.Node {
+		Edit: inScans(ofTwo(func(v *graph.View, n graph.Node) []graph.Node {
 			for i, o := range n.Operands {
-				if state := n.Operands[1-min(i, 1)]; n.Op == "mul" && isStep(v, o) && !isStep(v, state) && usedBy(v, n.Name, "add") {
+				if state := n.Operands[1-i]; n.Op == "mul" && isStep(v, o) && !isStep(v, state) && usedBy(v, n.Name, "add") {
 					return nodes(n.Become("expand", state).Set(func(a *graph.Attributes) { a.Shape = n.Shape }))
 				}
 			}
 			return nil
-		}),
+		})),
 	},
 	{
 		ID: "ssm-read-before-update", Title: "the state read before it is updated", Family: catalogue.StateSpace, Kind: catalogue.Altered,
@@ -172,10 +172,10 @@ var stateSpaces = []catalogue.Mistake{
 		Explanation: "The output is what C reads from the state alone.",
 		Fix:         "Add D x to the output.",
 		Refs:        []string{"S15"},
-		Edit: inScans(func(v *graph.View, n graph.Node) []graph.Node {
+		Edit: inScans(ofTwo(func(v *graph.View, n graph.Node) []graph.Node {
 			for i, o := range n.Operands {
 				skip := v.Maker(o)
-				if n.Op != "add" || skip == nil || skip.Op != "mul" || v.Maker(n.Operands[1-min(i, 1)]) == nil {
+				if n.Op != "add" || skip == nil || skip.Op != "mul" || v.Maker(n.Operands[1-i]) == nil {
 					continue
 				}
 				for j, factor := range skip.Operands {
@@ -185,7 +185,7 @@ var stateSpaces = []catalogue.Mistake{
 				}
 			}
 			return nil
-		}),
+		})),
 	},
 	{
 		ID: "ssm-gate-missing", Title: "the mixer without its gate", Family: catalogue.StateSpace, Kind: catalogue.Missing,
@@ -217,7 +217,7 @@ var stateSpaces = []catalogue.Mistake{
 	},
 }
 
-// inScans returns an edit of the nodes with two operands, or one, in modules that compute softplus.
+// inScans returns an edit of nodes in layers that compute softplus.
 func inScans(edit graph.Edit) graph.Edit {
 	return func(v *graph.View, n graph.Node) []graph.Node {
 		if len(n.Operands) == 0 || len(n.Operands) > 2 {
@@ -229,6 +229,11 @@ func inScans(edit graph.Edit) graph.Edit {
 		}
 		return edit(v, n)
 	}
+}
+
+// ofTwo returns an edit of the nodes with two operands.
+func ofTwo(edit graph.Edit) graph.Edit {
+	return onlyIf(func(_ *graph.View, n graph.Node) bool { return len(n.Operands) == 2 }, edit)
 }
 
 // causalCut returns an edit of where the output of a padded convolution over steps starts.
