@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pyref.build.rng import Stream
-from pyref.capture import check, run
+from pyref.capture import check, low_precision, run
 from pyref.capture.call import Call
 
 RUNS = 9  # with nudged inputs and parameters
@@ -24,6 +24,7 @@ def describe(
     deviation = sigma(name, module, call, truth, Stream(seed))
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
+    expected |= low_precision.sigmas(module, call, truth, seed)
     return "module", {"module": run.class_name(module)}, call.arrays, expected
 
 

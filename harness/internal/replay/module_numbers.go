@@ -119,7 +119,7 @@ func (q *moduleSearch) expected(value float64) (compare.Expected, bool) {
 		return compare.Expected{}, false
 	}
 	output := values[g.Output]
-	sigma, err := graph.Noise(g, q.module.given, output)
+	sigma, err := q.module.noise(g, output)
 	return compare.Expected{
 		Shape: q.module.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true,
 	}, err == nil
