@@ -50,7 +50,7 @@ def runs(module: torch.nn.Module, call: Call, dtype: torch.dtype, rng: Generator
                 if parameter.dtype == dtype:
                     parameter.copy_(nudged(parameter, rng))
         low.register_forward_pre_hook(in_precision(dtype, rng), with_kwargs=True)
-        yield check.output("", call(low, np.float32)).double().numpy()
+        yield check.output("", call(low, np.float32), call.output).double().numpy()
 
 
 def in_precision(dtype: torch.dtype, rng: Generator) -> Callable:

@@ -8,7 +8,7 @@ import pytest
 
 from pyref.build.pinned_torch import torch
 from pyref.models import store
-from pyref.tests.support import ROOT
+from pyref.tests.support import REGENERATE, ROOT
 from pyref.trace import traced
 
 SUITE = ROOT / "harness" / "internal" / "edits" / "testdata" / "models"
@@ -69,3 +69,23 @@ def test_the_first_wrong_module_stands_in_the_layer_of_the_mistake(name, difftes
         named += identity in names
     assert seen >= 4
     assert named >= 0.9 * seen
+
+
+CHILD = """
+from pyref.models import store
+
+def make(config):
+    model, mistakes = store.models()["llama"]
+    mistakes["activation-relu"](model.layers[2])
+    return model
+"""
+
+
+@pytest.mark.parametrize("once", [(), ("--once",)])
+def test_a_served_model_is_traced(once, difftest, tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    serve = (REGENERATE, "--run", "-m", "pyref", "serve", f"{tmp_path / 'child.py'}:make")
+    report = difftest.report("--fixtures", SUITE, "--case", "llama", *once, "--", *serve)
+    trace = report["results"][0]["trace"]
+    assert trace["first"] == "layers.2.mlp.act"
+    assert [match["id"] for match in trace["matches"]] == ["activation-relu"]

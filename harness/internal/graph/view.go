@@ -132,6 +132,13 @@ func (n Node) With(operands ...Operand) Node {
 	return n
 }
 
+// Put returns a copy of a node with one operand replaced.
+func (n Node) Put(i int, o Operand) Node {
+	n.Operands = slices.Clone(n.Operands)
+	n.Operands[i] = o
+	return n
+}
+
 // Become returns a copy of a node with another operator and operands, and no attributes.
 func (n Node) Become(op string, operands ...Operand) Node {
 	n.Op, n.Operands, n.Attributes = op, operands, Attributes{}

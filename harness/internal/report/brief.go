@@ -16,7 +16,7 @@ func (t *text) brief(r Result) {
 	}
 	t.block("why", wrong[:min(why, len(wrong))])
 	if r.Trace != nil {
-		t.block("first", firstWrong(r.Trace))
+		t.block("module", firstWrong(r.Trace))
 	}
 	if r.Wrong() {
 		fix := r.fixes()

@@ -13,7 +13,7 @@ func (t *text) trace(all *trace.Trace) {
 	if all == nil {
 		return
 	}
-	t.block("first", firstWrong(all))
+	t.block("module", firstWrong(all))
 	const before, behind = 3, 4 // of the first wrong module
 	var lines []string
 	left := 0
