@@ -38,7 +38,7 @@ func TestCommittedCases(t *testing.T) {
 	}`))
 	// Small models with their graphs, and a module that PyTorch cannot export.
 	models := os.DirFS("../internal/edits/testdata")
-	for _, name := range []string{"models/llama/case.json", "models/gemma/case.json", "models/bert/case.json"} {
+	for _, name := range []string{"models/llama/case.json", "models/gemma/case.json", "models/bert/case.json", "models/scaled/case.json"} {
 		data, err := fs.ReadFile(models, name)
 		require.NoError(t, err)
 		s.validate(t, name, data)

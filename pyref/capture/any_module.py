@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pyref.build.rng import Stream
-from pyref.capture import check, choices, exact, run
+from pyref.capture import check, choices, exact, low_precision, run
 from pyref.capture.call import Call
 from pyref.capture.module_of import class_name
 
@@ -27,6 +27,7 @@ def describe(
     choices.check_short(name, module, call, truth, deviation)
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
+    expected |= low_precision.sigmas(module, call, truth, seed)
     return "module", {"module": class_name(module)}, call.arrays, expected
 
 

@@ -274,7 +274,22 @@ def write(folder: Path, draws: int = DRAWS) -> dict[str, int]:
         told = [{"number": p.number, "right": p.right, "value": p.value, "where": p.where} for p in planted]
         (folder / f"{name}-numbers.json").write_text(json.dumps(told, indent=1) + "\n")
         counts[name] = len(planted)
+    model, _ = models()["scaled"]
+    store.shake(model, Stream(len("scaled")))
+    for word, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
+        np.save(folder / f"scaled-{word}.npy", in_precision(model.eval(), dtype))
     return counts
+
+
+@torch.no_grad()
+def in_precision(model: nn.Module, dtype: torch.dtype) -> np.ndarray:
+    """Return the outputs in a lower precision: of the model, and with weights of one in its norms."""
+    low = copy.deepcopy(model).to(dtype)
+    right = low(**store.inputs()).float()
+    for module in low.modules():
+        if isinstance(module, decoder.RMSNorm):
+            module.weight.fill_(1)
+    return torch.stack([right, low(**store.inputs()).float()]).numpy()
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ type input struct {
 	problem    *oracle.Problem // right; nil if the oracle does not know the computation
 	module     *replay.Module  // nil unless a graph is known in place of a problem
 	truth      compare.Expected
+	lower      map[string][]float64 // the noise of a module in lower precisions, by their names
 	got        []float64
 	comparison compare.Comparison
 	visible    []int // for each row: the number of keys that it sees
@@ -118,13 +119,15 @@ var structural = []step{
 	{"non-finite", check(nonFinite)},
 	{"dead output", check(dead)},
 	{"order", check(reordered)},
+	{"fewer bits", check(fewerBits)},
+	{"lower precision", check(lowerPrecision)},
 	{"one mistake in the graph", inGraph((*replay.Module).Find)},
 	{"one wrong number in the graph", numberInGraph((*replay.Module).FindNumbers)},
 	{"gain or shift", check(gainOrShift)},
 	{"parameters in wrong places", inGraph((*replay.Module).FindParameters)},
 	{"factors of parameters", numberInGraph((*replay.Module).ParameterFactors)},
 	{"factors and functions", check(factorsOrFunctions)},
-	{"fewer bits", check(fewerBits)},
+	{"size of a lower precision", check(sizeOfLowerPrecision)},
 	{"rows not written", check(unwritten)},
 	{"unknown module", check(unknownModule)},
 }

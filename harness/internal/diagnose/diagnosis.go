@@ -111,14 +111,16 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	return newDiagnosis(in, ask(ctx, steps, in))
 }
 
-// DiagnoseModule classifies an output of a module, whose graph is nil if it is not known.
+// DiagnoseModule classifies an output of a module, whose graph is nil if it is not known. lower holds
+// the noise that the output has in lower precisions, by their names.
 func DiagnoseModule(
-	ctx context.Context, truth compare.Expected, module *replay.Module, got []float64, c compare.Comparison,
+	ctx context.Context, truth compare.Expected, lower map[string][]float64, module *replay.Module,
+	got []float64, c compare.Comparison,
 ) Diagnosis {
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	in := &input{truth: truth, module: module, got: got, comparison: c}
+	in := &input{truth: truth, lower: lower, module: module, got: got, comparison: c}
 	if c.SameShape() {
 		// A vector counts as one row, and a number as a row of one.
 		shape := slices.Concat([]int{1, 1}, truth.Shape)[min(2, len(truth.Shape)):]

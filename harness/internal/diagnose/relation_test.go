@@ -80,7 +80,7 @@ func ofUnknown(want compare.Expected, change func(i int, w float64) float64) Dia
 	for i, w := range want.Value {
 		got[i] = float64(float32(change(i, w)))
 	}
-	return DiagnoseModule(context.Background(), want, nil, got, compare.Outputs(want.Shape, got, want))
+	return DiagnoseModule(context.Background(), want, nil, nil, got, compare.Outputs(want.Shape, got, want))
 }
 
 // What a module's output has to do with the expected one is said, and one element refutes it.

@@ -24,9 +24,10 @@ import (
 // all of them. A Referee may be used from several goroutines.
 type Referee struct {
 	c         *fixture.Case
-	expected  compare.Expected    // in the case's order of dimensions
-	reference *diagnose.Reference // in the oracle's order, (B, T, width); nil for a module
-	module    *replay.Module      // nil unless the case is a module with a graph
+	expected  compare.Expected     // in the case's order of dimensions
+	reference *diagnose.Reference  // in the oracle's order, (B, T, width); nil for a module
+	module    *replay.Module       // nil unless the case is a module with a graph
+	lower     map[string][]float64 // the noise of a module in lower precisions than the declared one
 }
 
 // New returns the referee of a case. The error says that the oracle does not reproduce PyTorch's
@@ -37,7 +38,7 @@ type Referee struct {
 // PyTorch and stands in the case.
 func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 	if c.Op == fixture.Module {
-		return newModule(c)
+		return newModule(c, lower)
 	}
 	problem := oracle.FromCase(c).In(lower).Cached()
 	progress.Tell(ctx, progress.Update{Stage: "the truth, with its noise"})
@@ -63,9 +64,19 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 
 // newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the
 // case. If the case has a graph, the graph must give the truth.
-func newModule(c *fixture.Case) (*Referee, error) {
+func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 	expected := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
+	if lower.Rounds() {
+		sigma, err := lowerSigma(c, lower)
+		if err != nil {
+			return nil, err
+		}
+		expected.Sigma = sigma
+	}
 	r := &Referee{c: c, expected: expected}
+	if !lower.Rounds() {
+		r.lower = lowerSigmas(c)
+	}
 	if c.Graph == nil {
 		return r, nil
 	}
@@ -75,6 +86,9 @@ func newModule(c *fixture.Case) (*Referee, error) {
 	}
 	if err == nil {
 		err = graphReproduces(r.module.Output(), expected)
+	}
+	if err == nil && lower.Rounds() {
+		r.module = r.module.InLowerPrecision()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
@@ -146,7 +160,7 @@ func (r *Referee) diagnose(
 	ctx context.Context, shape []int, got []float64, c compare.Comparison,
 ) diagnose.Diagnosis {
 	if r.reference == nil {
-		return diagnose.DiagnoseModule(ctx, r.expected, r.module, got, c)
+		return diagnose.DiagnoseModule(ctx, r.expected, r.lower, r.module, got, c)
 	}
 	if !c.SameShape() {
 		return r.reference.Diagnose(ctx, got, c)
@@ -163,7 +177,7 @@ func Trace(ctx context.Context, c *fixture.Case, values map[string]*trace.Array)
 	if c.Op != fixture.Module || c.Graph == nil {
 		return nil, fmt.Errorf("%s: the case has no graph, so no module inside it can be judged", c.Name)
 	}
-	r, err := newModule(c)
+	r, err := newModule(c, oracle.Precision{})
 	if err != nil {
 		return nil, err
 	}

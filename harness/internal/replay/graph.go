@@ -25,6 +25,7 @@ type Module struct {
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
+	lower  bool // Truth has the noise of a lower precision
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
 }
@@ -170,7 +171,7 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 			s.miss(residual)
 			continue
 		}
-		sigma, err := graph.Noise(h.graph, m.given, h.output)
+		sigma, err := m.noise(h.graph, h.output)
 		if err != nil {
 			continue
 		}

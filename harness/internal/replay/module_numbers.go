@@ -18,8 +18,9 @@ import (
 // its places, or else in one part of every layer, or else in one layer, or else in one module. It
 // returns several numbers if the case cannot tell them apart.
 func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
+	const replays = 12 // of a search, on average
 	tried := map[string]bool{}
-	for _, place := range []func(path string) string{everywhere, inEveryLayer, layerOf, sameModule} {
+	for level, place := range []func(path string) string{everywhere, inEveryLayer, layerOf, sameModule} {
 		s := newSearch()
 		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer
 		var searches []*moduleSearch
@@ -30,6 +31,9 @@ func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch,
 					searches = append(searches, newModuleSearch(ctx, m, at, got))
 				}
 			}
+		}
+		if level > 0 && !m.affordable(replays*len(searches)) {
+			return nil, ""
 		}
 		if found := runAll(s, searches); len(found) > 0 || ctx.Err() != nil {
 			if ctx.Err() != nil {
@@ -119,7 +123,7 @@ func (q *moduleSearch) expected(value float64) (compare.Expected, bool) {
 		return compare.Expected{}, false
 	}
 	output := values[g.Output]
-	sigma, err := graph.Noise(g, q.module.given, output)
+	sigma, err := q.module.noise(g, output)
 	return compare.Expected{
 		Shape: q.module.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true,
 	}, err == nil

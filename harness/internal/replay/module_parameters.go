@@ -50,19 +50,21 @@ func (m *Module) sites(edit graph.Edit) []int {
 
 // affordable reports whether a number of replays of the whole graph takes seconds, not minutes.
 func (m *Module) affordable(replays int) bool {
-	const most = 3e10 // multiplications
-	return float64(replays)*m.multiplications() <= most
+	const most = 1e10 // operations
+	return float64(replays)*m.work() <= most
 }
 
-// multiplications counts what the linear layers of a graph take, which is most of its work.
-func (m *Module) multiplications() float64 {
+// work estimates the operations that the graph takes: its products, and some for each element.
+func (m *Module) work() float64 {
+	const each = 4
 	count := 0.0
 	for _, n := range m.graph.Nodes[:m.last+1] {
-		if n.Op != "linear" {
-			continue
+		size := float64(len(m.values[n.Name].Data))
+		count += each * size
+		if n.Op == "linear" || n.Op == "matmul" {
+			x := m.values[n.Operands[0].Name]
+			count += size * float64(x.Shape[len(x.Shape)-1])
 		}
-		x := m.values[n.Operands[0].Name]
-		count += float64(len(m.values[n.Name].Data)) * float64(x.Shape[len(x.Shape)-1])
 	}
 	return count
 }

@@ -129,7 +129,7 @@ func (m *Module) explainedBy(h hypothesis, all []hypothesis, got []float64) (com
 	if m.isFar(h, all) || compare.Residual(got, h.output.Data) > compare.MaxResidual {
 		return compare.Comparison{}, false
 	}
-	sigma, err := graph.Noise(h.graph, m.given, h.output)
+	sigma, err := m.noise(h.graph, h.output)
 	if err != nil {
 		return compare.Comparison{}, false
 	}

@@ -1,0 +1,19 @@
+package replay
+
+import "github.com/difftest/difftest/harness/internal/graph"
+
+// InLowerPrecision returns the same module, whose truth has the noise of a lower precision. Mistakes
+// are then judged by this noise: their own is only measured in float32.
+func (m *Module) InLowerPrecision() *Module {
+	other := *m
+	other.lower = true
+	return &other
+}
+
+// noise returns the noise of a changed graph's output.
+func (m *Module) noise(g *graph.Graph, output *graph.Tensor[float64]) ([]float64, error) {
+	if m.lower {
+		return m.Truth.Sigma, nil
+	}
+	return graph.Noise(g, m.given, output)
+}
