@@ -82,7 +82,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}
 	defer root.Close()
-	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
+	who := about{subject: dir, precision: string(declared)}
+	return flags.judge(cmd, who, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
 		r, err := check.Folder(ctx, suite, root.FS(), declared, cases...)
 		if r != nil {
 			r.Subject = dir
@@ -116,9 +117,9 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
-	ctx, done := followed(cmd)
+	ctx, follow := followed(cmd)
 	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got})
-	done()
+	follow.pause()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}

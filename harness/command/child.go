@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/harness/internal/child"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
@@ -81,6 +82,19 @@ func (c *childFlags) runner(
 		return nil, nil, exit(exitUsage, "%s: %w", args[0], err)
 	}
 	return s, s.Close, nil
+}
+
+// about returns who is judged, before anything runs.
+func (c *childFlags) about(cmd *cobra.Command, args []string) (about, error) {
+	command, err := c.command(cmd, args)
+	if command.Args == nil {
+		return about{subject: builtIn().Name}, err
+	}
+	words := make([]string, len(command.Args))
+	for i, word := range command.Args {
+		words[i] = shellWord(word)
+	}
+	return about{printable.Line(strings.Join(words, " ")), string(command.Precision)}, err
 }
 
 // flags returns the end of a command line that runs the same command again.

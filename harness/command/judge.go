@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -16,6 +18,7 @@ type judgeFlags struct {
 	selection selectionFlags
 	output    outputFlags
 	known     knownFlags
+	stop      stopFlags
 }
 
 func (j *judgeFlags) add(cmd *cobra.Command) {
@@ -23,18 +26,19 @@ func (j *judgeFlags) add(cmd *cobra.Command) {
 	j.selection.add(cmd, &j.suite)
 	j.output.add(cmd)
 	j.known.add(cmd)
+	j.stop.add(cmd)
 }
 
 // checkFunc judges the named cases of a suite. If it is interrupted, it returns the results so far.
 type checkFunc func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error)
 
-// judge has check judge the selected cases, and writes the report. rerun returns the command line
-// that judges one case again. An interrupted run is reported as far as it went.
-func (j *judgeFlags) judge(cmd *cobra.Command, check checkFunc, rerun func(name string) string) error {
-	format, err := j.output.format(cmd.OutOrStdout())
-	if err != nil {
-		return err
-	}
+// about is who is judged, for the first line of the report.
+type about struct{ subject, precision string }
+
+// judge has check judge the selected cases, and writes the report as it grows. rerun returns the
+// command line that judges one case again. An interrupted run is reported as far as it went.
+func (j *judgeFlags) judge(cmd *cobra.Command, who about, check checkFunc, rerun func(name string) string) error {
+	begun := time.Now()
 	list, err := j.known.read(&j.selection)
 	if err != nil {
 		return err
@@ -47,21 +51,43 @@ func (j *judgeFlags) judge(cmd *cobra.Command, check checkFunc, rerun func(name 
 	if err != nil {
 		return err
 	}
-	ctx, done := followed(cmd)
-	r, err := check(ctx, suite, selected)
-	done()
+	ctx, follow := followed(cmd)
+	out, err := j.open(cmd, follow, list)
+	if err != nil {
+		return err
+	}
+	if err := out.begin(who.subject, who.precision, suite, selected); err != nil {
+		return exit(exitBroken, "write the report: %w", err)
+	}
+	r, err := check(out.watch(ctx), suite, selected)
+	follow.pause()
 	if r == nil {
 		return interrupted(ctx, broken(err))
 	}
 	r = r.WithRerun(rerun)
+	r.Took = time.Since(begun)
 	if ctx.Err() != nil {
-		return interrupted(ctx, format(cmd.OutOrStdout(), r))
+		return interrupted(ctx, out.end(cmd.OutOrStdout(), r))
 	}
 	r, wrongList := j.known.apply(r, list, names)
-	if err := finish(cmd.OutOrStdout(), format, r); wrongList == nil || len(r.Broken) > 0 {
+	if err := finish(cmd.OutOrStdout(), out.end, r); wrongList == nil || len(r.Broken) > 0 {
 		return err
 	}
 	return wrongList
+}
+
+// open returns the output of a run with a list of expected failures.
+func (j *judgeFlags) open(cmd *cobra.Command, follow *follower, list string) (*live, error) {
+	if err := j.stop.check(); err != nil {
+		return nil, err
+	}
+	out, err := j.output.open(cmd, follow)
+	if err != nil {
+		return nil, err
+	}
+	out.stop = j.stop
+	out.known, err = known.Parse(list)
+	return out, err
 }
 
 // broken gives err the status of a check that could not be carried out, unless err has a status.

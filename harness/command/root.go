@@ -84,7 +84,11 @@ func (t *tested) run(cmd *cobra.Command, args []string) error {
 	rerun := func(name string) string {
 		return "difftest --case " + name + t.judge.suite.flag() + t.state.flag() + t.child.flags(args)
 	}
-	return t.judge.judge(cmd, check, rerun)
+	who, err := t.child.about(cmd, args)
+	if err != nil {
+		return err
+	}
+	return t.judge.judge(cmd, who, check, rerun)
 }
 
 // check runs the built-in implementation, or a command, and ends it.
