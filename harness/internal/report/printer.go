@@ -66,7 +66,8 @@ type Printer struct {
 	t       text
 	column  int // the width of the column of names
 	printed map[string]bool
-	cut     bool // lines of cases must fit a terminal
+	begun   Report // as far as it was known at the beginning
+	cut     bool   // lines of cases must fit a terminal
 }
 
 // NewPrinter returns a printer that writes to w.
@@ -82,6 +83,7 @@ func NewPrinter(w io.Writer, o TextOptions) *Printer {
 // Begin writes the first lines: the number of cases, and what about gives as subject, suite and
 // precision. names are the cases of the run.
 func (p *Printer) Begin(about *Report, names []string) error {
+	p.begun = *about
 	p.t.single = len(names) == 1
 	for _, name := range names {
 		p.column = max(p.column, utf8.RuneCountInString(name))
@@ -187,9 +189,25 @@ func (p *Printer) End(r *Report) error {
 	}
 	p.t.slowest(r)
 	if !p.t.Bare {
+		p.late(r)
 		p.t.summary(r)
 	}
 	return p.flush()
+}
+
+// late corrects the first line, in what the run itself has shown.
+func (p *Printer) late(r *Report) {
+	if len(r.Results) == 0 || p.t.Verbosity == Quiet {
+		return
+	}
+	if r.Precision != p.begun.Precision {
+		p.t.gap()
+		p.t.line("The outputs declare %s.", r.Precision)
+	}
+	if r.Suite != p.begun.Suite {
+		p.t.gap()
+		p.t.line("The cases are from %s.", r.Suite)
+	}
 }
 
 // title is the first words of a failure. A case that has its line already goes without the verdict,
