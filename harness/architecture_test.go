@@ -47,7 +47,7 @@ var mayImport = []struct{ name, imports string }{
 	{"judge", "attention catalogue compare diagnose fit fixture graph npy oracle progress replay report subject"},
 	{"probe", "attention fixture report subject"},
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
-	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
+	{"check", "attention causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject"},
 	{"known", "catalogue edits fixture replay report"},
 	{"coverage", "catalogue fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},

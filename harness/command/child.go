@@ -124,7 +124,10 @@ func commandArgs(cmd *cobra.Command, args []string) error {
 	if n := cmd.ArgsLenAtDash(); n >= 0 {
 		args = args[:n]
 	}
-	return cobra.NoArgs(cmd, args)
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return nil
 }
 
 // toolVersion returns the version of difftest for a child; empty without build information.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -19,6 +20,8 @@ type judgeFlags struct {
 	output    outputFlags
 	known     knownFlags
 	stop      stopFlags
+	last      lastFailed
+	keep      keepFlag // only of a command that runs an implementation
 }
 
 func (j *judgeFlags) add(cmd *cobra.Command) {
@@ -27,6 +30,7 @@ func (j *judgeFlags) add(cmd *cobra.Command) {
 	j.output.add(cmd)
 	j.known.add(cmd)
 	j.stop.add(cmd)
+	j.last.add(cmd)
 }
 
 // checkFunc judges the named cases of a suite. If it is interrupted, it returns the results so far.
@@ -35,9 +39,9 @@ type checkFunc func(ctx context.Context, suite fs.FS, cases []string) (*report.R
 // about is who is judged, for the first line of the report.
 type about struct{ subject, precision string }
 
-// judge has check judge the selected cases, and writes the report as it grows. rerun returns the
+// judge has run judge the selected cases, and writes the report as it grows. rerun returns the
 // command line that judges one case again. An interrupted run is reported as far as it went.
-func (j *judgeFlags) judge(cmd *cobra.Command, who about, check checkFunc, rerun func(name string) string) error {
+func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun func(name string) string) error {
 	begun := time.Now()
 	list, err := j.known.read(&j.selection)
 	if err != nil {
@@ -51,24 +55,31 @@ func (j *judgeFlags) judge(cmd *cobra.Command, who about, check checkFunc, rerun
 	if err != nil {
 		return err
 	}
+	selected, err = j.last.selected(who.subject, j.suite.dir, selected)
+	if err != nil {
+		return err
+	}
 	ctx, follow := followed(cmd)
 	out, err := j.open(cmd, follow, list)
 	if err != nil {
 		return err
 	}
+	out.seen = append(out.seen, func(one check.Judged) error { return j.keep.save(suite, who.precision, one) })
 	if err := out.begin(who.subject, who.precision, suite, selected); err != nil {
 		return exit(exitBroken, "write the report: %w", err)
 	}
-	r, err := check(out.watch(ctx), suite, selected)
+	r, err := run(out.watch(ctx), suite, selected)
 	follow.pause()
 	if r == nil {
 		return interrupted(ctx, broken(err))
 	}
 	r = r.WithRerun(rerun)
-	r.Took = time.Since(begun)
+	r.Tool, r.SuiteHash = "difftest "+toolVersion(), suiteHash(suite, names)
+	r = j.output.timed(r, time.Since(begun))
 	if ctx.Err() != nil {
 		return interrupted(ctx, out.end(cmd.OutOrStdout(), r))
 	}
+	j.last.remember(who.subject, j.suite.dir, r)
 	r, wrongList := j.known.apply(r, list, names)
 	if err := finish(cmd.OutOrStdout(), out.end, r); wrongList == nil || len(r.Broken) > 0 {
 		return err

@@ -3,6 +3,8 @@ package command
 import (
 	"io"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -16,6 +18,7 @@ type outputFlags struct {
 	verbose     int
 	color       string
 	slowest     int
+	noDuration  bool
 }
 
 func (o *outputFlags) add(cmd *cobra.Command) {
@@ -25,6 +28,8 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 		"say what each case is for, and write every failure in detail; "+
 			"-vv adds how large every mistake would be")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "write only failures, causes and the last line")
+	f.IntVar(&o.slowest, "slowest", 0, "name the `N` cases that take longest")
+	f.BoolVar(&o.noDuration, "no-duration", false, "leave out times: two equal runs give the same bytes")
 	f.StringVar(&o.color, "color", "auto", "use colours: `WHEN` is auto, always or never")
 	cmd.MarkFlagsMutuallyExclusive("json", "verbose")
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
@@ -73,6 +78,20 @@ func (o *outputFlags) colored(w io.Writer) (bool, error) {
 	}
 	f := fileOf(w)
 	return f != nil && term.IsTerminal(int(f.Fd())), nil
+}
+
+// timed returns a report with the time of the whole run, or without any times.
+func (o *outputFlags) timed(r *report.Report, took time.Duration) *report.Report {
+	out := *r
+	out.Took = took
+	if !o.noDuration {
+		return &out
+	}
+	out.Took, out.Results = 0, slices.Clone(r.Results)
+	for i := range out.Results {
+		out.Results[i].Took = 0
+	}
+	return &out
 }
 
 // finish writes the report, and returns an error with the exit status that the report calls for;

@@ -16,6 +16,7 @@ import (
 // rootCommand is difftest itself, with its subcommands.
 func rootCommand() *cobra.Command {
 	root := testCommand()
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.AddCommand(
@@ -67,6 +68,7 @@ Exit status:
 	tested.judge.add(cmd)
 	tested.child.add(cmd)
 	tested.state.add(cmd)
+	tested.judge.keep.add(cmd)
 	return cmd
 }
 

@@ -39,6 +39,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_CACHE_HOME", env.WorkDir)
+			return nil
+		},
 		Condition: func(name string) (bool, error) {
 			if name != "campaigns" {
 				return false, fmt.Errorf("no such condition")
