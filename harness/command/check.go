@@ -48,8 +48,8 @@ With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`
 				}
 				return checkFolder(cmd, &flags, args[0], declared)
 			}
-			if flags.selection.given() || flags.known.file != "" || flags.known.update {
-				return exit(exitUsage, "--case, --skip and --known: only for a folder of outputs, not for %s", args[0])
+			if flags.selection.given() || flags.last.on || flags.known.file != "" || flags.known.update {
+				return exit(exitUsage, "--case, --skip, --last-failed and --known: only for a folder of outputs, not for %s", args[0])
 			}
 			return checkOne(cmd, &flags, oneOutput{
 				pattern: args[0], file: args[1], weights: weights, precision: declared,
@@ -105,6 +105,11 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	files, err := flags.reports.open()
+	if err != nil {
+		return err
+	}
+	format = files.also(format, cmd.ErrOrStderr())
 	c, err := flags.suite.read(one.pattern)
 	if err != nil {
 		return err

@@ -84,13 +84,21 @@ func wantsJSON(cmd *cobra.Command, args []string) bool {
 	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
 }
 
-// writeFailure writes a report without results, which says why there are none.
+// writeFailure writes a report without results.
 func writeFailure(w io.Writer, e *exitError) {
-	r := &report.Report{
-		Tool: "difftest " + toolVersion(), Interrupted: e.status == exitInterrupted,
-		Failure: &report.Failure{Status: e.status, Message: fmt.Sprint(e.err)},
+	_ = report.JSON(w, failureOf(e)) // the exit status says that something is wrong in any case
+}
+
+// failureOf returns a report without results, which says why there are none.
+func failureOf(err error) *report.Report {
+	status := exitBroken
+	if e := (*exitError)(nil); errors.As(err, &e) {
+		status = e.status
 	}
-	_ = report.JSON(w, r) // the exit status says that something is wrong in any case
+	return &report.Report{
+		Tool: "difftest " + toolVersion(), Interrupted: status == exitInterrupted,
+		Failure: &report.Failure{Status: status, Message: err.Error()},
+	}
 }
 
 // exitError ends the command with a status. err is printed unless it is nil.

@@ -21,6 +21,7 @@ type judgeFlags struct {
 	known     knownFlags
 	stop      stopFlags
 	last      lastFailed
+	reports   reportFlags
 	keep      keepFlag // only of a command that runs an implementation
 }
 
@@ -31,6 +32,7 @@ func (j *judgeFlags) add(cmd *cobra.Command) {
 	j.known.add(cmd)
 	j.stop.add(cmd)
 	j.last.add(cmd)
+	j.reports.add(cmd)
 }
 
 // checkFunc judges the named cases of a suite. If it is interrupted, it returns the results so far.
@@ -65,23 +67,29 @@ func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun f
 		return err
 	}
 	out.seen = append(out.seen, func(one check.Judged) error { return j.keep.save(suite, who.precision, one) })
+	files, err := j.reports.open()
+	if err != nil {
+		return err
+	}
+	format := files.also(out.end, cmd.ErrOrStderr())
 	if err := out.begin(who.subject, who.precision, suite, selected); err != nil {
 		return exit(exitBroken, "write the report: %w", err)
 	}
 	r, err := run(out.watch(ctx), suite, selected)
 	follow.pause()
 	if r == nil {
-		return interrupted(ctx, broken(err))
+		err = interrupted(ctx, broken(err))
+		return errors.Join(err, files.write(failureOf(err)))
 	}
 	r = r.WithRerun(rerun)
 	r.Tool, r.SuiteHash = "difftest "+toolVersion(), suiteHash(suite, names)
 	r = j.output.timed(r, time.Since(begun))
 	if ctx.Err() != nil {
-		return interrupted(ctx, out.end(cmd.OutOrStdout(), r))
+		return interrupted(ctx, format(cmd.OutOrStdout(), r))
 	}
 	j.last.remember(who.subject, j.suite.dir, r)
 	r, wrongList := j.known.apply(r, list, names)
-	if err := finish(cmd.OutOrStdout(), out.end, r); wrongList == nil || len(r.Broken) > 0 {
+	if err := finish(cmd.OutOrStdout(), format, r); wrongList == nil || len(r.Broken) > 0 {
 		return err
 	}
 	return wrongList

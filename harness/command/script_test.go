@@ -26,6 +26,9 @@ import (
 var testFiles, _ = filepath.Abs("../../harness/internal/checkpoint/testdata")
 
 func TestMain(m *testing.M) {
+	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"} {
+		_ = os.Unsetenv(name) // reports would go there, too
+	}
 	testscript.Main(m, map[string]func(){
 		"difftest": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})

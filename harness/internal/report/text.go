@@ -414,18 +414,6 @@ func (t *text) summary(r *Report) {
 	} else if judged < r.Selected {
 		t.line("%s", t.paint(yellow, fmt.Sprintf("ended early, after %d of %s", judged, counted(r.Selected, "case"))))
 	}
-	words := []string{
-		fmt.Sprintf("%d passed", r.Count(Pass)),
-		fmt.Sprintf("%d failed", r.Count(Fail)+r.Count(Error)),
-	}
-	for _, more := range []struct {
-		n    int
-		word string
-	}{{r.Count(Known), "known"}, {r.Count(Skip), "skipped"}, {len(r.Broken), "broken"}} {
-		if more.n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", more.n, more.word))
-		}
-	}
 	color := green
 	if !r.OK() || len(r.Broken) > 0 {
 		color = red
@@ -434,5 +422,5 @@ func (t *text) summary(r *Report) {
 	if r.Took > 0 {
 		took = " in " + seconds(r.Took)
 	}
-	t.line("%s%s", t.paint(color, strings.Join(words, ", ")), took)
+	t.line("%s%s", t.paint(color, counts(r)), took)
 }
