@@ -123,8 +123,8 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// unlessInterrupted returns the result of work, or the error of an interruption as soon as ctx ends.
-// Work that has no context of its own then goes on until the process ends.
+// unlessInterrupted returns the result of work, or the error of an interruption as soon as ctx
+// ends. Work that has no context of its own then goes on until the process ends.
 func unlessInterrupted[T any](ctx context.Context, work func() (T, error)) (T, error) {
 	type result struct {
 		value T

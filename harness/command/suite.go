@@ -51,8 +51,8 @@ func (s *suiteFlag) cases() (fs.FS, []string, error) {
 	return suite, names, nil
 }
 
-// suiteHash returns the SHA-256 of the names and descriptions of all cases, in hexadecimal digits. A
-// description holds the sums of all other files of its case.
+// suiteHash returns the SHA-256 of the names and descriptions of all cases, in hexadecimal digits.
+// A description holds the sums of all other files of its case.
 func suiteHash(suite fs.FS, names []string) string {
 	sum := sha256.New()
 	for _, name := range names {

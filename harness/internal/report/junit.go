@@ -9,7 +9,8 @@ import (
 )
 
 // JUnit writes a report as JUnit XML, as CI servers read it: a suite for each group of cases, and
-// one more, "difftest", for files that are broken. The encoder replaces what XML cannot hold by U+FFFD.
+// one more, "difftest", for files that are broken. The encoder replaces what XML cannot hold by
+// U+FFFD.
 func JUnit(w io.Writer, r *Report) error {
 	all := junitSuites{Name: "difftest: " + r.Subject, Time: junitTime(r.Took.Seconds())}
 	index := map[string]int{}
