@@ -138,11 +138,15 @@ def operators(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    """Write cases of small models, and their outputs with each known mistake."""
-    from pyref.models import store
+    """Write cases of small models, and their outputs with known mistakes and with wrong numbers."""
+    from pyref.models import numbers, parameters, store
 
     for name, count in store.write(arguments.folder).items():
         print(f"{name}: {count} mistakes")
+    for name, count in numbers.write(arguments.folder).items():
+        print(f"{name}: {count} wrong numbers")
+    for name, count in parameters.write(arguments.folder).items():
+        print(f"{name}: {count} wrong parameters")
     return 0
 
 

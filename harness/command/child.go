@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/builtin"
 	"github.com/difftest/difftest/harness/internal/child"
 	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -75,7 +76,7 @@ func (c *childFlags) runner(
 		return nil, nil, err
 	}
 	if command.Args == nil {
-		return builtIn(), func() error { return nil }, nil
+		return builtin.Subject(), func() error { return nil }, nil
 	}
 	s, err := child.New(ctx, command)
 	if err != nil {
@@ -88,7 +89,7 @@ func (c *childFlags) runner(
 func (c *childFlags) about(cmd *cobra.Command, args []string) (about, error) {
 	command, err := c.command(cmd, args)
 	if command.Args == nil {
-		return about{subject: builtIn().Name}, err
+		return about{subject: builtin.Subject().Name}, err
 	}
 	words := make([]string, len(command.Args))
 	for i, word := range command.Args {

@@ -13,6 +13,7 @@ import torch
 
 from pyref.capture import check, run, write
 from pyref.capture.call import Call, to_array
+from pyref.capture.module_of import class_name
 
 
 @dataclass(frozen=True)
@@ -84,5 +85,5 @@ def capture_call(
     case = f"{name}-{recorded.suffix}"
     alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
     check.same(case, "alone than in the model, which must pass it a hidden input", alone, recorded.output)
-    purpose = f"{recorded.path} of {run.class_name(model)}, captured with its own inputs."
+    purpose = f"{recorded.path} of {class_name(model)}, captured with its own inputs."
     return write(module, recorded.call, case, folder, purpose)

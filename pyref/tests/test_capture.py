@@ -188,7 +188,7 @@ def test_a_module_is_a_case_with_a_sigma_of_its_own(tmp_path):
     case = capture(module, {"x": x}, "mine/mixer", tmp_path)
     said = fields(case)
     assert said["op"] == "module"
-    assert said["config"] == {"module": f"{__name__}.Mixer"}
+    assert said["config"]["module"] == f"{__name__}.Mixer"
     assert said["provenance"]["call"] == "train mode, no_grad"
     assert list(said["state_dict"]) == ["norm.weight", "norm.bias", "project.weight", "project.bias"]
     assert (arrays(case, "inputs")["x"] == x.numpy()).all()
@@ -392,15 +392,10 @@ def test_the_first_tensor_of_floats_is_the_output(nested, tmp_path):
             {"x": x},
             "another output in float64 than in float32",
         ),
-        (
-            Lambda(abs),
-            {"x": x.half()},
-            r"input x is torch\.float16, torch\.strided, on cpu; want one of: torch\.f",
-        ),
-        (Lambda(abs), {"x": x.bfloat16()}, r"input x is torch\.bfloat16"),
+        (Lambda(abs), {"x": x.to("meta")}, "input x is on the device meta, which holds no values"),
         (Lambda(abs), {"x": x.to_sparse()}, r"input x is torch\.float32, torch\.sparse_coo"),
-        (Lambda(abs), {"x": (x, x)}, "input x is a tuple, want a tensor, a number, a string or None"),
-        (Mixer().double(), {"x": x}, r"parameter norm\.weight is torch\.float64"),
+        (Lambda(abs), {"x": (x, x)}, "the module fails in float32: TypeError: bad operand type"),
+        (Mixer(), {"x": x}, "the module fails in float32: RuntimeError: Given normalized_shape"),
         (Mixer(), {"y": x}, r"inputs do not fit Mixer\.forward: missing a required argument: 'x'"),
         (
             torch.nn.MultiheadAttention(3, 1, batch_first=True),

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 )
@@ -18,6 +19,12 @@ func Run[T Float](g *Graph, given Values[T]) (Values[T], error) {
 // Rerun computes a graph that was changed. It computes only the nodes that differ from before, and
 // the nodes behind them. known holds the values of before, or of its inputs if before is nil.
 func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
+	return rerun(before, after, known, nil)
+}
+
+// rerun computes a graph as Rerun does. It draws the rounding of computed nodes from r, unless r is
+// nil.
+func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values[T], error) {
 	table := tableOf[T]()
 	old := map[string]*Node{}
 	if before != nil {
@@ -33,7 +40,7 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 		if was := old[n.Name]; was != nil && !stale && same(was, n) {
 			continue
 		}
-		value, err := compute(table, n, values)
+		value, err := compute(table, n, values, r)
 		if err != nil {
 			return nil, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
 		}
@@ -44,12 +51,13 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
-	return a.Op == b.Op && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+	return a.Op == b.Op && a.Computed == nil && b.Computed == nil &&
+		slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
-func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (*Tensor[T], error) {
-	in := make([]*Tensor[T], len(n.Operands))
+func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r *rand.Rand) (*Tensor[T], error) {
+	in := make([]*Tensor[T], max(len(n.Operands), table[n.Op].operands.count()))
 	for i, o := range n.Operands {
 		switch {
 		case o.Absent:
@@ -61,7 +69,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 			}
 		}
 	}
-	out, err := table[n.Op].compute(n, in)
+	out, err := evaluate(table, n, in, r)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +77,29 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 		return nil, fmt.Errorf("the result has shape %v, the graph says %v", out.Shape, n.Shape)
 	}
 	return out, nil
+}
+
+// evaluate computes the operator of a node, or its function.
+func evaluate[T Float](table map[string]operator[T], n *Node, in []*Tensor[T], r *rand.Rand) (*Tensor[T], error) {
+	if n.Computed == nil {
+		return table[n.Op].compute(n, in)
+	}
+	wide, rounding := make([]*Tensor[float64], len(in)), NoRounding
+	for i, t := range in {
+		wide[i] = converted[float64](t)
+	}
+	if r != nil {
+		rounding = WithRounding
+	}
+	value, sigma, err := n.Computed(wide, rounding)
+	if err != nil || sigma == nil {
+		return converted[T](value), err
+	}
+	rounded := &Tensor[float64]{Shape: value.Shape, Data: make([]float64, len(value.Data))}
+	for i, x := range value.Data {
+		rounded.Data[i] = x + sigma[i]*r.NormFloat64()
+	}
+	return converted[T](rounded), nil
 }
 
 // tableOf returns the operators in the arithmetic of T.

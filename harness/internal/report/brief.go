@@ -17,8 +17,14 @@ func (t *text) brief(r Result, taken int) {
 	if r.Rerun != "" {
 		left--
 	}
+	var module []string
+	if r.Trace != nil {
+		module = first(wrapAll(firstWrong(r.Trace), width), 1, width)
+		left -= len(module)
+	}
 	if !r.Wrong() {
 		t.block("why", first(wrapAll(r.Findings, width), left, width))
+		t.block("module", module)
 		t.rerun(r)
 		return
 	}
@@ -29,6 +35,7 @@ func (t *text) brief(r Result, taken int) {
 	rows := t.firstRows(r)
 	left -= len(fix) + len(rows) + 1 // the worst element, or the shapes
 	t.block("why", first(reasons, left, width))
+	t.block("module", module)
 	t.block("fix", fix)
 	if left > len(reasons) {
 		t.size(r.Comparison)

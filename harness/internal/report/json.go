@@ -184,10 +184,12 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
 	Joint       []jsonJoint     `json:"joint,omitempty"`
+	Orders      []jsonOrder     `json:"orders,omitempty"`
 	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
+	Trace       *jsonTrace      `json:"trace,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
@@ -198,6 +200,13 @@ type jsonResult struct {
 	SkipReason  string          `json:"skip_reason,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+// jsonOrder is an expression of PyTorch that turns the output into the expected one.
+type jsonOrder struct {
+	Expression string `json:"expression"`
+	Residual   number `json:"residual"`
+	MaxZ       number `json:"max_z"`
 }
 
 type jsonUnwritten struct {
@@ -264,10 +273,11 @@ type jsonNumber struct {
 	ID       string   `json:"id"`
 	Title    string   `json:"title"`
 	Fix      string   `json:"fix"`
-	With     []string `json:"with,omitempty"` // mistakes that are made besides
-	Value    number   `json:"value"`          // in the output
-	Case     number   `json:"case"`           // in the case
-	Least    number   `json:"least"`          // the values from least to most explain the output
+	Where    string   `json:"where,omitempty"` // path of the only modules of a graph that have it
+	With     []string `json:"with,omitempty"`  // mistakes that are made besides
+	Value    number   `json:"value"`           // in the output
+	Case     number   `json:"case"`            // in the case
+	Least    number   `json:"least"`           // the values from least to most explain the output
 	Most     number   `json:"most"`
 	Residual number   `json:"residual"`
 	MaxZ     number   `json:"max_z"`
@@ -355,24 +365,24 @@ func toJSON(r Result) jsonResult {
 		}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{
-			ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
-			Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
-		})
+		out.Matches = append(out.Matches, matchJSON(m))
 	}
 	for _, p := range r.Probes {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
-	out.Stage = d.Stage
+	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {
 		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, With: catalogue.IDs(n.With),
+			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
 			Value: number(n.Value), Case: number(n.Right),
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})
 	}
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
+	}
+	for _, o := range d.Orders {
+		out.Orders = append(out.Orders, jsonOrder{o.String(), number(o.Residual), number(o.MaxZ)})
 	}
 	if u := d.Unwritten; u != nil {
 		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
@@ -393,6 +403,13 @@ func toJSON(r Result) jsonResult {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
 	}
 	return out
+}
+
+func matchJSON(m replay.Match) jsonMatch {
+	return jsonMatch{
+		ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
+		Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
+	}
 }
 
 // heads are weights by head, query and key.

@@ -135,6 +135,9 @@ func (p *Printer) Case(r Result) error {
 	if r.Verdict == Pass && p.t.Verbosity >= Verbose {
 		p.t.prose("case", []string{r.Purpose})
 	}
+	if r.Verdict == Pass && r.Trace != nil && (p.t.Verbosity >= Verbose || r.Trace.First >= 0) {
+		p.t.trace(r.Trace)
+	}
 	return p.flush()
 }
 
@@ -340,6 +343,7 @@ func (t *text) failure(r Result, title string, brief bool) {
 		t.prose("not", ruledOut(r.RuledOut))
 		t.probes(r)
 	}
+	t.trace(r.Trace)
 	t.prose("case", []string{r.Purpose})
 	if d.Class != diagnose.Right {
 		t.numbers(r.Comparison, r.PyTorch)

@@ -232,6 +232,9 @@ func headline(r Result) string {
 			ids = append(ids, "another of "+f.Freed)
 		}
 	}
+	if orders := r.Diagnosis.Orders; len(orders) == 1 {
+		ids = append(ids, orders[0].String()+" is right")
+	}
 	if u := r.Diagnosis.Unwritten; u != nil {
 		ids = append(ids, u.Title)
 	}

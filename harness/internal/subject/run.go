@@ -11,14 +11,17 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/npy"
 )
 
 // Result is the outcome of running a subject on a case.
 type Result struct {
-	Output   *attention.Tensor // nil if Err is set
-	Weights  *attention.Tensor // attention weights, if the case has them; nil if Err is set
-	Findings []string          // behaviour that is wrong whatever the numbers are
-	Load     Load              // how the state dict was loaded
+	Output  *attention.Tensor // nil if Err is set
+	Weights *attention.Tensor // attention weights, if the case has them; nil if Err is set
+	// Trace holds the outputs of modules inside a model, by their paths; nil if there are none.
+	Trace    map[string]*npy.Array
+	Findings []string // behaviour that is wrong whatever the numbers are
+	Load     Load     // how the state dict was loaded
 	// Precision is declared for this output alone; the zero value leaves it to [About].
 	Precision Precision
 	Err       error // the subject panicked, refused the case, or gave no usable output
@@ -55,7 +58,11 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original, given := dataOf(c), copied(c)
+	original, err := s.caseData(c)
+	if err != nil {
+		return failure(err)
+	}
+	given := original.clone()
 	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return failure(err)
@@ -92,6 +99,8 @@ func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs
 			out, err := s.RoPE(given.Turned, c.Rotation)
 			return checked(c, attention.Outputs{Output: out}, err)
 		}, Load{}, nil
+	case c.Op == fixture.Module && s.Model != nil:
+		return s.prepareModel(c, given)
 	case c.Op != fixture.MultiHead || s.MHA == nil:
 		return nil, Load{}, ErrNotOffered
 	}
@@ -129,6 +138,17 @@ type data struct {
 	Options attention.SDPAOptions
 	Turned  attention.RotaryInputs
 	State   attention.StateDict
+
+	Arguments Arguments // of a module
+}
+
+// caseData returns the data of a case. The error tells that the data of a module has a type that
+// subjects are not given.
+func (s Subject) caseData(c *fixture.Case) (data, error) {
+	if c.Op == fixture.Module && s.Model != nil {
+		return moduleData(c)
+	}
+	return dataOf(c), nil
 }
 
 func dataOf(c *fixture.Case) data {
@@ -174,6 +194,7 @@ func (d data) clone() data {
 	}
 	c.Options.KeyLengths = slices.Clone(d.Options.KeyLengths)
 	c.Options.FirstPositions = slices.Clone(d.Options.FirstPositions)
+	c.Arguments = d.Arguments.clone()
 	c.State = attention.StateDict{}
 	for key, t := range d.State {
 		c.State[key] = t.Clone()
@@ -200,6 +221,9 @@ func (d data) changes(now data) []string {
 	note(slices.Equal(d.Options.KeyLengths, now.Options.KeyLengths), "its option key_lengths")
 	note(slices.Equal(d.Options.FirstPositions, now.Options.FirstPositions), "its option first_positions")
 	note(slices.EqualFunc(d.Turned.Positions, now.Turned.Positions, slices.Equal), "its input positions")
+	for _, name := range d.Arguments.changed(now.Arguments) {
+		note(false, "its input "+name)
+	}
 	keys := slices.Sorted(maps.Keys(d.State))
 	note(slices.Equal(keys, slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range keys {
