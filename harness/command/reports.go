@@ -17,6 +17,7 @@ import (
 // formats are the formats of --report.
 var formats = map[string]report.Format{
 	"json":     report.JSON,
+	"html":     report.HTML,
 	"junit":    report.JUnit,
 	"markdown": report.Markdown,
 	"text":     report.Text(report.TextOptions{Verbosity: report.Verbose}),
