@@ -57,7 +57,7 @@ func knownMistakes() []catalogue.Mistake {
 	return slices.Concat(catalogue.WithVariants, edits.Mistakes)
 }
 
-// catalogued is what mistakes lists.
+// catalogued holds the selected entries of the catalogue.
 type catalogued struct {
 	mistakes   []catalogue.Mistake
 	identities []catalogue.Identity

@@ -95,7 +95,7 @@ func (l *progressLines) show(p progress.Update, now time.Time) {
 	fmt.Fprintln(l.out, "difftest: "+progressText(l.cases, p))
 }
 
-// progressText writes the number of judged cases, and what is at work.
+// progressText writes the number of judged cases, and the work that goes on.
 func progressText(cases string, p progress.Update) string {
 	if p.Stage == progress.Cases {
 		return strings.TrimSuffix(cases, ", ")

@@ -50,7 +50,7 @@ func TestResultsComeAsTheyAreJudged(t *testing.T) {
 	require.Greater(t, time.Since(first), 300*time.Millisecond, "the first case does not wait for the second")
 }
 
-// An interrupted run reports what is known, as text and as JSON, with a status of its own.
+// An interrupted run reports its results so far, as text and as JSON, with a status of its own.
 func TestInterrupted(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
 		args := []string{"--case", "seed/*", "--once"}
@@ -103,5 +103,6 @@ func TestCausesAreLast(t *testing.T) {
 	require.Equal(t, exitFailed, Main([]string{"--case", "seed", "--", "false"}, nil, &out, &errs))
 	_, last, found := strings.Cut(out.String(), "\nCauses\n")
 	require.True(t, found)
-	require.Regexp(t, `^  -  without an output: layouts/seed-parallel, seed/causal,\s+seed/unmasked\n\n0 passed, 3 failed in .*\n$`, last)
+	require.Regexp(t, `^  -  without an output: layouts/seed-parallel, seed/causal,\s+seed/unmasked\n\n`+
+		`0 passed, 3 failed in .*\n$`, last)
 }

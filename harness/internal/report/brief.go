@@ -9,8 +9,8 @@ import (
 // briefLines is how many lines a failure has at most, its headline among them.
 const briefLines = 8
 
-// brief writes a failure in at most eight lines, of which the headline has taken some: the reasons,
-// the first fix, the size, the worst element, the rows, and the command that runs the case again.
+// brief writes a failure in at most eight lines. The headline has taken some. The others hold the
+// reasons, the first fix, the size, the worst element, the rows, and the command that runs the case again.
 // Reasons get the lines that are left.
 func (t *text) brief(r Result, taken int) {
 	left, width := briefLines-taken, t.Width-indent

@@ -15,7 +15,8 @@ import (
 
 // hostile is text that a subject may print: control characters, broken UTF-8, the ends of XML,
 // Markdown and HTML, and commands for a GitHub runner.
-const hostile = "]]></error><x a=\"\x00\x1b[31m\xff\uFFFE\r\n::error::fake\n```\n# head\n<script>alert(1)</script> | @all %0A"
+const hostile = "]]></error><x a=\"\x00\x1b[31m\xff\uFFFE\r\n::error::fake\n" +
+	"```\n# head\n<script>alert(1)</script> | @all %0A"
 
 func formatted(t *testing.T, format report.Format, r *report.Report) string {
 	t.Helper()
@@ -117,11 +118,12 @@ func TestMarkdownTellsTheCauses(t *testing.T) {
 		ID: "causal-missing", Title: "the causal mask missing", Fix: "Hide later keys.", Failures: []string{"a/wrong"},
 	}}
 	text := formatted(t, report.Markdown, r)
-	require.Contains(t, text, "# difftest: mine failed\n\n5 cases against PyTorch 2.15.0. 1 passed, 2 failed, 1 known, "+
-		"1 skipped, 1 broken.\n")
+	require.Contains(t, text, "# difftest: mine failed\n\n5 cases against PyTorch 2.15.0. "+
+		"1 passed, 2 failed, 1 known, 1 skipped, 1 broken.\n")
 	require.Contains(t, text, "| `causal-missing` | the causal mask missing | 1 failure | Hide later keys. |\n")
 	require.Contains(t, text, "<details><summary><b>a/wrong</b>: unclear</summary>\n\n```\nFAIL a/wrong  unclear\n")
 	require.Contains(t, text, "**Broken:** a/broken\n\n```\na/broken/case.json: one\n")
 	r = &report.Report{Results: r.Results[:1], Suite: "PyTorch", Subject: "mine"}
-	require.Contains(t, formatted(t, report.Markdown, r), "# difftest: mine passed\n\n1 case against PyTorch. 1 passed, 0 failed.\n")
+	require.Contains(t, formatted(t, report.Markdown, r),
+		"# difftest: mine passed\n\n1 case against PyTorch. 1 passed, 0 failed.\n")
 }

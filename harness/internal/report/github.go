@@ -45,7 +45,8 @@ func GitHub(w io.Writer, r *Report) error {
 		all = append(all[:annotations-1], annotation{"difftest", fmt.Sprintf("%d more", n-annotations+1)})
 	}
 	for _, a := range all {
-		if _, err := fmt.Fprintf(w, "::error title=%s::%s\n", commandProperty(a.title), commandData(a.text)); err != nil {
+		_, err := fmt.Fprintf(w, "::error title=%s::%s\n", commandProperty(a.title), commandData(a.text))
+		if err != nil {
 			return err
 		}
 	}

@@ -32,12 +32,13 @@ func HTML(w io.Writer, r *Report) error {
 		Passed: r.OK() && len(r.Broken) == 0 && !r.Interrupted && r.Failure == nil,
 		Counts: counts(r),
 		Style:  template.CSS(pageStyle),
-		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'",
-		Full:   inDetail(r),
+		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+			"'; base-uri 'none'; form-action 'none'",
+		Full: inDetail(r),
 	})
 }
 
-// page is what the template shows.
+// page holds the values that the template shows.
 type page struct {
 	*Report
 	Passed bool

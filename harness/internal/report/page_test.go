@@ -35,7 +35,8 @@ func TestPageTellsVerdictAndCauses(t *testing.T) {
 	}}
 	text := formatted(t, report.HTML, r)
 	for _, want := range []string{
-		`<span class="fail">Failed</span>: mine`, "1 passed, 2 failed, 1 known, 1 skipped, 1 broken, against PyTorch 2.15.0",
+		`<span class="fail">Failed</span>: mine`,
+		"1 passed, 2 failed, 1 known, 1 skipped, 1 broken, against PyTorch 2.15.0",
 		"<b>Proof.</b> no known mistake.", "<b>Fix.</b> Hide later keys.", `aria-label="a/wrong: fail"`,
 		"Broken: a/broken",
 	} {

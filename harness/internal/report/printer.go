@@ -169,7 +169,7 @@ func (t *text) margin(r Result) string {
 		c.MaxZ, torch.MaxZ, c.RMSZ, torch.RMSZ, measured(c))
 }
 
-// End writes the failures of the finished run, what is broken, the causes, and the counts.
+// End writes the failures of the finished run, broken files, the causes, and the counts.
 func (p *Printer) End(r *Report) error {
 	full := inDetail(r)
 	for _, result := range r.Results {
@@ -222,7 +222,7 @@ func (p *Printer) title(word, name string) string {
 	return p.t.paint(red, word) + " " + name
 }
 
-// flush hands over what is written, so that a reader at the other end of a pipe sees it.
+// flush hands over the written lines, so that a reader at the other end of a pipe sees them.
 func (p *Printer) flush() error {
 	written := p.t.String()
 	p.t.Reset()

@@ -413,9 +413,11 @@ func (t *text) rerun(r Result) {
 func (t *text) summary(r *Report) {
 	t.gap()
 	if judged := len(r.Results) + len(r.Broken); r.Interrupted {
-		t.line("%s", t.paint(yellow, fmt.Sprintf("interrupted after %d of %s", len(r.Results), counted(r.Selected, "case"))))
+		t.line("%s", t.paint(yellow,
+			fmt.Sprintf("interrupted after %d of %s", len(r.Results), counted(r.Selected, "case"))))
 	} else if judged < r.Selected {
-		t.line("%s", t.paint(yellow, fmt.Sprintf("ended early, after %d of %s", judged, counted(r.Selected, "case"))))
+		t.line("%s", t.paint(yellow,
+			fmt.Sprintf("ended early, after %d of %s", judged, counted(r.Selected, "case"))))
 	}
 	color := green
 	if !r.OK() || len(r.Broken) > 0 {

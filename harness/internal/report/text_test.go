@@ -270,7 +270,7 @@ func TestSharedFeaturesAreWritten(t *testing.T) {
 	} {
 		r.Causes = tc.causes
 		text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
-		_, after, _ := strings.Cut(text, "two\n\n") // what is broken
+		_, after, _ := strings.Cut(text, "two\n\n") // the broken files
 		require.True(t, strings.HasPrefix(after, tc.begins), text)
 		require.Contains(t, text, shared)
 	}
