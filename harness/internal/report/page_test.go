@@ -37,7 +37,7 @@ func TestPageTellsVerdictAndCauses(t *testing.T) {
 	for _, want := range []string{
 		`<span class="fail">Failed</span>: mine`,
 		"1 passed, 2 failed, 1 known, 1 skipped, 1 broken, against PyTorch 2.15.0",
-		"<b>Proof.</b> no known mistake.", "<b>Fix.</b> Hide later keys.", `aria-label="a/wrong: fail"`,
+		"<b>Evidence</b> in its first case: no known mistake<", "<b>Fix.</b> Hide later keys.", `aria-label="a/wrong: fail"`,
 		"Broken: a/broken",
 	} {
 		require.Contains(t, text, want)

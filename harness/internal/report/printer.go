@@ -149,11 +149,12 @@ func (p *Printer) Broken(name, err string) error {
 	return p.flush()
 }
 
-// caseLine writes one line. On a terminal it is cut to the width, since the whole stands below.
+// caseLine writes one line. On a terminal the line of a failure is cut to the width, because the
+// whole stands below.
 func (p *Printer) caseLine(word, color, name, rest string) {
 	line := fmt.Sprintf("%-5s %-*s  %s", word, p.column, name, rest)
 	line = strings.TrimRight(line, " ")
-	if p.cut {
+	if below := word == "FAIL" || word == "ERROR" || word == "BROKEN"; p.cut && below {
 		line = cut(line, max(p.t.Width, len(word)+2+utf8.RuneCountInString(name)))
 	}
 	p.t.line("%s%s", p.t.paint(color, word), strings.TrimPrefix(line, word))

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,4 +36,16 @@ func TestCut(t *testing.T) {
 	require.Equal(t, "too ...", cut("too long", 7))
 	require.Equal(t, "±± ...", cut("±±±±±±±±", 6))
 	require.Equal(t, " ...", cut("long", 1))
+}
+
+// On a terminal the line of a failure is cut, whose whole text stands below; no other line is.
+func TestLinesOfCasesOnATerminal(t *testing.T) {
+	var b strings.Builder
+	p := NewPrinter(&b, TextOptions{Width: 30})
+	require.NoError(t, p.Begin(&Report{Subject: "mine", Suite: "PyTorch"}, []string{"a/first", "b/second-case"}))
+	require.NoError(t, p.Case(Result{Case: "a/first", Verdict: Error, Err: "a long story of an error\nat line 2"}))
+	require.NoError(t, p.Case(Result{Case: "b/second-case", Verdict: Skip, Err: "not ported, and nobody knows when"}))
+	require.Equal(t, "mine against PyTorch, 2 cases\n\n"+
+		"ERROR a/first        a lon ...\n"+
+		"skip  b/second-case  not ported, and nobody knows when\n", b.String())
 }
