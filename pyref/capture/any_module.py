@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pyref.build.rng import Stream
-from pyref.capture import check, exact, run
+from pyref.capture import check, choices, exact, run
 from pyref.capture.call import Call
 from pyref.capture.module_of import class_name
 
@@ -22,7 +22,9 @@ def describe(
     check.finite(name, "the output", output)
     check.finite(name, "the float64 output", truth)
     check.same(name, "in float64 than in float32", output, truth)
+    choices.check_margins(name, module, call, nudged, Stream(seed))
     deviation = sigma(name, module, call, truth, Stream(seed))
+    choices.check_short(name, module, call, truth, deviation)
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
     return "module", {"module": class_name(module)}, call.arrays, expected

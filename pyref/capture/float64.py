@@ -28,7 +28,7 @@ class Widened(TorchFunctionMode):
             function = torch.Tensor.double
         widened = {name: widen(value) for name, value in (keywords or {}).items()}
         values = tuple(map(widen, values))
-        if function is torch.rms_norm:
+        if function in (torch.rms_norm, torch.nn.functional.rms_norm):
             values, widened = with_eps(*values, **widened), {}
         return function(*values, **widened)
 

@@ -2,7 +2,9 @@ package graph
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/num"
@@ -11,7 +13,7 @@ import (
 // operator is one entry of the table: its operands, its attributes, and what it computes.
 type operator[T Float] struct {
 	operands   signature
-	attributes string // names in graph.json
+	attributes string // names in graph.json; one with ? may be absent
 	does       string // for the table in the docs
 	compute    func(n *Node, in []*Tensor[T]) (*Tensor[T], error)
 }
@@ -83,7 +85,7 @@ func operators[T Float]() map[string]operator[T] {
 		"min":    {"x", "dims keep", "smallest over dimensions", reduction(smallest[T], true)},
 		"cumsum": {"x", "dim", "sums of the elements so far", cumulate[T]},
 
-		"gelu": {"x", "approximate factor", "GELU by the error function or by tanh", gelu[T]},
+		"gelu": {"x", "approximate factor?", "GELU by the error function or by tanh", gelu[T]},
 	}
 	for name, f := range unary {
 		table[name] = operator[T]{"x", "", f.does, elementwise[T](f.of)}
@@ -96,6 +98,27 @@ func operators[T Float]() map[string]operator[T] {
 	}
 	table["logical_not"] = operator[T]{"x", "", "whether x is 0", not[T]}
 	return table
+}
+
+// Operator describes an operator of the table.
+type Operator struct {
+	Name string
+	// Operands are names. A name with ? may be absent, with # may be a number, and with ... stands
+	// for one or more operands.
+	Operands []string
+	// Attributes are names. A name with ? may be absent.
+	Attributes []string
+	Does       string
+}
+
+// Operators describes all operators, by name.
+func Operators() []Operator {
+	var all []Operator
+	for _, name := range slices.Sorted(maps.Keys(operators64)) {
+		o := operators64[name]
+		all = append(all, Operator{name, strings.Fields(string(o.operands)), strings.Fields(o.attributes), o.does})
+	}
+	return all
 }
 
 // signature lists operands by name. A name with ? may be absent, with # may be a number, and with

@@ -105,7 +105,9 @@ class Conversion:
             return None
         hidden = self.traced.values[condition.name].numpy()
         hidden = hidden if target == "masked_fill" else ~hidden
-        return [("add", [scores, np.where(hidden, -np.inf, 0.0)], {})]
+        mask = f"{node.name}.mask"
+        self.constant(mask, np.where(hidden, -np.inf, 0.0))
+        return [("add", [scores, self.names[mask]], {})]
 
     def number(self, value: object) -> object:
         """Return the number that a constant without dimensions is, and any other operand unchanged."""

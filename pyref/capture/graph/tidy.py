@@ -80,7 +80,8 @@ class Tidying:
             return node.changed(operands=inner.operands)
         if node.op == inner.op == "permute":
             dims = [inner.attributes["dims"][dim] for dim in node.attributes["dims"]]
-            return node.changed(operands=inner.operands, attributes={"dims": dims})
+            back = dims == sorted(dims)
+            return node.changed(operands=inner.operands, attributes={"dims": dims}) if back else node
         if node.op == "slice" and inner.op == "cat":
             return self.part(node, inner)
         return node
