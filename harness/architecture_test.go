@@ -51,7 +51,7 @@ var mayImport = []struct{ name, imports string }{
 	{"judge", "attention catalogue compare diagnose fit fixture graph npy oracle progress replay report subject trace"},
 	{"probe", "attention fixture report subject"},
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
-	{"check", "causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
+	{"check", "attention causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
 	{"known", "catalogue edits fixture replay report"},
 	{"coverage", "catalogue edits fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},

@@ -48,8 +48,8 @@ With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`
 				}
 				return checkFolder(cmd, &flags, args[0], declared)
 			}
-			if flags.selection.given() || flags.known.file != "" || flags.known.update {
-				return exit(exitUsage, "--case, --skip and --known: only for a folder of outputs, not for %s", args[0])
+			if flags.selection.given() || flags.last.on || flags.known.file != "" || flags.known.update {
+				return exit(exitUsage, "--case, --skip, --last-failed and --known: only for a folder of outputs, not for %s", args[0])
 			}
 			return checkOne(cmd, &flags, oneOutput{
 				pattern: args[0], file: args[1], weights: weights, precision: declared,
@@ -82,7 +82,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}
 	defer root.Close()
-	return flags.judge(cmd, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
+	who := about{subject: dir, precision: string(declared)}
+	return flags.judge(cmd, who, func(ctx context.Context, suite fs.FS, cases []string) (*report.Report, error) {
 		r, err := check.Folder(ctx, suite, root.FS(), declared, cases...)
 		if r != nil {
 			r.Subject = dir
@@ -104,6 +105,11 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	files, err := flags.reports.open()
+	if err != nil {
+		return err
+	}
+	format = files.also(format, cmd.ErrOrStderr())
 	c, err := flags.suite.read(one.pattern)
 	if err != nil {
 		return err
@@ -116,9 +122,9 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
-	ctx, done := followed(cmd)
+	ctx, follow := followed(cmd)
 	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got})
-	done()
+	follow.pause()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}

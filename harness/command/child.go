@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/builtin"
 	"github.com/difftest/difftest/harness/internal/child"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
@@ -84,6 +85,19 @@ func (c *childFlags) runner(
 	return s, s.Close, nil
 }
 
+// about returns who is judged, before anything runs.
+func (c *childFlags) about(cmd *cobra.Command, args []string) (about, error) {
+	command, err := c.command(cmd, args)
+	if command.Args == nil {
+		return about{subject: builtin.Subject().Name}, err
+	}
+	words := make([]string, len(command.Args))
+	for i, word := range command.Args {
+		words[i] = shellWord(word)
+	}
+	return about{printable.Line(strings.Join(words, " ")), string(command.Precision)}, err
+}
+
 // flags returns the end of a command line that runs the same command again.
 func (c *childFlags) flags(args []string) string {
 	if len(args) == 0 {
@@ -111,7 +125,10 @@ func commandArgs(cmd *cobra.Command, args []string) error {
 	if n := cmd.ArgsLenAtDash(); n >= 0 {
 		args = args[:n]
 	}
-	return cobra.NoArgs(cmd, args)
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return nil
 }
 
 // toolVersion returns the version of difftest for a child; empty without build information.

@@ -10,7 +10,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // Exit statuses. Silence is never success: an empty selection has a status of its own.
@@ -31,13 +36,26 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return run(ctx, args, stdin, stdout, stderr)
 }
 
+// countedWriter counts the bytes that are written.
+type countedWriter struct {
+	io.Writer
+	n int
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.n += n
+	return n, err
+}
+
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := rootCommand()
+	counted := &countedWriter{Writer: stdout}
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(counted)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var e *exitError
 	switch {
 	case err == nil:
@@ -49,7 +67,38 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if e.err != nil {
 		fmt.Fprintln(stderr, "difftest:", e.err)
 	}
+	if e.err != nil && counted.n == 0 && wantsJSON(cmd, args) {
+		writeFailure(stdout, e)
+	}
 	return e.status
+}
+
+// wantsJSON reports whether the command line asks for JSON, even if it is wrong otherwise.
+func wantsJSON(cmd *cobra.Command, args []string) bool {
+	if cmd.Flags().Lookup("json") == nil {
+		return false
+	}
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
+}
+
+// writeFailure writes a report without results.
+func writeFailure(w io.Writer, e *exitError) {
+	_ = report.JSON(w, failureOf(e)) // the exit status says that something is wrong in any case
+}
+
+// failureOf returns a report without results, which says why there are none.
+func failureOf(err error) *report.Report {
+	status := exitBroken
+	if e := (*exitError)(nil); errors.As(err, &e) {
+		status = e.status
+	}
+	return &report.Report{
+		Tool: "difftest " + toolVersion(), Interrupted: status == exitInterrupted,
+		Failure: &report.Failure{Status: status, Message: err.Error()},
+	}
 }
 
 // exitError ends the command with a status. err is printed unless it is nil.
@@ -72,4 +121,25 @@ func interrupted(ctx context.Context, err error) error {
 		return exit(exitInterrupted, "interrupted")
 	}
 	return err
+}
+
+// unlessInterrupted returns the result of work, or the error of an interruption as soon as ctx
+// ends. Work that has no context of its own then goes on until the process ends.
+func unlessInterrupted[T any](ctx context.Context, work func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := work()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, interrupted(ctx, ctx.Err())
+	}
 }

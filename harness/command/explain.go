@@ -90,7 +90,7 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 	}
 	m, ok := catalogue.ByID(id)
 	if !ok {
-		return exit(exitUsage, "%q is not a known mistake; see difftest mistakes", id)
+		return exit(exitUsage, "%q is not a known mistake%s; see difftest mistakes", id, meant(id, explainable()))
 	}
 	err := explanation(out, m.ID, m.Title, [][2]string{
 		{"family", string(m.Family)},

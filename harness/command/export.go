@@ -30,9 +30,15 @@ Any other file in DIR is an error.`,
 			if err != nil {
 				return err
 			}
-			if err := protocol.Export(fsys, args[0], selected...); errors.Is(err, fs.ErrExist) {
+			_, err = unlessInterrupted(cmd.Context(), func() (struct{}, error) {
+				return struct{}{}, protocol.Export(fsys, args[0], selected...)
+			})
+			switch {
+			case cmd.Context().Err() != nil:
+				return err
+			case errors.Is(err, fs.ErrExist):
 				return exit(exitUsage, "%w", err)
-			} else if err != nil {
+			case err != nil:
 				return exit(exitBroken, "%w", err)
 			}
 			out := cmd.OutOrStdout()

@@ -33,7 +33,9 @@ Exit status:
   4  nothing was selected`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			l, err := lintSuite(&suite, &selection)
+			l, err := unlessInterrupted(cmd.Context(), func() (*coverage.Lint, error) {
+				return lintSuite(&suite, &selection)
+			})
 			if err != nil {
 				return err
 			}

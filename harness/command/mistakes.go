@@ -11,25 +11,32 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/fixture"
 )
 
 func mistakesCommand() *cobra.Command {
 	var asJSON, asMarkdown bool
 	cmd := &cobra.Command{
-		Use:   "mistakes",
+		Use:   "mistakes [PATTERN...]",
 		Short: "List the known mistakes",
 		Long: `mistakes lists the known mistakes: id, family, and what the case was computed
 with. The last families are about whole models, in the graph of a captured
 module. Below them stand the identities: ways to compute attention that look
-like mistakes and give the right output.
+like mistakes and give the right output. A PATTERN selects mistakes and
+identities: a glob of ids such as rope-*, a word of an id, or a family.
 
-Exit status: 0, or 2 for wrong usage.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			write := listMistakes
+Exit status: 0, 2 for wrong usage, or 4 if a pattern selects nothing.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := selectMistakes(args)
+			if err != nil {
+				return err
+			}
+			write := list.text
 			switch {
 			case asJSON:
-				write = mistakesJSON
+				write = list.json
+			case asMarkdown && len(args) > 0:
+				return exit(exitUsage, "--markdown: writes all mistakes, without PATTERN")
 			case asMarkdown:
 				write = func(out io.Writer) error { return catalogue.Markdown(out, edits.Mistakes) }
 			}
@@ -50,23 +57,70 @@ func knownMistakes() []catalogue.Mistake {
 	return slices.Concat(catalogue.WithVariants, edits.Mistakes)
 }
 
-func listMistakes(out io.Writer) error {
+// catalogued holds the selected entries of the catalogue.
+type catalogued struct {
+	mistakes   []catalogue.Mistake
+	identities []catalogue.Identity
+}
+
+// selectMistakes returns what one of the patterns selects, or everything if there are none.
+func selectMistakes(patterns []string) (catalogued, error) {
+	all := catalogued{knownMistakes(), catalogue.Identities}
+	if len(patterns) == 0 {
+		return all, nil
+	}
+	var chosen catalogued
+	var words []string
+	found := map[string]bool{}
+	selects := func(id, family string) bool {
+		words = append(words, id, family)
+		any := false
+		for _, p := range patterns {
+			if fixture.Selects(p, id) || p == family {
+				any, found[p] = true, true
+			}
+		}
+		return any
+	}
+	for _, m := range all.mistakes {
+		if selects(m.ID, string(m.Family)) {
+			chosen.mistakes = append(chosen.mistakes, m)
+		}
+	}
+	for _, i := range all.identities {
+		if selects(i.ID, "identities") {
+			chosen.identities = append(chosen.identities, i)
+		}
+	}
+	for _, p := range patterns {
+		if !found[p] {
+			slices.Sort(words)
+			return chosen, exit(exitNothing, "%q selects no mistake%s", p, meant(p, slices.Compact(words)))
+		}
+	}
+	return chosen, nil
+}
+
+func (c catalogued) text(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, m := range knownMistakes() {
+	for _, m := range c.mistakes {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", m.ID, m.Family, m.Title)
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if len(c.identities) == 0 {
+		return nil
+	}
 	fmt.Fprint(out, "\nNo mistakes; their output is the right one:\n\n")
-	for _, i := range catalogue.Identities {
+	for _, i := range c.identities {
 		fmt.Fprintf(w, "%s\t%s\n", i.ID, i.Title)
 	}
 	return w.Flush()
 }
 
-// mistakesJSON writes the catalogue for programs, in version 1 of its format.
-func mistakesJSON(out io.Writer) error {
+// json writes the catalogue for programs, in version 1 of its format.
+func (c catalogued) json(out io.Writer) error {
 	type entry struct {
 		ID          string   `json:"id"`
 		Family      string   `json:"family"`
@@ -91,8 +145,8 @@ func mistakesJSON(out io.Writer) error {
 		Version    int        `json:"version"`
 		Mistakes   []entry    `json:"mistakes"`
 		Identities []identity `json:"identities"`
-	}{Version: 1}
-	for _, m := range knownMistakes() {
+	}{Version: 1, Mistakes: []entry{}, Identities: []identity{}}
+	for _, m := range c.mistakes {
 		list.Mistakes = append(list.Mistakes, entry{
 			ID:          m.ID,
 			Family:      string(m.Family),
@@ -106,7 +160,7 @@ func mistakesJSON(out io.Writer) error {
 			Refs:        append([]string{}, m.Refs...), // [] if there are none, never null
 		})
 	}
-	for _, i := range catalogue.Identities {
+	for _, i := range c.identities {
 		list.Identities = append(list.Identities, identity{
 			ID:       i.ID,
 			Title:    i.Title,

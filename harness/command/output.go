@@ -3,6 +3,8 @@ package command
 import (
 	"io"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -12,16 +14,22 @@ import (
 
 // outputFlags say how to write a report.
 type outputFlags struct {
-	json, verbose, quiet bool
-	color                string
+	json, quiet bool
+	verbose     int
+	color       string
+	slowest     int
+	noDuration  bool
 }
 
 func (o *outputFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.json, "json", false, "write the report as JSON, for programs")
-	f.BoolVarP(&o.verbose, "verbose", "v", false,
-		"say what each case is for and, for a failure, how large every mistake would be")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "write only failures and the last line")
+	f.CountVarP(&o.verbose, "verbose", "v",
+		"say what each case is for, and write every failure in detail; "+
+			"-vv adds how large every mistake would be")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "write only failures, causes and the last line")
+	f.IntVar(&o.slowest, "slowest", 0, "name the `N` cases that take longest")
+	f.BoolVar(&o.noDuration, "no-duration", false, "leave out times: two equal runs give the same bytes")
 	f.StringVar(&o.color, "color", "auto", "use colours: `WHEN` is auto, always or never")
 	cmd.MarkFlagsMutuallyExclusive("json", "verbose")
 	cmd.MarkFlagsMutuallyExclusive("json", "quiet")
@@ -31,20 +39,27 @@ func (o *outputFlags) add(cmd *cobra.Command) {
 		cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// format returns the function that writes a report as the flags say.
-func (o *outputFlags) format(w io.Writer) (report.Format, error) {
+// options returns how to write a report for people to w.
+func (o *outputFlags) options(w io.Writer) (report.TextOptions, error) {
 	color, err := o.colored(w)
-	if err != nil {
-		return nil, err
+	verbosity := min(report.Verbosity(o.verbose), report.Everything)
+	if o.quiet {
+		verbosity = report.Quiet
 	}
-	if o.json {
-		return report.JSON, nil
-	}
-	return report.Text(report.TextOptions{Verbose: o.verbose, Quiet: o.quiet, Color: color}), nil
+	return report.TextOptions{Verbosity: verbosity, Color: color, Width: terminalWidth(w), Slowest: o.slowest}, err
 }
 
-// colored reports whether to write colours to w. The flag decides first, then NO_COLOR and
-// FORCE_COLOR if they are not empty, then whether w is a terminal.
+// format returns the function that writes a finished report as the flags say.
+func (o *outputFlags) format(w io.Writer) (report.Format, error) {
+	options, err := o.options(w)
+	if o.json {
+		return report.JSON, err
+	}
+	return report.Text(options), err
+}
+
+// colored reports whether to write colours to w. The flag decides first, then NO_COLOR, FORCE_COLOR
+// and CLICOLOR_FORCE if they are not empty, then whether w is a terminal.
 func (o *outputFlags) colored(w io.Writer) (bool, error) {
 	switch o.color {
 	case "always":
@@ -58,11 +73,25 @@ func (o *outputFlags) colored(w io.Writer) (bool, error) {
 	if os.Getenv("NO_COLOR") != "" {
 		return false, nil
 	}
-	if os.Getenv("FORCE_COLOR") != "" {
+	if force := os.Getenv("CLICOLOR_FORCE"); os.Getenv("FORCE_COLOR") != "" || force != "" && force != "0" {
 		return true, nil
 	}
-	f, isFile := w.(*os.File)
-	return isFile && term.IsTerminal(int(f.Fd())), nil
+	f := fileOf(w)
+	return f != nil && term.IsTerminal(int(f.Fd())), nil
+}
+
+// timed returns a report with the time of the whole run, or without any times.
+func (o *outputFlags) timed(r *report.Report, took time.Duration) *report.Report {
+	out := *r
+	out.Took = took
+	if !o.noDuration {
+		return &out
+	}
+	out.Took, out.Results = 0, slices.Clone(r.Results)
+	for i := range out.Results {
+		out.Results[i].Took = 0
+	}
+	return &out
 }
 
 // finish writes the report, and returns an error with the exit status that the report calls for;

@@ -21,20 +21,90 @@ const (
 	interval = 100 * time.Millisecond
 )
 
-// followed returns the context of cmd. If stderr is a terminal, it shows the progress of the work
-// done in that context until done is called.
-func followed(cmd *cobra.Command) (ctx context.Context, done func()) {
-	f, isFile := cmd.ErrOrStderr().(*os.File)
-	if !isFile || !term.IsTerminal(int(f.Fd())) {
-		return cmd.Context(), func() {}
+// everyMinute is how often a pipe hears of the progress.
+const everyMinute = time.Minute
+
+// follower shows the progress of the work that is done in its context.
+type follower struct {
+	terminal *progressLine // nil if stderr is no terminal
+	lines    *progressLines
+}
+
+// followed returns the context of cmd and a follower of the work done in it. If stderr is a
+// terminal, one line shows the progress until it is paused; otherwise there is a line every minute.
+func followed(cmd *cobra.Command) (context.Context, *follower) {
+	now := time.Now()
+	if width := terminalWidth(cmd.ErrOrStderr()); width > 0 {
+		line := &progressLine{out: cmd.ErrOrStderr(), width: width - 1, next: now.Add(patience)}
+		show := func(p progress.Update) { line.show(p, time.Now()) }
+		return progress.With(cmd.Context(), show), &follower{terminal: line}
+	}
+	lines := &progressLines{out: cmd.ErrOrStderr(), next: now.Add(everyMinute)}
+	show := func(p progress.Update) { lines.show(p, time.Now()) }
+	return progress.With(cmd.Context(), show), &follower{lines: lines}
+}
+
+// pause clears the line of a terminal, for other text or for good. The next progress writes it
+// anew.
+func (f *follower) pause() {
+	if f.terminal != nil {
+		f.terminal.erase()
+	}
+}
+
+// terminalWidth returns how many characters a line of the terminal w has; 0 if w is no terminal.
+func terminalWidth(w io.Writer) int {
+	f := fileOf(w)
+	if f == nil || !term.IsTerminal(int(f.Fd())) {
+		return 0
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	if err != nil || width < 2 {
-		width = 80
+		return 80
 	}
-	line := &progressLine{out: f, width: width - 1, next: time.Now().Add(patience)}
-	show := func(p progress.Update) { line.show(p, time.Now()) }
-	return progress.With(cmd.Context(), show), line.erase
+	return width
+}
+
+// fileOf returns the file that w writes to; nil if it is none.
+func fileOf(w io.Writer) *os.File {
+	if counted, ok := w.(*countedWriter); ok {
+		w = counted.Writer
+	}
+	f, _ := w.(*os.File)
+	return f
+}
+
+// progressLines writes a line of progress from time to time.
+type progressLines struct {
+	mu    sync.Mutex
+	out   io.Writer
+	next  time.Time
+	cases string
+}
+
+func (l *progressLines) show(p progress.Update, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p.Stage == progress.Cases {
+		l.cases = fmt.Sprintf("%d of %d cases, ", p.Done, p.Total)
+	}
+	if now.Before(l.next) {
+		return
+	}
+	l.next = now.Add(everyMinute)
+	fmt.Fprintln(l.out, "difftest: "+progressText(l.cases, p))
+}
+
+// progressText writes the number of judged cases, and the work that goes on.
+func progressText(cases string, p progress.Update) string {
+	if p.Stage == progress.Cases {
+		return strings.TrimSuffix(cases, ", ")
+	}
+	text := cases + p.Stage
+	if p.Total > 0 {
+		text += fmt.Sprintf(": %d of %d", p.Done, p.Total)
+	}
+	return text
 }
 
 // progressLine is the one line of a terminal that shows progress.
@@ -44,20 +114,21 @@ type progressLine struct {
 	width int // of the terminal, in characters
 	next  time.Time
 	shown int // the number of characters on the line
+	cases string
 }
 
 // show writes the progress, unless the line is younger than interval.
 func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if p.Stage == progress.Cases {
+		l.cases = fmt.Sprintf("%d of %d cases, ", p.Done, p.Total)
+	}
 	if now.Before(l.next) {
 		return
 	}
 	l.next = now.Add(interval)
-	text := p.Stage
-	if p.Total > 0 {
-		text += fmt.Sprintf(": %d of %d", p.Done, p.Total)
-	}
+	text := progressText(l.cases, p)
 	text = text[:min(len(text), l.width)]
 	fmt.Fprint(l.out, "\r", text, strings.Repeat(" ", max(0, l.shown-len(text))))
 	l.shown = len(text)

@@ -15,6 +15,7 @@ import (
 // rootCommand is difftest itself, with its subcommands.
 func rootCommand() *cobra.Command {
 	root := testCommand()
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.AddCommand(
@@ -66,6 +67,7 @@ Exit status:
 	tested.judge.add(cmd)
 	tested.child.add(cmd)
 	tested.state.add(cmd)
+	tested.judge.keep.add(cmd)
 	return cmd
 }
 
@@ -83,7 +85,11 @@ func (t *tested) run(cmd *cobra.Command, args []string) error {
 	rerun := func(name string) string {
 		return "difftest --case " + name + t.judge.suite.flag() + t.state.flag() + t.child.flags(args)
 	}
-	return t.judge.judge(cmd, check, rerun)
+	who, err := t.child.about(cmd, args)
+	if err != nil {
+		return err
+	}
+	return t.judge.judge(cmd, who, check, rerun)
 }
 
 // check runs the built-in implementation, or a command, and ends it.

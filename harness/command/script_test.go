@@ -27,9 +27,20 @@ import (
 var testFiles, _ = filepath.Abs("../../harness/internal/checkpoint/testdata")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"difftest": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 	})
+}
+
+// tests are the tests of this package, also in a GitHub workflow, where reports would go to its log
+// and its summary, too.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	for _, name := range []string{"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"} {
+		_ = os.Unsetenv(name)
+	}
+	return t.M.Run()
 }
 
 // The scripts run the command as a process of its own, as a person does.
@@ -40,6 +51,10 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_CACHE_HOME", env.WorkDir)
+			return nil
+		},
 		Condition: func(name string) (bool, error) {
 			if name != "campaigns" {
 				return false, fmt.Errorf("no such condition")

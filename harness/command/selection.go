@@ -56,7 +56,8 @@ func selectCases(names, patterns, skip []string) ([]string, error) {
 			return nil, exit(exitUsage, "pattern %q is malformed", p)
 		}
 		if !slices.ContainsFunc(names, func(name string) bool { return fixture.Selects(p, name) }) {
-			return nil, exit(exitNothing, "%q selects no case; see difftest list", p)
+			return nil, exit(exitNothing, "%q selects no case%s; see difftest list", p,
+				meant(p, namesAndWords(names)))
 		}
 	}
 	var selected []string

@@ -41,9 +41,11 @@ Exit status:
 			if number >= o.Extent.Cases {
 				return exit(exitUsage, "--case %d: want 0 to %d", number, o.Extent.Cases-1)
 			}
-			r, err := selftest.Run(cmd.Context(), o)
+			r, err := unlessInterrupted(cmd.Context(), func() (*selftest.Result, error) {
+				return selftest.Run(cmd.Context(), o)
+			})
 			if err != nil {
-				return exit(exitBroken, "%w", err)
+				return interrupted(cmd.Context(), exit(exitBroken, "%w", err))
 			}
 			write := selftest.Text
 			if asJSON {

@@ -20,23 +20,31 @@ import (
 func showCommand() *cobra.Command {
 	var suite suiteFlag
 	cmd := &cobra.Command{
-		Use:   "show CASE",
+		Use:   "show CASE...",
 		Short: "Describe a case: configuration, tensors, origin, blind spots",
 		Long: `show describes a case: its operation and configuration, its tensors, the PyTorch
 call that made it, and the mistakes that it sees, cannot tell apart or is blind
-to. CASE is a name, or a pattern that selects one case.
+to. CASE is a name, or a pattern that selects cases.
 
 Exit status: 0, 2 for wrong usage, 3 if the case is broken, or 4 if there is no
 such case.`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := suite.read(args[0])
+			cases, err := suite.readAll(args)
 			if err != nil {
 				return err
 			}
-			return show(cmd.OutOrStdout(), c)
+			for i, c := range cases {
+				if i > 0 {
+					fmt.Fprintln(cmd.OutOrStdout())
+				}
+				if err := show(cmd.OutOrStdout(), c); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
-		ValidArgsFunction: suite.completeOne,
+		ValidArgsFunction: suite.complete,
 	}
 	suite.add(cmd)
 	return cmd

@@ -1,8 +1,13 @@
 package command
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -44,6 +49,18 @@ func (s *suiteFlag) cases() (fs.FS, []string, error) {
 		return nil, nil, exit(exitBroken, "%w", err)
 	}
 	return suite, names, nil
+}
+
+// suiteHash returns the SHA-256 of the names and descriptions of all cases, in hexadecimal digits.
+// A description holds the sums of all other files of its case.
+func suiteHash(suite fs.FS, names []string) string {
+	sum := sha256.New()
+	for _, name := range names {
+		text, err := fs.ReadFile(suite, path.Join(name, "case.json"))
+		fmt.Fprintf(sum, "%q %d %v\n", name, len(text), err != nil)
+		sum.Write(text)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // flag returns the part of a command line that names this suite again.
@@ -91,14 +108,34 @@ func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
 	return c, nil
 }
 
-// completeOne completes the only argument of a command, a case.
-func (s *suiteFlag) completeOne(
-	cmd *cobra.Command, args []string, word string,
-) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+// readAll returns the cases that any of the patterns selects. A pattern that is the name of a case
+// selects that case alone.
+func (s *suiteFlag) readAll(patterns []string) ([]*fixture.Case, error) {
+	suite, names, err := s.cases()
+	if err != nil {
+		return nil, err
 	}
-	return s.complete(cmd, args, word)
+	chosen := map[string]bool{}
+	for _, p := range patterns {
+		selected := []string{p}
+		if !slices.Contains(names, p) {
+			if selected, err = selectCases(names, []string{p}, nil); err != nil {
+				return nil, err
+			}
+		}
+		for _, name := range selected {
+			chosen[name] = true
+		}
+	}
+	var cases []*fixture.Case
+	for _, name := range slices.Sorted(maps.Keys(chosen)) {
+		c, err := fixture.Read(suite, name)
+		if err != nil {
+			return nil, exit(exitBroken, "%w", err)
+		}
+		cases = append(cases, c)
+	}
+	return cases, nil
 }
 
 // complete offers the cases whose names begin with a word.

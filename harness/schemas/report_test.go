@@ -29,6 +29,11 @@ func TestReports(t *testing.T) {
 	t.Run("passing", func(t *testing.T) {
 		s.validate(t, "passing", run(t, 0, "--json", "--case", "seed/*", "--case", "mha/causal"))
 	})
+	t.Run("no case", func(t *testing.T) {
+		s.validate(t, "no case", run(t, 4, "--json", "--case", "none-such"))
+		s.validate(t, "usage", run(t, 2, "--json", "--no-such-flag"))
+		s.validate(t, "no suite", run(t, 3, "--json", "--fixtures", filepath.Join(t.TempDir(), "none")))
+	})
 	t.Run("a wrong subject", func(t *testing.T) {
 		wrong := harnesstest.Both()
 		wrong.Precision = subject.BFloat16

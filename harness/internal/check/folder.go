@@ -98,7 +98,8 @@ func judgeOutputs(
 		r.Verdict, r.Err = report.Error, printable.Text(strings.TrimSpace(reply.Message+"\n"+reply.Traceback))
 		return r, nil
 	case output == nil && weights == nil:
-		r.Verdict, r.Err = report.Skip, "no "+protocol.OutputFile
+		_, err := fs.Stat(outputs, c.Name)
+		r.Verdict, r.Err, r.Absent = report.Skip, "no "+protocol.OutputFile, errors.Is(err, fs.ErrNotExist)
 		return r, nil
 	case output == nil:
 		return r, fmt.Errorf("%s: no %s beside it", path.Join(c.Name, protocol.WeightsFile), protocol.OutputFile)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,6 +21,7 @@ import (
 type turn struct {
 	c      *fixture.Case
 	ran    subject.Result
+	took   time.Duration // of the subject
 	result report.Result
 	// declared is the precision that the reply to this case declares; the zero value is none.
 	declared subject.Precision
@@ -41,16 +43,18 @@ type work struct {
 // on works through cases and adds them to a report in their order, and then the causes of the
 // failures.
 func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
-	turns, queue := make([]turn, len(names)), make(chan int, len(names))
+	q, places := newQueue(ctx, names), make(chan int, len(names))
 	for i := range names {
-		queue <- i
+		places <- i
 	}
-	close(queue)
+	close(places)
 	var takers, judges errgroup.Group
 	judges.SetLimit(runtime.GOMAXPROCS(0))
 	takeAll := func() error {
-		for i := range queue {
-			w.start(ctx, suite, names[i], &turns[i], &judges)
+		for i := range places {
+			if ctx.Err() == nil && !q.isClosed() {
+				w.start(ctx, suite, q, i, &judges)
+			}
 		}
 		return nil
 	}
@@ -60,33 +64,37 @@ func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []str
 	_ = takeAll()
 	_ = takers.Wait() // each turn keeps its own error
 	_ = judges.Wait()
-	w.repeat(ctx, turns)
-	return gather(ctx, r, names, turns)
+	q.rest()
+	w.repeat(ctx, q.turns)
+	return gather(ctx, r, names, q.turns)
 }
 
-// start takes one case and has it judged in the background, unless ctx has ended.
-func (w work) start(ctx context.Context, suite fs.FS, name string, t *turn, judges *errgroup.Group) {
-	if ctx.Err() != nil {
-		return
-	}
+// start takes one case and has it judged in the background.
+func (w work) start(ctx context.Context, suite fs.FS, q *queue, i int, judges *errgroup.Group) {
+	name, t := q.names[i], &q.turns[i]
 	c, err := fixture.Read(suite, name)
 	if err != nil {
 		t.err = err
+		q.end(i)
 		return
 	}
+	begun := time.Now()
 	if w.take != nil {
 		ran, ended := w.take(ctx, c)
 		if !ended {
 			return
 		}
-		t.ran = ran
+		t.ran, t.took = ran, time.Since(begun)
 	}
 	t.c = c
 	judges.Go(func() error {
 		t.result, t.err = w.judge(progress.Within(ctx, name), t)
+		t.result.Took = t.took
 		if t.err != nil && ctx.Err() != nil {
 			t.c, t.err = nil, nil // ctx ended before the verdict
+			return nil
 		}
+		q.end(i)
 		return nil
 	})
 }
@@ -112,6 +120,7 @@ func (w work) repeat(ctx context.Context, turns []turn) {
 
 // gather puts all turns into the report and asks for the causes, unless ctx has ended.
 func gather(ctx context.Context, r *report.Report, names []string, turns []turn) error {
+	r.Selected = len(names)
 	read, done := map[string]*fixture.Case{}, 0
 	for i, t := range turns {
 		switch {
@@ -127,6 +136,7 @@ func gather(ctx context.Context, r *report.Report, names []string, turns []turn)
 		done++
 	}
 	if err := ctx.Err(); err != nil {
+		r.Interrupted = true
 		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
 	}
 	declarePrecision(r, turns)

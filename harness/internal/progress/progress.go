@@ -11,6 +11,9 @@ type Update struct {
 	Total int // 0 if the work is not counted
 }
 
+// Cases is the stage of updates that count judged cases: the whole of a run, not a part of it.
+const Cases = "cases"
+
 type listenerKey struct{}
 
 // With returns a context that carries a listener. Several goroutines call the listener, so it

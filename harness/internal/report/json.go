@@ -17,7 +17,8 @@ import (
 // meaning. NaN and infinities are the strings "NaN", "+Inf" and "-Inf".
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
-		Version: 1, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite,
+		Version: 1, Tool: r.Tool, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite, SuiteHash: r.SuiteHash,
+		Selected: max(r.Selected, len(r.Results)), Interrupted: r.Interrupted, Failure: r.Failure, Duration: durationJSON(r),
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Shared:  make([]jsonShared, 0, len(r.Shared)),
 		Results: make([]jsonResult, 0, len(r.Results)),
@@ -33,8 +34,14 @@ func JSON(w io.Writer, r *Report) error {
 	for _, s := range r.Shared {
 		out.Shared = append(out.Shared, sharedJSON(s))
 	}
+	full := inDetail(r)
 	for _, result := range r.Results {
-		out.Results = append(out.Results, toJSON(result))
+		one := toJSON(result)
+		if one.Pattern != nil && len(r.Results) > 1 && !full[result.Case] {
+			none := [][][]number{}
+			one.Pattern.Recovered, one.Pattern.Expected, one.Pattern.Uncertainty = none, none, none
+		}
+		out.Results = append(out.Results, one)
 	}
 	for _, b := range r.Broken {
 		out.Broken = append(out.Broken, jsonBroken{b.Case, b.Err})
@@ -55,15 +62,42 @@ func causeJSON(c Cause) jsonCause {
 }
 
 type jsonReport struct {
-	Version   int          `json:"version"`
-	Subject   string       `json:"subject"`
-	Precision string       `json:"precision,omitempty"` // declared; else float32
-	Suite     string       `json:"suite"`
-	Causes    []jsonCause  `json:"causes"`
-	Shared    []jsonShared `json:"shared"`
-	Results   []jsonResult `json:"results"`
-	Broken    []jsonBroken `json:"broken"`
-	Summary   jsonSummary  `json:"summary"`
+	Version   int    `json:"version"`
+	Tool      string `json:"tool,omitempty"`
+	Subject   string `json:"subject"`
+	Precision string `json:"precision,omitempty"` // declared; else float32
+	Suite     string `json:"suite"`
+	SuiteHash string `json:"suite_hash,omitempty"` // SHA-256 of the descriptions of all cases
+
+	Selected    int           `json:"selected"`    // cases that the run was about
+	Interrupted bool          `json:"interrupted"` // the causes are missing then
+	Failure     *Failure      `json:"failure,omitempty"`
+	Duration    *jsonDuration `json:"duration,omitempty"`
+
+	Causes  []jsonCause  `json:"causes"`
+	Shared  []jsonShared `json:"shared"`
+	Results []jsonResult `json:"results"`
+	Broken  []jsonBroken `json:"broken"`
+	Summary jsonSummary  `json:"summary"`
+}
+
+// jsonDuration is all that differs between two runs of the same program.
+type jsonDuration struct {
+	Seconds float64            `json:"seconds"`
+	Cases   map[string]float64 `json:"cases"` // the first answer of the subject
+}
+
+func durationJSON(r *Report) *jsonDuration {
+	if r.Took == 0 {
+		return nil
+	}
+	out := &jsonDuration{r.Took.Seconds(), map[string]float64{}}
+	for _, result := range r.Results {
+		if result.Took > 0 {
+			out.Cases[result.Case] = result.Took.Seconds()
+		}
+	}
+	return out
 }
 
 type jsonCause struct {
@@ -163,6 +197,7 @@ type jsonResult struct {
 	Probes      []jsonProbe     `json:"probes"`
 	Proven      []string        `json:"proven"` // titles of what was demonstrated
 	Error       string          `json:"error,omitempty"`
+	SkipReason  string          `json:"skip_reason,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
 }
@@ -281,7 +316,8 @@ type jsonFit struct {
 	Detail     string   `json:"detail,omitempty"`
 }
 
-// jsonPattern holds weights by head over the whole batch, query and key.
+// jsonPattern holds weights by head over the whole batch, query and key. They are empty but for the
+// first failure of each cause.
 type jsonPattern struct {
 	HeadsPerBatch int          `json:"heads_per_batch"`
 	Recovered     [][][]number `json:"recovered"`
@@ -314,6 +350,9 @@ func toJSON(r Result) jsonResult {
 		Matches: []jsonMatch{}, Bands: []jsonBand{}, RuledOut: ruledOutJSON(r.RuledOut), Unexplained: d.Unexplained,
 		Findings: orEmpty(r.Findings), Probes: []jsonProbe{}, Proven: orEmpty(r.ProvenTitles()),
 		Error: r.Err, Known: r.Known, Rerun: r.Rerun,
+	}
+	if r.Verdict == Skip {
+		out.SkipReason = r.Err
 	}
 	if r.Comparison.WantShape != nil {
 		out.Comparison = comparisonJSON(r.Comparison)

@@ -43,6 +43,8 @@ func TestJSON(t *testing.T) {
   "version": 1,
   "subject": "mine",
   "suite": "PyTorch 2.15.0",
+  "selected": 2,
+  "interrupted": false,
   "causes": [
     {
       "id": "causal-missing",

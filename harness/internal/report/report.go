@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
@@ -24,6 +25,24 @@ type Report struct {
 	Shared  []Shared // features that failures without a named cause share
 	Results []Result
 	Broken  []Broken // cases that could not be read: no verdict on the subject
+
+	Tool      string // "difftest v1.2.0"; "" if unknown
+	SuiteHash string // the SHA-256 of all case.json files of the suite, which name all others
+
+	// Selected counts the cases that the run was about. Fewer results mean that it ended early.
+	Selected int
+	// Failure says why there are no results at all; nil if there may be some.
+	Failure *Failure
+	// Interrupted is set if the run was stopped from outside. Causes were not looked for then.
+	Interrupted bool
+	// Took is the time of the whole run; 0 if nobody measured it.
+	Took time.Duration
+}
+
+// Failure is the end of a command that could not do its work.
+type Failure struct {
+	Status  int    `json:"status"` // of the exit
+	Message string `json:"message"`
 }
 
 // Cause explains failures of several cases: a mistake of the catalogue, parameters that are others,
@@ -99,6 +118,11 @@ type Result struct {
 	Err      string   // the reason why there is no output
 	Known    string   // the reason given for a known failure
 	Rerun    string   // the command that runs just this case
+
+	// Absent is set of a skipped case that nobody was asked for: it was never exported.
+	Absent bool
+	// Took is the time of the subject's first answer; 0 of an output that was made elsewhere.
+	Took time.Duration
 }
 
 // Wrong reports whether the output was compared and is outside the noise, whatever the verdict is.

@@ -16,46 +16,12 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// TextOptions are the options of [Text]. The zero value suits a terminal without colour.
-type TextOptions struct {
-	Verbose bool // the purpose of each case; of a failure, the band of every mistake
-	Quiet   bool // failures alone, and the last line
-	Bare    bool // results alone, without the first and the last line
-	Brief   bool // of a failure, at most eight lines
-	Color   bool // ANSI colours
-}
-
-// Text writes a report for people. It may change from version to version.
-func Text(o TextOptions) Format {
-	return func(w io.Writer, r *Report) error {
-		t := &text{TextOptions: o}
-		if !o.Quiet && !o.Bare && len(r.Results) > 0 {
-			t.line("%s%s against %s", r.Subject, declared(r.Precision), r.Suite)
-			t.gap()
-		}
-		if len(r.Results) > 1 {
-			t.causes(r)
-		}
-		for _, result := range r.Results {
-			t.result(result)
-		}
-		for _, b := range r.Broken {
-			t.gap()
-			t.line("%s %s", t.paint(red, "BROKEN"), b.Case)
-			t.block("file", strings.Split(b.Err, "\n"))
-			t.gap()
-		}
-		if !o.Bare {
-			t.summary(r)
-		}
-		_, err := io.WriteString(w, t.String())
-		return err
-	}
-}
-
+// text is the lines of a report that are not handed over yet.
 type text struct {
 	TextOptions
 	strings.Builder
+	single bool   // the report has one case
+	last   string // the last two bytes that were handed over
 }
 
 // declared names the arithmetic that the noise is computed for, unless it is float32.
@@ -68,7 +34,7 @@ func declared(precision string) string {
 
 // gap leaves one blank line, unless it would be the first line.
 func (t *text) gap() {
-	if t.Len() > 0 && !strings.HasSuffix(t.String(), "\n\n") {
+	if before := t.last + t.String(); before != "" && !strings.HasSuffix(before, "\n\n") {
 		t.line("")
 	}
 }
@@ -90,6 +56,14 @@ func (t *text) line(format string, args ...any) {
 	fmt.Fprintf(t, format+"\n", args...)
 }
 
+// indent is the width of the labels.
+const indent = 12
+
+// prose writes sentences behind a label, wrapped to the width of the terminal.
+func (t *text) prose(label string, lines []string) {
+	t.block(label, wrapAll(lines, t.Width-indent))
+}
+
 // block writes lines behind a label, which stands before the first of them.
 func (t *text) block(label string, lines []string) {
 	for i, line := range lines {
@@ -100,7 +74,7 @@ func (t *text) block(label string, lines []string) {
 	}
 }
 
-// causes writes the causes. They stand before the cases: many failures have few causes.
+// causes writes the causes in detail.
 func (t *text) causes(r *Report) {
 	wrong := 0
 	for _, result := range r.Results {
@@ -113,40 +87,51 @@ func (t *text) causes(r *Report) {
 		t.shared(r.Shared)
 	}
 	for _, c := range r.Causes {
-		t.line("%s %s explains %s%s",
-			t.paint(red, "CAUSE"), t.paint(yellow, c.ID), shareOf(len(c.Failures), wrong), c.against())
-		t.block("what", []string{c.Title})
-		t.block("failures", []string{someOf(c.Failures)})
-		if len(c.Contradictions) > 0 {
-			t.block("passes", []string{
-				someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere",
-			})
-		}
-		if c.Only != "" {
-			t.block("only", []string{"all of its failures have " + c.Only + "; no pass that contradicts it does"})
-		}
-		if len(c.Otherwise) > 0 {
-			t.block("otherwise", []string{someOf(c.Otherwise) + ": they fail, and it does not explain how"})
-		}
-		if len(c.Alternatives) > 0 {
-			t.block("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
-		}
-		t.block("not", ruledOut(c.RuledOut))
-		if c.Fix != "" {
-			t.block("fix", []string{c.Fix})
-		}
-		t.gap()
+		t.cause(c, wrong)
 	}
 	if named {
 		t.shared(r.Shared)
 	}
 }
 
+func (t *text) cause(c Cause, wrong int) {
+	t.gap()
+	head := wrap(fmt.Sprintf("%s explains %s%s", c.ID, shareOf(len(c.Failures), wrong), c.against()),
+		t.Width-len("CAUSE "))
+	t.line("%s %s%s", t.paint(red, "CAUSE"), t.paint(yellow, c.ID), strings.TrimPrefix(head[0], c.ID))
+	for _, more := range head[1:] {
+		t.line("      %s", more)
+	}
+	t.prose("what", []string{c.Title})
+	t.prose("failures", []string{someOf(c.Failures)})
+	if len(c.Contradictions) > 0 {
+		t.prose("passes", []string{
+			someOf(c.Contradictions) + ": with it they would fail, so it is not made everywhere",
+		})
+	}
+	if c.Only != "" {
+		t.prose("only", []string{"all of its failures have " + c.Only + "; no pass that contradicts it does"})
+	}
+	if len(c.Otherwise) > 0 {
+		t.prose("otherwise", []string{someOf(c.Otherwise) + ": they fail, and it does not explain how"})
+	}
+	if len(c.Alternatives) > 0 {
+		t.prose("or", []string{strings.Join(c.Alternatives, ", or ") + ": no case tells them apart"})
+	}
+	t.prose("not", ruledOut(c.RuledOut))
+	if c.Fix != "" {
+		t.prose("fix", []string{c.Fix})
+	}
+	t.gap()
+}
+
 // shared writes what failures without a named cause have in common.
 func (t *text) shared(all []Shared) {
 	for _, s := range all {
-		t.line("%s %s", t.paint(red, "SHARED"), strings.Join(s.Sentences(), "\n       "))
-		t.block("cases", []string{someOf(s.Cases)})
+		t.gap()
+		lines := wrapAll(s.Sentences(), t.Width-len("SHARED "))
+		t.line("%s %s", t.paint(red, "SHARED"), strings.Join(lines, "\n       "))
+		t.prose("cases", []string{someOf(s.Cases)})
 		t.gap()
 	}
 }
@@ -191,83 +176,12 @@ func someOf(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:shown], ", "), len(names)-shown)
 }
 
-func (t *text) result(r Result) {
-	switch r.Verdict {
-	case Pass:
-		if !t.Quiet {
-			c, torch := r.Comparison, r.PyTorch
-			t.line("%s   %-28s max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)%s",
-				t.paint(green, "ok"), r.Case, c.MaxZ, torch.MaxZ, c.RMSZ, torch.RMSZ, measured(c))
-		}
-		if t.Verbose {
-			t.block("case", []string{r.Purpose})
-		}
-		if r.Trace != nil && (t.Verbose || r.Trace.First >= 0) {
-			t.trace(r.Trace)
-		}
-	case Skip:
-		if !t.Quiet {
-			t.line("%s %s%s", t.paint(yellow, "skip"), r.Case, reason(r.Err))
-		}
-	case Known:
-		if !t.Quiet {
-			t.line("%s %s: %s", t.paint(yellow, "known"), r.Case, r.Known)
-		}
-	case Error:
-		t.gap()
-		t.line("%s %s", t.paint(red, "ERROR"), r.Case)
-		t.block("case", []string{r.Purpose})
-		t.block("subject", strings.Split(strings.TrimSpace(r.Err), "\n"))
-		t.rerun(r)
-	case Fail:
-		t.failure(r)
-	}
-}
-
-// reason writes the reason of a skipped case behind its name; "" if there is none.
-func reason(err string) string {
-	if err == "" {
-		return ""
-	}
-	return ": " + err
-}
-
 // Causes writes the causes of a report for people.
 func Causes(w io.Writer, r *Report) error {
-	t := &text{}
+	t := &text{TextOptions: TextOptions{Width: 80}}
 	t.causes(r)
 	_, err := io.WriteString(w, t.String())
 	return err
-}
-
-func (t *text) failure(r Result) {
-	d, c := r.Diagnosis, r.Comparison
-	t.gap()
-	t.line("%s %s  %s", t.paint(red, "FAIL"), r.Case, t.paint(yellow, headline(r)))
-	if t.Brief {
-		t.brief(r)
-		return
-	}
-	t.block("finding", r.Findings)
-	if d.Class != diagnose.Right {
-		t.block("why", d.Reasons)
-		t.block("fix", r.fixes())
-		t.block("not", ruledOut(r.RuledOut))
-		t.probes(r)
-	}
-	t.trace(r.Trace)
-	t.block("case", []string{r.Purpose})
-	if d.Class != diagnose.Right {
-		t.numbers(c, r.PyTorch)
-		t.elements(c)
-		t.structure(d.Structure)
-		t.pattern(d.Pattern)
-		if t.Verbose {
-			t.fits(d.Fits)
-			t.bands(d.Bands)
-		}
-	}
-	t.rerun(r)
 }
 
 // fixes returns what to do about all explanations, each sentence once.
@@ -345,7 +259,7 @@ func (t *text) probes(r Result) {
 	for _, p := range r.Probes {
 		lines = append(lines, p.Text)
 	}
-	t.block("probe", lines)
+	t.prose("probe", lines)
 }
 
 func (t *text) numbers(c, torch compare.Comparison) {
@@ -353,7 +267,7 @@ func (t *text) numbers(c, torch compare.Comparison) {
 		t.shapes(c)
 		return
 	}
-	t.block("numbers", []string{
+	t.prose("numbers", []string{
 		proportions(c),
 		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)%s",
 			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ, measured(c)),
@@ -368,7 +282,7 @@ func (t *text) shapes(c compare.Comparison) {
 
 // proportions says how large the error is, and how much of the output it touches.
 func proportions(c compare.Comparison) string {
-	return fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements outside the noise",
+	return fmt.Sprintf("rel %.3g, gain %.3g, cosine %.3f; %.1f %% of %d elements wrong",
 		c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements)
 }
 
@@ -425,7 +339,7 @@ func (t *text) structure(s diagnose.Structure) {
 		facts = append(facts, "last row exact in every batch")
 	}
 	t.block("", facts)
-	t.block("where", []string{fmt.Sprintf("rows %s (of %d), batch elements %s (of %d), features %s (of %d)",
+	t.prose("where", []string{fmt.Sprintf("rows %s (of %d), batch elements %s (of %d), features %s (of %d)",
 		ranges(s.WrongRows), s.Rows, ranges(s.WrongBatches), s.Batches, ranges(s.WrongFeatures), s.Features)})
 }
 
@@ -439,9 +353,18 @@ func ranges(places []int) string {
 
 // pattern draws the attention weights recovered from the output beside the expected ones.
 func (t *text) pattern(p *pattern.Pattern) {
-	if p != nil {
-		t.block("weights", append(p.Picture(), p.Findings...))
+	if p == nil {
+		return
 	}
+	var lines []string
+	for _, line := range p.Picture() {
+		if strings.HasPrefix(line, "|") {
+			lines = append(lines, line)
+		} else {
+			lines = append(lines, wrap(line, t.Width-indent)...) // the legend
+		}
+	}
+	t.block("weights", append(lines, wrapAll(p.Findings, t.Width-indent)...))
 }
 
 // fits lists the projections that least squares freed, and whether each explains the output.
@@ -489,21 +412,20 @@ func (t *text) rerun(r Result) {
 // summary writes the last line: how often each verdict occurred.
 func (t *text) summary(r *Report) {
 	t.gap()
-	words := []string{
-		fmt.Sprintf("%d passed", r.Count(Pass)),
-		fmt.Sprintf("%d failed", r.Count(Fail)+r.Count(Error)),
-	}
-	for _, more := range []struct {
-		n    int
-		word string
-	}{{r.Count(Known), "known"}, {r.Count(Skip), "skipped"}, {len(r.Broken), "broken"}} {
-		if more.n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", more.n, more.word))
-		}
+	if judged := len(r.Results) + len(r.Broken); r.Interrupted {
+		t.line("%s", t.paint(yellow,
+			fmt.Sprintf("interrupted after %d of %s", len(r.Results), counted(r.Selected, "case"))))
+	} else if judged < r.Selected {
+		t.line("%s", t.paint(yellow,
+			fmt.Sprintf("ended early, after %d of %s", judged, counted(r.Selected, "case"))))
 	}
 	color := green
 	if !r.OK() || len(r.Broken) > 0 {
 		color = red
 	}
-	t.line("%s", t.paint(color, strings.Join(words, ", ")))
+	took := ""
+	if r.Took > 0 {
+		took = " in " + seconds(r.Took)
+	}
+	t.line("%s%s", t.paint(color, counts(r)), took)
 }

@@ -62,24 +62,28 @@ func sample() *report.Report {
 }
 
 func TestText(t *testing.T) {
-	require.Equal(t, `mine against PyTorch 2.15.0
+	require.Equal(t, `mine against PyTorch 2.15.0, 5 cases
 
-ok   a/right                      max z  1.00 (PyTorch  1.00)  rms z 0.71 (PyTorch 0.71)
-skip a/skipped
-known a/known: not ported yet
+ok    a/right    max z  1.00
+skip  a/skipped
+known a/known    not ported yet
+ERROR a/crash    panic: boom
+FAIL  a/wrong    unclear
 
-ERROR a/crash
+a/crash
   case      Crashes.
   subject   panic: boom
             stack
   rerun     difftest --case a/crash
 
-FAIL a/wrong  unclear
+a/wrong  unclear
   finding   the subject changes its input query
   why       no known mistake
   case      Wrong.
-  numbers   rel 5.52e+06, gain 5.52e+06, cosine 0.894; 50.0 % of 2 elements outside the noise
-            max z 9.88e+07 (at most 16; PyTorch 1), rms z 6.98e+07 (at most 1.5; PyTorch 0.71)
+  numbers   rel 5.52e+06, gain 5.52e+06, cosine 0.894; 50.0 % of 2 elements
+            wrong
+            max z 9.88e+07 (at most 16; PyTorch 1), rms z 6.98e+07 (at most 1.5;
+            PyTorch 0.71)
   worst     [0, 1, 0]    got 12345678       want 2              allowed ±2
   first     [0, 1, 0]    got 12345678       want 2              allowed ±2
   rows      -x  batch 0
@@ -92,22 +96,26 @@ BROKEN a/broken
   file      a/broken/case.json: one
             a/broken/case.json: two
 
+Causes
+  -  without a cause: a/wrong
+  -  without an output: a/crash
+
 1 passed, 2 failed, 1 known, 1 skipped, 1 broken
 `, written(t, report.TextOptions{}, sample()))
 }
 
 func TestQuietTextHoldsWhatIsWrong(t *testing.T) {
-	text := written(t, report.TextOptions{Quiet: true}, sample())
-	for _, want := range []string{"FAIL a/wrong", "ERROR a/crash", "BROKEN a/broken", "1 passed, 2 failed"} {
+	text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, sample())
+	for _, want := range []string{"FAIL  a/wrong", "ERROR a/crash", "BROKEN a/broken", "1 passed, 2 failed"} {
 		require.Contains(t, text, want)
 	}
-	for _, reject := range []string{"against", "ok ", "skip a", "known a"} {
+	for _, reject := range []string{"against", "ok ", "skip ", "known a"} {
 		require.NotContains(t, text, reject)
 	}
 }
 
 func TestVerboseTextSaysWhatCasesAreFor(t *testing.T) {
-	text := written(t, report.TextOptions{Verbose: true}, sample())
+	text := written(t, report.TextOptions{Verbosity: report.Everything, Width: 200}, sample())
 	require.Contains(t, text, "  case      Right.\n")
 	const band = "  mistakes  weights-unit-normal      rel 1..2           gain 3              cosine none\n"
 	require.Contains(t, text, band)
@@ -115,8 +123,8 @@ func TestVerboseTextSaysWhatCasesAreFor(t *testing.T) {
 
 func TestColor(t *testing.T) {
 	text := written(t, report.TextOptions{Color: true}, sample())
-	require.Contains(t, text, "\x1b[32mok\x1b[0m   a/right")
-	require.Contains(t, text, "\x1b[31mFAIL\x1b[0m a/wrong")
+	require.Contains(t, text, "\x1b[32mok\x1b[0m    a/right")
+	require.Contains(t, text, "\x1b[31mFAIL\x1b[0m  a/wrong")
 	require.Contains(t, text, "\x1b[31m1 passed, 2 failed")
 }
 
@@ -126,7 +134,7 @@ func TestBadBehaviourOfARightOutput(t *testing.T) {
 	r.Broken = nil
 	r.Results[0].Verdict, r.Results[0].Findings = report.Fail, []string{"answers differently"}
 	r.Results[0].Diagnosis.Class = diagnose.Right
-	text := written(t, report.TextOptions{Quiet: true}, r)
+	text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
 	require.Equal(t, "FAIL a/right  match\n  finding   answers differently\n  case      Right.\n\n"+
 		"0 passed, 1 failed\n", text)
 }
@@ -157,7 +165,7 @@ func TestNoPictureWithoutAWrongElement(t *testing.T) {
 	r.Results, r.Broken = r.Results[4:], nil
 	s := &r.Results[0].Diagnosis.Structure
 	s.Wrong, s.WrongBatches, s.WrongRows, s.WrongFeatures = [][]bool{{false, false}}, nil, nil, nil
-	text := written(t, report.TextOptions{Quiet: true}, r)
+	text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
 	require.NotContains(t, text, "exact")
 	require.NotContains(t, text, "where")
 }
@@ -165,9 +173,9 @@ func TestNoPictureWithoutAWrongElement(t *testing.T) {
 func TestFirstAndLastRowExact(t *testing.T) {
 	r := sample()
 	r.Results[4].Diagnosis.Structure.LastRowExact = true
-	require.Contains(t, written(t, report.TextOptions{}, r), "first and last row exact in every batch")
+	require.Contains(t, written(t, report.TextOptions{Width: 200}, r), "first and last row exact in every batch")
 	r.Results[4].Diagnosis.Structure.FirstRowExact = false
-	require.Contains(t, written(t, report.TextOptions{}, r), "            last row exact in every batch")
+	require.Contains(t, written(t, report.TextOptions{Width: 200}, r), "            last row exact in every batch")
 }
 
 // What a live subject was caught at stands in the first line where it says more than the class, and
@@ -179,7 +187,7 @@ func TestProbesAreWritten(t *testing.T) {
 		{ID: "load-no-effect", Title: "the load had no effect", Text: "other weights give the same output"},
 		{ID: "future-token", Title: "later tokens", Text: "row 0 changes"},
 	}
-	text := written(t, report.TextOptions{Quiet: true}, r)
+	text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
 	require.Contains(t, text, "FAIL a/wrong  unclear\n")
 	require.Contains(t, text, "  why       no known mistake\n  probe     other weights give the same output\n"+
 		"            row 0 changes\n")
@@ -188,7 +196,7 @@ func TestProbesAreWritten(t *testing.T) {
 	r.Results[0].Proven = []report.Proof{report.LoadNoEffect}
 	d.Matches = []replay.Match{{Mistakes: mistakes("causal-missing")}, {Mistakes: mistakes("causal-inverted")}}
 	r.Results[0].RuledOut = []report.RuledOut{{ID: "causal-inverted", By: "a/right"}}
-	text = written(t, report.TextOptions{Quiet: true}, r)
+	text = written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
 	require.Contains(t, text, "FAIL a/wrong  unclear: the load had no effect; causal-missing\n")
 	require.Contains(t, text, "  not       causal-inverted, which a/right rules out\n")
 	require.NotContains(t, text, mistakes("causal-inverted")[0].Fix)
@@ -234,7 +242,7 @@ func TestCausesAreWritten(t *testing.T) {
 			c := cause
 			tc.change(&c)
 			r.Results, r.Causes = append(r.Results, second), []report.Cause{c}
-			text := written(t, report.TextOptions{Quiet: true}, r)
+			text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
 			for _, want := range tc.want {
 				require.Contains(t, text, want)
 			}
@@ -242,7 +250,7 @@ func TestCausesAreWritten(t *testing.T) {
 	}
 }
 
-// What failures share comes first where no mistake is named, and last otherwise.
+// What failures share stands before causes that name no mistake, and behind the others.
 func TestSharedFeaturesAreWritten(t *testing.T) {
 	r := sample()
 	r.Shared = []report.Shared{{
@@ -256,13 +264,14 @@ func TestSharedFeaturesAreWritten(t *testing.T) {
 		causes []report.Cause
 		begins string
 	}{
-		{nil, shared},
+		{nil, shared + "Causes\n"},
 		{[]report.Cause{symptom}, shared + "CAUSE batch "},
 		{[]report.Cause{symptom, {ID: "causal-missing", Failures: []string{"a/wrong"}}}, "CAUSE batch "},
 	} {
 		r.Causes = tc.causes
-		text := written(t, report.TextOptions{Quiet: true}, r)
-		require.True(t, strings.HasPrefix(text, tc.begins), text)
+		text := written(t, report.TextOptions{Verbosity: report.Quiet, Width: 200}, r)
+		_, after, _ := strings.Cut(text, "two\n\n") // the broken files
+		require.True(t, strings.HasPrefix(after, tc.begins), text)
 		require.Contains(t, text, shared)
 	}
 }
@@ -278,7 +287,7 @@ func TestJointExplanationsAreWritten(t *testing.T) {
 		Mistakes: catalogue.Mistakes[:1], Residual: 1e-7, MaxZ: 2,
 	}}
 	m := catalogue.Mistakes[0]
-	text := written(t, report.TextOptions{}, r)
+	text := written(t, report.TextOptions{Width: 200}, r)
 	require.Contains(t, text, "FAIL a/wrong  wrong-number: scale 0.5 + "+m.ID+"\n", "no parameters beside them")
 	require.Contains(t, text, "  fix       "+scale.Fix+"\n            "+m.Fix+"\n")
 	j := r.Results[0].Joint[0]
@@ -313,7 +322,7 @@ func sampleWithFits() *report.Report {
 }
 
 func TestTextDrawsRecoveredWeights(t *testing.T) {
-	text := written(t, report.TextOptions{}, sampleWithFits())
+	text := written(t, report.TextOptions{Width: 200}, sampleWithFits())
 	require.Contains(t, text, "FAIL a/wrong  wrong-weights: another of the query weight (q_proj.weight)\n")
 	require.Contains(t, text, `  weights   recovered  expected   batch 0 head 0
             |@ |       |@ |
@@ -322,7 +331,7 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
             a finding
 `)
 	require.NotContains(t, text, "freed")
-	text = written(t, report.TextOptions{Verbose: true}, sampleWithFits())
+	text = written(t, report.TextOptions{Verbosity: report.Everything, Width: 200}, sampleWithFits())
 	require.Contains(t, text, `  freed     residual 3e-07, the output: the query weight (q_proj.weight)
             residual 0.4, not the output: the output weight (o_proj.weight)
             not asked: the value weight (v_proj.weight): 4 rows
@@ -333,6 +342,6 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
 func TestHeadlineNamesMistakesFirst(t *testing.T) {
 	r := sampleWithFits()
 	r.Results[0].Diagnosis.Matches = []replay.Match{{Mistakes: catalogue.Mistakes[:1]}}
-	require.Contains(t, written(t, report.TextOptions{}, r),
+	require.Contains(t, written(t, report.TextOptions{Width: 200}, r),
 		"FAIL a/wrong  wrong-weights: "+catalogue.Mistakes[0].ID+"\n")
 }

@@ -13,7 +13,7 @@ func (t *text) trace(all *trace.Trace) {
 	if all == nil {
 		return
 	}
-	t.block("module", firstWrong(all))
+	t.prose("module", firstWrong(all))
 	const before, behind = 3, 4 // of the first wrong module
 	var lines []string
 	left := 0
@@ -21,7 +21,7 @@ func (t *text) trace(all *trace.Trace) {
 		near := all.First >= 0 && i >= all.First-before && i <= all.First+behind
 		switch {
 		case line.Problem != "":
-		case near || t.Verbose:
+		case near || t.Verbosity >= Verbose:
 			lines = append(lines, t.traceLine(line))
 		default:
 			left++
