@@ -65,8 +65,8 @@ func Within(path, around string) bool {
 	return path == around || strings.HasPrefix(path, around+".")
 }
 
-// Until returns the graph whose output is the value of a node. It lacks the nodes that do not matter
-// to this value.
+// Until returns the graph whose output is the value of a node. It lacks the nodes that do not
+// matter to this value.
 func (g *Graph) Until(name string) *Graph {
 	part, needed := *g, map[string]bool{name: true}
 	part.Output, part.Nodes = name, nil
