@@ -26,7 +26,7 @@ func TestRMSNorm(t *testing.T) {
 	require.InDeltaSlice(t, []float32{1.2, 1.6, 0, 0}, y.Data, 1e-6) // the root of 25/4 is 2.5
 	y, err = transformer.RMSNorm(vector(3, 4, 0, 0), vector(1, 1, 5, 2), 2.75)
 	require.NoError(t, err)
-	require.InDeltaSlice(t, []float32{1, 4. / 3, 0, 0}, y.Data, 1e-6) // eps stands inside the root, of 9
+	require.InDeltaSlice(t, []float32{1, 4. / 3, 0, 0}, y.Data, 1e-6) // eps is inside the root, of 9
 }
 
 func TestNormsRefuseShapes(t *testing.T) {

@@ -33,13 +33,12 @@ def flatten(name: str, value: object) -> Tree:
     Tuples, lists, dicts, dataclasses and other objects with attributes are taken apart where they
     hold a tensor. Each build makes new containers, because a module may change those that it gets.
     """
-    found = parts(value) if holds_tensor(value, set()) else None
-    if found is None:
+    if isinstance(value, torch.Tensor) or not holds_tensor(value, set()):
         return Tree({name: value}, lambda leaves: leaves[name])
     if name.count(".") > DEEPEST:
         raise ValueError(f"{name}: nested more than {DEEPEST} deep")
-    children, rebuild = found
-    trees = {key: flatten(joined(name, key), child) for key, child in children.items()}
+    inner, rebuild = parts(value)
+    trees = {key: flatten(joined(name, key), child) for key, child in inner.items()}
     leaves: dict[str, object] = {}
     for tree in trees.values():
         if leaves.keys() & tree.leaves.keys():
@@ -63,30 +62,33 @@ def holds_tensor(value: object, seen: set[int]) -> bool:
     if id(value) in seen:
         return False
     seen.add(id(value))
-    found = parts(value)
-    return found is not None and any(holds_tensor(child, seen) for child in found[0].values())
+    return any(holds_tensor(child, seen) for child in children(value).values())
 
 
-def parts(value: object) -> tuple[dict, Callable[[dict], object]] | None:
-    """Return the parts of a container by key, and how to make one from other parts; None for a leaf."""
-    kind = type(value)
+def children(value: object) -> dict:
+    """Return the parts of a container by key, none for a leaf."""
     if isinstance(value, torch.Tensor):
-        return None
+        return {}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True)), lambda made: kind(*made.values())
+        return dict(zip(value._fields, value, strict=True))
     if isinstance(value, (tuple, list)):
-        return dict(enumerate(value)), lambda made: kind(made.values())
+        return dict(enumerate(value))
     if isinstance(value, Mapping):
-        return dict(value), lambda made: mapping_like(value, made)
-    if hasattr(value, "__dict__") and not isinstance(value, OPAQUE):
-        held = {key: child for key, child in vars(value).items() if holds_tensor_below(value, child)}
-        return held, lambda made: object_like(value, made)
-    return None
+        return dict(value)
+    return dict(vars(value)) if hasattr(value, "__dict__") and not isinstance(value, OPAQUE) else {}
 
 
-def holds_tensor_below(value: object, child: object) -> bool:
-    """Report whether an attribute of a value holds a tensor, without a way back through the value."""
-    return holds_tensor(child, {id(value)})
+def parts(value: object) -> tuple[dict, Callable[[dict], object]]:
+    """Return the parts of a container that holds a tensor, and how to make one from other parts."""
+    kind, inner = type(value), children(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return inner, lambda made: kind(*made.values())
+    if isinstance(value, (tuple, list)):
+        return inner, lambda made: kind(made.values())
+    if isinstance(value, Mapping):
+        return inner, lambda made: mapping_like(value, made)
+    held = {key: child for key, child in inner.items() if holds_tensor(child, {id(value)})}
+    return held, lambda made: object_like(value, made)
 
 
 def mapping_like(value: Mapping, made: dict) -> Mapping:

@@ -1,7 +1,7 @@
-"""Models that everyone has, in plain PyTorch, with the names and the settings of transformers 5.24.0.
+"""Models that everyone has, in plain PyTorch: the cases in fixtures/models.
 
-`write` captures each of them, with its graph, below fixtures/models. Modules have the classes and
-the parameters' names of transformers, so that a port of the original loads the case.
+`write` captures each of them with its graph. The classes of whole models, the parameters and the
+settings have their names in transformers 5.24.0, so that a port of the original loads the case.
 """
 
 from pyref.zoo.store import CASES, GROUP, write

@@ -147,7 +147,7 @@ class Qwen2MoeForCausalLM(CausalLM):
 
 
 class Glm4MoeForCausalLM(CausalLM):
-    """GLM-4-MoE: sigmoid scores, a bias for the choice alone, a shared expert, a dense first layer."""
+    """GLM-4-MoE: sigmoid scores, a bias for the choice, a shared expert, a dense first layer."""
 
     def __init__(self, settings: Settings, experts: int, chosen: int, inner: int, factor: float) -> None:
         layers = [decoder.Layer(settings) for _ in range(settings.layers)]

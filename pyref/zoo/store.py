@@ -19,7 +19,7 @@ VOCABULARY = 31
 
 
 def sizes(**more: object) -> Settings:
-    """Return the sizes of a decoder: no two of them equal, and heads that do not add to the width."""
+    """Return the sizes of a decoder. No two are equal, and heads do not add to the width."""
     plain = {"vocabulary": VOCABULARY, "width": 40, "inner": 52, "layers": 3, "heads": 4, "kv_heads": 2}
     return Settings(**(plain | {"head_size": 6} | more))
 
@@ -92,7 +92,7 @@ def write(folder: Path) -> int:
     """Write a case for each model below folder/models, and return their number."""
     for name, make in CASES.items():
         model = make().eval()
-        stream = Stream(digest(name, 4))
+        stream = Stream(digest(f"{GROUP}/{name}", 4))
         shake(model, stream)
         capture(model, inputs(name, stream), f"{GROUP}/{name}", folder)
     return len(CASES)

@@ -34,11 +34,7 @@ func Model(d subject.Description) (subject.Model, error) {
 		made, err := transformer.ParseBlock(d.Class, d.Settings)
 		return &block{made}, err
 	}
-	class, names, err := hugging(d)
-	if err != nil {
-		return nil, err
-	}
-	c, err := transformer.ParseConfig(class, d.Settings)
+	c, err := transformer.ParseConfig(d.Class, d.Settings)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +42,7 @@ func Model(d subject.Description) (subject.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &model{m, names}, nil
+	return model{m}, nil
 }
 
 // pooling takes the pooler out of a BERT that has no parameters for one. Its configuration does not
@@ -60,25 +56,12 @@ func pooling(c transformer.Config, keys []string) transformer.Config {
 	return c
 }
 
-// model is a model whose keys in the case may differ from those in package transformer.
-type model struct {
-	*transformer.Model
-	names keys
-}
-
-// LoadStateDict loads a state dict with the case's keys.
-func (m *model) LoadStateDict(
-	dict attention.StateDict, strictness attention.Strictness,
-) (attention.IncompatibleKeys, error) {
-	return m.Model.LoadStateDict(m.names.translated(dict), strictness)
-}
-
-// StateDict returns the parameters with the case's keys.
-func (m *model) StateDict() attention.StateDict { return m.names.back(m.Model.StateDict()) }
+// model is a whole model.
+type model struct{ *transformer.Model }
 
 // Forward computes the model. The error wraps [errors.ErrUnsupported] if package transformer does
 // not take an argument.
-func (m *model) Forward(a subject.Arguments) (*attention.Tensor, error) {
+func (m model) Forward(a subject.Arguments) (*attention.Tensor, error) {
 	var in transformer.Inputs
 	takes := map[string]*[][]int{
 		"input_ids": &in.InputIDs, "attention_mask": &in.AttentionMask, "token_type_ids": &in.TokenTypeIDs,

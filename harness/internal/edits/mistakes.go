@@ -13,14 +13,27 @@ import (
 // ports share code between layers.
 var Mistakes = slices.Concat(
 	norms,
+	normWiring,
+	normStatistics,
 	activations,
 	mlps,
+	gates,
 	residuals,
+	residualWiring,
 	embeddings,
+	positionTables,
 	lmHeads,
+	outputs,
 	attention,
 	linears,
+	routers,
+	stateSpaces,
+	convolutions,
+	pools,
+	recurrent,
 	layerOrder,
+	layerLimits,
+	schedules,
 )
 
 // ByID returns the mistake with the given id, and whether there is one.

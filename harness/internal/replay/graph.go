@@ -12,7 +12,6 @@ import (
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
-	"github.com/difftest/difftest/harness/internal/sites"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -26,6 +25,8 @@ type Module struct {
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
+	// attention maps the names of nodes with the output of attention to the paths of its modules.
+	attention map[string]string
 }
 
 // NewModule computes a graph. given holds the arrays by role, as [graph.Given] wants them.
@@ -39,10 +40,11 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		return nil, err
 	}
 	view := graph.NewView(g, values)
+	known, attention := attentionIn(view, values)
 	return &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
-		known: slices.Concat(edits.Mistakes, sites.Mistakes(sites.Find(view, values))),
+		known: slices.Concat(edits.Mistakes, known), attention: attention,
 	}, nil
 }
 
@@ -73,13 +75,14 @@ type hypothesis struct {
 // nearest in the noise of the case.
 const noisier = 3
 
-// Find returns the mistakes that give an output: each at all of its places, or else in one layer,
-// or else in one module. Places that are the same at two of these steps are computed once.
+// Find returns the mistakes that give an output: each at all of its places, or else in all modules
+// of one kind, or else in one layer, or else in one module. Places that are the same at two of these
+// steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
 	known := map[string]hypothesis{}
-	for _, place := range []func(path string) string{all, layerOf, module} {
+	for _, place := range []func(path string) string{all, kindOf, layerOf, module} {
 		s := newSearch()
 		var made []hypothesis
 		for i, mistake := range m.known {
@@ -96,7 +99,7 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 				}
 			}
 		}
-		m.confirm(s, made, got)
+		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, ""
 		}
@@ -113,7 +116,10 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 		if site > m.last {
 			break
 		}
-		where := place(m.graph.Nodes[site].Module)
+		where := place(m.pathOf(mistake, site))
+		if mistake.Joint && where != "" {
+			where = layerOf(where)
+		}
 		if sites[where] == nil {
 			order = append(order, where)
 		}
@@ -160,7 +166,7 @@ func (m *Module) replayed(h hypothesis, got []float64) hypothesis {
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 	for _, h := range all {
 		residual := compare.Residual(got, h.output.Data)
-		if m.isFar(h, all) || residual > compare.MaxResidual {
+		if m.isFar(h, all) || residual > compare.MaxResidual || m.isFarInRoughNoise(h, got) {
 			s.miss(residual)
 			continue
 		}
@@ -181,4 +187,12 @@ func (m *Module) isFar(h hypothesis, all []hypothesis) bool {
 		least = min(least, other.rms)
 	}
 	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
+}
+
+// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise, which
+// takes longer to measure, cannot explain it.
+func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
+	const far = 10 * compare.MeasuredMaxRMSZ
+	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)
+	return err == nil && inNoise(got, h.output.Data, sigma) > far
 }

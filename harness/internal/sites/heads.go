@@ -1,6 +1,12 @@
 package sites
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
 
 // split tells how the features of a linear layer are split into heads.
 type split struct {
@@ -76,4 +82,19 @@ func (s *split) grouped(size int) *split {
 		g.columns = append(g.columns, s.head(h)...)
 	}
 	return &g
+}
+
+// sameRows reports whether two splits take the same rows as tokens.
+func (s *split) sameRows(other *split) bool {
+	return s.batch == other.batch && slices.Equal(s.rows, other.rows)
+}
+
+// gathered returns the rows of a tensor as (batch, length, features).
+func (s *split) gathered(t *graph.Tensor[float64]) oracle.Array {
+	width := num.Last(t.Shape)
+	a := oracle.Array{Shape: []int{s.batch, s.length, width}, Value: make([]float64, 0, len(s.rows)*width)}
+	for _, row := range s.rows {
+		a.Value = append(a.Value, t.Data[row*width:][:width]...)
+	}
+	return a
 }

@@ -3,10 +3,10 @@ package sites
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -21,7 +21,7 @@ func Mistakes(found []*Site) []catalogue.Mistake {
 		fits := map[string]*Site{}
 		for _, s := range found {
 			if _, ok := s.wrong(s.problem, m); ok {
-				fits[s.output] = s
+				fits[s.Output] = s
 			}
 		}
 		if len(fits) == 0 {
@@ -68,8 +68,8 @@ func (s *Site) with(m catalogue.Mistake, n graph.Node) graph.Node {
 			return nil, nil, errNotApplicable
 		}
 		f, err := wrong.Rows(context.Background(), nil, detail)
-		if err != nil {
-			return nil, nil, err
+		if err != nil || len(f.Value) != num.Size(n.Shape) {
+			return nil, nil, errors.Join(err, errNotApplicable)
 		}
 		value := &graph.Tensor[float64]{Shape: n.Shape, Data: s.ordered(f.Value)}
 		if detail == oracle.ValuesAlone {
@@ -78,23 +78,6 @@ func (s *Site) with(m catalogue.Mistake, n graph.Node) graph.Node {
 		return value, s.ordered(f.Sigma()), nil
 	}
 	return n
-}
-
-// given returns the problem with other inputs.
-func (s *Site) given(in []*graph.Tensor[float64]) *oracle.Problem {
-	same := true
-	for i, t := range in {
-		same = same && t == s.inputs[i].right
-	}
-	if same {
-		return s.problem
-	}
-	p := s.problem.Uncached()
-	for i, to := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
-		*to = s.inputs[i].array(in[i])
-	}
-	_ = slices.Contains[[]int]
-	return p
 }
 
 var errNotApplicable = errors.New("the mistake does not apply to these inputs")

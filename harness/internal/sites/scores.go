@@ -1,231 +1,43 @@
 package sites
 
 import (
-	"math"
-	"slices"
-
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/graph"
-	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// hidden is the largest number whose addition to a score hides a key. Models add -10000, the lowest
-// finite number of a type, or -Inf.
-const hidden = -9999
-
-// scoresMask is what attention adds to its scores, and which keys it hides, for each element of the
-// scores (batch, heads, queries, keys).
-type scoresMask struct {
-	batch, heads, queries, keys int
-	sees                        []bool
-	bias                        []float64 // nil if nothing is added
-	known                       []bool    // whether the bias is known: a number that hides a key hides it
-}
-
-func (m *scoresMask) at(b, h, i, j int) int { return ((b*m.heads+h)*m.queries+i)*m.keys + j }
-
-// each calls f for every element.
-func (m *scoresMask) each(f func(at, b, h, i, j int)) {
-	at := 0
-	for b := range m.batch {
-		for h := range m.heads {
-			for i := range m.queries {
-				for j := range m.keys {
-					f(at, b, h, i, j)
-					at++
-				}
-			}
+// setScores takes over what a node of attention does between its operands and the context. shape is
+// the scores' in the problem. The scale multiplies the one that the problem has.
+func setScores(p *oracle.Problem, n *graph.Node, m *scoresMask, shape []int) {
+	if p.Layer == nil {
+		p.Scale = 1
+	}
+	p.Scale *= n.Attributes.Scale
+	if c := n.Attributes.Softcap; c != nil {
+		p.Softcap = *c
+	}
+	padding := m.padding()
+	at := m.positionsOf(padding)
+	p.Offset, p.Window = at.offset, at.window
+	if at.causal {
+		p.Causal = func(query, key int) bool { return key <= query }
+	}
+	switch {
+	case !at.explain && p.Layer == nil:
+		p.Allow = &attention.Mask{Shape: shape, Data: m.sees}
+	case !at.explain:
+		hides := make([]bool, len(m.sees))
+		for i, sees := range m.sees {
+			hides[i] = !sees
 		}
+		p.Block = &attention.Mask{Shape: shape, Data: hides}
+	case padding != nil:
+		p.Padding = &attention.Mask{Shape: []int{m.batch, m.keys}, Data: padding}
 	}
-}
-
-// maskOf returns the mask of a node of attention. shape is that of its scores, whose leading
-// dimensions are batch elements and heads.
-func maskOf(v *graph.View, values graph.Values[float64], n *graph.Node, shape []int, batch, heads int) *scoresMask {
-	rank := len(shape)
-	m := &scoresMask{batch: batch, heads: heads, queries: shape[rank-2], keys: shape[rank-1]}
-	m.sees = make([]bool, num.Size(shape))
-	m.known = make([]bool, len(m.sees))
-	m.each(func(at, _, _, i, j int) {
-		m.sees[at], m.known[at] = !n.Attributes.Causal || j <= i, true
-	})
-	for _, o := range addends(v, values, n.Operands[3]) {
-		m.add(values[o.Name], shape)
+	if p.Slopes = m.slopes(at.offset); p.Slopes != nil {
+		return
 	}
-	return m
-}
-
-// addends returns the values whose sum a mask is.
-func addends(v *graph.View, values graph.Values[float64], o graph.Operand) []graph.Operand {
-	if o.Absent {
-		return nil
+	if p.Relative = m.relative(at.offset); p.Relative == nil && m.bias != nil {
+		p.Bias = &oracle.Array{Shape: shape, Value: m.bias}
 	}
-	if n := v.Maker(o); n != nil && n.Op == "add" && n.Operands[0].Name != "" && n.Operands[1].Name != "" {
-		return append(addends(v, values, n.Operands[0]), addends(v, values, n.Operands[1])...)
-	}
-	return []graph.Operand{o}
-}
-
-// add adds a mask that is broadcast to the scores.
-func (m *scoresMask) add(mask *graph.Tensor[float64], shape []int) {
-	place := newBroadcast(mask.Shape, shape)
-	adds := !mask.Bool && slices.ContainsFunc(mask.Data, func(x float64) bool { return x != 0 && x > hidden })
-	if adds && m.bias == nil {
-		m.bias = make([]float64, len(m.sees))
-	}
-	for at := range m.sees {
-		switch x := mask.Data[place.index(at)]; {
-		case mask.Bool && x == 0, !mask.Bool && x <= hidden:
-			m.sees[at] = false
-			m.known[at] = m.known[at] && !adds
-		case adds:
-			m.bias[at] += x
-		}
-	}
-}
-
-// padding returns the keys that no query of a batch element sees, (batch, keys), or nil if there
-// are none.
-func (m *scoresMask) padding() []bool {
-	padding := slices.Repeat([]bool{true}, m.batch*m.keys)
-	m.each(func(at, b, _, _, j int) {
-		if m.sees[at] {
-			padding[b*m.keys+j] = false
-		}
-	})
-	if !slices.Contains(padding, true) {
-		return nil
-	}
-	return padding
-}
-
-// positions are the parts of a mask that depend on the positions of query and key.
-type positions struct {
-	causal bool
-	offset int // position of the first query, if its mask says so
-	window int // 0 if there is none
-	rest   []bool
-}
-
-// positionsOf finds a causal mask and a window beside the padding. Rest is the part of the mask that
-// they do not explain, as the keys that are seen; nil if they explain all.
-func (m *scoresMask) positionsOf(padding []bool) positions {
-	var p positions
-	padded := func(b, j int) bool { return padding != nil && padding[b*m.keys+j] }
-	p.causal, p.offset = m.causal(padded)
-	p.window = m.window(p, padded)
-	explained := true
-	m.each(func(at, b, _, i, j int) {
-		d := i + p.offset - j
-		sees := !padded(b, j) && (!p.causal || d >= 0) && (p.window == 0 || d < p.window && -d < p.window)
-		explained = explained && sees == m.sees[at]
-	})
-	if !explained {
-		p = positions{rest: m.sees}
-	}
-	return p
-}
-
-// causal reports whether no query sees a later key, and the position of the first query.
-func (m *scoresMask) causal(padded func(b, j int) bool) (causal bool, offset int) {
-	offsets := []int{0, m.keys - m.queries}
-	if m.keys <= m.queries {
-		offsets = offsets[:1]
-	}
-	for _, offset := range offsets {
-		hides, sees := false, false
-		m.each(func(at, b, _, i, j int) {
-			if j > i+offset && !padded(b, j) {
-				hides, sees = hides || !m.sees[at], sees || m.sees[at]
-			}
-		})
-		if hides && !sees {
-			return true, offset
-		}
-	}
-	return false, 0
-}
-
-// window returns the distance from which on no key is seen, or 0 if keys at every distance are.
-func (m *scoresMask) window(p positions, padded func(b, j int) bool) int {
-	seen, hides := 0, false
-	distance := func(i, j int) int {
-		if d := i + p.offset - j; d >= 0 {
-			return d
-		} else if p.causal {
-			return -1 // hidden by causality
-		} else {
-			return -d
-		}
-	}
-	m.each(func(at, _, _, i, j int) {
-		if m.sees[at] {
-			seen = max(seen, distance(i, j))
-		}
-	})
-	m.each(func(_, b, _, i, j int) { hides = hides || !padded(b, j) && distance(i, j) > seen })
-	if !hides {
-		return 0
-	}
-	return seen + 1
-}
-
-// slopes returns ALiBi's slopes, one for each head, or nil if the bias is no product of a slope and
-// a distance. A constant beside it in a row has no effect.
-func (m *scoresMask) slopes(causal bool, offset int) []float64 {
-	if m.bias == nil {
-		return nil
-	}
-	slopes := make([]float64, m.heads)
-	fits := true
-	distance := func(i, j int) float64 { return math.Abs(float64(i + offset - j)) }
-	for h := range m.heads {
-		for i := m.queries - 1; i >= 0 && slopes[h] == 0; i-- {
-			for j := 1; j < m.keys; j++ {
-				one, two := m.at(0, h, i, j), m.at(0, h, i, j-1)
-				if by := distance(i, j) - distance(i, j-1); m.sees[one] && m.sees[two] && by != 0 {
-					slopes[h] = -(m.bias[one] - m.bias[two]) / by
-					break
-				}
-			}
-		}
-		fits = fits && slopes[h] > 0
-	}
-	m.each(func(at, b, h, i, j int) {
-		first := m.at(b, h, i, 0)
-		for at > first && !m.sees[first] {
-			first++
-		}
-		if fits && m.sees[at] && m.sees[first] {
-			want := -slopes[h] * (distance(i, j) - distance(i, first-m.at(b, h, i, 0)))
-			fits = math.Abs(m.bias[at]-m.bias[first]-want) <= 1e-9*(1+math.Abs(m.bias[at])+math.Abs(m.bias[first]))
-		}
-	})
-	if !fits {
-		return nil
-	}
-	return slopes
-}
-
-// relative returns the bias as a table by distance, (2R+1, heads), or nil if it is none.
-func (m *scoresMask) relative(offset int) []float64 {
-	if m.bias == nil || m.queries < 3 {
-		return nil
-	}
-	reach := max(m.keys, m.queries+offset) - 1
-	table, seen := make([]float64, (2*reach+1)*m.heads), make([]bool, (2*reach+1)*m.heads)
-	fits := true
-	m.each(func(at, _, h, i, j int) {
-		if !m.known[at] {
-			return
-		}
-		place := (j-i-offset+reach)*m.heads + h
-		if !seen[place] {
-			table[place], seen[place] = m.bias[at], true
-		}
-		fits = fits && math.Abs(table[place]-m.bias[at]) <= 1e-12*(1+math.Abs(m.bias[at]))
-	})
-	if !fits {
-		return nil
-	}
-	return table
 }

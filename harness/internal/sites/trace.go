@@ -1,6 +1,7 @@
 package sites
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -47,13 +48,11 @@ func pathTo(v *graph.View, values graph.Values[float64], operand graph.Operand) 
 			behind = append(behind, n)
 		}
 	}
-	origin := p.linear.Name
-	p.from = placesAfter(v.Graph, nodes, values, operand, map[string][]float64{origin: places(num.Size(values[origin].Shape))})
+	origin, count := p.linear.Name, num.Size(p.linear.Shape)
+	p.from = placesAfter(nodes, values, operand.Name, map[string][]float64{origin: places(count)})
 	if p.rotary != nil {
-		none := slices.Repeat([]float64{-1}, num.Size(values[origin].Shape))
-		turned := places(num.Size(p.rotary.Shape))
-		p.turned = placesAfter(v.Graph, behind, values, operand, map[string][]float64{
-			origin: none, p.rotary.Name: turned,
+		p.turned = placesAfter(behind, values, operand.Name, map[string][]float64{
+			origin: slices.Repeat([]float64{-1}, count), p.rotary.Name: places(num.Size(p.rotary.Shape)),
 		})
 	}
 	if p.from == nil || p.rotary != nil && p.turned == nil {
@@ -131,25 +130,22 @@ func number(v *graph.View, values graph.Values[float64], o graph.Operand) (float
 	return 0, false
 }
 
-// placesAfter moves places through nodes, and returns them as they arrive at an operand. It returns
-// nil if the nodes cannot be computed.
+// placesAfter moves places through nodes, and returns them as a value has them. start holds the
+// places in the values where they begin. It returns nil if the nodes cannot be computed.
 func placesAfter(
-	g *graph.Graph, nodes []graph.Node, values graph.Values[float64], operand graph.Operand, start map[string][]float64,
+	nodes []graph.Node, values graph.Values[float64], name string, start map[string][]float64,
 ) []int {
 	given := make(graph.Values[float64], len(values))
-	for name, value := range values {
-		given[name] = value
-	}
+	maps.Copy(given, values)
 	for name, data := range start {
 		given[name] = &graph.Tensor[float64]{Shape: values[name].Shape, Data: data}
 	}
-	moved, err := graph.Run(&graph.Graph{Nodes: nodes, Output: operand.Name}, given)
+	moved, err := graph.Run(&graph.Graph{Nodes: nodes, Output: name}, given)
 	if err != nil {
 		return nil
 	}
-	data := moved[operand.Name].Data
-	arrived := make([]int, len(data))
-	for i, place := range data {
+	arrived := make([]int, len(moved[name].Data))
+	for i, place := range moved[name].Data {
 		arrived[i] = int(place)
 	}
 	return arrived
