@@ -170,6 +170,9 @@ func (m matcher) object(place string, n node, structure ast.Expr) {
 		tag, err := strconv.Unquote(field.Tag.Value)
 		require.NoError(m, err, place)
 		name, option, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
+		if name == "-" {
+			continue // not in the document
+		}
 		names = append(names, name)
 		if option != "omitempty" {
 			always = append(always, name)

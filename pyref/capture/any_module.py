@@ -39,8 +39,9 @@ def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, str
     """Return the standard deviation of the module's rounding errors, in the shape of the output.
 
     Each run nudges every float input, parameter and buffer by -1, 0 or +1 unit in the last
-    place, as earlier rounding would. A mean square over so few runs is uncertain, so the row steadies it: the
-    variance is the element's mean square error plus the mean over the last dimension.
+    place, as earlier rounding would. A mean square over so few runs is uncertain, so the row
+    steadies it: the variance is the element's mean square error plus the mean over the last
+    dimension.
     """
     squares = [(run.once(name, *nudged(module, call, stream, i))[0] - truth) ** 2 for i in range(RUNS)]
     variance = np.mean(squares, axis=0)

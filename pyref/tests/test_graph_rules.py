@@ -92,7 +92,8 @@ def test_a_norm_gets_its_weight_and_bias():
 def test_a_norm_over_another_dimension_stays_as_it_is():
     assert "rms_norm" not in ops(lambda x: x * torch.rsqrt(x.pow(2).mean(1, keepdim=True) + 1e-5))
     assert "layer_norm" not in ops(
-        lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + 1e-5).sqrt()  # unbiased
+        # the variance is unbiased
+        lambda x: (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True) + 1e-5).sqrt()
     )
 
 

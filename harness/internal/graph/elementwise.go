@@ -96,8 +96,8 @@ func one(condition bool) float64 {
 	return 0
 }
 
-// gelu computes torch.nn.functional.gelu in its two forms. Some models round the factor sqrt(2 / pi)
-// of the approximation.
+// gelu computes torch.nn.functional.gelu in its two forms. Some models round the factor
+// sqrt(2 / pi) of the approximation.
 func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	f, ok := map[string]func(float64) float64{"none": num.GELU, "tanh": num.GELUTanh}[n.Attributes.Approximate]
 	if c := n.Attributes.Factor; c != nil && n.Attributes.Approximate == "tanh" {

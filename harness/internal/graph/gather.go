@@ -45,8 +45,8 @@ func scatter[T Float](change func(old, new T) T) func(n *Node, in []*Tensor[T]) 
 	}
 }
 
-// placesAlong returns the place in a tensor of each index along one dimension. The other dimensions of
-// the indices are at most as large as the tensor's.
+// placesAlong returns the place in a tensor of each index along one dimension. The other dimensions
+// of the indices are at most as large as the tensor's.
 func placesAlong[T Float](shape []int, indices *Tensor[T], dim int) ([]int, error) {
 	if dim < 0 || dim >= len(shape) || len(indices.Shape) != len(shape) {
 		return nil, fmt.Errorf("indices of shape %v in dimension %d of %v", indices.Shape, dim, shape)

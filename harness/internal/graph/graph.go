@@ -87,7 +87,7 @@ type Attributes struct {
 	Index       int      `json:"index"`       // select
 	Weight      string   `json:"weight"`      // linear: "out, in" or "in, out"
 	Approximate string   `json:"approximate"` // gelu: "none" or "tanh"
-	Factor      *float64 `json:"factor"`      // gelu: of the approximation by tanh; nil is sqrt(2 / pi)
+	Factor      *float64 `json:"factor"`      // gelu: nil is sqrt(2 / pi)
 	Eps         float64  `json:"eps"`         // norms
 	Offset      float64  `json:"offset"`      // rms_norm: added to the weight
 	Pairs       string   `json:"pairs"`       // rotary: "halves" or "neighbours"
@@ -102,17 +102,17 @@ type Attributes struct {
 	Softcap     *float64 `json:"softcap"`     // attention: c in c tanh(score / c), or nil
 	Causal      bool     `json:"causal"`      // attention: a query sees no later key
 
-	OutputPadding []int     `json:"output_padding"` // convolution_transposed: added at the end
+	OutputPadding []int     `json:"output_padding"` // added at the end
 	CountPadding  bool      `json:"count_padding"`  // average_pool: padding counts as zeros
 	Size          []int     `json:"size"`           // upsample: pixels of the output
-	Steps         []float64 `json:"steps"`          // upsample: pixels of the input for each of the output
-	Corners       bool      `json:"corners"`        // upsample: the corners of both images coincide
-	Mode          string    `json:"mode"`           // upsample: "linear"; pad: "constant", "reflect"
+	Steps         []float64 `json:"steps"`          // upsample: input pixels for each
+	Corners       bool      `json:"corners"`        // upsample: corners coincide
+	Mode          string    `json:"mode"`           // upsample, pad: "linear", "reflect"
 	Before        []int     `json:"before"`         // pad: widths, for every dimension
 	After         []int     `json:"after"`          // pad
 	Value         float64   `json:"value"`          // pad
 	Gates         string    `json:"gates"`          // lstm, gru: their order in the weights
-	Reset         string    `json:"reset"`          // gru: "after" or "before" the product with the state
+	Reset         string    `json:"reset"`          // gru: "after" or "before" the product
 	Function      string    `json:"function"`       // rnn: "tanh" or "relu"
-	Reverse       bool      `json:"reverse"`        // lstm, gru, rnn: from the last step to the first
+	Reverse       bool      `json:"reverse"`        // lstm, gru, rnn: from the last step
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// layer is a recurrent layer on an input of shape (time, batch, features). Its weights have a block
-// of rows for each gate.
+// layer is a recurrent layer on an input of shape (time, batch, features). Its weights have a
+// block of rows for each gate.
 type layer[T Float] struct {
 	x                  *Tensor[T]
-	w, u, b, c         *Tensor[T] // of the input, of the state, and their biases; b and c may be nil
+	w, u, b, c         *Tensor[T] // of the input and the state, and their biases or nil
 	steps, batch, size int
 	gates              int
 	reverse            bool
@@ -50,7 +50,7 @@ func (l *layer[T]) state(t *Tensor[T]) ([]T, error) {
 	return slices.Clone(t.Data), nil
 }
 
-// fromInput returns the products of one step's input, with their bias, one row for each batch element.
+// fromInput returns the products of one step's input, with their bias, for a batch element.
 func (l *layer[T]) fromInput(step, batch int) []T {
 	width := l.x.Shape[2]
 	x := l.x.Data[(step*l.batch+batch)*width:][:width]

@@ -1,6 +1,6 @@
 """BERT in NumPy and float32, and fifteen ways to get it wrong.
 
-    python pyref/examples/models/bert.py cases/mine/bert output.npy --config config.json
+python pyref/examples/models/bert.py cases/mine/bert output.npy --config config.json
 """
 
 import math
@@ -93,7 +93,9 @@ def attention(
     """Return multi-head attention, projected."""
     if plan.makes("unbiased"):
         state = {
-            key: 0 * array if f"{name}attention" in key and key.endswith("bias") and "Norm" not in key else array
+            key: 0 * array
+            if f"{name}attention" in key and key.endswith("bias") and "Norm" not in key
+            else array
             for key, array in state.items()
         }
     q, k, v = (
@@ -110,7 +112,10 @@ def attention(
 def mlp(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the two linear layers with GELU between them."""
     return linear(
-        state, f"{name}output.dense", activation(linear(state, f"{name}intermediate.dense", x, plan), plan), plan
+        state,
+        f"{name}output.dense",
+        activation(linear(state, f"{name}intermediate.dense", x, plan), plan),
+        plan,
     )
 
 
