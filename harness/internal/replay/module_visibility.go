@@ -5,16 +5,18 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
-// Visibility makes every known mistake at all of its places in the graph and sorts the mistakes. It
-// leaves out variants.
+// Visibility makes every known edit at all of its places in the graph and sorts the mistakes. It
+// leaves out variants, and mistakes of attention inside the module.
 func (m *Module) Visibility() Visibility {
 	var v Visibility
 	var groups []moduleGroup
 	for _, mistake := range m.known {
-		if mistake.VariantOf != "" {
+		edit := slices.ContainsFunc(edits.Mistakes, func(e catalogue.Mistake) bool { return e.ID == mistake.ID })
+		if mistake.VariantOf != "" || !edit {
 			continue
 		}
 		made := m.at(mistake, func(string) string { return "" })
