@@ -45,7 +45,7 @@ func TestMistakesInAttentionModulesAreNamed(t *testing.T) {
 
 // underAnotherName maps mistakes of attention to mistakes in a model that give way to them.
 var underAnotherName = func() map[string]string {
-	names := map[string]string{}
+	names := map[string]string{"value-aliased-to-key": "parameters-of-another"}
 	for model, attention := range insideAttention {
 		names[attention] = model
 	}
