@@ -188,9 +188,9 @@ func Trace(ctx context.Context, c *fixture.Case, values map[string]*trace.Array)
 	return &t, nil
 }
 
-// Sees makes every known mistake on the case and returns what the case can see of them. The mistakes
-// of a module are edits of its graph. On a module without a graph no mistake can be made, and the
-// sight is empty.
+// Sees makes every known mistake on the case and returns what the case can see of them. The
+// mistakes of a module are edits of its graph. On a module without a graph no mistake can be made,
+// and the sight is empty.
 func (r *Referee) Sees() replay.Visibility {
 	switch {
 	case r.module != nil:

@@ -72,7 +72,7 @@ func TestWrongNumbersInModelsAreFound(t *testing.T) {
 			}
 			found := r.Diagnosis.Numbers
 			if ids := namesOf(r); len(ids) > 0 && p.Number == "model-window" && p.Value == p.Right-1 {
-				assert.Equal(t, []string{"window-one-narrow"}, ids) // the list has this value by its name
+				assert.Equal(t, []string{"window-one-narrow"}, ids)
 				continue
 			}
 			assert.True(t, slices.ContainsFunc(found, is), "%s: %s %g %s: %v", name, p.Number, p.Value, p.Where,
