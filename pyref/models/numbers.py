@@ -283,7 +283,7 @@ def write(folder: Path, draws: int = DRAWS) -> dict[str, int]:
 
 @torch.no_grad()
 def in_precision(model: nn.Module, dtype: torch.dtype) -> np.ndarray:
-    """Return the outputs in a lower precision: of the model, and with weights of one in its norms."""
+    """Return two outputs in a lower precision: the right one, and one with norm weights of one."""
     low = copy.deepcopy(model).to(dtype)
     right = low(**store.inputs()).float()
     for module in low.modules():

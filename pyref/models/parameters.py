@@ -106,7 +106,6 @@ PLANTS: dict[str, list[Plant]] = {
         exchanged("layers.0.attention.query", "layers.1.attention.output"),
         exchanged("layers.*.attention.output", "layers.*.attention.value", 2),
         exchanged("layers.1.attention.key.bias", "layers.1.attention.value.bias"),
-        set_to("parameter-zeros", "zeros", "layers.*.attention.value.bias", 0, 2),
         multiplied("layers.0.up.weight", 1.3),
         unnamed("layers.0.attention.value.weight", 5, 0.5),
         unnamed("layers.1.up.bias", 6, 0.5),

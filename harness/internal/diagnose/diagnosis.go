@@ -111,8 +111,8 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	return newDiagnosis(in, ask(ctx, steps, in))
 }
 
-// DiagnoseModule classifies an output of a module, whose graph is nil if it is not known. lower holds
-// the noise that the output has in lower precisions, by their names.
+// DiagnoseModule classifies an output of a module, whose graph is nil if it is not known. lower
+// holds the noise that the output has in lower precisions, by their names.
 func DiagnoseModule(
 	ctx context.Context, truth compare.Expected, lower map[string][]float64, module *replay.Module,
 	got []float64, c compare.Comparison,

@@ -9,8 +9,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// lowerPrecision decides if the output of a module holds numbers of a lower precision alone, and its
-// errors are as large as this precision makes them.
+// lowerPrecision decides if the output of a module holds numbers of a lower precision alone, and
+// its errors are as large as this precision makes them.
 func lowerPrecision(in *input) *finding {
 	for _, p := range []struct {
 		name      string

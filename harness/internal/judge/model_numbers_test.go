@@ -71,6 +71,10 @@ func TestWrongNumbersInModelsAreFound(t *testing.T) {
 				return m.Number.ID == p.Number && m.Where == p.Where && m.Right == p.Right && m.Allows(p.Value)
 			}
 			found := r.Diagnosis.Numbers
+			if ids := namesOf(r); len(ids) > 0 && p.Number == "model-window" && p.Value == p.Right-1 {
+				assert.Equal(t, []string{"window-one-narrow"}, ids)
+				continue
+			}
 			assert.True(t, slices.ContainsFunc(found, is), "%s: %s %g %s: %v", name, p.Number, p.Value, p.Where,
 				r.Diagnosis.Reasons)
 			for _, m := range found {

@@ -2,8 +2,8 @@ package replay
 
 import "github.com/difftest/difftest/harness/internal/graph"
 
-// InLowerPrecision returns the same module, whose truth has the noise of a lower precision. Mistakes
-// are then judged by this noise: their own is only measured in float32.
+// InLowerPrecision returns the same module, whose truth has the noise of a lower precision.
+// Mistakes are then judged by this noise: their own is only measured in float32.
 func (m *Module) InLowerPrecision() *Module {
 	other := *m
 	other.lower = true
