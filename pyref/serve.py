@@ -4,7 +4,8 @@ For every case the factory is called with the case's configuration. It returns a
 NotImplementedError with a reason to skip the case. The configuration is a namespace with the fields
 of `config` in the request (harness/PROTOCOL.md) and with `op`. The case's state dict is loaded
 strictly, without the prefix. The module is then called in eval mode without gradients. It returns
-its output, or a tuple of output and attention weights.
+its output, or a tuple of output and attention weights. The outputs of modules inside a captured
+module are given, too.
 
 The names of forward's parameters decide its arguments:
 
@@ -38,6 +39,7 @@ import torch
 
 from pyref import subject
 from pyref.capture.target import factory
+from pyref.trace import recorded
 
 Tensors = dict[str, torch.Tensor]
 
@@ -52,8 +54,11 @@ def serve(target: str) -> None:
 @torch.no_grad()
 def compute(
     make: Callable, op: str, /, *, config: dict, state_dict: dict | None = None, **inputs: np.ndarray
-) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Return a new module's output for one case, with the attention weights if it needs them."""
+) -> np.ndarray | tuple[np.ndarray, object]:
+    """Return a new module's output for one case, with the attention weights if it needs them.
+
+    A captured module's output comes with the outputs of the modules inside it, by their paths.
+    """
     asked = SimpleNamespace(op=op, **{name: namespace(value) for name, value in config.items()})
     module = make(asked)
     if not isinstance(module, torch.nn.Module):
@@ -61,8 +66,11 @@ def compute(
     prefix = config.get("prefix", "")
     parameters = {name.removeprefix(prefix): array for name, array in (state_dict or {}).items()}
     module.load_state_dict(tensors(parameters))
-    result = module.eval()(**arguments(module, asked, tensors(inputs)))
+    with recorded(module.eval()) as inside:
+        result = module(**arguments(module, asked, tensors(inputs)))
     output, weights = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
+    if op == subject.OPS["module"]:
+        return to_numpy(output), inside
     if config.get("need_weights") is None or weights is None:
         return to_numpy(output)
     return to_numpy(output), to_numpy(weights)

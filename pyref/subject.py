@@ -17,8 +17,9 @@ config["need_weights"] is set.
 NotImplementedError skips a case, with its message as the reason. Any other exception is an error of
 that case, with its traceback. Prints go to stderr, because stdout belongs to the protocol.
 
-serve(module=...) serves a captured module, with its inputs by name. `python -m pyref serve` serves
-any torch.nn.Module.
+serve(module=...) serves a captured module, with its inputs by name. It may return its output and a
+dict of the outputs of modules inside it, by their paths. `python -m pyref serve` serves any
+torch.nn.Module.
 """
 
 import json
@@ -126,6 +127,11 @@ def compute(function: Callable, folder: Path, request: dict) -> None:
     results = function(**arguments, config=request["config"])
     output, weights = results if isinstance(results, tuple) else (results, None)
     write(folder / request["output"], output, request["precision"])
+    if isinstance(weights, dict):
+        (folder / "output").mkdir(exist_ok=True)
+        for path, inside in weights.items():
+            write(folder / "output" / f"{path}.npy", inside, request["precision"])
+        return
     if request["weights"] is not None and weights is not None:
         write(folder / request["weights"], weights, request["precision"])
 

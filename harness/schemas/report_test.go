@@ -46,6 +46,11 @@ func TestReports(t *testing.T) {
 		s.validate(t, "folder", run(t, 3, "check", filepath.Join(dir, "outputs"), "--json",
 			"--known", filepath.Join(dir, "known.txt")))
 	})
+	t.Run("modules inside a model", func(t *testing.T) {
+		dir := t.TempDir()
+		traces(t, dir)
+		s.validate(t, "traces", run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))
+	})
 	require.Empty(t, s.unseen())
 }
 
@@ -160,6 +165,9 @@ func folder(t *testing.T, dir string) {
 	out = harnesstest.ReadCase(t, "sdpa/window-gqa").Output.Clone()
 	clear(out.Data[:len(out.Data)/9])
 	output("sdpa/window-gqa", out)
+	out = harnesstest.ReadCase(t, "sdpa/causal-rectangular").Output.Clone()
+	slices.Reverse(out.Data)
+	output("sdpa/causal-rectangular", out)
 	// The scale applied twice. The second case rules out another mistake that explains the first.
 	c = harnesstest.ReadCase(t, "samples/sdpa-batch-causal")
 	c.Options.Scale = 1 / float64(c.Inputs.Query.Shape[len(c.Inputs.Query.Shape)-1])

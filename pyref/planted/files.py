@@ -1,6 +1,7 @@
 """Mistakes with the files of inputs, weights and outputs: the order of numbers in them."""
 
 from collections.abc import Callable
+from functools import partial
 
 from pyref.build.pinned_torch import torch
 from pyref.planted.plain_attention import PlainAttention, Wrong
@@ -49,6 +50,15 @@ def inputs_sequence_first(plain: PlainAttention) -> Wrong:
 def inputs_time_reversed(plain: PlainAttention) -> Wrong:
     """Read query, key and value from the last token to the first."""
     return input_read_as(plain, lambda x: x.flip(-2))
+
+
+def inputs_of_another_element(plain: PlainAttention, order: Callable[[Tensor], Tensor]) -> Wrong:
+    """Read the inputs of other batch elements. None if elements have only inputs of their own."""
+    masks = [mask for mask in (plain.allow, plain.bias) if mask is not None]
+    own = plain.past_len > 0 or plain.padding is not None or isinstance(plain.first_position, Tensor)
+    if plain.batch == 1 or not (own or any(len(mask) > 1 for mask in masks)):
+        return None
+    return input_read_as(plain, order)
 
 
 def weights_read_as(plain: PlainAttention, read: Callable[[Tensor], Tensor]) -> Wrong:
@@ -132,6 +142,9 @@ MISTAKES = {
     "inputs-stored-column-major": inputs_stored_column_major,
     "inputs-sequence-first": inputs_sequence_first,
     "inputs-time-reversed": inputs_time_reversed,
+    "inputs-of-the-next-element": partial(inputs_of_another_element, order=lambda x: x.roll(-1, dims=0)),
+    "inputs-of-the-next-element-reversed": partial(inputs_of_another_element, order=lambda x: x.flip(0)),
+    "inputs-of-the-next-element-back": partial(inputs_of_another_element, order=lambda x: x.roll(1, dims=0)),
     "weights-column-major": weights_column_major,
     "output-weight-column-major": output_weight_column_major,
     "weights-bfloat16-as-float16": weights_bfloat16_as_float16,

@@ -231,8 +231,9 @@ def test_a_factory_of_something_else_is_an_error():
 def test_dropout_is_off_and_no_gradient_is_kept():
     x = np.ones((2, 3), np.float32)
     made = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Identity())
-    output = compute(lambda config: made, "module", config={"module": "Sequential"}, input=x)
+    output, inside = compute(lambda config: made, "module", config={"module": "Sequential"}, input=x)
     assert output.tolist() == x.tolist()
+    assert inside == {}  # both modules return their input
 
 
 @pytest.mark.parametrize(

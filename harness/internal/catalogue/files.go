@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
@@ -58,6 +59,26 @@ var files = []Mistake{
 		OnTables:    true,
 		Plant:       inputsTimeReversed,
 	},
+	withVariants(Mistake{
+		ID:    "inputs-of-the-next-element",
+		Title: "each batch element computed from the inputs of the next",
+		Explanation: "Masks, lengths and caches are right. " +
+			"An element gets the query, key and value of another one.",
+		Fix:    "Take the inputs, masks, lengths and caches of an element by the same index.",
+		Family: Files,
+		Kind:   Layout,
+		Stage:  Projection,
+		Needs:  "two or more batch elements, and masks, lengths or caches of their own",
+		Plant:  inputsOfAnotherElement(func(batch, b int) int { return (b + 1) % batch }),
+	}, variant{
+		id:    "reversed",
+		title: "the batch elements of the inputs in reverse order",
+		plant: inputsOfAnotherElement(func(batch, b int) int { return batch - 1 - b }),
+	}, variant{
+		id:    "back",
+		title: "each batch element computed from the inputs of the one before",
+		plant: inputsOfAnotherElement(func(batch, b int) int { return (b + batch - 1) % batch }),
+	}),
 	{
 		ID:    "weights-column-major",
 		Title: "every weight stored in column-major (Fortran) order and read in row-major",
@@ -261,6 +282,27 @@ func moveInputRows(p *oracle.Problem, from rowSource) bool {
 		in.Value = moved
 	}
 	return true
+}
+
+// inputsOfAnotherElement gives each batch element the inputs of another one. It applies only where
+// the elements have more than inputs of their own: elsewhere the output alone is in another order.
+func inputsOfAnotherElement(source func(batch, b int) int) plant {
+	return func(p *oracle.Problem, _ *rand.Rand) bool {
+		own := p.Past != nil || p.Padding != nil || p.Offsets != nil
+		for _, m := range []*attention.Mask{p.Allow, p.Block} {
+			own = own || m != nil && hasBatch(p, m.Shape)
+		}
+		own = own || p.Bias != nil && hasBatch(p, p.Bias.Shape)
+		return own && batchSize(p) > 1 && moveInputRows(p, func(batch, _, b, t int) (fromB, fromT int) {
+			rest := batch / batchSize(p) // heads, whose rows a function has one after another
+			return source(batchSize(p), b/rest)*rest + b%rest, t
+		})
+	}
+}
+
+// hasBatch reports whether a mask of some shape differs between batch elements.
+func hasBatch(p *oracle.Problem, shape []int) bool {
+	return num.Size(shape) > 0 && len(shape) > 3 && num.Size(shape[:len(shape)-3]) > 1
 }
 
 func weightsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {

@@ -87,6 +87,9 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if err != nil {
 		return report.Result{}, err
 	}
+	if r.Trace, err = traced(ctx, c, ran.Trace); err != nil {
+		return report.Result{}, err
+	}
 	r.Findings = ran.Findings
 	if c.Weights != nil {
 		findings, err := judge.Weights(c, lower, ran.Weights.Shape, ran.Weights.Float64s())

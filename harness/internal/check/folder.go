@@ -83,7 +83,8 @@ func judgeOutputs(
 	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
 	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
 	reply, replyErr := readReply(outputs, c)
-	if err := errors.Join(outputErr, weightsErr, replyErr); err != nil {
+	inside, traceErr := readTrace(outputs, c)
+	if err := errors.Join(outputErr, weightsErr, replyErr, traceErr); err != nil {
 		return report.Result{}, err
 	}
 	r := report.Result{Case: c.Name, Purpose: c.Purpose}
@@ -115,6 +116,9 @@ func judgeOutputs(
 	}
 	r, err = judge.Outputs(ctx, c, precision, output, weights)
 	if err != nil {
+		return r, err
+	}
+	if r.Trace, err = traced(ctx, c, inside); err != nil {
 		return r, err
 	}
 	return expected.name(ctx, r, precision, output.Shape, output.Value), nil

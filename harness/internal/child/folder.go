@@ -10,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 )
 
@@ -95,6 +97,34 @@ func (f *folder) outputs() (attention.Outputs, error) {
 		out.Weights, weightsErr = f.take(*f.request.Weights)
 	}
 	return out, errors.Join(err, weightsErr)
+}
+
+// trace reads the outputs of modules inside a model that the child has written, by the paths of the
+// modules. It returns nil if there are none.
+func (f *folder) trace() (map[string]*npy.Array, error) {
+	dir := filepath.Join(f.dir, protocol.TraceDir)
+	files, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	inside := map[string]*npy.Array{}
+	for _, file := range files {
+		name, isArray := strings.CutSuffix(file.Name(), ".npy")
+		if !isArray {
+			continue
+		}
+		data, err := readRegular(filepath.Join(dir, file.Name()))
+		if err == nil {
+			inside[name], _, err = npy.ParseOutput(data, f.c.Precision)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s/%s: %w", protocol.TraceDir, printable.Line(file.Name()), err)
+		}
+	}
+	return inside, nil
 }
 
 // take reads a file that the child has written and removes it, so that it cannot be taken twice.

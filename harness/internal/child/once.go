@@ -37,8 +37,12 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 	if err != nil {
 		return subject.Result{Err: withStderr(err, p.stderr)}
 	}
+	inside, err := f.trace()
+	if err != nil {
+		return subject.Result{Err: withStderr(err, p.stderr)}
+	}
 	return subject.Result{
-		Output: out.Output, Weights: out.Weights, Findings: f.changes(), Precision: declared,
+		Output: out.Output, Weights: out.Weights, Trace: inside, Findings: f.changes(), Precision: declared,
 	}
 }
 

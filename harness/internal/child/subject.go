@@ -190,6 +190,9 @@ func (s *session) twice(ctx context.Context, f *folder) (subject.Result, error) 
 		return subject.Result{}, err
 	}
 	r := subject.Result{Output: first.Output, Weights: first.Weights, Findings: f.changes()}
+	if r.Trace, err = f.trace(); err != nil {
+		return subject.Result{}, err
+	}
 	second, err := s.forward(ctx, f)
 	switch broken := (*fault)(nil); {
 	case errors.As(err, &broken) || ctx.Err() != nil:

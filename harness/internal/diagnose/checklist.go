@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/reorder"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -52,6 +53,7 @@ type finding struct {
 	reasons []string
 	matches []replay.Match       // mistakes that give the output
 	numbers []replay.NumberMatch // numbers that give the output with another value
+	orders  []reorder.Order      // orders that turn the output into the expected one
 	// unwritten is the part that is zero where it should not be; nil if there is none.
 	unwritten *Unwritten
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/reorder"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -21,6 +22,7 @@ type Diagnosis struct {
 	Structure Structure            // where the output is wrong; empty if the shapes differ
 	Matches   []replay.Match       // mistakes that give this output, the same on this case
 	Numbers   []replay.NumberMatch // numbers that give this output with another value
+	Orders    []reorder.Order      // orders that turn this output into the expected one
 	Bands     []replay.Band        // size and direction of every mistake that this case sees
 
 	// Unwritten is the part whose zeros account for all that is wrong; nil if there is none.
@@ -132,7 +134,7 @@ func DiagnoseModule(
 func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
+		Orders: c.orders, Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())

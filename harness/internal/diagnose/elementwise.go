@@ -1,8 +1,10 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -71,6 +73,30 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 		return nil
 	}
 	return r
+}
+
+// dependence returns Chatterjee's xi: 1 if each element of an output is a function of the expected
+// element, about 0 if they are unrelated. Source: Chatterjee, "A new coefficient of correlation",
+// JASA 116 (2021), for values without ties.
+func dependence(got, want []float64) float64 {
+	n := len(got)
+	ranks := make([]int, n)
+	for rank, i := range sortedBy(got) {
+		ranks[i] = rank
+	}
+	steps := 0.0
+	order := sortedBy(want)
+	for i := range n - 1 {
+		steps += math.Abs(float64(ranks[order[i+1]] - ranks[order[i]]))
+	}
+	return 1 - 3*steps/(float64(n)*float64(n)-1)
+}
+
+// sortedBy returns the indices of values, the smallest value first.
+func sortedBy(values []float64) []int {
+	order := num.UpTo(len(values))
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	return order
 }
 
 // clamped is the expected output with large elements, small ones, or both cut to a bound. Each

@@ -70,6 +70,7 @@ func (in *input) orders() []reorder.Order {
 
 // inOrder adds to a finding which orders make the output right.
 func inOrder(f *finding, orders []reorder.Order) *finding {
+	f.orders = orders
 	const shown = 3
 	var words []string
 	for _, o := range orders[:min(shown, len(orders))] {

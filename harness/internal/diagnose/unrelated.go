@@ -20,6 +20,10 @@ const (
 	few     = 36
 )
 
+// function is the dependence of elements on expected elements above which an output is no other
+// weights'. Normal values with a cosine of common have about 0.6.
+const function = 0.9
+
 // sameSize bounds the gains, and their inverses, that other mistakes often have. An output of such
 // a size is right but for a mask or the like unless its cosine is below common, mean row included.
 const (
@@ -73,6 +77,11 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 		const text = "rel %.3g, gain %.3g, cosine %.3f: no known mistake gives this output, " +
 			"and the case is too small to tell random weights by direction (up to %.3f)"
 		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine, math.Max(limit.whole, limit.centred))
+	}
+	if xi := dependence(in.replays.Sampled.Got, in.replays.Sampled.Truth.Value); xi > function {
+		const text = "cosine %.3f, but each element follows from the expected element by a function that is " +
+			"not known (Chatterjee's xi %.2f, 0 by chance)"
+		return findingf(Unclear, text, c.Cosine, xi)
 	}
 	fits, gains := gainsOf(all, gain)
 	if !fits {

@@ -131,6 +131,20 @@ func TestNoiseIsNotWrongWeights(t *testing.T) {
 	}
 }
 
+// An output whose elements follow from the expected elements is no other weights'.
+func TestFunctionIsNotWrongWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(1024, 768))
+	p := selfAttention(r, 2, 24, 32, 4, false, linearDefault)
+	truth := p.Run().Expected()
+	got := make([]float64, len(truth.Value))
+	for i, v := range truth.Value {
+		got[i] = float64(float32(3*v*v + 0.1*v))
+	}
+	d := NewReference(p, truth).Diagnose(t.Context(), got, compare.Outputs(truth.Shape, got, truth))
+	require.Equal(t, Unclear, d.Class, d.Reasons)
+	require.Contains(t, d.Reasons[0], "each element follows from the expected element")
+}
+
 // Mistakes that no catalogue has, with right weights, are never called wrong weights.
 func TestRightWeightsAreNotWrong(t *testing.T) {
 	moved := func(a oracle.Array, from func(b, i int) (int, int)) oracle.Array {

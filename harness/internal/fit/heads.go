@@ -50,7 +50,7 @@ func (f *fitter) isWithin(heads []int) bool {
 		return false
 	}
 	y := f.trace.Output
-	want := compare.Expected{Shape: f.shape, Value: slices.Clone(y.Value), Sigma: y.Sigma()}
+	want := compare.Expected{Shape: f.shape, Value: slices.Clone(y.Value), Sigma: make([]float64, len(y.Value))}
 	width := l.Output.Out
 	for row := range len(f.got) / width {
 		first := row * width
@@ -64,6 +64,10 @@ func (f *fitter) isWithin(heads []int) bool {
 					want.Value[first+o] += change * l.Output.Weight[o*l.Output.In+h*ev+c]
 				}
 			}
+		}
+		alone := compare.Expected{Shape: []int{width}, Value: want.Value[first:][:width], Sigma: sigma}
+		if c := compare.Outputs(alone.Shape, f.got[first:][:width], alone); c.Outside > 0 {
+			return false
 		}
 	}
 	return compare.Outputs(f.shape, f.got, want).OK()

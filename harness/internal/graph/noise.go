@@ -21,23 +21,45 @@ const runs = 9
 //
 // arrays has the inputs, parameters and constants by role, and truth is the output in float64.
 func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]float64, error) {
+	sigma, err := NoiseOf(g, arrays, Values[float64]{g.Output: truth})
+	return sigma[g.Output], err
+}
+
+// NoiseOf measures the noise of some values as Noise does of the output. truths holds them in
+// float64 by their names.
+func NoiseOf(
+	g *Graph, arrays map[string]*npy.Array, truths Values[float64],
+) (map[string][]float64, error) {
 	given, err := Given[float32](g, arrays)
 	if err != nil {
 		return nil, err
 	}
-	variance := make([]float64, len(truth.Data))
+	variances := map[string][]float64{}
+	for name, truth := range truths {
+		variances[name] = make([]float64, len(truth.Data))
+	}
 	for run := range runs {
 		r := rand.New(rand.NewPCG(uint64(run), 0))
 		values, err := Run(g, nudged(g, given, arrays, r))
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
-		for i, x := range values[g.Output].Data {
-			d := float64(x) - truth.Data[i]
-			variance[i] += d * d / runs
+		for name, variance := range variances {
+			for i, x := range values[name].Data {
+				d := float64(x) - truths[name].Data[i]
+				variance[i] += d * d / runs
+			}
 		}
 	}
-	width := max(truth.last(), 1)
+	sigma := map[string][]float64{}
+	for name, variance := range variances {
+		sigma[name] = deviations(variance, max(truths[name].last(), 1))
+	}
+	return sigma, nil
+}
+
+// deviations returns the root of each variance plus the mean over its row.
+func deviations(variance []float64, width int) []float64 {
 	sigma := make([]float64, len(variance))
 	for start := 0; start < len(variance); start += width {
 		mean := sumOf(variance[start:start+width]) / float64(width)
@@ -45,7 +67,7 @@ func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]fl
 			sigma[i] = math.Sqrt(variance[i] + mean)
 		}
 	}
-	return sigma, nil
+	return sigma
 }
 
 // nudged returns the values with floats moved by at most a unit in the last place.

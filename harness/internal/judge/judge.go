@@ -17,6 +17,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
+	"github.com/difftest/difftest/harness/internal/trace"
 )
 
 // Referee judges outputs of one case. The replay of each mistake on the case is computed once for
@@ -154,6 +155,23 @@ func (r *Referee) diagnose(
 	c.Z = batchFirst(r.c, oracle.Array{Shape: shape, Value: c.Z}).Value
 	c.GotShape, c.WantShape = own.Shape, own.Shape
 	return r.reference.Diagnose(ctx, own.Value, c)
+}
+
+// Trace judges the outputs of modules inside a model, by their paths. The error says that the case
+// has no graph, or that the graph is wrong.
+func Trace(ctx context.Context, c *fixture.Case, values map[string]*trace.Array) (*trace.Trace, error) {
+	if c.Op != fixture.Module || c.Graph == nil {
+		return nil, fmt.Errorf("%s: the case has no graph, so no module inside it can be judged", c.Name)
+	}
+	r, err := newModule(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := trace.Judge(ctx, r.module, values)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return &t, nil
 }
 
 // Sees makes every known mistake on the case and returns what the case can see of them. On a module

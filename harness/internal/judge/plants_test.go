@@ -57,9 +57,6 @@ var (
 	// Some scrambled weights leave the output as far off as random ones do, and some do not. A gain
 	// of the output, or of one feature, looks like another output weight.
 	weights = []diagnose.Class{diagnose.WrongWeights, diagnose.Unclear}
-	// Inputs in another order leave the output in another order, unless a mask or positions tell
-	// the places apart. The output then looks like random weights.
-	scattered = []diagnose.Class{diagnose.WrongLayout, diagnose.WrongWeights}
 	// A number of the case may give the output: another window, or a shifted diagonal.
 	number = []diagnose.Class{diagnose.MissingFeature, diagnose.Unclear, diagnose.WrongNumber}
 )
@@ -490,7 +487,7 @@ func plants() []plant {
 		{name: "batch elements rolled", change: func(p *oracle.Problem) bool {
 			moveRows(p, func(batch, length, row int) int { return (row + length) % (batch * length) })
 			return true
-		}, classes: scattered},
+		}, classes: layout},
 		{name: "rows reversed", output: func(_ []int, y []float64) { slices.Reverse(y) }, classes: layout},
 		{name: "Fortran order", output: func(shape []int, y []float64) {
 			width := shape[len(shape)-1]

@@ -15,7 +15,7 @@ const (
 	Elsewhere Belonging = iota // outside the folders of all cases
 	Unknown                    // in the folder of a case, but neither question nor answer
 	Question                   // request.json or one of its arrays
-	Answer                     // output.npy, weights.npy or reply.json
+	Answer                     // output.npy, weights.npy, reply.json or an array of output/
 )
 
 // Place tells the part of a file by its path: mha/causal/output.npy is an Answer if mha/causal is a
@@ -36,7 +36,8 @@ func Place(file string, cases []string) Belonging {
 func inFolder(file string) Belonging {
 	dir, name := path.Split(file)
 	switch {
-	case file == OutputFile || file == WeightsFile || file == ReplyFile:
+	case file == OutputFile || file == WeightsFile || file == ReplyFile,
+		dir == TraceDir+"/" && path.Ext(name) == ".npy":
 		return Answer
 	case file == RequestFile, (dir == inputsDir+"/" || dir == stateDir+"/") && path.Ext(name) == ".npy":
 		return Question

@@ -32,6 +32,8 @@ const (
 	RequestFile = "request.json"
 	OutputFile  = "output.npy"
 	WeightsFile = "weights.npy"
+	// TraceDir may hold the outputs of modules inside a model: output/model.layers.0.mlp.npy.
+	TraceDir = "output"
 
 	inputsDir = "inputs"
 	stateDir  = "state_dict"

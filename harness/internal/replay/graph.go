@@ -19,6 +19,8 @@ type Module struct {
 	Truth compare.Expected
 
 	graph  *graph.Graph
+	output string // the name of the value that is the module's output
+	last   int    // the place of the last node that may matter to the output
 	view   *graph.View
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
@@ -36,12 +38,13 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		return nil, err
 	}
 	return &Module{
-		Truth: truth, graph: g, view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
+		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
+		view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
 	}, nil
 }
 
 // Output returns the output of the graph in float64.
-func (m *Module) Output() *graph.Tensor[float64] { return m.values[m.graph.Output] }
+func (m *Module) Output() *graph.Tensor[float64] { return m.values[m.output] }
 
 // Without returns the same module for a catalogue that lacks a mistake.
 func (m *Module) Without(id string) *Module {
@@ -104,6 +107,9 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	sites := map[string][]int{}
 	var order []string
 	for _, site := range m.view.Sites(mistake.Edit) {
+		if site > m.last {
+			break
+		}
 		where := place(m.graph.Nodes[site].Module)
 		if sites[where] == nil {
 			order = append(order, where)
@@ -129,7 +135,12 @@ func layerOf(path string) string {
 // compute replays a hypothesis. The result has no output if the hypothesis cannot be computed, or
 // if it changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
-	h.graph = m.view.Apply(h.mistake.Edit, h.sites)
+	h.graph = m.view.Apply(h.mistake.Edit, h.sites).Until(m.output)
+	return m.replayed(h, got)
+}
+
+// replayed computes the graph of a hypothesis.
+func (m *Module) replayed(h hypothesis, got []float64) hypothesis {
 	values, err := graph.Rerun(m.graph, h.graph, m.values)
 	if err != nil {
 		return h // such as a position beyond its table: no program gives an output then
@@ -144,14 +155,9 @@ func (m *Module) compute(h hypothesis, got []float64) hypothesis {
 
 // confirm holds the output against the nearest hypotheses, each in its own noise.
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
-	least := math.Inf(1)
-	for _, h := range all {
-		least = min(least, h.rms)
-	}
 	for _, h := range all {
 		residual := compare.Residual(got, h.output.Data)
-		far := h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
-		if far || residual > compare.MaxResidual {
+		if m.isFar(h, all) || residual > compare.MaxResidual {
 			s.miss(residual)
 			continue
 		}
@@ -162,4 +168,14 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		s.addAt(got, compare.Expected{Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true},
 			h.where, h.mistake)
 	}
+}
+
+// isFar reports whether another hypothesis is so much nearer that this one's own noise cannot
+// explain the output.
+func (m *Module) isFar(h hypothesis, all []hypothesis) bool {
+	least := math.Inf(1)
+	for _, other := range all {
+		least = min(least, other.rms)
+	}
+	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
 }

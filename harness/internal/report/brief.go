@@ -15,6 +15,9 @@ func (t *text) brief(r Result) {
 		wrong = slices.Concat(r.Diagnosis.Reasons, r.Findings)
 	}
 	t.block("why", wrong[:min(why, len(wrong))])
+	if r.Trace != nil {
+		t.block("module", firstWrong(r.Trace))
+	}
 	if r.Wrong() {
 		fix := r.fixes()
 		t.block("fix", fix[:min(1, len(fix))])

@@ -150,10 +150,12 @@ type jsonResult struct {
 	Matches     []jsonMatch     `json:"matches"`
 	Numbers     []jsonNumber    `json:"numbers,omitempty"`
 	Joint       []jsonJoint     `json:"joint,omitempty"`
+	Orders      []jsonOrder     `json:"orders,omitempty"`
 	Unwritten   *jsonUnwritten  `json:"unwritten,omitempty"`
 	Fits        []jsonFit       `json:"fits,omitempty"`
 	Pattern     *jsonPattern    `json:"pattern,omitempty"`
 	Stage       pattern.Stage   `json:"stage,omitempty"`
+	Trace       *jsonTrace      `json:"trace,omitempty"`
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
@@ -163,6 +165,13 @@ type jsonResult struct {
 	Error       string          `json:"error,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+// jsonOrder is an expression of PyTorch that turns the output into the expected one.
+type jsonOrder struct {
+	Expression string `json:"expression"`
+	Residual   number `json:"residual"`
+	MaxZ       number `json:"max_z"`
 }
 
 type jsonUnwritten struct {
@@ -316,15 +325,12 @@ func toJSON(r Result) jsonResult {
 		}
 	}
 	for _, m := range d.Matches {
-		out.Matches = append(out.Matches, jsonMatch{
-			ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
-			Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
-		})
+		out.Matches = append(out.Matches, matchJSON(m))
 	}
 	for _, p := range r.Probes {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
-	out.Stage = d.Stage
+	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {
 		out.Numbers = append(out.Numbers, jsonNumber{
 			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, With: catalogue.IDs(n.With),
@@ -334,6 +340,9 @@ func toJSON(r Result) jsonResult {
 	}
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
+	}
+	for _, o := range d.Orders {
+		out.Orders = append(out.Orders, jsonOrder{o.String(), number(o.Residual), number(o.MaxZ)})
 	}
 	if u := d.Unwritten; u != nil {
 		out.Unwritten = &jsonUnwritten{u.ID, u.Title, u.Fix}
@@ -354,6 +363,13 @@ func toJSON(r Result) jsonResult {
 		out.Bands = append(out.Bands, jsonBand{b.Mistake.ID, pair(b.Rel), pair(b.Gain), pair(b.Cosine)})
 	}
 	return out
+}
+
+func matchJSON(m replay.Match) jsonMatch {
+	return jsonMatch{
+		ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
+		Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
+	}
 }
 
 // heads are weights by head, query and key.

@@ -9,6 +9,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/replay"
+	"github.com/difftest/difftest/harness/internal/trace"
 )
 
 // Report is the result of a run over cases.
@@ -78,6 +79,9 @@ type Result struct {
 	Comparison compare.Comparison // of the subject's output; zero when there is none
 	PyTorch    compare.Comparison // of PyTorch's own float32 result
 	Diagnosis  diagnose.Diagnosis
+
+	// Trace judges the outputs of modules inside a model; nil if the subject gave none.
+	Trace *trace.Trace
 
 	// Got holds the values of the output; nil if there is none.
 	Got []float64

@@ -202,6 +202,9 @@ func (t *text) result(r Result) {
 		if t.Verbose {
 			t.block("case", []string{r.Purpose})
 		}
+		if r.Trace != nil && (t.Verbose || r.Trace.First >= 0) {
+			t.trace(r.Trace)
+		}
 	case Skip:
 		if !t.Quiet {
 			t.line("%s %s%s", t.paint(yellow, "skip"), r.Case, reason(r.Err))
@@ -252,6 +255,7 @@ func (t *text) failure(r Result) {
 		t.block("not", ruledOut(r.RuledOut))
 		t.probes(r)
 	}
+	t.trace(r.Trace)
 	t.block("case", []string{r.Purpose})
 	if d.Class != diagnose.Right {
 		t.numbers(c, r.PyTorch)
@@ -313,6 +317,9 @@ func headline(r Result) string {
 		if !named && f.Named() {
 			ids = append(ids, "another of "+f.Freed)
 		}
+	}
+	if orders := r.Diagnosis.Orders; len(orders) == 1 {
+		ids = append(ids, orders[0].String()+" is right")
 	}
 	if u := r.Diagnosis.Unwritten; u != nil {
 		ids = append(ids, u.Title)

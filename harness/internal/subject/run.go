@@ -11,14 +11,17 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/npy"
 )
 
 // Result is the outcome of running a subject on a case.
 type Result struct {
-	Output   *attention.Tensor // nil if Err is set
-	Weights  *attention.Tensor // attention weights, if the case has them; nil if Err is set
-	Findings []string          // behaviour that is wrong whatever the numbers are
-	Load     Load              // how the state dict was loaded
+	Output  *attention.Tensor // nil if Err is set
+	Weights *attention.Tensor // attention weights, if the case has them; nil if Err is set
+	// Trace holds the outputs of modules inside a model, by their paths; nil if there are none.
+	Trace    map[string]*npy.Array
+	Findings []string // behaviour that is wrong whatever the numbers are
+	Load     Load     // how the state dict was loaded
 	// Precision is declared for this output alone; the zero value leaves it to [About].
 	Precision Precision
 	Err       error // the subject panicked, refused the case, or gave no usable output

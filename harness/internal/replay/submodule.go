@@ -1,0 +1,40 @@
+package replay
+
+import (
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// Submodules lists the outputs of the modules inside a module, in the order of their computation.
+func (m *Module) Submodules() []graph.ModuleOutput { return m.view.ModuleOutputs() }
+
+// Expected returns the truth of some submodules' outputs, with the noise that the whole computation
+// up to them has.
+func (m *Module) Expected(outputs []graph.ModuleOutput) ([]compare.Expected, error) {
+	truths := graph.Values[float64]{}
+	for _, o := range outputs {
+		name := m.graph.Nodes[o.Node].Name
+		truths[name] = m.values[name]
+	}
+	sigma, err := graph.NoiseOf(m.graph, m.given, truths)
+	if err != nil {
+		return nil, err
+	}
+	var all []compare.Expected
+	for _, o := range outputs {
+		name := m.graph.Nodes[o.Node].Name
+		truth := truths[name]
+		all = append(all, compare.Expected{
+			Shape: truth.Shape, Value: truth.Data, Sigma: sigma[name], Measured: true,
+		})
+	}
+	return all, nil
+}
+
+// Until returns the part of a module that ends with the output of a submodule. Mistakes look at the
+// whole graph, and the places behind the part are left out.
+func (m *Module) Until(o graph.ModuleOutput, truth compare.Expected) *Module {
+	part := *m
+	part.Truth, part.last, part.output = truth, o.Node, m.graph.Nodes[o.Node].Name
+	return &part
+}

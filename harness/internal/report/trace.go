@@ -1,0 +1,146 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/difftest/difftest/harness/internal/trace"
+)
+
+// trace writes the first wrong module inside a model, and the modules around it in the order of
+// their computation: all of them if the text is verbose.
+func (t *text) trace(all *trace.Trace) {
+	if all == nil {
+		return
+	}
+	t.block("module", firstWrong(all))
+	const before, behind = 3, 4 // of the first wrong module
+	var lines []string
+	left := 0
+	for i, line := range all.Lines {
+		near := all.First >= 0 && i >= all.First-before && i <= all.First+behind
+		switch {
+		case line.Problem != "":
+		case near || t.Verbose:
+			lines = append(lines, t.traceLine(line))
+		default:
+			left++
+		}
+	}
+	if left > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more, with -v", left))
+	}
+	t.block("modules", append(lines, notCompared(all)...))
+}
+
+// notCompared says which values were not compared, and why.
+func notCompared(all *trace.Trace) []string {
+	paths := map[string][]string{}
+	var problems, lines []string
+	for _, line := range all.Lines {
+		if line.Problem == "" {
+			continue
+		}
+		if paths[line.Problem] == nil {
+			problems = append(problems, line.Problem)
+		}
+		paths[line.Problem] = append(paths[line.Problem], line.Path)
+	}
+	for _, problem := range problems {
+		lines = append(lines, someOf(paths[problem])+": "+problem)
+	}
+	return lines
+}
+
+// firstWrong says which module is the first wrong one, and which mistake gives its output.
+func firstWrong(all *trace.Trace) []string {
+	if all.First < 0 {
+		return nil
+	}
+	line := all.Lines[all.First]
+	name := line.Path
+	if line.Class != "" {
+		name += " (" + line.Class + ")"
+	}
+	before := "no module before it was traced"
+	if n := all.Right(); n > 0 {
+		before = fmt.Sprintf("%d before it are right", n)
+	}
+	said := []string{fmt.Sprintf("%s is the first wrong module; %s", name, before)}
+	if len(all.Matches) > 0 {
+		var titles []string
+		for _, m := range all.Matches {
+			titles = append(titles, m.Title())
+		}
+		said = append(said, "its output is that of "+strings.Join(titles, ", or of "))
+	}
+	if len(all.Same) > 0 {
+		said = append(said, "its output is the right output of "+strings.Join(all.Same, ", or of "))
+	}
+	for _, w := range all.Wirings {
+		said = append(said, fmt.Sprintf("its output is right if it takes %s in the place of %s", w.Is, w.Was))
+	}
+	if all.Cut != "" {
+		said = append(said, string(all.Cut))
+	}
+	return said
+}
+
+func (t *text) traceLine(line trace.Line) string {
+	verdict := t.paint(green, "ok  ")
+	if line.Wrong() {
+		verdict = t.paint(red, "FAIL")
+	}
+	c := line.Comparison
+	return fmt.Sprintf("%s %-36s %-16s max z %.3g, rms z %.3g", verdict, line.Path, line.Class, c.MaxZ, c.RMSZ)
+}
+
+// jsonTrace is the verdict on modules inside a model.
+type jsonTrace struct {
+	First   string       `json:"first,omitempty"` // path of the first wrong module
+	Matches []jsonMatch  `json:"matches"`         // mistakes that give its output
+	Same    []string     `json:"same"`            // modules whose right output it is
+	Wirings []jsonWiring `json:"wirings"`         // other inputs of the module that give its output
+	Modules []jsonModule `json:"modules"`
+}
+
+// jsonWiring is an input of a module that comes from another place than it should.
+type jsonWiring struct {
+	Was      string `json:"was"`
+	Is       string `json:"is"`
+	Residual number `json:"residual"`
+	MaxZ     number `json:"max_z"`
+}
+
+type jsonModule struct {
+	Path    string `json:"path"`
+	Class   string `json:"class,omitempty"`
+	OK      bool   `json:"ok"`
+	MaxZ    number `json:"max_z"`
+	RMSZ    number `json:"rms_z"`
+	Problem string `json:"problem,omitempty"` // why it was not compared
+}
+
+func traceJSON(all *trace.Trace) *jsonTrace {
+	if all == nil {
+		return nil
+	}
+	out := &jsonTrace{
+		Matches: []jsonMatch{}, Same: orEmpty(all.Same), Wirings: []jsonWiring{}, Modules: []jsonModule{},
+	}
+	for _, w := range all.Wirings {
+		out.Wirings = append(out.Wirings, jsonWiring{w.Was, w.Is, number(w.Residual), number(w.MaxZ)})
+	}
+	if all.First >= 0 {
+		out.First = all.Lines[all.First].Path
+	}
+	for _, m := range all.Matches {
+		out.Matches = append(out.Matches, matchJSON(m))
+	}
+	for _, line := range all.Lines {
+		c := line.Comparison
+		ok := line.Problem == "" && !line.Wrong()
+		out.Modules = append(out.Modules, jsonModule{line.Path, line.Class, ok, number(c.MaxZ), number(c.RMSZ), line.Problem})
+	}
+	return out
+}
