@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -38,9 +39,11 @@ func NoiseOf(
 	for name, truth := range truths {
 		variances[name] = make([]float64, len(truth.Data))
 	}
+	names := slices.Sorted(maps.Keys(truths))
 	for run := range runs {
-		r := rand.New(rand.NewPCG(uint64(run), 0))
-		values, err := Run(g, nudged(g, given, arrays, r))
+		moved, p := nudged(g, given, arrays, uint64(run))
+		p.last = lastUses(g, names)
+		values, err := rerun(nil, g, moved, p)
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
@@ -70,30 +73,59 @@ func deviations(variance []float64, width int) []float64 {
 	return sigma
 }
 
-// nudged returns the values with floats moved by at most a unit in the last place.
-func nudged(g *Graph, given Values[float32], arrays map[string]*npy.Array, r *rand.Rand) Values[float32] {
+// nudged returns the inputs and constants of a run, and the plan that makes its parameters. Each
+// parameter is made when a node needs it, because two sets of parameters may not fit the memory.
+func nudged(
+	g *Graph, given Values[float32], arrays map[string]*npy.Array, run uint64,
+) (Values[float32], plan[float32]) {
 	moved := maps.Clone(given)
-	nudge := func(name string) {
-		t := given[name]
-		data := make([]float32, len(t.Data))
-		for i, x := range t.Data {
-			switch data[i] = x; r.IntN(3) {
-			case 0:
-				data[i] = math.Nextafter32(x, float32(math.Inf(1)))
-			case 1:
-				data[i] = math.Nextafter32(x, float32(math.Inf(-1)))
-			}
-		}
-		moved[name] = &Tensor[float32]{Shape: t.Shape, Data: data}
-	}
-	for _, name := range slices.Sorted(maps.Keys(g.Inputs)) {
+	for name, role := range g.Inputs {
 		// Integers and masks are not moved.
-		if _, err := arrays["inputs."+g.Inputs[name]].Float64s(); err == nil {
-			nudge(name)
+		if _, err := arrays["inputs."+role].Float64s(); err == nil {
+			moved[name] = nudge(given[name], name, run)
 		}
 	}
 	for _, key := range g.Parameters {
-		nudge(key)
+		delete(moved, key)
+	}
+	return moved, plan[float32]{parameter: func(key string) *Tensor[float32] {
+		if given[key] == nil {
+			return nil
+		}
+		return nudge(given[key], key, run)
+	}}
+}
+
+// nudge returns a tensor whose elements are moved by at most a unit in the last place. Its name and
+// the number of the run decide how.
+func nudge(t *Tensor[float32], name string, run uint64) *Tensor[float32] {
+	seed := fnv.New64a()
+	seed.Write([]byte(name))
+	r := rand.NewPCG(run, seed.Sum64())
+	moved := &Tensor[float32]{Shape: t.Shape, Data: make([]float32, len(t.Data))}
+	for start := 0; start < len(t.Data); start += 8 {
+		bits := r.Uint64()
+		from := t.Data[start:min(start+8, len(t.Data))]
+		for i, x := range from {
+			moved.Data[start+i] = beside(x, units[uint8(bits>>(8*i))])
+		}
 	}
 	return moved
+}
+
+// units maps a random byte to -1, 0 or +1 unit in the last place.
+var units = func() (u [256]int32) {
+	for i := range u {
+		u[i] = int32(i%3) - 1
+	}
+	return u
+}()
+
+// beside returns the float32 so many units further from 0. Zeros and what is not finite stay.
+func beside(x float32, units int32) float32 {
+	bits := math.Float32bits(x)
+	if bits<<1 == 0 || bits&0x7f800000 == 0x7f800000 {
+		return x
+	}
+	return math.Float32frombits(bits + uint32(units))
 }
