@@ -39,11 +39,10 @@ func NoiseOf(
 	for name, truth := range truths {
 		variances[name] = make([]float64, len(truth.Data))
 	}
-	names := slices.Sorted(maps.Keys(truths))
+	last, spare := lastUses(g, slices.Sorted(maps.Keys(truths))), map[int][][]float32{}
 	for run := range runs {
-		moved, p := nudged(g, given, arrays, uint64(run))
-		p.last = lastUses(g, names)
-		values, err := rerun(nil, g, moved, p)
+		moved := nudging{g: g, given: given, arrays: arrays, run: uint64(run), spare: spare}
+		values, err := rerun(nil, g, moved.others(), plan[float32]{last: last, parameters: moved})
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
@@ -73,44 +72,73 @@ func deviations(variance []float64, width int) []float64 {
 	return sigma
 }
 
-// nudged returns the inputs and constants of a run, and the plan that makes its parameters. Each
+// nudging is the float32 values of one run, each moved by at most a unit in the last place. A
 // parameter is made when a node needs it, because two sets of parameters may not fit the memory.
-func nudged(
-	g *Graph, given Values[float32], arrays map[string]*npy.Array, run uint64,
-) (Values[float32], plan[float32]) {
-	moved := maps.Clone(given)
-	for name, role := range g.Inputs {
-		// Integers and masks are not moved.
-		if _, err := arrays["inputs."+role].Float64s(); err == nil {
-			moved[name] = nudge(given[name], name, run)
-		}
-	}
-	for _, key := range g.Parameters {
-		delete(moved, key)
-	}
-	return moved, plan[float32]{parameter: func(key string) *Tensor[float32] {
-		if given[key] == nil {
-			return nil
-		}
-		return nudge(given[key], key, run)
-	}}
+type nudging struct {
+	g      *Graph
+	given  Values[float32]
+	arrays map[string]*npy.Array
+	run    uint64
+	spare  map[int][][]float32 // by length
 }
 
-// nudge returns a tensor whose elements are moved by at most a unit in the last place. Its name and
-// the number of the run decide how.
-func nudge(t *Tensor[float32], name string, run uint64) *Tensor[float32] {
-	seed := fnv.New64a()
-	seed.Write([]byte(name))
-	r := rand.NewPCG(run, seed.Sum64())
-	moved := &Tensor[float32]{Shape: t.Shape, Data: make([]float32, len(t.Data))}
-	for start := 0; start < len(t.Data); start += 8 {
-		bits := r.Uint64()
-		from := t.Data[start:min(start+8, len(t.Data))]
-		for i, x := range from {
-			moved.Data[start+i] = beside(x, units[uint8(bits>>(8*i))])
+// others returns the inputs and constants. Integers, masks and constants are not moved.
+func (n nudging) others() Values[float32] {
+	moved := maps.Clone(n.given)
+	for name, role := range n.g.Inputs {
+		if _, err := n.arrays["inputs."+role].Float64s(); err == nil {
+			moved[name] = n.nudge(name)
 		}
 	}
+	for _, key := range n.g.Parameters {
+		delete(moved, key)
+	}
 	return moved
+}
+
+// lend returns a parameter.
+func (n nudging) lend(key string) *Tensor[float32] {
+	if !slices.Contains(n.g.Parameters, key) {
+		return nil
+	}
+	return n.nudge(key)
+}
+
+// giveBack keeps the memory of a parameter for another one of its size. Operators such as reshape
+// give the memory of their operand on, so only the parameters of other operators are kept.
+func (n nudging) giveBack(key string, t *Tensor[float32]) {
+	shares := func(user Node) bool {
+		_, reads := readsNarrow[user.Op]
+		return !reads && slices.Contains(user.Operands, Value(key))
+	}
+	if slices.Contains(n.g.Parameters, key) && !slices.ContainsFunc(n.g.Nodes, shares) {
+		n.spare[len(t.Data)] = append(n.spare[len(t.Data)], t.Data)
+	}
+}
+
+// memory returns memory for so many elements.
+func (n nudging) memory(size int) []float32 {
+	spare := n.spare[size]
+	if len(spare) == 0 {
+		return make([]float32, size)
+	}
+	n.spare[size] = spare[:len(spare)-1]
+	return spare[len(spare)-1]
+}
+
+// nudge returns a value whose elements are moved. Its name and the number of the run decide how.
+func (n nudging) nudge(name string) *Tensor[float32] {
+	seed := fnv.New64a()
+	seed.Write([]byte(name))
+	r, t := rand.NewPCG(n.run, seed.Sum64()), n.given[name]
+	data := n.memory(len(t.Data))
+	for start := 0; start < len(data); start += 8 {
+		bits := r.Uint64()
+		for i, x := range t.Data[start:min(start+8, len(data))] {
+			data[start+i] = beside(x, units[uint8(bits>>(8*i))])
+		}
+	}
+	return &Tensor[float32]{Shape: t.Shape, Data: data}
 }
 
 // units maps a random byte to -1, 0 or +1 unit in the last place.

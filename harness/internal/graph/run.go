@@ -41,8 +41,14 @@ type plan[T Float] struct {
 	// last maps each value that is needed to the place of the node that needs it last. All values
 	// are needed, and stay, if last is nil.
 	last map[string]int
-	// parameter returns a parameter that the known values lack. It may be nil.
-	parameter func(name string) *Tensor[T]
+	// parameters makes the parameters that the known values lack. It may be nil.
+	parameters maker[T]
+}
+
+// maker makes a parameter when a node needs it, and takes it back after its last use.
+type maker[T Float] interface {
+	lend(name string) *Tensor[T] // nil if there is no such parameter
+	giveBack(name string, t *Tensor[T])
 }
 
 // lastUses maps each value that some results need to the place of the node that needs it last. The
@@ -99,8 +105,8 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (Values[T]
 // fetch adds the parameters that a node takes.
 func (p plan[T]) fetch(n *Node, values Values[T]) {
 	for _, o := range n.Operands {
-		if o.Name != "" && values[o.Name] == nil && p.parameter != nil {
-			values[o.Name] = p.parameter(o.Name)
+		if o.Name != "" && values[o.Name] == nil && p.parameters != nil {
+			values[o.Name] = p.parameters.lend(o.Name)
 		}
 	}
 }
@@ -108,9 +114,14 @@ func (p plan[T]) fetch(n *Node, values Values[T]) {
 // free drops the operands of a node, at a place, that no later node takes.
 func (p plan[T]) free(n *Node, place int, values Values[T]) {
 	for _, o := range n.Operands {
-		if last, needed := p.last[o.Name]; needed && last == place {
-			delete(values, o.Name)
+		last, needed := p.last[o.Name]
+		if !needed || last != place {
+			continue
 		}
+		if p.parameters != nil {
+			p.parameters.giveBack(o.Name, values[o.Name])
+		}
+		delete(values, o.Name)
 	}
 }
 
