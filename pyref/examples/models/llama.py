@@ -1,6 +1,6 @@
 """Llama in NumPy and float32, and fifteen ways to get it wrong.
 
-    python pyref/examples/models/llama.py cases/mine/llama output.npy --config config.json
+python pyref/examples/models/llama.py cases/mine/llama output.npy --config config.json
 """
 
 import numpy as np
