@@ -1,4 +1,4 @@
-"""The NumPy ports of models pass in every order of summation, and their mistakes get their names."""
+"""The NumPy ports of models pass in every order of summation, and their mistakes are named."""
 
 import sys
 from collections.abc import Callable
