@@ -90,6 +90,25 @@ type parameter struct {
 	value *Tensor // nil in a list of names and shapes
 }
 
+// Parameter is one tensor of a module under its name in the state dict.
+type Parameter struct {
+	Name  string
+	Value *Tensor
+}
+
+// LoadParameters copies the values of dict into params, a module's parameters in its own order, as
+// [MultiHead.LoadStateDict] does for a layer. Errors name the type of the module. Parameters may
+// share a tensor, as tied weights do; the last of them decides.
+func LoadParameters(
+	module string, params []Parameter, dict StateDict, strictness Strictness,
+) (IncompatibleKeys, error) {
+	list := make([]parameter, len(params))
+	for i, p := range params {
+		list[i] = parameter{name: p.Name, shape: p.Value.Shape, value: p.Value}
+	}
+	return load(module, list, dict, strictness)
+}
+
 // load copies the values of dict into params, which are in the layer's order, or returns an error
 // and changes nothing.
 func load(module string, params []parameter, dict StateDict, strictness Strictness) (IncompatibleKeys, error) {

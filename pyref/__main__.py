@@ -5,6 +5,7 @@ serve run in the user's environment without the pinned PyTorch.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from collections import Counter
@@ -51,11 +52,35 @@ def parse() -> argparse.Namespace:
     command.set_defaults(run=capture)
     command.add_argument(
         "target",
-        metavar="FILE.py:FACTORY",
-        help="a function without arguments that returns a module and a dict of its forward's arguments",
+        metavar="TARGET",
+        help="FILE.py:FACTORY or package.module:FACTORY, a function without arguments that returns a module "
+        "and its inputs; transformers:CLASS, of which a tiny model is made; or a local folder of a model",
     )
     command.add_argument("--name", required=True, metavar="GROUP/NAME", help="the case's name")
-    command.add_argument("--into", required=True, type=Path, metavar="DIR", help="the suite to add it to")
+    command.add_argument(
+        "--into",
+        default=Path("cases"),
+        type=Path,
+        metavar="DIR",
+        help="the suite to add it to, cases if not given",
+    )
+    command.add_argument(
+        "--output",
+        default="",
+        metavar="PART",
+        help="the part of the result that is the output, such as logits or 1; by default the first floats",
+    )
+    command.add_argument(
+        "--shake",
+        type=int,
+        metavar="SEED",
+        help="draw all parameters anew, so that the case sees a mistake in each of them",
+    )
+    command.add_argument(
+        "--config",
+        metavar="JSON",
+        help="with transformers:CLASS, fields of the configuration in place of the tiny ones",
+    )
     command.add_argument(
         "--submodules",
         metavar="PATTERN",
@@ -76,22 +101,26 @@ def parse() -> argparse.Namespace:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Regenerate the suite in place."""
+    from pyref import zoo
     from pyref.build import suite
     from pyref.table import CASES
 
-    suite.generate(CASES, arguments.suite)
-    print(f"{arguments.suite}: {len(CASES)} cases")
+    suite.generate(CASES, arguments.suite, zoo.write)
+    print(f"{arguments.suite}: {len(CASES) + len(zoo.CASES)} cases")
     return 0
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Regenerate into a scratch folder, list every file with other bytes, and count all files."""
+    from pyref import zoo
     from pyref.build import changed_files, suite
     from pyref.table import CASES
 
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
-        outcomes = changed_files.compare(arguments.suite, Path(folder), suite.groups(CASES))
+        zoo.write(Path(folder))
+        groups = suite.groups(CASES) | {zoo.GROUP}
+        outcomes = changed_files.compare(arguments.suite, Path(folder), groups)
     for file, outcome in outcomes.items():
         if outcome != "identical":
             print(f"{outcome:<7}  {file}")
@@ -138,28 +167,62 @@ def operators(arguments: argparse.Namespace) -> int:
 
 
 def models(arguments: argparse.Namespace) -> int:
-    """Write cases of small models, and their outputs with each known mistake."""
-    from pyref.models import store
+    """Write cases of small models, and their outputs with known mistakes and with wrong numbers."""
+    from pyref.models import numbers, parameters, store
 
     for name, count in store.write(arguments.folder).items():
         print(f"{name}: {count} mistakes")
+    for name, count in numbers.write(arguments.folder).items():
+        print(f"{name}: {count} wrong numbers")
+    for name, count in parameters.write(arguments.folder).items():
+        print(f"{name}: {count} wrong parameters")
     return 0
 
 
 def capture(arguments: argparse.Namespace) -> int:
     """Write a case of a module, or of each matching submodule."""
-    from pyref.capture import blind, capture, submodules, target
+    from pyref.capture import blind, call, submodules, target
+    from pyref.capture import capture as write
+    from pyref.capture.module_of import module_of
+    from pyref.capture.shake import shaken
 
-    module, inputs = target.load(arguments.target)
+    made = target.load(arguments.target, json_object(arguments.config))
+    module, seed = module_of(made.module), arguments.shake
+    if seed is None and made.random:
+        seed = 0
+    if seed is not None:
+        module = shaken(module, seed)
+    where = (arguments.name, arguments.into)
+    refused = {}
     if arguments.submodules is None:
-        folders = [capture(module, inputs, arguments.name, arguments.into)]
+        folders = [write(module, made.inputs, *where, arguments.output, tell)]
     else:
-        where = (arguments.submodules, arguments.name, arguments.into)
-        folders = submodules.capture_submodules(module, inputs, *where)
+        captured = submodules.capture_submodules(module, made.inputs, arguments.submodules, *where, tell)
+        folders, refused = captured.folders, captured.refused
     print(*folders, sep="\n")
-    for spot in blind.spots(module):
-        print(f"pyref: this case cannot see everything: {spot}", file=sys.stderr)
-    return 0
+    for name, reason in refused.items():
+        tell(f"{name}: not captured: {reason}")
+    for spot in blind.spots(module, call.Call.of(module, made.inputs)):
+        tell(f"this case cannot see everything: {spot}")
+    return 1 if refused else 0
+
+
+def tell(note: str) -> None:
+    """Print a note to stderr."""
+    print(f"pyref: {note}", file=sys.stderr)
+
+
+def json_object(text: str | None) -> dict | None:
+    """Return the fields of a JSON object, None if there is no text."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--config: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("--config: want an object of JSON")
+    return value
 
 
 def serve(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/builtin"
 	"github.com/difftest/difftest/harness/internal/child"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -74,7 +75,7 @@ func (c *childFlags) runner(
 		return nil, nil, err
 	}
 	if command.Args == nil {
-		return builtIn(), func() error { return nil }, nil
+		return builtin.Subject(), func() error { return nil }, nil
 	}
 	s, err := child.New(ctx, command)
 	if err != nil {

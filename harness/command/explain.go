@@ -52,6 +52,9 @@ func explainable() []string {
 	for _, n := range catalogue.Numbers {
 		ids = append(ids, n.ID)
 	}
+	for _, n := range edits.Numbers {
+		ids = append(ids, n.ID)
+	}
 	for _, i := range catalogue.Identities {
 		ids = append(ids, i.ID)
 	}
@@ -69,6 +72,9 @@ func explain(ctx context.Context, out io.Writer, id string) error {
 	}
 	if n, ok := catalogue.NumberByID(id); ok {
 		return explanation(out, n.ID, "another "+n.Title, [][2]string{{"fix", n.Fix}, {"reported", n.Evidence}})
+	}
+	if n, ok := edits.NumberByID(id); ok {
+		return explanation(out, n.ID, "another "+n.Title+" in a model", [][2]string{{"fix", n.Fix}})
 	}
 	for _, u := range judge.UnwrittenParts() {
 		if u.ID == id {

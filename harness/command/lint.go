@@ -67,19 +67,29 @@ func writeLint(out io.Writer, l *coverage.Lint) error {
 		writeSight(w, "  ", c.Sight)
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%d mistakes on %d cases\n", len(catalogue.Mistakes), len(l.Cases))
-	writeWrapped(w, "  seen by no case", coverage.IDs(l.Unseen))
-	writeWrapped(w, "  seen by one case", coverage.IDs(l.SeenOnce))
-	writeWrapped(w, "  told apart by no case", groupsText(l.Merged))
-	writeWrapped(w, fmt.Sprintf("  core, %d cases", len(l.Core)), strings.Join(l.Core, ", "))
+	if l.Summary.Cases > 0 {
+		writeSummary(w, "mistakes", l.Summary)
+	}
+	if l.Modules.Cases > 0 {
+		writeSummary(w, "mistakes in modules", l.Modules)
+	}
 	return w.Flush()
+}
+
+// writeSummary writes the coverage of a catalogue by all cases together.
+func writeSummary(w io.Writer, what string, s coverage.Summary) {
+	fmt.Fprintf(w, "%d %s on %d cases\n", len(s.Mistakes), what, s.Cases)
+	writeWrapped(w, "  seen by no case", coverage.IDs(s.Unseen))
+	writeWrapped(w, "  seen by one case", coverage.IDs(s.SeenOnce))
+	writeWrapped(w, "  told apart by no case", groupsText(s.Merged))
+	writeWrapped(w, fmt.Sprintf("  core, %d cases", len(s.Core)), strings.Join(s.Core, ", "))
 }
 
 // writeSight writes the mistakes that a case sees, is blind to, or has no use for.
 func writeSight(w io.Writer, indent string, s replay.Visibility) {
 	if len(s.Seen)+len(s.Blind)+len(s.Absent) == 0 {
-		writeWrapped(w, indent+"sees", "no known mistake: the oracle does not know this module, "+
-			"which is judged by the noise that the case holds")
+		writeWrapped(w, indent+"sees", "no known mistake: the graph of this module is not known, "+
+			"and it is judged by the noise that the case holds")
 		return
 	}
 	writeWrapped(w, indent+"sees", coverage.IDs(s.Seen))
@@ -91,7 +101,11 @@ func writeSight(w io.Writer, indent string, s replay.Visibility) {
 		blind.add(b.Why, b.Mistake)
 	}
 	for _, m := range s.Absent {
-		absent.add("needs "+m.Needs, m)
+		needs := "needs " + m.Needs
+		if m.Edit != nil {
+			needs = "the graph has no place for it"
+		}
+		absent.add(needs, m)
 	}
 	blind.write(w, indent+"blind to")
 	absent.write(w, indent+"does not apply")

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -107,14 +106,4 @@ func (t *tested) check(
 		return nil, exit(exitBroken, "%w", endErr)
 	}
 	return r, err
-}
-
-// builtIn is the implementation in package attention.
-func builtIn() subject.Subject {
-	return subject.Subject{
-		Name: "the built-in attention",
-		SDPA: attention.SDPA,
-		RoPE: attention.RotaryEmbedding,
-		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
-	}
 }

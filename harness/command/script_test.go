@@ -14,6 +14,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/builtin"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
@@ -67,7 +68,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // output SUBJECT CASE FILE saves the output of a subject, which is right or wrong on purpose.
 func output(ts *testscript.TestScript, _ bool, args []string) {
 	subjects := map[string]subject.Subject{
-		"right":         builtIn(),
+		"right":         builtin.Subject(),
 		"never-loaded":  harnesstest.NeverLoaded(),
 		"unmasked":      harnesstest.Unmasked(),
 		"both":          harnesstest.Both(),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/attention"
@@ -54,6 +55,9 @@ func show(out io.Writer, c *fixture.Case) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n",
 			role, c.Roles[role], f.DType, attention.FormatShape(f.Shape), meaning[role])
 	}
+	if err := writeDescription(w, c); err != nil {
+		return exit(exitBroken, "%w", err)
+	}
 	p := c.Provenance
 	fmt.Fprintln(w)
 	writeWrapped(w, "made by", fmt.Sprintf("%s, PyTorch %s (%.10s), NumPy %s, Python %s",
@@ -73,6 +77,25 @@ func show(out io.Writer, c *fixture.Case) error {
 	if err := w.Flush(); err != nil {
 		return exit(exitBroken, "%w", err)
 	}
+	return nil
+}
+
+// writeDescription prints the structure and the settings of a module, if the case has them.
+func writeDescription(w io.Writer, c *fixture.Case) error {
+	if len(c.Structure) > 0 {
+		fmt.Fprintf(w, "\nstructure\n")
+	}
+	for _, line := range c.Structure {
+		fmt.Fprintf(w, "  %s\n", line)
+	}
+	if c.Settings == nil {
+		return nil
+	}
+	settings := c.Settings.Clone()
+	if err := settings.Indent(jsontext.WithIndent("  "), jsontext.WithIndentPrefix("  ")); err != nil {
+		return fmt.Errorf("config.settings: %w", err)
+	}
+	fmt.Fprintf(w, "\nsettings\n  %s\n", settings)
 	return nil
 }
 
@@ -96,7 +119,15 @@ func configuration(c *fixture.Case) []string {
 	case fixture.Rotary:
 		return rotaryLines(c)
 	}
+	return moduleLines(c)
+}
+
+// moduleLines describe a module. Its structure and settings follow the tensors.
+func moduleLines(c *fixture.Case) []string {
 	lines := []string{"module\t" + c.Module}
+	if c.Stored != "" {
+		lines = append(lines, fmt.Sprintf("parameters\t%s, computed in float32", c.Stored))
+	}
 	switch {
 	case c.Graph != nil:
 		lines = append(lines, "graph\tknown: mistakes in the module are named")

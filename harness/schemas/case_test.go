@@ -47,6 +47,9 @@ func TestCommittedCases(t *testing.T) {
 	require.NoError(t, err)
 	graph := regexp.MustCompile(`"graph": \{[^}]*\}`)
 	s.validate(t, "no graph", graph.ReplaceAll(llama, []byte(`"graph": {"missing": "no operator for aten.fft"}`)))
+	class := regexp.MustCompile(`"config": \{[^}]*\}`)
+	s.validate(t, "a described module", class.ReplaceAll(llama, []byte(`"config": {
+		"module": "M", "structure": ["M(", ")"], "settings": {"heads": 2, "rope": {"base": 1e4}}, "dtype": "bfloat16"}`)))
 	require.Empty(t, s.unseen())
 }
 

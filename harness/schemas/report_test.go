@@ -2,6 +2,7 @@ package schemas_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
@@ -46,12 +48,47 @@ func TestReports(t *testing.T) {
 		s.validate(t, "folder", run(t, 3, "check", filepath.Join(dir, "outputs"), "--json",
 			"--known", filepath.Join(dir, "known.txt")))
 	})
+	t.Run("a wrong number in a layer of a model", func(t *testing.T) {
+		s.validate(t, "model", run(t, 1, "check", "models/llama", oneWrongNumber(t), "--json", "--fixtures", planted))
+	})
 	t.Run("modules inside a model", func(t *testing.T) {
 		dir := t.TempDir()
 		traces(t, dir)
 		s.validate(t, "traces", run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))
 	})
 	require.Empty(t, s.unseen())
+}
+
+// planted holds a suite with cases of models, beside outputs with wrong numbers.
+const planted = "../internal/edits/testdata"
+
+// oneWrongNumber returns the path of an output of a model with a wrong number in one layer.
+func oneWrongNumber(t *testing.T) string {
+	t.Helper()
+	var numbers []struct{ Where string }
+	list, err := os.ReadFile(planted + "/llama-numbers.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(list, &numbers))
+	data, err := os.ReadFile(planted + "/llama-numbers.npy")
+	require.NoError(t, err)
+	all, err := npy.Parse(data)
+	require.NoError(t, err)
+	values, err := all.Float64s()
+	require.NoError(t, err)
+	for i, p := range numbers {
+		if p.Where == "layers.1" {
+			size := len(values) / len(numbers)
+			path := filepath.Join(t.TempDir(), "out.npy")
+			one, err := npy.Float64Array(all.Shape[1:], values[i*size:(i+1)*size])
+			require.NoError(t, err)
+			file, err := one.EncodeNPY()
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(path, file, 0o600))
+			return path
+		}
+	}
+	t.Fatal("no number is wrong in one layer")
+	return ""
 }
 
 // run returns the output of a command with an exit status.

@@ -27,6 +27,10 @@ func TestRequestsOfAllCases(t *testing.T) {
 		Name: "model/layer", Op: fixture.Module, Module: "torch.nn.Linear", Precision: fixture.Float32,
 		Given: map[string]*npy.Array{"inputs.x": x, "state_dict.weight": x},
 	}))
+	s.validate(t, "a described module", request(t, &fixture.Case{
+		Name: "model/layer", Op: fixture.Module, Module: "torch.nn.Linear", Precision: fixture.Float32,
+		Structure: []string{"Linear()"}, Settings: []byte(`{"heads": 2}`), Stored: fixture.BFloat16,
+	}))
 	require.Empty(t, s.unseen())
 }
 

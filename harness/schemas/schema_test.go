@@ -130,7 +130,7 @@ func (s *schema) unseen(except ...string) []string {
 
 // A field that no schema describes is refused everywhere.
 func TestSchemasAreStrict(t *testing.T) {
-	for _, name := range []string{caseSchema, requestSchema, reportSchema} {
+	for _, name := range []string{caseSchema, requestSchema, reportSchema, graphSchema} {
 		s := open(t, name)
 		require.Equal(t, "https://json-schema.org/draft/2020-12/schema", s.text["$schema"])
 		objects := maps.Clone(s.text["$defs"].(node))

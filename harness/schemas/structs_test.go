@@ -23,7 +23,7 @@ const (
 // The schemas have the fields of the structs that read or write the documents, with their types. A
 // writer's field is required unless it has omitempty.
 func TestSchemasHaveTheFieldsOfTheStructs(t *testing.T) {
-	fixture, protocol := parse(t, "fixture"), parse(t, "protocol")
+	fixture, protocol, graphs := parse(t, "fixture"), parse(t, "protocol"), parse(t, "graph")
 	for _, tc := range []struct {
 		schema     string
 		definition string // empty for the document
@@ -42,6 +42,9 @@ func TestSchemasHaveTheFieldsOfTheStructs(t *testing.T) {
 		{requestSchema, "rotary", protocol, "Rotary", writer},
 		{requestSchema, "module", protocol, "Module", writer},
 		{reportSchema, "", parse(t, "report"), "jsonReport", writer},
+		{graphSchema, "", graphs, "document", reader},
+		{graphSchema, "node", graphs, "Node", reader},
+		{graphSchema, "attributes", graphs, "Attributes", reader},
 	} {
 		t.Run(tc.schema+" "+tc.structure, func(t *testing.T) {
 			s := open(t, tc.schema)
@@ -236,6 +239,8 @@ func (m matcher) named(place string, n node, name string) []string {
 		return []string{"number"}
 	case "number": // of the report
 		return []string{"number", "string"}
+	case "Operand": // of a graph
+		return []string{"string", "number"}
 	case "DType": // an alias
 		return []string{"string"}
 	}

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,16 @@ from pyref.build.case import Case
 from pyref.build.pinned_torch import torch
 
 
-def generate(cases: Iterable[Case], target: Path) -> None:
+def generate(cases: Iterable[Case], target: Path, *also: Callable[[Path], object]) -> None:
     """Replace the cases in the folder `target`, and keep every other file in it.
 
-    `target` is unchanged after any error or kill before the last step.
+    The functions `also` write further cases into the folder that they are given. `target` is
+    unchanged after any error or kill before the last step.
     """
     with scratch(target) as folder:
         build(cases, folder)
+        for write in also:
+            write(folder)
         carry_over(target, folder)
         put_in_place(folder, target)
 

@@ -13,7 +13,8 @@ deviation that rounding gives each output element.
 
 import copy
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,30 +23,56 @@ import torch
 from pyref.build import case_folder
 from pyref.build.atomic_replace import put_in_place
 from pyref.build.rng import digest
-from pyref.capture import any_module, check, mha
-from pyref.capture.call import Call
+from pyref.capture import about, any_module, check, mha
+from pyref.capture.call import PLAIN, Call, to_array
+from pyref.capture.flat import flat
 from pyref.capture.graph import store
-from pyref.capture.run import class_name, unfused
+from pyref.capture.module_of import class_name, module_of
+from pyref.capture.prepare import Prepared, prepare
+from pyref.capture.run import unfused
 
 
-def capture(module: torch.nn.Module, inputs: Mapping[str, object], name: str, folder: Path) -> Path:
+def capture(
+    module: torch.nn.Module | Callable,
+    inputs: object,
+    name: str,
+    folder: Path,
+    output: str = "",
+    say: Callable[[str], None] = lambda note: None,
+) -> Path:
     """Write a case of one call, `module(**inputs)`, below `folder`, and return the case's folder.
 
-    The module is not changed. It is called in its current mode. The first tensor of a tuple is the
-    output, because attention layers return (output, weights). ValueError if it cannot be captured.
+    The module is not changed. It is called in its current mode. A function or a method will do as
+    well. `inputs` is a dict of arguments, a tuple or list of them, or a single one. Arguments may be
+    nested, and may hold a cache. The output is the first tensor of floats in the result, or in its
+    part `output`: "logits", "1". `say` is told what differs from the user's module, such as its
+    type. ValueError if the module cannot be captured.
     """
-    return write(module, Call.by_keyword(module, inputs), name, folder, f"{class_name(module)}, captured.")
+    module = module_of(module)
+    call = replace(Call.of(module, inputs), output=output)
+    return write(module, call, name, folder, f"{class_name(module)}, captured.", say)
 
 
-def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose: str) -> Path:
+def write(
+    module: torch.nn.Module,
+    call: Call,
+    name: str,
+    folder: Path,
+    purpose: str,
+    say: Callable[[str], None] = lambda note: None,
+) -> Path:
     """Write a case of one call, and replace an earlier capture of this name."""
     target = check.case_folder(name, folder)
     check.dropout(name, module)
     check.tensors(name, module, call)
-    kind = mha if mha.describes(module) else any_module
+    prepared = prepare(module)
+    module = prepared.module
+    kind = mha if mha.describes(module, call) else any_module
     seed = digest(name, 4)
     with unfused(module):
         op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed)
+        if op == "module":
+            config |= about.describe(module, prepared.dtype)
         parameters = state_dict(module)
         graph = module_graph(module, call, parameters, expected["truth"]) if op == "module" else None
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -54,12 +81,14 @@ def write(module: torch.nn.Module, call: Call, name: str, folder: Path, purpose:
         case_folder.store(
             case,
             {"name": name, "purpose": purpose, "op": op, "config": config},
-            {"inputs": inputs, "state_dict": parameters, "expected": expected},
-            case_folder.provenance(class_name(module), call_clauses(module, call), seed, torch),
+            {"inputs": storable(inputs), "state_dict": storable(parameters), "expected": expected},
+            case_folder.provenance(class_name(module), call_clauses(prepared, call), seed, torch),
             graph,
         )
         kind.verify(name, case)
         put_in_place(case, target)
+    for note in notes(prepared, call):
+        say(note)
     return target
 
 
@@ -68,7 +97,9 @@ def module_graph(
 ) -> case_folder.StoredGraph:
     """Return the graph of a module, or the reason why it has none."""
     try:
-        graph, values = store.graph_of(module, call, parameters, truth)
+        flattened, words, names = flat(module, call)
+        graph, values = store.graph_of(flattened, words, parameters, truth)
+        graph = replace(graph, inputs={value: names[word] for value, word in graph.inputs.items()})
     except Exception as error:  # torch.export fails in many ways; the case stands without a graph
         reason = str(error).strip().splitlines() or [type(error).__name__]
         return case_folder.StoredGraph(missing=reason[0][:200])
@@ -77,10 +108,44 @@ def module_graph(
 
 def state_dict(module: torch.nn.Module) -> dict:
     """Return the state dict as arrays."""
-    return {name: tensor.detach().numpy().copy() for name, tensor in module.state_dict().items()}
+    return {name: to_array(tensor) for name, tensor in module.state_dict().items()}
 
 
-def call_clauses(module: torch.nn.Module, call: Call) -> str:
-    """Return the module's mode and the arguments that are not tensors, for the provenance."""
-    clauses = ["train mode" if module.training else "eval mode", "no_grad"]
-    return ", ".join([*clauses, *(f"{name}={value!r}" for name, value in call.plain.items())])
+def storable(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return arrays in types that a case can hold: integers as int64, complex numbers as pairs of floats.
+
+    Names that share an array share the result.
+    """
+    made = {id(array): storable_array(array) for array in arrays.values()}
+    return {name: made[id(array)] for name, array in arrays.items()}
+
+
+def storable_array(array: np.ndarray) -> np.ndarray:
+    """Return one array in a type that a case can hold."""
+    if array.dtype.kind == "c":
+        return np.stack([array.real, array.imag], axis=-1)
+    return array.astype(np.int64) if array.dtype.kind in "iu" else array
+
+
+def call_clauses(prepared: Prepared, call: Call) -> str:
+    """Return the module's mode, the arguments that are not tensors, and the notes, for the provenance."""
+    clauses = ["train mode" if prepared.module.training else "eval mode", "no_grad"]
+    plain = [f"{name}={shown(value)}" for name, value in call.plain.items()]
+    return ", ".join([*clauses, *plain, *notes(prepared, call)])
+
+
+def shown(value: object) -> str:
+    """Return a plain value as text. The text of another object may hold an address of memory."""
+    return repr(value) if isinstance(value, PLAIN) else f"a {type(value).__qualname__}"
+
+
+def notes(prepared: Prepared, call: Call) -> list[str]:
+    """Return what differs between the case and the user's call, in words."""
+    arrays = {**call.arrays, **state_dict(prepared.module)}
+    pairs = [name for name, array in arrays.items() if array.dtype.kind == "c"]
+    return [
+        *prepared.notes,
+        *call.changes,
+        *([f"complex numbers stored as pairs: {' '.join(pairs)}"] if pairs else []),
+        *([f"output {call.output}"] if call.output else []),
+    ]

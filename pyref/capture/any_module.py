@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from pyref.build.rng import Stream
-from pyref.capture import check, run
+from pyref.capture import check, choices, exact, run
 from pyref.capture.call import Call
+from pyref.capture.module_of import class_name
 
 RUNS = 9  # with nudged inputs and parameters
 
@@ -21,10 +22,12 @@ def describe(
     check.finite(name, "the output", output)
     check.finite(name, "the float64 output", truth)
     check.same(name, "in float64 than in float32", output, truth)
+    choices.check_margins(name, module, call, nudged, Stream(seed))
     deviation = sigma(name, module, call, truth, Stream(seed))
+    choices.check_short(name, module, call, truth, deviation)
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
-    return "module", {"module": run.class_name(module)}, call.arrays, expected
+    return "module", {"module": class_name(module)}, call.arrays, expected
 
 
 def verify(name: str, folder: Path) -> None:
@@ -34,7 +37,7 @@ def verify(name: str, folder: Path) -> None:
 def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, stream: Stream) -> np.ndarray:
     """Return the standard deviation of the module's rounding errors, in the shape of the output.
 
-    Each run nudges every float input and parameter by -1, 0 or +1 unit in the last place, as
+    Each run nudges every float input, parameter and buffer by -1, 0 or +1 unit in the last place, as
     earlier rounding would. A mean square over so few runs is uncertain, so the row steadies it: the
     variance is the element's mean square error plus the mean over the last dimension.
     """
@@ -48,6 +51,12 @@ def nudged(module: torch.nn.Module, call: Call, stream: Stream, i: int) -> tuple
     module = copy.deepcopy(module)
     for name, parameter in module.named_parameters():
         parameter.data = torch.from_numpy(nudge(parameter.detach().numpy(), stream, f"{i} parameter {name}"))
+    for name, buffer in exact.computed(module):
+        values = torch.view_as_real(buffer) if buffer.is_complex() else buffer
+        array = values.detach().numpy()
+        # A program that computes a table itself gets its integers exactly.
+        moved = np.where(array == np.rint(array), array, nudge(array, stream, f"{i} buffer {name}"))
+        values.copy_(torch.from_numpy(moved))
     arrays = {id(array): (name, array) for name, array in call.arrays.items()}
     inputs = {key: nudge(array, stream, f"{i} input {name}") for key, (name, array) in arrays.items()}
     return module, call.with_arguments(**{name: inputs[id(array)] for name, array in call.arrays.items()})
@@ -55,6 +64,8 @@ def nudged(module: torch.nn.Module, call: Call, stream: Stream, i: int) -> tuple
 
 def nudge(array: np.ndarray, stream: Stream, name: str) -> np.ndarray:
     """Move floats by -1, 0 or +1 unit in the last place, but never from or to an infinity."""
+    if array.dtype.kind == "c":
+        return nudge(array.view(np.float32), stream, name).view(array.dtype)
     if array.dtype.kind != "f":
         return array
     steps = stream.words(name, array.shape) % 3

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_flatten
 
 from pyref.capture.call import Call
+from pyref.capture.tree import flatten
 
-KINDS = tuple(f"{dtype}, torch.strided, on cpu" for dtype in (torch.float32, torch.int64, torch.bool))
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+COMPLEX = (torch.complex64, torch.complex128)
+TYPES = (*FLOATS, *INTEGERS, torch.bool, *COMPLEX)
 SAME = 1e-3  # of the largest element: rounding stays far below, other differences lie above
-PLAIN = (type(None), bool, int, float, str)
+NAMES = 12  # shown of a longer list
 
 
 def case_folder(name: str, folder: Path) -> Path:
@@ -48,14 +51,14 @@ def dropout(name: str, module: torch.nn.Module) -> None:
 def tensors(name: str, module: torch.nn.Module, call: Call) -> None:
     """Refuse arguments, parameters and buffers that a case cannot hold."""
     for what, value in stored(module, call):
-        if isinstance(value, torch.Tensor):
-            kind = f"{value.dtype}, {'nested' if value.is_nested else value.layout}, on {value.device.type}"
-            if kind not in KINDS:
-                raise ValueError(f"{name}: {what} is {kind}; want one of: {'; '.join(KINDS)}")
-        elif not isinstance(value, PLAIN):
-            raise ValueError(
-                f"{name}: {what} is a {type(value).__qualname__}, want a tensor, a number, a string or None"
-            )
+        if isinstance(value, torch.Tensor) and (value.is_nested or value.layout is not torch.strided):
+            kind = "nested" if value.is_nested else value.layout
+            raise ValueError(f"{name}: {what} is {value.dtype}, {kind}; want a dense tensor")
+        if isinstance(value, torch.Tensor) and value.dtype not in TYPES:
+            types = ", ".join(str(dtype).removeprefix("torch.") for dtype in TYPES)
+            raise ValueError(f"{name}: {what} is {value.dtype}; want one of {types}")
+        if isinstance(value, torch.Tensor) and value.device.type == "meta":
+            raise ValueError(f"{name}: {what} is on the device meta, which holds no values")
 
 
 def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
@@ -66,11 +69,22 @@ def stored(module: torch.nn.Module, call: Call) -> Iterator[tuple[str, object]]:
         yield f"parameter {name}", value
 
 
-def output(name: str, result: object) -> torch.Tensor:
-    """Return a module's output: the first tensor of floats in its result, however it is nested."""
-    leaves, _ = tree_flatten(result)
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    first = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+def output(name: str, result: object, wanted: str = "") -> torch.Tensor:
+    """Return a module's output: the first tensor of floats in its result, or below `wanted` in it.
+
+    `wanted` is the name of a part, such as "logits" or "1.mask".
+    """
+    tensors = {
+        path: leaf
+        for path, leaf in flatten("", result).leaves.items()
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+    }
+    below = [path for path in tensors if not wanted or path == wanted or path.startswith(f"{wanted}.")]
+    if tensors and not below:
+        raise ValueError(
+            f"{name}: the result has no tensor of floats called {wanted!r}: {some(list(tensors))}"
+        )
+    first = tensors[below[0]] if below else None
     if first is None:
         kind = type(result).__qualname__
         raise ValueError(
@@ -79,6 +93,12 @@ def output(name: str, result: object) -> torch.Tensor:
     if first.is_nested:
         raise ValueError(f"{name}: the output is a nested tensor, which has no shape")
     return first
+
+
+def some(names: list[str]) -> str:
+    """Return the names that there are, or the first of many."""
+    shown = ", ".join(name or "(the result itself)" for name in names[:NAMES])
+    return f"there are {shown}" + (f" and {len(names) - NAMES} more" if len(names) > NAMES else "")
 
 
 def same(name: str, where: str, a: np.ndarray, b: np.ndarray) -> None:

@@ -10,9 +10,15 @@ from pyref.capture import check, run
 from pyref.capture.call import Call
 
 
-def describes(module: torch.nn.Module) -> bool:
-    """Report whether a module is exactly this layer; a subclass may compute anything."""
-    return type(module) is torch.nn.MultiheadAttention
+def describes(module: torch.nn.Module, call: Call) -> bool:
+    """Report whether a module is this layer, called for its output.
+
+    A subclass with a forward of its own may compute anything.
+    """
+    layer = torch.nn.MultiheadAttention
+    if not isinstance(module, layer) or type(module).forward is not layer.forward:
+        return False
+    return "forward" not in vars(module) and not call.output and not call.nested
 
 
 def describe(

@@ -1,25 +1,20 @@
 """Runs of a module, in float32 and in float64."""
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
 
-from pyref.capture import check
+from pyref.capture import check, exact
 from pyref.capture.call import Call
-
-
-def class_name(module: torch.nn.Module) -> str:
-    """Return package.Class."""
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+from pyref.capture.float64 import in_float64
+from pyref.capture.module_of import Function
 
 
 def once(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return a module's float32 output and the tensors after it in its result."""
-    return outputs(name, call(module, np.float32), torch.float32)
+    return outputs(name, called(name, module, call, np.float32), torch.float32, call.output)
 
 
 def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
@@ -32,13 +27,27 @@ def single(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
 
 def double(name: str, module: torch.nn.Module, call: Call) -> list[np.ndarray]:
     """Return the tensors from a float64 copy of the module."""
+    wide = exact.double(module)
     with in_float64():
-        return outputs(name, call(copy.deepcopy(module).double(), np.float64), torch.float64)
+        return outputs(name, called(name, wide, call, np.float64), torch.float64, call.output)
 
 
-def outputs(name: str, result: object, dtype: torch.dtype) -> list[np.ndarray]:
+def called(name: str, module: torch.nn.Module, call: Call, dtype: type[np.floating]) -> object:
+    """Return the result of a call; ValueError if the module fails."""
+    try:
+        return call(module, dtype)
+    except Exception as error:  # modules fail in many ways
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if isinstance(module, Function) and dtype is np.float64:
+            reason += "; capture a module that the function calls, or a method of it"
+        raise ValueError(
+            f"{name}: the module fails in {dtype.__name__}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def outputs(name: str, result: object, dtype: torch.dtype, wanted: str = "") -> list[np.ndarray]:
     """Return the output and the other tensors of a module's result."""
-    output = check.output(name, result)
+    output = check.output(name, result, wanted)
     if output.dtype != dtype:
         raise ValueError(f"{name}: the output of a {dtype} module is {output.dtype}")
     rest = result[1:] if isinstance(result, (tuple, list)) else ()
@@ -59,31 +68,3 @@ def unfused(model: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         switch.set_fastpath_enabled(before)
-
-
-@contextmanager
-def in_float64() -> Iterator[None]:
-    """Let a module create float64 tensors, both by default and where it asks for float32."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with Widened():
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-class Widened(TorchFunctionMode):
-    """Replaces float32 by float64 in calls of PyTorch. Norms often ask for float32."""
-
-    def __torch_function__(self, function, types, values=(), keywords=None):
-        """Replace the dtype in one call."""
-        if function is torch.Tensor.float:
-            function = torch.Tensor.double
-        widened = {name: widen(value) for name, value in (keywords or {}).items()}
-        return function(*map(widen, values), **widened)
-
-
-def widen(value: object) -> object:
-    """Return float64 for float32, and any other value unchanged."""
-    return torch.float64 if value is torch.float32 else value

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -13,16 +13,19 @@ import torch
 
 from pyref.capture import check, run, write
 from pyref.capture.call import Call, to_array
+from pyref.capture.module_of import class_name
+from pyref.capture.prepare import prepare
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """The `number`th call of the module at `path` inside a model, and its output."""
+    """The `number`th call of the module at `path` inside a model, and its output or the reason for none."""
 
     path: str
     number: int
-    call: Call
-    output: np.ndarray
+    call: Call | None
+    output: np.ndarray | None
+    problem: str = ""
 
     @property
     def suffix(self) -> str:
@@ -31,40 +34,86 @@ class Recorded:
         return word if self.number == 1 else f"{word}-call-{self.number}"
 
 
+@dataclass(frozen=True)
+class Captured:
+    """The folders of the cases, and the reason for each call that became none, by the case's name."""
+
+    folders: list[Path]
+    refused: dict[str, str]
+
+
 def capture_submodules(
-    model: torch.nn.Module, inputs: Mapping[str, object], pattern: str, name: str, folder: Path
-) -> list[Path]:
-    """Run `model(**inputs)` once, and write a case `name`-path for each call of a matching module.
+    model: torch.nn.Module,
+    inputs: object,
+    pattern: str,
+    name: str,
+    folder: Path,
+    say: Callable[[str], None] = lambda note: None,
+) -> Captured:
+    """Run the model once, and write a case `name`-path for each call of a matching module.
 
     `pattern` is a glob over the names in `model.named_modules()`; its `*` crosses dots. Modules
-    that the run does not call get no case. ValueError if there is no call at all.
+    that the run does not call get no case. A module that cannot be captured does not stop the
+    others. ValueError if the model cannot run, or if no called module matches.
     """
-    call = Call.by_keyword(model, inputs)
+    call = Call.of(model, inputs)
     check.dropout(name, model)
     check.tensors(name, model, call)
-    model = copy.deepcopy(model)
+    prepared = prepare(model)
+    model = prepared.module
+    for note in prepared.notes:
+        say(note)
     matching = {path: inner for path, inner in model.named_modules() if path and fnmatchcase(path, pattern)}
+    if not matching:
+        names = [path for path, _ in model.named_modules() if path]
+        raise ValueError(f"{name}: no submodule matches {pattern!r}: {check.some(names)}")
     with run.unfused(model):
         with hooks(matching) as calls:
-            call(model, np.float32)
+            run.called(name, model, call, np.float32)
         if not calls:
-            raise ValueError(f"{name}: no call of a submodule that matches {pattern!r}")
+            raise ValueError(f"{name}: no call of {', '.join(matching)}, which match {pattern!r}")
         check.distinct(name, [recorded.suffix for recorded in calls])
-        return [capture_call(model, matching[recorded.path], recorded, name, folder) for recorded in calls]
+        return capture_calls(model, matching, calls, name, folder)
+
+
+def capture_calls(
+    model: torch.nn.Module,
+    matching: Mapping[str, torch.nn.Module],
+    calls: list[Recorded],
+    name: str,
+    folder: Path,
+) -> Captured:
+    """Write the case of every call that can be one."""
+    captured = Captured([], {})
+    for recorded in calls:
+        case = f"{name}-{recorded.suffix}"
+        try:
+            captured.folders.append(capture_call(model, matching[recorded.path], recorded, case, folder))
+        except (OSError, ValueError) as error:
+            captured.refused[case] = str(error).removeprefix(f"{case}: ")
+    return captured
 
 
 @contextmanager
 def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
     """Record calls in the order of their ends, with copies of their inputs at the start."""
     calls: list[Recorded] = []
-    pending: list[Call] = []
+    pending: list[Call | ValueError] = []
 
     def before(module: torch.nn.Module, values: tuple, keywords: dict) -> None:
-        pending.append(Call.recorded(module, values, keywords))
+        try:
+            pending.append(Call.recorded(module, values, keywords))
+        except ValueError as error:
+            pending.append(error)
 
     def after(path: str, result: object) -> None:
-        number = 1 + sum(recorded.path == path for recorded in calls)
-        calls.append(Recorded(path, number, pending.pop(), to_array(check.output(path, result))))
+        number, call = 1 + sum(recorded.path == path for recorded in calls), pending.pop()
+        try:
+            if isinstance(call, ValueError):
+                raise call
+            calls.append(Recorded(path, number, call, to_array(check.output(path, result))))
+        except ValueError as error:
+            calls.append(Recorded(path, number, None, None, str(error).removeprefix(f"{path}: ")))
 
     handles = []
     for path, module in matching.items():
@@ -78,11 +127,12 @@ def hooks(matching: Mapping[str, torch.nn.Module]) -> Iterator[list[Recorded]]:
 
 
 def capture_call(
-    model: torch.nn.Module, module: torch.nn.Module, recorded: Recorded, name: str, folder: Path
+    model: torch.nn.Module, module: torch.nn.Module, recorded: Recorded, case: str, folder: Path
 ) -> Path:
     """Write the case of one call, if the module alone gives the same output as in the model."""
-    case = f"{name}-{recorded.suffix}"
+    if recorded.call is None or recorded.output is None:
+        raise ValueError(recorded.problem)
     alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
     check.same(case, "alone than in the model, which must pass it a hidden input", alone, recorded.output)
-    purpose = f"{recorded.path} of {run.class_name(model)}, captured with its own inputs."
+    purpose = f"{recorded.path} of {class_name(model)}, captured with its own inputs."
     return write(module, recorded.call, case, folder, purpose)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pyref import zoo
 from pyref.build import suite
 from pyref.table import CASES
 from pyref.tests.support import ROOT, Command, needs
@@ -14,7 +15,7 @@ from pyref.tests.support import ROOT, Command, needs
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a suite that this process made. No test writes to it."""
     folder = tmp_path_factory.mktemp("made") / "fixtures"
-    suite.generate(CASES, folder)
+    suite.generate(CASES, folder, zoo.write)
     return folder
 
 

@@ -10,7 +10,7 @@ from pyref.build.pinned_torch import torch
 from pyref.capture import capture
 from pyref.capture.graph import samples
 from pyref.capture.graph.node import Node
-from pyref.capture.graph.pattern import N, Op, X, match
+from pyref.capture.graph.rules.pattern import N, Op, X, match
 from pyref.models import planted, store
 from pyref.tests.support import ROOT
 

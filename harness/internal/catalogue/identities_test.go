@@ -12,6 +12,7 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -47,8 +48,7 @@ func TestIdentitiesAreNoMistakes(t *testing.T) {
 // norms whose weights are one number, and an additive mask of only 0 and -inf.
 func rightProblems(t *testing.T) []*oracle.Problem {
 	t.Helper()
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	var all []*oracle.Problem
 	for _, name := range names {
 		c, err := fixture.Read(fixtures.FS, name)

@@ -51,6 +51,9 @@ type Mistake struct {
 
 	// Edit makes the mistake in the graph of a module. Mistakes with an Edit have no Plant.
 	Edit graph.Edit
+	// Joint edits change several nodes of a layer together. One of these nodes alone makes another
+	// mistake.
+	Joint bool
 }
 
 // plant is the type of [Mistake.Plant].
@@ -85,7 +88,13 @@ const (
 	Head           Family = "head"
 	ModelAttention Family = "attention in a model"
 	Linear         Family = "linear"
+	Expert         Family = "expert"
+	StateSpace     Family = "state space"
+	Convolution    Family = "convolution"
+	Pooling        Family = "pooling and interpolation"
+	Recurrent      Family = "recurrent"
 	LayerOrder     Family = "layer order"
+	Schedule       Family = "schedule"
 )
 
 // Kind is the kind of damage that a mistake does. It decides the class of a failure.

@@ -49,6 +49,12 @@ type Number struct {
 // Numbers are the numbers that a search can find from an output.
 var Numbers = slices.Concat(scoreNumbers, rotaryNumbers, positionNumbers, cacheNumbers)
 
+// InModelsAlone returns a number that no computation of attention has.
+func (n Number) InModelsAlone() Number {
+	n.Get = rightIf(0, func(*oracle.Problem) bool { return false })
+	return n
+}
+
 // NumberByID returns a number by its id, and whether there is one.
 func NumberByID(id string) (Number, bool) {
 	i := slices.IndexFunc(Numbers, func(n Number) bool { return n.ID == id })

@@ -78,8 +78,7 @@ func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every case, judged several times")
 	}
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	ids := []string{"alibi-missing-at-decode", "sinks-missing", "window-missing"}
 	if campaign.Full() {
 		ids = append(ids, "padding-ignored", "rope-key-only", "kv-heads-tiled")

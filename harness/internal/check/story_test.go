@@ -8,7 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
-	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -85,8 +84,7 @@ func TestStoryWithoutAMask(t *testing.T) {
 // A correct subject passes, also on larger inputs, where a fixed tolerance would raise false
 // alarms.
 func TestStoryAllCorrect(t *testing.T) {
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	for _, scale := range []float32{1, 4, 8} {
 		passed := 0
 		tried := 0

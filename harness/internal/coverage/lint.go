@@ -13,15 +13,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// Lint is the coverage of the known mistakes by a suite.
+// Lint is the coverage of the known mistakes by a suite. Mistakes of attention and mistakes in
+// captured modules are two catalogues, each for cases of its own.
 type Lint struct {
-	Cases    []LintedCase
+	Cases []LintedCase
+	Summary
+	Modules Summary
+}
+
+// Summary is the coverage of a catalogue by all of its cases together.
+type Summary struct {
+	Mistakes []catalogue.Mistake   // the catalogue
+	Cases    int                   // that the catalogue is for
 	Unseen   []catalogue.Mistake   // mistakes that no case sees
 	SeenOnce []catalogue.Mistake   // mistakes that only one case sees
 	Merged   [][]catalogue.Mistake // groups of mistakes that no case tells apart
@@ -32,8 +42,9 @@ type Lint struct {
 
 // LintedCase is the coverage by one case.
 type LintedCase struct {
-	Case  string
-	Sight replay.Visibility
+	Case   string
+	Module bool // a captured module
+	Sight  replay.Visibility
 }
 
 // New makes every known mistake on every case of a suite, or on the named ones only. It fails if a
@@ -73,15 +84,30 @@ func lintCase(suite fs.FS, name string) (LintedCase, error) {
 	if err != nil {
 		return LintedCase{}, err
 	}
-	return LintedCase{Case: name, Sight: referee.Sees()}, nil
+	return LintedCase{Case: name, Module: c.Op == fixture.Module, Sight: referee.Sees()}, nil
 }
 
 // summarize sets the fields about the suite as a whole.
 func (l *Lint) summarize() {
-	counts := make([]int, len(catalogue.Mistakes))
-	classes := make([][]int, len(l.Cases))
-	for i, c := range l.Cases {
-		classes[i] = c.Sight.Class()
+	var attention, modules []LintedCase
+	for _, c := range l.Cases {
+		if c.Module {
+			modules = append(modules, c)
+		} else {
+			attention = append(attention, c)
+		}
+	}
+	l.Summary = summaryOf(catalogue.Mistakes, attention)
+	l.Modules = summaryOf(edits.Mistakes, modules)
+}
+
+// summaryOf returns the coverage of a catalogue by cases.
+func summaryOf(mistakes []catalogue.Mistake, cases []LintedCase) Summary {
+	s := Summary{Mistakes: mistakes, Cases: len(cases)}
+	counts := make([]int, len(mistakes))
+	classes := make([][]int, len(cases))
+	for i, c := range cases {
+		classes[i] = c.Sight.ClassAmong(mistakes)
 		for m, class := range classes[i] {
 			if class >= 0 {
 				counts[m]++
@@ -91,16 +117,17 @@ func (l *Lint) summarize() {
 	for m, n := range counts {
 		switch n {
 		case 0:
-			l.Unseen = append(l.Unseen, catalogue.Mistakes[m])
+			s.Unseen = append(s.Unseen, mistakes[m])
 		case 1:
-			l.SeenOnce = append(l.SeenOnce, catalogue.Mistakes[m])
+			s.SeenOnce = append(s.SeenOnce, mistakes[m])
 		}
 	}
 	sets := separations(classes)
 	for _, i := range smallestCover(sets) {
-		l.Core = append(l.Core, l.Cases[i].Case)
+		s.Core = append(s.Core, cases[i].Case)
 	}
-	l.Merged = merged(sets)
+	s.Merged = merged(mistakes, sets)
+	return s
 }
 
 // separations returns, for each case, the pairs that it tells apart: two mistakes, or a mistake and
@@ -125,19 +152,19 @@ func separations(classes [][]int) []bitset {
 func pair(a, b int) int { return b*(b-1)/2 + a }
 
 // merged groups the mistakes that some case sees and no case tells apart.
-func merged(sets []bitset) [][]catalogue.Mistake {
+func merged(mistakes []catalogue.Mistake, sets []bitset) [][]catalogue.Mistake {
 	var all bitset
 	for _, s := range sets {
 		all = all.union(s)
 	}
 	var groups [][]catalogue.Mistake
 	grouped := map[int]bool{}
-	right := len(catalogue.Mistakes)
-	for a := range catalogue.Mistakes {
-		group := []catalogue.Mistake{catalogue.Mistakes[a]}
+	right := len(mistakes)
+	for a := range mistakes {
+		group := []catalogue.Mistake{mistakes[a]}
 		for b := a + 1; b < right; b++ {
 			if !grouped[a] && all.has(pair(a, right)) && !all.has(pair(a, b)) {
-				group = append(group, catalogue.Mistakes[b])
+				group = append(group, mistakes[b])
 				grouped[b] = true
 			}
 		}

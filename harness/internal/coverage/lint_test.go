@@ -9,6 +9,7 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 )
 
 // lintedSuite makes every mistake on every case of the committed suite, once for all tests.
@@ -69,7 +70,9 @@ func pairs(l *Lint) int {
 	var all bitset
 	var classes [][]int
 	for _, c := range l.Cases {
-		classes = append(classes, c.Sight.Class())
+		if !c.Module {
+			classes = append(classes, c.Sight.Class())
+		}
 	}
 	for _, s := range separations(classes) {
 		all = all.union(s)
@@ -114,7 +117,7 @@ func TestMerged(t *testing.T) {
 		class[i] = -1
 	}
 	class[1], class[2], class[4] = 1, 1, 4
-	groups := merged(separations([][]int{class}))
+	groups := merged(catalogue.Mistakes, separations([][]int{class}))
 	require.Len(t, groups, 1)
 	require.Equal(t, IDs(catalogue.Mistakes[1:3]), IDs(groups[0]))
 }
@@ -149,8 +152,23 @@ func TestMergedGroups(t *testing.T) {
 		}
 		return list
 	}
-	groups := merged(separations([][]int{class}))
+	groups := merged(catalogue.Mistakes, separations([][]int{class}))
 	require.Len(t, groups, 2)
 	require.Equal(t, IDs(pick(1, 3, 6)), IDs(groups[0]))
 	require.Equal(t, IDs(pick(2, 5)), IDs(groups[1]))
+}
+
+// Mistakes in captured modules are a catalogue of their own.
+func TestModulesAreSummarizedByThemselves(t *testing.T) {
+	l, err := New(fixtures.FS, "models/llama", "models/moe-softmax")
+	require.NoError(t, err)
+	require.Zero(t, l.Summary.Cases)
+	require.Equal(t, 2, l.Modules.Cases)
+	require.Equal(t, len(edits.Mistakes), len(l.Modules.Mistakes))
+	require.Contains(t, IDs(l.Modules.Unseen), "positions-missing")
+	require.Contains(t, IDs(l.Modules.SeenOnce), "linear-bias-missing")
+	require.NotEmpty(t, l.Modules.Core)
+	for _, m := range l.Modules.Mistakes {
+		require.NotNil(t, m.Edit, m.ID)
+	}
 }

@@ -21,13 +21,30 @@ func twoMistakes(ctx context.Context, in *input, fits fit.Result) answer {
 	return search(replay.FindPairs)(ctx, in, fits)
 }
 
-// mistakeInGraph decides if a known mistake in the graph of a module gives the output.
-func mistakeInGraph(ctx context.Context, in *input, _ fit.Result) answer {
-	if in.module == nil || in.comparison.NonFinite > 0 {
-		return answer{}
+// inGraph is a step that decides if a search in the graph of a module finds mistakes.
+func inGraph(
+	find func(m *replay.Module, ctx context.Context, got []float64) ([]replay.Match, replay.Cut),
+) func(context.Context, *input, fit.Result) answer {
+	return func(ctx context.Context, in *input, _ fit.Result) answer {
+		if in.module == nil || in.comparison.NonFinite > 0 {
+			return answer{}
+		}
+		matches, cut := find(in.module, ctx, in.got)
+		return answer{finding: explained(matches), cut: cut}
 	}
-	matches, cut := in.module.Find(ctx, in.got)
-	return answer{finding: explained(matches), cut: cut}
+}
+
+// numberInGraph is a step that decides if a search in the graph of a module finds numbers.
+func numberInGraph(
+	find func(m *replay.Module, ctx context.Context, got []float64) ([]replay.NumberMatch, replay.Cut),
+) func(context.Context, *input, fit.Result) answer {
+	return func(ctx context.Context, in *input, _ fit.Result) answer {
+		if in.module == nil || in.comparison.NonFinite > 0 {
+			return answer{}
+		}
+		numbers, cut := find(in.module, ctx, in.got)
+		return answer{finding: explainedByNumbers(numbers), cut: cut}
+	}
 }
 
 // explained names the mistakes that give the output; nil if there are none.

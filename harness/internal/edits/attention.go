@@ -39,7 +39,7 @@ var attention = []catalogue.Mistake{
 		Explanation: "Every query sees every key.",
 		Fix:         "Apply the model's mask in every layer.",
 		Edit: where(masked, func(n graph.Node) graph.Node {
-			n = n.With(n.Operands[0], n.Operands[1], n.Operands[2], graph.None)
+			n = n.Put(3, graph.None)
 			return n.Set(func(a *graph.Attributes) { a.Causal = false })
 		}),
 	},
@@ -74,7 +74,7 @@ var attention = []catalogue.Mistake{
 		Explanation: "The scores are transposed.",
 		Fix:         "Look at the order of q_proj and k_proj, or of the parts of a fused projection.",
 		Edit: where(sameTokens, func(n graph.Node) graph.Node {
-			return n.With(n.Operands[1], n.Operands[0], n.Operands[2], n.Operands[3])
+			return n.Put(0, n.Operands[1]).Put(1, n.Operands[0])
 		}),
 	},
 	{
@@ -82,7 +82,7 @@ var attention = []catalogue.Mistake{
 		Explanation: "Queries are compared with values, and keys are added up.",
 		Fix:         "Look at the order of k_proj and v_proj, or of the parts of a fused projection.",
 		Edit: where(isOp("attention"), func(n graph.Node) graph.Node {
-			return n.With(n.Operands[0], n.Operands[2], n.Operands[1], n.Operands[3])
+			return n.Put(1, n.Operands[2]).Put(2, n.Operands[1])
 		}),
 	},
 	{
@@ -183,7 +183,7 @@ func overMask(change func(v *graph.View, n graph.Node, mask []int) (graph.Node, 
 		if !ok {
 			return nil
 		}
-		seeing := n.With(n.Operands[0], n.Operands[1], n.Operands[2], graph.Value(made.Name))
+		seeing := n.Put(3, graph.Value(made.Name))
 		return nodes(made, seeing.Set(func(a *graph.Attributes) { a.Causal = made.Attributes.Causal }))
 	}
 }

@@ -79,9 +79,9 @@ func isPositions(v *graph.View, n graph.Node) bool {
 	return n.Op == "embedding" && v.Input(n.Operands[1]) == "" && v.Shape(n.Operands[0])[0] > 2
 }
 
-// isTypes reports whether a node takes rows of a table of two token types.
+// isTypes reports whether a node takes rows of a table of two token types, given or not.
 func isTypes(v *graph.View, n graph.Node) bool {
-	return n.Op == "embedding" && v.Input(n.Operands[1]) == "" && v.Shape(n.Operands[0])[0] <= 2
+	return n.Op == "embedding" && v.Shape(n.Operands[0])[0] <= 2
 }
 
 func isScaledEmbedding(v *graph.View, n graph.Node) bool {

@@ -43,6 +43,29 @@ var linears = []catalogue.Mistake{
 		Edit:        biasMissing(inAttention),
 	},
 	{
+		ID: "mlp-up-bias-missing", Title: "the biases of the first layer of the MLP left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
+		Explanation: "The layer before the activation does not add its bias.",
+		Fix:         "Load the bias of fc1, c_fc or up_proj, and add it.",
+		Refs:        []string{"M12"},
+		Edit:        biasMissing(func(v *graph.View, n graph.Node) bool { return layerPath(n.Module) != "" && activated(v, n) }),
+	},
+	{
+		ID: "mlp-down-bias-missing", Title: "the biases of the last layer of the MLP left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
+		Explanation: "The layer behind the activation does not add its bias.",
+		Fix:         "Load the bias of fc2, c_proj or down_proj, and add it.",
+		Refs:        []string{"M12"},
+		Edit: biasMissing(func(v *graph.View, n graph.Node) bool {
+			return layerPath(n.Module) != "" && inMLP(v, n) && !activated(v, n) && !usedBy(v, n.Name, "mul")
+		}),
+	},
+	{
+		ID: "branch-bias-twice", Title: "the biases of the output projections added twice", Family: catalogue.Linear, Kind: catalogue.Parameters,
+		Explanation: "Each of two parallel ranks adds the bias of the attention output and of the MLP output.",
+		Fix:         "Add the bias behind the sum over ranks, or on one rank alone.",
+		Refs:        []string{"M12", "W14", "Z09"},
+		Edit:        biasTwice(isBranch),
+	},
+	{
 		ID: "head-bias-missing", Title: "the bias of the head left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
 		Explanation: "The last linear layer does not add its bias.",
 		Fix:         "Load the bias of the head, and add it.",

@@ -13,23 +13,37 @@ import (
 // ports share code between layers.
 var Mistakes = slices.Concat(
 	norms,
+	normWiring,
+	normStatistics,
 	activations,
 	mlps,
+	gates,
 	residuals,
+	residualWiring,
 	embeddings,
+	positionTables,
 	lmHeads,
+	outputs,
 	attention,
 	linears,
+	routers,
+	stateSpaces,
+	convolutions,
+	pools,
+	recurrent,
 	layerOrder,
+	layerLimits,
+	schedules,
 )
 
 // ByID returns the mistake with the given id, and whether there is one.
 func ByID(id string) (catalogue.Mistake, bool) {
-	i := slices.IndexFunc(Mistakes, func(m catalogue.Mistake) bool { return m.ID == id })
-	if i < 0 {
-		return catalogue.Mistake{}, false
+	for _, m := range slices.Concat(Mistakes, inParameters) {
+		if m.ID == id {
+			return m, true
+		}
 	}
-	return Mistakes[i], true
+	return catalogue.Mistake{}, false
 }
 
 // nodes returns the nodes that an edit makes.

@@ -8,9 +8,10 @@ import (
 
 // attend computes torch.nn.functional.scaled_dot_product_attention on tensors of shape (...,
 // tokens, features). The mask is of booleans, true where a key is seen, or of numbers to add to the
-// scores. A query that sees no key gives zeros.
+// scores. A query that sees no key gives zeros. Sinks hold one more score for each head, which has
+// no key.
 func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-	q, k, v, mask := in[0], in[1], in[2], in[3]
+	q, k, v, mask, sinks := in[0], in[1], in[2], in[3], in[4]
 	rank := len(q.Shape)
 	if rank < 2 || len(k.Shape) != rank || len(v.Shape) != rank || q.last() != k.last() ||
 		!slices.Equal(q.Shape[:rank-2], k.Shape[:rank-2]) || !slices.Equal(k.Shape[:rank-1], v.Shape[:rank-1]) {
@@ -20,6 +21,9 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	scoreShape := append(slices.Clone(q.Shape[:rank-1]), keys)
 	if _, err := elements(scoreShape); err != nil {
 		return nil, err
+	}
+	if sinks != nil && (rank < 3 || !slices.Equal(sinks.Shape, q.Shape[rank-3:rank-2])) {
+		return nil, fmt.Errorf("sinks of shape %v for queries of shape %v", sinks.Shape, q.Shape)
 	}
 	var places []int
 	if mask != nil {
@@ -33,7 +37,7 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	row := make([]T, keys)
+	row := make([]T, keys, keys+1)
 	for i := range len(out.Data) / max(width, 1) {
 		matrix, query := i/queries, i%queries
 		for j := range row {
@@ -45,7 +49,11 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 				row[j] = masked(row[j], mask.Data[places[i*keys+j]], mask.Bool)
 			}
 		}
+		if sinks != nil {
+			row = append(row, sinks.Data[matrix%len(sinks.Data)])
+		}
 		weigh(row, v.Data[matrix*keys*width:(matrix+1)*keys*width], out.Data[i*width:(i+1)*width])
+		row = row[:keys]
 	}
 	return out, nil
 }
@@ -69,13 +77,13 @@ func masked[T Float](score, mask T, boolean bool) T {
 	return score
 }
 
-// weigh adds up the values by the softmax of their scores.
+// weigh adds up the values by the softmax of their scores. A last score may have no value.
 func weigh[T Float](scores, values, to []T) {
 	if len(scores) == 0 || math.IsInf(float64(slices.Max(scores)), -1) {
 		return
 	}
 	normalizeScores(scores)
-	for j, w := range scores {
+	for j, w := range scores[:min(len(scores), len(values)/max(len(to), 1))] {
 		for f := range to {
 			to[f] += w * values[j*len(to)+f]
 		}

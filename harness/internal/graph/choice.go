@@ -120,6 +120,7 @@ func where[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	out.Bool = in[1].Bool && in[2].Bool
 	condition, yes, no := spread(in[0].Shape, shape), spread(in[1].Shape, shape), spread(in[2].Shape, shape)
 	for i := range out.Data {
 		if in[0].Data[condition[i]] != 0 {

@@ -26,7 +26,22 @@ type Node struct {
 	Shape      []int      `json:"shape"`
 	Module     string     `json:"module"` // path of the module that asked for the operation
 	Class      string     `json:"class"`  // class of this module
+	Computed   Computed   `json:"-"`      // nil if the operator gives the value
 }
+
+// Computed gives a node a value that no operator gives. It takes the operands in float64 and
+// returns the value. If rounding is asked for, it also returns the standard deviation that float32
+// gives to each element beyond the rounding of the operands, or nil if it gives none.
+type Computed func(operands []*Tensor[float64], rounding Rounding) (value *Tensor[float64], sigma []float64, err error)
+
+// Rounding is what a [Computed] node is asked for beside its value.
+type Rounding int
+
+// The two requests.
+const (
+	NoRounding Rounding = iota
+	WithRounding
+)
 
 // Operand is a value by its name, a number if Name is empty, or absent.
 type Operand struct {
@@ -63,8 +78,8 @@ func (o *Operand) UnmarshalJSON(data []byte) error {
 // Attributes are the settings of an operation. Each operator uses a few of them.
 type Attributes struct {
 	Shape       []int    `json:"shape"`       // reshape, expand
-	Dims        []int    `json:"dims"`        // permute, mean, sum, max, index
-	Keep        bool     `json:"keep"`        // mean, sum, max: reduced dimensions stay
+	Dims        []int    `json:"dims"`        // permute, index and reductions
+	Keep        bool     `json:"keep"`        // reductions: reduced dimensions stay
 	Dim         int      `json:"dim"`         // of most operators that have one dimension
 	Start       int      `json:"start"`       // slice
 	Stop        int      `json:"stop"`        // slice
@@ -72,17 +87,32 @@ type Attributes struct {
 	Index       int      `json:"index"`       // select
 	Weight      string   `json:"weight"`      // linear: "out, in" or "in, out"
 	Approximate string   `json:"approximate"` // gelu: "none" or "tanh"
-	Eps         float64  `json:"eps"`         // layer_norm, rms_norm
+	Factor      *float64 `json:"factor"`      // gelu: of the approximation by tanh; nil is sqrt(2 / pi)
+	Eps         float64  `json:"eps"`         // norms
 	Offset      float64  `json:"offset"`      // rms_norm: added to the weight
 	Pairs       string   `json:"pairs"`       // rotary: "halves" or "neighbours"
 	Times       int      `json:"times"`       // repeat_interleave
 	Count       int      `json:"count"`       // topk, topk_indices
-	Kernel      []int    `json:"kernel"`      // max_pool
-	Stride      []int    `json:"stride"`      // convolution, max_pool
-	Padding     []int    `json:"padding"`     // convolution, max_pool
-	Dilation    []int    `json:"dilation"`    // convolution
-	Groups      int      `json:"groups"`      // convolution
+	Kernel      []int    `json:"kernel"`      // max_pool, average_pool
+	Stride      []int    `json:"stride"`      // convolutions and pools
+	Padding     []int    `json:"padding"`     // convolutions and pools
+	Dilation    []int    `json:"dilation"`    // convolutions
+	Groups      int      `json:"groups"`      // convolutions, group_norm
 	Scale       float64  `json:"scale"`       // attention: factor of the scores
 	Softcap     *float64 `json:"softcap"`     // attention: c in c tanh(score / c), or nil
 	Causal      bool     `json:"causal"`      // attention: a query sees no later key
+
+	OutputPadding []int     `json:"output_padding"` // convolution_transposed: added at the end
+	CountPadding  bool      `json:"count_padding"`  // average_pool: padding counts as zeros
+	Size          []int     `json:"size"`           // upsample: pixels of the output
+	Steps         []float64 `json:"steps"`          // upsample: pixels of the input for each of the output
+	Corners       bool      `json:"corners"`        // upsample: the corners of both images coincide
+	Mode          string    `json:"mode"`           // upsample: "linear"; pad: "constant", "reflect"
+	Before        []int     `json:"before"`         // pad: widths, for every dimension
+	After         []int     `json:"after"`          // pad
+	Value         float64   `json:"value"`          // pad
+	Gates         string    `json:"gates"`          // lstm, gru: their order in the weights
+	Reset         string    `json:"reset"`          // gru: "after" or "before" the product with the state
+	Function      string    `json:"function"`       // rnn: "tanh" or "relu"
+	Reverse       bool      `json:"reverse"`        // lstm, gru, rnn: from the last step to the first
 }

@@ -65,10 +65,20 @@ func Within(path, around string) bool {
 	return path == around || strings.HasPrefix(path, around+".")
 }
 
-// Until returns the graph whose output is the value of a node.
+// Until returns the graph whose output is the value of a node. It lacks the nodes that do not matter
+// to this value.
 func (g *Graph) Until(name string) *Graph {
-	part := *g
-	end := slices.IndexFunc(g.Nodes, func(n Node) bool { return n.Name == name })
-	part.Nodes, part.Output = g.Nodes[:end+1], name
+	part, needed := *g, map[string]bool{name: true}
+	part.Output, part.Nodes = name, nil
+	for _, n := range slices.Backward(g.Nodes) {
+		if !needed[n.Name] {
+			continue
+		}
+		part.Nodes = append(part.Nodes, n)
+		for _, o := range n.Operands {
+			needed[o.Name] = true
+		}
+	}
+	slices.Reverse(part.Nodes)
 	return &part
 }

@@ -26,10 +26,22 @@ func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]fl
 	return sigma[g.Output], err
 }
 
+// RoughNoise measures as [Noise] does, from two runs. It may be half or twice the noise.
+func RoughNoise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]float64, error) {
+	sigma, err := noiseOf(g, arrays, Values[float64]{g.Output: truth}, 2)
+	return sigma[g.Output], err
+}
+
 // NoiseOf measures the noise of some values as Noise does of the output. truths holds them in
 // float64 by their names.
 func NoiseOf(
 	g *Graph, arrays map[string]*npy.Array, truths Values[float64],
+) (map[string][]float64, error) {
+	return noiseOf(g, arrays, truths, runs)
+}
+
+func noiseOf(
+	g *Graph, arrays map[string]*npy.Array, truths Values[float64], runs int,
 ) (map[string][]float64, error) {
 	given, err := Given[float32](g, arrays)
 	if err != nil {
@@ -41,15 +53,16 @@ func NoiseOf(
 	}
 	last, spare := lastUses(g, slices.Sorted(maps.Keys(truths))), map[int][][]float32{}
 	for run := range runs {
+		r := rand.New(rand.NewPCG(uint64(run), 0))
 		moved := nudging{g: g, given: given, arrays: arrays, run: uint64(run), spare: spare}
-		values, err := rerun(nil, g, moved.others(), plan[float32]{last: last, parameters: moved})
+		values, err := rerun(nil, g, moved.others(), plan[float32]{last: last, parameters: moved, rounding: r})
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
 		for name, variance := range variances {
 			for i, x := range values[name].Data {
 				d := float64(x) - truths[name].Data[i]
-				variance[i] += d * d / runs
+				variance[i] += d * d / float64(runs)
 			}
 		}
 	}

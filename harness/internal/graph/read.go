@@ -85,19 +85,13 @@ func (n *Node) check(known map[string]bool) error {
 	if !ok {
 		return fmt.Errorf("op: %q is unknown", n.Op)
 	}
-	if len(n.Operands) < op.least || len(n.Operands) > op.most {
-		return fmt.Errorf("operands: %d, %s wants %d to %d", len(n.Operands), n.Op, op.least, op.most)
-	}
 	for i, o := range n.Operands {
 		if o.Name != "" && !known[o.Name] {
 			return fmt.Errorf("operands[%d]: no value before this node is named %q", i, o.Name)
 		}
-		if o.Name == "" && !o.Absent && !op.numbers {
-			return fmt.Errorf("operands[%d]: %s takes no number", i, n.Op)
-		}
-		if o.Absent && i < op.least && !op.optional(i) {
-			return fmt.Errorf("operands[%d]: missing", i)
-		}
+	}
+	if err := op.operands.check(n.Operands); err != nil {
+		return err
 	}
 	if _, err := elements(n.Shape); err != nil {
 		return fmt.Errorf("shape: %w", err)

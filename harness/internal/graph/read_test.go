@@ -52,7 +52,8 @@ func TestParseRefusesWhatCannotBeComputed(t *testing.T) {
 		`["x", "w", null]`:          {`["x", null, null]`, `operands[1]: missing`},
 		`"attributes": {},`:         {`"attributes": {"size": 3},`, "size"},
 		`"shape": [2, 3], "module"`: {`"shape": [-2, 3], "module"`, "a dimension of -2"},
-		`["x", "y"], `:              {`["x"], `, "operands: 1, add wants 2 to 2"},
+		`["x", "y"],`:               {`["x", "y", "y"],`, `nodes[2] "z": operands: 3, want 2`},
+		`["x", "y"], `:              {`["x"], `, `nodes[2] "z": operands[1]: missing`},
 	} {
 		broken := strings.Replace(small, old, change.to, 1)
 		require.NotEqual(t, small, broken, old)

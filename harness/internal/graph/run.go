@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 )
@@ -43,6 +44,8 @@ type plan[T Float] struct {
 	last map[string]int
 	// parameters makes the parameters that the known values lack. It may be nil.
 	parameters maker[T]
+	// rounding draws the rounding of computed nodes, unless it is nil.
+	rounding *rand.Rand
 }
 
 // maker makes a parameter when a node needs it, and takes it back after its last use.
@@ -90,7 +93,7 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (Values[T]
 			continue
 		}
 		p.fetch(n, values)
-		value, err := compute(table, n, values)
+		value, err := compute(table, n, values, p.rounding)
 		if err != nil {
 			return nil, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
 		}
@@ -127,12 +130,13 @@ func (p plan[T]) free(n *Node, place int, values Values[T]) {
 
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
-	return a.Op == b.Op && slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+	return a.Op == b.Op && a.Computed == nil && b.Computed == nil &&
+		slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
-func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (*Tensor[T], error) {
-	in := make([]*Tensor[T], len(n.Operands))
+func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r *rand.Rand) (*Tensor[T], error) {
+	in := make([]*Tensor[T], max(len(n.Operands), table[n.Op].operands.count()))
 	for i, o := range n.Operands {
 		switch {
 		case o.Absent:
@@ -147,7 +151,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 			}
 		}
 	}
-	out, err := table[n.Op].compute(n, in)
+	out, err := evaluate(table, n, in, r)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +159,29 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T]) (
 		return nil, fmt.Errorf("the result has shape %v, the graph says %v", out.Shape, n.Shape)
 	}
 	return out, nil
+}
+
+// evaluate computes the operator of a node, or its function.
+func evaluate[T Float](table map[string]operator[T], n *Node, in []*Tensor[T], r *rand.Rand) (*Tensor[T], error) {
+	if n.Computed == nil {
+		return table[n.Op].compute(n, in)
+	}
+	wide, rounding := make([]*Tensor[float64], len(in)), NoRounding
+	for i, t := range in {
+		wide[i] = converted[float64](t)
+	}
+	if r != nil {
+		rounding = WithRounding
+	}
+	value, sigma, err := n.Computed(wide, rounding)
+	if err != nil || sigma == nil {
+		return converted[T](value), err
+	}
+	rounded := &Tensor[float64]{Shape: value.Shape, Data: make([]float64, len(value.Data))}
+	for i, x := range value.Data {
+		rounded.Data[i] = x + sigma[i]*r.NormFloat64()
+	}
+	return converted[T](rounded), nil
 }
 
 // tableOf returns the operators in the arithmetic of T.

@@ -92,8 +92,10 @@ func cat[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	out.Bool = in[0].Bool
 	at := 0
 	for _, t := range in {
+		out.Bool = out.Bool && t.Bool
 		steps := strides(shape)
 		for i, p := range walk(t.Shape, steps, at*steps[dim]) {
 			out.Data[p] = t.Data[i]
@@ -117,47 +119,3 @@ func repeatInterleave[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	}
 	return in[0].view(repeated, walk(shape, steps, 0)), nil
 }
-
-// reduction folds some dimensions. A mean divides by the number of elements that were folded.
-func reduction[T Float](fold func([]T) T, mean bool) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
-	return func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-		t, own := in[0], strides(in[0].Shape)
-		var shape, kept, steps, inner, innerSteps []int
-		for d, size := range t.Shape {
-			if slices.Contains(n.Attributes.Dims, d) {
-				inner, innerSteps = append(inner, size), append(innerSteps, own[d])
-				if n.Attributes.Keep {
-					shape = append(shape, 1)
-				}
-				continue
-			}
-			shape, kept, steps = append(shape, size), append(kept, size), append(steps, own[d])
-		}
-		if len(inner) != len(n.Attributes.Dims) {
-			return nil, fmt.Errorf("dims %v are not all dimensions of %v", n.Attributes.Dims, t.Shape)
-		}
-		out := &Tensor[T]{Shape: shape, Bool: t.Bool && !mean}
-		for _, start := range walk(kept, steps, 0) {
-			part := t.view(nil, walk(inner, innerSteps, start)).Data
-			if len(part) == 0 {
-				return nil, errors.New("nothing to reduce")
-			}
-			value := fold(part)
-			if mean {
-				value /= T(len(part))
-			}
-			out.Data = append(out.Data, value)
-		}
-		return out, nil
-	}
-}
-
-func sumOf[T Float](values []T) T {
-	var sum T
-	for _, v := range values {
-		sum += v
-	}
-	return sum
-}
-
-func largest[T Float](values []T) T { return slices.Max(values) }

@@ -76,6 +76,19 @@ func (t *Tensor[T]) Wide() *Tensor[T] {
 // scalar returns a tensor without dimensions.
 func scalar[T Float](x float64) *Tensor[T] { return &Tensor[T]{Data: []T{T(x)}} }
 
+// converted returns a tensor in another arithmetic. It returns the tensor itself if it has this
+// arithmetic already, and nil for nil.
+func converted[T, F Float](t *Tensor[F]) *Tensor[T] {
+	if same, ok := any(t).(*Tensor[T]); ok || t == nil {
+		return same
+	}
+	c := &Tensor[T]{Shape: t.Shape, Data: make([]T, len(t.Data)), Bool: t.Bool}
+	for i, x := range t.Data {
+		c.Data[i] = T(x)
+	}
+	return c
+}
+
 // last returns the size of the last dimension.
 func (t *Tensor[T]) last() int {
 	if len(t.Shape) == 0 {

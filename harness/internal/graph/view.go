@@ -14,19 +14,26 @@ type View struct {
 	nodes  map[string]*Node
 	users  map[string][]*Node
 	params map[string]bool
+
+	constants map[string]*Tensor[float64]
 }
 
 // NewView returns the view of a graph whose values have these shapes.
 func NewView[T Float](g *Graph, values Values[T]) *View {
 	v := &View{
 		Graph: g, shapes: map[string][]int{}, nodes: map[string]*Node{},
-		users: map[string][]*Node{}, params: map[string]bool{},
+		users: map[string][]*Node{}, params: map[string]bool{}, constants: map[string]*Tensor[float64]{},
 	}
 	for name, t := range values {
 		v.shapes[name] = t.Shape
 	}
 	for _, key := range g.Parameters {
 		v.params[key] = true
+	}
+	for _, name := range g.Constants {
+		if t := values[name]; t != nil {
+			v.constants[name] = converted[float64](t)
+		}
 	}
 	for i := range g.Nodes {
 		n := &g.Nodes[i]
@@ -122,6 +129,13 @@ func (v *View) Apply(edit Edit, sites []int) *Graph {
 // With returns a copy of a node with other operands.
 func (n Node) With(operands ...Operand) Node {
 	n.Operands = operands
+	return n
+}
+
+// Put returns a copy of a node with one operand replaced.
+func (n Node) Put(i int, o Operand) Node {
+	n.Operands = slices.Clone(n.Operands)
+	n.Operands[i] = o
 	return n
 }
 

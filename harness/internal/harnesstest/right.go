@@ -1,24 +1,40 @@
 package harnesstest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/builtin"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// BuiltIn returns the implementation in the package attention, which is right.
+// BuiltIn returns the implementation that difftest has itself, which is right.
 func BuiltIn() subject.Subject {
-	return subject.Subject{
-		Name: "attention",
-		SDPA: attention.SDPA,
-		MHA:  func(c attention.Config) (subject.Module, error) { return attention.New(c) },
-		RoPE: attention.RotaryEmbedding,
-	}
+	s := builtin.Subject()
+	s.Name = "attention"
+	return s
+}
+
+// AttentionCases names the embedded cases that are no captured modules.
+func AttentionCases(t testing.TB) []string {
+	t.Helper()
+	names, err := fixture.Names(fixtures.FS)
+	require.NoError(t, err)
+	modules := 0
+	names = slices.DeleteFunc(names, func(name string) bool {
+		is := ReadCase(t, name).Op == fixture.Module
+		if is {
+			modules++
+		}
+		return is
+	})
+	require.Positive(t, modules)
+	return names
 }
 
 // ReadCase reads an embedded case. The test ends if the case cannot be read.

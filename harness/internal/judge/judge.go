@@ -174,10 +174,14 @@ func Trace(ctx context.Context, c *fixture.Case, values map[string]*trace.Array)
 	return &t, nil
 }
 
-// Sees makes every known mistake on the case and returns what the case can see of them. On a module
-// no mistake can be made, and the sight is empty.
+// Sees makes every known mistake on the case and returns what the case can see of them. The mistakes
+// of a module are edits of its graph. On a module without a graph no mistake can be made, and the
+// sight is empty.
 func (r *Referee) Sees() replay.Visibility {
-	if r.reference == nil {
+	switch {
+	case r.module != nil:
+		return r.module.Visibility()
+	case r.reference == nil:
 		return replay.Visibility{}
 	}
 	return r.reference.Visibility()

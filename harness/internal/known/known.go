@@ -125,7 +125,8 @@ func (k Failure) problems() []string {
 		for id := range strings.SplitSeq(k.Cause, "+") {
 			_, isMistake := catalogue.ByID(id)
 			_, isEdit := edits.ByID(id)
-			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isEdit && !isNumber {
+			_, inGraph := edits.NumberByID(id)
+			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isEdit && !isNumber && !inGraph {
 				problems = append(problems, fmt.Sprintf("cause=%s: %q is no known mistake", k.Cause, id))
 			}
 		}

@@ -59,6 +59,13 @@ func (p *Problem) ForkAfterContext() *Problem {
 	return q
 }
 
+// Uncached returns a copy that shares no cache with p, for other inputs.
+func (p *Problem) Uncached() *Problem {
+	q := p.Fork()
+	q.cache = nil
+	return q
+}
+
 // WithCache makes p use the cache of a [Problem.Cached] problem, and returns p.
 func (p *Problem) WithCache(cached *Problem) *Problem {
 	p.cache = cached.cache

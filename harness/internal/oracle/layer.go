@@ -62,6 +62,13 @@ type Rotary struct {
 	Base, Factor float64
 	First        int // position of the first row
 
+	// Stretch (Dim/2) multiplies the frequency of each pair, as models for long texts do; nil for
+	// factors of 1.
+	Stretch []float64
+	// Rounded (rows, Dim/2) is the quotient of a given table and the exact one, cos + i sin, where
+	// the rotation was given as a table of rounded numbers; nil for quotients of 1.
+	Rounded [][]complex128
+
 	// Exponent replaces the exponent of Base for one feature of a pair; nil leaves it.
 	Exponent func(pair, feature int) float64
 	// Position replaces position / Factor for a row of a head; nil leaves it.

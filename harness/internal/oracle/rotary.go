@@ -89,7 +89,14 @@ func (t *Rotary) angle(head, row, pair, feature int) rotation {
 	}
 	exponent *= math.Log(t.Base)
 	angle := position * math.Exp(exponent)
+	if pair < len(t.Stretch) {
+		angle *= t.Stretch[pair]
+	}
 	sin, cos := math.Sincos(angle)
+	if row < len(t.Rounded) && pair < len(t.Rounded[row]) {
+		given := complex(cos, sin) * t.Rounded[row][pair]
+		cos, sin = real(given), imag(given)
+	}
 	if t.Round != nil {
 		sin, cos = t.Round(sin), t.Round(cos)
 	}

@@ -8,13 +8,13 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // The oracle may judge a case only when it reproduces PyTorch's float64 result of it.
 func TestReproducesPyTorchsFloat64(t *testing.T) {
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	require.GreaterOrEqual(t, len(names), 90)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

@@ -78,8 +78,7 @@ func quantized(c *fixture.Case) *attention.Tensor {
 
 // A correct subject is never caught at anything, however it adds and rounds.
 func TestCorrectSubjectsAreNeverCaught(t *testing.T) {
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	for number, tc := range []struct {
 		name string
 		live subject.Live

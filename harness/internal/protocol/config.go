@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 )
@@ -72,9 +74,12 @@ type Rotary struct {
 	NumHeads *int   `json:"num_heads"`
 }
 
-// Module is the configuration of a module that is known by its class alone.
+// Module describes a module. Only its class is always known.
 type Module struct {
-	Module string `json:"module"`
+	Module    string         `json:"module"`
+	Structure []string       `json:"structure"`
+	Settings  jsontext.Value `json:"settings"`
+	DType     fixture.DType  `json:"dtype"`
 }
 
 // configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together
@@ -88,7 +93,17 @@ func configOf(c *fixture.Case) any {
 	case fixture.Rotary:
 		return rotary(c)
 	}
-	return Module{c.Module}
+	return module(c)
+}
+
+func module(c *fixture.Case) Module {
+	settings := c.Settings
+	if settings == nil {
+		settings = jsontext.Value("{}")
+	}
+	return Module{
+		Module: c.Module, Structure: c.Structure, Settings: settings, DType: cmp.Or(c.Stored, fixture.Float32),
+	}
 }
 
 func rotary(c *fixture.Case) Rotary {

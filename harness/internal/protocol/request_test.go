@@ -19,6 +19,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/protocol"
 )
@@ -26,8 +27,7 @@ import (
 // A request is complete: a case that is built from it alone, with no default left to know, gives
 // the same output bits.
 func TestRequestIsComplete(t *testing.T) {
-	names, err := fixture.Names(fixtures.FS)
-	require.NoError(t, err)
+	names := harnesstest.AttentionCases(t)
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			c, err := fixture.Read(fixtures.FS, name)

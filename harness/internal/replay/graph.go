@@ -26,6 +26,8 @@ type Module struct {
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
+	// attention maps the names of nodes with the output of attention to the paths of its modules.
+	attention map[string]string
 }
 
 // NewModule computes a graph. given holds the arrays by role, as [graph.Given] wants them.
@@ -38,9 +40,12 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	if err != nil {
 		return nil, err
 	}
+	view := graph.NewView(g, values)
+	known, attention := attentionIn(view, values)
 	return &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
-		view: graph.NewView(g, values), values: values, given: given, known: edits.Mistakes,
+		view: view, values: values, given: given,
+		known: slices.Concat(edits.Mistakes, known), attention: attention,
 	}, nil
 }
 
@@ -74,8 +79,9 @@ type hypothesis struct {
 // nearest in the noise of the case.
 const noisier = 3
 
-// Find returns the mistakes that give an output: each at all of its places, or else in one layer,
-// or else in one module. Places that are the same at two of these steps are computed once.
+// Find returns the mistakes that give an output: each at all of its places, or else in all modules
+// of one kind, or else in one layer, or else in one module. Places that are the same at two of these
+// steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
@@ -85,6 +91,7 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 		words string
 	}{
 		{all, "mistakes made everywhere"},
+		{kindOf, "mistakes made in one kind of layer"},
 		{layerOf, "mistakes made in one layer"},
 		{module, "mistakes made in one module"},
 	} {
@@ -93,7 +100,7 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 			return nil, cut
 		}
 		s := newSearch()
-		m.confirm(s, made, got)
+		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, ""
 		}
@@ -145,7 +152,10 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 		if site > m.last {
 			break
 		}
-		where := place(m.graph.Nodes[site].Module)
+		where := place(m.pathOf(mistake, site))
+		if mistake.Joint && where != "" {
+			where = layerOf(where)
+		}
 		if sites[where] == nil {
 			order = append(order, where)
 		}
@@ -199,6 +209,10 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		if h.output == nil {
 			h = m.replayed(h, got)
 		}
+		if m.isFarInRoughNoise(h, got) {
+			s.miss(h.residual)
+			continue
+		}
 		sigma, err := graph.Noise(h.graph, m.given, h.output)
 		if err != nil {
 			continue
@@ -221,4 +235,12 @@ func leastOf(all []hypothesis) float64 {
 // one's own noise cannot explain the output.
 func (h hypothesis) isFar(least float64) bool {
 	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
+}
+
+// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise, which
+// takes longer to measure, cannot explain it.
+func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
+	const far = 10 * compare.MeasuredMaxRMSZ
+	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)
+	return err == nil && inNoise(got, h.output.Data, sigma) > far
 }

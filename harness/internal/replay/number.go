@@ -22,6 +22,10 @@ type NumberMatch struct {
 	Next     float64 // residual of the nearest other explanation; infinite without any
 	Alike    string  // other changes that give the same output, a sentence; "" if there are none
 
+	// Where is the path of the only modules of a graph that have the wrong value, with * for the
+	// number of any layer; "" if all have it.
+	Where string
+
 	// Least and Most bound the values that explain the output as well.
 	Least, Most float64
 
@@ -32,6 +36,9 @@ type NumberMatch struct {
 // String says which value the number has in the output, and which in the case.
 func (m NumberMatch) String() string {
 	text := fmt.Sprintf("the %s is %.6g, the case says %.6g", m.Number.Title, m.Value, m.Right)
+	if m.Where != "" {
+		text += ", in " + m.Where + " alone"
+	}
 	for _, mistake := range m.With {
 		text += "; besides, the output is computed with " + mistake.Title
 	}
@@ -41,6 +48,9 @@ func (m NumberMatch) String() string {
 // Title follows "computed with": "the RoPE base 1e+06 instead of 10000".
 func (m NumberMatch) Title() string {
 	text := fmt.Sprintf("the %s %.6g instead of %.6g", m.Number.Title, m.Value, m.Right)
+	if m.Where != "" {
+		text += " in " + m.Where + " alone"
+	}
 	for _, mistake := range m.With {
 		text += ", and " + mistake.Title
 	}

@@ -24,15 +24,18 @@ type Blindness struct {
 	Why     string
 }
 
-// Class maps each entry of [catalogue.Mistakes] to the index of one representative with the same
-// output on this case, or to -1 if the mistake is invisible here.
-func (v Visibility) Class() []int {
-	class := make([]int, len(catalogue.Mistakes))
+// Class is [Visibility.ClassAmong] for the catalogue of attention.
+func (v Visibility) Class() []int { return v.ClassAmong(catalogue.Mistakes) }
+
+// ClassAmong maps each of the mistakes of a catalogue to the index of one representative with the
+// same output on this case, or to -1 if the mistake is invisible here.
+func (v Visibility) ClassAmong(mistakes []catalogue.Mistake) []int {
+	class := make([]int, len(mistakes))
 	for i := range class {
 		class[i] = -1
 	}
 	index := func(m catalogue.Mistake) int {
-		return slices.IndexFunc(catalogue.Mistakes, func(other catalogue.Mistake) bool { return other.ID == m.ID })
+		return slices.IndexFunc(mistakes, func(other catalogue.Mistake) bool { return other.ID == m.ID })
 	}
 	for _, m := range v.Seen {
 		class[index(m)] = index(m)

@@ -238,10 +238,11 @@ type jsonNumber struct {
 	ID       string   `json:"id"`
 	Title    string   `json:"title"`
 	Fix      string   `json:"fix"`
-	With     []string `json:"with,omitempty"` // mistakes that are made besides
-	Value    number   `json:"value"`          // in the output
-	Case     number   `json:"case"`           // in the case
-	Least    number   `json:"least"`          // the values from least to most explain the output
+	Where    string   `json:"where,omitempty"` // path of the only modules of a graph that have it
+	With     []string `json:"with,omitempty"`  // mistakes that are made besides
+	Value    number   `json:"value"`           // in the output
+	Case     number   `json:"case"`            // in the case
+	Least    number   `json:"least"`           // the values from least to most explain the output
 	Most     number   `json:"most"`
 	Residual number   `json:"residual"`
 	MaxZ     number   `json:"max_z"`
@@ -333,7 +334,7 @@ func toJSON(r Result) jsonResult {
 	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {
 		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, With: catalogue.IDs(n.With),
+			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
 			Value: number(n.Value), Case: number(n.Right),
 			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 		})

@@ -24,9 +24,14 @@ type Load struct {
 	Held attention.StateDict
 }
 
+// loader is a [Module] or a [Model].
+type loader interface {
+	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
+}
+
 // load loads a state dict and reads it back. own is the module's copy of given. A module may keep
 // its parameters in the precision that it declares.
-func load(m Module, own, given attention.StateDict, kept Precision) (Load, error) {
+func load(m loader, own, given attention.StateDict, kept Precision) (Load, error) {
 	before, _ := held(m)
 	keys, err := m.LoadStateDict(own, attention.Strict)
 	if err != nil {
@@ -45,7 +50,7 @@ func load(m Module, own, given attention.StateDict, kept Precision) (Load, error
 
 // held returns a copy of the parameters that a module says it holds; nil if it is no [StateDicter].
 // The error is a panic.
-func held(m Module) (dict attention.StateDict, err error) {
+func held(m loader) (dict attention.StateDict, err error) {
 	d, ok := m.(StateDicter)
 	if !ok {
 		return nil, nil

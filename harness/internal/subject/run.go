@@ -58,7 +58,11 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 			r = Result{Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
-	original, given := dataOf(c), copied(c)
+	original, err := s.caseData(c)
+	if err != nil {
+		return failure(err)
+	}
+	given := original.clone()
 	forward, loaded, err := s.prepare(c, given)
 	if err != nil {
 		return failure(err)
@@ -95,6 +99,8 @@ func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs
 			out, err := s.RoPE(given.Turned, c.Rotation)
 			return checked(c, attention.Outputs{Output: out}, err)
 		}, Load{}, nil
+	case c.Op == fixture.Module && s.Model != nil:
+		return s.prepareModel(c, given)
 	case c.Op != fixture.MultiHead || s.MHA == nil:
 		return nil, Load{}, ErrNotOffered
 	}
@@ -132,6 +138,17 @@ type data struct {
 	Options attention.SDPAOptions
 	Turned  attention.RotaryInputs
 	State   attention.StateDict
+
+	Arguments Arguments // of a module
+}
+
+// caseData returns the data of a case. The error tells that the data of a module has a type that
+// subjects are not given.
+func (s Subject) caseData(c *fixture.Case) (data, error) {
+	if c.Op == fixture.Module && s.Model != nil {
+		return moduleData(c)
+	}
+	return dataOf(c), nil
 }
 
 func dataOf(c *fixture.Case) data {
@@ -177,6 +194,7 @@ func (d data) clone() data {
 	}
 	c.Options.KeyLengths = slices.Clone(d.Options.KeyLengths)
 	c.Options.FirstPositions = slices.Clone(d.Options.FirstPositions)
+	c.Arguments = d.Arguments.clone()
 	c.State = attention.StateDict{}
 	for key, t := range d.State {
 		c.State[key] = t.Clone()
@@ -203,6 +221,9 @@ func (d data) changes(now data) []string {
 	note(slices.Equal(d.Options.KeyLengths, now.Options.KeyLengths), "its option key_lengths")
 	note(slices.Equal(d.Options.FirstPositions, now.Options.FirstPositions), "its option first_positions")
 	note(slices.EqualFunc(d.Turned.Positions, now.Turned.Positions, slices.Equal), "its input positions")
+	for _, name := range d.Arguments.changed(now.Arguments) {
+		note(false, "its input "+name)
+	}
 	keys := slices.Sorted(maps.Keys(d.State))
 	note(slices.Equal(keys, slices.Sorted(maps.Keys(now.State))), "the keys of the state dict it loads")
 	for _, key := range keys {

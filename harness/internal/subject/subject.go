@@ -28,8 +28,8 @@ type About struct {
 	Jobs      int       // how many cases it can run at once; 0 is one
 }
 
-// Subject is an implementation under test in this process. If SDPA, MHA or RoPE is nil, the subject
-// does not offer that operation: its cases are skipped and counted.
+// Subject is an implementation under test in this process. If SDPA, MHA, RoPE or Model is nil, the
+// subject does not offer that operation: its cases are skipped and counted.
 type Subject struct {
 	Name string
 
@@ -41,6 +41,9 @@ type Subject struct {
 
 	// RoPE computes rotary_embedding.
 	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
+
+	// Model makes a captured module. Every case gets a fresh one.
+	Model func(Description) (Model, error)
 
 	// Precision is the declared arithmetic if it is lower than float32.
 	Precision Precision

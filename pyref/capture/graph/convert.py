@@ -1,31 +1,21 @@
 """From PyTorch's ATen operators to the operators of a graph.
 
-Each converter gets the arguments of an ATen node by name, with their defaults, and the shape of the
-result. It returns op, operands and attributes. `evaluate` has the operators.
+`aten` has a converter for each ATen operator. `evaluate` has the operators of graphs.
 """
 
+import math
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from pyref.capture.graph import aten
+from pyref.capture.graph.aten.arguments import Converted, NoOperator, Part, bound
 from pyref.capture.graph.export import Traced
 from pyref.capture.graph.node import Graph, Node, Operand
 
-Converted = tuple[str, list, dict]
-
-
-@dataclass(frozen=True)
-class Part:
-    """An operand that is an earlier node of the same conversion, by its place."""
-
-    place: int
-
-
-class NoOperator(ValueError):
-    """An operator that graphs do not have."""
+HIDDEN = -1e30  # a score of at most this has no weight in a softmax
+MOVES = {"reshape", "permute", "expand", "slice"}
 
 
 def convert(traced: Traced) -> Graph:
@@ -52,9 +42,15 @@ class Conversion:
         for node in self.traced.nodes:
             if node.name not in self.traced.constant:
                 self.add(node)
-        output = self.names[self.traced.output]
+        output = self.operand_named(self.traced.output)
         parameters = tuple(dict.fromkeys(self.traced.parameters.values()))
         return Graph(self.inputs, parameters, self.constants, tuple(self.nodes), output).needed()
+
+    def operand_named(self, node: str) -> str:
+        """Return the new name of an exported value. An output may be a constant."""
+        if node not in self.names:
+            self.constant(node, as_array(self.traced.values[node]))
+        return self.names[node]
 
     def name(self, node: str, wanted: str) -> str:
         """Name the value of an exported node: as wanted, or longer if the name is taken."""
@@ -66,20 +62,26 @@ class Conversion:
 
     def add(self, node: torch.fx.Node) -> None:
         """Convert one node. A node that changes no number gets the name of its source."""
-        target = str(node.target).removeprefix("aten.")
-        if target in IGNORED:
-            return
-        if target.split(".")[0] in SPLITS | {name for name, _ in RESULTS}:
-            return  # each of its results becomes a node
-        if node.target is operator.getitem:
-            converted = [self.part(node)]
-        elif target.split(".")[0] in CONVERTERS:
-            shape = list(self.traced.values[node.name].shape)
-            converted = CONVERTERS[target.split(".")[0]](bound(node), shape)
-            converted = converted if isinstance(converted, list) else [converted]
-        else:
-            raise NoOperator(f"no operator for {node.target} in {place(node)[0] or 'the module'}")
-        self.put(node, self.added_mask(node, target.split(".")[0]) or converted)
+        target = aten.name_of(node)
+        if aten.ignored(node) or not isinstance(self.traced.values[node.name], torch.Tensor):
+            return  # each result of an operator with several becomes a node
+        result = node.target is operator.getitem
+        converted = self.part(node) if result else self.converted(node, target)
+        converted = self.added_mask(node, target) or converted
+        self.put(node, converted if isinstance(converted, list) else [converted])
+
+    def converted(self, node: torch.fx.Node, target: str) -> Converted | list[Converted]:
+        """Return what one node becomes. Complex numbers are pairs in the last dimension."""
+        value = self.traced.values[node.name]
+        pairs = isinstance(value, torch.Tensor) and value.is_complex()
+        table = aten.COMPLEX if pairs else aten.CONVERTERS
+        if target not in table:
+            raise self.missing(node.target, node)
+        return table[target](bound(node), [*value.shape, 2] if pairs else list(value.shape))
+
+    def missing(self, what: object, node: torch.fx.Node) -> NoOperator:
+        """Return the error for an operator that graphs do not have."""
+        return NoOperator(f"no operator for {what} in {place(node)[0] or 'the module'}")
 
     def added_mask(self, node: torch.fx.Node, target: str) -> list[Converted] | None:
         """Return the sum of scores and a constant mask, for scores that a constant condition hides.
@@ -87,7 +89,7 @@ class Conversion:
         A score of the least float has the weight of -inf, zero, unless a query sees no key.
         The caller compares the output, and refuses the graph then.
         """
-        if target not in ("masked_fill", "where") or not isinstance(node.args[0], torch.fx.Node):
+        if target not in ("masked_fill", "where"):
             return None
         a = bound(node)
         condition, scores, value = (
@@ -95,7 +97,11 @@ class Conversion:
             if target == "masked_fill"
             else (a["condition"], a["self"], a["other"])
         )
-        if not isinstance(value, float) or value > HIDDEN or condition.name not in self.traced.constant:
+        value = self.number(value)
+        constant = self.traced.constant
+        if not isinstance(value, float) or value > HIDDEN or condition.name not in constant:
+            return None
+        if not isinstance(scores, torch.fx.Node) or scores.name in constant:
             return None
         hidden = self.traced.values[condition.name].numpy()
         hidden = hidden if target == "masked_fill" else ~hidden
@@ -103,18 +109,41 @@ class Conversion:
         self.constant(mask, np.where(hidden, -np.inf, 0.0))
         return [("add", [scores, self.names[mask]], {})]
 
+    def number(self, value: object) -> object:
+        """Return the number that a constant without dimensions is, and any other operand unchanged."""
+        if isinstance(value, torch.fx.Node) and value.name in self.traced.constant:
+            tensor = self.traced.values[value.name]
+            if tensor.dim() == 0 and tensor.is_floating_point():
+                return tensor.item()
+        return value
+
     def put(self, node: torch.fx.Node, converted: list[Converted]) -> None:
         """Add the nodes that one exported node became. The last has its value."""
-        op, operands, attributes = converted[-1]
-        if op == "same" or self.moves_nothing(node, op, operands, attributes):
-            self.names[node.name] = self.operand(operands[0])
-            return
         parts: list[str] = []
         for i, (op, operands, attributes) in enumerate(converted):
-            resolved = tuple(parts[o.place] if isinstance(o, Part) else self.operand(o) for o in operands)
-            key = node.name if i == len(converted) - 1 else f"{node.name}.{i}"
-            parts.append(self.name(key, key))
-            self.nodes.append(Node(parts[-1], op, resolved, attributes, *place(node)))
+            last = i == len(converted) - 1
+            if op == "same" or (last and self.moves_nothing(node, op, operands, attributes)):
+                parts.append(self.resolved(operands[0], parts))
+                if last:
+                    self.names[node.name] = parts[-1]
+                continue
+            resolved = tuple(self.resolved(operand, parts) for operand in operands)
+            parts.append(self.node(node, "" if last else f".{i}", (op, resolved, attributes)))
+
+    def node(self, node: torch.fx.Node, suffix: str, new: tuple[str, tuple, dict]) -> str:
+        """Add one node and return its name. Two results of one operator share their equal nodes."""
+        op, operands, attributes = new
+        if node.target is operator.getitem and suffix:
+            for other in self.nodes:
+                if (other.op, other.operands, other.attributes) == (op, operands, attributes):
+                    return other.name
+        name = self.name(node.name + suffix, node.name + suffix)
+        self.nodes.append(Node(name, op, operands, attributes, *place(node)))
+        return name
+
+    def resolved(self, operand: object, parts: list[str]) -> Operand:
+        """Return the name or the number that stands for an operand of a conversion."""
+        return parts[operand.place] if isinstance(operand, Part) else self.operand(operand)
 
     def moves_nothing(self, node: torch.fx.Node, op: str, operands: list, attributes: dict) -> bool:
         """Report whether a node gives its operand's elements in the same shape and order."""
@@ -124,32 +153,35 @@ class Conversion:
             return False
         return op != "permute" or attributes["dims"] == sorted(attributes["dims"])
 
-    def part(self, node: torch.fx.Node) -> Converted:
-        """Return the node that is one result of an operator with several."""
+    def part(self, node: torch.fx.Node) -> Converted | list[Converted]:
+        """Return the nodes of one result of an operator with several."""
         source, index = node.args
-        arguments, target = bound(source), str(source.target).removeprefix("aten.").split(".")[0]
-        if target in SPLITS:
+        arguments, target = bound(source), aten.name_of(source)
+        if target in aten.SPLITS:
             dim = arguments["dim"] % arguments["self"].meta["val"].dim()
+            if target == "unbind":
+                return "select", [arguments["self"]], {"dim": dim, "index": index}
             sizes = [part.shape[dim] for part in self.traced.values[source.name]]
             start = sum(sizes[:index])
-            return (
-                "slice",
-                [arguments["self"]],
-                {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1},
-            )
-        if (target, index) in RESULTS:
-            return RESULTS[target, index](arguments, list(self.traced.values[node.name].shape))
-        raise NoOperator(
-            f"no operator for result {index} of {source.target} in {place(node)[0] or 'the module'}"
-        )
+            borders = {"dim": dim, "start": start, "stop": start + sizes[index], "step": 1}
+            return "slice", [arguments["self"]], borders
+        if (target, index) in aten.RESULTS:
+            return aten.RESULTS[target, index](arguments, list(self.traced.values[node.name].shape))
+        raise self.missing(f"result {index} of {source.target}", node)
 
     def operand(self, value: object) -> Operand:
         """Return the name or the number that stands for an argument."""
+        if isinstance(value, np.ndarray):
+            key = f"constant.{len(self.names)}"
+            self.constant(key, value)
+            return self.names[key]
+        if isinstance(value, bool):
+            return float(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return self.operand(np.array(value))  # JSON has no such number
         if not isinstance(value, torch.fx.Node):
             return value
-        if value.name not in self.names:
-            self.constant(value.name, self.traced.values[value.name].detach().numpy())
-        return self.names[value.name]
+        return self.operand_named(value.name)
 
     def constant(self, node: str, array: np.ndarray) -> None:
         """Name a constant: as an equal input or constant, or as its node."""
@@ -162,6 +194,12 @@ class Conversion:
                 self.names[node] = name
                 return
         self.constants[self.name(node, node)] = array
+
+
+def as_array(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor as an array, complex numbers as pairs."""
+    tensor = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return tensor.detach().numpy()
 
 
 def same(value: object, array: np.ndarray) -> bool:
@@ -178,270 +216,3 @@ def place(node: torch.fx.Node) -> tuple[str, str]:
     for path, kind in reversed(stack.values()):
         return path, str(kind).rsplit(".", 1)[-1]
     return "", ""
-
-
-def bound(node: torch.fx.Node) -> dict[str, object]:
-    """Return the arguments of an ATen node by name, with the defaults of its schema."""
-    arguments = {}
-    for i, argument in enumerate(node.target._schema.arguments):
-        if i < len(node.args):
-            arguments[argument.name] = node.args[i]
-        else:
-            arguments[argument.name] = node.kwargs.get(argument.name, argument.default_value)
-    return arguments
-
-
-def unary(op: str) -> Callable[[dict, list[int]], Converted]:
-    """Return a converter for an elementwise function of one tensor."""
-    return lambda a, _: (op, [a.get("self", a.get("input"))], {})
-
-
-def binary(op: str) -> Callable[[dict, list[int]], Converted]:
-    """Return a converter for an elementwise function of two operands."""
-
-    def converter(a: dict, _: list[int]) -> Converted:
-        if a.get("alpha", 1) != 1 or a.get("rounding_mode") is not None:
-            raise NoOperator(f"no operator for {op} with alpha or rounding")
-        return op, [a["self"], a["other"]], {}
-
-    return converter
-
-
-def reduction(op: str) -> Callable[[dict, list[int]], Converted]:
-    """Return a converter for a reduction over some dimensions."""
-
-    def converter(a: dict, _: list[int]) -> Converted:
-        count = a["self"].meta["val"].dim()
-        dims = a["dim"] if a.get("dim") else list(range(count))
-        dims = [dims] if isinstance(dims, int) else dims
-        return (
-            op,
-            [a["self"]],
-            {"dims": sorted(dim % count for dim in dims), "keep": bool(a.get("keepdim", False))},
-        )
-
-    return converter
-
-
-def reshape(a: dict, shape: list[int]) -> Converted:
-    """Convert every operator that only gives the same elements another shape."""
-    return "reshape", [a["self"]], {"shape": shape}
-
-
-def slice_(a: dict, _: list[int]) -> Converted:
-    """Convert a slice, with its borders inside the dimension."""
-    sizes = a["self"].meta["val"].shape
-    dim = a["dim"] % len(sizes)
-    start, stop, step = slice(a["start"], a["end"], a["step"]).indices(sizes[dim])
-    return "slice", [a["self"]], {"dim": dim, "start": start, "stop": max(start, stop), "step": step}
-
-
-def select(a: dict, _: list[int]) -> Converted:
-    """Convert the choice of one index of a dimension."""
-    sizes = a["self"].meta["val"].shape
-    dim = a["dim"] % len(sizes)
-    return "select", [a["self"]], {"dim": dim, "index": a["index"] % sizes[dim]}
-
-
-def transpose(a: dict, shape: list[int]) -> Converted:
-    """Convert an exchange of two dimensions."""
-    dims = list(range(len(shape)))
-    first, second = a.get("dim0", 0), a.get("dim1", 1)
-    dims[first], dims[second] = dims[second], dims[first]
-    return "permute", [a["self"]], {"dims": dims}
-
-
-def addmm(a: dict, _: list[int]) -> Converted:
-    """Convert the product of Hugging Face's Conv1D, whose weight has the shape (in, out)."""
-    if (a["beta"], a["alpha"]) != (1, 1):
-        raise NoOperator("no operator for addmm with factors")
-    return "linear", [a["mat1"], a["mat2"], a["self"]], {"weight": "in, out"}
-
-
-def attention(a: dict, _: list[int]) -> Converted:
-    """Convert torch.nn.functional.scaled_dot_product_attention."""
-    if a["dropout_p"] != 0:
-        raise NoOperator("no operator for attention with dropout")
-    scale = a["scale"] if a["scale"] is not None else a["query"].meta["val"].shape[-1] ** -0.5
-    attributes = {"scale": float(scale), "softcap": None, "causal": a["is_causal"]}
-    return "attention", [a["query"], a["key"], a["value"], a["attn_mask"]], attributes
-
-
-def softmax(a: dict, shape: list[int]) -> Converted:
-    """Convert a softmax over one dimension."""
-    return "softmax", [a["self"]], {"dim": a["dim"] % len(shape)}
-
-
-def cat(a: dict, shape: list[int]) -> Converted:
-    """Convert a concatenation."""
-    return "cat", list(a["tensors"]), {"dim": a["dim"] % len(shape)}
-
-
-def layer_norm(a: dict, _: list[int]) -> Converted:
-    """Convert a LayerNorm over the last dimension."""
-    if len(a["normalized_shape"]) != 1:
-        raise NoOperator("no operator for a LayerNorm over several dimensions")
-    return "layer_norm", [a["input"], a["weight"], a["bias"]], {"eps": a["eps"]}
-
-
-def dropout(a: dict, _: list[int]) -> Converted:
-    """Convert a dropout that does nothing."""
-    if a["train"] and a["p"]:
-        raise NoOperator("no operator for dropout")
-    return "same", [a["input"]], {}
-
-
-def copy(a: dict, _: list[int]) -> Converted:
-    """Convert a copy. All floats of a graph have one precision."""
-    return "same", [a["self"]], {}
-
-
-def baddbmm(a: dict, shape: list[int]) -> list[Converted]:
-    """Convert beta input + alpha left right."""
-    if a["beta"] != 1:
-        raise NoOperator("no operator for baddbmm with beta")
-    return [
-        ("matmul", [a["batch1"], a["batch2"]], {}),
-        ("mul", [Part(0), a["alpha"]], {}),
-        ("add", [Part(1), a["self"]], {}),
-    ]
-
-
-def stack(a: dict, shape: list[int]) -> list[Converted]:
-    """Convert a concatenation along a new dimension."""
-    dim, count = a["dim"] % len(shape), len(a["tensors"])
-    one = [*shape[:dim], 1, *shape[dim + 1 :]]
-    parts = [("reshape", [tensor], {"shape": one}) for tensor in a["tensors"]]
-    return [*parts, ("cat", [Part(i) for i in range(count)], {"dim": dim})]
-
-
-def index(a: dict, _: list[int]) -> Converted:
-    """Convert the choice of elements by arrays of indices in neighbouring dimensions."""
-    dims = [i for i, indices in enumerate(a["indices"]) if indices is not None]
-    if dims != list(range(dims[0], dims[0] + len(dims))) or dims[0] + len(dims) > 3:
-        raise NoOperator("no operator for indices in dimensions that are no neighbours")
-    return "index", [a["self"], *(a["indices"][dim] for dim in dims)], {"dims": dims}
-
-
-def repeat_interleave(a: dict, shape: list[int]) -> Converted:
-    """Convert the repetition of each slice of a dimension."""
-    if a["dim"] is None:
-        raise NoOperator("no operator for repeat_interleave without a dimension")
-    return "repeat_interleave", [a["self"]], {"dim": a["dim"] % len(shape), "times": a["repeats"]}
-
-
-def softplus(a: dict, _: list[int]) -> Converted:
-    """Convert log(1 + exp(x))."""
-    if (a["beta"], a["threshold"]) != (1, 20):
-        raise NoOperator("no operator for softplus with beta or threshold")
-    return "softplus", [a["self"]], {}
-
-
-def convolution(dimensions: int) -> Callable[[dict, list[int]], Converted]:
-    """Return a converter of a convolution over one or two dimensions."""
-
-    def converter(a: dict, _: list[int]) -> Converted:
-        if isinstance(a["padding"], str):
-            raise NoOperator("no operator for padding by name")
-        several = {
-            name: list(a[name]) * (dimensions // len(a[name])) for name in ("stride", "padding", "dilation")
-        }
-        return "convolution", [a["input"], a["weight"], a["bias"]], several | {"groups": a["groups"]}
-
-    return converter
-
-
-def max_pool(a: dict, _: list[int]) -> Converted:
-    """Convert a max pool over two dimensions."""
-    if a["ceil_mode"] or set(a["dilation"]) != {1}:
-        raise NoOperator("no operator for max_pool2d with ceil_mode or dilation")
-    kernel = list(a["kernel_size"])
-    return (
-        "max_pool",
-        [a["self"]],
-        {"kernel": kernel, "stride": list(a["stride"]) or kernel, "padding": list(a["padding"])},
-    )
-
-
-def average_pool(a: dict, _: list[int]) -> Converted:
-    """Convert the mean over all pixels."""
-    if list(a["output_size"]) != [1, 1]:
-        raise NoOperator("no operator for adaptive_avg_pool2d to several pixels")
-    rank = a["self"].meta["val"].dim()
-    return "mean", [a["self"]], {"dims": [rank - 2, rank - 1], "keep": True}
-
-
-def batch_norm(a: dict, _: list[int]) -> Converted:
-    """Convert a batch norm with running statistics."""
-    operands = [a[name] for name in ("input", "weight", "bias", "running_mean", "running_var")]
-    return "batch_norm", operands, {"eps": a["eps"]}
-
-
-def topk(op: str) -> Callable[[dict, list[int]], Converted]:
-    """Return a converter of one result of topk."""
-
-    def converter(a: dict, shape: list[int]) -> Converted:
-        if not a["largest"]:
-            raise NoOperator("no operator for the smallest elements")
-        return op, [a["self"]], {"dim": a["dim"] % len(shape), "count": a["k"]}
-
-    return converter
-
-
-HIDDEN = -1e30  # a score of at most this has no weight in a softmax
-IGNORED = {
-    "_assert_tensor_metadata.default",
-    "_assert_scalar.default",
-    "sym_constrain_range_for_size.default",
-}
-SPLITS = {"split", "split_with_sizes", "chunk", "unbind"}
-MOVES = {"reshape", "permute", "expand", "slice"}
-UNARY = ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid", "silu", "relu", "sin", "cos", "abs", "erf")
-
-CONVERTERS: dict[str, Callable[[dict, list[int]], Converted]] = {
-    **{op: unary(op) for op in UNARY},
-    **{op: binary(op) for op in ("add", "sub", "mul", "div")},
-    **{aten: reduction(op) for aten, op in (("mean", "mean"), ("sum", "sum"), ("amax", "max"))},
-    **dict.fromkeys(("view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze"), reshape),
-    **dict.fromkeys(("alias", "clone", "_to_copy", "detach", "contiguous", "to", "type_as"), copy),
-    "pow": lambda a, _: ("pow", [a["self"], a["exponent"]], {}),
-    "gelu": lambda a, _: ("gelu", [a["self"]], {"approximate": a["approximate"]}),
-    "linear": lambda a, _: ("linear", [a["input"], a["weight"], a["bias"]], {"weight": "out, in"}),
-    "embedding": lambda a, _: ("embedding", [a["weight"], a["indices"]], {}),
-    "expand": lambda a, shape: ("expand", [a["self"]], {"shape": shape}),
-    "permute": lambda a, shape: ("permute", [a["self"]], {"dims": [dim % len(shape) for dim in a["dims"]]}),
-    "matmul": lambda a, _: ("matmul", [a["self"], a["other"]], {}),
-    "bmm": lambda a, _: ("matmul", [a["self"], a["mat2"]], {}),
-    "mm": lambda a, _: ("matmul", [a["self"], a["mat2"]], {}),
-    "transpose": transpose,
-    "t": transpose,
-    "slice": slice_,
-    "select": select,
-    "cat": cat,
-    "softmax": softmax,
-    "_softmax": softmax,
-    "layer_norm": layer_norm,
-    "addmm": addmm,
-    "scaled_dot_product_attention": attention,
-    "dropout": dropout,
-    "baddbmm": baddbmm,
-    "stack": stack,
-    "index": index,
-    "repeat_interleave": repeat_interleave,
-    "softplus": softplus,
-    "where": lambda a, _: ("where", [a["condition"], a["self"], a["other"]], {}),
-    "masked_fill": lambda a, _: ("where", [a["mask"], a["value"], a["self"]], {}),
-    "clamp": lambda a, _: ("clamp", [a["self"], a["min"], a["max"]], {}),
-    "conv1d": convolution(1),
-    "conv2d": convolution(2),
-    "max_pool2d": max_pool,
-    "adaptive_avg_pool2d": average_pool,
-}
-
-# Operators with several results: a converter for each result that has one.
-RESULTS: dict[tuple[str, int], Callable[[dict, list[int]], Converted]] = {
-    ("topk", 0): topk("topk"),
-    ("topk", 1): topk("topk_indices"),
-    ("max", 0): lambda a, _: reduction("max")(a, _),
-    ("_native_batch_norm_legit_no_training", 0): batch_norm,
-}

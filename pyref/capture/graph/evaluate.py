@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from pyref.capture.graph import recurrence
 from pyref.capture.graph.node import Graph
 
 
@@ -39,22 +40,16 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 
 def elementwise(function: Callable) -> Callable:
     """Return an operator that takes tensors or numbers."""
-
-    def apply(*operands):
-        return function(
-            *(
-                torch.as_tensor(operand, dtype=torch.float64)
-                if not isinstance(operand, torch.Tensor)
-                else operand
-                for operand in operands
-            )
-        )
-
-    return apply
+    return lambda *operands: function(*map(as_tensor, operands))
 
 
-def attend(query, key, value, mask, *, scale, softcap, causal):
-    """Return the softmax of the scores, times the values."""
+def as_tensor(operand: torch.Tensor | float) -> torch.Tensor:
+    """Return a number as a tensor in float64, and a tensor unchanged."""
+    return operand if isinstance(operand, torch.Tensor) else torch.as_tensor(operand, dtype=torch.float64)
+
+
+def attend(query, key, value, mask, sinks=None, *, scale, softcap, causal):
+    """Return the softmax of the scores, times the values. `sinks` are scores without a key."""
     scores = query @ key.transpose(-1, -2) * scale
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
@@ -63,8 +58,18 @@ def attend(query, key, value, mask, *, scale, softcap, causal):
         scores = scores.masked_fill(~seen, -torch.inf)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
+    if sinks is not None:
+        column = sinks.reshape(-1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, column], dim=-1)
     weights = torch.softmax(scores, dim=-1).nan_to_num(0.0)  # a row without keys is zero
-    return weights @ value
+    return weights[..., : key.shape[-2]] @ value
+
+
+def gelu(x, *, approximate, factor=None):
+    """Return GELU. Some models round the factor sqrt(2 / pi) of its approximation."""
+    if factor is None:
+        return functional.gelu(x, approximate=approximate)
+    return 0.5 * x * (1 + torch.tanh(factor * (x + 0.044715 * x**3)))
 
 
 def rms_norm(x, weight, *, eps, offset):
@@ -100,22 +105,86 @@ def take_indices(x, *indices, dims):
 
 
 def convolve(x, weight, bias, *, stride, padding, dilation, groups):
-    """Return a convolution over the last one or two dimensions."""
-    function = functional.conv1d if len(stride) == 1 else functional.conv2d
+    """Return a convolution over the last one to three dimensions."""
+    function = getattr(functional, f"conv{len(stride)}d")
     return function(x, weight, bias, stride, padding, dilation, groups)
+
+
+def convolve_transposed(x, weight, bias, *, stride, padding, output_padding, dilation, groups):
+    """Return a transposed convolution over the last one to three dimensions."""
+    function = getattr(functional, f"conv_transpose{len(stride)}d")
+    return function(x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def average_pool(x, *, kernel, stride, padding, count_padding):
+    """Return the means of windows. Padding counts as zeros, or not at all."""
+    function = getattr(functional, f"avg_pool{len(stride)}d")
+    return function(x, kernel, stride, padding, count_include_pad=count_padding)
+
+
+def max_pool(x, *, kernel, stride, padding):
+    """Return the largest elements of windows."""
+    return getattr(functional, f"max_pool{len(stride)}d")(x, kernel, stride, padding)
+
+
+INTERPOLATIONS = {
+    ("nearest", 1): torch.ops.aten.upsample_nearest1d.default,
+    ("nearest", 2): torch.ops.aten.upsample_nearest2d.default,
+    ("nearest-exact", 1): torch.ops.aten._upsample_nearest_exact1d.default,
+    ("nearest-exact", 2): torch.ops.aten._upsample_nearest_exact2d.default,
+    ("linear", 1): torch.ops.aten.upsample_linear1d.default,
+    ("linear", 2): torch.ops.aten.upsample_bilinear2d.default,
+    ("cubic", 2): torch.ops.aten.upsample_bicubic2d.default,
+}
+
+
+def upsample(x, *, mode, size, steps, corners):
+    """Return an interpolation. `steps` are pixels of the input for each pixel of the output."""
+    align = () if mode.startswith("nearest") else (corners,)
+    return INTERPOLATIONS[mode, len(size)](x, size, *align, *(1 / step for step in steps))
+
+
+def pad(x, *, before, after, mode, value):
+    """Return a padded tensor."""
+    widths = [width for pair in zip(before[::-1], after[::-1], strict=True) for width in pair]
+    while len(widths) > 2 and widths[-2:] == [0, 0]:
+        widths = widths[:-2]
+    return functional.pad(x, widths, mode, value if mode == "constant" else None)
+
+
+def scatter(x, index, new, *, dim):
+    """Return a tensor with elements of one dimension replaced."""
+    return x.scatter(dim, index, new)
+
+
+def product_over(x, *, dims, keep):
+    """Return the product over some dimensions."""
+    for dim in sorted(dims, reverse=True):
+        x = x.prod(dim, keep)
+    return x
 
 
 def choose(condition, yes, no):
     """Return elements of one operand where a condition holds, of the other elsewhere."""
-    return torch.where(condition, *(torch.as_tensor(operand, dtype=torch.float64) for operand in (yes, no)))
+    operands = (
+        o if isinstance(o, torch.Tensor) else torch.as_tensor(o, dtype=torch.float64) for o in (yes, no)
+    )
+    return torch.where(condition, *operands)
 
 
 OPERATORS: dict[str, Callable] = {
     **{op: getattr(torch, op) for op in ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid")},
     **{op: getattr(torch, op) for op in ("sin", "cos", "abs", "erf", "relu")},
-    **{op: elementwise(getattr(torch, op)) for op in ("add", "sub", "mul", "div", "pow")},
+    **{op: getattr(torch, op) for op in ("log1p", "expm1", "sign", "floor", "ceil", "round", "trunc")},
+    **{op: getattr(functional, op) for op in ("hardswish", "hardsigmoid", "mish")},
+    **{op: elementwise(getattr(torch, op)) for op in ("add", "sub", "mul", "div", "pow", "atan2")},
+    **{op: elementwise(getattr(torch, op)) for op in ("maximum", "minimum")},
+    **{op: elementwise(getattr(torch, op)) for op in ("eq", "ne", "lt", "le", "gt", "ge")},
+    **{op: getattr(torch, op) for op in ("logical_and", "logical_or", "logical_not")},
+    "leaky_relu": elementwise(lambda x, slope: torch.where(x > 0, x, x * slope)),
+    "elu": elementwise(lambda x, alpha: torch.where(x > 0, x, alpha * torch.expm1(x))),
     "silu": functional.silu,
-    "gelu": lambda x, approximate: functional.gelu(x, approximate=approximate),
+    "gelu": gelu,
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "linear": product,
     "matmul": torch.matmul,
@@ -129,7 +198,11 @@ OPERATORS: dict[str, Callable] = {
     "mean": lambda x, dims, keep: x.mean(dims, keep),
     "sum": lambda x, dims, keep: x.sum(dims, keep),
     "max": lambda x, dims, keep: x.amax(dims, keep),
+    "min": lambda x, dims, keep: x.amin(dims, keep),
+    "prod": product_over,
+    "cumsum": lambda x, dim: x.cumsum(dim),
     "softmax": lambda x, dim: torch.softmax(x, dim),
+    "log_softmax": lambda x, dim: torch.log_softmax(x, dim),
     "layer_norm": lambda x, weight, bias, eps: functional.layer_norm(x, x.shape[-1:], weight, bias, eps),
     "rms_norm": rms_norm,
     "attention": attend,
@@ -142,8 +215,20 @@ OPERATORS: dict[str, Callable] = {
     "topk": lambda x, dim, count: x.topk(count, dim).values,
     "topk_indices": lambda x, dim, count: x.topk(count, dim).indices,
     "convolution": convolve,
-    "max_pool": lambda x, kernel, stride, padding: functional.max_pool2d(x, kernel, stride, padding),
+    "convolution_transposed": convolve_transposed,
+    "max_pool": max_pool,
+    "average_pool": average_pool,
+    "upsample": upsample,
+    "pad": pad,
+    "gather": lambda x, index, dim: x.gather(dim, index),
+    "scatter": scatter,
+    "scatter_add": lambda x, index, new, dim: x.scatter_add(dim, index, new),
+    "group_norm": lambda x, weight, bias, groups, eps: functional.group_norm(x, groups, weight, bias, eps),
     "batch_norm": lambda x, weight, bias, mean, variance, eps: functional.batch_norm(
         x, mean, variance, weight, bias, eps=eps
     ),
+    "lstm": recurrence.lstm,
+    "lstm_cells": recurrence.lstm_cells,
+    "gru": recurrence.gru,
+    "rnn": recurrence.rnn,
 }

@@ -1,6 +1,5 @@
 """Export: PyTorch traces a module. Values that depend on no parameter become constants."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -8,8 +7,18 @@ import numpy as np
 import torch
 from torch.export.graph_signature import InputKind
 
-from pyref.capture import run
+from pyref.capture import exact
 from pyref.capture.call import Call, to_tensor
+from pyref.capture.float64 import in_float64
+from pyref.capture.graph import aten
+
+# Operators that take no element of their first operand, only its shape.
+FROM_SHAPES = {
+    *("zeros_like", "ones_like", "full_like", "empty_like"),
+    *("new_zeros", "new_ones", "new_full", "new_empty", "fill"),
+}
+DEPTH = 4  # a decomposition may need another one
+EMPTY = {"empty_like", "new_empty", "empty", "empty_strided", "new_empty_strided"}
 
 
 @dataclass(frozen=True)
@@ -17,8 +26,7 @@ class Traced:
     """A functional ATen graph in float64.
 
     `inputs` and `parameters` map placeholders to roles and state-dict keys. `values` holds the
-    result of every node, and `constant` the names of nodes that depend on no parameter and on no
-    input of floats.
+    result of every node, and `constant` the names of nodes as `constants` finds them.
     """
 
     nodes: list[torch.fx.Node]
@@ -32,18 +40,71 @@ class Traced:
 def trace(module: torch.nn.Module, call: Call) -> Traced:
     """Export a float64 copy of a module for one call, and run the exported graph on it."""
     first = first_names(module)
-    module = copy.deepcopy(module).double()
+    module = exact.double(module)
     tensors = {id(array): to_tensor(array, np.float64) for array in call.arrays.values()}
     arguments = {name: tensors.get(id(value), value) for name, value in call.arguments.items()}
     names = list(arguments)
     positional = tuple(arguments[name] for name in names[: call.positional])
     keywords = {name: arguments[name] for name in names[call.positional :]}
-    with run.in_float64(), torch.no_grad():
+    with in_float64(), torch.no_grad():
         program = torch.export.export(module, positional, kwargs=keywords, strict=False)
-        program = program.run_decompositions({})
+        program = decomposed(program)
         values = Recorder(program).run_all(arguments)
     traced = read(program, values, arguments)
     return replace(traced, parameters={name: first[key] for name, key in traced.parameters.items()})
+
+
+def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Return a functional program. PyTorch decomposes the operators that have no converter."""
+    program = program.run_decompositions({})
+    for _ in range(DEPTH):
+        constant, ways = constants(program), torch.export.default_decompositions()
+        missing = {n.target for n in calls(program) if n.name not in constant and not aten.converted(n)}
+        wanted = {target: ways[target] for target in missing if target in ways}
+        if not wanted:
+            break
+        program = program.run_decompositions(wanted)
+    return program
+
+
+def constants(program: torch.export.ExportedProgram) -> set[str]:
+    """Return the names of the values that depend on no parameter and on no input of floats.
+
+    A node on buffers of the state dict is constant if its result is of integers or booleans, such
+    as a causal mask.
+    """
+    constant, buffers = set(), set()
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    for spec in program.graph_signature.input_specs:
+        name = spec.arg.name
+        if spec.kind == InputKind.USER_INPUT:
+            if not floating(values[name]):
+                constant.add(name)
+        elif not in_state_dict(program, spec):
+            constant.add(name)
+        elif spec.kind == InputKind.BUFFER:
+            buffers.add(name)
+    for node in calls(program):
+        sources = {source.name for source in node.all_input_nodes}
+        if aten.name_of(node) in FROM_SHAPES:
+            sources -= {getattr(node.args[0], "name", "")}
+        if sources <= constant:
+            constant.add(node.name)
+        elif sources <= constant | buffers:
+            buffers.add(node.name)
+            if not floating(values[node.name]):
+                constant.add(node.name)
+    return constant
+
+
+def in_state_dict(program: torch.export.ExportedProgram, spec: object) -> bool:
+    """Report whether a placeholder is a parameter or a buffer of the state dict."""
+    return spec.target in program.state_dict and spec.kind != InputKind.CONSTANT_TENSOR
+
+
+def calls(program: torch.export.ExportedProgram) -> list[torch.fx.Node]:
+    """Return the nodes that compute something."""
+    return [node for node in program.graph.nodes if node.op == "call_function"]
 
 
 def first_names(module: torch.nn.Module) -> dict[str, str]:
@@ -55,23 +116,15 @@ def first_names(module: torch.nn.Module) -> dict[str, str]:
 
 def read(program: torch.export.ExportedProgram, values: Mapping[str, object], arguments: dict) -> Traced:
     """Sort the placeholders of an exported program, and find its constant nodes."""
-    inputs, parameters, constant = {}, {}, set()
+    inputs, parameters = {}, {}
     roles = iter(arguments)
     for spec in program.graph_signature.input_specs:
-        name = spec.arg.name
         if spec.kind == InputKind.USER_INPUT:
-            inputs[name] = next(roles)
-            if not floating(values[name]):
-                constant.add(name)
-        elif spec.target in program.state_dict and spec.kind != InputKind.CONSTANT_TENSOR:
-            parameters[name] = spec.target
-        else:
-            constant.add(name)
-    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
-    for node in nodes:
-        if all(source.name in constant for source in node.all_input_nodes):
-            constant.add(node.name)
-    return Traced(nodes, inputs, parameters, dict(values), constant, output_of(program, values))
+            inputs[spec.arg.name] = next(roles)
+        elif in_state_dict(program, spec):
+            parameters[spec.arg.name] = spec.target
+    output = output_of(program, values)
+    return Traced(calls(program), inputs, parameters, dict(values), constants(program), output)
 
 
 def output_of(program: torch.export.ExportedProgram, values: Mapping[str, object]) -> str:
@@ -106,5 +159,8 @@ class Recorder(torch.fx.Interpreter):
 
     def run_node(self, n: torch.fx.Node) -> object:
         """Run one node, and keep its value."""
-        self.values[n.name] = super().run_node(n)
-        return self.values[n.name]
+        value = super().run_node(n)
+        if n.op == "call_function" and aten.name_of(n) in EMPTY:
+            value = torch.zeros_like(value)  # whatever memory held before
+        self.values[n.name] = value
+        return value

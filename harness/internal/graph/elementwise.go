@@ -1,0 +1,110 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
+func hardSigmoid(x float64) float64 { return min(max(x+3, 0), 6) / 6 }
+
+func softplus(x float64) float64 {
+	if x > 20 { // PyTorch's threshold
+		return x
+	}
+	return math.Log1p(math.Exp(x))
+}
+
+func sign(x float64) float64 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return x // 0, or NaN
+}
+
+func leakyReLU(x, slope float64) float64 {
+	if x > 0 {
+		return x
+	}
+	return x * slope
+}
+
+func elu(x, alpha float64) float64 {
+	if x > 0 {
+		return x
+	}
+	return alpha * math.Expm1(x)
+}
+
+// elementwise computes a function of each element, and rounds the result to T.
+func elementwise[T Float](f func(float64) float64) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
+	return func(_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
+		out := &Tensor[T]{Shape: in[0].Shape, Data: make([]T, len(in[0].Data))}
+		for i, x := range in[0].Data {
+			out.Data[i] = T(f(float64(x)))
+		}
+		return out, nil
+	}
+}
+
+// pairwise computes a function of two broadcast tensors, and rounds each result to T.
+func pairwise[T Float](f func(x, y float64) float64) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
+	return func(_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
+		shape, err := broadcast(in[0].Shape, in[1].Shape)
+		if err != nil {
+			return nil, err
+		}
+		out, err := New[T](shape)
+		if err != nil {
+			return nil, err
+		}
+		left, right := spread(in[0].Shape, shape), spread(in[1].Shape, shape)
+		for i := range out.Data {
+			out.Data[i] = T(f(float64(in[0].Data[left[i]]), float64(in[1].Data[right[i]])))
+		}
+		return out, nil
+	}
+}
+
+// compared computes a condition of two broadcast tensors.
+func compared[T Float](f func(x, y float64) bool) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
+	compute := pairwise[T](func(x, y float64) float64 { return one(f(x, y)) })
+	return func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+		out, err := compute(n, in)
+		if err == nil {
+			out.Bool = true
+		}
+		return out, err
+	}
+}
+
+// not finds the elements that are 0, or false.
+func not[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	out, err := elementwise[T](func(x float64) float64 { return one(x == 0) })(n, in)
+	out.Bool = true
+	return out, err
+}
+
+func one(condition bool) float64 {
+	if condition {
+		return 1
+	}
+	return 0
+}
+
+// gelu computes torch.nn.functional.gelu in its two forms. Some models round the factor sqrt(2 / pi)
+// of the approximation.
+func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	f, ok := map[string]func(float64) float64{"none": num.GELU, "tanh": num.GELUTanh}[n.Attributes.Approximate]
+	if c := n.Attributes.Factor; c != nil && n.Attributes.Approximate == "tanh" {
+		f = func(x float64) float64 { return x / 2 * (1 + math.Tanh(*c*(x+0.044715*x*x*x))) }
+	}
+	if !ok {
+		return nil, fmt.Errorf("approximate: %q, want none or tanh", n.Attributes.Approximate)
+	}
+	return elementwise[T](f)(n, in)
+}

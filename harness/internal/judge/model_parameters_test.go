@@ -1,0 +1,50 @@
+package judge
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/campaign"
+	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// Parameters that PyTorch had in wrong places are named. Parameters with other values get no name.
+// The plain run asks for every third.
+func TestParametersInWrongPlaces(t *testing.T) {
+	n := 0
+	for _, name := range []string{"llama", "bert"} {
+		c, _ := plantedIn(t, name)
+		referee, err := New(t.Context(), c, oracle.Precision{})
+		require.NoError(t, err)
+		var plants []struct{ ID, Title string }
+		list, err := os.ReadFile(plantedModels + "/" + name + "-parameters.json")
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(list, &plants))
+		data, err := os.ReadFile(plantedModels + "/" + name + "-parameters.npy")
+		require.NoError(t, err)
+		a, err := npy.Parse(data)
+		require.NoError(t, err)
+		values, err := a.Float64s()
+		require.NoError(t, err)
+		size := len(values) / len(plants)
+		for i, p := range plants {
+			if n++; n%3 != 0 && !campaign.Full() {
+				continue
+			}
+			d := judgeModel(t, referee, c, values[i*size:(i+1)*size]).Diagnosis
+			if p.ID == "" {
+				assert.Empty(t, d.Matches, "%s: %v", name, d.Reasons)
+				assert.Empty(t, d.Numbers, "%s: %v", name, d.Reasons)
+				continue
+			}
+			assert.Contains(t, strings.Join(d.Reasons, "; "), p.Title, name)
+			assert.LessOrEqual(t, len(d.Matches)+len(d.Numbers), 2, "%s: %v", name, d.Reasons)
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// FindNumbers looks for a number in the graph that gives an output with another value: at all of
+// its places, or else in one part of every layer, or else in one layer, or else in one module. It
+// returns several numbers if the case cannot tell them apart.
+func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
+	tried := map[string]bool{}
+	for _, place := range []func(path string) string{everywhere, inEveryLayer, layerOf, sameModule} {
+		s := newSearch()
+		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer
+		var searches []*moduleSearch
+		for _, n := range edits.Numbers {
+			for _, at := range m.numberSites(n, place) {
+				if key := fmt.Sprint(n.ID, at.sites); !tried[key] {
+					tried[key] = true
+					searches = append(searches, newModuleSearch(ctx, m, at, got))
+				}
+			}
+		}
+		if found := runAll(s, searches); len(found) > 0 || ctx.Err() != nil {
+			if ctx.Err() != nil {
+				return nil, "not every number of the graph was searched"
+			}
+			return withMargin(found, s.next), ""
+		}
+	}
+	return nil, ""
+}
+
+func everywhere(string) string        { return "" }
+func sameModule(path string) string   { return path }
+func inEveryLayer(path string) string { return strings.Join(namesOfLayers(path), ".") }
+
+// namesOfLayers splits a path at its dots, with * for the numbers.
+func namesOfLayers(path string) []string {
+	parts := strings.Split(path, ".")
+	for i, part := range parts {
+		if strings.Trim(part, "0123456789") == "" && part != "" {
+			parts[i] = "*"
+		}
+	}
+	return parts
+}
+
+// numberSites is a number of a graph, at nodes that have the same value of it.
+type numberSites struct {
+	number edits.Number
+	right  float64
+	where  string // as in [NumberMatch]
+	sites  []int
+}
+
+// numberSites returns the places of a number, with one entry for each value, class and place. The
+// function place turns the path of a module into a place.
+func (m *Module) numberSites(n edits.Number, place func(path string) string) []*numberSites {
+	known := map[string]*numberSites{}
+	var all []*numberSites
+	for i, node := range m.graph.Nodes[:m.last+1] {
+		right, ok := n.At(m.view, node)
+		if !ok {
+			continue
+		}
+		of, where := n, place(node.Module)
+		if n.ByClass && node.Class != "" {
+			of.Title += " in " + node.Class
+		}
+		key := fmt.Sprint(right, of.Title, where)
+		if known[key] == nil {
+			known[key] = &numberSites{number: of, right: right, where: where}
+			all = append(all, known[key])
+		}
+		known[key].sites = append(known[key].sites, i)
+	}
+	return all
+}
+
+// runAll runs searches, and returns what they found. It notes in s how near the others came.
+func runAll(s *search, searches []*moduleSearch) []NumberMatch {
+	found, next := make([]*NumberMatch, len(searches)), make([]float64, len(searches))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, q := range searches {
+		group.Go(func() error {
+			found[i], next[i] = q.find()
+			return nil
+		})
+	}
+	_ = group.Wait()
+	var matches []NumberMatch
+	for i, m := range found {
+		if m != nil {
+			matches = append(matches, *m)
+		} else {
+			s.miss(next[i])
+		}
+	}
+	return slices.Clip(matches)
+}
+
+// expected returns the output of the graph with another value of a number, with its noise.
+func (q *moduleSearch) expected(value float64) (compare.Expected, bool) {
+	g := q.graph(value)
+	values, err := graph.Rerun(q.module.graph, g, q.module.values)
+	if err != nil {
+		return compare.Expected{}, false
+	}
+	output := values[g.Output]
+	sigma, err := graph.Noise(g, q.module.given, output)
+	return compare.Expected{
+		Shape: q.module.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true,
+	}, err == nil
+}

@@ -1,0 +1,89 @@
+package replay
+
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// Visibility makes every known mistake at all of its places in the graph and sorts the mistakes. It
+// leaves out variants.
+func (m *Module) Visibility() Visibility {
+	var v Visibility
+	var groups []moduleGroup
+	for _, mistake := range m.known {
+		if mistake.VariantOf != "" {
+			continue
+		}
+		made := m.at(mistake, func(string) string { return "" })
+		if len(made) == 0 {
+			v.Absent = append(v.Absent, mistake)
+			continue
+		}
+		h := made[0]
+		h.graph = m.view.Apply(mistake.Edit, h.sites).Until(m.output)
+		if why := m.hides(&h); why != "" {
+			v.Blind = append(v.Blind, Blindness{mistake, why})
+			continue
+		}
+		v.Seen = append(v.Seen, mistake)
+		groups = m.grouped(groups, h)
+	}
+	for _, g := range groups {
+		if len(g.alike) > 1 {
+			v.Alike = append(v.Alike, g.alike)
+		}
+	}
+	return v
+}
+
+// hides computes a hypothesis and returns what hides the mistake, "" if the mistake shows.
+func (m *Module) hides(h *hypothesis) string {
+	values, err := graph.Rerun(m.graph, h.graph, m.values)
+	if err != nil {
+		return "nothing can be computed with it here"
+	}
+	h.output = values[h.graph.Output]
+	if slices.Equal(h.output.Data, m.Output().Data) {
+		return "it changes nothing here"
+	}
+	if compare.Outputs(m.Truth.Shape, h.output.Data, m.Truth).OK() {
+		return "its change is within the noise"
+	}
+	return ""
+}
+
+// moduleGroup is mistakes that give the same output of a module.
+type moduleGroup struct {
+	alike []catalogue.Mistake
+	first hypothesis
+	noise []float64 // of the first output, nil until another comes near
+}
+
+// grouped adds a mistake to the group with the same output, within the noise and near, or begins a
+// group.
+func (m *Module) grouped(groups []moduleGroup, h hypothesis) []moduleGroup {
+	for i := range groups {
+		g := &groups[i]
+		if !(compare.Residual(h.output.Data, g.first.output.Data) <= compare.MaxResidual) {
+			continue
+		}
+		if g.noise == nil {
+			noise, err := graph.Noise(g.first.graph, m.given, g.first.output)
+			if err != nil {
+				continue
+			}
+			g.noise = noise
+		}
+		first := compare.Expected{
+			Shape: m.Truth.Shape, Value: g.first.output.Data, Sigma: g.noise, Measured: true,
+		}
+		if compare.Outputs(first.Shape, h.output.Data, first).OK() {
+			g.alike = append(g.alike, h.mistake)
+			return groups
+		}
+	}
+	return append(groups, moduleGroup{alike: []catalogue.Mistake{h.mistake}, first: h})
+}
