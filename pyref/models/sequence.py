@@ -7,7 +7,7 @@ Tensor = torch.Tensor
 
 
 class Recurrent(nn.Module):
-    """Sequences (B, T, 5) through an LSTM in both directions, a GRU and a plain layer: (B, T, 4)."""
+    """Sequences (B, T, 5) through a bidirectional LSTM, a GRU and a plain layer: (B, T, 4)."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,7 +7,8 @@ import (
 )
 
 // Given returns the inputs, parameters and constants of a graph as tensors. arrays has them by
-// role: "inputs.x", "state_dict.up.weight", "constants.mask".
+// role: "inputs.x", "state_dict.up.weight", "constants.mask". In float64 the parameters of float32
+// stay as they are: see [Tensor.Wide].
 func Given[T Float](g *Graph, arrays map[string]*npy.Array) (Values[T], error) {
 	values := Values[T]{}
 	add := func(name, role string) error {
@@ -28,6 +29,12 @@ func Given[T Float](g *Graph, arrays map[string]*npy.Array) (Values[T], error) {
 		}
 	}
 	for _, key := range g.Parameters {
+		if a := arrays["state_dict."+key]; a != nil {
+			if t, err := narrowed[T](a); err == nil && !sameBits[T]() {
+				values[key] = t
+				continue
+			}
+		}
 		if err := add(key, "state_dict."+key); err != nil {
 			return nil, err
 		}
@@ -38,4 +45,10 @@ func Given[T Float](g *Graph, arrays map[string]*npy.Array) (Values[T], error) {
 		}
 	}
 	return values, nil
+}
+
+// sameBits reports whether T is float32.
+func sameBits[T Float]() bool {
+	_, same := any(T(0)).(float32)
+	return same
 }

@@ -27,13 +27,15 @@ func linear[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	for row := range len(y.Data) / max(out, 1) {
-		from, to := x.Data[row*inner:(row+1)*inner], y.Data[row*out:(row+1)*out]
-		for j := range to {
-			to[j] = dot(from, w.Data[j*steps[0]:], steps[1])
-			if bias != nil {
-				to[j] += bias.Data[j]
-			}
+	if w.narrow != nil {
+		multiply(x.Data, matrix[float32]{w.narrow, out, inner, steps}, y.Data)
+	} else {
+		multiply(x.Data, matrix[T]{w.Data, out, inner, steps}, y.Data)
+	}
+	if bias != nil {
+		bias = bias.Wide()
+		for i := range y.Data {
+			y.Data[i] += bias.Data[i%out]
 		}
 	}
 	return y, nil
@@ -95,11 +97,18 @@ func embedding[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, id := range ids.Data {
+	for i, id := range ids.Wide().Data {
 		if id < 0 || int(id) >= table.Shape[0] || T(int(id)) != id {
 			return nil, fmt.Errorf("id %v is no row of a table with %d", id, table.Shape[0])
 		}
-		copy(out.Data[i*width:(i+1)*width], table.Data[int(id)*width:])
+		row := out.Data[i*width : (i+1)*width]
+		if table.narrow == nil {
+			copy(row, table.Data[int(id)*width:])
+			continue
+		}
+		for f := range row {
+			row[f] = T(table.narrow[int(id)*width+f])
+		}
 	}
 	return out, nil
 }

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"hash/fnv"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -50,9 +51,11 @@ func noiseOf(
 	for name, truth := range truths {
 		variances[name] = make([]float64, len(truth.Data))
 	}
+	last, spare := lastUses(g, slices.Sorted(maps.Keys(truths))), map[int][][]float32{}
 	for run := range runs {
 		r := rand.New(rand.NewPCG(uint64(run), 0))
-		values, err := rerun(nil, g, nudged(g, given, arrays, r), r)
+		moved := nudging{g: g, given: given, arrays: arrays, run: uint64(run), spare: spare}
+		values, err := rerun(nil, g, moved.others(), plan[float32]{last: last, parameters: moved, rounding: r})
 		if err != nil {
 			return nil, fmt.Errorf("in float32: %w", err)
 		}
@@ -82,30 +85,88 @@ func deviations(variance []float64, width int) []float64 {
 	return sigma
 }
 
-// nudged returns the values with floats moved by at most a unit in the last place.
-func nudged(g *Graph, given Values[float32], arrays map[string]*npy.Array, r *rand.Rand) Values[float32] {
-	moved := maps.Clone(given)
-	nudge := func(name string) {
-		t := given[name]
-		data := make([]float32, len(t.Data))
-		for i, x := range t.Data {
-			switch data[i] = x; r.IntN(3) {
-			case 0:
-				data[i] = math.Nextafter32(x, float32(math.Inf(1)))
-			case 1:
-				data[i] = math.Nextafter32(x, float32(math.Inf(-1)))
-			}
-		}
-		moved[name] = &Tensor[float32]{Shape: t.Shape, Data: data}
-	}
-	for _, name := range slices.Sorted(maps.Keys(g.Inputs)) {
-		// Integers and masks are not moved.
-		if _, err := arrays["inputs."+g.Inputs[name]].Float64s(); err == nil {
-			nudge(name)
+// nudging is the float32 values of one run, each moved by at most a unit in the last place. A
+// parameter is made when a node needs it, because two sets of parameters may not fit the memory.
+type nudging struct {
+	g      *Graph
+	given  Values[float32]
+	arrays map[string]*npy.Array
+	run    uint64
+	spare  map[int][][]float32 // by length
+}
+
+// others returns the inputs and constants. Integers, masks and constants are not moved.
+func (n nudging) others() Values[float32] {
+	moved := maps.Clone(n.given)
+	for name, role := range n.g.Inputs {
+		if _, err := n.arrays["inputs."+role].Float64s(); err == nil {
+			moved[name] = n.nudge(name)
 		}
 	}
-	for _, key := range g.Parameters {
-		nudge(key)
+	for _, key := range n.g.Parameters {
+		delete(moved, key)
 	}
 	return moved
+}
+
+// lend returns a parameter.
+func (n nudging) lend(key string) *Tensor[float32] {
+	if !slices.Contains(n.g.Parameters, key) {
+		return nil
+	}
+	return n.nudge(key)
+}
+
+// giveBack keeps the memory of a parameter for another one of its size. Operators such as reshape
+// give the memory of their operand on, so only the parameters of other operators are kept.
+func (n nudging) giveBack(key string, t *Tensor[float32]) {
+	shares := func(user Node) bool {
+		_, reads := readsNarrow[user.Op]
+		return !reads && slices.Contains(user.Operands, Value(key))
+	}
+	if slices.Contains(n.g.Parameters, key) && !slices.ContainsFunc(n.g.Nodes, shares) {
+		n.spare[len(t.Data)] = append(n.spare[len(t.Data)], t.Data)
+	}
+}
+
+// memory returns memory for so many elements.
+func (n nudging) memory(size int) []float32 {
+	spare := n.spare[size]
+	if len(spare) == 0 {
+		return make([]float32, size)
+	}
+	n.spare[size] = spare[:len(spare)-1]
+	return spare[len(spare)-1]
+}
+
+// nudge returns a value whose elements are moved. Its name and the number of the run decide how.
+func (n nudging) nudge(name string) *Tensor[float32] {
+	seed := fnv.New64a()
+	seed.Write([]byte(name))
+	r, t := rand.NewPCG(n.run, seed.Sum64()), n.given[name]
+	data := n.memory(len(t.Data))
+	for start := 0; start < len(data); start += 8 {
+		bits := r.Uint64()
+		for i, x := range t.Data[start:min(start+8, len(data))] {
+			data[start+i] = beside(x, units[uint8(bits>>(8*i))])
+		}
+	}
+	return &Tensor[float32]{Shape: t.Shape, Data: data}
+}
+
+// units maps a random byte to -1, 0 or +1 unit in the last place.
+var units = func() (u [256]int32) {
+	for i := range u {
+		u[i] = int32(i%3) - 1
+	}
+	return u
+}()
+
+// beside returns the float32 so many units further from 0. Zeros and what is not finite stay.
+func beside(x float32, units int32) float32 {
+	bits := math.Float32bits(x)
+	if bits<<1 == 0 || bits&0x7f800000 == 0x7f800000 {
+		return x
+	}
+	return math.Float32frombits(bits + uint32(units))
 }

@@ -1,6 +1,7 @@
 package graph_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,25 @@ func TestRerunComputesWhatAnEditChanges(t *testing.T) {
 	assert.Equal(t, []float64{3, 3, 6, 9, 9, 12}, again["z"].Data)
 	assert.Same(t, values["h"], again["h"], "the linear layer is not computed again")
 	assert.Equal(t, "gelu", g.Nodes[1].Op, "the graph itself stays")
+}
+
+func TestOutputsComputesAndKeepsWhatIsNeeded(t *testing.T) {
+	g, err := graph.Parse([]byte(small))
+	require.NoError(t, err)
+	values, err := graph.Run(g, given())
+	require.NoError(t, err)
+	dead := *g
+	dead.Nodes = append(slices.Clone(g.Nodes), graph.Node{Name: "dead", Op: "add", Operands: []graph.Operand{graph.Value("none")}})
+	kept, err := graph.Outputs(nil, &dead, given(), "h", "z")
+	require.NoError(t, err, "a node that nothing needs is not computed")
+	assert.Equal(t, graph.Values[float64]{"h": values["h"], "z": values["z"]}, kept)
+	changed := *g
+	changed.Nodes = slices.Clone(g.Nodes)
+	changed.Nodes[0] = changed.Nodes[0].With(slices.Clone(g.Nodes[0].Operands)...).Set(func(a *graph.Attributes) { a.Eps = 1 })
+	again, err := graph.Rerun(g, &changed, values)
+	require.NoError(t, err)
+	assert.Same(t, values["h"], again["h"], "a change that changes no value ends there")
+	assert.Same(t, values["z"], again["z"])
 }
 
 func TestLayerSplitsAPathAtItsNumber(t *testing.T) {

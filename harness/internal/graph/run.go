@@ -17,16 +17,65 @@ func Run[T Float](g *Graph, given Values[T]) (Values[T], error) {
 }
 
 // Rerun computes a graph that was changed. It computes only the nodes that differ from before, and
-// the nodes behind them. known holds the values of before, or of its inputs if before is nil.
+// the nodes behind them as far as their values differ. known holds the values of before, or of its
+// inputs if before is nil.
 func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
-	return rerun(before, after, known, nil)
+	return rerun(before, after, known, plan[T]{last: nil})
 }
 
-// rerun computes a graph as Rerun does. It draws the rounding of computed nodes from r, unless r is
-// nil.
-func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values[T], error) {
-	table := tableOf[T]()
-	old := map[string]*Node{}
+// Outputs computes a graph as Rerun does. It returns the values with some names alone, computes
+// nothing that these do not need, and frees each value after its last use.
+func Outputs[T Float](before, after *Graph, known Values[T], names ...string) (Values[T], error) {
+	values, err := rerun(before, after, known, plan[T]{last: lastUses(after, names)})
+	if err != nil {
+		return nil, err
+	}
+	kept := Values[T]{}
+	for _, name := range names {
+		kept[name] = values[name]
+	}
+	return kept, nil
+}
+
+// plan says what a run needs and keeps.
+type plan[T Float] struct {
+	// last maps each value that is needed to the place of the node that needs it last. All values
+	// are needed, and stay, if last is nil.
+	last map[string]int
+	// parameters makes the parameters that the known values lack. It may be nil.
+	parameters maker[T]
+	// rounding draws the rounding of computed nodes, unless it is nil.
+	rounding *rand.Rand
+}
+
+// maker makes a parameter when a node needs it, and takes it back after its last use.
+type maker[T Float] interface {
+	lend(name string) *Tensor[T] // nil if there is no such parameter
+	giveBack(name string, t *Tensor[T])
+}
+
+// lastUses maps each value that some results need to the place of the node that needs it last. The
+// results themselves are needed behind the last node.
+func lastUses(g *Graph, results []string) map[string]int {
+	last := map[string]int{}
+	for _, name := range results {
+		last[name] = len(g.Nodes)
+	}
+	for i := len(g.Nodes) - 1; i >= 0; i-- {
+		if _, needed := last[g.Nodes[i].Name]; !needed {
+			continue
+		}
+		for _, o := range g.Nodes[i].Operands {
+			if _, later := last[o.Name]; !later && o.Name != "" {
+				last[o.Name] = i
+			}
+		}
+	}
+	return last
+}
+
+func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (Values[T], error) {
+	table, old := tableOf[T](), map[string]*Node{}
 	if before != nil {
 		for i := range before.Nodes {
 			old[before.Nodes[i].Name] = &before.Nodes[i]
@@ -36,17 +85,47 @@ func rerun[T Float](before, after *Graph, known Values[T], r *rand.Rand) (Values
 	maps.Copy(values, known)
 	for i := range after.Nodes {
 		n := &after.Nodes[i]
+		if _, needed := p.last[n.Name]; !needed && p.last != nil {
+			continue
+		}
 		stale := slices.ContainsFunc(n.Operands, func(o Operand) bool { return computed[o.Name] })
 		if was := old[n.Name]; was != nil && !stale && same(was, n) {
 			continue
 		}
-		value, err := compute(table, n, values, r)
+		p.fetch(n, values)
+		value, err := compute(table, n, values, p.rounding)
 		if err != nil {
 			return nil, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
 		}
-		values[n.Name], computed[n.Name] = value, true
+		if was := known[n.Name]; was == nil || !slices.Equal(was.Data, value.Data) {
+			values[n.Name], computed[n.Name] = value, true
+		}
+		p.free(n, i, values)
 	}
 	return values, nil
+}
+
+// fetch adds the parameters that a node takes.
+func (p plan[T]) fetch(n *Node, values Values[T]) {
+	for _, o := range n.Operands {
+		if o.Name != "" && values[o.Name] == nil && p.parameters != nil {
+			values[o.Name] = p.parameters.lend(o.Name)
+		}
+	}
+}
+
+// free drops the operands of a node, at a place, that no later node takes.
+func (p plan[T]) free(n *Node, place int, values Values[T]) {
+	for _, o := range n.Operands {
+		last, needed := p.last[o.Name]
+		if !needed || last != place {
+			continue
+		}
+		if p.parameters != nil {
+			p.parameters.giveBack(o.Name, values[o.Name])
+		}
+		delete(values, o.Name)
+	}
 }
 
 // same reports whether two nodes compute the same from the same operands.
@@ -66,6 +145,9 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r
 		default:
 			if in[i] = values[o.Name]; in[i] == nil {
 				return nil, fmt.Errorf("operand %q has no value", o.Name)
+			}
+			if place, reads := readsNarrow[n.Op]; !reads || place != i {
+				in[i] = in[i].Wide()
 			}
 		}
 	}

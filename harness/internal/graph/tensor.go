@@ -16,6 +16,10 @@ type Tensor[T Float] struct {
 	Shape []int
 	Data  []T
 	Bool  bool // a mask of booleans, not of numbers to add
+
+	// narrow holds the elements of a parameter in fewer bits than T, to save memory. Data is nil
+	// then. [Tensor.Wide] returns a tensor with Data.
+	narrow []float32
 }
 
 // New returns a tensor of zeros.
@@ -27,8 +31,15 @@ func New[T Float](shape []int) (*Tensor[T], error) {
 	return &Tensor[T]{Shape: slices.Clone(shape), Data: make([]T, count)}, nil
 }
 
-// FromArray returns an array of any type as a tensor.
+// FromArray returns an array of any type as a tensor. An array of float32 shares its elements with
+// a tensor of float32.
 func FromArray[T Float](a *npy.Array) (*Tensor[T], error) {
+	if t, err := narrowed[T](a); err == nil {
+		if same, ok := any(t.narrow).([]T); ok {
+			t.Data, t.narrow = same, nil
+			return t, nil
+		}
+	}
 	values, err := a.Numbers()
 	if err != nil {
 		return nil, err
@@ -38,6 +49,28 @@ func FromArray[T Float](a *npy.Array) (*Tensor[T], error) {
 		t.Data[i] = T(v)
 	}
 	return t, nil
+}
+
+// narrowed returns an array of float32 as a tensor that shares its elements, and fails on any other
+// type.
+func narrowed[T Float](a *npy.Array) (*Tensor[T], error) {
+	t, err := a.Tensor(npy.Float32)
+	if err != nil {
+		return nil, err
+	}
+	return &Tensor[T]{Shape: slices.Clone(a.Shape), narrow: t.Data}, nil
+}
+
+// Wide returns a tensor with its elements in Data. Parameters of a graph in float64 may lack Data.
+func (t *Tensor[T]) Wide() *Tensor[T] {
+	if t == nil || t.narrow == nil {
+		return t
+	}
+	wide := &Tensor[T]{Shape: t.Shape, Data: make([]T, len(t.narrow)), Bool: t.Bool}
+	for i, x := range t.narrow {
+		wide.Data[i] = T(x)
+	}
+	return wide
 }
 
 // scalar returns a tensor without dimensions.

@@ -27,7 +27,7 @@ type Referee struct {
 	expected  compare.Expected     // in the case's order of dimensions
 	reference *diagnose.Reference  // in the oracle's order, (B, T, width); nil for a module
 	module    *replay.Module       // nil unless the case is a module with a graph
-	lower     map[string][]float64 // the noise of a module in lower precisions than the declared one
+	lower     map[string][]float64 // a module's noise in precisions below the declared one
 }
 
 // New returns the referee of a case. The error says that the oracle does not reproduce PyTorch's

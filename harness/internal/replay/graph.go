@@ -12,6 +12,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -65,8 +66,11 @@ type hypothesis struct {
 	where   string // the path of the only place; "" for all places
 	graph   *graph.Graph
 	sites   []int
-	output  *graph.Tensor[float64] // nil if no program gives one, or if the mistake changes nothing
-	rms     float64                // of the distance from the subject's output, in the case's sigma
+	output  *graph.Tensor[float64] // nil if the hypothesis is discarded, or too far to be kept
+
+	rms       float64 // of the distance from the subject's output, in the case's sigma
+	residual  float64 // RMS(got - output) / RMS(output)
+	discarded bool    // no program gives an output, or the mistake changes nothing
 }
 
 // A hypothesis that leaves more than [compare.MaxResidual] explains nothing, whatever its noise.
@@ -83,29 +87,61 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	all := func(string) string { return "" }
 	module := func(path string) string { return path }
 	known := map[string]hypothesis{}
-	for _, place := range []func(path string) string{all, kindOf, layerOf, module} {
-		s := newSearch()
-		var made []hypothesis
-		for i, mistake := range m.known {
-			if ctx.Err() != nil {
-				return nil, Cut(fmt.Sprintf("%d of %d mistakes were not tried on this module", len(m.known)-i, len(m.known)))
-			}
-			for _, h := range m.at(mistake, place) {
-				key := fmt.Sprint(mistake.ID, h.sites)
-				if _, computed := known[key]; !computed {
-					known[key] = m.compute(h, got)
-				}
-				if h.output, h.rms, h.graph = known[key].output, known[key].rms, known[key].graph; h.output != nil {
-					made = append(made, h)
-				}
-			}
+	for _, step := range []struct {
+		place func(path string) string
+		words string
+	}{
+		{all, "mistakes made everywhere"},
+		{kindOf, "mistakes made in one kind of layer"},
+		{layerOf, "mistakes made in one layer"},
+		{module, "mistakes made in one module"},
+	} {
+		made, cut := m.made(ctx, step.place, step.words, known, got)
+		if cut != "" {
+			return nil, cut
 		}
+		s := newSearch()
 		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, ""
 		}
 	}
 	return nil, ""
+}
+
+// made computes every mistake at each of its places. known holds what was computed before. The
+// words tell the step's name to whom listens, and in the cut.
+func (m *Module) made(
+	ctx context.Context, place func(path string) string, words string, known map[string]hypothesis, got []float64,
+) ([]hypothesis, Cut) {
+	var hypotheses, made []hypothesis
+	for _, mistake := range m.known {
+		hypotheses = append(hypotheses, m.at(mistake, place)...)
+	}
+	least := math.Inf(1)
+	for i, h := range hypotheses {
+		if ctx.Err() != nil {
+			return nil, Cut(fmt.Sprintf("%d of %d %s were not tried", len(hypotheses)-i, len(hypotheses), words))
+		}
+		progress.Tell(ctx, progress.Update{Stage: words, Done: i, Total: len(hypotheses)})
+		key := fmt.Sprint(h.mistake.ID, h.sites)
+		computed, ok := known[key]
+		if !ok {
+			computed = m.compute(h, got)
+		}
+		if computed.discarded {
+			known[key] = computed
+			continue
+		}
+		least = min(least, computed.rms)
+		if computed.isFar(least) {
+			computed.output = nil // large models have large outputs
+		}
+		known[key] = computed
+		computed.where = h.where
+		made = append(made, computed)
+	}
+	return made, ""
 }
 
 // at returns a mistake at each of its places. The function place turns the path of a module into a
@@ -142,8 +178,7 @@ func layerOf(path string) string {
 	return strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
 }
 
-// compute replays a hypothesis. The result has no output if the hypothesis cannot be computed, or
-// if it changes nothing.
+// compute replays a hypothesis, which is discarded if it cannot be computed or changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
 	h.graph = m.view.Apply(h.mistake.Edit, h.sites).Until(m.output)
 	return m.replayed(h, got)
@@ -151,24 +186,32 @@ func (m *Module) compute(h hypothesis, got []float64) hypothesis {
 
 // replayed computes the graph of a hypothesis.
 func (m *Module) replayed(h hypothesis, got []float64) hypothesis {
-	values, err := graph.Rerun(m.graph, h.graph, m.values)
+	h.output, h.discarded = nil, true
+	values, err := graph.Outputs(m.graph, h.graph, m.values, h.graph.Output)
 	if err != nil {
 		return h // such as a position beyond its table: no program gives an output then
 	}
 	output := values[h.graph.Output]
-	h.rms = inNoise(got, output.Data, m.Truth.Sigma)
-	if !math.IsInf(h.rms, 1) && !slices.Equal(output.Data, m.Output().Data) {
-		h.output = output
+	if h.rms = inNoise(got, output.Data, m.Truth.Sigma); math.IsInf(h.rms, 1) || slices.Equal(output.Data, m.Output().Data) {
+		return h
 	}
+	h.output, h.discarded, h.residual = output, false, compare.Residual(got, output.Data)
 	return h
 }
 
 // confirm holds the output against the nearest hypotheses, each in its own noise.
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
+	least := leastOf(all)
 	for _, h := range all {
-		residual := compare.Residual(got, h.output.Data)
-		if m.isFar(h, all) || residual > compare.MaxResidual || m.isFarInRoughNoise(h, got) {
-			s.miss(residual)
+		if h.isFar(least) || h.residual > compare.MaxResidual {
+			s.miss(h.residual)
+			continue
+		}
+		if h.output == nil {
+			h = m.replayed(h, got)
+		}
+		if m.isFarInRoughNoise(h, got) {
+			s.miss(h.residual)
 			continue
 		}
 		sigma, err := m.noise(h.graph, h.output)
@@ -180,13 +223,18 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 	}
 }
 
-// isFar reports whether another hypothesis is so much nearer that this one's own noise cannot
-// explain the output.
-func (m *Module) isFar(h hypothesis, all []hypothesis) bool {
+// leastOf returns the distance of the nearest hypothesis.
+func leastOf(all []hypothesis) float64 {
 	least := math.Inf(1)
-	for _, other := range all {
-		least = min(least, other.rms)
+	for _, h := range all {
+		least = min(least, h.rms)
 	}
+	return least
+}
+
+// isFar reports whether another hypothesis, at the least distance, is so much nearer that this
+// one's own noise cannot explain the output.
+func (h hypothesis) isFar(least float64) bool {
 	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
 }
 

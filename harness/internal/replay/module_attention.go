@@ -67,6 +67,7 @@ func (m *Module) withoutDoubles(all []hypothesis) []hypothesis {
 // They differ a little where a table that was given is rounded, and the oracle computes the exact
 // one.
 func (m *Module) sameOutput(a, b hypothesis) bool {
-	const same = 0.5 // of the noise
-	return math.Abs(a.rms-b.rms) <= same && inNoise(a.output.Data, b.output.Data, m.Truth.Sigma) <= same
+	const same = 0.5                           // of the noise
+	kept := a.output != nil && b.output != nil // the others are far
+	return kept && math.Abs(a.rms-b.rms) <= same && inNoise(a.output.Data, b.output.Data, m.Truth.Sigma) <= same
 }

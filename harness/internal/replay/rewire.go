@@ -126,7 +126,7 @@ func (m *Module) rewired(path, taken, other string) *graph.Graph {
 // explainedBy reports whether a hypothesis gives the output in its own noise, and is among the
 // nearest of all.
 func (m *Module) explainedBy(h hypothesis, all []hypothesis, got []float64) (compare.Comparison, bool) {
-	if m.isFar(h, all) || compare.Residual(got, h.output.Data) > compare.MaxResidual {
+	if h.isFar(leastOf(all)) || compare.Residual(got, h.output.Data) > compare.MaxResidual {
 		return compare.Comparison{}, false
 	}
 	sigma, err := m.noise(h.graph, h.output)

@@ -10,8 +10,8 @@ import (
 const briefLines = 8
 
 // brief writes a failure in at most eight lines. The headline has taken some. The others hold the
-// reasons, the first fix, the size, the worst element, the rows, and the command that runs the case again.
-// Reasons get the lines that are left.
+// reasons, the first fix, the size, the worst element, the rows, and the command that runs the case
+// again. Reasons get the lines that are left.
 func (t *text) brief(r Result, taken int) {
 	left, width := briefLines-taken, t.Width-indent
 	if r.Rerun != "" {

@@ -23,8 +23,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 }).Parse(pageText))
 
 // HTML writes a report as one page, which loads nothing and runs no script: the verdict, the causes
-// with their evidence and fixes, every case as a square, and each failure with the attention weights
-// recovered from its output.
+// with their evidence and fixes, every case as a square, and each failure with the attention
+// weights recovered from its output.
 func HTML(w io.Writer, r *Report) error {
 	sum := sha256.Sum256([]byte(pageStyle))
 	return pageTemplate.Execute(w, page{

@@ -82,7 +82,7 @@ func normOf(p *path, width int, values graph.Values[float64]) (*oracle.Norm, boo
 	}
 	norm := &oracle.Norm{Epsilon: p.norm.Attributes.Eps, Weight: slices.Repeat([]float64{1}, width)}
 	if w := p.norm.Operands[1]; !w.Absent {
-		for i, x := range values[w.Name].Data {
+		for i, x := range values[w.Name].Wide().Data {
 			norm.Weight[i%width] = x + p.norm.Attributes.Offset
 		}
 	}
@@ -91,7 +91,7 @@ func normOf(p *path, width int, values graph.Values[float64]) (*oracle.Norm, boo
 
 // linearOf returns a linear layer with some of its features; nil means all.
 func linearOf(n *graph.Node, values graph.Values[float64], features []int) oracle.Linear {
-	weight, width := values[n.Operands[1].Name], num.Last(n.Shape)
+	weight, width := values[n.Operands[1].Name].Wide(), num.Last(n.Shape)
 	in := len(weight.Data) / width
 	outStep, inStep := in, 1
 	if n.Attributes.Weight == "in, out" {
@@ -108,7 +108,7 @@ func linearOf(n *graph.Node, values graph.Values[float64], features []int) oracl
 	}
 	if bias := n.Operands[2]; !bias.Absent {
 		for _, o := range features {
-			l.Bias = append(l.Bias, values[bias.Name].Data[o])
+			l.Bias = append(l.Bias, values[bias.Name].Wide().Data[o])
 		}
 	}
 	return l

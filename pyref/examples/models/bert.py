@@ -92,12 +92,9 @@ def attention(
 ) -> np.ndarray:
     """Return multi-head attention, projected."""
     if plan.makes("unbiased"):
-        state = {
-            key: 0 * array
-            if f"{name}attention" in key and key.endswith("bias") and "Norm" not in key
-            else array
-            for key, array in state.items()
-        }
+        parts = ("self.query", "self.key", "self.value", "output.dense")
+        biases = [f"{name}attention.{part}.bias" for part in parts]
+        state = state | {bias: 0 * state[bias] for bias in biases}
     q, k, v = (
         split_heads(linear(state, f"{name}attention.self.{part}", x, plan), config["num_attention_heads"])
         for part in ("query", "key", "value")
@@ -111,12 +108,8 @@ def attention(
 
 def mlp(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the two linear layers with GELU between them."""
-    return linear(
-        state,
-        f"{name}output.dense",
-        activation(linear(state, f"{name}intermediate.dense", x, plan), plan),
-        plan,
-    )
+    inner = activation(linear(state, f"{name}intermediate.dense", x, plan), plan)
+    return linear(state, f"{name}output.dense", inner, plan)
 
 
 def activation(x: np.ndarray, plan: Plan) -> np.ndarray:

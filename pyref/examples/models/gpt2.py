@@ -32,7 +32,7 @@ MISTAKES = {
 def gpt2(config: dict, state: Arrays, inputs: Arrays, plan: Plan) -> np.ndarray:
     """Return the logits."""
     ids = inputs["input_ids"]
-    B, T = ids.shape
+    T = ids.shape[1]
     state = {name.removeprefix("transformer."): array for name, array in state.items()}
     x = state["wte.weight"][ids]
     if not plan.makes("unplaced"):
@@ -93,12 +93,8 @@ def attention(
 
 def mlp(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the two linear layers with GELU between them."""
-    return linear(
-        state,
-        f"{name}mlp.c_proj",
-        activation(linear(state, f"{name}mlp.c_fc", x, plan), plan),
-        plan,
-    )
+    inner = activation(linear(state, f"{name}mlp.c_fc", x, plan), plan)
+    return linear(state, f"{name}mlp.c_proj", inner, plan)
 
 
 def activation(x: np.ndarray, plan: Plan) -> np.ndarray:
