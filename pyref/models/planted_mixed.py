@@ -83,7 +83,7 @@ COMMON: dict[str, Plant] = {
     "rotary-tables-exchanged": bases(others),
     "rotary-tables-of-first-layer": bases(lambda local: (1,) * len(local)),
     "rotary-tables-never-of-first-layer": bases(lambda local: (0,) * len(local)),
-    "qk-norm-over-heads": lambda model: [
+    "model-qk-norm-over-heads": lambda model: [
         each(mixed.Attention, "norm_query", lambda m, x: over_heads(m.q_norm, x))(model),
         each(mixed.Attention, "norm_key", lambda m, x: x if x.shape[2] > 1 else m.k_norm(x))(model),
     ],

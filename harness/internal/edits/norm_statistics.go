@@ -17,7 +17,7 @@ var normStatistics = []catalogue.Mistake{
 		Edit:        qkNormPerHead,
 	},
 	{
-		ID: "qk-norm-over-heads", Title: "the norms of queries and keys over all heads", Family: catalogue.Norm, Kind: catalogue.Altered,
+		ID: "model-qk-norm-over-heads", Title: "the norms of queries and keys over all heads", Family: catalogue.ModelAttention, Kind: catalogue.Altered,
 		Explanation: "The mean square is taken over all heads of a token. The model normalises each head.",
 		Fix:         "Split queries and keys into heads first, then normalise each.",
 		Refs:        []string{"N11"},

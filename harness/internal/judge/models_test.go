@@ -162,6 +162,7 @@ var insideAttention = map[string]string{
 	"model-rotary-missing": "rope-missing", "model-rotary-reversed": "rope-backwards",
 	"model-rotary-interleaved": "rope-other-style", "model-rotary-query-alone": "rope-query-only",
 	"model-rotary-key-alone": "rope-key-only", "attention-bias-missing": "biases-missing",
+	"model-scale-by-root": "scale-default", "model-qk-norm-over-heads": "qk-norm-over-heads",
 }
 
 // names reports whether ids hold a mistake, or the mistake of attention to which it gives way.

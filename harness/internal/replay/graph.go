@@ -242,6 +242,9 @@ func (h hypothesis) isFar(least float64) bool {
 // which takes longer to measure, cannot explain it.
 func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
 	const far = 10 * compare.MeasuredMaxRMSZ
+	if m.lower {
+		return false // its noise is not measured
+	}
 	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)
 	return err == nil && inNoise(got, h.output.Data, sigma) > far
 }
