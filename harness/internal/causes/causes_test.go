@@ -167,7 +167,7 @@ func TestCausesOfALayerWithoutMasks(t *testing.T) {
 	var text strings.Builder
 	require.NoError(t, report.Text(report.TextOptions{})(&text, r))
 	require.Contains(t, text.String(),
-		"CAUSE causal-missing explains 3 of 4 failures and none of the 2 passes contradicts it\n"+
+		"CAUSE causal-missing explains 3 of 4 failures and none of the 2 passes\n      contradicts it\n"+
 			"  what      the causal mask missing\n"+
 			"  failures  mha/causal, mha/causal-left-padding, seed/causal\n")
 }

@@ -144,6 +144,15 @@ var attention = []catalogue.Mistake{
 		Fix:         "Rotate queries, too.",
 		Edit:        rotaryOf(0),
 	},
+	{
+		ID: "model-qk-norm-over-heads", Title: "the norms of queries and keys over all heads", Family: catalogue.ModelAttention, Kind: catalogue.Altered,
+		Explanation: "The mean square is taken over all heads of a token. The model normalises each head.",
+		Fix:         "Split queries and keys into heads first, then normalise each.",
+		Refs:        []string{"N11"},
+		Edit: onlyIf(isHeadNorm, func(v *graph.View, n graph.Node) []graph.Node {
+			return overLast(v, n, 2)
+		}),
+	},
 }
 
 // attentionSet returns an edit of the attributes of attention, for a size of the heads.

@@ -11,7 +11,7 @@ import (
 
 // Mistakes lists all mistakes, by family. Each applies to every place of its kind at once, because
 // ports share code between layers.
-var Mistakes = slices.Concat(
+var Mistakes = byFamily(slices.Concat(
 	norms,
 	normWiring,
 	normStatistics,
@@ -34,7 +34,21 @@ var Mistakes = slices.Concat(
 	layerOrder,
 	layerLimits,
 	schedules,
-)
+))
+
+// byFamily brings the mistakes of each family together, in the order of their first ones.
+func byFamily(mistakes []catalogue.Mistake) []catalogue.Mistake {
+	var families []catalogue.Family
+	for _, m := range mistakes {
+		if !slices.Contains(families, m.Family) {
+			families = append(families, m.Family)
+		}
+	}
+	slices.SortStableFunc(mistakes, func(a, b catalogue.Mistake) int {
+		return slices.Index(families, a.Family) - slices.Index(families, b.Family)
+	})
+	return mistakes
+}
 
 // ByID returns the mistake with the given id, and whether there is one.
 func ByID(id string) (catalogue.Mistake, bool) {

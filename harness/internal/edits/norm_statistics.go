@@ -17,15 +17,6 @@ var normStatistics = []catalogue.Mistake{
 		Edit:        qkNormPerHead,
 	},
 	{
-		ID: "model-qk-norm-over-heads", Title: "the norms of queries and keys over all heads", Family: catalogue.ModelAttention, Kind: catalogue.Altered,
-		Explanation: "The mean square is taken over all heads of a token. The model normalises each head.",
-		Fix:         "Split queries and keys into heads first, then normalise each.",
-		Refs:        []string{"N11"},
-		Edit: onlyIf(isHeadNorm, func(v *graph.View, n graph.Node) []graph.Node {
-			return overLast(v, n, 2)
-		}),
-	},
-	{
 		ID: "norm-groups-ignored", Title: "a grouped RMSNorm over the whole width", Family: catalogue.Norm, Kind: catalogue.Altered,
 		Explanation: "The mean square is taken over all groups.",
 		Fix:         "Normalise each of the n_groups groups of features on its own.",

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -171,8 +172,7 @@ func (n Node) Before(part int, op string, shape []int, operands ...Operand) Node
 func Layer(path string) (prefix string, number int, rest string) {
 	parts := strings.Split(path, ".")
 	for i, part := range parts {
-		var n int
-		if _, err := fmt.Sscanf(part, "%d", &n); err == nil && fmt.Sprint(n) == part {
+		if n, err := strconv.Atoi(part); err == nil && n >= 0 && strconv.Itoa(n) == part {
 			return strings.Join(parts[:i], "."), n, strings.Join(parts[i+1:], ".")
 		}
 	}

@@ -27,6 +27,7 @@ type Module struct {
 	given  map[string]*npy.Array // by role
 	known  []catalogue.Mistake
 	lower  bool // Truth has the noise of a lower precision
+	kept   *kept
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
 }
@@ -46,7 +47,7 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	return &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
-		known: slices.Concat(edits.Mistakes, known), attention: attention,
+		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(),
 	}, nil
 }
 
@@ -149,7 +150,7 @@ func (m *Module) made(
 func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) []hypothesis {
 	sites := map[string][]int{}
 	var order []string
-	for _, site := range m.view.Sites(mistake.Edit) {
+	for _, site := range m.placesOf(mistake) {
 		if site > m.last {
 			break
 		}
@@ -180,18 +181,16 @@ func layerOf(path string) string {
 
 // compute replays a hypothesis, which is discarded if it cannot be computed or changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
-	h.graph = m.view.Apply(h.mistake.Edit, h.sites).Until(m.output)
-	return m.replayed(h, got)
+	return m.against(got, h, m.outputOf(h))
 }
 
-// replayed computes the graph of a hypothesis.
-func (m *Module) replayed(h hypothesis, got []float64) hypothesis {
+// against holds the output of a hypothesis against the subject's. The hypothesis is discarded if it
+// has no output, or the right one.
+func (m *Module) against(got []float64, h hypothesis, output *graph.Tensor[float64]) hypothesis {
 	h.output, h.discarded = nil, true
-	values, err := graph.Outputs(m.graph, h.graph, m.values, h.graph.Output)
-	if err != nil {
-		return h // such as a position beyond its table: no program gives an output then
+	if output == nil {
+		return h
 	}
-	output := values[h.graph.Output]
 	if h.rms = inNoise(got, output.Data, m.Truth.Sigma); math.IsInf(h.rms, 1) || slices.Equal(output.Data, m.Output().Data) {
 		return h
 	}
@@ -207,8 +206,9 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 			s.miss(h.residual)
 			continue
 		}
+		h.graph = m.edited(h)
 		if h.output == nil {
-			h = m.replayed(h, got)
+			h.output = m.outputOf(h)
 		}
 		if m.isFarInRoughNoise(h, got) {
 			s.miss(h.residual)

@@ -27,7 +27,8 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 			text := "%d of %d ways to exchange parameters were not tried"
 			return nil, Cut(fmt.Sprintf(text, len(mistakes)-i, len(mistakes)))
 		}
-		h := m.compute(hypothesis{mistake: mistake, sites: m.sites(mistake.Edit)}, got)
+		h := hypothesis{mistake: mistake, sites: m.sites(mistake.Edit)}
+		h = m.against(got, h, m.outputOfGraph(m.edited(h)))
 		if h.output == nil {
 			continue
 		}

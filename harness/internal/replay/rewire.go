@@ -30,7 +30,8 @@ func (m *Module) Rewired(ctx context.Context, path string, got []float64) ([]Wir
 			if other == taken || !slices.Equal(m.values[other].Shape, m.values[taken].Shape) {
 				continue
 			}
-			h := m.replayed(hypothesis{graph: m.rewired(path, taken, other)}, got)
+			g := m.rewired(path, taken, other)
+			h := m.against(got, hypothesis{graph: g}, m.outputOfGraph(g))
 			if h.output != nil {
 				made = append(made, h)
 				wirings = append(wirings, Wiring{Was: m.called(sources, taken), Is: m.called(sources, other)})

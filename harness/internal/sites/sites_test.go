@@ -43,8 +43,8 @@ func TestAttentionBetweenSeparateProjections(t *testing.T) {
 	assert.Equal(t, g.Output, s.Output)
 	assert.Equal(t, []int{4, 2}, []int{l.Heads, l.KVHeads})
 	assert.Equal(t, []int{20, 24}, []int{l.Query.In, l.Query.Out})
-	assert.Equal(t, values["k_proj.weight"].Data, l.Key.Weight)
-	assert.Equal(t, values["o_proj.bias"].Data, l.Output.Bias)
+	assert.Equal(t, values["k_proj.weight"].Wide().Data, l.Key.Weight)
+	assert.Equal(t, values["o_proj.bias"].Wide().Data, l.Output.Bias)
 	assert.Equal(t, []float64{6, 10000, 1, 0}, []float64{
 		float64(l.QueryRotary.Dim), l.QueryRotary.Base, l.QueryRotary.Factor, float64(l.QueryRotary.First),
 	})
@@ -58,16 +58,16 @@ func TestAttentionBetweenFusedProjections(t *testing.T) {
 	g, values := read(t, "fused")
 	l := siteIn(t, g, values).problem.Layer
 	require.NotNil(t, l)
-	weight := values["c_attn.weight"].Data // (20, 72)
+	weight := values["c_attn.weight"].Wide().Data // (20, 72)
 	for i, parts := range []oracle.Linear{l.Query, l.Key, l.Value} {
 		assert.Equal(t, weight[5*72+24*i+7], parts.Weight[7*20+5])
-		assert.Equal(t, values["c_attn.bias"].Data[24*i:][:24], parts.Bias)
+		assert.Equal(t, values["c_attn.bias"].Wide().Data[24*i:][:24], parts.Bias)
 	}
 	g, values = read(t, "per-head")
 	l = siteIn(t, g, values).problem.Layer
 	require.NotNil(t, l)
 	for i, parts := range []oracle.Linear{l.Query, l.Key, l.Value} {
-		assert.Equal(t, values["query_key_value.bias"].Data[2*18+6*i:][:6], parts.Bias[2*6:][:6])
+		assert.Equal(t, values["query_key_value.bias"].Wide().Data[2*18+6*i:][:6], parts.Bias[2*6:][:6])
 	}
 	assert.Equal(t, 4, l.KeyRotary.Dim)
 }
@@ -76,12 +76,12 @@ func TestWhatIsAddedToScores(t *testing.T) {
 	g, values := read(t, "normed")
 	p := siteIn(t, g, values).problem
 	assert.Equal(t, 3, p.Window)
-	assert.Equal(t, values["k_norm"].Data, p.Layer.KeyNorm.Weight)
+	assert.Equal(t, values["k_norm"].Wide().Data, p.Layer.KeyNorm.Weight)
 	g, values = read(t, "relative")
 	p = siteIn(t, g, values).problem
 	assert.Nil(t, p.Causal)
 	assert.Equal(t, 1.0, p.Scale)
-	table := values["relative.weight"].Data // (9, 4) for distances of -4 to 4
+	table := values["relative.weight"].Wide().Data // (9, 4) for distances of -4 to 4
 	assert.Len(t, p.Relative, (2*7+1)*4)
 	assert.Equal(t, table[:4], p.Relative[:4], "a distance of -7 counts as -4")
 	assert.Equal(t, table[5*4:6*4], p.Relative[8*4:9*4], "a distance of 1")
