@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
-// kept holds what is the same for every output of a module, as far as it was computed: the places of
-// each mistake, and the outputs of its replays. Several goroutines may use it.
+// kept holds what is the same for every output of a module, as far as computed: the places of each
+// mistake, and the outputs of its replays. Several goroutines may use it.
 type kept struct {
 	mu      sync.Mutex
 	places  map[string][]int // by the mistake
@@ -39,8 +39,8 @@ func (m *Module) placesOf(mistake catalogue.Mistake) []int {
 	return places
 }
 
-// called tells a mistake from all others. Mistakes with parameters have the same id, and titles with
-// the names of the parameters.
+// called tells a mistake from all others. Mistakes with parameters have the same id, and titles
+// with the names of the parameters.
 func called(m catalogue.Mistake) string { return m.ID + " " + m.Title }
 
 // outputOf returns the output of a hypothesis, nil if no program gives one.
