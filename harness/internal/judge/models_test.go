@@ -175,7 +175,7 @@ var inOnePlace = map[string][]string{
 	"norm-final-missing":     {"norm-skipped"},
 	"norm-embedding-missing": {"norm-skipped"},
 	"head-bias-missing":      {"linear-bias-missing"},
-	"padding-ignored":        {"model-mask-missing"}, // in a model without a causal mask
+	"padding-ignored":        {"model-mask-missing"},                 // in a model without a causal mask
 	"layers-all-first":       {"layers-reversed", "layers-one-late"}, // in a model of two layers
 	"layers-all-last":        {"layers-reversed", "layers-one-early"},
 }
