@@ -20,8 +20,6 @@ type scoresMask struct {
 	known                       []bool    // the bias is known: no number hides it
 }
 
-func (m *scoresMask) at(b, h, i, j int) int { return ((b*m.heads+h)*m.queries+i)*m.keys + j }
-
 // each calls f for every element.
 func (m *scoresMask) each(f func(at, b, h, i, j int)) {
 	at := 0
