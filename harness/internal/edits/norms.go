@@ -103,6 +103,7 @@ var norms = []catalogue.Mistake{
 		Fix:         "Look at the keys of the norms: input_layernorm and post_attention_layernorm, ln_1 and ln_2.",
 		Refs:        []string{"N15"},
 		Edit:        normsExchanged,
+		Joint:       true,
 	},
 }
 

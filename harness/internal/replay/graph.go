@@ -156,7 +156,7 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 		}
 		where := place(m.pathOf(mistake, site))
 		if mistake.Joint && where != "" {
-			where = layerOf(where)
+			where = wholeLayer(where)
 		}
 		if sites[where] == nil {
 			order = append(order, where)
@@ -177,6 +177,15 @@ func layerOf(path string) string {
 		return path
 	}
 	return strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
+}
+
+// wholeLayer returns the path of the layer around a place, or of all layers if the place is one
+// kind of module in them.
+func wholeLayer(place string) string {
+	if prefix, _, isKind := strings.Cut(place, ".*."); isKind {
+		return prefix + ".*"
+	}
+	return layerOf(place)
 }
 
 // compute replays a hypothesis, which is discarded if it cannot be computed or changes nothing.
