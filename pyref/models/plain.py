@@ -1,8 +1,8 @@
 """Small models in plain PyTorch, in the styles in which people write them, and their parameters."""
 
-import torch
-from torch import nn
-from torch.nn import functional
+from pyref.build.pinned_torch import torch
+
+nn, functional = torch.nn, torch.nn.functional
 
 
 def shaken(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -161,7 +161,7 @@ SHOWN = RUN.findall(PAGE) + RUN.findall((ROOT / "README.md").read_text())
 @pytest.mark.parametrize(("command", "shown"), SHOWN)
 def test_the_pages_show_what_is_printed(difftest, command, shown):
     first = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    printed = difftest.printed(*shlex.split(command), **first)
+    printed = difftest.printed("--no-duration", *shlex.split(command), **first)
     for part in filter(None, shown.split("...\n")):
         assert part in printed
 

@@ -61,9 +61,22 @@ def test_the_mistakes_and_their_families_are_those_of_difftest(difftest):
 
 # The families of mistakes in whole models, which pyref.models makes.
 IN_MODELS = (
-    "norm", "activation", "mlp", "residual", "embedding", "head", "attention in a model", "linear",
+    "norm",
+    "activation",
+    "mlp",
+    "residual",
+    "embedding",
+    "head",
+    "attention in a model",
+    "linear",
+    "expert",
+    "state space",
+    "convolution",
+    "pooling and interpolation",
+    "recurrent",
     "layer order",
-)  # fmt: skip
+    "schedule",
+)
 
 
 @each_case

@@ -239,9 +239,13 @@ def test_dropout_is_off_and_no_gradient_is_kept():
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
-        ("torch_modules.py", "'torch_modules.py': want FILE.py:FACTORY or package.module:FACTORY"),
+        (
+            "torch_modules.py",
+            "'torch_modules.py': want FILE.py:FACTORY, package.module:FACTORY, transformers:CLASS "
+            "or a folder",
+        ),
         ("missing.py:make", "missing.py: no such file"),
-        (f"{MODULES}:missing", f"{MODULES} has no function missing"),
+        (f"{MODULES}:missing", f"{MODULES} has no function or class missing"),
     ],
 )
 def test_a_target_that_is_none_is_refused(target, problem):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyref import crosscheck
+from pyref import crosscheck, zoo
 from pyref.build import case_folder, suite
 from pyref.build.case import Case
 from pyref.table import CASES
@@ -37,7 +37,7 @@ def test_old_cases_go_and_other_peoples_files_stay(old, made):
 
 
 def test_a_suite_is_made_where_there_was_none(made, tmp_path):
-    suite.generate(CASES, tmp_path / "deep/er/fixtures")
+    suite.generate(CASES, tmp_path / "deep/er/fixtures", zoo.write)
     assert contents(tmp_path / "deep/er/fixtures") == contents(made)
 
 
@@ -87,7 +87,8 @@ def test_a_killed_run_leaves_the_suite_as_it_was(moment, cases, old, made):
     before = contents(old)
     killed(moment, old)
     assert contents(old) == before
-    assert len(list((old.parent / ".fixtures-new").glob("*/*/case.json"))) == cases
+    made_by_then = (old.parent / ".fixtures-new").glob("*/*/case.json")
+    assert len([case for case in made_by_then if case.parts[-3] != "models"]) == cases
     suite.generate(CASES, old)
     assert list(old.parent.iterdir()) == [old]
 

@@ -138,6 +138,7 @@ def test_a_target_that_is_no_model_says_why(name, settings, problem, tmp_path, m
     (tmp_path / "zoo.py").write_text(MODELS)
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
     with pytest.raises(ValueError, match=problem):
         target.load(name, settings)
 

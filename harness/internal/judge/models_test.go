@@ -162,7 +162,8 @@ var insideAttention = map[string]string{
 	"model-rotary-missing": "rope-missing", "model-rotary-reversed": "rope-backwards",
 	"model-rotary-interleaved": "rope-other-style", "model-rotary-query-alone": "rope-query-only",
 	"model-rotary-key-alone": "rope-key-only", "attention-bias-missing": "biases-missing",
-	"model-scale-by-root": "scale-default", "model-qk-norm-over-heads": "qk-norm-over-heads",
+	"model-scale-by-root": "scale-default", "model-causal-added": "causal-added",
+	"linear-transposed": "weights-transposed", "model-qk-norm-over-heads": "qk-norm-over-heads",
 }
 
 // drawn reports whether a plain run asks for mistake n: every so many of small models, and fewer of
@@ -201,15 +202,17 @@ var sameByParameters = map[string][]string{
 	"gate-up-exchanged": {"parameters-exchanged"},
 	"layers-reversed":   {"parameters-exchanged"},
 	// LayerNorm takes a constant out.
-	"positions-missing":     {"parameter-zeros", "parameter-ones"},
-	"token-types-missing":   {"parameter-zeros", "parameter-ones"},
-	"attention-skipped":     {"parameter-zeros"},
-	"mlp-skipped":           {"parameter-zeros"},
-	"head-tied":             {"parameters-of-another"},
-	"head-bias-missing":     {"parameter-zeros"},
-	"mlp-up-bias-missing":   {"linear-bias-missing", "mlp-bias-missing"},
-	"mlp-down-bias-missing": {"linear-bias-missing", "mlp-bias-missing"},
-	"norm-first-for-both":   {"parameters-of-another"},
+	"positions-missing":   {"parameter-zeros", "parameter-ones"},
+	"token-types-missing": {"parameter-zeros", "parameter-ones"},
+	"attention-skipped":   {"parameter-zeros"},
+	"mlp-skipped":         {"parameter-zeros"},
+	"head-tied":           {"parameters-of-another"},
+	"head-bias-missing":   {"parameter-zeros"},
+
+	"recurrent-biases-exchanged": {"parameters-exchanged"},
+	"mlp-up-bias-missing":        {"linear-bias-missing", "mlp-bias-missing"},
+	"mlp-down-bias-missing":      {"linear-bias-missing", "mlp-bias-missing"},
+	"norm-first-for-both":        {"parameters-of-another"},
 }
 
 // A mistake in one layer is named with its layer. The plain run asks for every seventh mistake.

@@ -85,17 +85,15 @@ const noisier = 3
 // of one kind, or else in one layer, or else in one module. Places that are the same at two of
 // these steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
-	all := func(string) string { return "" }
-	module := func(path string) string { return path }
 	known := map[string]hypothesis{}
 	for _, step := range []struct {
 		place func(path string) string
 		words string
 	}{
-		{all, "mistakes made everywhere"},
+		{everywhere, "mistakes made everywhere"},
 		{kindOf, "mistakes made in one kind of layer"},
 		{layerOf, "mistakes made in one layer"},
-		{module, "mistakes made in one module"},
+		{itself, "mistakes made in one module"},
 	} {
 		made, cut := m.made(ctx, step.place, step.words, known, got)
 		if cut != "" {
@@ -170,6 +168,10 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 	return made
 }
 
+// everywhere and itself turn the path of a module into no place, and into a place of its own.
+func everywhere(string) string  { return "" }
+func itself(path string) string { return path }
+
 // layerOf returns the part of a path that ends with its layer's number, or the path itself.
 func layerOf(path string) string {
 	prefix, number, _ := graph.Layer(path)
@@ -228,7 +230,7 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 			continue
 		}
 		s.addAt(got, compare.Expected{Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true},
-			h.where, h.mistake)
+			h)
 	}
 }
 

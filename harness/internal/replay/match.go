@@ -18,6 +18,8 @@ type Match struct {
 	Next     float64 // residual of the nearest mistakes that do not match; infinite without any
 	Margin   float64 // Next / Residual
 	Trace    float64 // in lower precision, cosine of the errors and their known part; else 0
+
+	sites []int // the places of a mistake in a graph
 }
 
 // IDs returns the ids of the mistakes.
@@ -84,13 +86,17 @@ func (s *search) explains(got []float64, wrong compare.Expected) (compare.Compar
 
 // add collects mistakes if their output explains the subject's.
 func (s *search) add(got []float64, wrong compare.Expected, mistakes ...catalogue.Mistake) {
-	s.addAt(got, wrong, "", mistakes...)
+	if c, ok := s.explains(got, wrong); ok {
+		s.found = append(s.found, Match{Mistakes: mistakes, Residual: c.Rel, MaxZ: c.MaxZ})
+	}
 }
 
-// addAt collects mistakes at one place of a graph.
-func (s *search) addAt(got []float64, wrong compare.Expected, where string, mistakes ...catalogue.Mistake) {
+// addAt collects a mistake in a graph if its output explains the subject's.
+func (s *search) addAt(got []float64, wrong compare.Expected, h hypothesis) {
 	if c, ok := s.explains(got, wrong); ok {
-		s.found = append(s.found, Match{Mistakes: mistakes, Where: where, Residual: c.Rel, MaxZ: c.MaxZ})
+		s.found = append(s.found, Match{
+			Mistakes: []catalogue.Mistake{h.mistake}, Where: h.where, Residual: c.Rel, MaxZ: c.MaxZ, sites: h.sites,
+		})
 	}
 }
 

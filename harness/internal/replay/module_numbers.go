@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,7 +19,7 @@ import (
 func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
 	const replays = 12 // of a search, on average
 	tried := map[string]bool{}
-	for level, place := range []func(path string) string{everywhere, inEveryLayer, layerOf, sameModule} {
+	for level, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
 		s := newSearch()
 		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer
 		var searches []*moduleSearch
@@ -43,21 +42,6 @@ func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch,
 		}
 	}
 	return nil, ""
-}
-
-func everywhere(string) string        { return "" }
-func sameModule(path string) string   { return path }
-func inEveryLayer(path string) string { return strings.Join(namesOfLayers(path), ".") }
-
-// namesOfLayers splits a path at its dots, with * for the numbers.
-func namesOfLayers(path string) []string {
-	parts := strings.Split(path, ".")
-	for i, part := range parts {
-		if strings.Trim(part, "0123456789") == "" && part != "" {
-			parts[i] = "*"
-		}
-	}
-	return parts
 }
 
 // numberSites is a number of a graph, at nodes that have the same value of it.

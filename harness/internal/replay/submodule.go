@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"slices"
+
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
@@ -29,6 +31,26 @@ func (m *Module) Expected(outputs []graph.ModuleOutput) ([]compare.Expected, err
 		})
 	}
 	return all, nil
+}
+
+// Agrees reports whether a mistake that was found in a part of the module also gives the output of
+// a submodule behind this part, up to 1 % of its size. It may be made behind the part, too.
+func (m *Module) Agrees(found Match, o graph.ModuleOutput, got []float64) bool {
+	const near = 0.01
+	mistake := found.Mistakes[0]
+	places := [][]int{found.sites}
+	for _, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
+		for _, h := range m.at(mistake, place) {
+			if h.where == found.Where {
+				places = append(places, h.sites)
+			}
+		}
+	}
+	name := m.graph.Nodes[o.Node].Name
+	return slices.ContainsFunc(places, func(sites []int) bool {
+		output := m.outputOfGraph(m.view.Apply(mistake.Edit, sites).Until(name))
+		return output != nil && compare.Residual(got, output.Data) <= near
+	})
 }
 
 // Until returns the part of a module that ends with the output of a submodule. Mistakes look at the

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -69,6 +70,7 @@ func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Tra
 			if err := t.explain(ctx, m, o, expected[i], values[o.Path].Data); err != nil {
 				return t, err
 			}
+			t.refute(m, o.Path, known[i+1:], values)
 		}
 		t.Lines = append(t.Lines, line)
 	}
@@ -100,6 +102,20 @@ func (t *Trace) explain(
 	}
 	t.Wirings, t.Cut = part.Rewired(ctx, o.Path, got)
 	return nil
+}
+
+// refute takes back the mistakes that do not give the later values of the same layer. They look like
+// another mistake in the first wrong value alone.
+func (t *Trace) refute(m *replay.Module, path string, later []graph.ModuleOutput, values map[string]*Array) {
+	prefix, number, _ := graph.Layer(path)
+	layer := strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
+	for _, o := range later {
+		if number >= 0 && graph.Within(o.Path, layer) {
+			t.Matches = slices.DeleteFunc(t.Matches, func(found replay.Match) bool {
+				return !m.Agrees(found, o, values[o.Path].Data)
+			})
+		}
+	}
 }
 
 // newLine compares one value. Leading dimensions may be merged.
