@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
 
-import pyref.build.pinned_torch  # noqa: F401, before anything imports PyTorch
+from pyref.build.pinned_torch import torch
 from pyref.capture import run, state_dict
 from pyref.capture.call import Call
 from pyref.capture.graph import store

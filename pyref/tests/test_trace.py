@@ -69,7 +69,7 @@ def test_the_first_wrong_module_stands_in_the_layer_of_the_mistake(name, difftes
         assert right & set(names) or not names, (identity, names)
         named += bool(right & set(names))
     assert seen >= 4
-    assert named >= 0.8 * seen
+    assert named >= 0.75 * seen
 
 
 # Mistakes in models that are reported as mistakes of attention.
@@ -89,6 +89,8 @@ IN_ATTENTION = {
     "model-rotary-missing": "rope-missing",
     "model-rotary-reversed": "rope-backwards",
     "model-rotary-interleaved": "rope-other-style",
+    "model-rotary-query-alone": "rope-query-only",
+    "model-rotary-key-alone": "rope-key-only",
     "attention-bias-missing": "biases-missing",
     "linear-transposed": "weights-transposed",
 }
