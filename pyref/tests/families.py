@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-
 from pyref.build.pinned_torch import torch
 from pyref.capture import run, state_dict
 from pyref.capture.call import Call
