@@ -39,7 +39,7 @@ var wrongs = []wrong{
 	{model: "llama", id: "head-tied", load: func(dict attention.StateDict) {
 		dict["lm_head.weight"] = dict["model.embed_tokens.weight"]
 	}},
-	{model: "llama", id: "model-padding-ignored", given: withoutMask},
+	{model: "llama", id: "padding-ignored", given: withoutMask},
 	{
 		model: "llama", id: "gate-up-exchanged", where: "model.layers.1",
 		load: exchange("layers.1.mlp.gate_proj", "layers.1.mlp.up_proj"),
@@ -48,7 +48,7 @@ var wrongs = []wrong{
 	{model: "gemma2", id: "norm-offset-missing", load: shift("norm", -1)},
 	{model: "gemma2", id: "norm-offset-twice", load: shift("norm", 1)},
 	{model: "gemma2", id: "activation-silu", from: `"gelu_pytorch_tanh"`, to: `"silu"`},
-	{model: "gemma2", id: "model-padding-ignored", given: withoutMask},
+	{model: "gemma2", id: "padding-ignored", given: withoutMask},
 	{model: "gpt2", id: "gelu-erf", from: `"gelu_new"`, to: `"gelu"`},
 	{model: "gpt2", id: "positions-missing", load: zero("wpe")},
 	{model: "gpt2", id: "norm-bias-missing", load: zeroBiases(".ln_")},
@@ -65,7 +65,7 @@ var wrongs = []wrong{
 	}},
 	{model: "moe-softmax", id: "norm-offset-added", load: shift("norm", 1)},
 	{model: "moe-softmax", id: "activation-relu", from: `"silu"`, to: `"relu"`},
-	{model: "moe-softmax", id: "model-padding-ignored", given: withoutMask},
+	{model: "moe-softmax", id: "padding-ignored", given: withoutMask},
 }
 
 func withoutMask(a subject.Arguments) { delete(a.Integers, "attention_mask") }

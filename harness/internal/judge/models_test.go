@@ -166,17 +166,16 @@ var insideAttention = map[string]string{
 	"linear-transposed": "weights-transposed", "model-qk-norm-over-heads": "qk-norm-over-heads",
 }
 
-// drawn reports whether a plain run asks for mistake n: every so many of small models, and fewer of
-// others, which take longer. The full campaign asks for all of small models, and four times as many
-// of others.
+// drawn reports whether a test asks for mistake n: for one of so many in small models, and for fewer
+// in others, which take longer. The full campaign asks for twice as many.
 func drawn(n int, small bool, every, everyOfOthers int) bool {
-	switch {
-	case small:
-		return campaign.Full() || n%every == 0
-	case campaign.Full():
-		return n%(everyOfOthers/4) == 0
+	if !small {
+		every = everyOfOthers
 	}
-	return n%everyOfOthers == 0
+	if campaign.Full() {
+		every = (every + 1) / 2
+	}
+	return n%every == 0
 }
 
 // names reports whether ids hold a mistake, or the mistake of attention to which it gives way.
@@ -187,6 +186,7 @@ func names(ids []string, id string) bool {
 // inOnePlace maps a mistake to others that are the same if they are made in one place alone.
 var inOnePlace = map[string][]string{
 	"norm-final-missing":     {"norm-skipped"},
+	"rotary-everywhere":      {"rotary-layers-exchanged"},
 	"norm-embedding-missing": {"norm-skipped"},
 	"head-bias-missing":      {"linear-bias-missing"},
 	// In a model without a causal mask.
