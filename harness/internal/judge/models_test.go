@@ -166,8 +166,8 @@ var insideAttention = map[string]string{
 	"linear-transposed": "weights-transposed", "model-qk-norm-over-heads": "qk-norm-over-heads",
 }
 
-// drawn reports whether a test asks for mistake n: for one of so many in small models, and for fewer
-// in others, which take longer. The full campaign asks for twice as many.
+// drawn reports whether a test asks for mistake n: for one of so many in small models, and for
+// fewer in others, which take longer. The full campaign asks for twice as many.
 func drawn(n int, small bool, every, everyOfOthers int) bool {
 	if !small {
 		every = everyOfOthers

@@ -104,8 +104,8 @@ func (t *Trace) explain(
 	return nil
 }
 
-// refute takes back the mistakes that do not give the later values of the same layer. They look like
-// another mistake in the first wrong value alone.
+// refute takes back the mistakes that do not give the later values of the same layer. They look
+// like another mistake in the first wrong value alone.
 func (t *Trace) refute(m *replay.Module, path string, later []graph.ModuleOutput, values map[string]*Array) {
 	prefix, number, _ := graph.Layer(path)
 	layer := strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
