@@ -87,7 +87,11 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if err != nil {
 		return report.Result{}, err
 	}
-	if r.Trace, err = traced(ctx, c, ran.Trace); err != nil {
+	inside, err := valuesOf(c, ran.Trace)
+	if err == nil {
+		r.Trace, err = referee.Trace(ctx, inside)
+	}
+	if err != nil {
 		return report.Result{}, err
 	}
 	r.Findings = ran.Findings

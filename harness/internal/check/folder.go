@@ -115,11 +115,8 @@ func judgeOutputs(
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path.Join(c.Name, protocol.ReplyFile), err)
 	}
-	r, err = judge.Outputs(ctx, c, precision, output, weights)
+	r, err = judge.TracedOutputs(ctx, c, precision, output, weights, inside)
 	if err != nil {
-		return r, err
-	}
-	if r.Trace, err = traced(ctx, c, inside); err != nil {
 		return r, err
 	}
 	return expected.name(ctx, r, precision, output.Shape, output.Value), nil

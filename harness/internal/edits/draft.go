@@ -108,7 +108,7 @@ func upstream(v *graph.View, o graph.Operand, layer string) map[string]bool {
 	var walk func(o graph.Operand)
 	walk = func(o graph.Operand) {
 		n := v.Maker(o)
-		if n == nil || seen[n.Name] || layerPath(n.Module) != layer {
+		if n == nil || seen[n.Name] || graph.LayerPath(n.Module) != layer {
 			return
 		}
 		seen[n.Name], ops[n.Op] = true, true

@@ -104,7 +104,7 @@ var gates = []catalogue.Mistake{
 			_, x, ok := number(n)
 			linear := v.Maker(x)
 			return n.Op == "mul" && ok && !isResidualFactor(v, n) && linear != nil && linear.Op == "linear" &&
-				(usedBy(v, n.Name, "silu", "gelu", "relu") || inMLP(v, *linear) && layerPath(n.Module) != "")
+				(usedBy(v, n.Name, "silu", "gelu", "relu") || inMLP(v, *linear) && graph.LayerPath(n.Module) != "")
 		}),
 	},
 }

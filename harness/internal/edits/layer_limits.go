@@ -44,10 +44,10 @@ func withoutLayer(which func(count int) int) graph.Edit {
 		if number < 0 || layers(v, prefix) < 2 || number != which(layers(v, prefix)) || !leaves(v, n) {
 			return nil
 		}
-		path := layerPath(n.Module)
+		path := graph.LayerPath(n.Module)
 		input := graph.None
 		for _, m := range v.Nodes {
-			if layerPath(m.Module) != path {
+			if graph.LayerPath(m.Module) != path {
 				continue
 			}
 			if m.Name != n.Name && leaves(v, m) {
@@ -55,7 +55,7 @@ func withoutLayer(which func(count int) int) graph.Edit {
 			}
 			for _, o := range m.Operands {
 				maker := v.Maker(o)
-				if maker == nil || layerPath(maker.Module) == path || !sameShape(v, o, graph.Value(n.Name)) {
+				if maker == nil || graph.LayerPath(maker.Module) == path || !sameShape(v, o, graph.Value(n.Name)) {
 					continue
 				}
 				if !input.Absent && input != o {
@@ -77,7 +77,7 @@ func leaves(v *graph.View, n graph.Node) bool {
 		return true
 	}
 	for _, user := range v.Users(n.Name) {
-		if layerPath(user.Module) != layerPath(n.Module) {
+		if graph.LayerPath(user.Module) != graph.LayerPath(n.Module) {
 			return true
 		}
 	}

@@ -47,7 +47,7 @@ var linears = []catalogue.Mistake{
 		Explanation: "The layer before the activation does not add its bias.",
 		Fix:         "Load the bias of fc1, c_fc or up_proj, and add it.",
 		Refs:        []string{"M12"},
-		Edit:        biasMissing(func(v *graph.View, n graph.Node) bool { return layerPath(n.Module) != "" && activated(v, n) }),
+		Edit:        biasMissing(func(v *graph.View, n graph.Node) bool { return graph.LayerPath(n.Module) != "" && activated(v, n) }),
 	},
 	{
 		ID: "mlp-down-bias-missing", Title: "the biases of the last layer of the MLP left out", Family: catalogue.Linear, Kind: catalogue.Parameters,
@@ -55,7 +55,7 @@ var linears = []catalogue.Mistake{
 		Fix:         "Load the bias of fc2, c_proj or down_proj, and add it.",
 		Refs:        []string{"M12"},
 		Edit: biasMissing(func(v *graph.View, n graph.Node) bool {
-			return layerPath(n.Module) != "" && inMLP(v, n) && !activated(v, n) && !usedBy(v, n.Name, "mul")
+			return graph.LayerPath(n.Module) != "" && inMLP(v, n) && !activated(v, n) && !usedBy(v, n.Name, "mul")
 		}),
 	},
 	{

@@ -128,24 +128,15 @@ func normOnWay(v *graph.View, skip, branch graph.Operand) *graph.Node {
 func sumBehind(v *graph.View, n graph.Node, x graph.Operand) *graph.Node {
 	for _, user := range v.Users(x.Name) {
 		skip, branch, ok := parts(v, *user)
-		if ok && skip == x && v.From(branch, n.Name) && layerPath(user.Module) == layerPath(n.Module) {
+		if ok && skip == x && v.From(branch, n.Name) && graph.LayerPath(user.Module) == graph.LayerPath(n.Module) {
 			return user
 		}
 	}
 	return nil
 }
 
-// layerPath returns the path of a module's layer, "" outside of layers.
-func layerPath(module string) string {
-	prefix, number, rest := graph.Layer(module)
-	if number < 0 {
-		return ""
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(module, rest), ".") + "|" + prefix
-}
-
 func normAfterResidual(v *graph.View, n graph.Node) []graph.Node {
-	if layerPath(n.Module) == "" {
+	if graph.LayerPath(n.Module) == "" {
 		return nil
 	}
 	if isNorm(v, n) {
@@ -159,7 +150,7 @@ func normAfterResidual(v *graph.View, n graph.Node) []graph.Node {
 		return nil
 	}
 	norm := normOnWay(v, skip, branch)
-	if norm == nil || layerPath(norm.Module) != layerPath(n.Module) {
+	if norm == nil || graph.LayerPath(norm.Module) != graph.LayerPath(n.Module) {
 		return nil
 	}
 	d := newDraft(v, n)
@@ -168,11 +159,11 @@ func normAfterResidual(v *graph.View, n graph.Node) []graph.Node {
 
 // normedSum splits the residual sum that a norm of the same layer takes, if no other node takes it.
 func normedSum(v *graph.View, n graph.Node) (skip, branch graph.Operand, ok bool) {
-	if !isNorm(v, n) || layerPath(n.Module) == "" {
+	if !isNorm(v, n) || graph.LayerPath(n.Module) == "" {
 		return skip, branch, false
 	}
 	sum := v.Maker(n.Operands[0])
-	if sum == nil || len(v.Users(sum.Name)) != 1 || layerPath(sum.Module) != layerPath(n.Module) {
+	if sum == nil || len(v.Users(sum.Name)) != 1 || graph.LayerPath(sum.Module) != graph.LayerPath(n.Module) {
 		return skip, branch, false
 	}
 	return parts(v, *sum)
@@ -209,7 +200,7 @@ func isBranchNorm(v *graph.View, n graph.Node) bool {
 
 // isEmbeddingNorm reports whether a norm outside of layers takes nothing that a layer gives.
 func isEmbeddingNorm(v *graph.View, n graph.Node) bool {
-	if !isNorm(v, n) || layerPath(n.Module) != "" {
+	if !isNorm(v, n) || graph.LayerPath(n.Module) != "" {
 		return false
 	}
 	ops := upstream(v, n.Operands[0], "")
@@ -219,13 +210,13 @@ func isEmbeddingNorm(v *graph.View, n graph.Node) bool {
 // otherNorm returns the only other norm of a norm's layer with its width, nil if there are none or
 // several.
 func otherNorm(v *graph.View, n graph.Node) *graph.Node {
-	if !weighted(v, n) || layerPath(n.Module) == "" || strings.Contains(n.Module, "attn.") {
+	if !weighted(v, n) || graph.LayerPath(n.Module) == "" || strings.Contains(n.Module, "attn.") {
 		return nil
 	}
 	var found *graph.Node
 	for i, other := range v.Nodes {
 		if other.Op != n.Op || other.Module == n.Module || !weighted(v, other) ||
-			layerPath(other.Module) != layerPath(n.Module) || !sameShape(v, other.Operands[1], n.Operands[1]) {
+			graph.LayerPath(other.Module) != graph.LayerPath(n.Module) || !sameShape(v, other.Operands[1], n.Operands[1]) {
 			continue
 		}
 		if found != nil {

@@ -218,14 +218,13 @@ func byHand(
 
 // normsExchanged gives a norm the parameters of the only other norm of its layer with its width.
 func normsExchanged(v *graph.View, n graph.Node) []graph.Node {
-	prefix, number, _ := graph.Layer(n.Module)
-	if !weighted(v, n) || number < 0 || strings.Contains(n.Module, "attn.") {
+	layer := graph.LayerPath(n.Module)
+	if !weighted(v, n) || layer == "" || strings.Contains(n.Module, "attn.") {
 		return nil
 	}
 	var others []graph.Node
 	for _, other := range v.Nodes {
-		p, k, _ := graph.Layer(other.Module)
-		if other.Op == n.Op && weighted(v, other) && p == prefix && k == number && other.Module != n.Module &&
+		if other.Op == n.Op && weighted(v, other) && graph.LayerPath(other.Module) == layer && other.Module != n.Module &&
 			len(v.Shape(other.Operands[1])) == 1 && v.Shape(other.Operands[1])[0] == v.Shape(n.Operands[1])[0] {
 			others = append(others, other)
 		}

@@ -89,7 +89,7 @@ var outputs = []catalogue.Mistake{
 		Fix:         "Apply tanh behind pooler.dense.",
 		Refs:        []string{"E24"},
 		Edit: func(v *graph.View, n graph.Node) []graph.Node {
-			if n.Op != "tanh" || !v.Made(n.Operands[0], "linear") || layerPath(n.Module) != "" {
+			if n.Op != "tanh" || !v.Made(n.Operands[0], "linear") || graph.LayerPath(n.Module) != "" {
 				return nil
 			}
 			return nodes(n.Pass(n.Operands[0]))
@@ -101,7 +101,7 @@ var outputs = []catalogue.Mistake{
 		Fix:         "Divide each row by its norm: torch.nn.functional.normalize.",
 		Refs:        []string{"E23"},
 		Edit: func(v *graph.View, n graph.Node) []graph.Node {
-			if n.Op != "div" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || layerPath(n.Module) != "" {
+			if n.Op != "div" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || graph.LayerPath(n.Module) != "" {
 				return nil
 			}
 			var sums, means bool
@@ -120,12 +120,12 @@ var outputs = []catalogue.Mistake{
 func takesFirst(v *graph.View, n graph.Node) bool {
 	x := v.Shape(n.Operands[0])
 	return n.Op == "select" && n.Attributes.Dim == 1 && n.Attributes.Index == 0 && len(x) == 3 && x[1] > 1 &&
-		layerPath(n.Module) == "" && v.Maker(n.Operands[0]) != nil
+		graph.LayerPath(n.Module) == "" && v.Maker(n.Operands[0]) != nil
 }
 
 // meanOfTokens returns the tokens (B, T, D) whose mean a node takes, perhaps with weights.
 func meanOfTokens(v *graph.View, n graph.Node) (graph.Operand, bool) {
-	if layerPath(n.Module) != "" || len(n.Shape) != 2 || len(n.Operands) == 0 {
+	if graph.LayerPath(n.Module) != "" || len(n.Shape) != 2 || len(n.Operands) == 0 {
 		return graph.None, false
 	}
 	sum := v.Maker(n.Operands[0])

@@ -71,7 +71,7 @@ var positionTables = []catalogue.Mistake{
 
 // withTable splits a sum of tokens (B, T, D) and a parameter with a row for each token.
 func withTable(v *graph.View, n graph.Node) (x, table graph.Operand, ok bool) {
-	if n.Op != "add" || len(n.Shape) != 3 || layerPath(n.Module) != "" {
+	if n.Op != "add" || len(n.Shape) != 3 || graph.LayerPath(n.Module) != "" {
 		return x, table, false
 	}
 	for i, o := range n.Operands {

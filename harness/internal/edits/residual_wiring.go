@@ -14,7 +14,7 @@ var residualWiring = []catalogue.Mistake{
 		Refs:        []string{"Z03"},
 		Edit: onlyIf(isNorm, func(v *graph.View, n graph.Node) []graph.Node {
 			sum := v.Maker(n.Operands[0])
-			if sum == nil || layerPath(n.Module) == "" || layerPath(sum.Module) != layerPath(n.Module) {
+			if sum == nil || graph.LayerPath(n.Module) == "" || graph.LayerPath(sum.Module) != graph.LayerPath(n.Module) {
 				return nil
 			}
 			skip, branch, ok := parts(v, *sum)
@@ -104,11 +104,11 @@ func residualSequential(v *graph.View, n graph.Node) []graph.Node {
 		}
 		norm = v.Maker(n.Operands[0])
 	}
-	if !isNorm(v, *norm) || layerPath(norm.Module) == "" {
+	if !isNorm(v, *norm) || graph.LayerPath(norm.Module) == "" {
 		return nil
 	}
 	x := norm.Operands[0]
-	attended := attentionFrom(v, layerPath(norm.Module), x)
+	attended := attentionFrom(v, graph.LayerPath(norm.Module), x)
 	shared := attended != nil && v.From(graph.Value(attended.Name), norm.Name)
 	if attended == nil || shared == isNorm(v, n) || !before(v, attended.Name, n.Name) {
 		return nil
@@ -126,7 +126,7 @@ func residualSequential(v *graph.View, n graph.Node) []graph.Node {
 func attentionFrom(v *graph.View, layer string, x graph.Operand) *graph.Node {
 	for i := range v.Nodes {
 		sum := &v.Nodes[i]
-		if sum.Op != "add" || layerPath(sum.Module) != layer || len(v.Shape(x)) == 0 {
+		if sum.Op != "add" || graph.LayerPath(sum.Module) != layer || len(v.Shape(x)) == 0 {
 			continue
 		}
 		for j, o := range sum.Operands {

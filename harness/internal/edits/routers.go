@@ -339,11 +339,11 @@ func weightOnInput(v *graph.View, n graph.Node) []graph.Node {
 
 // withShared splits a sum of chosen experts and of a shared one.
 func withShared(v *graph.View, n graph.Node) (routed, shared graph.Operand, ok bool) {
-	if n.Op != "add" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || layerPath(n.Module) == "" {
+	if n.Op != "add" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || graph.LayerPath(n.Module) == "" {
 		return routed, shared, false
 	}
 	for i, o := range n.Operands {
-		a, b := upstream(v, o, layerPath(n.Module)), upstream(v, n.Operands[1-i], layerPath(n.Module))
+		a, b := upstream(v, o, graph.LayerPath(n.Module)), upstream(v, n.Operands[1-i], graph.LayerPath(n.Module))
 		if a["topk_indices"] && !b["topk_indices"] && (b["silu"] || b["gelu"]) && b["linear"] &&
 			sameShape(v, o, n.Operands[1-i]) && !choosesBy(v, n, 4) && !v.From(o, n.Operands[1-i].Name) {
 			return o, n.Operands[1-i], true

@@ -123,7 +123,7 @@ var (
 // of each layer. There are none if the layers are all alike, or of more than two kinds.
 func (p layerPart) kinds(v *graph.View) (operands [][]graph.Operand, kinds []int, layers []string) {
 	for _, n := range v.Nodes {
-		path := layerPath(n.Module)
+		path := graph.LayerPath(n.Module)
 		if n.Op != p.op || path == "" || slices.Contains(layers, path) {
 			continue
 		}
@@ -158,7 +158,7 @@ func ofKind(p layerPart, kind func(kinds []int, layer int) int) graph.Edit {
 			return nil
 		}
 		operands, kinds, layers := p.kinds(v)
-		layer := slices.Index(layers, layerPath(n.Module))
+		layer := slices.Index(layers, graph.LayerPath(n.Module))
 		if layer < 0 || !slices.Equal(p.of(n), operands[kinds[layer]]) {
 			return nil
 		}
@@ -193,8 +193,8 @@ func shifted(by int) func(kinds []int, layer int) int {
 // unrotated reports whether attention takes queries and keys that were not rotated, in a model that
 // rotates others.
 func unrotated(v *graph.View, n graph.Node) bool {
-	return n.Op == "attention" && layerPath(n.Module) != "" && tableFor(v, n) != nil &&
-		!upstream(v, n.Operands[0], layerPath(n.Module))["rotary"]
+	return n.Op == "attention" && graph.LayerPath(n.Module) != "" && tableFor(v, n) != nil &&
+		!upstream(v, n.Operands[0], graph.LayerPath(n.Module))["rotary"]
 }
 
 // tableFor returns a rotation whose tables fit queries and keys of attention.

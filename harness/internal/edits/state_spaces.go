@@ -223,8 +223,8 @@ func inScans(edit graph.Edit) graph.Edit {
 		if len(n.Operands) == 0 || len(n.Operands) > 2 {
 			return nil
 		}
-		path := layerPath(n.Module)
-		if !slices.ContainsFunc(v.Nodes, func(m graph.Node) bool { return m.Op == "softplus" && layerPath(m.Module) == path }) {
+		path := graph.LayerPath(n.Module)
+		if !slices.ContainsFunc(v.Nodes, func(m graph.Node) bool { return m.Op == "softplus" && graph.LayerPath(m.Module) == path }) {
 			return nil
 		}
 		return edit(v, n)

@@ -167,6 +167,16 @@ func (n Node) Before(part int, op string, shape []int, operands ...Operand) Node
 	return b
 }
 
+// LayerPath returns the part of a path that ends with the number of its layer: "model.layers.3" of
+// "model.layers.3.mlp". It is empty outside of layers.
+func LayerPath(path string) string {
+	_, number, rest := Layer(path)
+	if number < 0 {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(path, rest), ".")
+}
+
 // Layer splits a path at its first number: "model.layers.3.mlp" is "model.layers", 3 and "mlp". It
 // returns -1 if the path has no number.
 func Layer(path string) (prefix string, number int, rest string) {

@@ -171,19 +171,18 @@ func (r *Referee) diagnose(
 	return r.reference.Diagnose(ctx, own.Value, c)
 }
 
-// Trace judges the outputs of modules inside a model, by their paths. The error says that the case
-// has no graph, or that the graph is wrong.
-func Trace(ctx context.Context, c *fixture.Case, values map[string]*trace.Array) (*trace.Trace, error) {
-	if c.Op != fixture.Module || c.Graph == nil {
-		return nil, fmt.Errorf("%s: the case has no graph, so no module inside it can be judged", c.Name)
-	}
-	r, err := newModule(c, oracle.Precision{})
-	if err != nil {
-		return nil, err
+// Trace judges the outputs of modules inside a model, by their paths. It returns nil if there are
+// none. The error says that the case has no graph.
+func (r *Referee) Trace(ctx context.Context, values map[string]*trace.Array) (*trace.Trace, error) {
+	switch {
+	case len(values) == 0:
+		return nil, nil
+	case r.module == nil:
+		return nil, fmt.Errorf("%s: the case has no graph, so no module inside it can be judged", r.c.Name)
 	}
 	t, err := trace.Judge(ctx, r.module, values)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Name, err)
+		return nil, fmt.Errorf("%s: %w", r.c.Name, err)
 	}
 	return &t, nil
 }
@@ -235,12 +234,24 @@ func UnwrittenParts() []diagnose.Unwritten { return diagnose.UnwrittenParts() }
 func Outputs(
 	ctx context.Context, c *fixture.Case, declared subject.Precision, output, weights *oracle.Array,
 ) (report.Result, error) {
+	return TracedOutputs(ctx, c, declared, output, weights, nil)
+}
+
+// TracedOutputs judges as [Outputs] does, and the outputs of modules inside a model, too. The error
+// may also be [Referee.Trace]'s.
+func TracedOutputs(
+	ctx context.Context, c *fixture.Case, declared subject.Precision, output, weights *oracle.Array,
+	inside map[string]*trace.Array,
+) (report.Result, error) {
 	lower := Arithmetic(declared)
 	referee, err := New(ctx, c, lower)
 	if err != nil {
 		return report.Result{}, err
 	}
 	r, err := referee.Judge(ctx, output.Shape, output.Value)
+	if err == nil {
+		r.Trace, err = referee.Trace(ctx, inside)
+	}
 	if err != nil || weights == nil {
 		return r, err
 	}

@@ -1,8 +1,8 @@
 package judge
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -99,7 +99,7 @@ func TestMistakesInModelsAreNamed(t *testing.T) {
 			assert.Equal(t, report.Fail, r.Verdict, "%s %s", name, id)
 			alike := namesOf(r)
 			assert.True(t, names(alike, id), "%s %s: %v %v", name, id, alike, r.Diagnosis.Reasons)
-			if !drawn(n, small, 12, 48) {
+			if !small && !campaign.Full() || !drawn(n, small, 12, 48) {
 				continue
 			}
 			without := namesOf(judgeModel(t, referee.Without(id).Without(insideAttention[id]), c, got))
@@ -249,9 +249,7 @@ func inEachLayer(t *testing.T, c *fixture.Case, m catalogue.Mistake) map[string]
 	sites := map[string][]int{}
 	for _, site := range view.Sites(m.Edit) {
 		path := g.Nodes[site].Module
-		if prefix, number, _ := graph.Layer(path); number >= 0 {
-			path = fmt.Sprintf("%s.%d", prefix, number)
-		}
+		path = cmp.Or(graph.LayerPath(path), path)
 		sites[path] = append(sites[path], site)
 	}
 	if len(sites) < 2 {

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -174,11 +175,7 @@ func itself(path string) string { return path }
 
 // layerOf returns the part of a path that ends with its layer's number, or the path itself.
 func layerOf(path string) string {
-	prefix, number, _ := graph.Layer(path)
-	if number < 0 {
-		return path
-	}
-	return strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
+	return cmp.Or(graph.LayerPath(path), path)
 }
 
 // wholeLayer returns the path of the layer around a place, or of all layers if the place is one
@@ -225,12 +222,9 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 			s.miss(h.residual)
 			continue
 		}
-		sigma, err := m.noise(h.graph, h.output)
-		if err != nil {
-			continue
+		if wrong, err := m.expected(h.graph, h.output); err == nil {
+			s.addAt(got, wrong, h)
 		}
-		s.addAt(got, compare.Expected{Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true},
-			h)
 	}
 }
 

@@ -32,9 +32,8 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 		if h.output == nil {
 			continue
 		}
-		residual := compare.Residual(got, h.output.Data)
-		if h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ || residual > compare.MaxResidual {
-			s.miss(residual) // its output is not kept: a model has many such hypotheses
+		if h.isFar(least) || h.residual > compare.MaxResidual {
+			s.miss(h.residual) // its output is not kept: a model has many such hypotheses
 			continue
 		}
 		least = min(least, h.rms)

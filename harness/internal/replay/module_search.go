@@ -43,9 +43,8 @@ type tried struct {
 
 func (q *moduleSearch) try(value float64) tried {
 	t := tried{value: value, off: math.Inf(1)}
-	g := q.graph(value)
-	if values, err := graph.Rerun(q.module.graph, g, q.module.values); err == nil {
-		t.output = values[g.Output].Data
+	if output := q.module.outputOfGraph(q.graph(value)); output != nil {
+		t.output = output.Data
 		t.off = inNoise(q.got, t.output, q.module.Truth.Sigma)
 	}
 	return t

@@ -5,8 +5,6 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/edits"
-	"github.com/difftest/difftest/harness/internal/graph"
 )
 
 // Visibility makes every known edit at all of its places in the graph and sorts the mistakes. It
@@ -15,17 +13,15 @@ func (m *Module) Visibility() Visibility {
 	var v Visibility
 	var groups []moduleGroup
 	for _, mistake := range m.known {
-		edit := slices.ContainsFunc(edits.Mistakes, func(e catalogue.Mistake) bool { return e.ID == mistake.ID })
-		if mistake.VariantOf != "" || !edit {
+		if isOfAttention(mistake) {
 			continue
 		}
-		made := m.at(mistake, func(string) string { return "" })
+		made := m.at(mistake, everywhere)
 		if len(made) == 0 {
 			v.Absent = append(v.Absent, mistake)
 			continue
 		}
 		h := made[0]
-		h.graph = m.view.Apply(mistake.Edit, h.sites).Until(m.output)
 		if why := m.hides(&h); why != "" {
 			v.Blind = append(v.Blind, Blindness{mistake, why})
 			continue
@@ -43,11 +39,9 @@ func (m *Module) Visibility() Visibility {
 
 // hides computes a hypothesis and returns what hides the mistake, "" if the mistake shows.
 func (m *Module) hides(h *hypothesis) string {
-	values, err := graph.Rerun(m.graph, h.graph, m.values)
-	if err != nil {
+	if h.output = m.outputOf(*h); h.output == nil {
 		return "nothing can be computed with it here"
 	}
-	h.output = values[h.graph.Output]
 	if slices.Equal(h.output.Data, m.Output().Data) {
 		return "it changes nothing here"
 	}
@@ -61,7 +55,7 @@ func (m *Module) hides(h *hypothesis) string {
 type moduleGroup struct {
 	alike []catalogue.Mistake
 	first hypothesis
-	noise []float64 // of the first output, nil until another comes near
+	want  compare.Expected // the first output with its noise, empty until another comes near
 }
 
 // grouped adds a mistake to the group with the same output, within the noise and near, or begins a
@@ -72,17 +66,14 @@ func (m *Module) grouped(groups []moduleGroup, h hypothesis) []moduleGroup {
 		if !(compare.Residual(h.output.Data, g.first.output.Data) <= compare.MaxResidual) {
 			continue
 		}
-		if g.noise == nil {
-			noise, err := graph.Noise(g.first.graph, m.given, g.first.output)
+		if g.want.Value == nil {
+			want, err := m.expected(m.edited(g.first), g.first.output)
 			if err != nil {
 				continue
 			}
-			g.noise = noise
+			g.want = want
 		}
-		first := compare.Expected{
-			Shape: m.Truth.Shape, Value: g.first.output.Data, Sigma: g.noise, Measured: true,
-		}
-		if compare.Outputs(first.Shape, h.output.Data, first).OK() {
+		if compare.Outputs(g.want.Shape, h.output.Data, g.want).OK() {
 			g.alike = append(g.alike, h.mistake)
 			return groups
 		}

@@ -127,15 +127,13 @@ func (m *Module) rewired(path, taken, other string) *graph.Graph {
 // explainedBy reports whether a hypothesis gives the output in its own noise, and is among the
 // nearest of all.
 func (m *Module) explainedBy(h hypothesis, all []hypothesis, got []float64) (compare.Comparison, bool) {
-	if h.isFar(leastOf(all)) || compare.Residual(got, h.output.Data) > compare.MaxResidual {
+	if h.isFar(leastOf(all)) || h.residual > compare.MaxResidual {
 		return compare.Comparison{}, false
 	}
-	sigma, err := m.noise(h.graph, h.output)
+	wrong, err := m.expected(h.graph, h.output)
 	if err != nil {
 		return compare.Comparison{}, false
 	}
-	c := compare.Outputs(m.Truth.Shape, got, compare.Expected{
-		Shape: m.Truth.Shape, Value: h.output.Data, Sigma: sigma, Measured: true,
-	})
+	c := compare.Outputs(wrong.Shape, got, wrong)
 	return c, c.Explained()
 }

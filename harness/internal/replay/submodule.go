@@ -53,10 +53,10 @@ func (m *Module) Agrees(found Match, o graph.ModuleOutput, got []float64) bool {
 	})
 }
 
-// Until returns the part of a module that ends with the output of a submodule. Mistakes look at the
-// whole graph, and the places behind the part are left out.
+// Until returns the part of a module that ends with the output of a submodule, in float32. Mistakes
+// look at the whole graph, and the places behind the part are left out.
 func (m *Module) Until(o graph.ModuleOutput, truth compare.Expected) *Module {
 	part := *m
-	part.Truth, part.last, part.output = truth, o.Node, m.graph.Nodes[o.Node].Name
+	part.Truth, part.last, part.output, part.lower = truth, o.Node, m.graph.Nodes[o.Node].Name, false
 	return &part
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -50,29 +49,26 @@ func (l Line) Wrong() bool { return l.Problem == "" && !l.Comparison.OK() }
 // Judge compares values with the outputs of the modules that have these paths. It looks for the
 // mistake that gives the first wrong value.
 func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Trace, error) {
-	var known []graph.ModuleOutput
-	rest := maps.Clone(values)
-	for _, o := range m.Submodules() {
-		if values[o.Path] != nil {
-			known = append(known, o)
-			delete(rest, o.Path)
-		}
-	}
-	expected, err := m.Expected(known)
+	all := m.Submodules()
+	expected, err := m.Expected(all)
 	if err != nil {
 		return Trace{}, fmt.Errorf("the noise of the modules: %w", err)
 	}
 	t := Trace{First: -1}
-	for i, o := range known {
-		line := newLine(o, values[o.Path], expected[i])
-		if line.Wrong() && t.First < 0 {
-			t.First = i
-			if err := t.explain(ctx, m, o, expected[i], values[o.Path].Data); err != nil {
-				return t, err
-			}
-			t.refute(m, o.Path, known[i+1:], values)
+	rest := maps.Clone(values)
+	for i, o := range all {
+		got := values[o.Path]
+		if got == nil {
+			continue
 		}
+		delete(rest, o.Path)
+		line := newLine(o, got, expected[i])
 		t.Lines = append(t.Lines, line)
+		if line.Wrong() && t.First < 0 {
+			t.First = len(t.Lines) - 1
+			t.explain(ctx, m, all, expected, i, got)
+			t.refute(m, all[i:], expected[i:], values)
+		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(rest)) {
 		t.Lines = append(t.Lines, Line{Path: path, Problem: "the case has no module there that computes anything"})
@@ -80,48 +76,45 @@ func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Tra
 	return t, nil
 }
 
-// explain looks for all that gives the first wrong value: mistakes, the right values of other
-// modules, and other inputs.
+// explain looks for all that gives the value of the first wrong module: mistakes, the right values
+// of other modules, and other inputs.
 func (t *Trace) explain(
-	ctx context.Context, m *replay.Module, o graph.ModuleOutput, want compare.Expected, got []float64,
-) error {
-	part := m.Until(o, want)
-	if t.Matches, t.Cut = part.Find(ctx, got); t.Cut != "" {
-		return nil
-	}
-	all := m.Submodules()
-	expected, err := m.Expected(all)
-	if err != nil {
-		return fmt.Errorf("the noise of the modules: %w", err)
+	ctx context.Context, m *replay.Module, all []graph.ModuleOutput, expected []compare.Expected, first int, got *Array,
+) {
+	part := m.Until(all[first], expected[first])
+	if t.Matches, t.Cut = part.Find(ctx, got.Data); t.Cut != "" {
+		return
 	}
 	for i, e := range expected {
-		if len(e.Value) == len(got) && num.Last(e.Shape) == num.Last(want.Shape) &&
-			compare.Outputs(e.Shape, got, e).OK() {
+		if sameRows(e.Shape, expected[first].Shape) && compare.Outputs(e.Shape, got.Data, e).OK() {
 			t.Same = append(t.Same, all[i].Path)
 		}
 	}
-	t.Wirings, t.Cut = part.Rewired(ctx, o.Path, got)
-	return nil
+	t.Wirings, t.Cut = part.Rewired(ctx, all[first].Path, got.Data)
 }
 
-// refute takes back the mistakes that do not give the later values of the same layer. They look
-// like another mistake in the first wrong value alone.
-func (t *Trace) refute(m *replay.Module, path string, later []graph.ModuleOutput, values map[string]*Array) {
-	prefix, number, _ := graph.Layer(path)
-	layer := strings.TrimPrefix(fmt.Sprintf("%s.%d", prefix, number), ".")
-	for _, o := range later {
-		if number >= 0 && graph.Within(o.Path, layer) {
-			t.Matches = slices.DeleteFunc(t.Matches, func(found replay.Match) bool {
-				return !m.Agrees(found, o, values[o.Path].Data)
-			})
+// refute takes back the mistakes that do not give the later values of the layer of the first wrong
+// module, which comes first. They look like another mistake in its value alone.
+func (t *Trace) refute(
+	m *replay.Module, from []graph.ModuleOutput, expected []compare.Expected, values map[string]*Array,
+) {
+	layer := graph.LayerPath(from[0].Path)
+	if layer == "" {
+		return
+	}
+	for i, o := range from[1:] {
+		got := values[o.Path]
+		if got == nil || !graph.Within(o.Path, layer) || !comparableShapes(got.Shape, expected[1+i].Shape) {
+			continue
 		}
+		t.Matches = slices.DeleteFunc(t.Matches, func(found replay.Match) bool { return !m.Agrees(found, o, got.Data) })
 	}
 }
 
 // newLine compares one value. Leading dimensions may be merged.
 func newLine(o graph.ModuleOutput, got *Array, want compare.Expected) Line {
 	line := Line{Path: o.Path, Class: o.Class}
-	if len(got.Data) != len(want.Value) || !slices.Equal(got.Shape, want.Shape) && !sameRows(got.Shape, want.Shape) {
+	if !comparableShapes(got.Shape, want.Shape) {
 		const text = "shape %s, want %s: not compared"
 		line.Problem = fmt.Sprintf(text, attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
 		return line
@@ -130,9 +123,13 @@ func newLine(o graph.ModuleOutput, got *Array, want compare.Expected) Line {
 	return line
 }
 
-// sameRows reports whether two shapes have rows of the same width.
+// comparableShapes reports whether two shapes are the same, or have the same rows in other leading
+// dimensions.
+func comparableShapes(got, want []int) bool { return slices.Equal(got, want) || sameRows(got, want) }
+
+// sameRows reports whether two shapes have as many rows of the same width.
 func sameRows(got, want []int) bool {
-	return len(got) > 0 && len(want) > 0 && num.Last(got) == num.Last(want)
+	return len(got) > 0 && len(want) > 0 && num.Last(got) == num.Last(want) && num.Size(got) == num.Size(want)
 }
 
 // Right counts the lines before the first wrong one that were compared.

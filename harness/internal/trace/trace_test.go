@@ -192,6 +192,17 @@ func TestValuesThatCannotBeCompared(t *testing.T) {
 	require.Contains(t, trace.Lines[2].Problem, "no module")
 }
 
+// A later value that cannot be compared speaks neither for a mistake nor against it.
+func TestAValueOfAnotherShapeRefutesNothing(t *testing.T) {
+	m := open(t, "llama")
+	values := m.traced(t, m.mistakenAt(t, "norm-mean-subtracted", "layers.1"))
+	values["layers.1.mlp"] = &Array{Shape: []int{2, 3}, Data: make([]float64, 6)}
+	trace := m.judge(t, values)
+	require.Equal(t, "layers.1.input_layernorm", trace.Lines[trace.First].Path)
+	require.Len(t, trace.Matches, 1)
+	require.Equal(t, "norm-mean-subtracted", trace.Matches[0].ID())
+}
+
 func TestNothingIsLookedForWhenTheContextHasEnded(t *testing.T) {
 	m := open(t, "llama")
 	ctx, cancel := context.WithCancel(t.Context())
