@@ -3,10 +3,9 @@ package command
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-
-	"io/fs"
 
 	"github.com/spf13/cobra"
 

@@ -35,11 +35,11 @@ type follower struct {
 func followed(cmd *cobra.Command) (context.Context, *follower) {
 	now := time.Now()
 	if width := terminalWidth(cmd.ErrOrStderr()); width > 0 {
-		line := &progressLine{out: cmd.ErrOrStderr(), width: width - 1, next: now.Add(patience)}
+		line := &progressLine{out: cmd.ErrOrStderr(), width: width - 1, pace: pace{next: now.Add(patience)}}
 		show := func(p progress.Update) { line.show(p, time.Now()) }
 		return progress.With(cmd.Context(), show), &follower{terminal: line}
 	}
-	lines := &progressLines{out: cmd.ErrOrStderr(), next: now.Add(everyMinute)}
+	lines := &progressLines{out: cmd.ErrOrStderr(), pace: pace{next: now.Add(everyMinute)}}
 	show := func(p progress.Update) { lines.show(p, time.Now()) }
 	return progress.With(cmd.Context(), show), &follower{lines: lines}
 }
@@ -76,23 +76,35 @@ func fileOf(w io.Writer) *os.File {
 
 // progressLines writes a line of progress from time to time.
 type progressLines struct {
-	mu    sync.Mutex
-	out   io.Writer
+	mu  sync.Mutex
+	out io.Writer
+	pace
+}
+
+// pace is when progress is shown next, and the number of judged cases.
+type pace struct {
 	next  time.Time
 	cases string
+}
+
+// due returns the progress as text. It is empty until the next time has come.
+func (l *pace) due(p progress.Update, now time.Time, every time.Duration) string {
+	if p.Stage == progress.Cases {
+		l.cases = fmt.Sprintf("%d of %d cases, ", p.Done, p.Total)
+	}
+	if now.Before(l.next) {
+		return ""
+	}
+	l.next = now.Add(every)
+	return progressText(l.cases, p)
 }
 
 func (l *progressLines) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.Stage == progress.Cases {
-		l.cases = fmt.Sprintf("%d of %d cases, ", p.Done, p.Total)
+	if text := l.due(p, now, everyMinute); text != "" {
+		fmt.Fprintln(l.out, "difftest: "+text)
 	}
-	if now.Before(l.next) {
-		return
-	}
-	l.next = now.Add(everyMinute)
-	fmt.Fprintln(l.out, "difftest: "+progressText(l.cases, p))
 }
 
 // progressText writes the number of judged cases, and the work that goes on.
@@ -112,23 +124,18 @@ type progressLine struct {
 	mu    sync.Mutex
 	out   io.Writer
 	width int // of the terminal, in characters
-	next  time.Time
 	shown int // the number of characters on the line
-	cases string
+	pace
 }
 
 // show writes the progress, unless the line is younger than interval.
 func (l *progressLine) show(p progress.Update, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.Stage == progress.Cases {
-		l.cases = fmt.Sprintf("%d of %d cases, ", p.Done, p.Total)
-	}
-	if now.Before(l.next) {
+	text := l.due(p, now, interval)
+	if text == "" {
 		return
 	}
-	l.next = now.Add(interval)
-	text := progressText(l.cases, p)
 	text = text[:min(len(text), l.width)]
 	fmt.Fprint(l.out, "\r", text, strings.Repeat(" ", max(0, l.shown-len(text))))
 	l.shown = len(text)

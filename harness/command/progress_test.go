@@ -15,7 +15,7 @@ import (
 func TestProgressLine(t *testing.T) {
 	var out strings.Builder
 	start := time.Now()
-	l := &progressLine{out: &out, width: 20, next: start.Add(patience)}
+	l := &progressLine{out: &out, width: 20, pace: pace{next: start.Add(patience)}}
 	l.show(progress.Update{Stage: "mistakes", Done: 1, Total: 9}, start)
 	l.erase()
 	require.Empty(t, out.String(), "it is too early")

@@ -24,7 +24,7 @@ func (s *stopFlags) check() error {
 	return nil
 }
 
-// reached reports whether there are so many failures that the run ends.
+// reached reports whether the number of failures ends the run.
 func (s *stopFlags) reached(failures int) bool {
 	return s.first && failures > 0 || s.most > 0 && failures >= s.most
 }

@@ -41,7 +41,7 @@ class Choice:
             return self.scores[..., self.count - 1] - self.scores[..., self.count]
 
     def moved(self, other: "Choice") -> np.ndarray:
-        """Return how far the scores of each row lie from those of another run."""
+        """Return how far the scores of each row lie from the scores of another run."""
         with np.errstate(invalid="ignore"):
             return np.nan_to_num(np.abs(self.scores - other.scores)).max(axis=-1)
 

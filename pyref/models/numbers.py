@@ -121,7 +121,7 @@ def scaled_embeddings(model: nn.Module, value: float) -> None:
 
 
 def scaled_branches(model: nn.Module, value: float) -> None:
-    """Multiply what is added to the residual in a model that has no such factor."""
+    """Multiply the branches that a model adds to the residual without a factor."""
     for layer in model.layers:
         layer.add = layer.add_mlp = lambda x, branch: x + branch * value
 

@@ -40,7 +40,7 @@ class Experts(nn.Module):
 
 
 class SoftmaxRouter(nn.Module):
-    """A softmax over all experts, of which the best stay as they are."""
+    """A softmax over all experts. The weights of the best stay as they are."""
 
     def __init__(self, width: int, experts: int, chosen: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ var layerLimits = []catalogue.Mistake{
 	},
 	{
 		ID: "layer-last-missing", Title: "the last layer left out", Family: catalogue.LayerOrder, Kind: catalogue.Missing,
-		Explanation: "The output is that of the layer before the last one.",
+		Explanation: "The output comes from the layer before the last one.",
 		Fix:         "Run all layers: look for a clip skip, or for hidden_states[-2].",
 		Refs:        []string{"E27", "L02"},
 		Edit:        withoutLayer(func(count int) int { return count - 1 }),

@@ -77,7 +77,7 @@ var normStatistics = []catalogue.Mistake{
 	},
 	{
 		ID: "batch-norm-of-batch", Title: "BatchNorm with the statistics of the batch", Family: catalogue.Norm, Kind: catalogue.Altered,
-		Explanation: "Mean and variance are those of the input, as in training.",
+		Explanation: "Mean and variance are taken from the input, as in training.",
 		Fix:         "Use running_mean and running_var at inference.",
 		Refs:        []string{"N28"},
 		Edit:        onlyIf(isOp("batch_norm"), batchStatistics),
@@ -203,7 +203,7 @@ func groupsInterleaved(v *graph.View, n graph.Node) []graph.Node {
 	return d.end(n.Pass(result))
 }
 
-// batchStatistics replaces running statistics by those of the input.
+// batchStatistics replaces running statistics by the statistics of the input.
 func batchStatistics(v *graph.View, n graph.Node) []graph.Node {
 	d, x, channels := newDraft(v, n), n.Operands[0], n.Shape[1]
 	dims := []int{0}

@@ -37,7 +37,7 @@ var rotaryNumbers = []Number{
 	},
 }
 
-// turn is what the tables of a rotary embedding are made of: pair i turns by
+// turn holds the numbers behind the tables of a rotary embedding: pair i turns by
 // position / factor * base^(-i / pairs). Positions count from 0 in the dimension before the last.
 type turn struct {
 	shape        []int
@@ -110,7 +110,7 @@ func (t turn) angle(i int) float64 {
 	return position / t.factor * math.Pow(t.base, -float64(pair)/float64(t.pairs()))
 }
 
-// gives reports whether tables are those of the turn.
+// gives reports whether the turn gives the tables.
 func (t turn) gives(cos, sin *graph.Tensor[float64]) bool {
 	const near = 2e-7 // of the angle: frequencies in float32
 	for i := range cos.Data {

@@ -7,7 +7,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
-const gateOrder = "PyTorch stores the gates of an LSTM as i, f, g, o and those of a GRU as r, z, n."
+const gateOrder = "PyTorch stores the gates of an LSTM as i, f, g, o, and the gates of a GRU as r, z, n."
 
 // recurrent holds mistakes with LSTM, GRU and plain recurrent layers.
 var recurrent = []catalogue.Mistake{
@@ -108,7 +108,7 @@ var recurrent = []catalogue.Mistake{
 	},
 	{
 		ID: "recurrent-reverse-not-flipped", Title: "the output of the reverse direction not turned back", Family: catalogue.Recurrent, Kind: catalogue.Layout,
-		Explanation: "The first output of the reverse direction is that of the last step.",
+		Explanation: "The first output of the reverse direction is the output of the last step.",
 		Fix:         "Reverse the output of the reverse direction before joining it with the other.",
 		Refs:        []string{"R10"},
 		Edit: onlyIf(isRecurrent, func(v *graph.View, n graph.Node) []graph.Node {

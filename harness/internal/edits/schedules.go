@@ -108,7 +108,7 @@ var schedules = []catalogue.Mistake{
 	},
 }
 
-// layerPart is what differs between two kinds of layers: operands of the nodes of an operator.
+// layerPart is the difference of two kinds of layers: operands of the nodes of an operator.
 type layerPart struct {
 	op       string
 	operands []int

@@ -169,7 +169,7 @@ var stateSpaces = []catalogue.Mistake{
 	},
 	{
 		ID: "ssm-skip-missing", Title: "no D x beside the state", Family: catalogue.StateSpace, Kind: catalogue.Parameters,
-		Explanation: "The output is what C reads from the state alone.",
+		Explanation: "C reads the output from the state alone.",
 		Fix:         "Add D x to the output.",
 		Refs:        []string{"S15"},
 		Edit: inScans(ofTwo(func(v *graph.View, n graph.Node) []graph.Node {
@@ -299,7 +299,7 @@ func inputOutputExchanged(v *graph.View, n graph.Node) []graph.Node {
 	}))
 }
 
-// inputGateExchanged exchanges the halves of a projection, one of which goes to a convolution.
+// inputGateExchanged exchanges the halves of a projection whose one half goes to a convolution.
 func inputGateExchanged(v *graph.View, n graph.Node) []graph.Node {
 	a := n.Attributes
 	if n.Op != "slice" || a.Step != 1 || v.Shape(n.Operands[0])[a.Dim] != 2*n.Shape[a.Dim] ||

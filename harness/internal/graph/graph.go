@@ -34,7 +34,7 @@ type Node struct {
 // gives to each element beyond the rounding of the operands, or nil if it gives none.
 type Computed func(operands []*Tensor[float64], rounding Rounding) (value *Tensor[float64], sigma []float64, err error)
 
-// Rounding is what a [Computed] node is asked for beside its value.
+// Rounding says whether a [Computed] node returns its rounding beside its value.
 type Rounding int
 
 // The two requests.

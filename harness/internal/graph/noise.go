@@ -162,7 +162,7 @@ var units = func() (u [256]int32) {
 	return u
 }()
 
-// beside returns the float32 so many units further from 0. Zeros and what is not finite stay.
+// beside returns the float32 so many units further from 0. Zeros, infinities and NaN stay.
 func beside(x float32, units int32) float32 {
 	bits := math.Float32bits(x)
 	if bits<<1 == 0 || bits&0x7f800000 == 0x7f800000 {

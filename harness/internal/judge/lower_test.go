@@ -10,7 +10,6 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -22,13 +21,8 @@ func TestModelsInLowerPrecision(t *testing.T) {
 	c, err := fixture.Read(os.DirFS(plantedModels), "models/scaled")
 	require.NoError(t, err)
 	for name, precision := range map[string]oracle.Precision{"bfloat16": oracle.BFloat16, "float16": oracle.Float16} {
-		data, err := os.ReadFile(plantedModels + "/scaled-" + name + ".npy")
-		require.NoError(t, err)
-		a, err := npy.Parse(data)
-		require.NoError(t, err)
-		values, err := a.Float64s()
-		require.NoError(t, err)
-		right, wrong := values[:len(values)/2], values[len(values)/2:]
+		outputs := storedOutputs(t, plantedModels+"/scaled-"+name+".npy", 2)
+		right, wrong := outputs[0], outputs[1]
 
 		low, err := New(t.Context(), c, precision)
 		require.NoError(t, err)

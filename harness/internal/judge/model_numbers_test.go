@@ -12,7 +12,6 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
@@ -33,15 +32,8 @@ func numbersIn(t *testing.T, name string) (*fixture.Case, []plantedNumber) {
 	require.NoError(t, err)
 	var plants []plantedNumber
 	require.NoError(t, json.Unmarshal(list, &plants))
-	data, err := os.ReadFile(plantedModels + "/" + name + "-numbers.npy")
-	require.NoError(t, err)
-	a, err := npy.Parse(data)
-	require.NoError(t, err)
-	values, err := a.Float64s()
-	require.NoError(t, err)
-	size := len(values) / len(plants)
-	for i := range plants {
-		plants[i].output = values[i*size : (i+1)*size]
+	for i, output := range storedOutputs(t, plantedModels+"/"+name+"-numbers.npy", len(plants)) {
+		plants[i].output = output
 	}
 	return c, plants
 }

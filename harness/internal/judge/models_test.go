@@ -46,17 +46,23 @@ func plantedUnder(t *testing.T, folder, group, name string) (*fixture.Case, map[
 	require.NoError(t, err)
 	var ids []string
 	require.NoError(t, json.Unmarshal(list, &ids))
-	data, err := os.ReadFile(folder + "/" + name + ".npy")
+	outputs := map[string][]float64{}
+	for i, output := range storedOutputs(t, folder+"/"+name+".npy", len(ids)) {
+		outputs[ids[i]] = output
+	}
+	return c, outputs
+}
+
+// storedOutputs returns the outputs of so many mistakes in a file.
+func storedOutputs(t *testing.T, file string, count int) [][]float64 {
+	t.Helper()
+	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	a, err := npy.Parse(data)
 	require.NoError(t, err)
 	values, err := a.Float64s()
 	require.NoError(t, err)
-	outputs, size := map[string][]float64{}, len(values)/len(ids)
-	for i, id := range ids {
-		outputs[id] = values[i*size : (i+1)*size]
-	}
-	return c, outputs
+	return slices.Collect(slices.Chunk(values, len(values)/count))
 }
 
 func judgeModel(t *testing.T, r *Referee, c *fixture.Case, got []float64) report.Result {
@@ -74,7 +80,7 @@ func namesOf(r report.Result) []string {
 	return ids
 }
 
-// Each mistake that PyTorch made in a model is what its edit gives. The plain run judges every
+// The edit of each mistake gives what PyTorch computed with the mistake. The plain run judges every
 // fourth mistake of small graphs, and every fifteenth of the others. Each is named. Without its
 // entry in the catalogue it has no name but one of a mistake that gives the same output. The plain
 // run checks this for every twelfth mistake of small graphs.

@@ -105,7 +105,7 @@ func (m *Module) takenFrom(path string) []string {
 	return names
 }
 
-// rewired returns the graph in which the nodes of a module take one value in the place of another.
+// rewired returns the graph in which the nodes of a module take one value instead of another.
 func (m *Module) rewired(path, taken, other string) *graph.Graph {
 	edited := *m.graph
 	edited.Nodes = slices.Clone(m.graph.Nodes)

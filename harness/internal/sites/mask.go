@@ -11,8 +11,8 @@ import (
 // finite number of a type, or -Inf.
 const hidden = -9999
 
-// scoresMask is what attention adds to its scores, and which keys it hides, for each element of the
-// scores (batch, heads, queries, keys).
+// scoresMask holds, for each score (batch, heads, queries, keys), whether its key is seen and the
+// number that attention adds.
 type scoresMask struct {
 	batch, heads, queries, keys int
 	sees                        []bool

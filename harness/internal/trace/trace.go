@@ -20,8 +20,8 @@ type Array = graph.Tensor[float64]
 
 // Trace is the verdict on the values of some modules.
 type Trace struct {
-	// Lines holds a line for each value: first those that were compared, in the order of their
-	// computation, then the others, by their paths.
+	// Lines holds a line for each value. Compared values come first, in the order of their
+	// computation. The other values follow, by their paths.
 	Lines []Line
 	// First is the place of the first wrong line, -1 if no value is wrong.
 	First int

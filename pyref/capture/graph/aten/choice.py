@@ -55,7 +55,7 @@ def index_add(a: dict, shape: list[int]) -> list[Converted]:
 
 
 def masked_fill(a: dict, _: list[int]) -> Converted:
-    """Convert a value in the place of elements that a condition holds."""
+    """Convert a value that replaces the elements where a condition holds."""
     return "where", [a["mask"], a["value"], a["self"]], {}
 
 

@@ -75,7 +75,7 @@ class Layers:
         return self.nodes
 
     def cells(self, output: Part) -> Part:
-        """Add the node that gives the cells of a layer in the place of its hidden states."""
+        """Add the node that gives the cells of a layer instead of its hidden states."""
         _, operands, attributes = self.nodes[output.place]
         return self.add("lstm_cells", operands, **attributes)
 

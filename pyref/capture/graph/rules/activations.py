@@ -29,7 +29,7 @@ FACTOR = math.sqrt(2 / math.pi)  # of the approximation by tanh
 
 
 def activation(site: Site) -> Iterator[list[Node]]:
-    """Yield a known activation in the place of the nodes that compute it."""
+    """Yield a known activation that replaces the nodes behind it."""
     if site.node.op not in PARTS:
         return
     for x in operands_below(site):

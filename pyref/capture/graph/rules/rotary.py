@@ -32,7 +32,7 @@ def rotated(site: Site, x: str, cos: str, sin: str, pairs: str) -> Node:
 def from_two(site: Site, found: dict) -> list[Node] | None:
     """Build a rotation of two halves that are put side by side.
 
-    The halves are those of x, or its even and its odd features. The tables of one half serve both.
+    The halves belong to x, or are its even and its odd features. The tables of one half serve both.
     """
     first, second = found["first"].attributes, found["second"].attributes
     last = len(site.shape(found["x"])) - 1

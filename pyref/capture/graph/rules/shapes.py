@@ -12,7 +12,7 @@ def narrower(site: Site) -> Iterator[list[Node]]:
     if grown is None:
         return
     own, sizes = site.shape(grown.operands[0]), site.shape(grown.name)
-    places: dict[int, int] = {}  # from a dimension to that of the narrow value
+    places: dict[int, int] = {}  # from a dimension to a dimension of the narrow value
     for dim, size in enumerate(sizes):
         if len(places) < len(own) and size == own[len(places)]:
             places[dim] = len(places)
