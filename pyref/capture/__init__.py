@@ -23,7 +23,7 @@ import torch
 from pyref.build import case_folder
 from pyref.build.atomic_replace import put_in_place
 from pyref.build.rng import digest
-from pyref.capture import about, any_module, check, mha
+from pyref.capture import about, any_module, check, mha, padding
 from pyref.capture.call import PLAIN, Call, to_array
 from pyref.capture.flat import flat
 from pyref.capture.graph import store
@@ -73,35 +73,46 @@ def write(
     kind = mha if mha.describes(module, call) else any_module
     seed = digest(name, 4)
     with unfused(module):
-        op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed)
+        padded = padding.padded(name, module, call) if kind is any_module else padding.NONE
+        op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed, padded)
         if op == "module":
             config |= about.describe(module, prepared.dtype)
         parameters = state_dict(module)
-        graph = module_graph(module, call, parameters, expected["truth"]) if op == "module" else None
+        truth = expected["truth"]
+        graph = module_graph(module, call, parameters, truth, padded.of(truth)) if op == "module" else None
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         case = Path(scratch) / target.name
         case_folder.store(
             case,
             {"name": name, "purpose": purpose, "op": op, "config": config},
-            {"inputs": storable(inputs), "state_dict": storable(parameters), "expected": expected},
+            {
+                "inputs": storable(inputs),
+                "state_dict": storable(parameters),
+                "expected": expected,
+                "padded": padded.rows,
+            },
             case_folder.provenance(class_name(module), call_clauses(prepared, call), seed, torch),
             graph,
         )
         kind.verify(name, case)
         put_in_place(case, target)
-    for note in notes(prepared, call):
+    for note in [*notes(prepared, call), *padded.notes(truth)]:
         say(note)
     return target
 
 
 def module_graph(
-    module: torch.nn.Module, call: Call, parameters: Mapping[str, np.ndarray], truth: np.ndarray
+    module: torch.nn.Module,
+    call: Call,
+    parameters: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    padded: np.ndarray | None,
 ) -> case_folder.StoredGraph:
     """Return the graph of a module, or the reason why it has none."""
     try:
         flattened, words, names = flat(module, call)
-        graph, values = store.graph_of(flattened, words, parameters, truth)
+        graph, values = store.graph_of(flattened, words, parameters, truth, padded)
         graph = replace(graph, inputs={value: names[word] for value, word in graph.inputs.items()})
     except Exception as error:  # torch.export fails in many ways; the case stands without a graph
         reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pyref.build.rng import Stream
-from pyref.capture import check, choices, exact, low_precision, run
+from pyref.capture import check, choices, exact, low_precision, padding, run
 from pyref.capture.call import Call
 from pyref.capture.module_of import class_name
 
@@ -15,19 +15,20 @@ RUNS = 9  # with nudged inputs and parameters
 
 
 def describe(
-    name: str, module: torch.nn.Module, call: Call, seed: int
+    name: str, module: torch.nn.Module, call: Call, seed: int, padded: padding.Padded
 ) -> tuple[str, dict, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return op, config, inputs and expected."""
+    """Return op, config, inputs and expected. What padded rows hold need not be finite."""
     output, truth = run.single(name, module, call)[0], run.double(name, module, call)[0]
+    output, truth = padded.settled(output, truth)
     check.finite(name, "the output", output)
     check.finite(name, "the float64 output", truth)
     check.same(name, "in float64 than in float32", output, truth)
     choices.check_margins(name, module, call, nudged, Stream(seed))
-    deviation = sigma(name, module, call, truth, Stream(seed))
+    deviation = sigma(name, module, call, truth, Stream(seed), padded)
     choices.check_short(name, module, call, truth, deviation)
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
-    expected |= low_precision.sigmas(module, call, truth, seed)
+    expected |= low_precision.sigmas(module, call, truth, seed, padded)
     return "module", {"module": class_name(module)}, call.arrays, expected
 
 
@@ -35,7 +36,14 @@ def verify(name: str, folder: Path) -> None:
     """Accept the case, because no second implementation of the module exists."""
 
 
-def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, stream: Stream) -> np.ndarray:
+def sigma(
+    name: str,
+    module: torch.nn.Module,
+    call: Call,
+    truth: np.ndarray,
+    stream: Stream,
+    padded: padding.Padded = padding.NONE,
+) -> np.ndarray:
     """Return the standard deviation of the module's rounding errors, in the shape of the output.
 
     Each run nudges every float input, parameter and buffer by -1, 0 or +1 unit in the last
@@ -44,8 +52,7 @@ def sigma(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, str
     dimension.
     """
     squares = [(run.once(name, *nudged(module, call, stream, i))[0] - truth) ** 2 for i in range(RUNS)]
-    variance = np.mean(squares, axis=0)
-    return np.sqrt(variance + variance.mean(axis=-1 if variance.ndim else None, keepdims=True))
+    return padded.deviation(np.mean(squares, axis=0))
 
 
 def nudged(module: torch.nn.Module, call: Call, stream: Stream, i: int) -> tuple[torch.nn.Module, Call]:

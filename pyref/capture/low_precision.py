@@ -8,14 +8,20 @@ import torch
 from numpy.random import Generator
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from pyref.capture import check
+from pyref.capture import check, padding
 from pyref.capture.call import Call
 
 RUNS = 6  # with nudged inputs and parameters
 PRECISIONS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def sigmas(module: torch.nn.Module, call: Call, truth: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+def sigmas(
+    module: torch.nn.Module,
+    call: Call,
+    truth: np.ndarray,
+    seed: int,
+    padded: padding.Padded = padding.NONE,
+) -> dict[str, np.ndarray]:
     """Return "sigma_bfloat16" and "sigma_float16", in the shape of the output.
 
     A precision in which PyTorch cannot compute the module, or whose output is not finite, is left
@@ -30,7 +36,7 @@ def sigmas(module: torch.nn.Module, call: Call, truth: np.ndarray, seed: int) ->
             continue
         squares = [(output - truth) ** 2 for output in outputs if output.shape == truth.shape]
         variance = np.mean(squares, axis=0) if len(squares) == RUNS else np.array(np.nan)
-        sigma = np.sqrt(variance + variance.mean(axis=-1 if variance.ndim else None, keepdims=True))
+        sigma = padded.deviation(variance)
         if np.isfinite(sigma).all():
             found[f"sigma_{name}"] = sigma
     return found

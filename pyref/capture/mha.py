@@ -8,6 +8,7 @@ import torch
 from pyref import crosscheck
 from pyref.capture import check, run
 from pyref.capture.call import Call
+from pyref.capture.padding import Padded
 
 
 def describes(module: torch.nn.Module, call: Call) -> bool:
@@ -22,9 +23,12 @@ def describes(module: torch.nn.Module, call: Call) -> bool:
 
 
 def describe(
-    name: str, module: torch.nn.Module, call: Call, seed: int
+    name: str, module: torch.nn.Module, call: Call, seed: int, padded: Padded
 ) -> tuple[str, dict, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return op, config, inputs and expected. difftest computes the layer's noise itself."""
+    """Return op, config, inputs and expected. difftest computes the layer's noise itself.
+
+    The rows of padded queries are judged, because the oracle knows them.
+    """
     inputs, empty = roles(name, call), empty_row(name, module, call)
     output = run.single(name, module, call)
     if empty == "zero" or not np.isfinite(output[0]).any():
