@@ -142,6 +142,10 @@ func moduleLines(c *fixture.Case) []string {
 	case c.NoGraph != "":
 		lines = append(lines, "graph\tnone: "+c.NoGraph)
 	}
+	for _, p := range c.Padded {
+		const text = "padding\t%s hides %d of %d tokens, whose rows are not judged"
+		lines = append(lines, fmt.Sprintf(text, p.Mask, p.Count(), len(p.Rows.Data)))
+	}
 	return lines
 }
 

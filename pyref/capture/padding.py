@@ -83,7 +83,7 @@ class Candidate:
 
 
 def padded(name: str, module: torch.nn.Module, call: Call) -> Padded:
-    """Return the padded rows of the output, and of all values inside with the same first dimensions.
+    """Return the padded rows of the output, and of values inside with the same first dimensions.
 
     A module that cannot run in float64 has none.
     """

@@ -37,6 +37,9 @@ type Expected struct {
 	Sigma []float64
 	// Measured is set if sigma was measured, not computed.
 	Measured bool
+	// Padded has an element for each row of padded tokens or others, which has elements of its own;
+	// nil if every row is judged. See [Expected.WithPadding].
+	Padded []bool
 }
 
 // Limits returns the limits by which an output is accepted.
@@ -57,8 +60,10 @@ type Comparison struct {
 	// Measured is set if sigma was measured, not computed.
 	Measured bool
 
-	// Elements is the number of elements of the expected output.
+	// Elements is the number of elements that were compared.
 	Elements int
+	// Rows is the number of rows, of which Padded do not matter. Both are 0 if every row matters.
+	Rows, Padded int
 	// Outside counts the elements whose z is larger than Limits.Z.
 	Outside int
 	// NonFinite counts the elements outside that are not finite, or are finite where the truth is
@@ -103,10 +108,15 @@ func Outputs(shape []int, got []float64, want Expected) Comparison {
 	c := Comparison{
 		GotShape: shape, WantShape: want.Shape,
 		Limits: want.Limits(), Measured: want.Measured, Elements: len(want.Value),
+		Rows: len(want.Padded), Padded: countTrue(want.Padded),
+	}
+	if c.Padded > 0 {
+		c.Elements -= c.Padded * want.perRow()
 	}
 	if !c.SameShape() {
 		return c
 	}
+	got = want.Blank(got)
 	c.Z = make([]float64, len(got))
 	for i, g := range got {
 		c.Z[i] = z(g, want.Value[i], want.Sigma[i])

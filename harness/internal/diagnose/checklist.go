@@ -21,8 +21,13 @@ type input struct {
 	lower      map[string][]float64 // the noise of a module in lower precisions, by their names
 	got        []float64
 	comparison compare.Comparison
-	visible    []int // for each row: the number of keys that it sees
-	structure  Structure
+	// whole and output are truth and got with the rows that do not matter, which truth, got and
+	// comparison lack. kept holds the places of the other rows, nil if all matter.
+	whole     compare.Expected
+	output    []float64
+	kept      []int
+	visible   []int // for each row: the number of keys that it sees
+	structure Structure
 
 	replays replay.Output // known mistakes on this case; empty without a problem
 	unmade  replay.Cut    // the mistakes that could not be made

@@ -94,6 +94,7 @@ func (r *Reference) Diagnose(ctx context.Context, got []float64, c compare.Compa
 	problem := r.mistakes.Problem
 	in := &input{
 		problem: problem, truth: r.mistakes.Truth, got: got, comparison: c,
+		whole: r.mistakes.Truth, output: got,
 		trace: r.trace, placements: r.placements, layout: r.layout,
 	}
 	if c.SameShape() {
@@ -120,15 +121,16 @@ func DiagnoseModule(
 	if c.OK() {
 		return Diagnosis{Class: Right}
 	}
-	in := &input{truth: truth, lower: lower, module: module, got: got, comparison: c}
+	in := &input{truth: truth, lower: lower, module: module, got: got, comparison: c, whole: truth, output: got}
 	if c.SameShape() {
+		if len(truth.Shape) > 1 {
+			in.structure = newStructure(c, rowsThatMatter(truth))
+		}
+		in.leaveOutPadding()
 		// A vector counts as one row, and a number as a row of one.
-		shape := slices.Concat([]int{1, 1}, truth.Shape)[min(2, len(truth.Shape)):]
+		shape := slices.Concat([]int{1, 1}, in.truth.Shape)[min(2, len(in.truth.Shape)):]
 		in.comparison.GotShape, in.comparison.WantShape = shape, shape
-		in.visible = slices.Repeat([]int{1}, len(truth.Value)/max(1, num.Last(shape)))
-	}
-	if c.SameShape() && len(truth.Shape) > 1 {
-		in.structure = newStructure(c, in.visible)
+		in.visible = slices.Repeat([]int{1}, len(in.truth.Value)/max(1, num.Last(shape)))
 	}
 	return newDiagnosis(in, ask(ctx, structural, in))
 }

@@ -29,7 +29,7 @@ func inGraph(
 		if in.module == nil || in.comparison.NonFinite > 0 {
 			return answer{}
 		}
-		matches, cut := find(in.module, ctx, in.got)
+		matches, cut := find(in.module, ctx, in.whole.Blank(in.output))
 		return answer{finding: explained(matches), cut: cut}
 	}
 }
@@ -42,7 +42,7 @@ func numberInGraph(
 		if in.module == nil || in.comparison.NonFinite > 0 {
 			return answer{}
 		}
-		numbers, cut := find(in.module, ctx, in.got)
+		numbers, cut := find(in.module, ctx, in.whole.Blank(in.output))
 		return answer{finding: explainedByNumbers(numbers), cut: cut}
 	}
 }

@@ -56,16 +56,17 @@ func reordered(in *input) *finding {
 // case's own order of dimensions, in which people see the output.
 func (in *input) orders() []reorder.Order {
 	own := func(values []float64) oracle.Array {
-		return oracle.FromBatchFirst(in.layout, oracle.Array{Shape: in.truth.Shape, Value: values})
+		return oracle.FromBatchFirst(in.layout, oracle.Array{Shape: in.whole.Shape, Value: values})
 	}
-	truth := own(in.truth.Value)
+	truth := own(in.whole.Value)
 	want := compare.Expected{
-		Shape: truth.Shape, Value: truth.Value, Sigma: own(in.truth.Sigma).Value, Measured: in.truth.Measured,
+		Shape: truth.Shape, Value: truth.Value, Sigma: own(in.whole.Sigma).Value, Measured: in.whole.Measured,
+		Padded: in.whole.Padded,
 	}
 	if !in.comparison.SameShape() {
 		return reorder.Find(in.comparison.GotShape, in.got, want)
 	}
-	return reorder.Find(truth.Shape, own(in.got).Value, want)
+	return reorder.Find(truth.Shape, own(in.output).Value, want)
 }
 
 // inOrder adds to a finding which orders make the output right.

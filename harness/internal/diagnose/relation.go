@@ -151,7 +151,7 @@ func factors(in *input, of grouping) *relation {
 		return nil // such a row was not written
 	}
 	return g.relation(in, f, make([]float64, g.n), known, fmt.Sprintf(
-		"the expected one, each %s times a factor of its own: %s", of, listed(f, of)))
+		"the expected one, each %s times a factor of its own: %s", of, listed(f, of, in.rowNumber)))
 }
 
 // factorsAndShifts is the expected output times a number, plus another, for each group.
@@ -168,10 +168,13 @@ func factorsAndShifts(in *input, of grouping) *relation {
 }
 
 // listed writes factors: the few that are not 1, with their groups, or the least and the greatest.
-func listed(factors []float64, of grouping) string {
+func listed(factors []float64, of grouping, rowNumber func(i int) int) string {
 	const few, near = 4, 1e-5
 	var words []string
 	for i, f := range factors {
+		if of == byRow {
+			i = rowNumber(i)
+		}
 		if math.Abs(f-1) > near {
 			words = append(words, fmt.Sprintf("%.4g for %s %d", f, of, i))
 		}

@@ -68,18 +68,28 @@ func noiseOf(
 	}
 	sigma := map[string][]float64{}
 	for name, variance := range variances {
-		sigma[name] = deviations(variance, max(truths[name].last(), 1))
+		sigma[name] = deviations(variance, truths[name].Data, max(truths[name].last(), 1))
 	}
 	return sigma, nil
 }
 
-// deviations returns the root of each variance plus the mean over its row.
-func deviations(variance []float64, width int) []float64 {
+// deviations returns the root of each variance plus the mean over its row. An element whose truth
+// is NaN does not matter: it counts in no mean, and has no noise.
+func deviations(variance, truth []float64, width int) []float64 {
 	sigma := make([]float64, len(variance))
 	for start := 0; start < len(variance); start += width {
-		mean := sumOf(variance[start:start+width]) / float64(width)
+		row := slices.Clone(variance[start : start+width])
+		matters := row[:0]
+		for i, v := range row {
+			if !math.IsNaN(truth[start+i]) {
+				matters = append(matters, v)
+			}
+		}
+		mean := sumOf(matters) / float64(len(matters))
 		for i := start; i < start+width; i++ {
-			sigma[i] = math.Sqrt(variance[i] + mean)
+			if !math.IsNaN(truth[i]) {
+				sigma[i] = math.Sqrt(variance[i] + mean)
+			}
 		}
 	}
 	return sigma

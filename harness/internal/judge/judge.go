@@ -73,6 +73,7 @@ func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 		}
 		expected.Sigma = sigma
 	}
+	expected = expected.WithPadding(c.PaddedRows(c.Output.Shape))
 	r := &Referee{c: c, expected: expected}
 	if !lower.Rounds() {
 		r.lower = lowerSigmas(c)
@@ -85,6 +86,7 @@ func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 		r.module, err = replay.NewModule(g, c.Given, expected)
 	}
 	if err == nil {
+		r.module = r.module.WithPadding(c.PaddedRows)
 		err = graphReproduces(r.module.Output(), expected)
 	}
 	if err == nil && lower.Rounds() {

@@ -3,6 +3,7 @@ package protocol
 import (
 	"cmp"
 	"math"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -80,6 +81,9 @@ type Module struct {
 	Structure []string       `json:"structure"`
 	Settings  jsontext.Value `json:"settings"`
 	DType     fixture.DType  `json:"dtype"`
+	// Padded holds the padded positions of each batch element, by the mask that hides them. Their
+	// rows of the output are not judged.
+	Padded map[string][][]int `json:"padded,omitempty"`
 }
 
 // configOf returns the configuration of a case: a Function, a Layer, a Rotary or a Module. Together
@@ -103,7 +107,28 @@ func module(c *fixture.Case) Module {
 	}
 	return Module{
 		Module: c.Module, Structure: c.Structure, Settings: settings, DType: cmp.Or(c.Stored, fixture.Float32),
+		Padded: padded(c),
 	}
+}
+
+// padded returns the positions of padded tokens, nil if there are none.
+func padded(c *fixture.Case) map[string][][]int {
+	var all map[string][][]int
+	for _, p := range c.Padded {
+		if all == nil {
+			all = map[string][][]int{}
+		}
+		for row := range slices.Chunk(p.Rows.Data, p.Rows.Shape[1]) {
+			positions := []int{}
+			for position, hidden := range row {
+				if hidden {
+					positions = append(positions, position)
+				}
+			}
+			all[p.Mask] = append(all[p.Mask], positions)
+		}
+	}
+	return all
 }
 
 func rotary(c *fixture.Case) Rotary {

@@ -31,6 +31,10 @@ type Module struct {
 	kept   *kept
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
+	// right is the output in float64. padded returns which rows of a value of some shape do not
+	// matter, nil if all do.
+	right  *graph.Tensor[float64]
+	padded func(shape []int) []bool
 }
 
 // NewModule computes a graph. given holds the arrays by role, as [graph.Given] wants them.
@@ -45,15 +49,16 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	}
 	view := graph.NewView(g, values)
 	known, attention := attentionIn(view, values)
-	return &Module{
+	m := &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
 		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(),
-	}, nil
+	}
+	return m.WithPadding(func([]int) []bool { return nil }), nil
 }
 
-// Output returns the output of the graph in float64.
-func (m *Module) Output() *graph.Tensor[float64] { return m.values[m.output] }
+// Output returns the output of the graph in float64, with NaN in rows that do not matter.
+func (m *Module) Output() *graph.Tensor[float64] { return m.right }
 
 // Without returns the same module for a catalogue that lacks a mistake.
 func (m *Module) Without(id string) *Module {
@@ -199,7 +204,7 @@ func (m *Module) against(got []float64, h hypothesis, output *graph.Tensor[float
 	if output == nil {
 		return h
 	}
-	if h.rms = inNoise(got, output.Data, m.Truth.Sigma); math.IsInf(h.rms, 1) || slices.Equal(output.Data, m.Output().Data) {
+	if h.rms = inNoise(got, output.Data, m.Truth.Sigma); math.IsInf(h.rms, 1) || compare.Same(output.Data, m.Output().Data) {
 		return h
 	}
 	h.output, h.discarded, h.residual = output, false, compare.Residual(got, output.Data)

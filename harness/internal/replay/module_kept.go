@@ -73,5 +73,5 @@ func (m *Module) outputOfGraph(g *graph.Graph) *graph.Tensor[float64] {
 	if err != nil {
 		return nil
 	}
-	return values[g.Output]
+	return m.blank(values[g.Output])
 }

@@ -16,7 +16,8 @@ func (m *Module) InLowerPrecision() *Module {
 // expected returns the output of a changed graph with its noise.
 func (m *Module) expected(g *graph.Graph, output *graph.Tensor[float64]) (compare.Expected, error) {
 	sigma, err := m.noise(g, output)
-	return compare.Expected{Shape: m.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true}, err
+	wrong := compare.Expected{Shape: m.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true}
+	return wrong.WithPadding(m.Truth.Padded), err
 }
 
 // noise returns the noise of a changed graph's output.

@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"slices"
-
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 )
@@ -42,7 +40,7 @@ func (m *Module) hides(h *hypothesis) string {
 	if h.output = m.outputOf(*h); h.output == nil {
 		return "nothing can be computed with it here"
 	}
-	if slices.Equal(h.output.Data, m.Output().Data) {
+	if compare.Same(h.output.Data, m.Output().Data) {
 		return "it changes nothing here"
 	}
 	if compare.Outputs(m.Truth.Shape, h.output.Data, m.Truth).OK() {

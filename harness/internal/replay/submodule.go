@@ -16,7 +16,7 @@ func (m *Module) Expected(outputs []graph.ModuleOutput) ([]compare.Expected, err
 	truths := graph.Values[float64]{}
 	for _, o := range outputs {
 		name := m.graph.Nodes[o.Node].Name
-		truths[name] = m.values[name]
+		truths[name] = m.blank(m.values[name])
 	}
 	sigma, err := graph.NoiseOf(m.graph, m.given, truths)
 	if err != nil {
@@ -26,9 +26,8 @@ func (m *Module) Expected(outputs []graph.ModuleOutput) ([]compare.Expected, err
 	for _, o := range outputs {
 		name := m.graph.Nodes[o.Node].Name
 		truth := truths[name]
-		all = append(all, compare.Expected{
-			Shape: truth.Shape, Value: truth.Data, Sigma: sigma[name], Measured: true,
-		})
+		expected := compare.Expected{Shape: truth.Shape, Value: truth.Data, Sigma: sigma[name], Measured: true}
+		all = append(all, expected.WithPadding(m.padded(truth.Shape)))
 	}
 	return all, nil
 }
@@ -47,6 +46,7 @@ func (m *Module) Agrees(found Match, o graph.ModuleOutput, got []float64) bool {
 		}
 	}
 	name := m.graph.Nodes[o.Node].Name
+	got = m.blank(&graph.Tensor[float64]{Shape: m.values[name].Shape, Data: got}).Data
 	return slices.ContainsFunc(places, func(sites []int) bool {
 		output := m.outputOfGraph(m.view.Apply(mistake.Edit, sites).Until(name))
 		return output != nil && compare.Residual(got, output.Data) <= near
@@ -58,5 +58,6 @@ func (m *Module) Agrees(found Match, o graph.ModuleOutput, got []float64) bool {
 func (m *Module) Until(o graph.ModuleOutput, truth compare.Expected) *Module {
 	part := *m
 	part.Truth, part.last, part.output, part.lower = truth, o.Node, m.graph.Nodes[o.Node].Name, false
+	part.right = part.blank(part.values[part.output])
 	return &part
 }

@@ -230,6 +230,7 @@ type jsonComparison struct {
 	GotShape  []int         `json:"got_shape"`
 	WantShape []int         `json:"want_shape"`
 	Elements  int           `json:"elements"`
+	Padded    int           `json:"padded_rows,omitempty"` // not judged
 	Outside   int           `json:"outside"`
 	NonFinite int           `json:"non_finite"`
 	MaxZ      number        `json:"max_z"`
@@ -428,7 +429,7 @@ func heads(p *pattern.Pattern, weights []float64) [][][]number {
 
 func comparisonJSON(c compare.Comparison) *jsonComparison {
 	out := &jsonComparison{
-		GotShape: orEmpty(c.GotShape), WantShape: orEmpty(c.WantShape), Elements: c.Elements,
+		GotShape: orEmpty(c.GotShape), WantShape: orEmpty(c.WantShape), Elements: c.Elements, Padded: c.Padded,
 		Outside: c.Outside, NonFinite: c.NonFinite, MaxZ: number(c.MaxZ), RMSZ: number(c.RMSZ),
 		Rel: number(c.Rel), Gain: number(c.Gain), Cosine: number(c.Cosine), Noise: "computed", First: []jsonElement{},
 	}

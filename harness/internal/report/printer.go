@@ -134,6 +134,7 @@ func (p *Printer) Case(r Result) error {
 	p.caseLine(word, color, r.Case, rest)
 	if r.Verdict == Pass && p.t.Verbosity >= Verbose {
 		p.t.prose("case", []string{r.Purpose})
+		p.t.prose("padded", notJudged(r.Comparison))
 	}
 	if r.Verdict == Pass && r.Trace != nil && (p.t.Verbosity >= Verbose || r.Trace.First >= 0) {
 		p.t.trace(r.Trace)
@@ -348,8 +349,9 @@ func (t *text) failure(r Result, title string, brief bool) {
 	t.prose("case", []string{r.Purpose})
 	if d.Class != diagnose.Right {
 		t.numbers(r.Comparison, r.PyTorch)
+		t.prose("padded", notJudged(r.Comparison))
 		t.elements(r.Comparison)
-		t.structure(d.Structure)
+		t.structure(d.Structure, r.Comparison)
 		t.pattern(d.Pattern)
 		if t.Verbosity >= Everything {
 			t.fits(d.Fits)

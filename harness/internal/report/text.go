@@ -286,6 +286,14 @@ func proportions(c compare.Comparison) string {
 		c.Rel, c.Gain, c.Cosine, 100*float64(c.Outside)/float64(c.Elements), c.Elements)
 }
 
+// notJudged says how many rows are padded; nil if none is.
+func notJudged(c compare.Comparison) []string {
+	if c.Padded == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%d of %d rows are padded and are not judged", c.Padded, c.Rows)}
+}
+
 // measured names the source of the noise, unless the oracle computed it.
 func measured(c compare.Comparison) string {
 	if c.Measured {
@@ -320,13 +328,16 @@ func elementText(e compare.Element) string {
 // decimal writes a number with eight digits, which tell most float32 values apart.
 func decimal(v float64) string { return fmt.Sprintf("%.8g", v) }
 
-func (t *text) structure(s diagnose.Structure) {
+func (t *text) structure(s diagnose.Structure, c compare.Comparison) {
 	if len(s.WrongRows) == 0 {
 		return // no shape, or nothing outside the noise by itself
 	}
 	t.block("rows", s.Picture())
 	legend := "x outside the noise, . within it"
-	if strings.Contains(strings.Join(rowsOf(s), ""), "-") {
+	switch unseen := strings.Contains(strings.Join(rowsOf(s), ""), "-"); {
+	case unseen && c.Padded > 0:
+		legend += ", - padded"
+	case unseen:
 		legend += ", - within it and sees no key"
 	}
 	facts := []string{legend}

@@ -81,8 +81,8 @@ func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Tra
 func (t *Trace) explain(
 	ctx context.Context, m *replay.Module, all []graph.ModuleOutput, expected []compare.Expected, first int, got *Array,
 ) {
-	part := m.Until(all[first], expected[first])
-	if t.Matches, t.Cut = part.Find(ctx, got.Data); t.Cut != "" {
+	part, output := m.Until(all[first], expected[first]), expected[first].Blank(got.Data)
+	if t.Matches, t.Cut = part.Find(ctx, output); t.Cut != "" {
 		return
 	}
 	for i, e := range expected {
@@ -90,7 +90,7 @@ func (t *Trace) explain(
 			t.Same = append(t.Same, all[i].Path)
 		}
 	}
-	t.Wirings, t.Cut = part.Rewired(ctx, all[first].Path, got.Data)
+	t.Wirings, t.Cut = part.Rewired(ctx, all[first].Path, output)
 }
 
 // refute takes back the mistakes that do not give the later values of the layer of the first wrong
