@@ -97,7 +97,8 @@ def write(
         )
         kind.verify(name, case)
         put_in_place(case, target)
-    for note in [*notes(prepared, call), *padded.notes(truth)]:
+    hidden = padding.unseen(name, module, call, padded)
+    for note in [*notes(prepared, call), *padded.notes(truth), *hidden]:
         say(note)
     return target
 

@@ -22,10 +22,10 @@ def describe(
     output, truth = padded.settled(output, truth)
     check.finite(name, "the output", output)
     check.finite(name, "the float64 output", truth)
-    check.same(name, "in float64 than in float32", output, truth)
+    check.same(name, "in float64 than in float32", padded.zeros(output), padded.zeros(truth))
     choices.check_margins(name, module, call, nudged, Stream(seed))
     deviation = sigma(name, module, call, truth, Stream(seed), padded)
-    choices.check_short(name, module, call, truth, deviation)
+    choices.check_short(name, module, call, padded.zeros(truth), deviation)
     check.finite(name, "the output for inputs moved by a unit in the last place", deviation)
     expected = {"output": output, "truth": truth, "sigma": deviation}
     expected |= low_precision.sigmas(module, call, truth, seed, padded)

@@ -50,6 +50,11 @@ class Padded:
         zeros = np.zeros((), dtype=output.dtype)
         return np.where(chance, zeros, output), np.where(chance, 0.0, truth)
 
+    def zeros(self, value: np.ndarray) -> np.ndarray:
+        """Return a value with zeros for padded elements."""
+        padded = self.of(value)
+        return value if padded is None else np.where(padded, np.zeros((), dtype=value.dtype), value)
+
     def deviation(self, variance: np.ndarray) -> np.ndarray:
         """Return the root of each variance plus the mean over its row.
 
@@ -102,6 +107,23 @@ def rows(name: str, module: torch.nn.Module, call: Call) -> dict[str, np.ndarray
         if candidate.mask not in found and marked is not None and marked.shape not in shapes:
             found[candidate.mask] = marked
     return found
+
+
+def unseen(name: str, module: torch.nn.Module, call: Call, marked: Padded) -> Iterator[str]:
+    """Yield a line for each mask that changes no row that matters, such as one of later tokens."""
+    for mask, rows in marked.rows.items():
+        array = call.arrays[mask]
+        hidden = rows if array.shape == rows.shape else rows.T
+        if array.shape != hidden.shape:
+            continue
+        whole = np.where(hidden, array[~hidden].flat[0], array)
+        before, after = (
+            run.double(name, module, one)[0] for one in (call, call.with_arguments(**{mask: whole}))
+        )
+        padded = marked.of(before)
+        changed = np.abs(before - after) > STILL * np.abs(before).max(initial=0)
+        if not (changed if padded is None else changed & ~padded).any():
+            yield f"{mask} changes no row that is judged: a program that ignores it passes: pad on the left"
 
 
 def candidates(call: Call) -> Iterator[Candidate]:
@@ -228,7 +250,9 @@ def reached(
         whole = before[""].shape == after[""].shape and moved(before[""], after[""])
         if whole is False or ("" not in fitting and np.any(whole)):
             continue
-        if any((change & order).any() for change in ([changes[""]] if "" in changes else changes.values())):
+        if "" in changes:  # NaN is no result that another program must give
+            changes = {"": changes[""] | ~np.isfinite(before[""]).reshape(*order.shape, -1).all(axis=-1)}
+        if any((change & order).any() for change in changes.values()):
             return order
     return None
 

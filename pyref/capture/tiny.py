@@ -13,7 +13,7 @@ import torch
 
 from pyref.build.rng import Stream
 
-BATCH, TOKENS, VALID, DECODED = 2, 12, 9, 7  # row 0 has VALID tokens, and the rest is padding
+BATCH, TOKENS, VALID, DECODED = 2, 12, 9, 7  # row 0 has VALID tokens and padding
 SEED = 0
 
 # Small sizes under all names that configurations have for them. They differ, so that a program
@@ -151,7 +151,7 @@ def inputs(model: torch.nn.Module) -> dict[str, object]:
     text = text_config(model.config)
     given: dict[str, object] = {}
     if "input_ids" in accepted:
-        given |= tokens(text, accepted, stream)
+        given |= tokens(text, accepted, stream, padded(model))
     if "pixel_values" in accepted and not hasattr(model.config, "image_token_id"):
         given["pixel_values"] = pixels(model.config, stream)
     if "input_features" in accepted:
@@ -174,15 +174,26 @@ def text_config(config: object) -> object:
     return getattr(config, "text_config", None) or config
 
 
-def tokens(text: object, accepted: Mapping, stream: Stream) -> dict[str, torch.Tensor]:
+def padded(model: torch.nn.Module) -> slice:
+    """Return the places of padding in row 0: before the tokens where later tokens are generated.
+
+    Behind the tokens no query that matters would see it there.
+    """
+    generates = getattr(model, "can_generate", lambda: False)()
+    if generates and not getattr(model.config, "is_encoder_decoder", False):
+        return slice(TOKENS - VALID)
+    return slice(VALID, TOKENS)
+
+
+def tokens(text: object, accepted: Mapping, stream: Stream, padding: slice) -> dict[str, torch.Tensor]:
     """Return tokens, their mask, and their types, as far as the model takes them."""
     ids = draw(stream, "input_ids", (BATCH, TOKENS), text)
     if "attention_mask" not in accepted:
         return {"input_ids": ids}
     mask = torch.ones_like(ids)
-    mask[0, VALID:] = 0
-    padding = getattr(text, "pad_token_id", None)
-    ids[0, VALID:] = padding if isinstance(padding, int) and padding >= 0 else 0
+    mask[0, padding] = 0
+    word = getattr(text, "pad_token_id", None)
+    ids[0, padding] = word if isinstance(word, int) and word >= 0 else 0
     given = {"input_ids": ids, "attention_mask": mask}
     if "token_type_ids" in accepted and getattr(text, "type_vocab_size", 0) > 1:
         given["token_type_ids"] = (torch.arange(TOKENS) >= TOKENS // 2).long().expand(BATCH, TOKENS).clone()
