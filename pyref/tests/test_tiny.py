@@ -115,7 +115,8 @@ def test_the_command_captures_a_class_with_shaken_weights(tmp_path):
     assert result.stdout == "cases/zoo/model\n", result.stderr
     assert result.stderr.splitlines() == [
         "pyref: 3 of 24 rows of the output are padded by attention_mask and are not judged",
-        "pyref: attention_mask changes no row that is judged: a program that ignores it passes: pad on the left",
+        "pyref: attention_mask changes no row that is judged: a program that ignores it passes: "
+        "pad on the left",
         "pyref: this case cannot see everything: 3 layers: a program that sorts their names as text passes: "
         "a lexicographic order needs 11",
         "pyref: this case cannot see everything: square: layers.0.weight, layers.1.weight, layers.2.weight: "
