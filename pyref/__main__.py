@@ -71,7 +71,8 @@ def parse() -> argparse.Namespace:
         "--output",
         default="",
         metavar="PART",
-        help="the part of the result that is the output, such as logits or 1; by default the first floats",
+        help="the part of the result that is the output, such as logits or 1; by default the first floats; "
+        "with a pattern such as '*', a case NAME/PART for each part that matches",
     )
     command.add_argument(
         "--shake",
@@ -193,7 +194,7 @@ def attention(arguments: argparse.Namespace) -> int:
 
 def capture(arguments: argparse.Namespace) -> int:
     """Write a case of a module, or of each matching submodule."""
-    from pyref.capture import blind, call, submodules, target
+    from pyref.capture import blind, call, outputs, submodules, target
     from pyref.capture import capture as write
     from pyref.capture.module_of import module_of
     from pyref.capture.shake import shaken
@@ -204,7 +205,10 @@ def capture(arguments: argparse.Namespace) -> int:
         seed = 0
     where = (arguments.name, arguments.into)
     refused = {}
-    if arguments.submodules is None:
+    if arguments.submodules is None and outputs.several(arguments.output):
+        captured = outputs.capture_outputs(module, made.inputs, arguments.output, *where, tell, seed)
+        folders, refused = captured.folders, captured.refused
+    elif arguments.submodules is None:
         folders = [write(module, made.inputs, *where, arguments.output, tell, seed)]
     else:
         captured = submodules.capture_submodules(

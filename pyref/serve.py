@@ -38,6 +38,7 @@ import numpy as np
 import torch
 
 from pyref import subject
+from pyref.capture import check
 from pyref.capture.target import factory
 from pyref.trace import recorded
 
@@ -68,9 +69,9 @@ def compute(
     module.load_state_dict(tensors(parameters))
     with recorded(module.eval()) as inside:
         result = module(**arguments(module, asked, tensors(inputs)))
-    output, weights = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
     if op == subject.OPS["module"]:
-        return to_numpy(output), inside
+        return to_numpy(check.output("the module", result, config.get("output", ""))), inside
+    output, weights = (*result, None)[:2] if isinstance(result, tuple) else (result, None)
     if config.get("need_weights") is None or weights is None:
         return to_numpy(output)
     return to_numpy(output), to_numpy(weights)

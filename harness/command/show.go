@@ -133,6 +133,9 @@ func configuration(c *fixture.Case) []string {
 // moduleLines describe a module. Its structure and settings follow the tensors.
 func moduleLines(c *fixture.Case) []string {
 	lines := []string{"module\t" + c.Module}
+	if c.Part != "" {
+		lines = append(lines, "output\t"+c.Part+" of its result")
+	}
 	if c.Stored != "" {
 		lines = append(lines, fmt.Sprintf("parameters\t%s, computed in float32", c.Stored))
 	}

@@ -49,7 +49,7 @@ func TestCommittedCases(t *testing.T) {
 	s.validate(t, "no graph", graph.ReplaceAll(llama, []byte(`"graph": {"missing": "no operator for aten.fft"}`)))
 	class := regexp.MustCompile(`"config": \{[^}]*\}`)
 	s.validate(t, "a described module", class.ReplaceAll(llama, []byte(`"config": {
-		"module": "M", "structure": ["M(", ")"], "settings": {"heads": 2, "rope": {"base": 1e4}}, "dtype": "bfloat16"}`)))
+		"module": "M", "structure": ["M(", ")"], "settings": {"heads": 2, "rope": {"base": 1e4}}, "dtype": "bfloat16", "output": "logits"}`)))
 	require.Empty(t, s.unseen())
 }
 

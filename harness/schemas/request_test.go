@@ -30,6 +30,7 @@ func TestRequestsOfAllCases(t *testing.T) {
 	s.validate(t, "a described module", request(t, &fixture.Case{
 		Name: "model/layer", Op: fixture.Module, Module: "torch.nn.Linear", Precision: fixture.Float32,
 		Structure: []string{"Linear()"}, Settings: []byte(`{"heads": 2}`), Stored: fixture.BFloat16,
+		Part: "logits",
 	}))
 	require.Empty(t, s.unseen())
 }

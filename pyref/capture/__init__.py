@@ -77,6 +77,7 @@ def write(
         op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed, padded)
         if op == "module":
             config |= about.describe(module, prepared.dtype)
+            config |= {"output": call.output} if call.output else {}
         parameters = state_dict(module)
         truth = expected["truth"]
         graph = module_graph(module, call, parameters, truth, padded.of(truth)) if op == "module" else None

@@ -74,11 +74,7 @@ def output(name: str, result: object, wanted: str = "") -> torch.Tensor:
 
     `wanted` is the name of a part, such as "logits" or "1.mask".
     """
-    tensors = {
-        path: leaf
-        for path, leaf in flatten("", result).leaves.items()
-        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
-    }
+    tensors = floats(result)
     below = [path for path in tensors if not wanted or path == wanted or path.startswith(f"{wanted}.")]
     if tensors and not below:
         raise ValueError(
@@ -93,6 +89,16 @@ def output(name: str, result: object, wanted: str = "") -> torch.Tensor:
     if first.is_nested:
         raise ValueError(f"{name}: the output is a nested tensor, which has no shape")
     return first
+
+
+def floats(result: object) -> dict[str, torch.Tensor]:
+    """Return the tensors of floats in a result by name."""
+    leaves = flatten("", result).leaves
+    return {
+        path: leaf
+        for path, leaf in leaves.items()
+        if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()
+    }
 
 
 def some(names: list[str]) -> str:

@@ -81,6 +81,8 @@ type Module struct {
 	Structure []string       `json:"structure"`
 	Settings  jsontext.Value `json:"settings"`
 	DType     fixture.DType  `json:"dtype"`
+	// Output names the output in a result that holds several.
+	Output string `json:"output,omitempty"`
 	// Padded holds the padded positions of each batch element, by the mask that hides them. Their
 	// rows of the output are not judged.
 	Padded map[string][][]int `json:"padded,omitempty"`
@@ -107,7 +109,7 @@ func module(c *fixture.Case) Module {
 	}
 	return Module{
 		Module: c.Module, Structure: c.Structure, Settings: settings, DType: cmp.Or(c.Stored, fixture.Float32),
-		Padded: padded(c),
+		Output: c.Part, Padded: padded(c),
 	}
 }
 
