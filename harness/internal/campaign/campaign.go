@@ -2,8 +2,8 @@
 //
 // A plain `go test ./...` tries a small number of random cases, so that it stays quick. With the
 // environment variable DIFFTEST_CAMPAIGNS=1 the same tests try all of their cases, as CI does. The
-// race detector makes tests eight times as slow, and runs `go test -short`: it needs one test of the
-// goroutines of a package, and no others.
+// race detector makes tests eight times as slow, and runs `go test -short`: it needs one test of
+// the goroutines of a package, and no others.
 package campaign
 
 import (
