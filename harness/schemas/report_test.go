@@ -27,7 +27,7 @@ import (
 func TestReports(t *testing.T) {
 	s := open(t, reportSchema)
 	t.Run("passing", func(t *testing.T) {
-		s.validate(t, "passing", run(t, 0, "--json", "--case", "seed/*", "--case", "mha/causal"))
+		s.validate(t, "passing", run(t, 0, "--json", "--case", "seed/*", "--case", "mha/causal", "--case", "models/bert"))
 	})
 	t.Run("no case", func(t *testing.T) {
 		s.validate(t, "no case", run(t, 4, "--json", "--case", "none-such"))

@@ -126,6 +126,18 @@ def check_margins(name: str, module: torch.nn.Module, call: Call, nudged: Nudge,
             )
 
 
+def short_types(module: torch.nn.Module, call: Call) -> str:
+    """Return a clause that names the shorter type in which a module computes, "" if it has none.
+
+    Autocast has this effect, and float64 takes no part in it.
+    """
+    short = watched(module, call, np.float32).short
+    if not short:
+        return ""
+    path, dtype = next(iter(short.items()))
+    return f", because {path or 'the module'} computes in {dtype}, as under autocast: capture it without"
+
+
 def check_short(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, sigma: np.ndarray) -> None:
     """Refuse an output that a shorter type rounds so coarsely that the nudged runs all agree."""
     if not ((sigma == 0) & (truth != 0)).any():

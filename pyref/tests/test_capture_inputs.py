@@ -371,3 +371,21 @@ def test_a_call_keeps_the_names_of_all_leaves():
     call = Call.of(Linear(), {"x": (x, {"n": 3, "y": y})})
     assert list(call.arrays) == ["x.0", "x.1.y"]
     assert call.plain == {"x.1.n": 3}
+
+
+class Cast(torch.nn.Module):
+    """A layer that computes in bfloat16 under autocast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output in float32."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.linear(x).float()
+
+
+def test_autocast_is_refused_with_its_reason(tmp_path):
+    with pytest.raises(ValueError, match=r"linear computes in torch\.bfloat16, as under autocast"):
+        capture(Cast().eval(), torch.randn(3, 8), "a/b", tmp_path)
