@@ -82,6 +82,18 @@ def test_rows_that_the_tokens_do_not_reach_are_judged():
     assert not rows_of(Attention(), ids(), mask(slice(0)))  # nothing is hidden
 
 
+class Mean(Attention):
+    """The mean of all tokens, padded ones too."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return one row for each sequence."""
+        return super().forward(input_ids, attention_mask).mean(1)
+
+
+def test_a_mean_over_padded_tokens_marks_none():
+    assert not rows_of(Mean(), ids(), mask(RIGHT))
+
+
 class Decoder(torch.nn.Module):
     """Tokens that attend to other, padded tokens of the same number."""
 
