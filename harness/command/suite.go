@@ -105,6 +105,7 @@ func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
 	if err != nil {
 		return nil, exit(exitBroken, "%w", err)
 	}
+	limitMemory()
 	return c, nil
 }
 
@@ -135,6 +136,7 @@ func (s *suiteFlag) readAll(patterns []string) ([]*fixture.Case, error) {
 		}
 		cases = append(cases, c)
 	}
+	limitMemory()
 	return cases, nil
 }
 

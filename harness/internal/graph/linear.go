@@ -5,40 +5,45 @@ import (
 	"slices"
 )
 
-// linear computes x times a weight plus a bias, over the last dimension of x.
-func linear[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-	x, w, bias := in[0], in[1], in[2]
-	if len(w.Shape) != 2 || len(x.Shape) == 0 {
-		return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
-	}
-	out, inner := w.Shape[0], w.Shape[1]
-	steps := [2]int{inner, 1} // of an output feature, of an input feature
-	switch n.Attributes.Weight {
-	case "out, in":
-	case "in, out":
-		out, inner, steps = inner, out, [2]int{1, inner}
-	default:
-		return nil, fmt.Errorf("weight: %q, want \"out, in\" or \"in, out\"", n.Attributes.Weight)
-	}
-	if x.last() != inner || bias != nil && !slices.Equal(bias.Shape, []int{out}) {
-		return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
-	}
-	y, err := New[T](append(slices.Clone(x.Shape[:len(x.Shape)-1]), out))
-	if err != nil {
-		return nil, err
-	}
-	if w.narrow != nil {
-		multiply(x.Data, matrix[float32]{w.narrow, out, inner, steps}, y.Data)
-	} else {
-		multiply(x.Data, matrix[T]{w.Data, out, inner, steps}, y.Data)
-	}
-	if bias != nil {
-		bias = bias.Wide()
-		for i := range y.Data {
-			y.Data[i] += bias.Data[i%out]
+// linear returns the operator that computes x times a weight plus a bias, over the last dimension of
+// x. The function own multiplies by a weight that is stored in T.
+func linear[T Float](
+	own func(x []T, w matrix[T], y []T),
+) func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+	return func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
+		x, w, bias := in[0], in[1], in[2]
+		if len(w.Shape) != 2 || len(x.Shape) == 0 {
+			return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
 		}
+		out, inner := w.Shape[0], w.Shape[1]
+		steps := [2]int{inner, 1} // of an output feature, of an input feature
+		switch n.Attributes.Weight {
+		case "out, in":
+		case "in, out":
+			out, inner, steps = inner, out, [2]int{1, inner}
+		default:
+			return nil, fmt.Errorf("weight: %q, want \"out, in\" or \"in, out\"", n.Attributes.Weight)
+		}
+		if x.last() != inner || bias != nil && !slices.Equal(bias.Shape, []int{out}) {
+			return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)
+		}
+		y, err := New[T](append(slices.Clone(x.Shape[:len(x.Shape)-1]), out))
+		if err != nil {
+			return nil, err
+		}
+		if w.narrow != nil {
+			multiply(x.Data, matrix[float32]{w.narrow, out, inner, steps}, y.Data)
+		} else {
+			own(x.Data, matrix[T]{w.Data, out, inner, steps}, y.Data)
+		}
+		if bias != nil {
+			bias = bias.Wide()
+			for i := range y.Data {
+				y.Data[i] += bias.Data[i%out]
+			}
+		}
+		return y, nil
 	}
-	return y, nil
 }
 
 // dot returns the sum of x[i] * y[i*step].

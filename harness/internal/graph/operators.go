@@ -28,7 +28,7 @@ var (
 func operators[T Float]() map[string]operator[T] {
 	window := "kernel stride padding"
 	table := map[string]operator[T]{
-		"linear":      {"x weight bias?", "weight", "x times a weight, plus a bias", linear[T]},
+		"linear":      {"x weight bias?", "weight", "x times a weight, plus a bias", linear(multiply[T, T])},
 		"matmul":      {"x y", "", "product of the last two dimensions", matmul[T]},
 		"embedding":   {"table ids", "", "rows of a table", embedding[T]},
 		"softmax":     {"x", "dim", "softmax over one dimension", softmax[T]},

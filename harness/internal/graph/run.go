@@ -46,6 +46,8 @@ type plan[T Float] struct {
 	parameters maker[T]
 	// rounding draws the rounding of computed nodes, unless it is nil.
 	rounding *rand.Rand
+	// table holds the operators; nil stands for the table of T.
+	table map[string]operator[T]
 }
 
 // maker makes a parameter when a node needs it, and takes it back after its last use.
@@ -75,7 +77,10 @@ func lastUses(g *Graph, results []string) map[string]int {
 }
 
 func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (Values[T], error) {
-	table, old := tableOf[T](), map[string]*Node{}
+	table, old := p.table, map[string]*Node{}
+	if table == nil {
+		table = tableOf[T]()
+	}
 	if before != nil {
 		for i := range before.Nodes {
 			old[before.Nodes[i].Name] = &before.Nodes[i]

@@ -5,8 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -29,6 +34,7 @@ type Module struct {
 	known  []catalogue.Mistake
 	lower  bool // Truth has the noise of a lower precision
 	kept   *kept
+	large  float64 // see the constant of this name
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
 	// right is the output in float64. padded returns which rows of a value of some shape do not
@@ -52,7 +58,7 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	m := &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
-		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(),
+		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(), large: large,
 	}
 	return m.WithPadding(func([]int) []bool { return nil }), nil
 }
@@ -78,6 +84,7 @@ type hypothesis struct {
 	rms       float64 // of the distance from the subject's output, in the case's sigma
 	residual  float64 // RMS(got - output) / RMS(output)
 	discarded bool    // no program gives an output, or the mistake changes nothing
+	rough     bool    // rms and residual are from float32, and the hypothesis explains nothing
 }
 
 // A hypothesis that leaves more than [compare.MaxResidual] explains nothing, whatever its noise.
@@ -119,34 +126,72 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 func (m *Module) made(
 	ctx context.Context, place func(path string) string, words string, known map[string]hypothesis, got []float64,
 ) ([]hypothesis, Cut) {
-	var hypotheses, made []hypothesis
-	for _, mistake := range m.known {
-		hypotheses = append(hypotheses, m.at(mistake, place)...)
-	}
-	least := math.Inf(1)
-	for i, h := range hypotheses {
-		if ctx.Err() != nil {
-			return nil, Cut(fmt.Sprintf("%d of %d %s were not tried", len(hypotheses)-i, len(hypotheses), words))
-		}
-		progress.Tell(ctx, progress.Update{Stage: words, Done: i, Total: len(hypotheses)})
-		key := fmt.Sprint(h.mistake.ID, h.sites)
-		computed, ok := known[key]
-		if !ok {
-			computed = m.compute(h, got)
-		}
-		if computed.discarded {
-			known[key] = computed
+	all := m.hypotheses(place)
+	var done atomic.Int64
+	best := newBest()
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, h := range all {
+		if before, ok := known[h.key()]; ok {
+			before.where = h.where
+			all[i] = best.kept(before)
+			done.Add(1)
 			continue
 		}
-		least = min(least, computed.rms)
-		if computed.isFar(least) {
-			computed.output = nil // large models have large outputs
-		}
-		known[key] = computed
-		computed.where = h.where
-		made = append(made, computed)
+		group.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			progress.Tell(ctx, progress.Update{Stage: words, Done: int(done.Load()), Total: len(all)})
+			all[i] = best.kept(m.compute(h, got))
+			done.Add(1)
+			return nil
+		})
 	}
-	return made, ""
+	_ = group.Wait()
+	if missing := len(all) - int(done.Load()); missing > 0 {
+		return nil, Cut(fmt.Sprintf("%d of %d %s were not tried", missing, len(all), words))
+	}
+	for i, h := range all {
+		all[i] = best.kept(h)
+		known[h.key()] = all[i]
+	}
+	return slices.DeleteFunc(all, func(h hypothesis) bool { return h.discarded }), ""
+}
+
+// hypotheses returns every mistake at each of its places.
+func (m *Module) hypotheses(place func(path string) string) []hypothesis {
+	var all []hypothesis
+	for _, mistake := range m.known {
+		all = append(all, m.at(mistake, place)...)
+	}
+	return all
+}
+
+// key tells a hypothesis from others.
+func (h hypothesis) key() string { return fmt.Sprint(h.mistake.ID, h.sites) }
+
+// best is the least distance of the hypotheses so far.
+type best struct {
+	mu    sync.Mutex
+	least float64
+}
+
+func newBest() *best { return &best{least: math.Inf(1)} }
+
+// kept notes the distance of a hypothesis, and returns it without its output if it is far: large
+// models have large outputs.
+func (b *best) kept(h hypothesis) hypothesis {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if h.discarded {
+		return h
+	}
+	b.least = min(b.least, h.rms)
+	if h.isFar(b.least) {
+		h.output = nil
+	}
+	return h
 }
 
 // at returns a mistake at each of its places. The function place turns the path of a module into a
@@ -194,6 +239,9 @@ func wholeLayer(place string) string {
 
 // compute replays a hypothesis, which is discarded if it cannot be computed or changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
+	if rough, far := m.ruledOut(h, got); far {
+		return rough
+	}
 	return m.against(got, h, m.outputOf(h))
 }
 
@@ -215,6 +263,9 @@ func (m *Module) against(got []float64, h hypothesis, output *graph.Tensor[float
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 	least := leastOf(all)
 	for _, h := range all {
+		if h.rough {
+			continue
+		}
 		if h.isFar(least) || h.residual > compare.MaxResidual {
 			s.miss(h.residual)
 			continue
@@ -230,6 +281,9 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		if wrong, err := m.expected(h.graph, h.output); err == nil {
 			s.addAt(got, wrong, h)
 		}
+	}
+	if len(s.found) > 0 {
+		m.missRough(s, all, got)
 	}
 }
 

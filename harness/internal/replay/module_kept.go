@@ -14,6 +14,9 @@ type kept struct {
 	mu      sync.Mutex
 	places  map[string][]int // by the mistake
 	outputs map[string]*graph.Tensor[float64]
+
+	roughOnce sync.Once
+	rough     *graph.Rough // see [Module.roughly]
 }
 
 // mostKept is the number of elements up to which an output is kept.

@@ -16,7 +16,7 @@ type Site struct {
 	Module string // path of the module that computes attention
 	Output string // name of the node whose value the problem gives
 
-	problem *oracle.Problem // cached, with the inputs that the right graph gives it
+	problem *oracle.Problem // with the inputs that the right graph gives it; cached if it is small
 	inputs  [3]input        // of queries, keys and values
 	rows    []int           // row of the output for each token; nil if their orders agree
 	// unprojected reports whether the site ends before an output projection. The problem has the
@@ -71,13 +71,22 @@ func functionAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Sit
 	return s
 }
 
-// setProblem sets the problem, with the inputs of the right graph.
+// setProblem sets the problem, with the inputs of the right graph. The products of large weights
+// would fill the memory, so a large problem is not cached.
 func (s *Site) setProblem(p *oracle.Problem) {
+	const large = 1 << 20 // parameters
 	var right [3]*graph.Tensor[float64]
 	for i, in := range s.inputs {
 		right[i] = in.right
 	}
-	s.problem = s.withInputs(p, right[:]).Cached()
+	s.problem = s.withInputs(p, right[:])
+	parameters := 0
+	for _, values := range p.Parameters() {
+		parameters += len(*values)
+	}
+	if parameters < large {
+		s.problem = s.problem.Cached()
+	}
 }
 
 // given returns the problem with the values that an edited graph gives it.
