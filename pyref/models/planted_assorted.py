@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from pyref.build.pinned_torch import torch
-from pyref.models import deep, fused, upscaler
+from pyref.models import deep, fused
 from pyref.models.planted import Plant, each, parameters
 
 nn, functional = torch.nn, torch.nn.functional
