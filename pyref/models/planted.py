@@ -132,6 +132,9 @@ DECODER: dict[str, Plant] = {
     "gate-up-exchanged": lambda model: [
         exchange(layer.mlp, "gate_proj", "up_proj") for layer in model.layers
     ],
+    "gate-not-activated": each(
+        decoder.MLP, "forward", lambda m, x: m.down_proj(m.gate_proj(x) * m.up_proj(x))
+    ),
     "gate-activated-last": each(
         decoder.MLP, "forward", lambda m, x: m.down_proj(m.act(m.gate_proj(x) * m.up_proj(x)))
     ),

@@ -56,6 +56,13 @@ def llama_post_norm(m: decoder.Layer, x: Tensor, tables: tuple, seen: Tensor) ->
     return m.post_attention_layernorm(x + m.mlp(x))
 
 
+def llama_residual_from_norm(m: decoder.Layer, x: Tensor, tables: tuple, seen: Tensor) -> Tensor:
+    """Return a layer whose sums take the normalised input."""
+    x = m.input_layernorm(x)
+    x = m.post_attention_layernorm(x + m.self_attn(x, tables, seen))
+    return x + m.mlp(x)
+
+
 def llama_parallel(m: decoder.Layer, x: Tensor, tables: tuple, seen: Tensor) -> Tensor:
     """Return a layer with attention and MLP side by side."""
     attended = m.self_attn(m.input_layernorm(x), tables, seen)
@@ -68,6 +75,12 @@ def bert_pre_norm(m: encoder.Layer, x: Tensor, seen: Tensor) -> Tensor:
     return m.down(m.act(m.up(m.output_norm(x)))) + x
 
 
+def bert_causal(m: encoder.Layer, x: Tensor, seen: Tensor) -> Tensor:
+    """Return a layer whose tokens see no later ones."""
+    tokens = x.shape[1]
+    return type(m).forward(m, x, seen & torch.ones(tokens, tokens, dtype=torch.bool).tril())
+
+
 def bert_inner_norm(m: encoder.Layer, x: Tensor, seen: Tensor) -> Tensor:
     """Return a layer whose norms see the branches alone."""
     x = m.attention_norm(m.attention(x, seen)) + x
@@ -78,6 +91,15 @@ def gpt_post_norm(m: gpt.Layer, x: Tensor, seen: Tensor) -> Tensor:
     """Return a layer with its norms behind the sums."""
     x = m.ln_1(x + m.attn(x, seen))
     return m.ln_2(x + m.mlp(x))
+
+
+def neox_without(part: str) -> Plant:
+    """Leave out attention or the MLP of layers that have both side by side."""
+
+    def forward(m: gpt.Layer, x: Tensor, seen: Tensor) -> Tensor:
+        return x + (m.mlp(m.ln_2(x)) if part == "attention" else m.attn(m.ln_1(x), seen))
+
+    return each(gpt.Layer, "forward", forward)
 
 
 def parallel(value: bool) -> Plant:
@@ -95,6 +117,7 @@ DECODER: dict[str, Plant] = {
     "norm-weight-twice": parameters(norms, lambda norm: norm.weight.square_()),
     "norm-first-for-both": first_norm("input_layernorm", "post_attention_layernorm"),
     "activation-relu-squared": activation(square_of_relu),
+    "residual-from-norm": each(decoder.Layer, "forward", llama_residual_from_norm),
     "residual-parallel": each(decoder.Layer, "forward", llama_parallel),
     "layers-one-early": reorder(lambda i, count: min(i + 1, count - 1)),
     "layers-one-late": reorder(lambda i, count: max(i - 1, 0)),
@@ -105,6 +128,7 @@ DECODER: dict[str, Plant] = {
 ENCODER: dict[str, Plant] = {
     "norm-before-branch": each(encoder.Layer, "forward", bert_pre_norm),
     "norm-inside-residual": each(encoder.Layer, "forward", bert_inner_norm),
+    "model-causal-added": each(encoder.Layer, "forward", bert_causal),
     "norm-embedding-missing": lambda model: setattr(model.embeddings, "norm", nn.Identity()),
     "mlp-up-bias-missing": zero("up"),
     "mlp-down-bias-missing": zero("down"),
@@ -128,6 +152,9 @@ GPT: dict[str, Plant] = {
 
 NEOX: dict[str, Plant] = {
     "residual-sequential": parallel(False),
+    "attention-skipped": neox_without("attention"),
+    "mlp-skipped": neox_without("mlp"),
+    "branch-bias-twice": double("c_proj"),
     "norm-first-for-both": first_norm("ln_1", "ln_2"),
     "head-bias-twice": double("lm_head"),
     "head-bias-missing": zero("lm_head"),

@@ -11,15 +11,19 @@ from pyref.build.rng import Stream
 from pyref.capture import capture
 from pyref.models import (
     decoder,
+    deep,
     encoder,
+    fused,
     gpt,
     mixed,
     planted,
+    planted_assorted,
     planted_layers,
     planted_mixed,
     planted_sequence,
     planted_vision,
     sequence,
+    upscaler,
     vision,
 )
 
@@ -46,6 +50,9 @@ def models() -> dict[str, tuple[torch.nn.Module, dict[str, planted.Plant]]]:
         "patches": (vision.Patches(), planted_vision.PATCHES),
         "recurrent": (sequence.Recurrent(), planted_sequence.RECURRENT),
         "state_space": (sequence.StateSpace(), planted_sequence.STATE_SPACE),
+        "deep": (deep.Sentences(), planted_assorted.DEEP),
+        "fused": (fused.Fused(), planted_assorted.FUSED),
+        "upscaler": (upscaler.Upscaler(), planted_assorted.UPSCALER),
     }
 
 
@@ -72,6 +79,9 @@ def inputs(name: str = "llama") -> dict[str, Tensor]:
     stream = Stream(7)
     if name in ("pyramid", "patches"):
         return {"pixel_values": normal(stream, "pixels", (2, 3, 8, 8))}
+    if name == "upscaler":
+        times = torch.tensor([3.0, 11.0])
+        return {"pixel_values": normal(stream, "pixels", (2, 3, 8, 8)), "timestep": times}
     if name == "recurrent":
         states = {role: normal(stream, role, (2, 3, 4)) for role in ("hidden", "cells")}
         return {"x": normal(stream, "x", (3, 6, 5))} | states

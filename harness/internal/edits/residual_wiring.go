@@ -79,11 +79,14 @@ var residualWiring = []catalogue.Mistake{
 	},
 }
 
-// isBranch reports whether a residual sum adds a node's value to its x.
+// isBranch reports whether a residual sum adds a node's value to its x, perhaps with another branch.
 func isBranch(v *graph.View, n graph.Node) bool {
 	users := v.Users(n.Name)
 	if len(users) != 1 {
 		return false
+	}
+	if _, beside := besideEachOther(v, *users[0]); beside {
+		return true
 	}
 	_, branch, ok := parts(v, *users[0])
 	return ok && branch.Name == n.Name

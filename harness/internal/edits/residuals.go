@@ -33,13 +33,13 @@ var residuals = []catalogue.Mistake{
 		ID: "attention-skipped", Title: "attention left out", Family: catalogue.Residual, Kind: catalogue.Missing,
 		Explanation: "The sum x + attention(x) is x.",
 		Fix:         "Add the output of attention to its input.",
-		Edit:        residual(attends, func(n graph.Node, skip, branch graph.Operand) graph.Node { return n.Pass(skip) }),
+		Edit:        withoutBranch(attends),
 	},
 	{
 		ID: "mlp-skipped", Title: "the MLP left out", Family: catalogue.Residual, Kind: catalogue.Missing,
 		Explanation: "The sum x + mlp(x) is x.",
 		Fix:         "Add the output of the MLP to its input.",
-		Edit:        residual(activates, func(n graph.Node, skip, branch graph.Operand) graph.Node { return n.Pass(skip) }),
+		Edit:        withoutBranch(activates),
 	},
 	{
 		ID: "residual-from-norm", Title: "the residual taken behind the norm", Family: catalogue.Residual, Kind: catalogue.Altered,
@@ -88,6 +88,53 @@ func residual(
 		}
 		return nodes(change(n, skip, branch))
 	}
+}
+
+// withoutBranch returns an edit that leaves out the branches that fit. Where attention and the MLP
+// stand side by side, the other branch stays.
+func withoutBranch(fits func(v *graph.View, skip, branch graph.Operand) bool) graph.Edit {
+	alone := residual(fits, func(n graph.Node, skip, branch graph.Operand) graph.Node { return n.Pass(skip) })
+	return func(v *graph.View, n graph.Node) []graph.Node {
+		if skip, branch, ok := parts(v, n); ok {
+			if sum := v.Maker(branch); sum != nil && isSideBySide(v, *sum, skip) {
+				return nil // the sum of both branches is edited
+			}
+			return alone(v, n)
+		}
+		skip, ok := besideEachOther(v, n)
+		if !ok {
+			return nil
+		}
+		for i, branch := range n.Operands {
+			if fits(v, skip, branch) {
+				return nodes(n.Pass(n.Operands[1-i]))
+			}
+		}
+		return nil
+	}
+}
+
+// besideEachOther returns the x of x + (attention(x) + mlp(x)), given the sum in brackets.
+func besideEachOther(v *graph.View, n graph.Node) (skip graph.Operand, ok bool) {
+	users := v.Users(n.Name)
+	if len(users) != 1 {
+		return skip, false
+	}
+	skip, branch, ok := parts(v, *users[0])
+	return skip, ok && branch.Name == n.Name && isSideBySide(v, n, skip)
+}
+
+// isSideBySide reports whether a node adds attention of x to a branch that takes x and no attention.
+func isSideBySide(v *graph.View, n graph.Node, x graph.Operand) bool {
+	if n.Op != "add" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || !sameShape(v, n.Operands...) {
+		return false
+	}
+	for i, o := range n.Operands {
+		if other := n.Operands[1-i]; attends(v, x, o) && !attends(v, x, other) && v.From(other, x.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 func anyBranch(*graph.View, graph.Operand, graph.Operand) bool { return true }
