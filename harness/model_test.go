@@ -53,8 +53,8 @@ func (l *llama) Forward(a harness.Arguments) (*attention.Tensor, error) {
 	return l.Model.Forward(in)
 }
 
-// Trace computes the outputs of the modules of layer 1 by the graph of the case, with the parameters
-// that were loaded.
+// Trace computes the outputs of the modules of layer 1 by the graph of the case, with the
+// parameters that were loaded.
 func (l *llama) Trace() map[string]*attention.Tensor {
 	c := harnesstest.ReadCase(l.t, "models/llama")
 	g, err := graph.Parse(c.Graph)

@@ -79,8 +79,8 @@ type Result struct {
 
 	Numbers Numbers
 
-	// First is the path of the first wrong module of a [Tracer]: "model.layers.2.mlp". It is "" if no
-	// module was traced, or every traced module is right.
+	// First is the path of the first wrong module of a [Tracer]: "model.layers.2.mlp". It is "" if
+	// no module was traced, or every traced module is right.
 	First string
 
 	// Err says why there is no output; "" if there is one. Of a skipped case it is the reason.

@@ -28,8 +28,8 @@ type Subject struct {
 	// RoPE is torch.onnx.ops.rotary_embedding, which rotates features by given tables.
 	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
 
-	// Model makes a captured module of PyTorch, such as a whole transformer. Every case gets a fresh
-	// one.
+	// Model makes a captured module of PyTorch, such as a whole transformer. Every case gets a
+	// fresh one.
 	Model func(Description) (Model, error)
 
 	// Precision is the arithmetic of the implementation; the zero value is float32.
@@ -75,8 +75,8 @@ type Tracer interface {
 	Trace() map[string]*attention.Tensor
 }
 
-// StateDicter is an optional interface of a [Module] and of a [Model]: StateDict returns the parameters that the
-// module holds, under the names and in the shapes in which it loads them, as
+// StateDicter is an optional interface of a [Module] and of a [Model]: StateDict returns the
+// parameters that the module holds, under the names and in the shapes in which it loads them, as
 // torch.nn.Module.state_dict does. Every load of a StateDicter is read back.
 type StateDicter interface {
 	StateDict() attention.StateDict

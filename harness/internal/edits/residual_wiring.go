@@ -79,7 +79,8 @@ var residualWiring = []catalogue.Mistake{
 	},
 }
 
-// isBranch reports whether a residual sum adds a node's value to its x, perhaps with another branch.
+// isBranch reports whether a residual sum adds a node's value to its x, perhaps with another
+// branch.
 func isBranch(v *graph.View, n graph.Node) bool {
 	users := v.Users(n.Name)
 	if len(users) != 1 {

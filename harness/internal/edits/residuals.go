@@ -124,7 +124,8 @@ func besideEachOther(v *graph.View, n graph.Node) (skip graph.Operand, ok bool) 
 	return skip, ok && branch.Name == n.Name && isSideBySide(v, n, skip)
 }
 
-// isSideBySide reports whether a node adds attention of x to a branch that takes x and no attention.
+// isSideBySide reports whether a node adds attention of x to a branch that takes x and no
+// attention.
 func isSideBySide(v *graph.View, n graph.Node, x graph.Operand) bool {
 	if n.Op != "add" || n.Operands[0].Name == "" || n.Operands[1].Name == "" || !sameShape(v, n.Operands...) {
 		return false

@@ -150,8 +150,8 @@ func viewOf(t *testing.T, c *fixture.Case) (*graph.Graph, *graph.View, graph.Val
 	return g, graph.NewView(g, right), right
 }
 
-// notPlanted lists the mistakes that PyTorch makes in none of the small models: its GRU has the reset
-// gate behind the product.
+// notPlanted lists the mistakes that PyTorch makes in none of the small models: its GRU has the
+// reset gate behind the product.
 var notPlanted = []string{"gru-reset-after"}
 
 // insideAttention maps mistakes in a model to the mistakes of attention to which they give way.

@@ -41,8 +41,8 @@ type picture struct {
 	Width, Height int          // in pixels of the page
 }
 
-// newHeatmaps draws a failing output. It returns nil if there is no output of the right shape, or if
-// the output is too large.
+// newHeatmaps draws a failing output. It returns nil if there is no output of the right shape, or
+// if the output is too large.
 func newHeatmaps(r Result) *heatmaps {
 	c := r.Comparison
 	if !c.SameShape() || len(r.Got) == 0 || len(r.Got) > heatmapLimit || len(r.Want.Value) != len(r.Got) {
@@ -158,7 +158,8 @@ func drawn(title string, values []float64, rows, columns int, shade func(float64
 // pictureOf returns an image whose elements are squares of 2 to 12 pixels on the page.
 func pictureOf(title string, img *image.Paletted) picture {
 	var data bytes.Buffer
-	_ = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&data, img) // a buffer takes everything
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	_ = encoder.Encode(&data, img) // a buffer takes everything
 	size := img.Bounds().Size()
 	step := min(12, max(2, 300/max(size.X, size.Y)))
 	return picture{
@@ -167,7 +168,8 @@ func pictureOf(title string, img *image.Paletted) picture {
 	}
 }
 
-// packed returns arrays of the same length, one behind the other, as little-endian float32 in base64.
+// packed returns arrays of the same length, one behind the other, as little-endian float32 in
+// base64.
 func packed(arrays ...[]float64) string {
 	var data []byte
 	for _, values := range arrays {

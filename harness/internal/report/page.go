@@ -31,8 +31,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 
 // HTML writes a report as one page that loads nothing: the verdict, the causes with their evidence
 // and fixes, every case as a square, and each failure. The first failure of each cause has pictures
-// of its mask, output and attention, and charts of the distances from the truth and from every known
-// mistake. The only script filters the cases and tells the element under the pointer.
+// of its mask, output and attention, and charts of the distances from the truth and from every
+// known mistake. The only script filters the cases and tells the element under the pointer.
 func HTML(w io.Writer, r *Report) error {
 	return pageTemplate.Execute(w, page{
 		Report: r,
