@@ -32,7 +32,7 @@ class Sentences(nn.Module):
         self.layers = nn.ModuleList(Layer(width) for _ in range(11))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the embedding of each sentence; attention_mask (B, T) is 0 where a token is padding."""
+        """Return the embedding of each sentence; attention_mask is 0 where a token is padding."""
         x = self.embed_tokens(input_ids) + self.embed_positions(self.positions(input_ids.shape[1]))
         for layer in self.layers:
             x = layer(x)

@@ -1,4 +1,4 @@
-"""A step of an upscaler: a timestep, padding on one side, interpolation by a factor, gated norms."""
+"""A step of an upscaler: a timestep, padding on one side, a factor of size, gated norms."""
 
 from pyref.build.pinned_torch import torch
 from pyref.models import decoder
