@@ -20,6 +20,9 @@ import gpt2
 import llama
 import port
 
+# The class of a wrong number of the configuration, which has no name.
+NUMBER = "wrong-number"
+
 # The name of each mistake. Mistakes with None may stay without a name, but never get one of these.
 NAMES = {
     "llama": {
@@ -28,8 +31,8 @@ NAMES = {
         "gelu": "gelu-tanh",
         "relu": "activation-relu",
         "exchanged": "gate-up-exchanged",
-        "eps": None,
-        "base": None,
+        "eps": NUMBER,
+        "base": NUMBER,
         "scaled": "embedding-scale-added",
         "unnormed": "norm-final-missing",
         "residual": "residual-from-norm",
@@ -41,15 +44,15 @@ NAMES = {
     },
     "gpt2": {
         "gain": None,
-        "eps": None,
+        "eps": NUMBER,
         "erf": "gelu-erf",
         "quick": "gelu-quick",
         "relu": "activation-relu",
-        "grouped": None,
+        "grouped": "fused-read-per-head",
         "transposed": "output-weight-transposed",
         "shifted": "positions-plus-one",
         "unplaced": "positions-missing",
-        "parallel": None,
+        "parallel": "residual-parallel",
         "exchanged": "norms-exchanged",
         "unnormed": "norm-final-missing",
         "rms": "norm-mean-kept",
@@ -57,13 +60,13 @@ NAMES = {
         "acausal": "causal-missing",
     },
     "bert": {
-        "eps": None,
+        "eps": NUMBER,
         "tanh": "gelu-tanh",
         "relu": "activation-relu",
         "shifted": "positions-plus-two",
         "untyped": "token-types-missing",
         "unnormed": "norm-embedding-missing",
-        "prenorm": None,
+        "prenorm": "norm-before-branch",
         "rms": "norm-mean-kept",
         "sample": "norm-variance-unbiased",
         "exchanged": "norms-exchanged",
@@ -167,5 +170,7 @@ def test_a_mistake_of_a_port_gets_its_name(difftest, captured, tmp_path, number)
     assert result.startswith("fail")
     if names[mistake] is None:
         assert not set(named) & set(names.values())
+    elif names[mistake] == NUMBER:
+        assert (result, named) == (f"fail: {NUMBER}", [])
     else:
         assert names[mistake] in named
