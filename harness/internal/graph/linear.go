@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// linear returns the operator that computes x times a weight plus a bias, over the last dimension of
-// x. The function own multiplies by a weight that is stored in T.
+// linear returns the operator that computes x times a weight plus a bias, over the last dimension
+// of x. The function own multiplies by a weight that is stored in T.
 func linear[T Float](
 	own func(x []T, w matrix[T], y []T),
 ) func(n *Node, in []*Tensor[T]) (*Tensor[T], error) {
