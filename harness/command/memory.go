@@ -14,6 +14,7 @@ func limitMemory() {
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
 	}
+	runtime.GC() // what was read is no longer needed beside the arrays
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	debug.SetMemoryLimit(max(least, 2*int64(m.HeapAlloc)))

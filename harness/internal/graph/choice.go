@@ -33,17 +33,18 @@ func index[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	places := make([]int, 0, len(starts))
+	block := 1 // inner elements are neighbours
+	for _, size := range inner {
+		block *= size
+	}
 	outside := walk(outer, own[:dims[0]], 0)
-	within := walk(inner, own[dims[0]+len(dims):], 0)
+	out := &Tensor[T]{Shape: shape, Data: make([]T, 0, len(outside)*len(starts)*block), Bool: x.Bool}
 	for _, o := range outside {
 		for _, s := range starts {
-			for _, w := range within {
-				places = append(places, o+s+w)
-			}
+			out.Data = append(out.Data, x.Data[o+s:o+s+block]...)
 		}
 	}
-	return x.view(shape, places), nil
+	return out, nil
 }
 
 // offsets returns the place that each choice of indices has in a tensor.
