@@ -14,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/progress"
+	"github.com/difftest/difftest/harness/internal/sites"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -31,6 +32,7 @@ type Module struct {
 	kept   *kept
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
+	places    []*sites.Site // of attention
 }
 
 // NewModule computes a graph. given holds the arrays by role, as [graph.Given] wants them.
@@ -44,11 +46,12 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		return nil, err
 	}
 	view := graph.NewView(g, values)
-	known, attention := attentionIn(view, values)
+	attention := sites.Find(view, values)
 	return &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
-		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(),
+		known:     slices.Concat(edits.Mistakes, sites.Mistakes(g, attention)),
+		attention: modulesOf(attention), places: attention, kept: newKept(),
 	}, nil
 }
 
