@@ -1,5 +1,5 @@
-// Package harness tests an implementation of attention against results of a pinned PyTorch, and
-// names the mistake in a wrong one.
+// Package harness tests an implementation of attention, or of a whole model, against results of a
+// pinned PyTorch, and names the mistake in a wrong one.
 //
 // In a test, [Run] makes a subtest of every case:
 //
@@ -10,6 +10,9 @@
 //			MHA:  func(c attention.Config) (harness.Module, error) { return mine.New(c) },
 //		})
 //	}
+//
+// A [Model] computes a captured module of PyTorch. If it is a [Tracer], too, the report names the
+// first wrong module inside it.
 //
 // In a program, [Check] returns a [Report]. [CheckFolder] and [Judge] take outputs that were made
 // elsewhere. A [Command] is a program in any language. No function has a tolerance to set: the

@@ -79,6 +79,10 @@ type Result struct {
 
 	Numbers Numbers
 
+	// First is the path of the first wrong module of a [Tracer]: "model.layers.2.mlp". It is "" if no
+	// module was traced, or every traced module is right.
+	First string
+
 	// Err says why there is no output; "" if there is one. Of a skipped case it is the reason.
 	Err string
 	// Reason is the reason given for a failure that is expected.
@@ -92,6 +96,7 @@ type Result struct {
 type Explanation struct {
 	IDs      []string // of MISTAKES.md: "causal-missing"; of a number: "rope-base"
 	Title    string   // follows "computed with": "the causal mask missing"
+	Site     string   // path of the only module of a model that is wrong; "" if all of its kind are
 	Fixes    []string // what to do, a sentence for each mistake
 	Residual float64  // RMS(got - replay) / RMS(replay)
 	MaxZ     float64  // the largest distance from the replay, in sigma of the replay
@@ -209,12 +214,16 @@ func newResult(full report.Result) Result {
 		Case: full.Case, Verdict: Verdict(full.Verdict), Unexplained: full.Diagnosis.Unexplained,
 		Numbers: newNumbers(full), Err: full.Err, Reason: full.Known, full: full,
 	}
+	if t := full.Trace; t != nil && t.First >= 0 {
+		r.First = t.Lines[t.First].Path
+	}
 	if full.Wrong() {
 		r.Class, r.Reasons = Class(full.Diagnosis.Class), full.Diagnosis.Reasons
 	}
 	for _, m := range full.Possible() {
 		r.Explanations = append(r.Explanations, Explanation{
-			IDs: m.IDs(), Title: m.Title(), Fixes: m.Fixes(), Residual: m.Residual, MaxZ: m.MaxZ, Margin: m.Margin,
+			IDs: m.IDs(), Title: m.Title(), Site: m.Where, Fixes: m.Fixes(),
+			Residual: m.Residual, MaxZ: m.MaxZ, Margin: m.Margin,
 		})
 	}
 	for _, n := range full.Diagnosis.Numbers {

@@ -28,6 +28,10 @@ type Subject struct {
 	// RoPE is torch.onnx.ops.rotary_embedding, which rotates features by given tables.
 	RoPE func(attention.RotaryInputs, attention.RotaryOptions) (*attention.Tensor, error)
 
+	// Model makes a captured module of PyTorch, such as a whole transformer. Every case gets a fresh
+	// one.
+	Model func(Description) (Model, error)
+
 	// Precision is the arithmetic of the implementation; the zero value is float32.
 	Precision Precision
 }
@@ -43,7 +47,35 @@ type Module interface {
 	Forward(attention.Inputs) (attention.Outputs, error)
 }
 
-// StateDicter is an optional interface of a [Module]: StateDict returns the parameters that the
+// Description describes a captured module of PyTorch: its class, the lines that PyTorch prints of
+// it, its configuration as JSON, and the keys of its state dict.
+type Description = subject.Description
+
+// Model is a captured module under test.
+type Model interface {
+	// LoadStateDict copies parameters into the module, as [Module]'s does.
+	LoadStateDict(attention.StateDict, attention.Strictness) (attention.IncompatibleKeys, error)
+
+	// Forward computes the output. It must not change its arguments, and must give the same bits
+	// for the same arguments.
+	Forward(Arguments) (*attention.Tensor, error)
+}
+
+// Arguments are the arguments of a captured module's forward by their names, each in the map of its
+// type.
+type Arguments = subject.Arguments
+
+// Integers is a dense array of integers in row-major order, such as token ids (B, T).
+type Integers = subject.Integers
+
+// Tracer is an optional interface of a [Model]. Trace returns the outputs of modules inside the
+// model in its last Forward, by their paths in PyTorch: "model.layers.2.mlp". It may give any of
+// them. The report then names the first wrong module.
+type Tracer interface {
+	Trace() map[string]*attention.Tensor
+}
+
+// StateDicter is an optional interface of a [Module] and of a [Model]: StateDict returns the parameters that the
 // module holds, under the names and in the shapes in which it loads them, as
 // torch.nn.Module.state_dict does. Every load of a StateDicter is read back.
 type StateDicter interface {
@@ -99,6 +131,15 @@ func (s Subject) start(context.Context) (subject.Runner, func() error, error) {
 	if s.MHA != nil {
 		own.MHA = func(c attention.Config) (subject.Module, error) {
 			m, err := s.MHA(c)
+			if err != nil {
+				return nil, err
+			}
+			return m, nil
+		}
+	}
+	if s.Model != nil {
+		own.Model = func(d Description) (subject.Model, error) {
+			m, err := s.Model(d)
 			if err != nil {
 				return nil, err
 			}

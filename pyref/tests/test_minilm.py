@@ -23,14 +23,14 @@ import port
 NAMES = {
     "tanh": "gelu-tanh",
     "untyped": "token-types-missing",
-    "unnormed": "norm-skipped",
+    "unnormed": "norm-embedding-missing",
     "rms": "norm-mean-kept",
     "sample": "norm-variance-unbiased",
     "exchanged": "norms-exchanged",
-    "unbiased": "attention-bias-missing",
-    "padded": "model-padding-ignored",
-    "causal": "model-causal-added",
-    "unmerged": "model-heads-not-merged",
+    "unbiased": "biases-missing",
+    "padded": "padding-ignored",
+    "causal": "causal-added",
+    "unmerged": "heads-merge-untransposed",
 }
 
 

@@ -14,3 +14,11 @@ func TestFull(t *testing.T) {
 		require.Equal(t, want, campaign.Full(), "%s=%q", campaign.Variable, value)
 	}
 }
+
+// A test of seconds is skipped in `go test -short`, and nowhere else.
+func TestSkipShort(t *testing.T) {
+	t.Run("long", func(t *testing.T) {
+		t.Cleanup(func() { require.Equal(t, testing.Short(), t.Skipped()) })
+		campaign.SkipShort(t)
+	})
+}

@@ -75,9 +75,7 @@ func named(results []report.Result, which func(report.Result) bool) []string {
 // A subject with one mistake has one cause. It explains every failure, and no passing case
 // contradicts it.
 func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
-	if testing.Short() {
-		t.Skip("every case, judged several times")
-	}
+	campaign.SkipShort(t)
 	names := harnesstest.AttentionCases(t)
 	ids := []string{"alibi-missing-at-decode", "sinks-missing", "window-missing"}
 	if campaign.Full() {
@@ -144,6 +142,7 @@ func TestCauseOfALayerThatRotatesWrongly(t *testing.T) {
 // Every failure of a layer without masks has one of two causes, or both. No passing case
 // contradicts either cause.
 func TestCausesOfALayerWithoutMasks(t *testing.T) {
+	campaign.SkipShort(t)
 	s := subject.Subject{Name: "maskless", MHA: func(c attention.Config) (subject.Module, error) {
 		c.Bidirectional = true
 		m, err := attention.New(c)

@@ -41,6 +41,7 @@ func divided(all []*fixture.Case, has func(*fixture.Case) bool) (with, without [
 // A fault in every case with a feature is described by the feature, or by others that exactly the
 // same cases have.
 func TestEveryFeatureIsFound(t *testing.T) {
+	campaign.SkipShort(t)
 	all := wholeSuite(t)
 	ids, found := map[string]bool{}, 0
 	for _, f := range features {
@@ -64,6 +65,7 @@ func TestEveryFeatureIsFound(t *testing.T) {
 
 // Failures drawn at random share nothing, or a feature by chance, rarely.
 func TestRandomFailuresShareNothing(t *testing.T) {
+	campaign.SkipShort(t)
 	all := wholeSuite(t)
 	r := rand.New(rand.NewPCG(12, 5))
 	draws, said := 40, 0

@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
@@ -32,6 +33,7 @@ func withBase(change func(right float64) float64) subject.Subject {
 // A number that is wrong in several cases is one cause, with the rule that its values follow. Cases
 // without the number do not contradict it.
 func TestAWrongNumberIsOneCause(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, tc := range []struct {
 		title  string
 		change func(float64) float64

@@ -20,9 +20,7 @@ import (
 
 // Weights that were never loaded are the first cause, and layers that pass contradict it.
 func TestCauseOfWeightsNeverLoaded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("all pairs of mistakes, several times")
-	}
+	campaign.SkipShort(t)
 	never, names := harnesstest.Both(), []string{"seed/causal", "seed/unmasked", "mha/causal", "sdpa/causal"}
 	never.SDPA = attention.SDPA
 	r, err := check.Check(t.Context(), fixtures.FS, harnesstest.Unreadable(never), names...)
@@ -59,9 +57,7 @@ func TestCauseOfWeightsNeverLoaded(t *testing.T) {
 // Layers that hold other weights than the loaded ones have one cause, even if each holds different
 // ones.
 func TestCauseOfOtherWeights(t *testing.T) {
-	if testing.Short() {
-		t.Skip("all pairs of mistakes, several times")
-	}
+	campaign.SkipShort(t)
 	r, err := check.Check(t.Context(), fixtures.FS, harnesstest.OtherWeights(), "seed/causal", "samples/module-bare")
 	require.NoError(t, err)
 	require.Len(t, r.Causes, 1)
@@ -71,6 +67,7 @@ func TestCauseOfOtherWeights(t *testing.T) {
 
 // A projection with wrong values that no mistake explains is one cause.
 func TestCauseOfOneProjection(t *testing.T) {
+	campaign.SkipShort(t)
 	s := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {
 		m, err := attention.New(c)
 		return outputLate{m}, err

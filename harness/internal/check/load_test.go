@@ -67,6 +67,7 @@ func TestAWrongStateDictIsNoLoadWithoutEffect(t *testing.T) {
 // a mistake explains it by them, the class is wrong weights. The proof tells whether the layer
 // still holds the parameters from before the load. Parameters that explain nothing prove nothing.
 func TestProofByParametersReadBack(t *testing.T) {
+	campaign.SkipShort(t)
 	const right = ": by the parameters that it reads back the output is right (max z "
 	const further = ": what follows is by the parameters that it reads back"
 	stretchedLayers := subject.Subject{MHA: func(c attention.Config) (subject.Module, error) {

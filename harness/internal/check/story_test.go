@@ -21,6 +21,7 @@ import (
 // The debugging story that difftest began with: each of its turns is a subject that is wrong on
 // purpose.
 func TestStory(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, turn := range []struct {
 		subject subject.Subject
 		class   diagnose.Class
@@ -84,6 +85,7 @@ func TestStoryWithoutAMask(t *testing.T) {
 // A correct subject passes, also on larger inputs, where a fixed tolerance would raise false
 // alarms.
 func TestStoryAllCorrect(t *testing.T) {
+	campaign.SkipShort(t)
 	names := harnesstest.AttentionCases(t)
 	for _, scale := range []float32{1, 4, 8} {
 		passed := 0

@@ -13,8 +13,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/difftest/difftest/harness/internal/jsonread"
 )
 
 // maxIndex bounds an index, in bytes. 100,000 tensors take less.
@@ -93,15 +94,15 @@ func weightMap(r io.ReaderAt, size int64) (map[string]string, error) {
 	var index struct {
 		WeightMap jsontext.Value `json:"weight_map"`
 	}
-	if err := json.Unmarshal(data, &index); err != nil {
+	if err := jsonread.Lenient("", data, &index); err != nil {
 		return nil, fmt.Errorf("a JSON file that cannot be read: %w", err)
 	}
 	if index.WeightMap == nil {
 		return nil, errors.New("a JSON file without weight_map: neither weights nor an index of shards")
 	}
 	var shardOf map[string]string
-	if err := json.Unmarshal(index.WeightMap, &shardOf); err != nil {
-		return nil, fmt.Errorf("weight_map: %w", err)
+	if err := jsonread.Lenient("weight_map", index.WeightMap, &shardOf); err != nil {
+		return nil, err
 	}
 	if len(shardOf) == 0 {
 		return nil, errors.New("weight_map names no tensor")

@@ -86,9 +86,9 @@ func TestIndexRefuses(t *testing.T) {
 		{"another drive", `"v": "C:\\a.st"`, nil, `weight_map: "v" is in "C:\\a.st"`},
 		{"the folder", `"v": ".."`, nil, `weight_map: "v" is in ".."`},
 		{"no file", `"v": ""`, nil, `weight_map: "v" is in ""`},
-		{"a number", `"v": 1`, nil, "unmarshal JSON number"},
+		{"a number", `"v": 1`, nil, "weight_map.v: a number, want a string"},
 		{"nothing", "", nil, "weight_map names no tensor"},
-		{"twice in the index", `"v": "a.st", "v": "b.st"`, nil, `duplicate object member name "v"`},
+		{"twice in the index", `"v": "a.st", "v": "b.st"`, nil, "weight_map.v: twice"},
 		{"in no file", all + `, "z": "a.st"`, nil, `weight_map: "z" is not in a.st`},
 		{"in another file", `"v": "a.st", "w": "a.st", "x": "b.st"`, nil, `weight_map: "w" is not in a.st but in b.st`},
 		{

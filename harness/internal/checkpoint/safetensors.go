@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/jsonread"
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
@@ -91,15 +91,15 @@ type span struct {
 // and are dropped.
 func spansOf(header []byte) ([]span, error) {
 	var entries map[string]jsontext.Value
-	if err := json.Unmarshal(header, &entries); err != nil {
+	if err := jsonread.Lenient("", header, &entries); err != nil {
 		return nil, err
 	}
 	var spans []span
 	for name, entry := range entries {
 		var metadata map[string]string
 		if name == "__metadata__" {
-			if err := json.Unmarshal(entry, &metadata); err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+			if err := jsonread.Lenient(name, entry, &metadata); err != nil {
+				return nil, err
 			}
 			continue
 		}
@@ -121,7 +121,7 @@ func spanOf(name string, entry jsontext.Value) (span, error) {
 		Shape   *[]uint64  `json:"shape"`
 		Offsets *[2]uint64 `json:"data_offsets"`
 	}
-	if err := json.Unmarshal(entry, &e, json.RejectUnknownMembers(true)); err != nil {
+	if err := jsonread.Strict("", entry, &e); err != nil {
 		return span{}, err
 	}
 	if e.Shape == nil || e.Offsets == nil {

@@ -38,15 +38,15 @@ func TestSafetensorsRefuses(t *testing.T) {
 		{
 			"a key twice, escaped",
 			header(entry("w", "F32", "1", 0, 4), strings.Replace(entry("w", "F32", "1", 4, 8), "w", `\u0077`, 1)), 8,
-			"duplicate object member name",
+			`duplicate object member name "w"`,
 		},
 		{
 			"a field twice", `{"w":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}`, 4,
-			"duplicate object member name",
+			`duplicate object member name "dtype"`,
 		},
 		{
 			"unknown field", `{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"x":1}}`, 4,
-			`unknown object member name "x"`,
+			"x: unknown field",
 		},
 		{
 			"missing field", `{"w":{"dtype":"F32","data_offsets":[0,4]}}`, 4,
@@ -88,7 +88,7 @@ func TestSafetensorsRefuses(t *testing.T) {
 			"needs 4611686018427387904 elements",
 		},
 		{"dimension beyond int64", header(entry("w", "F32", "18446744073709551615", 0, 0)), 0, `"w": `},
-		{"negative dimension", header(entry("w", "F32", "-1", 0, 4)), 4, "unmarshal JSON number -1"},
+		{"negative dimension", header(entry("w", "F32", "-1", 0, 4)), 4, "shape.0: a number, want an integer, not negative"},
 		{"metadata of numbers", `{"__metadata__":{"a":1}}`, 0, "__metadata__"},
 	} {
 		refusal{tc.name, safetensors(tc.header, make([]byte, tc.bytes)), tc.err}.run(t)

@@ -125,7 +125,7 @@ func TestFaults(t *testing.T) {
 		{"floods stdout", report.Error, garbled + "y: ..."},
 		{"garbage", report.Error, garbled + "\\x1b[31mdebug: 7: ..."},
 		{"unknown field", report.Error, garbled + `{"type":"ok","seq":5,"speed":9}: speed: unknown field`},
-		{"unprintable field", report.Error, "...: \\x1b[2J: unknown field"},
+		{"unprintable field", report.Error, `...: "\x1b[2J": unknown field`},
 		{"a field twice", report.Error, garbled + `{"type":"ok","seq":5,"seq":5}: seq: twice`},
 		{
 			"a field too many", report.Error,

@@ -163,6 +163,7 @@ func TestPairs(t *testing.T) {
 // A named mistake that moves numbers and changes none is a wrong layout. A mask that is missing as
 // well makes the class unclear.
 func TestLayoutMistakesHaveTheirClass(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Committed(t, "mha/causal")
 	for _, tc := range []struct {
 		ids   []string
@@ -201,6 +202,7 @@ func TestTooMuchNoise(t *testing.T) {
 // An output that equals a mistake's in every row of a sample, and in another row does not, is
 // unexplained.
 func TestASampleDoesNotExplain(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Wide()
 	reference := NewReference(p, p.Run().Expected())
 	missing := p.Clone()

@@ -84,6 +84,7 @@ var sizes = [][4]int{{8, 128, 64, 4}, {4, 12, 64, 4}, {2, 40, 32, 2}}
 // are. The kind of initial values that has the size is named. The plain run draws one layer,
 // and the full campaign one right layer of the largest size.
 func TestInitialWeightsAreWrongWeights(t *testing.T) {
+	campaign.SkipShort(t)
 	for n, size := range sizes {
 		if !campaign.Full() && n != len(sizes)-1 {
 			continue
@@ -116,6 +117,7 @@ func TestInitialWeightsAreWrongWeights(t *testing.T) {
 // Noise of the size that random weights give is no layer's output: rows are not alike where
 // expected rows are.
 func TestNoiseIsNotWrongWeights(t *testing.T) {
+	campaign.SkipShort(t)
 	r := rand.New(rand.NewPCG(77, 1))
 	p := selfAttention(r, 3, 16, 32, 4, false, linearDefault)
 	truth := p.Run().Expected()
@@ -147,6 +149,7 @@ func TestFunctionIsNotWrongWeights(t *testing.T) {
 
 // Mistakes that no catalogue has, with right weights, are never called wrong weights.
 func TestRightWeightsAreNotWrong(t *testing.T) {
+	campaign.SkipShort(t)
 	moved := func(a oracle.Array, from func(b, i int) (int, int)) oracle.Array {
 		out := oracle.Array{Shape: a.Shape, Value: make([]float64, len(a.Value))}
 		for b := range a.Shape[0] {

@@ -109,6 +109,7 @@ var some = []string{
 // none is named. The plain run takes a few layers of its own. The full campaign also takes every
 // third committed layer.
 func TestAnUnknownParameterIsLocalised(t *testing.T) {
+	campaign.SkipShort(t)
 	var mutex sync.Mutex
 	count := map[string]int{}
 	t.Run("cases", func(t *testing.T) {
@@ -140,7 +141,7 @@ func TestAnUnknownParameterIsLocalised(t *testing.T) {
 	if campaign.Full() {
 		require.GreaterOrEqual(t, count["unique"], 110)
 		require.GreaterOrEqual(t, count["head"], 60)
-	} else if !testing.Short() {
+	} else {
 		require.GreaterOrEqual(t, count["unique"], 25)
 		require.GreaterOrEqual(t, count["head"], 5)
 	}
@@ -226,6 +227,7 @@ func TestThreeProjectionsAreNotLocalised(t *testing.T) {
 
 // The noise of another precision is no other parameter.
 func TestRoundingIsNotLocalised(t *testing.T) {
+	campaign.SkipShort(t)
 	for name, p := range layers(t) {
 		if !slices.Contains(some, name) && name != "mha/unmasked" {
 			continue

@@ -6,7 +6,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/go-json-experiment/json"
+	"github.com/difftest/difftest/harness/internal/jsonread"
 )
 
 const version = 1
@@ -32,7 +32,7 @@ type document struct {
 // name, and operands that no earlier node computes. The error lists every problem.
 func Parse(data []byte) (*Graph, error) {
 	var d document
-	if err := json.Unmarshal(data, &d, json.RejectUnknownMembers(true)); err != nil {
+	if err := jsonread.Strict("", data, &d); err != nil {
 		return nil, err
 	}
 	if d.Version != version {

@@ -32,9 +32,7 @@ func sizes() (length, width int) {
 
 // The mistake in a large layer is named. The attention package computes the output, in float32.
 func TestLarge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a minute or two")
-	}
+	campaign.SkipShort(t)
 	for _, tc := range []struct {
 		name           string
 		causal, padded bool
@@ -74,9 +72,7 @@ func TestLarge(t *testing.T) {
 // Wrongly merged heads of a large layer are named. The attention package cannot merge wrongly, so
 // the oracle computes the output, rounded to float32.
 func TestLargeMerge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a minute or two")
-	}
+	campaign.SkipShort(t)
 	c := large(true, true)
 	p := oracle.FromCase(c).Clone()
 	m, _ := catalogue.ByID("heads-merge-untransposed")

@@ -19,9 +19,7 @@ import (
 // mistake is left out in turn, made, and diagnosed, pairs included. A plain run tries one in
 // six.
 func TestAMistakeThatIsLeftOutGetsNoWrongName(t *testing.T) {
-	if testing.Short() {
-		t.Skip("pairs take minutes with the race detector")
-	}
+	campaign.SkipShort(t)
 	made, unexplained := 0, 0
 	oneIn := 6
 	if campaign.Full() {

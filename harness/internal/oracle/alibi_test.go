@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/variant"
@@ -15,6 +16,7 @@ import (
 // ALiBi from the key's position alone is right, and rounds scores at the size of a slope times the
 // sequence. Long sequences show it: without the allowance they would be refused.
 func TestALiBiByKeyIsWithinTheNoiseOfLongSequences(t *testing.T) {
+	campaign.SkipShort(t)
 	refused := 0
 	for n := range uint64(4) {
 		r := rand.New(rand.NewPCG(20261101, n))
@@ -61,6 +63,7 @@ func TestALiBiByKeyNeedsACausalMaskAndNoOtherScores(t *testing.T) {
 // Where a query sees later keys, a slope times the key's position is another computation. A variant
 // then takes the distance.
 func TestALiBiByKeyIsNotUsedWithLaterKeys(t *testing.T) {
+	campaign.SkipShort(t)
 	for name, sees := range map[string]func(query, key int) bool{
 		"inverted":  func(query, key int) bool { return key > query },
 		"next seen": func(query, key int) bool { return key <= query+1 },

@@ -3,14 +3,13 @@ package protocol
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/jsonread"
 )
 
 // ReplyFile holds a [Reply] from a process that serves a single case: why it skips the case, an
@@ -101,63 +100,13 @@ func ParseReply(line []byte) (Reply, error) {
 	if len(line) > MaxLine {
 		return r, fmt.Errorf("%d bytes, want at most %d", len(line), MaxLine)
 	}
-	if err := json.Unmarshal(line, &r, json.RejectUnknownMembers(true)); err != nil {
-		return Reply{}, plain(err)
+	if err := jsonread.Strict("", line, &r); err != nil {
+		return Reply{}, err
 	}
 	if err := r.check(); err != nil {
 		return Reply{}, err
 	}
 	return r, nil
-}
-
-// plain rewords an error of the JSON package, whose own texts change from run to run.
-func plain(err error) error {
-	if syntax := (*jsontext.SyntacticError)(nil); errors.As(err, &syntax) {
-		if errors.Is(syntax.Err, jsontext.ErrDuplicateName) {
-			return fmt.Errorf("%s: twice", strings.TrimPrefix(string(syntax.JSONPointer), "/"))
-		}
-		return fmt.Errorf("not JSON: %w after %d bytes", syntax.Err, syntax.ByteOffset)
-	}
-	meaning := (*json.SemanticError)(nil)
-	if !errors.As(err, &meaning) {
-		return fmt.Errorf("not JSON: %w", err)
-	}
-	field := strings.TrimPrefix(string(meaning.JSONPointer), "/")
-	switch {
-	case field == "":
-		return fmt.Errorf("%s, want an object", found(meaning))
-	case errors.Is(meaning.Err, json.ErrUnknownName):
-		return fmt.Errorf("%s: unknown field", field)
-	}
-	return fmt.Errorf("%s: %s, want %s", field, found(meaning), wanted(meaning))
-}
-
-// found names the JSON value that did not fit.
-func found(e *json.SemanticError) string {
-	switch e.JSONKind {
-	case 'n':
-		return "null"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '[':
-		return "a list"
-	case '{':
-		return "an object"
-	}
-	return "true or false"
-}
-
-// wanted names the JSON value that a field of a message takes.
-func wanted(e *json.SemanticError) string {
-	switch e.GoType.Kind() {
-	case reflect.Int:
-		return "an integer"
-	case reflect.Slice:
-		return "a list"
-	}
-	return "a string"
 }
 
 // check reports every field that is missing or belongs to another type.

@@ -44,7 +44,7 @@ func TestParseReplyRefuses(t *testing.T) {
 		{"a fraction", `{"type":"ok","seq":1.5}`, "seq: a number, want an integer"},
 		{"true", `{"type":true,"seq":1}`, "type: true or false, want a string"},
 		{"an object", `{"type":"started","seq":1,"ops":{}}`, "ops: an object, want a list"},
-		{"a list in a list", `{"type":"started","seq":1,"ops":[[]]}`, "ops/0: a list, want a string"},
+		{"a list in a list", `{"type":"started","seq":1,"ops":[[]]}`, "ops.0: a list, want a string"},
 		{
 			"precision of skipped", `{"type":"skipped","seq":1,"reason":"x","precision":"tf32"}`,
 			"protocol, name, version, language, precision, ops, features: go with started, not with skipped",

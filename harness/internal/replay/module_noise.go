@@ -13,6 +13,9 @@ func (m *Module) InLowerPrecision() *Module {
 	return &other
 }
 
+// LowerPrecision reports whether the truth has the noise of a lower precision than float32.
+func (m *Module) LowerPrecision() bool { return m.lower }
+
 // expected returns the output of a changed graph with its noise.
 func (m *Module) expected(g *graph.Graph, output *graph.Tensor[float64]) (compare.Expected, error) {
 	sigma, err := m.noise(g, output)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracletest"
@@ -12,6 +13,7 @@ import (
 
 // A wrong number and a mistake that are made together are both named, with the number's value.
 func TestFindNumbersWithMistakes(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, tc := range []struct {
 		name, id, mistake string
 		value             float64

@@ -150,6 +150,7 @@ func TestNoNumberForAMissingFeature(t *testing.T) {
 
 // Numbers that change the scores alone are found on a large case, too: on some rows first.
 func TestFindNumbersOfALargeCase(t *testing.T) {
+	campaign.SkipShort(t)
 	c := caseOf(oracletest.Wide())
 	require.True(t, c.sample.Partial())
 	for id, value := range map[string]float64{"scale": 1.3 * c.Problem.Scale, "causal-offset": 301, "zero-keys": 3} {
@@ -211,6 +212,7 @@ func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
 // A softcap bends scores of both signs alike. Where the scores are small, an offset and its
 // negative come near, and the right one of them is found.
 func TestFindOffsetsOfBothSigns(t *testing.T) {
+	campaign.SkipShort(t)
 	n, _ := catalogue.NumberByID("score-offset")
 	for _, name := range []string{"sdpa/softcap", "decoder/softcap"} {
 		p := oracletest.Committed(t, name)

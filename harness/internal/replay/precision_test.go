@@ -15,6 +15,7 @@ import (
 // An output computed in a lower precision is explained by that precision, and by no other that can
 // be told apart from it. A plain run computes each precision in one order of additions.
 func TestFindLowPrecision(t *testing.T) {
+	campaign.SkipShort(t)
 	for i, tc := range []struct {
 		id        string
 		precision oracle.Precision

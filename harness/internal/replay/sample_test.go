@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
@@ -37,6 +38,7 @@ func TestAMistakeOutsideTheSampleIsNamed(t *testing.T) {
 // An output that equals a mistake's in every row of the sample, and in another row does not, has
 // no match. Row 2000 sees many keys, so it differs little.
 func TestASampleDoesNotConfirm(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Wide()
 	c := caseOf(p)
 	wrong := oracletest.InFloat32(planted(t, p, "causal-missing").Run())

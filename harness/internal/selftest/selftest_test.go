@@ -175,9 +175,7 @@ func TestCancelled(t *testing.T) {
 
 // The real diagnosis gives no wrong name on a few cases.
 func TestNoWrongName(t *testing.T) {
-	if testing.Short() {
-		t.Skip("pairs take minutes with the race detector")
-	}
+	campaign.SkipShort(t)
 	extent := Extent{Cases: 3, Searched: 1, Pairs: 1, Share: 60, Noises: 1}
 	if campaign.Full() {
 		extent = Extent{Cases: 6, Searched: 1, Pairs: 3, Share: 20, Noises: 2}

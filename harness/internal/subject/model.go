@@ -29,6 +29,12 @@ type Model interface {
 	Forward(Arguments) (*attention.Tensor, error)
 }
 
+// Tracer is an optional interface of a [Model]. Trace returns the outputs of modules inside the
+// model in its last Forward, by their paths: "model.layers.2.mlp". It may give any of them.
+type Tracer interface {
+	Trace() map[string]*attention.Tensor
+}
+
 // Arguments are the arguments of a module's forward by their names, each in the map of its type.
 type Arguments struct {
 	Tensors  map[string]*attention.Tensor // of floating point
@@ -128,20 +134,37 @@ func (a Arguments) changed(now Arguments) []string {
 	return names
 }
 
-// prepareModel returns a function that runs the case of a module once on the given data.
-func (s Subject) prepareModel(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
+// prepareModel makes the module of a case and loads its parameters.
+func (s Subject) prepareModel(c *fixture.Case, given data) (prepared, error) {
 	about, err := describe(c)
 	if err != nil {
-		return nil, Load{}, err
+		return prepared{}, err
 	}
 	m, err := s.Model(about)
 	if err != nil {
-		return nil, Load{}, fmt.Errorf("make the module: %w", err)
+		return prepared{}, fmt.Errorf("make the module: %w", err)
 	}
 	loaded, err := load(m, given.State, given.clone().State, s.Precision)
 	loaded.Held = nil // an output is judged once more by the parameters of a layer alone
-	return func() (attention.Outputs, error) {
+	tracer, _ := m.(Tracer)
+	return prepared{forward: func() (attention.Outputs, error) {
 		out, err := m.Forward(given.Arguments)
 		return checked(c, attention.Outputs{Output: out}, err)
-	}, loaded, err
+	}, load: loaded, tracer: tracer}, err
+}
+
+// traced returns the outputs of inner modules as arrays, nil if the implementation gives none.
+func (p prepared) traced() (map[string]*npy.Array, error) {
+	if p.tracer == nil {
+		return nil, nil
+	}
+	arrays := map[string]*npy.Array{}
+	for path, t := range p.tracer.Trace() {
+		a, err := npy.TensorArray(t.Clone(), npy.Float32)
+		if err != nil {
+			return nil, fmt.Errorf("trace: %s: %w", path, err)
+		}
+		arrays[path] = a
+	}
+	return arrays, nil
 }

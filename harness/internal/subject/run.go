@@ -63,18 +63,21 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 		return failure(err)
 	}
 	given := original.clone()
-	forward, loaded, err := s.prepare(c, given)
+	p, err := s.prepare(c, given)
 	if err != nil {
 		return failure(err)
 	}
-	r.Load = loaded
-	first, err := forward()
+	r.Load = p.load
+	first, err := p.forward()
 	if err != nil {
 		return failure(err)
 	}
 	// The subject may write its second output to the same memory.
 	r.Output, r.Weights = first.Output.Clone(), first.Weights.Clone()
-	second, err := forward()
+	if r.Trace, err = p.traced(); err != nil {
+		return failure(err)
+	}
+	second, err := p.forward()
 	if err != nil {
 		return failure(fmt.Errorf("second forward: %w", err))
 	}
@@ -85,34 +88,41 @@ func (s Subject) Run(_ context.Context, c *fixture.Case) (r Result) {
 	return r
 }
 
-// prepare returns a function that runs the case once on the given data.
-func (s Subject) prepare(c *fixture.Case, given data) (func() (attention.Outputs, error), Load, error) {
+// prepared is an implementation that is ready to compute a case.
+type prepared struct {
+	forward func() (attention.Outputs, error) // computes the case once
+	load    Load                              // how the state dict was loaded
+	tracer  Tracer                            // nil without outputs of inner modules
+}
+
+// prepare returns the implementation that computes a case on the given data.
+func (s Subject) prepare(c *fixture.Case, given data) (prepared, error) {
 	in := given.Inputs
 	switch {
 	case c.Op == fixture.SDPA && s.SDPA != nil:
-		return func() (attention.Outputs, error) {
+		return prepared{forward: func() (attention.Outputs, error) {
 			out, err := s.SDPA(in.Query, in.Key, in.Value, given.Options)
 			return checked(c, attention.Outputs{Output: out}, err)
-		}, Load{}, nil
+		}}, nil
 	case c.Op == fixture.Rotary && s.RoPE != nil:
-		return func() (attention.Outputs, error) {
+		return prepared{forward: func() (attention.Outputs, error) {
 			out, err := s.RoPE(given.Turned, c.Rotation)
 			return checked(c, attention.Outputs{Output: out}, err)
-		}, Load{}, nil
+		}}, nil
 	case c.Op == fixture.Module && s.Model != nil:
 		return s.prepareModel(c, given)
 	case c.Op != fixture.MultiHead || s.MHA == nil:
-		return nil, Load{}, ErrNotOffered
+		return prepared{}, ErrNotOffered
 	}
 	m, err := s.MHA(c.Layer)
 	if err != nil {
-		return nil, Load{}, fmt.Errorf("make the layer: %w", err)
+		return prepared{}, fmt.Errorf("make the layer: %w", err)
 	}
 	loaded, err := load(m, given.State, c.State, s.Precision)
-	return func() (attention.Outputs, error) {
+	return prepared{forward: func() (attention.Outputs, error) {
 		out, err := m.Forward(in)
 		return checked(c, out, err)
-	}, loaded, err
+	}, load: loaded}, err
 }
 
 // checked refuses outputs that are missing or do not hold what their shape claims. Weights that the

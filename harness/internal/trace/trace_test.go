@@ -192,6 +192,19 @@ func TestValuesThatCannotBeCompared(t *testing.T) {
 	require.Contains(t, trace.Lines[2].Problem, "no module")
 }
 
+// Values of a lower precision than float32 are not compared: they would all be wrong.
+func TestValuesOfALowerPrecisionAreNotCompared(t *testing.T) {
+	m := open(t, "llama")
+	values := m.traced(t, m.mistakenAt(t, "norm-mean-subtracted", "layers.1"))
+	trace, err := Judge(t.Context(), m.module.InLowerPrecision(), values)
+	require.NoError(t, err)
+	require.Equal(t, -1, trace.First)
+	require.NotEmpty(t, trace.Lines)
+	for _, line := range trace.Lines {
+		require.Contains(t, line.Problem, "known in float32 alone", line.Path)
+	}
+}
+
 // A later value that cannot be compared speaks neither for a mistake nor against it.
 func TestAValueOfAnotherShapeRefutesNothing(t *testing.T) {
 	m := open(t, "llama")
