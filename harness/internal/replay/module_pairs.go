@@ -23,8 +23,8 @@ type Pairs struct {
 
 // FindPairs looks for two mistakes that give an output together, each at all of its places. Both
 // must be visible alone. Of mistakes with the same output one stands for all until a pair is found.
-// Only the most promising pairs are computed: see [pairOrder]. Noise of a lower precision would hide
-// second mistakes, and nothing is found in it.
+// Only the most promising pairs are computed: see [pairOrder]. The noise of a lower precision would
+// hide second mistakes. Nothing is found in it.
 func (m *Module) FindPairs(ctx context.Context, got []float64) (Pairs, Cut) {
 	most := m.affordablePairs()
 	if m.lower || most == 0 {

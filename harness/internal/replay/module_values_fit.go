@@ -152,7 +152,8 @@ func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool) []floa
 	right.MulVec(axes.T(), right)
 	back.MulVec(axes.T(), back)
 	values, size := eigen.Values(nil), wide*scaleOf(f.from.Data)
-	least := max(1/(size*size), resolved*slices.Max(values)) // a parameter is not so many times its size
+	// A parameter is not so many times its size.
+	least := max(1/(size*size), resolved*slices.Max(values))
 	for k, value := range values {
 		if value > least {
 			back.SetVec(k, right.AtVec(k)/value)
@@ -242,7 +243,8 @@ func (q *valueSearch) move(f *valueFit, step []float64) bool {
 	return false
 }
 
-// proved reports whether each half of the wrong rows follows from the other half and the right rows.
+// proved reports whether each half of the wrong rows follows from the other half and the right
+// rows.
 func (q *valueSearch) proved(f *valueFit, columns [][]float64) bool {
 	limits := compare.Limits{Z: compare.MeasuredMaxZ, RMS: compare.MeasuredMaxRMSZ}
 	for half := range 2 {
