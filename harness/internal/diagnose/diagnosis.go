@@ -24,6 +24,7 @@ type Diagnosis struct {
 	Numbers   []replay.NumberMatch // numbers that give this output with another value
 	Orders    []reorder.Order      // orders that turn this output into the expected one
 	Bands     []replay.Band        // size and direction of every mistake that this case sees
+	Distances []replay.Distance    // of the output from every mistake that may explain it
 
 	// Unwritten is the part whose zeros account for all that is wrong; nil if there is none.
 	Unwritten *Unwritten
@@ -136,7 +137,7 @@ func DiagnoseModule(
 func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Orders: c.orders, Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
+		Orders: c.orders, Distances: in.replays.Distances(), Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())

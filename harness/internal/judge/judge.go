@@ -26,6 +26,7 @@ type Referee struct {
 	c         *fixture.Case
 	expected  compare.Expected     // in the case's order of dimensions
 	reference *diagnose.Reference  // in the oracle's order, (B, T, width); nil for a module
+	problem   *oracle.Problem      // nil for a module
 	module    *replay.Module       // nil unless the case is a module with a graph
 	lower     map[string][]float64 // a module's noise in precisions below the declared one
 }
@@ -59,7 +60,7 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	if c.Op == fixture.MultiHead {
 		reference = reference.WithLayout(c.Layer.InputLayout)
 	}
-	return &Referee{c: c, expected: inLayout(c, truth), reference: reference}, nil
+	return &Referee{c: c, expected: inLayout(c, truth), reference: reference, problem: problem}, nil
 }
 
 // newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the
@@ -135,6 +136,11 @@ func (r *Referee) Judge(ctx context.Context, shape []int, got []float64) (report
 		return report.Result{}, err
 	}
 	result.Diagnosis = r.diagnose(ctx, shape, got, result.Comparison)
+	if result.Verdict == report.Fail && r.problem != nil {
+		for _, m := range r.problem.Masks(report.MaskLimit) {
+			result.Masks = append(result.Masks, report.Mask(m))
+		}
+	}
 	return result, nil
 }
 
@@ -149,7 +155,7 @@ func (r *Referee) Compare(shape []int, got []float64) (report.Result, error) {
 		PyTorch:    compare.Outputs(r.c.Output.Shape, r.c.Output.Float64s(), r.expected),
 	}
 	if !result.Comparison.OK() {
-		result.Verdict = report.Fail
+		result.Verdict, result.Want = report.Fail, r.expected
 	}
 	return result, nil
 }

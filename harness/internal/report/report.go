@@ -104,6 +104,10 @@ type Result struct {
 
 	// Got holds the values of the output; nil if there is none.
 	Got []float64
+	// Want is the truth, with its noise, of a failing output.
+	Want compare.Expected
+	// Masks tell which keys the queries of each batch element see in a failing case of attention.
+	Masks []Mask
 
 	// Joint holds explanations of several parts at once, found with the help of other cases.
 	Joint []Joint
@@ -139,6 +143,15 @@ func (r Result) RuledOutBy(m replay.Match) string {
 		}
 	}
 	return ""
+}
+
+// MaskLimit is the largest number of elements of a mask that reports draw.
+const MaskLimit = 64 * 64
+
+// Mask tells which keys each query of a head sees.
+type Mask struct {
+	Queries, Keys int
+	Sees          []bool // (Queries, Keys)
 }
 
 // Probe is a fact that running a subject again, with changed inputs or parameters, showed.
