@@ -172,7 +172,7 @@ def operators(arguments: argparse.Namespace) -> int:
 
 def models(arguments: argparse.Namespace) -> int:
     """Write cases of small models, and their outputs with known mistakes and with wrong numbers."""
-    from pyref.models import numbers, parameters, store
+    from pyref.models import numbers, pairs, parameters, store
 
     for name, count in store.write(arguments.folder).items():
         print(f"{name}: {count} mistakes")
@@ -180,6 +180,8 @@ def models(arguments: argparse.Namespace) -> int:
         print(f"{name}: {count} wrong numbers")
     for name, count in parameters.write(arguments.folder).items():
         print(f"{name}: {count} wrong parameters")
+    for name, count in pairs.write(arguments.folder).items():
+        print(f"{name}: {count} pairs of mistakes")
     return 0
 
 

@@ -51,6 +51,7 @@ type answer struct {
 	finding *finding
 	fits    *fit.Result
 	cut     replay.Cut
+	note    string // what the step tried in vain, for a report without a cause
 }
 
 // finding is the decision of a step: a class, and the numbers and facts behind it.
@@ -131,6 +132,8 @@ var structural = []step{
 	{"gain or shift", check(gainOrShift)},
 	{"parameters in wrong places", inGraph((*replay.Module).FindParameters)},
 	{"factors of parameters", numberInGraph((*replay.Module).ParameterFactors)},
+	{"two mistakes in the graph", pairsInGraph},
+	{"other values of a parameter", valuesInGraph},
 	{"factors and functions", check(factorsOrFunctions)},
 	{"size of a lower precision", check(sizeOfLowerPrecision)},
 	{"rows not written", check(unwritten)},
@@ -155,6 +158,7 @@ func search(
 // conclusion is the result of a checklist.
 type conclusion struct {
 	finding
+	notes       []string
 	fits        fit.Result
 	interrupted bool
 }
@@ -166,6 +170,9 @@ func ask(ctx context.Context, steps []step, in *input) conclusion {
 		a := s.run(ctx, in, c.fits)
 		if a.fits != nil {
 			c.fits = *a.fits
+		}
+		if a.note != "" {
+			c.notes = append(c.notes, a.note)
 		}
 		switch {
 		case a.cut != "":

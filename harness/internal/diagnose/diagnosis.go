@@ -153,6 +153,6 @@ func newDiagnosis(in *input, c conclusion) Diagnosis {
 	if c.fits.Head != "" {
 		d.Reasons = append(d.Reasons, c.fits.Head)
 	}
-	d.Reasons = append(d.Reasons, in.recovery.Lines()...)
+	d.Reasons = append(append(d.Reasons, c.notes...), in.recovery.Lines()...)
 	return d
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/progress"
+	"github.com/difftest/difftest/harness/internal/sites"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -37,6 +38,7 @@ type Module struct {
 	large  float64 // see the constant of this name
 	// attention maps the names of nodes with the output of attention to the paths of its modules.
 	attention map[string]string
+	places    []*sites.Site // of attention
 	// right is the output in float64. padded returns which rows of a value of some shape do not
 	// matter, nil if all do.
 	right  *graph.Tensor[float64]
@@ -54,11 +56,12 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		return nil, err
 	}
 	view := graph.NewView(g, values)
-	known, attention := attentionIn(view, values)
+	attention := sites.Find(view, values)
 	m := &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given,
-		known: slices.Concat(edits.Mistakes, known), attention: attention, kept: newKept(), large: large,
+		known:     slices.Concat(edits.Mistakes, sites.Mistakes(g, attention)),
+		attention: modulesOf(attention), places: attention, kept: newKept(), large: large,
 	}
 	return m.WithPadding(func([]int) []bool { return nil }), nil
 }

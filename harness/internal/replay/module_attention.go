@@ -10,15 +10,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/sites"
 )
 
-// attentionIn returns the known mistakes of attention that can be made in a graph, and the modules
-// that compute attention by the name of the node that has their output.
-func attentionIn(v *graph.View, values graph.Values[float64]) (known []catalogue.Mistake, modules map[string]string) {
-	found := sites.Find(v, values)
-	modules = map[string]string{}
+// modulesOf returns the paths of the modules that compute attention, by the name of the node that
+// has their output.
+func modulesOf(found []*sites.Site) map[string]string {
+	modules := map[string]string{}
 	for _, s := range found {
 		modules[s.Output] = s.Module
 	}
-	return sites.Mistakes(v.Graph, found), modules
+	return modules
 }
 
 // pathOf returns the path of the module in which a mistake is made at a node. A mistake of

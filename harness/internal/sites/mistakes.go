@@ -19,20 +19,8 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 		if !m.Replayable() {
 			continue
 		}
-		fits := map[string]*Site{}
-		for _, s := range found {
-			if _, ok := s.wrong(s.problem, m); ok {
-				fits[s.Output] = s
-			}
-		}
-		if len(fits) == 0 {
+		if m.Edit = Edit(found, m); m.Edit == nil {
 			continue
-		}
-		m.Edit = func(_ *graph.View, n graph.Node) []graph.Node {
-			if s := fits[n.Name]; s != nil {
-				return []graph.Node{s.with(m, n)}
-			}
-			return nil
 		}
 		if inside {
 			m.Title += ", in attention"
@@ -42,9 +30,40 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	return all
 }
 
-// wrong makes a mistake in a problem of the site. It returns false if the mistake does not apply.
-func (s *Site) wrong(p *oracle.Problem, m catalogue.Mistake) (*oracle.Problem, bool) {
-	wrong, ok := catalogue.Make(p, nil, m)
+// Edit returns the edit that makes mistakes of attention, one after the other, at every site where
+// one of them applies. It returns nil if there is no such site, or if one mistake does not apply
+// after the others at a site where it applies alone.
+func Edit(found []*Site, mistakes ...catalogue.Mistake) graph.Edit {
+	at, made := map[string]*Site{}, map[string][]catalogue.Mistake{}
+	for _, s := range found {
+		var fit []catalogue.Mistake
+		for _, m := range mistakes {
+			if _, ok := s.wrong(s.problem, m); ok {
+				fit = append(fit, m)
+			}
+		}
+		if len(fit) == 0 {
+			continue
+		}
+		if _, ok := s.wrong(s.problem, fit...); !ok {
+			return nil
+		}
+		at[s.Output], made[s.Output] = s, fit
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	return func(_ *graph.View, n graph.Node) []graph.Node {
+		if s := at[n.Name]; s != nil {
+			return []graph.Node{s.with(n, made[n.Name]...)}
+		}
+		return nil
+	}
+}
+
+// wrong makes mistakes in a problem of the site. It returns false if one of them does not apply.
+func (s *Site) wrong(p *oracle.Problem, mistakes ...catalogue.Mistake) (*oracle.Problem, bool) {
+	wrong, ok := catalogue.Make(p, nil, mistakes...)
 	if !ok || !s.unprojected {
 		return wrong, ok
 	}
@@ -55,8 +74,8 @@ func (s *Site) wrong(p *oracle.Problem, m catalogue.Mistake) (*oracle.Problem, b
 	return wrong, true
 }
 
-// with returns the node of the site's output with a mistake.
-func (s *Site) with(m catalogue.Mistake, n graph.Node) graph.Node {
+// with returns the node of the site's output with mistakes.
+func (s *Site) with(n graph.Node, mistakes ...catalogue.Mistake) graph.Node {
 	var operands []graph.Operand
 	for _, in := range s.inputs {
 		operands = append(operands, graph.Value(in.name))
@@ -67,7 +86,7 @@ func (s *Site) with(m catalogue.Mistake, n graph.Node) graph.Node {
 		if rounding == graph.WithRounding {
 			detail = oracle.WithNoise
 		}
-		wrong, ok := s.wrong(s.given(in), m)
+		wrong, ok := s.wrong(s.given(in), mistakes...)
 		if !ok {
 			return nil, nil, errNotApplicable
 		}

@@ -1,0 +1,109 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
+// ValueMatch is a parameter that gives an output with other values, everything else being right.
+type ValueMatch struct {
+	Key      string // in the state dict
+	Unknowns int    // elements of the parameter that least squares found
+	Rows     int    // wrong rows of the output, each predicted from the others
+	Residual float64
+	MaxZ     float64 // in units of the case's sigma
+}
+
+// FindValues looks for a parameter whose other values give an output. Least squares finds values
+// that give all of it. They prove nothing where they could give any output: each half of the wrong
+// rows must also follow from the other half and from the right rows. FindValues returns several
+// parameters if the case cannot tell them apart.
+//
+// It asks about parameters of few elements. Other weights have more unknowns than most outputs have
+// equations.
+func (m *Module) FindValues(ctx context.Context, got []float64) ([]ValueMatch, Cut) {
+	q := newValueSearch(ctx, m, got)
+	if q == nil {
+		return nil, ""
+	}
+	fits := q.all()
+	if ctx.Err() != nil {
+		return nil, "other values of parameters were not all tried"
+	}
+	s := newSearch()
+	s.miss(compare.Residual(got, m.Truth.Value))
+	var found []ValueMatch
+	for _, f := range fits {
+		if f.ValueMatch.Rows > 0 {
+			found = append(found, f.ValueMatch)
+		} else {
+			s.miss(f.Residual)
+		}
+	}
+	for _, f := range found {
+		if !(s.next >= compare.MinMargin*f.Residual) {
+			return nil, ""
+		}
+	}
+	return found, ""
+}
+
+// leastWrongRows is how many rows must be wrong. Fewer do not tell one cause from another.
+const leastWrongRows = 4
+
+// valueSearch looks for parameters that give one output with other values.
+type valueSearch struct {
+	ctx    context.Context
+	module *Module
+	got    []float64
+	padded []bool // rows that do not matter, nil if all do
+	width  int    // elements in a row
+	wrong  []int  // rows that are wrong
+}
+
+// newValueSearch returns nil if the output cannot prove anything about a parameter.
+func newValueSearch(ctx context.Context, m *Module, got []float64) *valueSearch {
+	shape := m.Truth.Shape
+	if len(shape) < 2 || m.lower || num.Last(shape) == 0 {
+		return nil
+	}
+	q := &valueSearch{ctx: ctx, module: m, got: got, padded: m.padded(shape), width: num.Last(shape)}
+	c := compare.Outputs(shape, got, m.Truth)
+	for row := range len(got) / q.width {
+		if slices.ContainsFunc(c.Z[row*q.width:][:q.width], func(z float64) bool { return !(math.Abs(z) <= c.Limits.Z) }) {
+			q.wrong = append(q.wrong, row)
+		}
+	}
+	if len(q.wrong) < leastWrongRows {
+		return nil
+	}
+	return q
+}
+
+// all answers for every parameter that can be asked about. One step from the right values shows
+// which are promising.
+func (q *valueSearch) all() []*valueFit {
+	const promising = 8
+	var fits []*valueFit
+	unknowns := 0
+	for _, key := range q.module.graph.Parameters {
+		if f := q.newFit(key); f != nil {
+			fits = append(fits, f)
+			unknowns += len(f.from.Data)
+		}
+	}
+	if !q.module.affordable(unknowns) {
+		return nil
+	}
+	q.each(fits, q.begin)
+	fits = slices.DeleteFunc(fits, func(f *valueFit) bool { return !(f.left < 1) })
+	slices.SortStableFunc(fits, func(a, b *valueFit) int { return cmp.Compare(a.left, b.left) })
+	fits = fits[:min(len(fits), promising)]
+	q.each(fits, q.descend)
+	return fits
+}

@@ -1,0 +1,297 @@
+package replay
+
+import (
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
+// valueFit is the answer about one parameter. Its Rows are 0 unless the parameter explains the
+// output.
+type valueFit struct {
+	ValueMatch
+	graph *graph.Graph           // in which the parameter has a name of its own
+	name  string                 // this name
+	from  *graph.Tensor[float64] // the right values
+	now   []float64              // the values found so far
+	off   []float64              // what the output lacks with them, in sigma
+	left  float64                // part of the error that the first step leaves
+}
+
+// newFit returns nil if the parameter has too many elements, or if the graph does not use it.
+func (q *valueSearch) newFit(key string) *valueFit {
+	const most = 200 // elements: each costs a replay in every step
+	m := q.module
+	if m.values[key] == nil {
+		return nil
+	}
+	from := m.values[key].Wide()
+	if len(from.Data) > most || 2*len(from.Data) > len(q.got) {
+		return nil
+	}
+	f := &valueFit{
+		ValueMatch: ValueMatch{Key: key, Unknowns: len(from.Data), Residual: math.Inf(1)},
+		name:       key + "'", from: from, now: slices.Clone(from.Data),
+	}
+	changed := *m.graph
+	changed.Nodes = slices.Clone(m.graph.Nodes)
+	used := false
+	for i, n := range changed.Nodes {
+		for j, o := range n.Operands {
+			if o.Name == key {
+				changed.Nodes[i], used = changed.Nodes[i].Put(j, graph.Value(f.name)), true
+			}
+		}
+	}
+	f.graph = changed.Until(m.output)
+	if !used {
+		return nil
+	}
+	return f
+}
+
+// lacking returns what the output lacks with other values of a parameter, in sigma, and nil if no
+// program gives an output.
+func (q *valueSearch) lacking(f *valueFit, values []float64) []float64 {
+	output := q.with(f, values)
+	if output == nil {
+		return nil
+	}
+	off := make([]float64, len(output))
+	for i, s := range q.module.Truth.Sigma {
+		if s > 0 && !q.isPadded(i) {
+			off[i] = (q.got[i] - output[i]) / s
+		}
+	}
+	if size := product(off, off); math.IsNaN(size) || math.IsInf(size, 0) {
+		return nil
+	}
+	return off
+}
+
+// isPadded reports whether an element stands in a row that does not matter.
+func (q *valueSearch) isPadded(i int) bool {
+	return q.padded != nil && q.padded[i/(len(q.got)/len(q.padded))]
+}
+
+// with returns the output with other values of a parameter, nil if no program gives one.
+func (q *valueSearch) with(f *valueFit, values []float64) []float64 {
+	m := q.module
+	known := maps.Clone(m.values)
+	known[f.name] = &graph.Tensor[float64]{Shape: f.from.Shape, Data: values}
+	outputs, err := graph.Outputs(m.graph, f.graph, known, m.output)
+	if err != nil {
+		return nil
+	}
+	return outputs[m.output].Data
+}
+
+// columns returns how each element of a parameter moves the output, in sigma; nil if it cannot be
+// computed. Differences to both sides are exact enough to see the directions that move nothing.
+func (q *valueSearch) columns(f *valueFit, sides []float64) [][]float64 {
+	const part = 3e-5 // less would leave the roundings of float64
+	move := part * scaleOf(f.from.Data)
+	columns := make([][]float64, len(f.now))
+	for k := range columns {
+		columns[k] = make([]float64, len(q.got))
+		for _, side := range sides {
+			if q.ctx.Err() != nil {
+				return nil
+			}
+			values := slices.Clone(f.now)
+			values[k] += side * move
+			off := q.lacking(f, values)
+			if off == nil {
+				return nil
+			}
+			for i := range off {
+				columns[k][i] += (f.off[i] - off[i]) / (side * move * float64(len(sides)))
+			}
+		}
+	}
+	return columns
+}
+
+// A screen makes do with one side.
+var (
+	oneSide   = []float64{1}
+	bothSides = []float64{1, -1}
+)
+
+// scaleOf returns the size of a parameter's elements.
+func scaleOf(values []float64) float64 {
+	if size := num.RMS(values); size > 0 {
+		return size
+	}
+	return 1
+}
+
+// solve returns the step of least squares for some elements of the output. In directions that these
+// say nothing about, the parameter returns to its right values.
+func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool) []float64 {
+	const wide, resolved = 100, 1e-13
+	n := len(columns)
+	normal, right, back := mat.NewSymDense(n, nil), mat.NewVecDense(n, nil), mat.NewVecDense(n, nil)
+	for k := range columns {
+		used := masked(columns[k], use)
+		for l := range k + 1 {
+			normal.SetSym(k, l, num.Dot(used, columns[l]))
+		}
+		right.SetVec(k, num.Dot(used, f.off))
+		back.SetVec(k, f.from.Data[k]-f.now[k])
+	}
+	var eigen mat.EigenSym
+	if !eigen.Factorize(normal, true) {
+		return nil
+	}
+	var axes mat.Dense
+	eigen.VectorsTo(&axes)
+	right.MulVec(axes.T(), right)
+	back.MulVec(axes.T(), back)
+	values, size := eigen.Values(nil), wide*scaleOf(f.from.Data)
+	// A parameter is not so many times its size.
+	least := max(1/(size*size), resolved*slices.Max(values))
+	for k, value := range values {
+		if value > least {
+			back.SetVec(k, right.AtVec(k)/value)
+		}
+	}
+	step := mat.NewVecDense(n, nil)
+	step.MulVec(&axes, back)
+	return step.RawVector().Data
+}
+
+// masked returns values with zeros where they are not used.
+func masked(values []float64, use []bool) []float64 {
+	kept := make([]float64, len(values))
+	for i, u := range use {
+		if u {
+			kept[i] = values[i]
+		}
+	}
+	return kept
+}
+
+// after returns what the output lacks after a step, if the output is linear in the parameter.
+func after(off []float64, columns [][]float64, step []float64) []float64 {
+	left := slices.Clone(off)
+	for k, column := range columns {
+		num.AddScaled(-step[k], column, left)
+	}
+	return left
+}
+
+// begin takes no step yet, and asks which part of the error a first step would leave.
+func (q *valueSearch) begin(f *valueFit) {
+	f.left = 1
+	if f.off = q.lacking(f, f.now); f.off == nil {
+		return
+	}
+	columns := q.columns(f, oneSide)
+	if columns == nil {
+		return
+	}
+	step := q.solve(f, columns, q.everything())
+	if step == nil {
+		return
+	}
+	left := after(f.off, columns, step)
+	f.left = product(left, left) / product(f.off, f.off)
+}
+
+// descend takes steps until they do not help, and asks whether the values found are an explanation.
+func (q *valueSearch) descend(f *valueFit) {
+	const steps, enough = 20, 0.9
+	var columns [][]float64
+	for range steps {
+		if columns = q.columns(f, bothSides); columns == nil {
+			return
+		}
+		step, before := q.solve(f, columns, q.everything()), product(f.off, f.off)
+		if step == nil || !q.move(f, step) || product(f.off, f.off) > enough*before {
+			break
+		}
+	}
+	output := q.with(f, f.now)
+	truth := q.module.Truth
+	c := compare.Outputs(truth.Shape, q.got, compare.Expected{
+		Shape: truth.Shape, Value: output, Sigma: truth.Sigma, Measured: true, Padded: q.padded,
+	})
+	f.Residual, f.MaxZ = c.Rel, c.MaxZ
+	const larger = 64
+	if c.Explained() && scaleOf(f.now) <= larger*scaleOf(f.from.Data) && q.proved(f, columns) {
+		f.Rows = len(q.wrong)
+	}
+}
+
+// move takes a step, or a part of it that comes nearer.
+func (q *valueSearch) move(f *valueFit, step []float64) bool {
+	const halvings = 5
+	part := 1.0
+	for range halvings {
+		values := slices.Clone(f.now)
+		num.AddScaled(part, step, values)
+		if off := q.lacking(f, values); off != nil && product(off, off) < product(f.off, f.off) {
+			f.now, f.off = values, off
+			return true
+		}
+		part /= 2
+	}
+	return false
+}
+
+// proved reports whether each half of the wrong rows follows from the other half and the right
+// rows.
+func (q *valueSearch) proved(f *valueFit, columns [][]float64) bool {
+	limits := compare.Limits{Z: compare.MeasuredMaxZ, RMS: compare.MeasuredMaxRMSZ}
+	for half := range 2 {
+		use, held := q.everything(), map[int]bool{}
+		for n, row := range q.wrong {
+			if held[row] = n%2 == half; held[row] {
+				clear(use[row*q.width:][:q.width])
+			}
+		}
+		step := q.solve(f, columns, use)
+		if step == nil {
+			return false
+		}
+		left := after(f.off, columns, step)
+		for row, out := range held {
+			if z := left[row*q.width:][:q.width]; out &&
+				(num.RMS(z) > limits.RMS || slices.ContainsFunc(z, func(x float64) bool { return math.Abs(x) > limits.Z })) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// everything marks every element of the output.
+func (q *valueSearch) everything() []bool {
+	all := make([]bool, len(q.got))
+	for i := range all {
+		all[i] = true
+	}
+	return all
+}
+
+// each does something with every fit, several at a time.
+func (q *valueSearch) each(fits []*valueFit, do func(*valueFit)) {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, f := range fits {
+		group.Go(func() error {
+			do(f)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
