@@ -61,9 +61,8 @@ type valueSearch struct {
 	ctx    context.Context
 	module *Module
 	got    []float64
-	padded []bool // rows that do not matter, nil if all do
-	width  int    // elements in a row
-	wrong  []int  // rows that are wrong
+	width  int   // elements in a row
+	wrong  []int // rows that are wrong
 }
 
 // newValueSearch returns nil if the output cannot prove anything about a parameter.
@@ -72,7 +71,7 @@ func newValueSearch(ctx context.Context, m *Module, got []float64) *valueSearch 
 	if len(shape) < 2 || m.lower || num.Last(shape) == 0 {
 		return nil
 	}
-	q := &valueSearch{ctx: ctx, module: m, got: got, padded: m.padded(shape), width: num.Last(shape)}
+	q := &valueSearch{ctx: ctx, module: m, got: got, width: num.Last(shape)}
 	c := compare.Outputs(shape, got, m.Truth)
 	for row := range len(got) / q.width {
 		if slices.ContainsFunc(c.Z[row*q.width:][:q.width], func(z float64) bool { return !(math.Abs(z) <= c.Limits.Z) }) {

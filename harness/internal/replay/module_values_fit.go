@@ -67,7 +67,7 @@ func (q *valueSearch) lacking(f *valueFit, values []float64) []float64 {
 	}
 	off := make([]float64, len(output))
 	for i, s := range q.module.Truth.Sigma {
-		if s > 0 && !q.isPadded(i) {
+		if s > 0 {
 			off[i] = (q.got[i] - output[i]) / s
 		}
 	}
@@ -75,11 +75,6 @@ func (q *valueSearch) lacking(f *valueFit, values []float64) []float64 {
 		return nil
 	}
 	return off
-}
-
-// isPadded reports whether an element stands in a row that does not matter.
-func (q *valueSearch) isPadded(i int) bool {
-	return q.padded != nil && q.padded[i/(len(q.got)/len(q.padded))]
 }
 
 // with returns the output with other values of a parameter, nil if no program gives one.
@@ -91,7 +86,7 @@ func (q *valueSearch) with(f *valueFit, values []float64) []float64 {
 	if err != nil {
 		return nil
 	}
-	return outputs[m.output].Data
+	return m.blank(outputs[m.output]).Data
 }
 
 // columns returns how each element of a parameter moves the output, in sigma; nil if it cannot be
@@ -223,7 +218,7 @@ func (q *valueSearch) descend(f *valueFit) {
 	output := q.with(f, f.now)
 	truth := q.module.Truth
 	c := compare.Outputs(truth.Shape, q.got, compare.Expected{
-		Shape: truth.Shape, Value: output, Sigma: truth.Sigma, Measured: true, Padded: q.padded,
+		Shape: truth.Shape, Value: output, Sigma: truth.Sigma, Measured: true, Padded: truth.Padded,
 	})
 	f.Residual, f.MaxZ = c.Rel, c.MaxZ
 	const larger = 64
