@@ -66,4 +66,7 @@ var sameParameters = map[string][]string{
 	"query-bias-missing":  {"linear-bias-missing", "attention-bias-missing", "parameter-zeros"},
 	"key-bias-missing":    {"linear-bias-missing", "attention-bias-missing", "parameter-zeros"},
 	"value-bias-missing":  {"linear-bias-missing", "attention-bias-missing", "parameter-zeros"},
+	// Scores of zero, and two exchanges that make a rotation.
+	"weights-uniform":     {"key-weight-zero+key-bias-missing", "key-weight-zero+relative-missing"},
+	"projections-rotated": {"key-value-swapped+query-value-swapped"},
 }

@@ -203,6 +203,9 @@ var sameByParameters = map[string][]string{
 	"norms-exchanged":   {"parameters-exchanged"},
 	"gate-up-exchanged": {"parameters-exchanged"},
 	"layers-reversed":   {"parameters-exchanged"},
+	// All biases are the biases of all layers.
+	"attention-bias-missing": {"output-bias-missing+input-biases-missing"},
+	"mlp-bias-missing":       {"mlp-up-bias-missing+mlp-down-bias-missing"},
 	// LayerNorm takes a constant out.
 	"positions-missing":   {"parameter-zeros", "parameter-ones"},
 	"token-types-missing": {"parameter-zeros", "parameter-ones"},
