@@ -48,8 +48,8 @@ func TestMistakesInAttentionModulesAreNamed(t *testing.T) {
 	}
 }
 
-// twoAreOne lists mistakes that are two others at once: exchanges that make a rotation, keys of zero
-// with biases or positions that do not matter then, and all biases of two sorts.
+// twoAreOne lists mistakes that are two others at once: exchanges that make a rotation, keys of
+// zero with biases or positions that do not matter then, and all biases of two sorts.
 var twoAreOne = []string{"projections-rotated", "weights-uniform", "attention-bias-missing", "mlp-bias-missing"}
 
 // isTwo reports whether a name is of two mistakes that may be the one with this id.
