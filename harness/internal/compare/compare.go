@@ -62,7 +62,8 @@ type Comparison struct {
 
 	// Elements is the number of elements that were compared.
 	Elements int
-	// Rows is the number of rows, of which Padded do not matter. Both are 0 if every row matters.
+	// Rows is the number of rows, and Padded the number of rows that do not matter. Both are 0 if
+	// every row matters.
 	Rows, Padded int
 	// Outside counts the elements whose z is larger than Limits.Z.
 	Outside int

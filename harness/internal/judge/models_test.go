@@ -54,7 +54,7 @@ func plantedUnder(t *testing.T, folder, group, name string) (*fixture.Case, map[
 	return c, outputs
 }
 
-// storedOutputs returns the outputs of so many mistakes in a file.
+// storedOutputs returns the outputs of count mistakes in a file.
 func storedOutputs(t *testing.T, file string, count int) [][]float64 {
 	t.Helper()
 	data, err := os.ReadFile(file)

@@ -17,7 +17,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
-// leftover is what programs leave in the rows of padded tokens.
+// leftover lists values that programs leave in the rows of padded tokens.
 var leftover = map[string]float64{"zeros": 0, "NaN": math.NaN(), "a large number": 1e30, "infinity": math.Inf(-1)}
 
 // withPadding returns an output with one value in all padded rows.

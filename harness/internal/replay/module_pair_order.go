@@ -60,7 +60,7 @@ func product(a, b []float64) float64 {
 // pairOf is two mistakes by their places in a list of classes, the lower place first.
 type pairOf [2]int
 
-// best returns so many pairs, the most promising first.
+// best returns the most promising pairs, at most count, the best first.
 func (o *pairOrder) best(count int) []pairOf {
 	var all []pairOf
 	for i := range o.errors {

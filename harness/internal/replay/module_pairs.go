@@ -14,7 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
-// Pairs is what a search for two mistakes found in a graph, and how far it went.
+// Pairs holds the pairs of mistakes that a search found in a graph, and the number tried.
 type Pairs struct {
 	Matches []Match // the same in this case
 	Tried   int     // pairs that were computed

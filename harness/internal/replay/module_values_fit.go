@@ -152,7 +152,7 @@ func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool) []floa
 	right.MulVec(axes.T(), right)
 	back.MulVec(axes.T(), back)
 	values, size := eigen.Values(nil), wide*scaleOf(f.from.Data)
-	// A parameter is not so many times its size.
+	// A found parameter is at most this many times as large as the right one.
 	least := max(1/(size*size), resolved*slices.Max(values))
 	for k, value := range values {
 		if value > least {
