@@ -1,6 +1,7 @@
 """Parts of models on their own: norms, MLPs, experts, mixers, tables, poolers."""
 
 from pyref.build.pinned_torch import torch
+from pyref.models import gpt
 from pyref.zoo import parts
 from pyref.zoo.experts import GatedMoe
 from pyref.zoo.parts import Config, GatedMLP
@@ -113,6 +114,44 @@ class GptOssMLP(Experts):
         c = Config(gpt_oss() | {"num_experts_per_tok": 4, "intermediate_size": 24})
         super().__init__(c)
         self.config = dict(c)
+
+
+class SoftcapAttention(parts.Attention):
+    """Causal attention whose scores are capped: Gemma 2."""
+
+    def __init__(self) -> None:
+        super().__init__(parts.plain("gemma2", hidden_size=WIDTH, attention_multiplier=0.7))
+        self.cap = 1.5
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return the attention of hidden_states (B, T, width)."""
+        tokens = hidden_states.shape[1]
+        angles = parts.tables(tokens, self.size, 500.0, hidden_states.dtype)
+        return super().forward(hidden_states, angles, torch.ones(tokens, tokens, dtype=torch.bool).tril())
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
+        """Return the heads of the attention, side by side."""
+        scores = self.cap * torch.tanh(query @ key.transpose(2, 3) * self.scale / self.cap)
+        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+        return (torch.softmax(scores, dim=-1) @ value).transpose(1, 2).flatten(2)
+
+
+class GPT2Layers(nn.Module):
+    """Two layers of a GPT-2 whose scores are divided by the layer's number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = gpt.Settings(width=WIDTH, layers=2, scaled_by_layer=True)
+        self.proj = nn.Linear(WIDTH, WIDTH)
+        self.h = nn.ModuleList(gpt.Layer(settings, i) for i in range(settings.layers))
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return the output for (B, T, width)."""
+        tokens = hidden_states.shape[1]
+        x, visible = self.proj(hidden_states), torch.ones(tokens, tokens, dtype=torch.bool).tril()
+        for layer in self.h:
+            x = layer(x, visible)
+        return x
 
 
 class Embeddings(nn.Module):

@@ -47,12 +47,12 @@ class Transposed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.double = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, output_padding=1)
+        self.twice = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, output_padding=1)
         self.wider = nn.ConvTranspose2d(4, 5, (3, 2), stride=(2, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of (B, 4, 4, 3)."""
-        return self.wider(functional.relu(self.double(x)))
+        return self.wider(functional.relu(self.twice(x)))
 
 
 class TransposedOverTime(nn.Module):
@@ -60,12 +60,12 @@ class TransposedOverTime(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.double = nn.ConvTranspose1d(4, 6, 4, stride=2, padding=1)
-        self.triple = nn.ConvTranspose1d(6, 5, 5, stride=3, padding=2, output_padding=1)
+        self.twice = nn.ConvTranspose1d(4, 6, 4, stride=2, padding=1)
+        self.thrice = nn.ConvTranspose1d(6, 5, 5, stride=3, padding=2, output_padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of (B, 4, 6)."""
-        return self.triple(functional.leaky_relu(self.double(x), 0.1))
+        return self.thrice(functional.leaky_relu(self.twice(x), 0.1))
 
 
 class Interpolation(nn.Module):

@@ -28,7 +28,7 @@ class MambaMixer(nn.Module):
         x = functional.silu(self.conv1d(x)[..., :tokens])
         dt, b, c = self.x_proj(x.transpose(1, 2)).split([self.rank, self.states, self.states], dim=-1)
         dt = functional.softplus(self.dt_proj(dt)).transpose(1, 2)
-        decay = torch.exp(-torch.exp(self.A_log)[None, :, None] * dt[..., None])
+        decay = torch.exp((-torch.exp(self.A_log))[None, :, None] * dt[..., None])
         added = dt[..., None] * b[:, None] * x[..., None]
         state, outputs = x.new_zeros(*x.shape[:2], self.states), []
         for t in range(tokens):
@@ -53,6 +53,20 @@ class GatedNorm(nn.Module):
         parts = x.view(*x.shape[:-1], self.groups, -1)
         parts = parts * torch.rsqrt(parts.pow(2).mean(-1, keepdim=True) + self.eps)
         return parts.view(x.shape) * self.weight
+
+
+class GatedProjection(nn.Module):
+    """One projection to x and a gate, their norm, and a projection back: the end of a mixer."""
+
+    def __init__(self, width: int, inner: int) -> None:
+        super().__init__()
+        self.in_proj, self.out_proj = nn.Linear(width, 2 * inner), nn.Linear(inner, width)
+        self.norm = GatedNorm(inner, 1e-5)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Return the output for (B, T, width)."""
+        x, gate = self.in_proj(hidden_states).chunk(2, dim=-1)
+        return self.out_proj(self.norm(x, gate))
 
 
 class NormBeforeGate(nn.Module):
@@ -91,7 +105,7 @@ class Mamba2Mixer(nn.Module):
         x, b, c = mixed.split([self.inner, self.states, self.states], dim=-1)
         x = x.view(batch, tokens, self.heads, self.size)
         dt = functional.softplus(dt + self.dt_bias)[..., None, None]
-        decay = torch.exp(dt * -torch.exp(self.A_log)[:, None, None])
+        decay = torch.exp(dt * (-torch.exp(self.A_log))[:, None, None])
         added = dt * b[:, :, None, None] * x[..., None]
         state, outputs = x.new_zeros(batch, self.heads, self.size, self.states), []
         for t in range(tokens):

@@ -44,7 +44,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "layer-norm": {"input": (3, 5, 24)},
     "rms-norm": {"x": (3, 5, 24)},
     "gemma-norm": {"x": (3, 5, 24)},
-    "gate-before-norm": {"hidden_states": (3, 5, 24), "gate": (3, 5, 24)},
+    "gate-before-norm": {"hidden_states": (3, 5, 24)},
     "gate-before-norm-groups": {"hidden_states": (3, 5, 24), "gate": (3, 5, 24)},
     "gate-behind-norm": {"hidden_states": (3, 5, 24), "gate": (3, 5, 24)},
     "llama-mlp": {"x": (3, 5, 24)},
@@ -55,8 +55,10 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "experts-softmax": {"x": (3, 5, 24)},
     "experts-groups": {"x": (3, 5, 24)},
     "experts-limits": {"x": (3, 5, 24)},
-    "mamba": {"hidden_states": (3, 7, 12)},
+    "mamba-mixer": {"hidden_states": (3, 7, 12)},
     "mamba2-groups": {"hidden_states": (3, 7, 12)},
+    "attention-softcap": {"hidden_states": (3, 6, 24)},
+    "gpt2-layers": {"hidden_states": (3, 6, 24)},
     "timesteps": {"timesteps": (4,)},
     "timesteps-flipped": {"timesteps": (4,)},
     "sentence-pooler": {"hidden_states": (3, 6, 24)},
@@ -121,19 +123,23 @@ def glm4_moe() -> torch.nn.Module:
     return decoders.Glm4MoeForCausalLM(sizes(layers=3), experts=6, chosen=3, inner=14, factor=1.7)
 
 
-def gpt2_model() -> torch.nn.Module:
+def gpt2_model(kind: type[gpt2.Settings] = gpt2.Settings, width: int = 40, inner: int = 52) -> torch.nn.Module:
     """Return a GPT-2."""
-    return gpt2.GPT2LMHeadModel(
-        gpt2.Settings(
-            vocab_size=VOCABULARY,
-            n_positions=16,
-            n_embd=40,
-            n_layer=3,
-            n_head=4,
-            n_inner=52,
-            layer_norm_epsilon=1e-3,
-        )
+    settings = kind(
+        vocab_size=VOCABULARY,
+        n_positions=16,
+        n_embd=width,
+        n_layer=3,
+        n_head=4,
+        n_inner=inner,
+        layer_norm_epsilon=1e-3,
     )
+    return gpt2.GPT2LMHeadModel(settings)
+
+
+def gpt2_scaled() -> torch.nn.Module:
+    """Return a GPT-2 whose scores are divided by the number of the layer."""
+    return gpt2_model(gpt2.ScaledSettings, width=24, inner=36)
 
 
 def bert_settings(**more: object) -> bert.Settings:
@@ -172,6 +178,7 @@ MODELS: dict[str, Callable[[], torch.nn.Module]] = {
     "llama": llama,
     "gemma2": gemma2,
     "gpt2": gpt2_model,
+    "gpt2-scaled": gpt2_scaled,
     "bert": bert_model,
     "moe-softmax": qwen2_moe,
     "moe-sigmoid": glm4_moe,
@@ -204,7 +211,7 @@ BLOCKS: dict[str, Callable[[], torch.nn.Module]] = {
     "layer-norm": lambda: torch.nn.LayerNorm(24, 1e-3),
     "rms-norm": blocks.LlamaRMSNorm,
     "gemma-norm": blocks.GemmaRMSNorm,
-    "gate-before-norm": lambda: state_spaces.GatedNorm(24, 1e-5),
+    "gate-before-norm": lambda: state_spaces.GatedProjection(24, 20),
     "gate-before-norm-groups": lambda: state_spaces.GatedNorm(24, 1e-5, groups=3),
     "gate-behind-norm": lambda: state_spaces.NormBeforeGate(24, 1e-5),
     "llama-mlp": blocks.LlamaMLP,
@@ -215,8 +222,10 @@ BLOCKS: dict[str, Callable[[], torch.nn.Module]] = {
     "experts-softmax": blocks.Qwen2MoeSparseMoeBlock,
     "experts-groups": blocks.Glm4MoeMoE,
     "experts-limits": blocks.GptOssMLP,
-    "mamba": lambda: state_spaces.MambaMixer(12, inner=18, states=4, rank=3),
+    "mamba-mixer": lambda: state_spaces.MambaMixer(12, inner=18, states=4, rank=3),
     "mamba2-groups": lambda: state_spaces.Mamba2Mixer(12, 4, 6, 5, state_spaces.GatedNorm(24, 1e-5, groups=2)),
+    "attention-softcap": blocks.SoftcapAttention,
+    "gpt2-layers": blocks.GPT2Layers,
     "embeddings": blocks.Embeddings,
     "timesteps": blocks.TimestepEmbedding,
     "timesteps-flipped": blocks.FlippedTimestepEmbedding,
