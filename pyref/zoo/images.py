@@ -124,7 +124,10 @@ class Pools(nn.Module):
         super().__init__()
         self.mix, self.head = nn.Conv2d(4, 4, 1), nn.Linear(4 * 3 * 2, 5)
         self.inside = nn.AvgPool2d(3, stride=2, padding=1, count_include_pad=False)
-        self.counted, self.largest = nn.AvgPool2d(3, stride=2, padding=1), nn.MaxPool2d(3, stride=2, padding=1)
+        self.counted, self.largest = (
+            nn.AvgPool2d(3, stride=2, padding=1),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features (B, 5) of images (B, 4, 6, 4)."""
@@ -169,7 +172,10 @@ class MobileNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.bn1 = nn.Conv2d(3, 6, 3, stride=2, bias=False), nn.BatchNorm2d(6, eps=1e-3)
-        self.depth, self.bn2 = nn.Conv2d(6, 6, 3, groups=6, padding=1, bias=False), nn.BatchNorm2d(6, eps=1e-3)
+        self.depth, self.bn2 = (
+            nn.Conv2d(6, 6, 3, groups=6, padding=1, bias=False),
+            nn.BatchNorm2d(6, eps=1e-3),
+        )
         self.point = nn.Conv2d(6, 6, 1)
         self.inside = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
         self.counted = nn.AvgPool2d(3, stride=1, padding=1)

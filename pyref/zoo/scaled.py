@@ -152,9 +152,7 @@ class FalconH1Mixer(Mamba2Mixer):
 
     def __init__(self, c: Config) -> None:
         heads, size, states = c.mamba_n_heads, c.mamba_d_head, c.mamba_d_state
-        super().__init__(
-            c.hidden_size, heads, size, states, NormBeforeGate(heads * size, c.rms_norm_eps)
-        )
+        super().__init__(c.hidden_size, heads, size, states, NormBeforeGate(heads * size, c.rms_norm_eps))
         widths = torch.tensor([self.inner, self.inner, states, states, heads])
         factors = torch.tensor(c.ssm_multipliers).repeat_interleave(widths)
         self.register_buffer("mup_vector", factors[None, None], persistent=False)

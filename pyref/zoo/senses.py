@@ -348,7 +348,11 @@ class CLIPVisionModelWithProjection(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         c = vision(
-            "clip_vision_model", hidden_act="quick_gelu", layer_norm_eps=1e-5, hidden_size=24, projection_dim=10
+            "clip_vision_model",
+            hidden_act="quick_gelu",
+            layer_norm_eps=1e-5,
+            hidden_size=24,
+            projection_dim=10,
         )
         del c["num_labels"]
         self.config, self.vision_model = dict(c), CLIPVisionTransformer(c)

@@ -33,7 +33,9 @@ class SinkAttention(parts.Attention):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, visible: Tensor) -> Tensor:
         """Return the heads of the attention, side by side."""
-        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(~visible, torch.finfo(query.dtype).min)
+        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(
+            ~visible, torch.finfo(query.dtype).min
+        )
         sinks = self.sinks.view(1, -1, 1, 1).expand(len(query), -1, query.shape[2], -1)
         weights = torch.softmax(torch.cat([scores, sinks], dim=-1), dim=-1)[..., :-1]
         return (weights @ value).transpose(1, 2).flatten(2)

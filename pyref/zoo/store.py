@@ -123,7 +123,9 @@ def glm4_moe() -> torch.nn.Module:
     return decoders.Glm4MoeForCausalLM(sizes(layers=3), experts=6, chosen=3, inner=14, factor=1.7)
 
 
-def gpt2_model(kind: type[gpt2.Settings] = gpt2.Settings, width: int = 40, inner: int = 52) -> torch.nn.Module:
+def gpt2_model(
+    kind: type[gpt2.Settings] = gpt2.Settings, width: int = 40, inner: int = 52
+) -> torch.nn.Module:
     """Return a GPT-2."""
     settings = kind(
         vocab_size=VOCABULARY,
@@ -171,7 +173,9 @@ def roberta() -> torch.nn.Module:
 
 def minilm() -> torch.nn.Module:
     """Return a BERT of sentences."""
-    return encoders.SentenceEmbedding(bert_settings(num_hidden_layers=2, hidden_size=24, intermediate_size=36))
+    return encoders.SentenceEmbedding(
+        bert_settings(num_hidden_layers=2, hidden_size=24, intermediate_size=36)
+    )
 
 
 MODELS: dict[str, Callable[[], torch.nn.Module]] = {
@@ -223,7 +227,9 @@ BLOCKS: dict[str, Callable[[], torch.nn.Module]] = {
     "experts-groups": blocks.Glm4MoeMoE,
     "experts-limits": blocks.GptOssMLP,
     "mamba-mixer": lambda: state_spaces.MambaMixer(12, inner=18, states=4, rank=3),
-    "mamba2-groups": lambda: state_spaces.Mamba2Mixer(12, 4, 6, 5, state_spaces.GatedNorm(24, 1e-5, groups=2)),
+    "mamba2-groups": lambda: state_spaces.Mamba2Mixer(
+        12, 4, 6, 5, state_spaces.GatedNorm(24, 1e-5, groups=2)
+    ),
     "attention-softcap": blocks.SoftcapAttention,
     "gpt2-layers": blocks.GPT2Layers,
     "embeddings": blocks.Embeddings,
@@ -249,9 +255,9 @@ BLOCKS: dict[str, Callable[[], torch.nn.Module]] = {
     "mobilenet": images.MobileNet,
 }
 
-CASES: dict[str, Callable[[], torch.nn.Module]] = {f"models/{name}": make for name, make in MODELS.items()} | {
-    f"blocks/{name}": make for name, make in BLOCKS.items()
-}
+CASES: dict[str, Callable[[], torch.nn.Module]] = {
+    f"models/{name}": make for name, make in MODELS.items()
+} | {f"blocks/{name}": make for name, make in BLOCKS.items()}
 
 
 def write(folder: Path) -> int:

@@ -24,7 +24,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, memory: Tensor, visible: Tensor, bias: Tensor | None) -> Tensor:
         """Return the attention of x over memory."""
         query, key, value = (
-            parts.heads_of(layer(of), self.c.d_kv) for layer, of in ((self.q, x), (self.k, memory), (self.v, memory))
+            parts.heads_of(layer(of), self.c.d_kv)
+            for layer, of in ((self.q, x), (self.k, memory), (self.v, memory))
         )
         scores = query @ key.transpose(2, 3)
         scores = scores if bias is None else scores + bias
