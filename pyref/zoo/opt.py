@@ -93,7 +93,7 @@ class OPTForCausalLM(nn.Module):
         self.lm_head.weight = self.model.decoder.embed_tokens.weight
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return the logits (B, T, vocabulary); attention_mask (B, T) is 0 where a token is padding."""
+        """Return the logits (B, T, vocabulary); attention_mask (B, T) is 0 for padding."""
         return self.lm_head(self.model.decoder(input_ids, attention_mask))
 
 

@@ -261,7 +261,7 @@ CASES: dict[str, Callable[[], torch.nn.Module]] = {
 
 
 def write(folder: Path) -> int:
-    """Write a case for each model below folder/models and folder/blocks, and return their number."""
+    """Write a case for each model and block below a folder, and return their number."""
     for name, make in CASES.items():
         model, stream = make().eval(), stream_of(name)
         shake(model, stream)

@@ -34,7 +34,8 @@ type Module struct {
 	lower  bool                  // Truth has the noise of a lower precision
 	kept   *kept
 	large  float64 // see the constant of this name
-	// attention finds the attention in the graph at its first call. An output that passes needs none.
+	// attention finds the attention in the graph when first called. An output that passes needs
+	// none.
 	attention func() attentionPlaces
 	without   []string // the ids of mistakes that the catalogue lacks
 	// right is the output in float64. padded returns which rows of a value of some shape do not
@@ -72,7 +73,8 @@ func (m *Module) Without(id string) *Module {
 	return &other
 }
 
-// known returns the mistakes of models, and the mistakes of attention that can be made in the graph.
+// known returns the mistakes of models, and the mistakes of attention that can be made in the
+// graph.
 func (m *Module) known() []catalogue.Mistake {
 	all := slices.Concat(edits.Mistakes, m.attention().known)
 	return slices.DeleteFunc(all, func(k catalogue.Mistake) bool { return slices.Contains(m.without, k.ID) })

@@ -14,7 +14,7 @@ import (
 type attentionPlaces struct {
 	sites []*sites.Site
 	known []catalogue.Mistake // the mistakes that can be made there
-	// modules maps the names of the nodes with the outputs of attention to the paths of its modules.
+	// modules maps the names of nodes with the output of attention to the paths of its modules.
 	modules map[string]string
 }
 
