@@ -25,12 +25,12 @@ const seenFile = "testdata/seen.txt"
 
 // unseen gives the reason why fewer than two embedded cases see a mistake.
 var unseen = map[string]string{
-	"gru-reset-after": "PyTorch's GRU has the reset gate behind the product, so no captured module has a place for it",
+	"gru-reset-after": "PyTorch's GRU has the reset gate behind the product: no captured module has a place for it",
 }
 
 // Two embedded cases see every mistake in a module, unless a reason is given, and a case tells it
-// apart from every other one. A full campaign makes every mistake on every case. The plain run reads
-// the list of the last one, and makes the mistakes on a few cases.
+// apart from every other one. A full campaign makes every mistake on every case. The plain run
+// reads the list of the last campaign, and makes the mistakes on a few cases.
 func TestTheModulesSeeEveryMistakeTwice(t *testing.T) {
 	seen := readSeen(t)
 	l, err := New(fixtures.FS, modules(t)...)
