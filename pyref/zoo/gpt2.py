@@ -59,7 +59,7 @@ class Attention(nn.Module):
         batch, tokens, width = x.shape
         parts = self.c_attn(x).split(width, dim=2)
         query, key, value = (t.view(batch, tokens, self.heads, -1).transpose(1, 2) for t in parts)
-        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(~seen, -torch.inf)
+        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(~seen, torch.finfo(query.dtype).min)
         context = torch.softmax(scores, dim=-1) @ value
         return self.c_proj(context.transpose(1, 2).reshape(batch, tokens, width))
 

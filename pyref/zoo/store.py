@@ -91,6 +91,25 @@ SIZES = {
     "timesteps": 30.0,
     "timesteps-flipped": 30.0,
 }
+# A causal model hides padding that stands behind its tokens, so their first sequence begins with it.
+CAUSAL = {
+    "llama",
+    "gemma2",
+    "gpt2",
+    "gpt2-scaled",
+    "moe-softmax",
+    "moe-sigmoid",
+    "gemma3",
+    "cohere2",
+    "exaone4",
+    "olmo2",
+    "neox",
+    "opt",
+    "gpt-oss",
+    "olmoe",
+    "deepseek3",
+    "granite",
+}
 WITHOUT_PADDING = {"granite-hybrid", "falcon-h1", "mamba", "tagger", "embeddings"}
 
 
@@ -283,6 +302,8 @@ def inputs(name: str, stream: Stream) -> dict[str, Tensor]:
             for role, shape in SHAPES[own].items()
         } | ({"attention_mask": mask(6)} if own == "sentence-pooler" else {})
     given = tokens(stream)
+    if own in CAUSAL:
+        given["attention_mask"][0] = given["attention_mask"][0].flip(0)
     if own in WITHOUT_PADDING:
         del given["attention_mask"]
         given["input_ids"] = given["input_ids"][:, :7]
