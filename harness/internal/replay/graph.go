@@ -58,7 +58,6 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 	m := &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given, kept: newKept(), large: large,
-		attention: sync.OnceValue(func() attentionPlaces { return attentionIn(view, values) }),
 	}
 	return m.WithPadding(func([]int) []bool { return nil }), nil
 }

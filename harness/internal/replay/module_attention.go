@@ -18,13 +18,13 @@ type attentionPlaces struct {
 	modules map[string]string
 }
 
-func attentionIn(v *graph.View, values graph.Values[float64]) attentionPlaces {
-	found := sites.Find(v, values)
+func (m *Module) attentionPlaces() attentionPlaces {
+	found := sites.Find(m.view, m.values, m.padded)
 	modules := map[string]string{}
 	for _, s := range found {
 		modules[s.Output] = s.Module
 	}
-	return attentionPlaces{found, sites.Mistakes(v.Graph, found), modules}
+	return attentionPlaces{found, sites.Mistakes(m.graph, found), modules}
 }
 
 // pathOf returns the path of the module in which a mistake is made at a node. A mistake of
