@@ -91,7 +91,7 @@ SIZES = {
     "timesteps": 30.0,
     "timesteps-flipped": 30.0,
 }
-# A causal model hides padding that stands behind its tokens, so their first sequence begins with it.
+# A causal model hides padding that stands behind its tokens. So the first sequence begins with it.
 CAUSAL = {
     "llama",
     "gemma2",

@@ -14,8 +14,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/sites"
 )
 
-// The mistakes of attention can be made in every attention of the embedded modules. Where a model is
-// padded on the left, queries see no key, and their rows are leftovers.
+// The mistakes of attention can be made in every attention of the embedded modules. In a model that
+// is padded on the left, queries see no key, and their rows are leftovers.
 func TestEveryAttentionIsASite(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)

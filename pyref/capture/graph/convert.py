@@ -86,8 +86,8 @@ class Conversion:
     def added_mask(self, node: torch.fx.Node, target: str) -> list[Converted] | None:
         """Return the sum of scores and a constant mask, for scores that a constant condition hides.
 
-        A score of the least float has the weight of -inf, zero, unless a query sees no key. All keys
-        have equal weights then, so that such rows of the mask keep a finite number.
+        A score of the least float has the weight of -inf, zero, unless a query sees no key. All
+        keys have equal weights then, so that such rows of the mask keep a finite number.
         """
         if target not in ("masked_fill", "where"):
             return None
