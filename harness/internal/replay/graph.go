@@ -172,7 +172,7 @@ func (m *Module) hypotheses(place func(path string) string) []hypothesis {
 }
 
 // key tells a hypothesis from others.
-func (h hypothesis) key() string { return fmt.Sprint(h.mistake.ID, h.sites) }
+func (h hypothesis) key() string { return fmt.Sprint(called(h.mistake), h.sites) }
 
 // best is the least distance of the hypotheses so far.
 type best struct {

@@ -43,7 +43,7 @@ func Find(v *graph.View, values graph.Values[float64]) []*Site {
 			continue
 		}
 		for _, siteOf := range []func(*graph.View, graph.Values[float64], *graph.Node) *Site{layerAt, functionAt} {
-			if s := siteOf(v, values, n); s != nil && s.reproduces(values[s.Output].Data) {
+			if s := siteOf(v, values, n); s != nil && s.settles(values[s.Output].Data) {
 				found = append(found, s)
 				break
 			}
@@ -87,6 +87,22 @@ func (s *Site) setProblem(p *oracle.Problem) {
 	if parameters < large {
 		s.problem = s.problem.Cached()
 	}
+}
+
+// settles reports whether the problem gives the value that the site has in the graph, if need be
+// with the mean of all values for queries that see no key. Queries of padded tokens on the left see
+// none.
+func (s *Site) settles(want []float64) bool {
+	if s.reproduces(want) {
+		return true
+	}
+	if !s.problem.HasEmptyRow() {
+		return false
+	}
+	p := s.problem.Uncached()
+	p.EmptyMean = true
+	s.setProblem(p)
+	return s.reproduces(want)
 }
 
 // given returns the problem with the values that an edited graph gives it.

@@ -105,6 +105,8 @@ class Conversion:
             return None
         hidden = self.traced.values[condition.name].numpy()
         hidden = hidden if target == "masked_fill" else ~hidden
+        if math.isfinite(value) and hidden.all(axis=-1).any():
+            return None  # equal scores leave such a query equal weights
         mask = f"{node.name}.mask"
         self.constant(mask, np.where(hidden, -np.inf, 0.0))
         return [("add", [scores, self.names[mask]], {})]
