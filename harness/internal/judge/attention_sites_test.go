@@ -19,7 +19,7 @@ import (
 func TestEveryAttentionIsASite(t *testing.T) {
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
-	modules, leftovers := 0, 0
+	modules := 0
 	for _, name := range names {
 		if !harnesstest.IsModule(name) {
 			continue
@@ -27,18 +27,13 @@ func TestEveryAttentionIsASite(t *testing.T) {
 		c, err := fixture.Read(fixtures.FS, name)
 		require.NoError(t, err)
 		g, view, values := viewOf(t, c)
-		found := sites.Find(view, values, c.PaddedRows)
+		found := sites.Find(view, values)
 		attention := func(n graph.Node) bool { return n.Op == "attention" }
 		count := len(slices.DeleteFunc(slices.Clone(g.Nodes), func(n graph.Node) bool { return !attention(n) }))
 		assert.Len(t, found, count, name)
 		if count > 0 {
 			modules++
 		}
-		strict := sites.Find(view, values, func([]int) []bool { return nil })
-		if len(strict) < len(found) {
-			leftovers++
-		}
 	}
 	require.Greater(t, modules, 20)
-	require.Greater(t, leftovers, 10)
 }

@@ -59,6 +59,7 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
 		view: view, values: values, given: given, kept: newKept(), large: large,
 	}
+	m.attention = sync.OnceValue(m.attentionPlaces)
 	return m.WithPadding(func([]int) []bool { return nil }), nil
 }
 
@@ -175,7 +176,7 @@ func (m *Module) hypotheses(place func(path string) string) []hypothesis {
 }
 
 // key tells a hypothesis from others.
-func (h hypothesis) key() string { return fmt.Sprint(h.mistake.ID, h.sites) }
+func (h hypothesis) key() string { return fmt.Sprint(called(h.mistake), h.sites) }
 
 // best is the least distance of the hypotheses so far.
 type best struct {

@@ -19,7 +19,7 @@ type attentionPlaces struct {
 }
 
 func (m *Module) attentionPlaces() attentionPlaces {
-	found := sites.Find(m.view, m.values, m.padded)
+	found := sites.Find(m.view, m.values)
 	modules := map[string]string{}
 	for _, s := range found {
 		modules[s.Output] = s.Module
@@ -55,7 +55,7 @@ func kindOf(path string) string {
 var givingWay = []catalogue.Family{catalogue.ModelAttention, catalogue.Linear, catalogue.Head}
 
 // withoutDoubles returns hypotheses without the ones that are a mistake of attention under another
-// name.
+// name, or the same mistake again.
 func (m *Module) withoutDoubles(all []hypothesis) []hypothesis {
 	var attention []hypothesis
 	for _, h := range all {
@@ -63,8 +63,11 @@ func (m *Module) withoutDoubles(all []hypothesis) []hypothesis {
 			attention = append(attention, h)
 		}
 	}
+	var before *hypothesis
 	return slices.DeleteFunc(slices.Clone(all), func(h hypothesis) bool {
-		return slices.Contains(givingWay, h.mistake.Family) &&
+		again := before != nil && before.mistake.ID == h.mistake.ID && before.where == h.where && m.sameOutput(*before, h)
+		before = &h
+		return again || slices.Contains(givingWay, h.mistake.Family) &&
 			slices.ContainsFunc(attention, func(a hypothesis) bool { return m.sameOutput(a, h) })
 	})
 }

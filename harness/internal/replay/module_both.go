@@ -37,7 +37,7 @@ func (m *Module) groundOf(first hypothesis) *ground {
 	}
 	made.places = func() []*sites.Site { return m.attention().sites }
 	if made.inAttention {
-		made.places = sync.OnceValue(func() []*sites.Site { return sites.Find(made.view, values, m.padded) })
+		made.places = sync.OnceValue(func() []*sites.Site { return sites.Find(made.view, values) })
 	}
 	return made
 }

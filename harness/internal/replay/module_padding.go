@@ -2,7 +2,6 @@ package replay
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -13,7 +12,6 @@ import (
 func (m *Module) WithPadding(padded func(shape []int) []bool) *Module {
 	other := *m
 	other.padded = padded
-	other.attention = sync.OnceValue(other.attentionPlaces)
 	other.right = other.blank(m.values[m.output])
 	return &other
 }

@@ -36,7 +36,7 @@ func layerAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Site {
 	mask := maskOf(v, values, n, append(slices.Clone(n.Shape[:len(n.Shape)-1]), k.length), q.heads)
 	setScores(p, values, n, mask, shape)
 	splits[1], splits[2] = k.grouped(group), splits[2].grouped(group)
-	s := &Site{Module: n.Module, mask: mask}
+	s := &Site{Module: n.Module}
 	for i, to := range []*oracle.Linear{&l.Query, &l.Key, &l.Value} {
 		linear := paths[i].linear
 		*to = linearOf(linear, values, splits[i].columns)

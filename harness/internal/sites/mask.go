@@ -81,15 +81,6 @@ func (m *scoresMask) add(mask *graph.Tensor[float64], shape []int) {
 	}
 }
 
-// emptyAndPadded returns which queries (batch, queries) see no key and are padded, nil for none.
-func (m *scoresMask) emptyAndPadded(padded func(shape []int) []bool) []bool {
-	empty := slices.Clone(padded([]int{m.batch, m.queries}))
-	if empty != nil {
-		m.each(func(at, b, _, i, _ int) { empty[b*m.queries+i] = empty[b*m.queries+i] && !m.sees[at] })
-	}
-	return empty
-}
-
 // padding returns the keys that no query of a batch element sees, (batch, keys), or nil if there
 // are none.
 func (m *scoresMask) padding() []bool {

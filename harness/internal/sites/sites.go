@@ -6,7 +6,6 @@ package sites
 import (
 	"context"
 	"math"
-	"slices"
 
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -20,7 +19,6 @@ type Site struct {
 	problem *oracle.Problem // with the inputs that the right graph gives it; cached if it is small
 	inputs  [3]input        // of queries, keys and values
 	rows    []int           // row of the output for each token; nil if their orders agree
-	mask    *scoresMask
 	// unprojected reports whether the site ends before an output projection. The problem has the
 	// identity in its place.
 	unprojected bool
@@ -36,9 +34,8 @@ type input struct {
 // Find returns the sites of a graph with the given values. A site has the projections around
 // attention where these are linear layers, and heads are split, normed, rotated, repeated and
 // merged in between. Otherwise it has attention alone. Find leaves out a place whose value no
-// problem gives. padded returns which rows of a value of some shape do not matter, nil if all do. A
-// query of such a row may see no key: models give it zeros, or the mean of all values.
-func Find(v *graph.View, values graph.Values[float64], padded func(shape []int) []bool) []*Site {
+// problem gives.
+func Find(v *graph.View, values graph.Values[float64]) []*Site {
 	var found []*Site
 	for i := range v.Nodes {
 		n := &v.Nodes[i]
@@ -46,7 +43,7 @@ func Find(v *graph.View, values graph.Values[float64], padded func(shape []int) 
 			continue
 		}
 		for _, siteOf := range []func(*graph.View, graph.Values[float64], *graph.Node) *Site{layerAt, functionAt} {
-			if s := siteOf(v, values, n); s != nil && s.reproduces(values[s.Output].Data, padded) {
+			if s := siteOf(v, values, n); s != nil && s.settles(values[s.Output].Data) {
 				found = append(found, s)
 				break
 			}
@@ -69,8 +66,7 @@ func functionAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Sit
 	}
 	shape := append(append([]int{}, q[:rank-1]...), k[rank-2])
 	p := &oracle.Problem{}
-	s.mask = maskOf(v, values, n, shape, q[rank-3])
-	setScores(p, values, n, s.mask, shape)
+	setScores(p, values, n, maskOf(v, values, n, shape, q[rank-3]), shape)
 	s.setProblem(p)
 	return s
 }
@@ -91,6 +87,22 @@ func (s *Site) setProblem(p *oracle.Problem) {
 	if parameters < large {
 		s.problem = s.problem.Cached()
 	}
+}
+
+// settles reports whether the problem gives the value that the site has in the graph, if need be
+// with the mean of all values for queries that see no key. Queries of padded tokens on the left see
+// none.
+func (s *Site) settles(want []float64) bool {
+	if s.reproduces(want) {
+		return true
+	}
+	if !s.problem.HasEmptyRow() {
+		return false
+	}
+	p := s.problem.Uncached()
+	p.EmptyMean = true
+	s.setProblem(p)
+	return s.reproduces(want)
 }
 
 // given returns the problem with the values that an edited graph gives it.
@@ -119,42 +131,18 @@ func (s *Site) withInputs(p *oracle.Problem, values []*graph.Tensor[float64]) *o
 	return p
 }
 
-// reproduces reports whether the problem gives the value that the site has in the graph, in every
-// row that is not padded or whose query sees a key.
-func (s *Site) reproduces(want []float64, padded func(shape []int) []bool) bool {
+// reproduces reports whether the problem gives the value that the site has in the graph.
+func (s *Site) reproduces(want []float64) bool {
 	const reproduction = 1e-12 // of the largest value
 	f, err := s.problem.Rows(context.Background(), nil, oracle.ValuesAlone)
 	if err != nil || len(f.Value) != len(want) {
 		return false
 	}
-	leftover := ordered(s.rows, s.leftovers(padded, len(want)))
 	worst, largest := 0.0, 0.0
 	for i, x := range ordered(s.rows, f.Value) {
-		if leftover[i] {
-			continue
-		}
 		worst, largest = math.Max(worst, math.Abs(x-want[i])), math.Max(largest, math.Abs(want[i]))
 	}
 	return worst <= reproduction*largest
-}
-
-// leftovers returns which elements of the problem's result belong to a padded query that sees no
-// key. The result has the dimensions batch, queries, features, or heads before the queries.
-func (s *Site) leftovers(padded func(shape []int) []bool, elements int) []bool {
-	made := make([]bool, elements)
-	empty := s.mask.emptyAndPadded(padded)
-	if !slices.Contains(empty, true) {
-		return made
-	}
-	size := elements / s.mask.batch
-	width := size / s.mask.queries
-	if s.problem.Layer == nil {
-		width /= s.mask.heads
-	}
-	for at := range made {
-		made[at] = empty[at/size*s.mask.queries+at/width%s.mask.queries]
-	}
-	return made
 }
 
 // ordered brings a result of the problem into the order of the site's output, whose row for each

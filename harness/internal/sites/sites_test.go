@@ -27,12 +27,10 @@ func read(t *testing.T, name string) (*graph.Graph, graph.Values[float64]) {
 	return g, values
 }
 
-func noPadding([]int) []bool { return nil }
-
 // siteIn returns the only site of a graph.
 func siteIn(t *testing.T, g *graph.Graph, values graph.Values[float64]) *Site {
 	t.Helper()
-	found := Find(graph.NewView(g, values), values, noPadding)
+	found := Find(graph.NewView(g, values), values)
 	require.Len(t, found, 1)
 	return found[0]
 }
@@ -120,7 +118,7 @@ func TestAProblemWithAnotherValue(t *testing.T) {
 	wrong.Data = slices.Clone(wrong.Data)
 	wrong.Data[3] += 1e-9
 	values[g.Output] = &wrong
-	found := Find(graph.NewView(g, values), values, noPadding)
+	found := Find(graph.NewView(g, values), values)
 	require.Len(t, found, 1)
 	assert.Nil(t, found[0].problem.Layer, "attention alone still gives its value")
 }
