@@ -21,6 +21,7 @@ from difftest import _binary, _judge
 from difftest._cases import Case
 from difftest._result import Result
 
+NAME = "difftest-session"  # of the plugin
 HANDED_OVER = "difftest"  # by a worker of pytest-xdist
 
 
@@ -41,7 +42,7 @@ class Session:
     """The recorder of this process, and the plugin."""
 
     def __init__(self) -> None:
-        self.base: Path | None = None  # None while no test runs
+        self.base: Path | None = None  # None before the first test
         self.item: pytest.Item | None = None
         self.count = 0
         self.records: list[Record] = []
@@ -58,25 +59,18 @@ class Session:
         outputs = result._outputs
         if self.item is None or not outputs.kept:
             return
-        causes = " ".join(cause.id for cause in result.causes) or "no cause named"
+        named = ", ".join(cause.id for cause in result.causes) or "no cause is named"
         self.records.append(
             Record(
                 test=self.item.nodeid,
                 group=group(self.item, result.case),
                 case=result.case,
                 passed=result.passed,
-                causes=f"{result.kind}: {causes}" if result.kind else causes,
+                causes=f"{result.kind}: {named}" if result.kind else result.explanation,
                 folder=str(outputs.folder),
                 arguments=[str(argument) for argument in outputs.arguments],
             )
         )
-
-    @pytest.fixture(scope="session", autouse=True)
-    def _difftest_outputs(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        """Keep outputs below pytest's temporary folder, where pytest cleans up."""
-        self.base = Path(tempfile.mktemp(prefix="difftest-", dir=tmp_path_factory.getbasetemp()))
-        yield
-        self.base = None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -118,9 +112,17 @@ class Session:
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a session."""
     session = Session()
-    config.pluginmanager.register(session, "difftest-session")
+    config.pluginmanager.register(session, NAME)
     config.stash[PREVIOUS] = _judge.recorder
     _judge.recorder = session
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _difftest_outputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep outputs below pytest's temporary folder, where pytest cleans up."""
+    session = request.config.pluginmanager.get_plugin(NAME)
+    if isinstance(session, Session):
+        session.base = tmp_path_factory.getbasetemp() / "difftest"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -169,15 +171,15 @@ def implementations(records: list[Record], failed: set[str]) -> Iterator[tuple[s
     If a test judges several outputs of its case, the first, the second and so on belong together.
     A wrong output in a test that did not fail was expected, and is left out.
     """
-    groups = defaultdict[tuple[object, ...], list[Record]](list)
-    seen = Counter[tuple[object, ...]]()
+    groups = defaultdict[tuple[str | int, ...], list[Record]](list)
+    seen = Counter[tuple[str | int, ...]]()
     for record in sorted(records, key=lambda record: record.folder.rpartition(os.sep)[0]):
         if not record.passed and record.test not in failed:
             continue
-        key = (record.group, *record.arguments)
+        key: tuple[str | int, ...] = (record.group, *record.arguments)
         seen[*key, record.case] += 1
         groups[*key, seen[*key, record.case]].append(record)
-    for key, together in groups.items():
+    for key, together in sorted(groups.items(), key=lambda item: str(item[0])):
         if not all(record.passed for record in together):
             yield str(key[0]), together
 
