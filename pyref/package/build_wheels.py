@@ -4,8 +4,8 @@
     pyref/package/build_wheels.py --into dist             for this machine
     pyref/package/build_wheels.py --into dist --all       for all platforms, and SHA256SUMS
 
-It needs Python 3.11 or later, and Go. The build tools of requirements.txt are installed, by hash, in
-.venv beside this file. Two builds of the same sources with the same Go give the same bytes.
+It needs Python 3.11 or later, and Go. The build tools of requirements.txt are installed, by hash,
+in .venv beside this file. Two builds of the same sources with the same Go give the same bytes.
 """
 
 import argparse

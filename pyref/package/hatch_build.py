@@ -18,8 +18,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-# The tags of a wheel by its platform. A static binary runs with any C library of Linux. Go 1.26 needs
-# macOS 12.
+# The tags of a wheel by its platform. A static binary runs with any C library of Linux. Go 1.26
+# needs macOS 12.
 TAGS = {
     "linux-amd64": "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
     "linux-arm64": "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",

@@ -11,8 +11,6 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-pytest_plugins = ["pytester"]
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install the package in a temporary folder, unless it is installed."""

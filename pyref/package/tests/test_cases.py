@@ -1,4 +1,4 @@
-"""Cases hold what is to be computed, and nothing of the answer."""
+"""Cases hold inputs, parameters and the configuration, and nothing of the answer."""
 
 import numpy as np
 import pytest

@@ -2,12 +2,12 @@
 
     result = difftest.check("seed/causal", output)      # judge one output
     difftest.assert_matches("seed/causal", output)      # the same in a test
-    difftest.cases("mha/**")                            # what to compute, for pytest.mark.parametrize
+    difftest.cases("mha/**")                            # the cases, for pytest.mark.parametrize
     difftest.capture(module, inputs, "mine/gate")       # a case from your own module; needs PyTorch
     difftest.serve(sdpa=function)                       # a program that `difftest -- CMD` runs
 
-Judging needs NumPy and nothing else. The plugin for pytest names the causes of all failures at the end
-of the session.
+Judging needs NumPy and nothing else. The plugin for pytest names the causes of all failures at the
+end of the session.
 """
 
 from difftest._arrays import save_output

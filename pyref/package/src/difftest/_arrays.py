@@ -17,7 +17,8 @@ def to_numpy(value: object, name: str = "output") -> Array:
     """Return an array, a tensor or nested lists of floats as a NumPy array.
 
     A tensor may be on a GPU, need gradients, or have any strides. bfloat16 and float8 become
-    float32, which holds the same numbers. TypeError or ValueError if `value` is nothing of the sort.
+    float32, which holds the same numbers. TypeError or ValueError if `value` is nothing of the
+    sort.
     """
     if is_tensor(value):
         value = from_torch(value, name)
@@ -85,8 +86,8 @@ def save_output(
 ) -> Path:
     """Write an output where `difftest check DIR` looks for it, and return its file.
 
-    `folder` is DIR/CASE. It gets output.npy and, where given, weights.npy with the attention weights
-    and output/PATH.npy for each module of a model in `trace`.
+    `folder` is DIR/CASE. It gets output.npy and, where given, weights.npy with the attention
+    weights and output/PATH.npy for each module of a model in `trace`.
 
     >>> import numpy, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:

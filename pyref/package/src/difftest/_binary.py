@@ -15,7 +15,8 @@ NAME = "difftest.exe" if sys.platform == "win32" else "difftest"
 class DifftestError(Exception):
     """The command could not do what was asked: an unknown case, a broken file, wrong usage.
 
-    The text is the command's own. `status` is its exit status, as the README of difftest lists them.
+    The text is the command's own. `status` is its exit status, as the README of difftest lists
+    them.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -55,8 +56,8 @@ def candidates() -> list[Path]:
 def run(arguments: Sequence[str | Path], *, reports_to_github: bool = False) -> Finished:
     """Run the command, and return what it printed.
 
-    In a GitHub workflow, every run of the command adds to the summary of the step. Runs that judge a
-    single output leave this out.
+    In a GitHub workflow, every run of the command adds to the summary of the step. Runs that judge
+    a single output leave this out.
     """
     environment = dict(os.environ)
     if not reports_to_github:

@@ -20,7 +20,7 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Case:
-    """One case: what to compute in `op` and `config`, from which arrays in `inputs` and `state_dict`.
+    """One case: its operation and configuration, its inputs and its state dict.
 
     The arrays are read when they are asked for, and anew each time. The expected output is no part
     of a case. harness/PROTOCOL.md of difftest describes every field and every array.
@@ -96,7 +96,7 @@ class Case:
 
 
 def load(file: Path, library: Library) -> Any:
-    """Return the array in a file. uint16 holds the bits of bfloat16, which NumPy reads as float32."""
+    """Return the array in a file; float32 for NumPy where uint16 holds the bits of bfloat16."""
     array = np.load(file, allow_pickle=False)
     bits = array.dtype == np.uint16
     if bits:
@@ -118,8 +118,8 @@ def cases(
     """Return the cases that any of the patterns selects, all cases without one.
 
     A pattern is a glob such as "mha/**", or a word of the name. `skip` leaves out what its patterns
-    select. `suite` is a folder of cases, in place of those that come with difftest. With arrays="torch"
-    the cases hold tensors of PyTorch. DifftestError if nothing is selected.
+    select. `suite` is a folder of cases, in place of the embedded ones. With
+    arrays="torch" the cases hold tensors of PyTorch. DifftestError if nothing is selected.
 
         @pytest.mark.parametrize("case", difftest.cases("sdpa/**", skip="alibi"))
         def test_attention(case):

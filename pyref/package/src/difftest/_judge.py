@@ -42,11 +42,11 @@ def check(
     """Judge an output of a case, and find the mistake that explains it if it is wrong.
 
     `output` is an array, a tensor on any device, or nested lists; or a tuple of the output and the
-    attention weights, as a layer of PyTorch returns them. `weights` are the attention weights, if the
-    case asks for them. `trace` holds outputs of modules inside a model by their paths, and finds the
-    first wrong one. `precision` declares an arithmetic of fewer bits than the case has: float16,
-    bfloat16, tf32, int8-cache, fp8-e4m3-cache or fp8-e5m2-cache. `suite` is a folder of cases, in place
-    of those that come with difftest.
+    attention weights, as a layer of PyTorch returns them. `weights` are the attention weights, if
+    the case asks for them. `trace` holds outputs of modules inside a model by their paths, and
+    finds the first wrong one. `precision` declares an arithmetic of fewer bits than the case has:
+    float16, bfloat16, tf32, int8-cache, fp8-e4m3-cache or fp8-e5m2-cache. `suite` is a folder of
+    cases, in place of the embedded ones.
 
     TypeError or ValueError if `output` holds no floats. DifftestError if there is no such case.
 
@@ -83,16 +83,16 @@ def assert_matches(
 ) -> None:
     """Raise AssertionError, with the failure in eight lines, if an output is wrong.
 
-    The arguments are those of check.
+    check describes the arguments.
 
     >>> import difftest
     >>> import numpy as np
     >>> difftest.assert_matches("seed/causal", np.zeros((4, 12, 64)))
     Traceback (most recent call last):
-    ...
     AssertionError: FAIL seed/causal  dead
-      why       every output is zero
-    ...
+      why       every element is 0
+      size      rel 1, gain 0, cosine NaN; 100.0 % of 3072 elements wrong
+      ...
     """
     __tracebackhide__ = True  # pytest shows the line of the test
     result = check(case, output, weights=weights, trace=trace, precision=precision, suite=suite)

@@ -1,9 +1,9 @@
 """The plugin for pytest: at the end of the session, the causes of all failures of difftest.
 
-A test of one case does not know the others. The plugin keeps the outputs that the tests judge. At the
-end the command judges those of each test function together, as `difftest check DIR` does: a cause must
-fit all failures, and no passing case may contradict it. Different functions may test different
-implementations, so nothing is concluded from one about another.
+A test of one case does not know the others. The plugin keeps the outputs that the tests judge. At
+the end the command judges all outputs of each test function together, as `difftest check DIR` does:
+a cause must fit all failures, and no passing case may contradict it. Different functions may test
+different implementations, so nothing is concluded from one about another.
 """
 
 import os

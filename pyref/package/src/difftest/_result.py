@@ -12,7 +12,7 @@ from difftest import _binary
 
 @dataclass(frozen=True)
 class Cause:
-    """A mistake that explains a wrong output, or what is wrong about it.
+    """A mistake that explains a wrong output, or a description of the error.
 
     `id` is an entry of MISTAKES.md, or another word of the report. `alternatives` are mistakes that
     give the same output on this case.
@@ -29,8 +29,8 @@ class Result:
     """The verdict on one output, and the reason.
 
     `verdict` is "pass", "fail" or "error". `kind` is the class of a failure, such as
-    "missing-feature", "wrong-weights" or "rounding". `causes` is empty if nothing is named for sure.
-    `brief` is the failure in eight lines, `text` all of it. `report` is the report of
+    "missing-feature", "wrong-weights" or "rounding". `causes` is empty if nothing is named for
+    sure. `brief` is the failure in eight lines, `text` all of it. `report` is the report of
     `difftest check --json`, with every number.
 
     A result is true if the output passed. In a notebook it shows the page of `--report html`.
@@ -68,7 +68,7 @@ class Result:
 
 
 class Outputs:
-    """A folder with the outputs of one case. Without a folder of its own it goes with the result."""
+    """A folder with the outputs of one case. A folder that nobody gave is removed with the result."""
 
     def __init__(self, folder: Path | None, case: str, arguments: list[str | Path]) -> None:
         self._temporary = None

@@ -1,4 +1,4 @@
-"""Cases from modules of PyTorch, and the outputs of the modules inside a model. All of it needs PyTorch."""
+"""What needs PyTorch: cases from its modules, and the outputs of the modules inside a model."""
 
 import importlib.util
 import warnings
@@ -28,13 +28,14 @@ def capture(
 ) -> Case:
     """Write a case of one call, `module(**inputs)`, into a suite, and return it.
 
-    `name` is GROUP/NAME, and replaces an earlier capture of that name. `inputs` is a dict of arguments, a
-    tuple or list of arguments, or one argument. `output` is the part of the result that is the output,
-    such as "logits"; without it, the first tensor of floats. With a seed in `shake`, all parameters are
-    drawn anew, so that the case sees a mistake in each. The module is not changed.
+    `name` is GROUP/NAME, and replaces an earlier capture of that name. `inputs` is a dict of
+    arguments, a tuple or list of arguments, or one argument. `output` is the part of the result
+    that is the output, such as "logits"; without it, the first tensor of floats. With a seed in
+    `shake`, all parameters are drawn anew, so that the case sees a mistake in each. The module is
+    not changed.
 
-    A CaptureWarning tells what differs from the module, and what the case cannot see. ValueError if the
-    module cannot be captured. ImportError without PyTorch.
+    A CaptureWarning tells what differs from the module, and what the case cannot see. ValueError if
+    the module cannot be captured. ImportError without PyTorch.
     """
     needs_torch("capture")
     from difftest._pyref.capture import blind, call
@@ -60,7 +61,8 @@ def capture_outputs(
 ) -> list[Case]:
     """Write a case NAME/OUTPUT for each output of a module that the pattern `output` matches.
 
-    The other arguments are those of capture. An output that cannot be captured becomes a CaptureWarning.
+    capture describes the other arguments. An output that cannot be captured becomes a
+    CaptureWarning.
     """
     needs_torch("capture_outputs")
     from difftest._pyref.capture.outputs import capture_outputs as write
@@ -82,9 +84,9 @@ def capture_submodules(
 ) -> list[Case]:
     """Run a model once, and write a case NAME-PATH for each submodule that `pattern` matches.
 
-    The pattern is a glob over the names of `module.named_modules()`, such as "layers.*". Each case has
-    the inputs that the submodule got in the model. The other arguments are those of capture. A submodule
-    that cannot be captured becomes a CaptureWarning.
+    The pattern is a glob over the names of `module.named_modules()`, such as "layers.*". Each case
+    has the inputs that the submodule got in the model. capture describes the other arguments. A
+    submodule that cannot be captured becomes a CaptureWarning.
     """
     needs_torch("capture_submodules")
     from difftest._pyref.capture.submodules import capture_submodules as write
@@ -104,7 +106,8 @@ def made(captured: Any, suite: PathLike) -> list[Case]:
 def record(model: "torch.nn.Module") -> "Iterator[dict[str, Any]]":
     """Yield a dict that gets the output of every module inside `model`, by its path, as they run.
 
-    It is a trace for check, assert_matches and save_output, which find the first wrong module by it:
+    It is a trace for check, assert_matches and save_output, which find the first wrong module by
+    it:
 
         with difftest.record(model) as trace:
             output = model(**inputs)
