@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Install the package in a temporary folder, unless it is installed."""
-    if importlib.util.find_spec("difftest.__main__") is not None:
+    if importlib.util.find_spec("difftest") is not None:
         return
     folder = tempfile.TemporaryDirectory(prefix="difftest-package-")
     config.add_cleanup(folder.cleanup)

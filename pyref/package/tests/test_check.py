@@ -206,6 +206,17 @@ def test_a_bad_name_is_answered_as_by_the_command(name, status, message):
         assert raised.value.status == status
 
 
+@pytest.mark.parametrize(
+    "name", ["..", "../x", "seed/../../x", "/tmp/x", "C:\\x", "seed//causal", "seed/causal\n"]
+)
+def test_no_name_leads_out_of_a_folder(name, monkeypatch):
+    written = []
+    monkeypatch.setattr(difftest._judge, "save_output", lambda *arguments, **_: written.append(arguments))
+    with pytest.raises(difftest.DifftestError):
+        difftest.check(name, RIGHT)
+    assert written == []
+
+
 def test_a_suite_that_is_none_is_an_error(tmp_path):
     with pytest.raises(difftest.DifftestError, match="nowhere"):
         difftest.check("mine/gate", RIGHT, suite=tmp_path / "nowhere")

@@ -11,7 +11,7 @@ from test_check import MODELS
 import difftest
 
 sync_api = pytest.importorskip("playwright.sync_api")
-EVIL = "<img src=x onerror=\"parent.document.title='reached'; fetch('http://127.0.0.1:9/')\">"
+EVIL = "<img src=x onerror=\"parent.document.title='reached'\">"
 NOTEBOOK = "<!DOCTYPE html><title>notebook</title><h1>A notebook</h1>"
 
 
@@ -53,7 +53,7 @@ def test_a_result_shows_the_section_of_its_case(browser, tmp_path):
 
 def test_nothing_that_a_subject_wrote_runs(browser, tmp_path):
     output = np.load(MODELS / "llama.npy")[5]
-    result = difftest.check("llama", output, suite=MODELS / "models", trace={EVIL.replace("/", "."): output})
+    result = difftest.check("llama", output, suite=MODELS / "models", trace={EVIL: output})
     page, messages, _ = opened(browser, tmp_path, result._repr_html_())
     page.wait_for_timeout(200)
     assert page.title() == "notebook"

@@ -62,7 +62,6 @@ def run(arguments: Sequence[str | Path], *, reports_to_github: bool = False) -> 
     environment = dict(os.environ)
     if not reports_to_github:
         environment.pop("GITHUB_ACTIONS", None)
-        environment.pop("GITHUB_STEP_SUMMARY", None)
     done = subprocess.run(
         [binary(), *arguments],
         stdin=subprocess.DEVNULL,

@@ -68,7 +68,7 @@ class Result:
 
 
 class Outputs:
-    """A folder with the outputs of one case. A folder that nobody gave is removed with the result."""
+    """The folder with the outputs of one case. Its own folder is removed with the result."""
 
     def __init__(self, folder: Path | None, case: str, arguments: list[str | Path]) -> None:
         self._temporary = None
