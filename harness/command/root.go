@@ -25,6 +25,7 @@ func rootCommand() *cobra.Command {
 		exportCommand(),
 		lintCommand(),
 		listCommand(),
+		mergeCommand(),
 		mistakesCommand(),
 		reviewCommand(),
 		selftestCommand(),
@@ -68,6 +69,7 @@ Exit status:
 	tested.child.add(cmd)
 	tested.state.add(cmd)
 	tested.judge.keep.add(cmd)
+	tested.judge.shard.add(cmd)
 	return cmd
 }
 
