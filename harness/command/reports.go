@@ -91,8 +91,8 @@ func (f *reportFlags) open() (openReports, error) {
 	return all, nil
 }
 
-// with returns the files with the format of blobs, and one more file of JUnit XML unless its name is
-// empty.
+// with returns the files with the format of blobs, and one more file of JUnit XML unless its name
+// is empty.
 func (all openReports) with(xml string, blob report.Format) (openReports, error) {
 	all = slices.Clone(all)
 	for i := range all {

@@ -21,10 +21,10 @@ type Test struct {
 	status string // file that tells Bazel that the test knows about shards
 }
 
-// Read returns what the environment asks of a test. The rule go_test of rules_go does all of it
-// for the test: it hands whole test functions to the shards. If a function took a part of its cases
-// once more, the other parts would run nowhere. So Read returns the zero value under rules_go, which
-// sets GO_TEST_WRAP.
+// Read returns what the environment asks of a test. The rule go_test of rules_go does all of it for
+// the test: it hands whole test functions to the shards. If a function took a part of its cases
+// once more, the other parts would run nowhere. So Read returns the zero value under rules_go,
+// which sets GO_TEST_WRAP.
 func Read(lookup func(name string) (string, bool)) (Test, error) {
 	if _, wrapped := lookup("GO_TEST_WRAP"); wrapped {
 		return Test{}, nil

@@ -80,7 +80,8 @@ func describe(text *strings.Builder, t reflect.Type, seen map[reflect.Type]bool)
 	}
 }
 
-// reference is a mistake or a number of the catalogue. The title of one in a model may name a place.
+// reference is a mistake or a number of the catalogue. The title of one in a model may name a
+// place.
 type reference struct{ ID, Title string }
 
 // called reports whether something of the catalogue may have a title. The title of one in a model

@@ -52,8 +52,8 @@ func (f Fit) Projections() []string {
 	return names
 }
 
-// WithProjections returns a fit in which the named projections have free parameters, as one that was
-// stored in a file. It reports false if a name is no projection's.
+// WithProjections returns a fit in which the named projections have free parameters, as one that
+// was stored in a file. It reports false if a name is no projection's.
 func (f Fit) WithProjections(names []string) (Fit, bool) {
 	f.free = freeSet{}
 	for _, name := range names {
