@@ -21,6 +21,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		checkCommand(),
 		compareCommand(),
+		doctorCommand(),
 		explainCommand(),
 		exportCommand(),
 		lintCommand(),

@@ -63,22 +63,22 @@ func Join(files []File) (*Blob, error) {
 // sameRun refuses a shard of another run than the first.
 func (f File) sameRun(first File) error {
 	return f.same(first, []property{
-		{"the number of shards", fmt.Sprint(f.Shard.Count), fmt.Sprint(first.Shard.Count)},
-		{"the tool", f.Tool, first.Tool},
-		{"the suite", f.SuiteHash, first.SuiteHash},
-		{"the subject", f.About, first.About},
-		{"the declared precision", f.Precision, first.Precision},
-		{"the flags", strings.Join(f.Flags, " "), strings.Join(first.Flags, " ")},
-		{"the list of expected failures", f.Known, first.Known},
-		{"the selected cases", strings.Join(f.Cases, " "), strings.Join(first.Cases, " ")},
+		{"with another number of shards", fmt.Sprint(f.Shard.Count), fmt.Sprint(first.Shard.Count)},
+		{"by another version of difftest", f.Tool, first.Tool},
+		{"on another suite", f.SuiteHash, first.SuiteHash},
+		{"of another subject", f.About, first.About},
+		{"with another declared precision", f.Precision, first.Precision},
+		{"with other flags", strings.Join(f.Flags, " "), strings.Join(first.Flags, " ")},
+		{"with another list of expected failures", f.Known, first.Known},
+		{"with other cases", strings.Join(f.Cases, " "), strings.Join(first.Cases, " ")},
 	})
 }
 
 // sameSubject refuses a shard that met another subject than the first.
 func (f File) sameSubject(first File) error {
 	return f.same(first, []property{
-		{"the name of the subject", f.Subject, first.Subject},
-		{"the precision of the subject", f.Observed.Precision, first.Observed.Precision},
+		{"of another subject", f.Subject, first.Subject},
+		{"of a subject with another precision", f.Observed.Precision, first.Observed.Precision},
 	})
 }
 
@@ -88,7 +88,7 @@ type property struct{ what, own, first string }
 func (f File) same(first File, properties []property) error {
 	for _, p := range properties {
 		if p.own != p.first {
-			return fmt.Errorf("%s: a shard of another run: %s is %s, and %s in %s",
+			return fmt.Errorf("%s: a shard of another run, %s: %s, and %s in %s",
 				f.Name, p.what, shortened(p.own), shortened(p.first), first.Name)
 		}
 	}
