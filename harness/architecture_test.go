@@ -55,6 +55,7 @@ var mayImport = []struct{ name, imports string }{
 	{"check", "attention causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
 	{"known", "catalogue edits fixture replay report"},
 	{"shard", ""},
+	{"starter", ""},
 	{"bazel", "shard"},
 	{"blob", "attention catalogue compare diagnose edits fit fixture jsonread known num oracle pattern reorder replay report shard subject trace"},
 	{"coverage", "catalogue edits fixture judge oracle replay"},
@@ -68,7 +69,7 @@ var mayImport = []struct{ name, imports string }{
 	{"harness", "attention bazel causes check child fixture judge known oracle report shard subject"},
 	{"harness/schemas", ""},
 	{"harness/command", "attention bazel blob builtin catalogue check checkpoint child compare coverage edits fixture " +
-		"fixtures judge known npy oracle progress printable protocol replay report review selftest shard subject"},
+		"fixtures judge known npy oracle progress printable protocol replay report review selftest shard starter subject"},
 	{"cmd/difftest", "harness/command"},
 }
 

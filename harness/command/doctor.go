@@ -62,7 +62,7 @@ func (d *doctor) run(cmd *cobra.Command) error {
 		}
 		word := "ok"
 		if err != nil {
-			word, found = "OFF", strings.ReplaceAll(err.Error(), "\n", "\n                ")
+			word, found = "OFF", firstLines(err)
 			off++
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%-4s  %-8s  %s\n", word, check.name, found)
@@ -71,6 +71,16 @@ func (d *doctor) run(cmd *cobra.Command) error {
 		return exit(exitBroken, "off: %d, named above", off)
 	}
 	return nil
+}
+
+// firstLines returns the first problems of an error, below each other.
+func firstLines(err error) string {
+	const most = 5
+	lines := strings.Split(err.Error(), "\n")
+	if left := len(lines) - most; left > 0 {
+		lines = append(lines[:most], fmt.Sprintf("and %d more", left))
+	}
+	return strings.Join(lines, "\n                ")
 }
 
 // checkSuite reads every case. Reading holds each file against its sum, type and shape.

@@ -24,6 +24,7 @@ func rootCommand() *cobra.Command {
 		doctorCommand(),
 		explainCommand(),
 		exportCommand(),
+		initCommand(),
 		lintCommand(),
 		listCommand(),
 		mergeCommand(),
