@@ -120,8 +120,8 @@ func countFiles(suite fs.FS) (n int, size int64) {
 	return n, size
 }
 
-// checkTruth computes every case again, and holds the result against PyTorch's in float64. PyTorch's
-// own output in the precision of the case must pass.
+// checkTruth computes every case again, and holds the result against PyTorch's in float64.
+// PyTorch's own output in the precision of the case must pass.
 func (d *doctor) checkTruth(ctx context.Context, _ io.Writer) (string, error) {
 	if len(d.cases) == 0 {
 		return "", errors.New("no case can be read")

@@ -138,7 +138,8 @@ func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun f
 // leftToMerge returns nil in place of the error that every case was skipped, if a blob of a shard
 // was written: difftest merge reports whether any shard had more.
 func (s selected) leftToMerge(reports reportFlags, err error) error {
-	if e := (*exitError)(nil); errors.As(err, &e) && e.status == exitNothing && !s.shard.IsWhole() && reports.hasBlob() {
+	e := (*exitError)(nil)
+	if !s.shard.IsWhole() && reports.hasBlob() && errors.As(err, &e) && e.status == exitNothing {
 		return nil
 	}
 	return err

@@ -49,7 +49,8 @@ func (l *live) begin(who about, s selected) error {
 	case len(s.own) == 0:
 		return l.printer.Nothing(fmt.Sprintf("shard %s has none of the %d selected cases", s.shard, len(s.cases)))
 	}
-	about := &report.Report{Subject: who.subject, Precision: who.precision, Suite: sourceOf(s.suite, s.own), Shard: s.name()}
+	about := &report.Report{Subject: who.subject, Precision: who.precision, Shard: s.name()}
+	about.Suite = sourceOf(s.suite, s.own)
 	return l.printer.Begin(about, s.own)
 }
 

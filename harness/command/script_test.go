@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// unmaskedChild is a child that answers a request in a folder as a layer without its causal mask. It
-// offers no functions.
+// unmaskedChild is a child that answers a request in a folder as a layer without its causal mask.
+// It offers no functions.
 func unmaskedChild(dir string) int {
 	text, err := os.ReadFile(filepath.Join(dir, protocol.RequestFile))
 	if err != nil {

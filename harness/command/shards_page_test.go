@@ -28,7 +28,7 @@ func shardsWorkflow() string {
 	return files[len(files)-1].Text
 }
 
-// The steps of the workflow run here, with another program in the place of Python: the shards of the
+// The steps of the workflow run here, with another program instead of Python: the shards of the
 // matrix write blobs, and the job behind them merges these.
 func TestWorkflowOfShards(t *testing.T) {
 	if _, err := exec.LookPath("difftest"); err != nil || runtime.GOOS == "windows" {
@@ -57,8 +57,8 @@ func TestWorkflowOfShards(t *testing.T) {
 	require.Contains(t, string(out), "shard 2/3 is missing")
 }
 
-// The actions in the workflows of init are the ones, at the same commits, that this repository uses,
-// and two that it does not use.
+// The actions in the workflows of init are the ones, at the same commits, that this repository
+// uses, and two that it does not use.
 func TestActionsOfInit(t *testing.T) {
 	uses := regexp.MustCompile(`uses: (\S+@[0-9a-f]{40}) # v`)
 	own := map[string]bool{}

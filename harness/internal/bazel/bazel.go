@@ -12,7 +12,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/shard"
 )
 
-// Test is what Bazel asks of a test. The zero value is a test outside Bazel.
+// Test holds the requests of Bazel to a test. The zero value is a test outside Bazel.
 type Test struct {
 	Shard  shard.Shard // zero if the test has no shards
 	Filter string      // of --test_filter; "" selects everything

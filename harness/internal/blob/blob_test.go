@@ -196,7 +196,7 @@ func TestFitsRefuses(t *testing.T) {
 		"the limits":    {func(_ *report.Observed, r *report.Result) { r.Comparison.Limits.Z = 1e9 }, "Comparison: Limits"},
 		"the counts":    {func(_ *report.Observed, r *report.Result) { r.Comparison.Outside = 1 << 40 }, "Comparison: counts"},
 		"a short z":     {func(_ *report.Observed, r *report.Result) { r.Comparison.Z = r.Comparison.Z[1:] }, "Comparison: Z"},
-		"the worst":     {func(_ *report.Observed, r *report.Result) { r.Comparison.Worst.Index = []int{9, 9, 9} }, "Comparison: Worst"},
+		"the worst":     {func(_ *report.Observed, r *report.Result) { r.Comparison.Worst.Index[0] = 99 }, "Comparison: Worst"},
 		"the first":     {func(_ *report.Observed, r *report.Result) { r.Comparison.First[0].Index = nil }, "Comparison: First"},
 		"the output":    {func(_ *report.Observed, r *report.Result) { r.Got = r.Got[1:] }, "Got: "},
 		"the truth":     {func(_ *report.Observed, r *report.Result) { r.Want.Sigma = r.Want.Sigma[1:] }, "Want: "},

@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,18 +14,19 @@ import (
 // checkHeader refuses a first line that no run writes.
 func (b *Blob) checkHeader(h header) error {
 	if err := b.Shard.Check(); err != nil {
-		return fmt.Errorf("Shard: %w", err)
+		return wrong("Shard", "%w", err)
 	}
-	for _, text := range slices.Concat([]string{b.Tool, b.SuiteHash, b.About, b.Precision, b.Subject}, b.Flags, b.Cases) {
+	names := []string{b.Tool, b.SuiteHash, b.About, b.Precision, b.Subject}
+	for _, text := range slices.Concat(names, b.Flags, b.Cases) {
 		if strings.Contains(text, "\n") {
 			return fmt.Errorf("%q: more than one line", text)
 		}
 	}
 	if !slices.IsSortedFunc(b.Cases, strictly) {
-		return errors.New("Cases: not sorted, or one is there twice")
+		return wrong("Cases", "not sorted, or one is there twice")
 	}
 	if _, err := known.Parse(b.Known); err != nil {
-		return fmt.Errorf("Known: %w", err)
+		return wrong("Known", "%w", err)
 	}
 	for _, p := range append(slices.Clone(h.Replies), h.Declared) {
 		if err := subject.Precision(p).Check(); err != nil {
@@ -34,10 +34,10 @@ func (b *Blob) checkHeader(h header) error {
 		}
 	}
 	if !slices.IsSortedFunc(h.Replies, strictly) {
-		return errors.New("Replies: not sorted, or one is there twice")
+		return wrong("Replies", "not sorted, or one is there twice")
 	}
 	if n := len(b.own()); h.Results < 0 || h.Results > n {
-		return fmt.Errorf("Results: %d, but shard %s has %d cases", h.Results, b.Shard, n)
+		return wrong("Results", "%d, but shard %s has %d cases", h.Results, b.Shard, n)
 	}
 	return nil
 }
@@ -84,14 +84,19 @@ func (b *Blob) checkBroken() error {
 		has := func(r report.Result) bool { return r.Case == broken.Case }
 		at := slices.Index(own, broken.Case)
 		if at < 0 || slices.ContainsFunc(b.Observed.Probed, has) {
-			return fmt.Errorf("Broken: %s: no case of shard %s without a result, or out of order", broken.Case, b.Shard)
+			return wrong("Broken", "%s: no case of shard %s without a result, or out of order", broken.Case, b.Shard)
 		}
 		own = own[at+1:]
 	}
 	for _, broken := range b.Observed.General {
 		if !strings.HasPrefix(broken.Case, "(") || strings.Contains(broken.Case, "\n") {
-			return fmt.Errorf("General: %q is about a case", broken.Case)
+			return wrong("General", "%q is about a case", broken.Case)
 		}
 	}
 	return nil
+}
+
+// wrong returns an error about a field.
+func wrong(field, format string, args ...any) error {
+	return fmt.Errorf(field+": "+format, args...)
 }

@@ -36,39 +36,39 @@ var stages = []pattern.Stage{
 // for granted that its parts fit together.
 func checkResult(r report.Result, c *fixture.Case) error {
 	if r.Purpose != safe(c.Purpose) {
-		return errors.New("Purpose: of another case")
+		return wrong("Purpose", "of another case")
 	}
 	if err := checkVerdict(r); err != nil {
 		return err
 	}
 	if r.Comparison.WantShape == nil {
 		if !reflect.ValueOf(r.Comparison).IsZero() || r.Got != nil || !reflect.ValueOf(r.Diagnosis).IsZero() {
-			return errors.New("Comparison: missing")
+			return wrong("Comparison", "missing")
 		}
 		return nil
 	}
 	if err := checkComparison(r.Comparison, c.Output.Shape); err != nil {
-		return fmt.Errorf("Comparison: %w", err)
+		return wrong("Comparison", "%w", err)
 	}
 	if n, err := attention.Size(r.Comparison.GotShape); err != nil || n != len(r.Got) {
-		return fmt.Errorf("Got: %d elements, and the shape is %s", len(r.Got), attention.FormatShape(r.Comparison.GotShape))
+		return wrong("Got", "%d elements, and the shape is %s", len(r.Got), attention.FormatShape(r.Comparison.GotShape))
 	}
 	if err := checkComparison(r.PyTorch, c.Output.Shape); err != nil || !r.PyTorch.SameShape() {
-		return errors.Join(errors.New("PyTorch: no comparison of the case"), err)
+		return errors.Join(wrong("PyTorch", "no comparison of the case"), err)
 	}
 	if err := checkExpected(r.Want, c.Output.Shape, r.Wrong()); err != nil {
-		return fmt.Errorf("Want: %w", err)
+		return wrong("Want", "%w", err)
 	}
 	for _, m := range r.Masks {
 		if m.Queries < 1 || m.Keys < 1 || len(m.Sees) > report.MaskLimit || !isProduct(len(m.Sees), m.Queries, m.Keys) {
-			return fmt.Errorf("Masks: %d queries, %d keys, %d elements", m.Queries, m.Keys, len(m.Sees))
+			return wrong("Masks", "%d queries, %d keys, %d elements", m.Queries, m.Keys, len(m.Sees))
 		}
 	}
 	if err := checkTrace(r.Trace); err != nil {
-		return fmt.Errorf("Trace: %w", err)
+		return wrong("Trace", "%w", err)
 	}
 	if len(r.Joint) > 0 || len(r.RuledOut) > 0 {
-		return errors.New("Joint, RuledOut: found only when all shards are there")
+		return wrong("Joint, RuledOut", "found only when all shards are there")
 	}
 	return checkDiagnosis(r.Diagnosis, c)
 }
@@ -86,28 +86,28 @@ func checkVerdict(r report.Result) error {
 		ok = !compared
 	}
 	if !ok || r.Known != "" {
-		return fmt.Errorf("Verdict: %q does not fit the rest", r.Verdict)
+		return wrong("Verdict", "%q does not fit the rest", r.Verdict)
 	}
 	return nil
 }
 
 func checkComparison(c compare.Comparison, shape []int) error {
 	if !slices.Equal(c.WantShape, shape) {
-		return fmt.Errorf("WantShape: %s, want %s", attention.FormatShape(c.WantShape), attention.FormatShape(shape))
+		return wrong("WantShape", "%s, want %s", attention.FormatShape(c.WantShape), attention.FormatShape(shape))
 	}
 	size := num.Size(shape)
 	limits := compare.Expected{Measured: c.Measured}.Limits()
 	switch {
 	case c.Limits != limits:
-		return fmt.Errorf("Limits: %v, want %v", c.Limits, limits)
-	case !between(0, size, c.Elements, c.Outside, c.NonFinite), !between(0, size, c.Rows), !between(0, c.Rows, c.Padded):
+		return wrong("Limits", "%v, want %v", c.Limits, limits)
+	case !between(0, size, c.Elements, c.Outside, c.NonFinite, c.Rows), !between(0, c.Rows, c.Padded):
 		return errors.New("counts larger than the output")
 	case c.SameShape() && len(c.Z) != size, !c.SameShape() && len(c.Z) != 0:
-		return fmt.Errorf("Z: %d elements", len(c.Z))
+		return wrong("Z", "%d elements", len(c.Z))
 	case c.SameShape() && !isElement(c.Worst, shape):
-		return errors.New("Worst: no element of the output")
+		return wrong("Worst", "no element of the output")
 	case slices.ContainsFunc(c.First, func(e compare.Element) bool { return !isElement(e, shape) }):
-		return errors.New("First: no elements of the output")
+		return wrong("First", "no elements of the output")
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func checkExpected(e compare.Expected, shape []int, wanted bool) error {
 		return fmt.Errorf("shape %s, %d values, %d sigmas", attention.FormatShape(e.Shape), len(e.Value), len(e.Sigma))
 	}
 	if n := len(e.Padded); n > 0 && !isProduct(n, shape[:max(0, len(shape)-1)]...) {
-		return fmt.Errorf("Padded: %d rows", n)
+		return wrong("Padded", "%d rows", n)
 	}
 	return nil
 }
@@ -142,9 +142,9 @@ func checkTrace(t *trace.Trace) error {
 	case t == nil:
 		return nil
 	case t.First < -1 || t.First >= len(t.Lines):
-		return fmt.Errorf("First: %d of %d lines", t.First, len(t.Lines))
+		return wrong("First", "%d of %d lines", t.First, len(t.Lines))
 	case safe(string(t.Cut)) != string(t.Cut):
-		return errors.New("Cut: not printable")
+		return wrong("Cut", "not printable")
 	}
 	for _, line := range t.Lines {
 		shape := line.Comparison.WantShape
@@ -166,26 +166,26 @@ func checkTrace(t *trace.Trace) error {
 
 func checkDiagnosis(d diagnose.Diagnosis, c *fixture.Case) error {
 	if !slices.Contains(classes, d.Class) || !slices.Contains(stages, d.Stage) {
-		return fmt.Errorf("Class, Stage: %q, %q", d.Class, d.Stage)
+		return wrong("Class, Stage", "%q, %q", d.Class, d.Stage)
 	}
 	if err := checkStructure(d.Structure); err != nil {
-		return fmt.Errorf("Structure: %w", err)
+		return wrong("Structure", "%w", err)
 	}
 	for _, o := range d.Orders {
 		if err := checkOrder(o); err != nil {
-			return fmt.Errorf("Orders: %w", err)
+			return wrong("Orders", "%w", err)
 		}
 	}
 	if p := d.Pattern; p != nil {
 		size := len(p.Recovered)
 		if !isProduct(size, p.Heads, p.Queries, p.Keys) || size == 0 || len(p.Expected) != size ||
 			len(p.Uncertainty) != size || !between(0, p.Heads-1, p.Shown) || !between(1, p.Heads, p.PerBatch) {
-			return fmt.Errorf("Pattern: %d heads, %d queries, %d keys, %d weights", p.Heads, p.Queries, p.Keys, size)
+			return wrong("Pattern", "%d heads, %d queries, %d keys, %d weights", p.Heads, p.Queries, p.Keys, size)
 		}
 	}
 	for _, n := range d.Numbers {
 		if err := checkNumber(n, c); err != nil {
-			return fmt.Errorf("Numbers: %s: %w", n.Number.ID, err)
+			return wrong("Numbers", "%s: %w", n.Number.ID, err)
 		}
 	}
 	return checkMatches(d.Matches)
@@ -245,7 +245,7 @@ func checkNumber(n replay.NumberMatch, c *fixture.Case) error {
 func checkMatches(all []replay.Match) error {
 	for _, m := range all {
 		if n := len(m.Mistakes); n < 1 || n > 2 || strings.Contains(m.Where, "\n") {
-			return errors.New("Matches: not one mistake or two")
+			return wrong("Matches", "not one mistake or two")
 		}
 	}
 	return nil

@@ -80,7 +80,9 @@ func withNumber(id string, change func(float64) float64) func(*fixture.Case) []f
 		if c.Op == fixture.Module {
 			return nil
 		}
-		out, ok := judge.WithNumber(c, oracle.Precision{}, n, func(v float64) (float64, bool) { return change(v), true })
+		out, ok := judge.WithNumber(c, oracle.Precision{}, n, func(v float64) (float64, bool) {
+			return change(v), true
+		})
 		if !ok {
 			return c.Truth
 		}
@@ -88,7 +90,7 @@ func withNumber(id string, change func(float64) float64) func(*fixture.Case) []f
 	}
 }
 
-// merge runs each shard by itself, keeps it in a file, and joins what is read again.
+// merge runs each shard by itself, keeps it in a file, reads the file and joins all.
 func merge(t *testing.T, count int, cases []string, run runFunc) *report.Report {
 	t.Helper()
 	return joined(t, count, cases, func(own []string) *report.Report {
@@ -98,7 +100,7 @@ func merge(t *testing.T, count int, cases []string, run runFunc) *report.Report 
 	})
 }
 
-// joined keeps the report of each shard in a file, and joins what is read again.
+// joined keeps the report of each shard in a file, reads the file and joins all.
 func joined(t *testing.T, count int, cases []string, of func(own []string) *report.Report) *report.Report {
 	t.Helper()
 	var files []blob.File
@@ -150,7 +152,8 @@ func casesOf(t *testing.T, names []string) map[string]*fixture.Case {
 var formats = map[string]report.Format{
 	"json": report.JSON, "html": report.HTML, "junit": report.JUnit, "markdown": report.Markdown,
 	"github": report.GitHub, "summary": report.StepSummary,
-	"text": report.Text(report.TextOptions{}), "everything": report.Text(report.TextOptions{Verbosity: report.Everything}),
+	"text":       report.Text(report.TextOptions{}),
+	"everything": report.Text(report.TextOptions{Verbosity: report.Everything}),
 }
 
 // written returns a report in a format, without times.

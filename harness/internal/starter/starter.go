@@ -27,8 +27,8 @@ type File struct {
 // workflow is the path of the workflow.
 const workflow = ".github/workflows/difftest.yml"
 
-// Go returns the files of a Go package: a test that fails until it is filled in, and a workflow. below
-// is the path of the module from the top of the repository, "." for the top itself.
+// Go returns the files of a Go package: a test that fails until it is filled in, and a workflow.
+// below is the path of the module from the top of the repository, "." for the top itself.
 func Go(pkg, below string) []File {
 	return []File{
 		{Path: "difftest_test.go", Text: strings.ReplaceAll(text("difftest_test.go.txt"), "PACKAGE", pkg)},
@@ -97,8 +97,8 @@ func PackageOf(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, source := range sources {
-		file, err := parser.ParseFile(token.NewFileSet(), source, nil, parser.PackageClauseOnly)
+	if len(sources) > 0 {
+		file, err := parser.ParseFile(token.NewFileSet(), sources[0], nil, parser.PackageClauseOnly)
 		if err != nil {
 			return "", err
 		}
