@@ -27,6 +27,7 @@ func rootCommand() *cobra.Command {
 		initCommand(),
 		lintCommand(),
 		listCommand(),
+		manCommand(),
 		mergeCommand(),
 		mistakesCommand(),
 		reviewCommand(),
