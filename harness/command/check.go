@@ -105,6 +105,9 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	if flags.reports.hasBlob() {
+		return exit(exitUsage, "--report %s: only for a run of cases, not for one output", blobFormat)
+	}
 	files, err := flags.reports.open()
 	if err != nil {
 		return err
