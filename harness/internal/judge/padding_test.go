@@ -8,12 +8,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -94,4 +97,24 @@ func TestAnOrderOfAxesBesidePaddedRows(t *testing.T) {
 	r, err := referee.Judge(t.Context(), []int{tokens, batch, width}, turned)
 	require.NoError(t, err)
 	require.Len(t, r.Diagnosis.Orders, 1, "%v", r.Diagnosis.Reasons)
+}
+
+// Two mistakes, and a bias with other values, are found beside padded rows.
+func TestMoreThanOneMistakeBesidePaddedRows(t *testing.T) {
+	c, _ := plantedIn(t, "bert")
+	rows := attention.Mask{Shape: c.Output.Shape[:2]}
+	rows.Data = make([]bool, num.Size(rows.Shape))
+	rows.Data[2], rows.Data[5] = true, true
+	c.Padded = []fixture.Padding{{Mask: "padding", Rows: rows}}
+	referee, err := New(t.Context(), c, oracle.Precision{})
+	require.NoError(t, err)
+
+	two := storedOutputs(t, plantedModels+"/bert-pairs.npy", 8)[0]
+	d := judgeModel(t, referee, c, withPadding(t, c, two, math.NaN())).Diagnosis
+	require.True(t, slices.ContainsFunc(d.Matches, func(m replay.Match) bool { return len(m.Mistakes) == 2 }), "%v", d.Reasons)
+
+	values := storedOutputs(t, plantedModels+"/bert-parameters.npy", 7)[5]
+	d = judgeModel(t, referee, c, withPadding(t, c, values, math.NaN())).Diagnosis
+	require.Len(t, d.Fits, 1, "%v", d.Reasons)
+	require.Equal(t, []string{"layers.1.up.bias"}, d.Fits[0].Parameters)
 }
