@@ -67,23 +67,52 @@ func firstWrong(all *trace.Trace) []string {
 		before = fmt.Sprintf("%d before it are right", n)
 	}
 	said := []string{fmt.Sprintf("%s is the first wrong module; %s", name, before)}
-	if len(all.Matches) > 0 {
-		var titles []string
-		for _, m := range all.Matches {
-			titles = append(titles, m.Title())
-		}
-		said = append(said, "its output is that of "+strings.Join(titles, ", or of "))
+	if n := line.Comparison.NonFinite; n > 0 {
+		said = append(said, "its output has NaN or infinity in "+counted(n, "element")+", where PyTorch's has numbers")
 	}
 	if len(all.Same) > 0 {
 		said = append(said, "its output is the right output of "+strings.Join(all.Same, ", or of "))
 	}
-	for _, w := range all.Wirings {
-		said = append(said, fmt.Sprintf("its output is right if it takes %s in the place of %s", w.Is, w.Was))
-	}
+	said = append(said, explained(all)...)
 	if all.Cut != "" {
 		said = append(said, string(all.Cut))
 	}
 	return said
+}
+
+// explained says what gives the output of the first wrong module, or of the module around it.
+func explained(all *trace.Trace) []string {
+	its, it := "its output", "it"
+	if all.Around != "" {
+		its, it = "the output of "+all.Around+" around it", all.Around+" around it"
+	}
+	var titles, said []string
+	for _, m := range all.Matches {
+		where := placeOf(m.Where, all)
+		m.Where = ""
+		titles = append(titles, m.Title()+where)
+	}
+	for _, n := range all.Numbers {
+		where := placeOf(n.Where, all)
+		n.Where = ""
+		titles = append(titles, n.Title()+where)
+	}
+	if len(titles) > 0 {
+		said = append(said, its+" is computed with "+strings.Join(titles, ", or with "))
+	}
+	for _, w := range all.Wirings {
+		said = append(said, fmt.Sprintf("%s takes %s as input; PyTorch's takes %s", it, w.Is, w.Was))
+	}
+	return said
+}
+
+// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this one
+// may make the mistake, too.
+func placeOf(where string, all *trace.Trace) string {
+	if all.Elsewhere(where) {
+		return " in " + where
+	}
+	return ""
 }
 
 func (t *text) traceLine(line trace.Line) string {
@@ -98,7 +127,9 @@ func (t *text) traceLine(line trace.Line) string {
 // jsonTrace is the verdict on modules inside a model.
 type jsonTrace struct {
 	First   string       `json:"first,omitempty"` // path of the first wrong module
+	Around  string       `json:"around"`          // path of a module around it that is explained instead, or ""
 	Matches []jsonMatch  `json:"matches"`         // mistakes that give its output
+	Numbers []jsonNumber `json:"numbers"`         // numbers that give its output with other values
 	Same    []string     `json:"same"`            // modules whose right output it is
 	Wirings []jsonWiring `json:"wirings"`         // other inputs of the module that give its output
 	Modules []jsonModule `json:"modules"`
@@ -126,7 +157,8 @@ func traceJSON(all *trace.Trace) *jsonTrace {
 		return nil
 	}
 	out := &jsonTrace{
-		Matches: []jsonMatch{}, Same: orEmpty(all.Same), Wirings: []jsonWiring{}, Modules: []jsonModule{},
+		Around: all.Around, Matches: []jsonMatch{}, Numbers: []jsonNumber{}, Same: orEmpty(all.Same),
+		Wirings: []jsonWiring{}, Modules: []jsonModule{},
 	}
 	for _, w := range all.Wirings {
 		out.Wirings = append(out.Wirings, jsonWiring{w.Was, w.Is, number(w.Residual), number(w.MaxZ)})
@@ -136,6 +168,9 @@ func traceJSON(all *trace.Trace) *jsonTrace {
 	}
 	for _, m := range all.Matches {
 		out.Matches = append(out.Matches, matchJSON(m))
+	}
+	for _, n := range all.Numbers {
+		out.Numbers = append(out.Numbers, numberJSON(n))
 	}
 	for _, line := range all.Lines {
 		c := line.Comparison
