@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"slices"
+
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -60,24 +62,27 @@ type Agreement int
 // Agreements, the best last.
 const (
 	Disagrees  Agreement = iota
-	OnlyInPart           // if the mistake is made in this part alone
-	Throughout           // if the mistake is made at all of its places
+	OnlyInPart           // if the mistake is made at its places in this part alone
+	Throughout           // if the mistake is made at more places, everywhere or in one layer
 )
 
-// Agrees reports how a mistake agrees with later values, up to 1 % of their size.
-func (m *Module) Agrees(found Match, later []Later) Agreement {
+// Agrees reports how a mistake that was found in the part up to a submodule's output agrees with
+// later values, up to 1 % of their size. It returns the mistake with the widest place that agrees.
+func (m *Module) Agrees(found Match, part graph.ModuleOutput, later []Later) (Match, Agreement) {
 	mistake := found.Mistakes[0]
 	for _, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
 		for _, h := range m.at(mistake, place) {
-			if h.where == found.Where && m.gives(mistake, h.sites, later) {
-				return Throughout
+			before := slices.DeleteFunc(slices.Clone(h.sites), func(site int) bool { return site > part.Node })
+			if slices.Equal(before, found.sites) && m.gives(mistake, h.sites, later) {
+				found.Where, found.sites = h.where, h.sites
+				return found, Throughout
 			}
 		}
 	}
 	if m.gives(mistake, found.sites, later) {
-		return OnlyInPart
+		return found, OnlyInPart
 	}
-	return Disagrees
+	return found, Disagrees
 }
 
 // gives reports whether a mistake at some places gives all of these values.

@@ -64,7 +64,10 @@ func firstWrong(all *trace.Trace) []string {
 	}
 	before := "no module before it was traced"
 	if n := all.Right(); n > 0 {
-		before = fmt.Sprintf("%d before it are right", n)
+		before = fmt.Sprintf("the %d before it are right", n)
+		if n == 1 {
+			before = "the one before it is right"
+		}
 	}
 	said := []string{fmt.Sprintf("%s is the first wrong module; %s", name, before)}
 	if n := line.Comparison.NonFinite; n > 0 {
@@ -115,13 +118,23 @@ func placeOf(where string, all *trace.Trace) string {
 	return ""
 }
 
+// traceLine writes a line for a compared value: the number that decided, the path, and the class
+// where the width allows it.
 func (t *text) traceLine(line trace.Line) string {
-	verdict := t.paint(green, "ok  ")
+	verdict, c := t.paint(green, "ok  "), line.Comparison
+	number := fmt.Sprintf("max z %-8.3g", c.MaxZ)
 	if line.Wrong() {
 		verdict = t.paint(red, "FAIL")
+		if c.MaxZ <= c.Limits.Z {
+			number = fmt.Sprintf("rms z %-8.3g", c.RMSZ)
+		}
 	}
-	c := line.Comparison
-	return fmt.Sprintf("%s %-36s %-16s max z %.3g, rms z %.3g", verdict, line.Path, line.Class, c.MaxZ, c.RMSZ)
+	class := ""
+	const indent, before = 12, len("FAIL max z 2.46e+06 ")
+	if line.Class != "" && indent+before+len(line.Path)+1+len(line.Class) <= t.Width {
+		class = " " + line.Class
+	}
+	return verdict + " " + number + " " + line.Path + class
 }
 
 // jsonTrace is the verdict on modules inside a model.

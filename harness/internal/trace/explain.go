@@ -113,14 +113,14 @@ func (j judge) refuted(found []replay.Match, place int) []replay.Match {
 			later = append(later, replay.Later{Output: o, Got: got})
 		}
 	}
-	best, how := replay.OnlyInPart, make([]replay.Agreement, len(found))
-	for i, m := range found {
-		how[i] = j.module.Agrees(m, later)
-		best = max(best, how[i])
-	}
+	best := replay.OnlyInPart
 	var kept []replay.Match
-	for i, m := range found {
-		if how[i] == best {
+	for _, m := range found {
+		m, how := j.module.Agrees(m, j.all[place], later)
+		if how > best {
+			best, kept = how, nil
+		}
+		if how == best {
 			kept = append(kept, m)
 		}
 	}
