@@ -68,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"suite":   suite,
 			"tensors": tensors,
 			"state":   state,
+			"traces":  traces,
 		},
 	})
 }

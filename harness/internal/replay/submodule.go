@@ -53,7 +53,7 @@ func at(o graph.ModuleOutput, places []int) []graph.ModuleOutput {
 // which a mistake was found.
 type Later struct {
 	Output graph.ModuleOutput
-	Got    *graph.Tensor[float64]
+	Got    []float64
 }
 
 // Agreement is how a mistake that was found in a part of a module agrees with later values.
@@ -92,7 +92,7 @@ func (m *Module) gives(mistake catalogue.Mistake, places []int, later []Later) b
 	for _, l := range later {
 		name := m.graph.Nodes[l.Output.Node].Name
 		output := m.outputOfGraph(mistaken.Until(name))
-		got := m.blank(&graph.Tensor[float64]{Shape: m.values[name].Shape, Data: l.Got.Data})
+		got := m.blank(&graph.Tensor[float64]{Shape: m.values[name].Shape, Data: l.Got})
 		if output == nil || !(compare.Residual(got.Data, output.Data) <= near) {
 			return false
 		}

@@ -27,10 +27,15 @@ func (t *text) trace(all *trace.Trace) {
 			left++
 		}
 	}
-	if left > 0 {
+	if left > 0 && all.First >= 0 {
 		lines = append(lines, fmt.Sprintf("and %d more, with -v", left))
 	}
-	t.block("modules", append(lines, notCompared(all)...))
+	t.block("modules", lines)
+	label := "modules"
+	if len(lines) > 0 {
+		label = ""
+	}
+	t.prose(label, notCompared(all))
 }
 
 // notCompared says which values were not compared, and why.
@@ -54,8 +59,15 @@ func notCompared(all *trace.Trace) []string {
 
 // firstWrong says which module is the first wrong one, and which mistake gives its output.
 func firstWrong(all *trace.Trace) []string {
-	if all.First < 0 {
-		return nil
+	switch n := all.Compared(); {
+	case len(all.Lines) == 0:
+		return []string{"no output of a module was given"}
+	case n == 0:
+		return []string{"no module was compared"}
+	case all.First < 0 && n == 1:
+		return []string{"the only module that was compared is right"}
+	case all.First < 0:
+		return []string{fmt.Sprintf("all %d modules that were compared are right", n)}
 	}
 	line := all.Lines[all.First]
 	name := line.Path
@@ -77,6 +89,9 @@ func firstWrong(all *trace.Trace) []string {
 		said = append(said, "its output is the right output of "+strings.Join(all.Same, ", or of "))
 	}
 	said = append(said, explained(all)...)
+	if all.Unused() {
+		said = append(said, "every module behind it is right: perhaps the model used another value than was given")
+	}
 	if all.Cut != "" {
 		said = append(said, string(all.Cut))
 	}

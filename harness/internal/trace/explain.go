@@ -52,7 +52,8 @@ func (j judge) explain(ctx context.Context, t *Trace, first int) {
 	}
 }
 
-// around lists the modules around a module, up to its layer, whose values are known.
+// around lists the modules around a module, up to its layer, whose values are known and wrong. A
+// right value is also the value of every mistake that this case cannot see.
 func (j judge) around(first int) []int {
 	var places []int
 	path := j.all[first].Path
@@ -61,17 +62,15 @@ func (j judge) around(first int) []int {
 		if i == first || !graph.Within(path, o.Path) || !sameLayer {
 			continue
 		}
-		got := j.values[o.Path]
-		if got != nil && comparableShapes(got.Shape, j.expected[i].Shape) && finite(got.Data, j.expected[i]) {
+		got, want := j.values[o.Path], j.expected[i]
+		if got == nil || got.Problem != "" || !comparableShapes(got.Shape, want.Shape) {
+			continue
+		}
+		if c := compare.Outputs(want.Shape, got.Data, want); !c.OK() && c.NonFinite == 0 {
 			places = append(places, i)
 		}
 	}
 	return places
-}
-
-// finite reports whether no row that matters has NaN or infinity.
-func finite(got []float64, want compare.Expected) bool {
-	return compare.Outputs(want.Shape, got, want).NonFinite == 0
 }
 
 // named looks for all that gives the value of a module.
@@ -109,8 +108,8 @@ func (j judge) refuted(found []replay.Match, place int) []replay.Match {
 	var later []replay.Later
 	for i := place + 1; i < len(j.all); i++ {
 		o, got := j.all[i], j.values[j.all[i].Path]
-		if got != nil && graph.Within(o.Path, layer) && comparableShapes(got.Shape, j.expected[i].Shape) {
-			later = append(later, replay.Later{Output: o, Got: got})
+		if got != nil && got.Problem == "" && graph.Within(o.Path, layer) && comparableShapes(got.Shape, j.expected[i].Shape) {
+			later = append(later, replay.Later{Output: o, Got: got.Data})
 		}
 	}
 	best := replay.OnlyInPart

@@ -3,6 +3,7 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -17,7 +18,12 @@ import (
 )
 
 // Array is the output of a module in the program under test.
-type Array = graph.Tensor[float64]
+type Array struct {
+	Shape []int
+	Data  []float64
+	// Problem is why the array cannot be compared, "" if it can.
+	Problem string
+}
 
 // Trace is the verdict on the values of some modules.
 type Trace struct {
@@ -50,11 +56,13 @@ func (l Line) Wrong() bool { return l.Problem == "" && !l.Comparison.OK() }
 // mistake that gives the first wrong value. Nothing is compared in a lower precision than float32,
 // because the noise of the modules is known in float32 alone.
 func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Trace, error) {
-	t := Trace{First: -1}
-	if m.LowerPrecision() {
-		t.leave(values, func(string) string { return "not compared: the noise of modules is known in float32 alone" })
-		return t, nil
+	if len(values) == 0 {
+		return Trace{First: -1}, nil
 	}
+	if m.LowerPrecision() {
+		return NotCompared(values, "not compared: the noise of modules is known in float32 alone"), nil
+	}
+	t := Trace{First: -1}
 	all := m.Submodules()
 	expected, err := m.Expected(all)
 	if err != nil {
@@ -80,8 +88,15 @@ func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Tra
 	if first >= 0 {
 		j.explain(ctx, &t, first)
 	}
-	t.leave(rest, j.unknown)
+	t.leave(rest, func(path string) string { return cmp.Or(rest[path].Problem, j.unknown(path)) })
 	return t, nil
+}
+
+// NotCompared returns a trace in which no value is compared, for one reason.
+func NotCompared(values map[string]*Array, reason string) Trace {
+	t := Trace{First: -1}
+	t.leave(values, func(string) string { return reason })
+	return t
 }
 
 // leave adds a line for each value that is not compared.
@@ -104,7 +119,10 @@ type judge struct {
 // a value that is computed inside the module, because a graph lacks what nobody uses.
 func (j judge) line(i int) (Line, error) {
 	o, got, want := j.all[i], j.values[j.all[i].Path], j.expected[i]
-	line := Line{Path: o.Path, Class: o.Class}
+	line := Line{Path: o.Path, Class: o.Class, Problem: got.Problem}
+	if line.Problem != "" {
+		return line, nil
+	}
 	candidates := j.module.Returned(o)
 	if comparableShapes(got.Shape, want.Shape) {
 		line.Comparison = compare.Outputs(want.Shape, got.Data, want)
@@ -152,6 +170,31 @@ func comparableShapes(got, want []int) bool { return slices.Equal(got, want) || 
 // sameRows reports whether two shapes have as many rows of the same width.
 func sameRows(got, want []int) bool {
 	return len(got) > 0 && len(want) > 0 && num.Last(got) == num.Last(want) && num.Size(got) == num.Size(want)
+}
+
+// Compared counts the lines that were compared.
+func (t Trace) Compared() int {
+	n := 0
+	for _, line := range t.Lines {
+		if line.Problem == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Unused reports whether values behind the first wrong one were compared, and all of them are right.
+func (t Trace) Unused() bool {
+	compared := 0
+	for _, line := range t.Lines[t.First+1:] {
+		if line.Wrong() {
+			return false
+		}
+		if line.Problem == "" {
+			compared++
+		}
+	}
+	return compared > 0
 }
 
 // Right counts the lines before the first wrong one that were compared.
