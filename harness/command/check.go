@@ -105,8 +105,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 	})
 }
 
-// oneOutput names an output to judge, and its case. weights is a file and modules a folder; both may
-// be empty.
+// oneOutput names an output to judge, and its case. weights is a file and modules a folder; both
+// may be empty.
 type oneOutput struct {
 	pattern, file, weights, modules string
 	precision                       subject.Precision

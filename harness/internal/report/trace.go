@@ -124,8 +124,8 @@ func explained(all *trace.Trace) []string {
 	return said
 }
 
-// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this one
-// may make the mistake, too.
+// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this
+// one may make the mistake, too.
 func placeOf(where string, all *trace.Trace) string {
 	if all.Elsewhere(where) {
 		return " in " + where
