@@ -51,7 +51,8 @@ func checkResult(r report.Result, c *fixture.Case) error {
 		return wrong("Comparison", "%w", err)
 	}
 	if n, err := attention.Size(r.Comparison.GotShape); err != nil || n != len(r.Got) {
-		return wrong("Got", "%d elements, and the shape is %s", len(r.Got), attention.FormatShape(r.Comparison.GotShape))
+		shape := attention.FormatShape(r.Comparison.GotShape)
+		return wrong("Got", "%d elements, and the shape is %s", len(r.Got), shape)
 	}
 	if err := checkComparison(r.PyTorch, c.Output.Shape); err != nil || !r.PyTorch.SameShape() {
 		return errors.Join(wrong("PyTorch", "no comparison of the case"), err)

@@ -183,12 +183,26 @@ func TestShardsGiveTheReportsOfOneRun(t *testing.T) {
 	same(t, one, merge(t, 3, some, run))
 }
 
-// same fails unless two reports are equal in every format.
+// same fails unless two reports are equal in every format, and in the lines that a run writes while
+// it goes on.
 func same(t *testing.T, one, merged *report.Report) {
 	t.Helper()
 	for name, format := range formats {
 		require.Equal(t, written(t, format, one), written(t, format, merged), name)
 	}
+	require.Equal(t, linesOf(t, one.Observed.Judged), linesOf(t, merged.Observed.Judged))
+}
+
+// linesOf returns the lines of results, as a run writes them.
+func linesOf(t *testing.T, results []report.Result) string {
+	t.Helper()
+	var b strings.Builder
+	p := report.NewPrinter(&b, report.TextOptions{})
+	require.NoError(t, p.Begin(&report.Report{}, make([]string, len(results))))
+	for _, r := range results {
+		require.NoError(t, p.Case(r))
+	}
+	return b.String()
 }
 
 // Whatever a run finds, its shards give the same reports.
@@ -201,7 +215,7 @@ func TestShardsAreExplainedTogether(t *testing.T) {
 		cases []string
 	}{
 		{"right", live(harnesstest.BuiltIn()), some},
-		{"never loaded", live(harnesstest.NeverLoaded()), []string{"mha/unmasked", "seed/causal"}},
+		{"never loaded", live(harnesstest.Unreadable(harnesstest.NeverLoaded())), []string{"mha/unmasked", "seed/causal"}},
 		{"two mistakes", folder(making("causal-missing", "padding-ignored")), some[3:7]},
 		{"a number", folder(withNumber("rope-base", tenfold)), some},
 		{"rounded", folder(making("weights-bfloat16")), some[3:6]},
@@ -214,6 +228,14 @@ func TestShardsAreExplainedTogether(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A run writes a line for each case before the subject runs again, which may change its class.
+func TestLinesAreOlderThanProbes(t *testing.T) {
+	s := harnesstest.Unreadable(harnesstest.NeverLoaded())
+	one, err := live(s)(t.Context(), "seed/causal", "seed/unmasked")
+	require.NoError(t, err)
+	require.NotEqual(t, linesOf(t, one.Observed.Judged), linesOf(t, one.Observed.Probed))
 }
 
 // A head that nobody wrote is a cause if several cases show it. Each shard has one such case.
