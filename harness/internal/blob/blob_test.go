@@ -24,12 +24,12 @@ func shardsOf(t *testing.T) []string {
 	t.Helper()
 	one, err := live(harnesstest.Unmasked())(t.Context(), four...)
 	require.NoError(t, err)
-	one.Subject = "mine"
+	one.Subject, one.Tool, one.SuiteHash = "mine", "difftest v1", "00"
 	var texts []string
 	for i := range 3 {
 		part := shard.Shard{Index: i + 1, Count: 3}
 		var file strings.Builder
-		run := blob.Run{Tool: "difftest v1", SuiteHash: "00", About: "mine", Cases: four}
+		run := blob.Run{About: "mine", Cases: four}
 		require.NoError(t, blob.New(run, part, partOf(one, part.Cases(four))).Write(&file))
 		texts = append(texts, file.String())
 	}
