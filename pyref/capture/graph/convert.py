@@ -107,7 +107,7 @@ class Conversion:
         hidden = hidden if target == "masked_fill" else ~hidden
         mask = f"{node.name}.mask"
         sees_no_key = np.broadcast_to(hidden, self.traced.values[node.name].shape).all(-1, keepdims=True)
-        number = np.where(sees_no_key, np.finfo(np.float32).min, -np.inf)
+        number = np.where(sees_no_key & math.isfinite(value), np.finfo(np.float32).min, -np.inf)
         self.constant(mask, np.where(hidden, number, 0.0))
         return [("add", [scores, self.names[mask]], {})]
 
