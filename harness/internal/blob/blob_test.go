@@ -211,7 +211,10 @@ func TestFitsRefuses(t *testing.T) {
 		"a pattern":     {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Pattern.Heads = 0 }, "Pattern"},
 		"a shown head":  {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Pattern.Shown = -1 }, "Pattern"},
 		"three at once": {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Matches[0].Mistakes = nil }, "Matches"},
-		"ruled out":     {func(_ *report.Observed, r *report.Result) { r.RuledOut = []report.RuledOut{{}} }, "RuledOut"},
+		"many matches": {func(_ *report.Observed, r *report.Result) {
+			r.Diagnosis.Matches = slices.Repeat(r.Diagnosis.Matches, 1001)
+		}, "1001 findings of one kind"},
+		"ruled out": {func(_ *report.Observed, r *report.Result) { r.RuledOut = []report.RuledOut{{}} }, "RuledOut"},
 		"broken, too": {func(saw *report.Observed, _ *report.Result) {
 			saw.Broken = []report.Broken{{Case: "mha/causal"}}
 		}, "Broken: mha/causal"},
