@@ -175,6 +175,9 @@ var some = []string{
 	"mha/cross", "mha/padding", "mha/unmasked", "sdpa/causal", "sdpa/unmasked", "seed/causal", "seed/unmasked",
 }
 
+// neverLoaded shows that its load has no effect only if it runs again.
+var neverLoaded = harnesstest.Unreadable(harnesstest.NeverLoaded())
+
 // Shards that are run by themselves and joined give every report of one run.
 func TestShardsGiveTheReportsOfOneRun(t *testing.T) {
 	run := live(harnesstest.Unmasked())
@@ -215,7 +218,7 @@ func TestShardsAreExplainedTogether(t *testing.T) {
 		cases []string
 	}{
 		{"right", live(harnesstest.BuiltIn()), some},
-		{"never loaded", live(harnesstest.Unreadable(harnesstest.NeverLoaded())), []string{"mha/unmasked", "seed/causal"}},
+		{"never loaded", live(neverLoaded), []string{"mha/unmasked", "seed/causal"}},
 		{"two mistakes", folder(making("causal-missing", "padding-ignored")), some[3:7]},
 		{"a number", folder(withNumber("rope-base", tenfold)), some},
 		{"rounded", folder(making("weights-bfloat16")), some[3:6]},
@@ -232,8 +235,7 @@ func TestShardsAreExplainedTogether(t *testing.T) {
 
 // A run writes a line for each case before the subject runs again, which may change its class.
 func TestLinesAreOlderThanProbes(t *testing.T) {
-	s := harnesstest.Unreadable(harnesstest.NeverLoaded())
-	one, err := live(s)(t.Context(), "seed/causal", "seed/unmasked")
+	one, err := live(neverLoaded)(t.Context(), "seed/causal", "seed/unmasked")
 	require.NoError(t, err)
 	require.NotEqual(t, linesOf(t, one.Observed.Judged), linesOf(t, one.Observed.Probed))
 }
