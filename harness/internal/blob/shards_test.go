@@ -218,26 +218,22 @@ func TestShardsAreExplainedTogether(t *testing.T) {
 		cases []string
 	}{
 		{"right", live(harnesstest.BuiltIn()), some},
-		{"never loaded", live(neverLoaded), []string{"mha/unmasked", "seed/causal"}},
+		{"never loaded", live(neverLoaded), []string{"seed/causal", "seed/unmasked"}},
 		{"two mistakes", folder(making("causal-missing", "padding-ignored")), some[3:7]},
-		{"a number", folder(withNumber("rope-base", tenfold)), some},
+		{"a number", folder(withNumber("rope-base", tenfold)), some[:3]},
 		{"rounded", folder(making("weights-bfloat16")), some[3:6]},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			one, err := tc.run(t.Context(), tc.cases...)
 			require.NotNil(t, one, "%v", err)
+			// A line is written before the subject runs again, which may show more.
+			older := linesOf(t, one.Observed.Judged) != linesOf(t, one.Observed.Probed)
+			require.Equal(t, tc.name == "never loaded", older)
 			for _, count := range []int{1, 3, 20} {
 				same(t, one, joined(t, count, tc.cases, func(own []string) *report.Report { return partOf(one, own) }))
 			}
 		})
 	}
-}
-
-// A run writes a line for each case before the subject runs again, which may change its class.
-func TestLinesAreOlderThanProbes(t *testing.T) {
-	one, err := live(neverLoaded)(t.Context(), "seed/causal", "seed/unmasked")
-	require.NoError(t, err)
-	require.NotEqual(t, linesOf(t, one.Observed.Judged), linesOf(t, one.Observed.Probed))
 }
 
 // A head that nobody wrote is a cause if several cases show it. Each shard has one such case.
