@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path"
-	"sync"
 	"testing"
 
 	"github.com/difftest/difftest/harness/internal/bazel"
@@ -33,11 +32,8 @@ func bazelTest(t *testing.T, chosen *selection) bazel.Test {
 	return test
 }
 
-// xmlResults holds the results of all calls of [Run] in this process: Bazel reads one file of them.
-var xmlResults struct {
-	sync.Mutex
-	all []report.Result
-}
+// xmlResults holds the results of all calls of [Run] in this process.
+var xmlResults bazel.Kept[report.Result]
 
 // writeXML writes the results of the session, and of earlier ones, to a file in JUnit XML. It does
 // nothing if file is "".
@@ -45,17 +41,18 @@ func (s *session) writeXML(test, file string) error {
 	if file == "" {
 		return nil
 	}
-	xmlResults.Lock()
-	defer xmlResults.Unlock()
+	var own []report.Result
 	for _, r := range s.results {
 		r = known.Acknowledged(s.known, r)
 		r.Case = path.Join(test, r.Case)
-		xmlResults.all = append(xmlResults.all, r)
+		own = append(own, r)
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	full := &report.Report{Subject: s.running.About().Name, Results: xmlResults.all}
-	return errors.Join(report.JUnit(f, full), f.Close())
+	return xmlResults.Add(own, func(all []report.Result) error {
+		f, err := os.Create(file)
+		if err != nil {
+			return err
+		}
+		full := &report.Report{Subject: s.running.About().Name, Results: all}
+		return errors.Join(report.JUnit(f, full), f.Close())
+	})
 }

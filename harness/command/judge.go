@@ -102,10 +102,8 @@ func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun f
 	if err != nil {
 		return err
 	}
-	hash := suiteHash(s.suite, s.all)
 	files, err = files.with(s.xml, blobOf(blob.Run{
-		Tool: toolName(), SuiteHash: hash, About: who.subject, Precision: who.precision,
-		Flags: givenFlags(cmd), Known: list, Cases: s.cases,
+		About: who.subject, Precision: who.precision, Flags: givenFlags(cmd), Known: list, Cases: s.cases,
 	}, s.shard))
 	if err != nil {
 		return err
@@ -121,7 +119,7 @@ func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun f
 		return errors.Join(err, files.write(failureOf(err)))
 	}
 	r = r.WithRerun(rerun)
-	r.Tool, r.SuiteHash, r.Shard = toolName(), hash, s.name()
+	r.Tool, r.SuiteHash, r.Shard = toolName(), suiteHash(s.suite, s.all), s.name()
 	r = j.output.timed(r, time.Since(begun))
 	if ctx.Err() != nil {
 		return interrupted(ctx, format(cmd.OutOrStdout(), r))

@@ -25,7 +25,8 @@ func TestLicenses(t *testing.T) {
 	modules := map[string]string{} // paths and versions, by the folders of their sources
 	for _, system := range []string{"linux", "darwin", "windows"} {
 		cmd := exec.Command("go", "list", "-deps",
-			"-f", "{{with .Module}}{{if not .Main}}{{.Dir}}\t{{.Path}} {{.Version}}{{end}}{{end}}", "../../cmd/difftest")
+			"-f", "{{with .Module}}{{if not .Main}}{{.Dir}}\t{{.Path}} {{.Version}}{{end}}{{end}}",
+			"../../cmd/difftest")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
 		out, err := cmd.Output()
 		require.NoError(t, err)
@@ -50,7 +51,8 @@ func TestLicenses(t *testing.T) {
 // allLicenses returns the page.
 func allLicenses(t *testing.T, modules map[string]string) string {
 	t.Helper()
-	page := "# Third-party licenses\n\nThe binary of difftest holds parts of these modules, and of Go's own library.\n\n"
+	page := "# Third-party licenses\n\n" +
+		"The binary of difftest holds parts of these modules, and of Go's own library.\n\n"
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	require.NoError(t, err)
 	page += licenseSection(t, "Go", strings.TrimSpace(string(root)))

@@ -35,12 +35,13 @@ type Blob struct {
 	Took     time.Duration // 0 if nobody measured it
 }
 
-// New returns the blob of a report. The results keep their times and the commands that run them
-// again, as far as the report has them.
+// New returns the blob of a report, whose tool and suite are the ones of the run. The results keep
+// their times and the commands that run them again, as far as the report has them.
 func New(run Run, s shard.Shard, r *report.Report) *Blob {
 	if s.Count == 0 {
 		s = shard.Shard{Index: 1, Count: 1}
 	}
+	run.Tool, run.SuiteHash = r.Tool, r.SuiteHash
 	b := &Blob{Run: run, Shard: s, Subject: r.Subject, Failure: r.Failure, Took: r.Took}
 	if r.Observed == nil {
 		return b

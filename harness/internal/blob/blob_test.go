@@ -24,12 +24,12 @@ func shardsOf(t *testing.T) []string {
 	t.Helper()
 	one, err := live(harnesstest.Unmasked())(t.Context(), four...)
 	require.NoError(t, err)
-	one.Subject = "mine"
+	one.Subject, one.Tool, one.SuiteHash = "mine", "difftest v1", "00"
 	var texts []string
 	for i := range 3 {
 		part := shard.Shard{Index: i + 1, Count: 3}
 		var file strings.Builder
-		run := blob.Run{Tool: "difftest v1", SuiteHash: "00", About: "mine", Cases: four}
+		run := blob.Run{About: "mine", Cases: four}
 		require.NoError(t, blob.New(run, part, partOf(one, part.Cases(four))).Write(&file))
 		texts = append(texts, file.String())
 	}
@@ -211,7 +211,10 @@ func TestFitsRefuses(t *testing.T) {
 		"a pattern":     {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Pattern.Heads = 0 }, "Pattern"},
 		"a shown head":  {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Pattern.Shown = -1 }, "Pattern"},
 		"three at once": {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Matches[0].Mistakes = nil }, "Matches"},
-		"ruled out":     {func(_ *report.Observed, r *report.Result) { r.RuledOut = []report.RuledOut{{}} }, "RuledOut"},
+		"many matches": {func(_ *report.Observed, r *report.Result) {
+			r.Diagnosis.Matches = slices.Repeat(r.Diagnosis.Matches, 1001)
+		}, "1001 findings of one kind"},
+		"ruled out": {func(_ *report.Observed, r *report.Result) { r.RuledOut = []report.RuledOut{{}} }, "RuledOut"},
 		"broken, too": {func(saw *report.Observed, _ *report.Result) {
 			saw.Broken = []report.Broken{{Case: "mha/causal"}}
 		}, "Broken: mha/causal"},

@@ -32,6 +32,10 @@ var stages = []pattern.Stage{
 	pattern.ValueStage,
 }
 
+// mostFindings bounds the findings of one kind. The search for causes compares each with all
+// others.
+const mostFindings = 1000
+
 // checkResult refuses a result that no run gives on a case: reports and the search for causes take
 // for granted that its parts fit together.
 func checkResult(r report.Result, c *fixture.Case) error {
@@ -51,7 +55,8 @@ func checkResult(r report.Result, c *fixture.Case) error {
 		return wrong("Comparison", "%w", err)
 	}
 	if n, err := attention.Size(r.Comparison.GotShape); err != nil || n != len(r.Got) {
-		return wrong("Got", "%d elements, and the shape is %s", len(r.Got), attention.FormatShape(r.Comparison.GotShape))
+		shape := attention.FormatShape(r.Comparison.GotShape)
+		return wrong("Got", "%d elements, and the shape is %s", len(r.Got), shape)
 	}
 	if err := checkComparison(r.PyTorch, c.Output.Shape); err != nil || !r.PyTorch.SameShape() {
 		return errors.Join(wrong("PyTorch", "no comparison of the case"), err)
@@ -167,6 +172,11 @@ func checkTrace(t *trace.Trace) error {
 func checkDiagnosis(d diagnose.Diagnosis, c *fixture.Case) error {
 	if !slices.Contains(classes, d.Class) || !slices.Contains(stages, d.Stage) {
 		return wrong("Class, Stage", "%q, %q", d.Class, d.Stage)
+	}
+	for _, n := range []int{len(d.Matches), len(d.Numbers), len(d.Fits), len(d.Orders)} {
+		if n > mostFindings {
+			return fmt.Errorf("%d findings of one kind", n)
+		}
 	}
 	if err := checkStructure(d.Structure); err != nil {
 		return wrong("Structure", "%w", err)

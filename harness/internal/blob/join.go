@@ -24,6 +24,9 @@ func Join(files []File) (*Blob, error) {
 	first := files[0]
 	shards := make([]File, first.Shard.Count)
 	for _, f := range files {
+		if f.Failure != nil {
+			return nil, fmt.Errorf("%s: shard %s has no results: %s", f.Name, f.Shard, f.Failure.Message)
+		}
 		if err := f.sameRun(first); err != nil {
 			return nil, err
 		}
@@ -106,9 +109,6 @@ func shortened(text string) string {
 
 // complete refuses a shard that ended before all of its cases were judged.
 func (f File) complete() error {
-	if f.Failure != nil {
-		return fmt.Errorf("%s: shard %s has no results: %s", f.Name, f.Shard, f.Failure.Message)
-	}
 	all, done := len(f.own()), len(f.Observed.Probed)+len(f.Observed.Broken)
 	if done < all {
 		return fmt.Errorf("%s: shard %s ended early, after %d of %d cases", f.Name, f.Shard, done, all)

@@ -47,7 +47,7 @@ func ten(v float64) float64 { return 10 * v }
 func TestMutatedBlobs(t *testing.T) {
 	text, cases := mutable(t)
 	read := casesOf(t, cases)
-	tries := 60
+	tries := 30
 	if campaign.Full() {
 		tries = 2000
 	}

@@ -153,15 +153,16 @@ var Mistakes = slices.Concat(
 func (m Mistake) Replayable() bool { return !m.Random && m.Lower == nil }
 
 // Make plants the mistakes, one after the other, in a fork of p. It returns nil and false if one of
-// them does not apply. A fork of a cached p reuses everything that comes before the first mistake.
-// Only random mistakes draw from r; it may be nil for others.
+// them does not apply. Mistakes in whole models do not apply to any problem. A fork of a cached p
+// reuses everything that comes before the first mistake. Only random mistakes draw from r; it may
+// be nil for others.
 func Make(p *oracle.Problem, r *rand.Rand, mistakes ...Mistake) (*oracle.Problem, bool) {
 	wrong := p.Fork()
 	if !slices.ContainsFunc(mistakes, func(m Mistake) bool { return m.Stage != Context }) {
 		wrong = p.ForkAfterContext()
 	}
 	for _, m := range mistakes {
-		if p.Turn != nil && !m.OnTables || !m.Plant(wrong, r) {
+		if m.Plant == nil || p.Turn != nil && !m.OnTables || !m.Plant(wrong, r) {
 			return nil, false
 		}
 	}

@@ -5,8 +5,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -18,6 +21,19 @@ func TestAlternativesOfACause(t *testing.T) {
 	require.Len(t, found, 1)
 	require.ElementsMatch(t, []string{"scale-twice", "scale-of-model"},
 		append([]string{found[0].ID}, found[0].Alternatives...))
+}
+
+// A mistake in whole models is a cause beside passes of attention, which cannot show it.
+func TestAMistakeInAModelBesidePassesOfAttention(t *testing.T) {
+	inModel, ok := edits.ByID("gate-up-exchanged")
+	require.True(t, ok)
+	failure := failing("models/llama")
+	failure.Diagnosis.Matches = []replay.Match{{Mistakes: []catalogue.Mistake{inModel}}}
+	results, read := withMistakes(t, nil, "mha/unmasked", "sdpa/unmasked")
+	read["models/llama"] = harnesstest.ReadCase(t, "models/llama")
+	found := find(t, append(results, failure), read)
+	require.Equal(t, []string{"gate-up-exchanged"}, causeIDs(found))
+	require.Empty(t, found[0].Contradictions)
 }
 
 // causeIDs returns the ids of causes, in their order.
