@@ -105,8 +105,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 	})
 }
 
-// oneOutput names an output to judge, and its case. weights is a file and modules a folder; both may
-// be empty.
+// oneOutput names an output to judge, and its case. weights is a file and modules a folder; both
+// may be empty.
 type oneOutput struct {
 	pattern, file, weights, modules string
 	precision                       subject.Precision
@@ -127,6 +127,9 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	format, err := flags.output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
+	}
+	if flags.reports.hasBlob() {
+		return exit(exitUsage, "--report %s: only for a run of cases, not for one output", blobFormat)
 	}
 	files, err := flags.reports.open()
 	if err != nil {

@@ -30,14 +30,8 @@ func traces(ts *testscript.TestScript, _ bool, args []string) {
 	modules := filepath.Join(ts.MkAbs(dir), "output")
 	ts.Check(os.RemoveAll(modules))
 	ts.Check(os.MkdirAll(modules, 0o755))
-	files := map[string]*attention.Tensor{}
-	for _, o := range graph.NewView(g, values).ModuleOutputs() {
-		value := values[g.Nodes[o.Node].Name]
-		files[o.Path] = &attention.Tensor{Shape: slices.Clone(value.Shape), Data: slices.Clone(value.Data)}
-	}
-	write(ts, filepath.Join(dir, "output.npy"), harnesstest.NPY(&attention.Tensor{
-		Shape: values[g.Output].Shape, Data: values[g.Output].Data,
-	}))
+	files := moduleOutputs(g, values)
+	write(ts, filepath.Join(dir, "output.npy"), harnesstest.NPY(tensorOf(values[g.Output])))
 	other := map[string][]byte{} // files that no tensor of float32 is
 	for change := range slices.Chunk(args[2:], 2) {
 		path := change[1]
@@ -51,7 +45,7 @@ func traces(ts *testscript.TestScript, _ bool, args []string) {
 				files[path].Data[i] *= 1.5
 			}
 		case "nan":
-			files[path].Data[7] = float32(math.NaN())
+			files[path].Data[len(files[path].Data)/2] = float32(math.NaN())
 		case "turned":
 			shape := files[path].Shape
 			shape[len(shape)-1], shape[len(shape)-2] = shape[len(shape)-2], shape[len(shape)-1]
@@ -79,4 +73,17 @@ func traces(ts *testscript.TestScript, _ bool, args []string) {
 	for path, data := range other {
 		write(ts, filepath.Join(dir, "output", path+".npy"), data)
 	}
+}
+
+// moduleOutputs returns the outputs of the modules inside a model, by their paths.
+func moduleOutputs(g *graph.Graph, values graph.Values[float32]) map[string]*attention.Tensor {
+	files := map[string]*attention.Tensor{}
+	for _, o := range graph.NewView(g, values).ModuleOutputs() {
+		files[o.Path] = tensorOf(values[g.Nodes[o.Node].Name])
+	}
+	return files
+}
+
+func tensorOf(t *graph.Tensor[float32]) *attention.Tensor {
+	return &attention.Tensor{Shape: slices.Clone(t.Shape), Data: slices.Clone(t.Data)}
 }

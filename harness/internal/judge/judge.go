@@ -179,7 +179,8 @@ func (r *Referee) diagnose(
 	return r.reference.Diagnose(ctx, own.Value, c)
 }
 
-// Trace judges the outputs of modules inside a model, by their paths. It returns nil for nil. Nothing is compared if the case has no graph.
+// Trace judges the outputs of modules inside a model, by their paths. It returns nil for nil.
+// Nothing is compared if the case has no graph.
 func (r *Referee) Trace(ctx context.Context, values map[string]*trace.Array) (*trace.Trace, error) {
 	switch {
 	case values == nil:

@@ -18,6 +18,7 @@ import (
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Tool: r.Tool, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite, SuiteHash: r.SuiteHash,
+		Shard:    r.Shard,
 		Selected: max(r.Selected, len(r.Results)), Interrupted: r.Interrupted, Failure: r.Failure, Duration: durationJSON(r),
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Shared:  make([]jsonShared, 0, len(r.Shared)),
@@ -69,8 +70,9 @@ type jsonReport struct {
 	Suite     string `json:"suite"`
 	SuiteHash string `json:"suite_hash,omitempty"` // SHA-256 of the descriptions of all cases
 
-	Selected    int           `json:"selected"`    // cases that the run was about
-	Interrupted bool          `json:"interrupted"` // the causes are missing then
+	Shard       string        `json:"shard,omitempty"` // "2/3": the part of a run that this is
+	Selected    int           `json:"selected"`        // cases that the run was about
+	Interrupted bool          `json:"interrupted"`     // the causes are missing then
 	Failure     *Failure      `json:"failure,omitempty"`
 	Duration    *jsonDuration `json:"duration,omitempty"`
 

@@ -124,8 +124,8 @@ func explained(all *trace.Trace) []string {
 	return said
 }
 
-// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this one
-// may make the mistake, too.
+// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this
+// one may make the mistake, too.
 func placeOf(where string, all *trace.Trace) string {
 	if all.Elsewhere(where) {
 		return " in " + where
@@ -155,7 +155,7 @@ func (t *text) traceLine(line trace.Line) string {
 // jsonTrace is the verdict on modules inside a model.
 type jsonTrace struct {
 	First   string       `json:"first,omitempty"` // path of the first wrong module
-	Around  string       `json:"around"`          // path of a module around it that is explained instead, or ""
+	Around  string       `json:"around"`          // path of the explained module around it, or ""
 	Matches []jsonMatch  `json:"matches"`         // mistakes that give its output
 	Numbers []jsonNumber `json:"numbers"`         // numbers that give its output with other values
 	Same    []string     `json:"same"`            // modules whose right output it is

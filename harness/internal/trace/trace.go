@@ -114,9 +114,9 @@ type judge struct {
 	values   map[string]*Array  // of the program, by path
 }
 
-// line compares the value of module i. Leading dimensions may be merged. A module may return several
-// values, and the graph does not tell which comes first: a value may be any of them. It may also be
-// a value that is computed inside the module, because a graph lacks what nobody uses.
+// line compares the value of module i. Leading dimensions may be merged. A module may return
+// several values, and the graph does not tell which comes first: a value may be any of them. It may
+// also be a value that is computed inside the module, because a graph lacks what nobody uses.
 func (j judge) line(i int) (Line, error) {
 	o, got, want := j.all[i], j.values[j.all[i].Path], j.expected[i]
 	line := Line{Path: o.Path, Class: o.Class, Problem: got.Problem}
@@ -183,7 +183,8 @@ func (t Trace) Compared() int {
 	return n
 }
 
-// Unused reports whether values behind the first wrong one were compared, and all of them are right.
+// Unused reports whether values behind the first wrong one were compared, and all of them are
+// right.
 func (t Trace) Unused() bool {
 	compared := 0
 	for _, line := range t.Lines[t.First+1:] {
