@@ -181,6 +181,9 @@ func (m *traced) attention(n, b, batch int, x [][]float32, mask []int) [][]float
 				total += weights[j]
 			}
 			for j, w := range weights {
+				if w == 0 {
+					continue // a query that sees no key leaves NaN in its row, which is padded
+				}
 				for e := range m.size {
 					context[t][h*m.size+e] += float32(w / total * float64(v[j][source*m.size+e]))
 				}
@@ -273,7 +276,7 @@ func TestTracedModel(t *testing.T) {
 		{"gate-up-exchanged", layer + ".mlp.down_proj"},
 		{"activation-relu", layer + ".mlp.down_proj"},
 	} {
-		if n%4 > 1 && !campaign.Full() {
+		if n%4 > 0 && !campaign.Full() {
 			continue
 		}
 		t.Run(tc.mistake, func(t *testing.T) {
