@@ -77,6 +77,32 @@ NAMES = {
         "reordered": "layers-reversed",
     },
 }
+
+# The first wrong module of some mistakes, without the prefix of the model, and the name of the
+# mistake there.
+FIRST = {
+    "llama": {
+        "offset": ("layers.0.input_layernorm", "norm-offset-added"),
+        "gelu": ("layers.0.mlp.down_proj", "gelu-tanh"),
+        "residual": ("layers.0.post_attention_layernorm", "residual-from-norm"),
+        "tiled": ("layers.0.self_attn.o_proj", "kv-heads-tiled"),
+        "unnormed": ("lm_head", "norm-final-missing"),
+    },
+    "gpt2": {
+        "shifted": ("wpe", "positions-plus-one"),
+        "rms": ("h.0.ln_1", "norm-mean-kept"),
+        "erf": ("h.0.mlp.act", "gelu-erf"),
+        "parallel": ("h.0.ln_2", "residual-parallel"),
+        "unnormed": ("lm_head", "norm-final-missing"),
+    },
+    "bert": {
+        "untyped": ("embeddings.LayerNorm", "token-types-missing"),
+        "padded": ("encoder.layer.0.attention.self", "model-padding-ignored"),
+        "sample": ("embeddings.LayerNorm", "norm-variance-unbiased"),
+        "tanh": ("encoder.layer.0.intermediate.dense", "gelu-tanh"),
+        "reordered": ("encoder.layer.0.attention.self.query", "layers-reversed"),
+    },
+}
 PORTS = {"decoder": llama, "llama": llama, "gpt2": gpt2, "bert": bert}
 
 
@@ -153,6 +179,35 @@ def judged(difftest: Command, captured: tuple, plan: port.Plan, output: Path) ->
     report = difftest.report("check", f"ports/{name}", output, "--fixtures", folder)
     (case,) = report["results"]
     return verdict(case), [match["id"] for match in case["matches"]]
+
+
+def traced(difftest: Command, captured: tuple, plan: port.Plan, folder: Path) -> tuple[str, dict]:
+    """Return the verdict on a port, and the trace of its modules."""
+    cases, name, module, config = captured
+    state, inputs = port.read(cases / "ports" / name)
+    output = getattr(module, module.__name__)(config, state, inputs, plan)
+    np.save(folder / "output.npy", output.astype(np.float32))
+    port.save_trace(folder / "modules", plan.trace)
+    files = (folder / "output.npy", "--trace", folder / "modules")
+    (case,) = difftest.report("check", f"ports/{name}", *files, "--fixtures", cases)["results"]
+    return verdict(case), case["trace"]
+
+
+@pytest.mark.parametrize("order", port.BLOCKS)
+def test_a_right_port_has_no_wrong_module(difftest, captured, tmp_path, order):
+    result, trace = traced(difftest, captured, port.Plan(order), tmp_path)
+    assert (result, trace.get("first")) == ("pass", None)
+    assert not [module for module in trace["modules"] if not module["ok"]]
+    assert len(trace["modules"]) > 25
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_the_first_wrong_module_of_a_port_is_named(difftest, captured, tmp_path, number):
+    mistake, (path, name) = list(FIRST[captured[2].__name__].items())[number]
+    result, trace = traced(difftest, captured, port.Plan("blocked", mistake), tmp_path)
+    assert result.startswith("fail")
+    assert trace["first"].removeprefix("model.").removeprefix("transformer.") == path
+    assert name in [match["id"] for match in trace["matches"]]
 
 
 @pytest.mark.parametrize("order", port.BLOCKS)

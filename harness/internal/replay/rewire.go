@@ -55,8 +55,11 @@ func (m *Module) sources() map[string]string {
 		found[name] = "the input " + role
 	}
 	for _, o := range m.view.ModuleOutputs() {
-		if o.Node < m.last {
-			found[m.graph.Nodes[o.Node].Name] = o.Path
+		name := m.graph.Nodes[o.Node].Name
+		// Of modules with one output the largest gives its name, but no list of layers.
+		listOfLayers := graph.LayerPath(found[name]) != "" && graph.LayerPath(o.Path) == ""
+		if o.Node < m.last && !listOfLayers {
+			found[name] = o.Path
 		}
 	}
 	return found

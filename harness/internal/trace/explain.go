@@ -12,8 +12,8 @@ import (
 type Named struct {
 	// Matches are mistakes.
 	Matches []replay.Match
-	// Numbers are numbers of the configuration with other values. They are looked for if no mistake
-	// gives the value.
+	// Numbers are numbers of the configuration with other values. They are looked for if neither a
+	// mistake nor another input gives the value. Parameters in wrong places come last.
 	Numbers []replay.NumberMatch
 	// Wirings are other inputs of the module.
 	Wirings []replay.Wiring
@@ -82,18 +82,15 @@ func (j judge) named(ctx context.Context, place int) Named {
 		return n
 	}
 	n.Matches = j.refuted(n.Matches, place)
-	if len(n.Matches) == 0 {
-		if n.Numbers, n.Cut = part.FindNumbers(ctx, output); n.Cut != "" {
-			return n
-		}
+	if n.Wirings, n.Cut = part.Rewired(ctx, o.Path, output); n.Cut != "" || !n.empty() {
+		return n
 	}
-	if len(n.Matches)+len(n.Numbers) == 0 {
-		if n.Matches, n.Cut = part.FindParameters(ctx, output); n.Cut != "" {
-			return n
-		}
+	if n.Numbers, n.Cut = part.FindNumbers(ctx, output); n.Cut != "" || !n.empty() {
+		return n
+	}
+	if n.Matches, n.Cut = part.FindParameters(ctx, output); n.Cut == "" {
 		n.Matches = j.refuted(n.Matches, place)
 	}
-	n.Wirings, n.Cut = part.Rewired(ctx, o.Path, output)
 	return n
 }
 

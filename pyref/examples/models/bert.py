@@ -32,22 +32,33 @@ def bert(config: dict, state: Arrays, inputs: Arrays, plan: Plan) -> np.ndarray:
     ids = inputs["input_ids"]
     prefix = "bert." if "bert.embeddings.word_embeddings.weight" in state else ""
     state = {name.removeprefix(prefix): array for name, array in state.items()}
+    plan = plan.inside(prefix.rstrip("."))
     x = embed(config, state, ids, inputs.get("token_type_ids", np.zeros_like(ids)), plan)
     hidden = hide(inputs.get("attention_mask"), ids.shape, plan)
     layers = range(config["num_hidden_layers"])
-    for n in reversed(layers) if plan.makes("reordered") else layers:
-        x = layer(config, state, f"encoder.layer.{n}.", x, hidden, plan)
+    for place, n in enumerate(reversed(layers) if plan.makes("reordered") else layers):
+        path, own = f"encoder.layer.{place}", below(state, f"encoder.layer.{n}.")
+        x = plan.keep(path, layer(config, own, "", x, hidden, plan.inside(path)))
     return x
+
+
+def below(state: Arrays, prefix: str) -> Arrays:
+    """Return the parameters whose names start with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
 
 
 def embed(config: dict, state: Arrays, ids: np.ndarray, types: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the sum of the embeddings of word, position and token type, normed."""
     first = 2 if plan.makes("shifted") else 0
-    x = state["embeddings.word_embeddings.weight"][ids]
-    x = x + state["embeddings.position_embeddings.weight"][first : first + ids.shape[1]]
+    x = plan.keep("embeddings.word_embeddings", state["embeddings.word_embeddings.weight"][ids])
+    places = state["embeddings.position_embeddings.weight"][None, first : first + ids.shape[1]]
+    x = x + plan.keep("embeddings.position_embeddings", places)
     if not plan.makes("untyped"):
-        x = x + state["embeddings.token_type_embeddings.weight"][types]
-    return x if plan.makes("unnormed") else norm(config, state, "embeddings.LayerNorm", x, plan)
+        typed = state["embeddings.token_type_embeddings.weight"][types]
+        x = x + plan.keep("embeddings.token_type_embeddings", typed)
+    if not plan.makes("unnormed"):
+        x = norm(config, state, "embeddings.LayerNorm", x, plan)
+    return plan.keep("embeddings", x)
 
 
 def hide(mask: np.ndarray | None, shape: tuple[int, int], plan: Plan) -> np.ndarray:
@@ -79,12 +90,13 @@ def norm(config: dict, state: Arrays, name: str, x: np.ndarray, plan: Plan) -> n
     variance = plan.mean(centred * centred)
     if plan.makes("sample"):
         variance = variance * np.float32(x.shape[-1] / (x.shape[-1] - 1))
-    return centred / np.sqrt(variance + eps) * state[f"{name}.weight"] + state[f"{name}.bias"]
+    normed = centred / np.sqrt(variance + eps)
+    return plan.keep(name, normed * state[f"{name}.weight"] + state[f"{name}.bias"])
 
 
 def linear(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return x through a linear layer whose weight is (out, in)."""
-    return plan.matmul(x, state[f"{name}.weight"].T) + state[f"{name}.bias"]
+    return plan.keep(name, plan.matmul(x, state[f"{name}.weight"].T) + state[f"{name}.bias"])
 
 
 def attention(
@@ -103,12 +115,14 @@ def attention(
     weights = plan.softmax(np.where(hidden, np.float32(-1e9), scores))
     context = plan.matmul(weights, v)
     context = context.reshape(x.shape) if plan.makes("unmerged") else merge_heads(context)
+    plan.keep(f"{name}attention.self", context)
     return linear(state, f"{name}attention.output.dense", context, plan)
 
 
 def mlp(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the two linear layers with GELU between them."""
     inner = activation(linear(state, f"{name}intermediate.dense", x, plan), plan)
+    plan.keep(f"{name}intermediate", inner)
     return linear(state, f"{name}output.dense", inner, plan)
 
 

@@ -33,19 +33,21 @@ def gpt2(config: dict, state: Arrays, inputs: Arrays, plan: Plan) -> np.ndarray:
     """Return the logits."""
     ids = inputs["input_ids"]
     T = ids.shape[1]
-    state = {name.removeprefix("transformer."): array for name, array in state.items()}
-    x = state["wte.weight"][ids]
+    prefix = "transformer." if "transformer.wte.weight" in state else ""
+    whole, plan = plan, plan.inside(prefix.rstrip("."))
+    state = {name.removeprefix(prefix): array for name, array in state.items()}
+    x = plan.keep("wte", state["wte.weight"][ids])
     if not plan.makes("unplaced"):
         first = 1 if plan.makes("shifted") else 0
-        x = x + state["wpe.weight"][first : first + T]
+        x = x + plan.keep("wpe", state["wpe.weight"][None, first : first + T])
     hidden = np.triu(np.ones((T, T), dtype=bool), k=1) & (not plan.makes("acausal"))
     if "attention_mask" in inputs:
         hidden = hidden | (inputs["attention_mask"] == 0)[:, None, None, :]
     for n in range(config["n_layer"]):
-        x = layer(config, state, f"h.{n}.", x, hidden, plan)
+        x = plan.keep(f"h.{n}", layer(config, state, f"h.{n}.", x, hidden, plan))
     if not plan.makes("unnormed"):
         x = norm(config, state, "ln_f", x, plan)
-    logits = plan.matmul(x, state["wte.weight"].T)
+    logits = whole.keep("lm_head", plan.matmul(x, state["wte.weight"].T))
     return logits / np.float32(x.shape[-1] ** 0.5) if plan.makes("gain") else logits
 
 
@@ -64,7 +66,7 @@ def norm(config: dict, state: Arrays, name: str, x: np.ndarray, plan: Plan) -> n
     eps = np.float32(1e-3 if plan.makes("eps") else config["layer_norm_epsilon"])
     centred = x if plan.makes("rms") else x - plan.mean(x)
     normed = centred / np.sqrt(plan.mean(centred * centred) + eps)
-    return normed * state[f"{name}.weight"] + state[f"{name}.bias"]
+    return plan.keep(name, normed * state[f"{name}.weight"] + state[f"{name}.bias"])
 
 
 def linear(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
@@ -73,7 +75,7 @@ def linear(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     if plan.makes("transposed") and weight.shape[0] == weight.shape[1]:
         weight = weight.T
     y = plan.matmul(x, weight)
-    return y if plan.makes("unbiased") and ".mlp." in name else y + bias
+    return plan.keep(name, y if plan.makes("unbiased") and ".mlp." in name else y + bias)
 
 
 def attention(
@@ -88,13 +90,14 @@ def attention(
         q, k, v = (split_heads(part, H) for part in np.split(qkv, 3, axis=-1))
     scores = plan.matmul(q, k.swapaxes(-1, -2)) / np.float32(q.shape[-1] ** 0.5)
     weights = plan.softmax(np.where(hidden, np.float32(-1e9), scores))
-    return linear(state, f"{name}attn.c_proj", merge_heads(plan.matmul(weights, v)), plan)
+    projected = linear(state, f"{name}attn.c_proj", merge_heads(plan.matmul(weights, v)), plan)
+    return plan.keep(f"{name}attn", projected)
 
 
 def mlp(state: Arrays, name: str, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the two linear layers with GELU between them."""
-    inner = activation(linear(state, f"{name}mlp.c_fc", x, plan), plan)
-    return linear(state, f"{name}mlp.c_proj", inner, plan)
+    inner = plan.keep(f"{name}mlp.act", activation(linear(state, f"{name}mlp.c_fc", x, plan), plan))
+    return plan.keep(f"{name}mlp", linear(state, f"{name}mlp.c_proj", inner, plan))
 
 
 def activation(x: np.ndarray, plan: Plan) -> np.ndarray:

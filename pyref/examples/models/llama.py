@@ -30,19 +30,21 @@ def llama(config: dict, state: Arrays, inputs: Arrays, plan: Plan) -> np.ndarray
     ids = inputs["input_ids"]
     prefix = "model." if "model.norm.weight" in state else ""
     embeddings = state[f"{prefix}embed_tokens.weight"]
-    x = embeddings[ids]
+    x = plan.keep(f"{prefix}embed_tokens", embeddings[ids])
     if plan.makes("scaled"):
         x = x * np.float32(embeddings.shape[1] ** 0.5)
     hidden = hide(inputs.get("attention_mask"), ids.shape, plan)
     layers = range(config["num_hidden_layers"])
-    for n in reversed(layers) if plan.makes("reordered") else layers:
-        x = layer(config, below(state, f"{prefix}layers.{n}."), x, hidden, plan)
+    for place, n in enumerate(reversed(layers) if plan.makes("reordered") else layers):
+        path = f"{prefix}layers.{place}"
+        x = layer(config, below(state, f"{prefix}layers.{n}."), x, hidden, plan.inside(path))
+        plan.keep(path, x)
     if not plan.makes("unnormed"):
-        x = norm(config, x, state[f"{prefix}norm.weight"], plan)
+        x = plan.keep(f"{prefix}norm", norm(config, x, state[f"{prefix}norm.weight"], plan))
     if "lm_head.weight" not in state:
         return x
     head = embeddings if plan.makes("tied") else state["lm_head.weight"]
-    return plan.matmul(x, head.T)
+    return plan.keep("lm_head", plan.matmul(x, head.T))
 
 
 def below(state: Arrays, prefix: str) -> Arrays:
@@ -60,10 +62,13 @@ def hide(mask: np.ndarray | None, shape: tuple[int, int], plan: Plan) -> np.ndar
 
 def layer(config: dict, state: Arrays, x: np.ndarray, hidden: np.ndarray, plan: Plan) -> np.ndarray:
     """Return x behind attention and MLP, each with its residual."""
-    normed = norm(config, x, state["input_layernorm.weight"], plan)
-    x = (normed if plan.makes("residual") else x) + attention(config, state, normed, hidden, plan)
-    normed = norm(config, x, state["post_attention_layernorm.weight"], plan)
-    return (normed if plan.makes("residual") else x) + mlp(state, normed, plan)
+    normed = plan.keep("input_layernorm", norm(config, x, state["input_layernorm.weight"], plan))
+    attended = plan.keep("self_attn", attention(config, state, normed, hidden, plan.inside("self_attn")))
+    x = (normed if plan.makes("residual") else x) + attended
+    weight = state["post_attention_layernorm.weight"]
+    normed = plan.keep("post_attention_layernorm", norm(config, x, weight, plan))
+    inner = plan.keep("mlp", mlp(state, normed, plan.inside("mlp")))
+    return (normed if plan.makes("residual") else x) + inner
 
 
 def norm(config: dict, x: np.ndarray, weight: np.ndarray, plan: Plan) -> np.ndarray:
@@ -78,8 +83,8 @@ def attention(config: dict, state: Arrays, x: np.ndarray, hidden: np.ndarray, pl
     """Return attention with rotary embedding and shared key and value heads."""
     H, Hk = config["num_attention_heads"], config["num_key_value_heads"]
     q, k, v = (
-        split_heads(plan.matmul(x, state[f"self_attn.{name}_proj.weight"].T), heads)
-        for name, heads in (("q", H), ("k", Hk), ("v", Hk))
+        split_heads(plan.keep(name, plan.matmul(x, state[f"self_attn.{name}.weight"].T)), heads)
+        for name, heads in (("q_proj", H), ("k_proj", Hk), ("v_proj", Hk))
     )
     base = 500000 if plan.makes("base") else theta(config)
     q, k = rotate(q, base, plan), rotate(k, base, plan)
@@ -89,7 +94,8 @@ def attention(config: dict, state: Arrays, x: np.ndarray, hidden: np.ndarray, pl
     if not plan.makes("unscaled"):
         scores = scores / np.float32(q.shape[-1] ** 0.5)
     weights = plan.softmax(np.where(hidden, np.float32(-1e9), scores))
-    return plan.matmul(merge_heads(plan.matmul(weights, v)), state["self_attn.o_proj.weight"].T)
+    context = merge_heads(plan.matmul(weights, v))
+    return plan.keep("o_proj", plan.matmul(context, state["self_attn.o_proj.weight"].T))
 
 
 def theta(config: dict) -> float:
@@ -111,10 +117,12 @@ def rotate(x: np.ndarray, base: float, plan: Plan) -> np.ndarray:
 
 def mlp(state: Arrays, x: np.ndarray, plan: Plan) -> np.ndarray:
     """Return the gated MLP."""
-    gate, up = (plan.matmul(x, state[f"mlp.{name}_proj.weight"].T) for name in ("gate", "up"))
+    gate, up = (
+        plan.keep(name, plan.matmul(x, state[f"mlp.{name}.weight"].T)) for name in ("gate_proj", "up_proj")
+    )
     if plan.makes("exchanged"):
         gate, up = up, gate
-    return plan.matmul(activation(gate, plan) * up, state["mlp.down_proj.weight"].T)
+    return plan.keep("down_proj", plan.matmul(activation(gate, plan) * up, state["mlp.down_proj.weight"].T))
 
 
 def activation(x: np.ndarray, plan: Plan) -> np.ndarray:
