@@ -3,6 +3,10 @@ package sites
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -14,18 +18,21 @@ import (
 // Where the graph is more than one site, their titles say that they are made in attention.
 func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	inside := len(found) != 1 || found[0].Output != g.Output
-	var all []catalogue.Mistake
-	for _, m := range catalogue.WithVariants {
-		if !m.Replayable() {
-			continue
+	all := slices.DeleteFunc(slices.Clone(catalogue.WithVariants), func(m catalogue.Mistake) bool { return !m.Replayable() })
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, m := range all {
+		group.Go(func() error {
+			all[i].Edit = Edit(found, m)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	all = slices.DeleteFunc(all, func(m catalogue.Mistake) bool { return m.Edit == nil })
+	if inside {
+		for i := range all {
+			all[i].Title += ", in attention"
 		}
-		if m.Edit = Edit(found, m); m.Edit == nil {
-			continue
-		}
-		if inside {
-			m.Title += ", in attention"
-		}
-		all = append(all, m)
 	}
 	return all
 }
@@ -34,31 +41,44 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 // one of them applies. It returns nil if there is no such site, or if one mistake does not apply
 // after the others at a site where it applies alone.
 func Edit(found []*Site, mistakes ...catalogue.Mistake) graph.Edit {
-	at, made := map[string]*Site{}, map[string][]catalogue.Mistake{}
+	at, fits := map[string]*Site{}, map[*Site][]catalogue.Mistake{}
 	for _, s := range found {
-		var fit []catalogue.Mistake
-		for _, m := range mistakes {
-			if _, ok := s.wrong(s.problem, m); ok {
-				fit = append(fit, m)
+		fit, known := fits[s.first]
+		if !known {
+			var together bool
+			if fit, together = s.first.applicable(mistakes); !together {
+				return nil
 			}
+			fits[s.first] = fit
 		}
-		if len(fit) == 0 {
-			continue
+		if len(fit) > 0 {
+			at[s.Output] = s
 		}
-		if _, ok := s.wrong(s.problem, fit...); !ok {
-			return nil
-		}
-		at[s.Output], made[s.Output] = s, fit
 	}
 	if len(at) == 0 {
 		return nil
 	}
 	return func(_ *graph.View, n graph.Node) []graph.Node {
 		if s := at[n.Name]; s != nil {
-			return []graph.Node{s.with(n, made[n.Name]...)}
+			return []graph.Node{s.with(n, fits[s.first]...)}
 		}
 		return nil
 	}
+}
+
+// applicable returns the mistakes that apply to a site alone. It reports whether they also apply
+// one after the other.
+func (s *Site) applicable(mistakes []catalogue.Mistake) (fit []catalogue.Mistake, together bool) {
+	for _, m := range mistakes {
+		if _, ok := s.wrong(s.problem, m); ok {
+			fit = append(fit, m)
+		}
+	}
+	if len(fit) < 2 {
+		return fit, true
+	}
+	_, together = s.wrong(s.problem, fit...)
+	return fit, together
 }
 
 // wrong makes mistakes in a problem of the site. It returns false if one of them does not apply.

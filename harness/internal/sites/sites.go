@@ -22,6 +22,9 @@ type Site struct {
 	// unprojected reports whether the site ends before an output projection. The problem has the
 	// identity in its place.
 	unprojected bool
+	// first is the first site of the graph to which the same mistakes apply; the site itself if no
+	// earlier one is alike.
+	first *Site
 }
 
 // input is a value from which a problem is computed.
@@ -49,6 +52,7 @@ func Find(v *graph.View, values graph.Values[float64]) []*Site {
 			}
 		}
 	}
+	setAlike(found)
 	return found
 }
 
