@@ -153,7 +153,7 @@ func (n nudging) computed(last map[string]int, truths Values[float64]) (Values[f
 	}
 	kept := Values[float32]{}
 	for name := range truths {
-		kept[name] = values[name]
+		kept[name] = values.of(name)
 	}
 	return kept, nil
 }

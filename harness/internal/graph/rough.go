@@ -48,7 +48,8 @@ func NewRough(g *Graph, arrays map[string]*npy.Array) (*Rough, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rough{graph: g, values: values}
+	maps.Copy(given, values.own)
+	r := &Rough{graph: g, values: given}
 	r.samplePart()
 	return r, nil
 }
@@ -87,6 +88,7 @@ func (r *Rough) Output(after *Graph) (output, right *Tensor[float32], features [
 	right = r.values[after.Output]
 	if n := len(after.Nodes) - 1; r.last != nil && after.Output == r.last.Name && same(r.last, &after.Nodes[n]) {
 		part := *after
+		part.base = nil
 		part.Nodes = append(slices.Clone(after.Nodes[:n]), r.part)
 		after, right, features = &part, r.right, r.features
 	}
@@ -95,7 +97,7 @@ func (r *Rough) Output(after *Graph) (output, right *Tensor[float32], features [
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return values[after.Output], right, features, nil
+	return values.of(after.Output), right, features, nil
 }
 
 // lastPart returns some features of a tensor, its last dimension.

@@ -5,20 +5,15 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
-	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/sites"
 )
 
@@ -130,30 +125,16 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 func (m *Module) made(
 	ctx context.Context, place func(path string) string, words string, known map[string]hypothesis, got []float64,
 ) ([]hypothesis, Cut) {
-	all := m.hypotheses(place)
-	var done atomic.Int64
-	best := newBest()
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, h := range all {
-		if before, ok := known[h.key()]; ok {
-			before.where = h.where
-			all[i] = best.kept(before)
-			done.Add(1)
-			continue
+	all, best := m.hypotheses(place), newBest()
+	missing := each(ctx, words, len(all), func(i int) {
+		h, ok := known[all[i].key()]
+		if ok {
+			h.where = all[i].where
+		} else {
+			h = m.first(all[i], got)
 		}
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return nil
-			}
-			progress.Tell(ctx, progress.Update{Stage: words, Done: int(done.Load()), Total: len(all)})
-			all[i] = best.kept(m.first(h, got))
-			done.Add(1)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	missing := len(all) - int(done.Load())
+		all[i] = best.kept(h)
+	})
 	if missing == 0 {
 		missing = m.exactly(ctx, all, got, words)
 	}
