@@ -41,31 +41,32 @@ func unexplained(m *Module) []float64 {
 
 // searches are the searches in a graph, each with the stages that it tells when it finds nothing.
 var searches = []struct {
+	model  string
 	stages []string
 	find   func(m *Module, ctx context.Context, got []float64) Cut
 }{
 	{
-		[]string{"mistakes made everywhere", "mistakes made in one layer", "mistakes made in one module"},
+		"deep", []string{"mistakes made everywhere", "mistakes made in one layer", "mistakes made in one module"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.Find(ctx, got)) },
 	},
 	{
-		[]string{"other numbers everywhere", "other numbers in one layer"},
+		"deep", []string{"other numbers everywhere", "other numbers in one layer"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindNumbers(ctx, got)) },
 	},
 	{
-		[]string{"parameters in other places"},
+		"deep", []string{"parameters in other places"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindParameters(ctx, got)) },
 	},
 	{
-		[]string{"multiples of parameters"},
+		"deep", []string{"multiples of parameters"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.ParameterFactors(ctx, got)) },
 	},
 	{
-		[]string{"mistakes to be made at once", "two mistakes at once"},
+		"deep", []string{"mistakes to be made at once", "two mistakes at once"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindPairs(ctx, got)) },
 	},
 	{
-		[]string{"other values of parameters"},
+		"upscaler", []string{"other values of parameters"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindValues(ctx, got)) },
 	},
 }
@@ -74,10 +75,10 @@ func second[T any](_ T, cut Cut) Cut { return cut }
 
 // Every search tells how far it is, and is cut off when its context ends.
 func TestSearchesTellTheirProgress(t *testing.T) {
-	m := moduleOf(t, os.DirFS("../edits/testdata"), "models/deep")
-	got := unexplained(m)
 	for _, s := range searches {
 		name := strings.Join(s.stages, ", ")
+		m := moduleOf(t, os.DirFS("../edits/testdata"), "models/"+s.model)
+		got := unexplained(m)
 		var h heard
 		require.Empty(t, s.find(m, h.listen(t, t.Context()), got), name)
 		for _, stage := range s.stages {

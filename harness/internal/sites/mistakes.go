@@ -18,7 +18,12 @@ import (
 // Where the graph is more than one site, their titles say that they are made in attention.
 func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	inside := len(found) != 1 || found[0].Output != g.Output
-	all := slices.DeleteFunc(slices.Clone(catalogue.WithVariants), func(m catalogue.Mistake) bool { return !m.Replayable() })
+	var all []catalogue.Mistake
+	for _, m := range catalogue.WithVariants {
+		if m.Replayable() {
+			all = append(all, m)
+		}
+	}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, m := range all {
