@@ -18,28 +18,94 @@ import (
 // Where the graph is more than one site, their titles say that they are made in attention.
 func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	inside := len(found) != 1 || found[0].Output != g.Output
-	var all []catalogue.Mistake
-	for _, m := range catalogue.WithVariants {
-		if m.Replayable() {
-			all = append(all, m)
-		}
-	}
+	zeros := withZeros(found)
+	made := make([][]catalogue.Mistake, len(catalogue.WithVariants))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, m := range all {
-		group.Go(func() error {
-			all[i].Edit = Edit(found, m)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	all = slices.DeleteFunc(all, func(m catalogue.Mistake) bool { return m.Edit == nil })
-	if inside {
-		for i := range all {
-			all[i].Title += ", in attention"
+	for i, m := range catalogue.WithVariants {
+		if m.Replayable() {
+			group.Go(func() error {
+				made[i] = inPlaces(found, zeros, m, inside)
+				return nil
+			})
 		}
 	}
+	_ = group.Wait()
+	return slices.Concat(made...)
+}
+
+// inPlaces returns a mistake as an edit, and a second edit where queries that see no key give zeros.
+// inside reports whether the graph is more than one site.
+func inPlaces(found, zeros []*Site, m catalogue.Mistake, inside bool) []catalogue.Mistake {
+	if m.Edit = Edit(found, m); m.Edit == nil {
+		return nil
+	}
+	if inside {
+		m.Title += ", in attention"
+	}
+	all := []catalogue.Mistake{m}
+	if m.Edit = editWithZeros(found, zeros, m); m.Edit != nil {
+		m.Title += ", with zeros for queries that see no key"
+		all = append(all, m)
+	}
 	return all
+}
+
+// withZeros returns the sites of a graph with zeros for queries that see no key, where the graph
+// gives them the mean of all values. Programs of both kinds are right. It returns nil if the graph
+// gives no such mean.
+func withZeros(found []*Site) []*Site {
+	if !slices.ContainsFunc(found, func(s *Site) bool { return s.problem.EmptyMean }) {
+		return nil
+	}
+	var others []*Site
+	for _, s := range found {
+		other := *s
+		if s.problem.EmptyMean {
+			other.problem = s.problem.Uncached()
+			other.problem.EmptyMean = false
+		}
+		others = append(others, &other)
+	}
+	setAlike(others)
+	return others
+}
+
+// editWithZeros returns the edit that makes a mistake at the sites of [withZeros]. It returns nil if
+// the zeros stay in rows that do not matter.
+func editWithZeros(found, zeros []*Site, m catalogue.Mistake) graph.Edit {
+	for i, other := range zeros {
+		if found[i].problem.EmptyMean && found[i].reaches(other, m) {
+			return Edit(zeros, m)
+		}
+	}
+	return nil
+}
+
+// reaches reports whether two sites differ in rows that see a key without the mistake, or whether
+// the mistake changes the number of keys that a query sees.
+func (s *Site) reaches(other *Site, m catalogue.Mistake) bool {
+	a, ok := s.wrong(s.problem, m)
+	b, okOther := other.wrong(other.problem, m)
+	if !ok || !okOther {
+		return false
+	}
+	right := s.problem.Visible()
+	if !slices.Equal(right, a.Visible()) {
+		return true
+	}
+	x, err := a.Rows(context.Background(), nil, oracle.ValuesAlone)
+	y, errOther := b.Rows(context.Background(), nil, oracle.ValuesAlone)
+	if err != nil || errOther != nil || len(x.Value) != len(y.Value) {
+		return false
+	}
+	width := len(x.Value) / len(right)
+	for row, keys := range right {
+		if keys > 0 && !slices.Equal(x.Value[row*width:][:width], y.Value[row*width:][:width]) {
+			return true
+		}
+	}
+	return false
 }
 
 // Edit returns the edit that makes mistakes of attention, one after the other, at every site where
@@ -119,11 +185,11 @@ func (s *Site) with(n graph.Node, mistakes ...catalogue.Mistake) graph.Node {
 		if err != nil || len(f.Value) != num.Size(n.Shape) {
 			return nil, nil, errors.Join(err, errNotApplicable)
 		}
-		value := &graph.Tensor[float64]{Shape: n.Shape, Data: s.ordered(f.Value)}
+		value := &graph.Tensor[float64]{Shape: n.Shape, Data: ordered(s.rows, f.Value)}
 		if detail == oracle.ValuesAlone {
 			return value, nil, nil
 		}
-		return value, s.ordered(f.Sigma()), nil
+		return value, ordered(s.rows, f.Sigma()), nil
 	}
 	return n
 }
