@@ -34,8 +34,8 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	return slices.Concat(made...)
 }
 
-// inPlaces returns a mistake as an edit, and a second edit where queries that see no key give zeros.
-// inside reports whether the graph is more than one site.
+// inPlaces returns a mistake as an edit, and a second edit where queries that see no key give
+// zeros. inside reports whether the graph is more than one site.
 func inPlaces(found, zeros []*Site, m catalogue.Mistake, inside bool) []catalogue.Mistake {
 	if m.Edit = Edit(found, m); m.Edit == nil {
 		return nil
@@ -71,8 +71,8 @@ func withZeros(found []*Site) []*Site {
 	return others
 }
 
-// editWithZeros returns the edit that makes a mistake at the sites of [withZeros]. It returns nil if
-// the zeros stay in rows that do not matter.
+// editWithZeros returns the edit that makes a mistake at the sites of [withZeros]. It returns nil
+// if the zeros stay in rows that do not matter.
 func editWithZeros(found, zeros []*Site, m catalogue.Mistake) graph.Edit {
 	for i, other := range zeros {
 		if found[i].problem.EmptyMean && found[i].reaches(other, m) {
