@@ -290,7 +290,7 @@ func quantiseWeights(groupSize func(*oracle.Linear) int) plant {
 func maxAbs(values []float64) float64 {
 	largest := 0.0
 	for _, v := range values {
-		largest = math.Max(largest, math.Abs(v))
+		largest = max(largest, math.Abs(v))
 	}
 	return largest
 }

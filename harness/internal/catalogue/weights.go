@@ -493,9 +493,11 @@ func transposeWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 	if m.In != m.Out {
 		return nil
 	}
-	weight := make([]float64, len(m.Weight))
-	for i := range weight {
-		weight[i] = m.Weight[i%m.In*m.In+i/m.In]
+	weight := make([]float64, 0, len(m.Weight))
+	for column := range m.In {
+		for row := range m.Out {
+			weight = append(weight, m.Weight[row*m.In+column])
+		}
 	}
 	return weight
 }

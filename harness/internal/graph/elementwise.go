@@ -62,9 +62,21 @@ func pairwise[T Float](f func(x, y float64) float64) func(*Node, []*Tensor[T]) (
 		if err != nil {
 			return nil, err
 		}
-		left, right := spread(in[0].Shape, shape), spread(in[1].Shape, shape)
-		for i := range out.Data {
-			out.Data[i] = T(f(float64(in[0].Data[left[i]]), float64(in[1].Data[right[i]])))
+		left, right := in[0].Data, in[1].Data
+		switch {
+		case len(left) == len(out.Data) && len(right) == len(out.Data):
+			for i, x := range left {
+				out.Data[i] = T(f(float64(x), float64(right[i])))
+			}
+		case len(left) == len(out.Data) && len(right) == 1:
+			for i, x := range left {
+				out.Data[i] = T(f(float64(x), float64(right[0])))
+			}
+		default:
+			l, r := spread(in[0].Shape, shape), spread(in[1].Shape, shape)
+			for i := range out.Data {
+				out.Data[i] = T(f(float64(left[l[i]]), float64(right[r[i]])))
+			}
 		}
 		return out, nil
 	}

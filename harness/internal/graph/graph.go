@@ -15,6 +15,11 @@ type Graph struct {
 	Constants  []string
 	Output     string
 	Nodes      []Node
+
+	// base is the graph that an edit changed, nil for a graph that no edit made. All nodes but the
+	// ones whose names are in changed are as in base.
+	base    *Graph
+	changed map[string]bool
 }
 
 // Node is one operation. Its name names its value.

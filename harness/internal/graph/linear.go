@@ -83,8 +83,11 @@ func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		right := b.Data[matrixB[m]*inner*columns:]
 		to := y.Data[m*rows*columns:]
 		for i := range rows {
-			for j := range columns {
-				to[i*columns+j] = dot(left[i*inner:(i+1)*inner], right[j:], columns)
+			row := to[i*columns : (i+1)*columns]
+			for k, x := range left[i*inner : (i+1)*inner] {
+				for j, y := range right[k*columns : (k+1)*columns] {
+					row[j] += x * y
+				}
 			}
 		}
 	}

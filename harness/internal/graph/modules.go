@@ -79,17 +79,26 @@ func Within(path, around string) bool {
 // Until returns the graph whose output is the value of a node. It lacks the nodes that do not
 // matter to this value.
 func (g *Graph) Until(name string) *Graph {
-	part, needed := *g, map[string]bool{name: true}
-	part.Output, part.Nodes = name, nil
-	for _, n := range slices.Backward(g.Nodes) {
-		if !needed[n.Name] {
-			continue
-		}
-		part.Nodes = append(part.Nodes, n)
-		for _, o := range n.Operands {
-			needed[o.Name] = true
+	part, needed := *g, lastUses(g, []string{name})
+	matters := func(i int) bool {
+		_, ok := needed[g.Nodes[i].Name]
+		return ok
+	}
+	count := 0
+	for i := range g.Nodes {
+		if matters(i) {
+			count++
 		}
 	}
-	slices.Reverse(part.Nodes)
+	part.Output = name
+	if count == len(g.Nodes) {
+		return &part
+	}
+	part.Nodes = make([]Node, 0, count)
+	for i := range g.Nodes {
+		if matters(i) {
+			part.Nodes = append(part.Nodes, g.Nodes[i])
+		}
+	}
 	return &part
 }

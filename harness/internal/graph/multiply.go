@@ -31,6 +31,10 @@ func multiply[T, W Float](x []T, w matrix[W], y []T) {
 	rows := len(x) / w.inner
 	packed := pack(x, rows, w.inner)
 	workers := min(runtime.GOMAXPROCS(0), max(1, rows*w.inner*w.out/apart), (w.out+columns-1)/columns)
+	if workers == 1 {
+		columnsOf(packed, rows, w, y, 0, w.out)
+		return
+	}
 	share := (w.out + workers - 1) / workers
 	share = (share + columns - 1) / columns * columns
 	var done sync.WaitGroup

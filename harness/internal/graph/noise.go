@@ -6,71 +6,110 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// runs is the number of float32 runs from which Noise measures. pyref measures with as many.
-const runs = 9
+// runs is the number of float32 runs that measure noise. pyref measures with as many. roughRuns are
+// the first of them.
+const (
+	runs      = 9
+	roughRuns = 2
+)
 
-// Noise measures the standard deviation that rounding gives each element of the output. Each run
+// NoiseOf measures the noise of some values of a graph. arrays has the inputs, parameters and
+// constants by role, and truths holds the values in float64 by their names.
+func NoiseOf(
+	g *Graph, arrays map[string]*npy.Array, truths Values[float64],
+) (map[string][]float64, error) {
+	return NewJitter(g, arrays, truths).Sigma()
+}
+
+// Jitter measures the standard deviation that rounding gives each element of some values. Each run
 // moves every float input and every parameter by -1, 0 or +1 unit in the last place, as earlier
 // rounding would, and computes in float32. The variance of an element is its mean square error plus
 // the mean over its row, because a mean over nine runs is uncertain: see sigma in
 // pyref/capture/any_module.py.
-//
-// arrays has the inputs, parameters and constants by role, and truth is the output in float64.
-func Noise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]float64, error) {
-	sigma, err := NoiseOf(g, arrays, Values[float64]{g.Output: truth})
-	return sigma[g.Output], err
+type Jitter struct {
+	graph  *Graph
+	arrays map[string]*npy.Array
+	truths Values[float64]
+	done   []Values[float32] // the runs so far
 }
 
-// RoughNoise measures as [Noise] does, from two runs. It may be half or twice the noise.
-func RoughNoise(g *Graph, arrays map[string]*npy.Array, truth *Tensor[float64]) ([]float64, error) {
-	sigma, err := noiseOf(g, arrays, Values[float64]{g.Output: truth}, 2)
-	return sigma[g.Output], err
+// NewJitter measures the noise of a graph, as far as it is asked to. The arguments are those of
+// [NoiseOf].
+func NewJitter(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *Jitter {
+	return &Jitter{graph: g, arrays: arrays, truths: truths}
 }
 
-// NoiseOf measures the noise of some values as Noise does of the output. truths holds them in
-// float64 by their names.
-func NoiseOf(
-	g *Graph, arrays map[string]*npy.Array, truths Values[float64],
-) (map[string][]float64, error) {
-	return noiseOf(g, arrays, truths, runs)
-}
+// Sigma returns the standard deviations.
+func (j *Jitter) Sigma() (map[string][]float64, error) { return j.sigma(runs) }
 
-func noiseOf(
-	g *Graph, arrays map[string]*npy.Array, truths Values[float64], runs int,
-) (map[string][]float64, error) {
-	given, err := Given[float32](g, arrays)
-	if err != nil {
+// Rough returns the standard deviations from two runs, which Sigma uses again. They may be half or
+// twice as large as the ones that Sigma returns.
+func (j *Jitter) Rough() (map[string][]float64, error) { return j.sigma(roughRuns) }
+
+func (j *Jitter) sigma(runs int) (map[string][]float64, error) {
+	if err := j.run(runs); err != nil {
 		return nil, err
 	}
-	variances := map[string][]float64{}
-	for name, truth := range truths {
-		variances[name] = make([]float64, len(truth.Data))
-	}
-	last, spare := lastUses(g, slices.Sorted(maps.Keys(truths))), map[int][][]float32{}
-	for run := range runs {
-		r := rand.New(rand.NewPCG(uint64(run), 0))
-		moved := nudging{g: g, given: given, arrays: arrays, run: uint64(run), spare: spare}
-		values, err := rerun(nil, g, moved.others(), plan[float32]{last: last, parameters: moved, rounding: r})
-		if err != nil {
-			return nil, fmt.Errorf("in float32: %w", err)
-		}
-		for name, variance := range variances {
+	sigma := map[string][]float64{}
+	for name, truth := range j.truths {
+		variance := make([]float64, len(truth.Data))
+		for _, values := range j.done[:runs] {
 			for i, x := range values[name].Data {
-				d := float64(x) - truths[name].Data[i]
+				d := float64(x) - truth.Data[i]
 				variance[i] += d * d / float64(runs)
 			}
 		}
-	}
-	sigma := map[string][]float64{}
-	for name, variance := range variances {
-		sigma[name] = deviations(variance, truths[name].Data, max(truths[name].last(), 1))
+		sigma[name] = deviations(variance, truth.Data, max(truth.last(), 1))
 	}
 	return sigma, nil
+}
+
+// run makes runs, several at a time, until there are so many.
+func (j *Jitter) run(count int) error {
+	given, err := Given[float32](j.graph, j.arrays)
+	if err != nil {
+		return err
+	}
+	first, last := len(j.done), lastUses(j.graph, slices.Sorted(maps.Keys(j.truths)))
+	made, errs := make([]Values[float32], max(0, count-first)), make([]error, max(0, count-first))
+	inParallel(len(made), func() func(n int) {
+		spare := map[int][][]float32{}
+		return func(n int) {
+			moved := nudging{g: j.graph, given: given, arrays: j.arrays, run: uint64(first + n), spare: spare}
+			made[n], errs[n] = moved.computed(last, j.truths)
+		}
+	})
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("in float32: %w", err)
+		}
+	}
+	j.done = append(j.done, made...)
+	return nil
+}
+
+// inParallel calls the function that worker returns with 0 to n-1, several at a time. Each
+// goroutine has a worker of its own.
+func inParallel(n int, worker func() func(i int)) {
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			work := worker()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				work(i)
+			}
+		})
+	}
+	all.Wait()
 }
 
 // deviations returns the root of each variance plus the mean over its row. An element whose truth
@@ -103,6 +142,20 @@ type nudging struct {
 	arrays map[string]*npy.Array
 	run    uint64
 	spare  map[int][][]float32 // by length
+}
+
+// computed returns the values of one run that have a truth.
+func (n nudging) computed(last map[string]int, truths Values[float64]) (Values[float32], error) {
+	r := rand.New(rand.NewPCG(n.run, 0))
+	values, err := rerun(nil, n.g, n.others(), plan[float32]{last: last, parameters: n, rounding: r})
+	if err != nil {
+		return nil, err
+	}
+	kept := Values[float32]{}
+	for name := range truths {
+		kept[name] = values.of(name)
+	}
+	return kept, nil
 }
 
 // others returns the inputs and constants. Integers, masks and constants are not moved.
@@ -156,9 +209,11 @@ func (n nudging) nudge(name string) *Tensor[float32] {
 	r, t := rand.NewPCG(n.run, seed.Sum64()), n.given[name]
 	data := n.memory(len(t.Data))
 	for start := 0; start < len(data); start += 8 {
-		bits := r.Uint64()
-		for i, x := range t.Data[start:min(start+8, len(data))] {
-			data[start+i] = beside(x, units[uint8(bits>>(8*i))])
+		bits, end := r.Uint64(), min(start+8, len(data))
+		to := data[start:end]
+		for i, x := range t.Data[start:end] {
+			to[i] = beside(x, units[uint8(bits)])
+			bits >>= 8
 		}
 	}
 	return &Tensor[float32]{Shape: t.Shape, Data: data}

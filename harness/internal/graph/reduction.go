@@ -25,12 +25,17 @@ func reduction[T Float](fold func([]T) T, chooses bool) func(*Node, []*Tensor[T]
 			return nil, fmt.Errorf("dims %v are not all dimensions of %v", n.Attributes.Dims, t.Shape)
 		}
 		out := &Tensor[T]{Shape: shape, Bool: t.Bool && chooses}
-		for _, start := range walk(kept, steps, 0) {
-			part := t.view(nil, walk(inner, innerSteps, start)).Data
-			if len(part) == 0 {
-				return nil, errors.New("nothing to reduce")
+		starts, places := walk(kept, steps, 0), walk(inner, innerSteps, 0)
+		if len(places) == 0 && len(starts) > 0 {
+			return nil, errors.New("nothing to reduce")
+		}
+		out.Data = make([]T, len(starts))
+		part := make([]T, len(places))
+		for i, start := range starts {
+			for j, place := range places {
+				part[j] = t.Data[start+place]
 			}
-			out.Data = append(out.Data, fold(part))
+			out.Data[i] = fold(part)
 		}
 		return out, nil
 	}

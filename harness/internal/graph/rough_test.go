@@ -10,9 +10,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/npy"
 )
 
-// A rough output is some features of the exact one, to float32.
-func TestRough(t *testing.T) {
-	const rows, hidden, vocabulary = 5, 24, 4100
+// smallModel returns a linear layer, an activation and logits, with their arrays.
+func smallModel(t *testing.T, rows, hidden, vocabulary int) (*Graph, map[string]*npy.Array) {
+	t.Helper()
 	layer := func(name, x, weight, bias string, out int) Node {
 		n := Node{Name: name, Op: "linear", Operands: []Operand{Value(x), Value(weight), None}, Shape: []int{rows, out}}
 		n.Attributes.Weight = "out, in"
@@ -40,6 +40,13 @@ func TestRough(t *testing.T) {
 		arrays[role], err = npy.TensorArray(&attention.Tensor{Shape: shape, Data: drawn[float32](count)}, npy.Float32)
 		require.NoError(t, err)
 	}
+	return g, arrays
+}
+
+// A rough output is some features of the exact one, to float32.
+func TestRough(t *testing.T) {
+	const rows, hidden, vocabulary = 5, 24, 4100
+	g, arrays := smallModel(t, rows, hidden, vocabulary)
 	given, err := Given[float64](g, arrays)
 	require.NoError(t, err)
 	rough, err := NewRough(g, arrays)
@@ -79,4 +86,20 @@ func TestRoughMultiply(t *testing.T) {
 			assert.InDeltaSlice(t, want, got, 1e-4, "%v, steps %v", size, steps)
 		}
 	}
+}
+
+func TestRoughGELU(t *testing.T) {
+	x := &Tensor[float32]{Shape: []int{300}, Data: drawn[float32](300)}
+	x.Data[0], x.Data[1] = 40, -40
+	factor := 0.79
+	for _, a := range []Attributes{{Approximate: "none"}, {Approximate: "tanh"}, {Approximate: "tanh", Factor: &factor}} {
+		n := &Node{Op: "gelu", Attributes: a}
+		want, err := gelu(n, []*Tensor[float32]{x})
+		require.NoError(t, err)
+		got, err := roughGELU(n, []*Tensor[float32]{x})
+		require.NoError(t, err)
+		assert.InDeltaSlice(t, want.Data, got.Data, 1e-6, "%+v", a)
+	}
+	_, err := roughGELU(&Node{}, []*Tensor[float32]{x})
+	assert.ErrorContains(t, err, "approximate")
 }

@@ -20,7 +20,13 @@ func Run[T Float](g *Graph, given Values[T]) (Values[T], error) {
 // the nodes behind them as far as their values differ. known holds the values of before, or of its
 // inputs if before is nil.
 func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
-	return rerun(before, after, known, plan[T]{last: nil})
+	values, err := rerun(before, after, known, plan[T]{last: nil})
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(known)
+	maps.Copy(all, values.own)
+	return all, nil
 }
 
 // Outputs computes a graph as Rerun does. It returns the values with some names alone, computes
@@ -32,7 +38,7 @@ func Outputs[T Float](before, after *Graph, known Values[T], names ...string) (V
 	}
 	kept := Values[T]{}
 	for _, name := range names {
-		kept[name] = values[name]
+		kept[name] = values.of(name)
 	}
 	return kept, nil
 }
@@ -76,71 +82,94 @@ func lastUses(g *Graph, results []string) map[string]int {
 	return last
 }
 
-func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (Values[T], error) {
-	table, old := p.table, map[string]*Node{}
+// overlay is the values of a run: its own where they differ from known ones.
+type overlay[T Float] struct{ own, known Values[T] }
+
+func (o overlay[T]) of(name string) *Tensor[T] {
+	if t := o.own[name]; t != nil {
+		return t
+	}
+	return o.known[name]
+}
+
+func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (overlay[T], error) {
+	table, asBefore := p.table, after.since(before)
 	if table == nil {
 		table = tableOf[T]()
 	}
-	if before != nil {
-		for i := range before.Nodes {
-			old[before.Nodes[i].Name] = &before.Nodes[i]
-		}
-	}
-	values, computed := make(Values[T], len(known)+len(after.Nodes)), map[string]bool{}
-	maps.Copy(values, known)
+	values, computed := overlay[T]{Values[T]{}, known}, map[string]bool{}
 	for i := range after.Nodes {
 		n := &after.Nodes[i]
 		if _, needed := p.last[n.Name]; !needed && p.last != nil {
 			continue
 		}
 		stale := slices.ContainsFunc(n.Operands, func(o Operand) bool { return computed[o.Name] })
-		if was := old[n.Name]; was != nil && !stale && same(was, n) {
+		if !stale && asBefore(n) {
 			continue
 		}
 		p.fetch(n, values)
 		value, err := compute(table, n, values, p.rounding)
 		if err != nil {
-			return nil, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
+			return values, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
 		}
 		if was := known[n.Name]; was == nil || !slices.Equal(was.Data, value.Data) {
-			values[n.Name], computed[n.Name] = value, true
+			values.own[n.Name], computed[n.Name] = value, true
 		}
 		p.free(n, i, values)
 	}
 	return values, nil
 }
 
+// since returns a function that reports whether a node of the graph is as in a graph before it. No
+// node is if before is nil.
+func (g *Graph) since(before *Graph) func(n *Node) bool {
+	if before == nil {
+		return func(*Node) bool { return false }
+	}
+	if g.base == before {
+		return func(n *Node) bool { return !g.changed[n.Name] && n.Computed == nil }
+	}
+	old := make(map[string]*Node, len(before.Nodes))
+	for i := range before.Nodes {
+		old[before.Nodes[i].Name] = &before.Nodes[i]
+	}
+	return func(n *Node) bool {
+		was := old[n.Name]
+		return was != nil && same(was, n)
+	}
+}
+
 // fetch adds the parameters that a node takes.
-func (p plan[T]) fetch(n *Node, values Values[T]) {
+func (p plan[T]) fetch(n *Node, values overlay[T]) {
 	for _, o := range n.Operands {
-		if o.Name != "" && values[o.Name] == nil && p.parameters != nil {
-			values[o.Name] = p.parameters.lend(o.Name)
+		if o.Name != "" && p.parameters != nil && values.of(o.Name) == nil {
+			values.own[o.Name] = p.parameters.lend(o.Name)
 		}
 	}
 }
 
 // free drops the operands of a node, at a place, that no later node takes.
-func (p plan[T]) free(n *Node, place int, values Values[T]) {
+func (p plan[T]) free(n *Node, place int, values overlay[T]) {
 	for _, o := range n.Operands {
 		last, needed := p.last[o.Name]
 		if !needed || last != place {
 			continue
 		}
 		if p.parameters != nil {
-			p.parameters.giveBack(o.Name, values[o.Name])
+			p.parameters.giveBack(o.Name, values.own[o.Name])
 		}
-		delete(values, o.Name)
+		delete(values.own, o.Name)
 	}
 }
 
 // same reports whether two nodes compute the same from the same operands.
 func same(a, b *Node) bool {
 	return a.Op == b.Op && a.Computed == nil && b.Computed == nil &&
-		slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(a.Attributes, b.Attributes)
+		slices.Equal(a.Operands, b.Operands) && reflect.DeepEqual(&a.Attributes, &b.Attributes)
 }
 
 // compute returns the value of one node, which must have the shape that the graph states.
-func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r *rand.Rand) (*Tensor[T], error) {
+func compute[T Float](table map[string]operator[T], n *Node, values overlay[T], r *rand.Rand) (*Tensor[T], error) {
 	in := make([]*Tensor[T], max(len(n.Operands), table[n.Op].operands.count()))
 	for i, o := range n.Operands {
 		switch {
@@ -148,7 +177,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values Values[T], r
 		case o.Name == "":
 			in[i] = scalar[T](o.Number)
 		default:
-			if in[i] = values[o.Name]; in[i] == nil {
+			if in[i] = values.of(o.Name); in[i] == nil {
 				return nil, fmt.Errorf("operand %q has no value", o.Name)
 			}
 			if place, reads := readsNarrow[n.Op]; !reads || place != i {

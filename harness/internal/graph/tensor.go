@@ -150,10 +150,21 @@ func walk(shape, steps []int, start int) []int {
 	for _, size := range shape {
 		count *= size
 	}
-	places, index, at := make([]int, count), make([]int, len(shape)), start
-	for i := range places {
-		places[i] = at
-		for d := len(shape) - 1; d >= 0; d-- {
+	places, last := make([]int, count), len(shape)-1
+	if count == 0 {
+		return places
+	}
+	if last < 0 {
+		places[0] = start
+		return places
+	}
+	index := make([]int, len(shape))
+	width, step, at := shape[last], steps[last], start
+	for row := 0; row < count; row += width {
+		for i := range places[row : row+width] {
+			places[row+i] = at + i*step
+		}
+		for d := last - 1; d >= 0; d-- {
 			index[d]++
 			at += steps[d]
 			if index[d] < shape[d] {

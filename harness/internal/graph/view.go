@@ -116,14 +116,18 @@ func (v *View) Sites(edit Edit) []int {
 // Apply returns the graph with an edit at some sites.
 func (v *View) Apply(edit Edit, sites []int) *Graph {
 	edited := *v.Graph
-	edited.Nodes = make([]Node, 0, len(v.Nodes)+len(sites))
-	for i, n := range v.Nodes {
-		if slices.Contains(sites, i) {
-			edited.Nodes = append(edited.Nodes, edit(v, n)...)
-			continue
+	edited.base, edited.changed = v.Graph, map[string]bool{}
+	edited.Nodes = make([]Node, 0, len(v.Nodes)+2*len(sites))
+	from := 0
+	for _, site := range slices.Compact(slices.Sorted(slices.Values(sites))) {
+		edited.Nodes = append(edited.Nodes, v.Nodes[from:site]...)
+		for _, n := range edit(v, v.Nodes[site]) {
+			edited.changed[n.Name] = true
+			edited.Nodes = append(edited.Nodes, n)
 		}
-		edited.Nodes = append(edited.Nodes, n)
+		from = site + 1
 	}
+	edited.Nodes = append(edited.Nodes, v.Nodes[from:]...)
 	return &edited
 }
 
@@ -180,11 +184,24 @@ func LayerPath(path string) string {
 // Layer splits a path at its first number: "model.layers.3.mlp" is "model.layers", 3 and "mlp". It
 // returns -1 if the path has no number.
 func Layer(path string) (prefix string, number int, rest string) {
-	parts := strings.Split(path, ".")
-	for i, part := range parts {
-		if n, err := strconv.Atoi(part); err == nil && n >= 0 && strconv.Itoa(n) == part {
-			return strings.Join(parts[:i], "."), n, strings.Join(parts[i+1:], ".")
+	for start := 0; start <= len(path); {
+		end := start + len(path[start:])
+		if dot := strings.IndexByte(path[start:], '.'); dot >= 0 {
+			end = start + dot
 		}
+		if n, ok := layerNumber(path[start:end]); ok {
+			return path[:max(start-1, 0)], n, path[min(end+1, len(path)):]
+		}
+		start = end + 1
 	}
 	return path, -1, ""
+}
+
+// layerNumber reads a number as strconv.Itoa writes it.
+func layerNumber(part string) (n int, ok bool) {
+	if part == "" || part[0] < '0' || part[0] > '9' {
+		return 0, false // most parts are words
+	}
+	n, err := strconv.Atoi(part)
+	return n, err == nil && strconv.Itoa(n) == part
 }

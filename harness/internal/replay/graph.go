@@ -5,20 +5,15 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
-	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -91,7 +86,8 @@ type hypothesis struct {
 	rms       float64 // of the distance from the subject's output, in the case's sigma
 	residual  float64 // RMS(got - output) / RMS(output)
 	discarded bool    // no program gives an output, or the mistake changes nothing
-	rough     bool    // rms and residual are from float32, and the hypothesis explains nothing
+	rough     bool    // rms and residual are from float32
+	near      bool    // they do not rule out the hypothesis
 }
 
 // A hypothesis that leaves more than [compare.MaxResidual] explains nothing, whatever its noise.
@@ -133,30 +129,20 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 func (m *Module) made(
 	ctx context.Context, place func(path string) string, words string, known map[string]hypothesis, got []float64,
 ) ([]hypothesis, Cut) {
-	all := m.hypotheses(place)
-	var done atomic.Int64
-	best := newBest()
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, h := range all {
-		if before, ok := known[h.key()]; ok {
-			before.where = h.where
-			all[i] = best.kept(before)
-			done.Add(1)
-			continue
+	all, best := m.hypotheses(place), newBest()
+	missing := each(ctx, words, len(all), func(i int) {
+		h, ok := known[all[i].key()]
+		if ok {
+			h.where = all[i].where
+		} else {
+			h = m.first(all[i], got)
 		}
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return nil
-			}
-			progress.Tell(ctx, progress.Update{Stage: words, Done: int(done.Load()), Total: len(all)})
-			all[i] = best.kept(m.compute(h, got))
-			done.Add(1)
-			return nil
-		})
+		all[i] = best.kept(h)
+	})
+	if missing == 0 {
+		missing = m.exactly(ctx, all, got, words)
 	}
-	_ = group.Wait()
-	if missing := len(all) - int(done.Load()); missing > 0 {
+	if missing > 0 {
 		return nil, Cut(fmt.Sprintf("%d of %d %s were not tried", missing, len(all), words))
 	}
 	for i, h := range all {
@@ -191,7 +177,7 @@ func newBest() *best { return &best{least: math.Inf(1)} }
 func (b *best) kept(h hypothesis) hypothesis {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if h.discarded {
+	if h.discarded || h.rough {
 		return h
 	}
 	b.least = min(b.least, h.rms)
@@ -246,16 +232,13 @@ func wholeLayer(place string) string {
 
 // compute replays a hypothesis, which is discarded if it cannot be computed or changes nothing.
 func (m *Module) compute(h hypothesis, got []float64) hypothesis {
-	if rough, far := m.ruledOut(h, got); far {
-		return rough
-	}
 	return m.against(got, h, m.outputOf(h))
 }
 
 // against holds the output of a hypothesis against the subject's. The hypothesis is discarded if it
 // has no output, or the right one.
 func (m *Module) against(got []float64, h hypothesis, output *graph.Tensor[float64]) hypothesis {
-	h.output, h.discarded = nil, true
+	h.output, h.discarded, h.rough, h.near = nil, true, false, false
 	if output == nil {
 		return h
 	}
@@ -281,11 +264,12 @@ func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 		if h.output == nil {
 			h.output = m.outputOf(h)
 		}
-		if m.isFarInRoughNoise(h, got) {
+		own := m.noiseOf(h.graph, h.output)
+		if own.tooSmall(got) {
 			s.miss(h.residual)
 			continue
 		}
-		if wrong, err := m.expected(h.graph, h.output); err == nil {
+		if wrong, err := own.expected(); err == nil {
 			s.addAt(got, wrong, h)
 		}
 	}
@@ -307,15 +291,4 @@ func leastOf(all []hypothesis) float64 {
 // one's own noise cannot explain the output.
 func (h hypothesis) isFar(least float64) bool {
 	return h.rms > noisier*least && h.rms > compare.MeasuredMaxRMSZ
-}
-
-// isFarInRoughNoise reports whether a hypothesis is so far from the output that its own noise,
-// which takes longer to measure, cannot explain it.
-func (m *Module) isFarInRoughNoise(h hypothesis, got []float64) bool {
-	const far = 10 * compare.MeasuredMaxRMSZ
-	if m.lower {
-		return false // its noise is not measured
-	}
-	sigma, err := graph.RoughNoise(h.graph, m.given, h.output)
-	return err == nil && inNoise(got, h.output.Data, sigma) > far
 }

@@ -18,15 +18,44 @@ func (m *Module) LowerPrecision() bool { return m.lower }
 
 // expected returns the output of a changed graph with its noise.
 func (m *Module) expected(g *graph.Graph, output *graph.Tensor[float64]) (compare.Expected, error) {
-	sigma, err := m.noise(g, output)
-	wrong := compare.Expected{Shape: m.Truth.Shape, Value: output.Data, Sigma: sigma, Measured: true}
-	return wrong.WithPadding(m.Truth.Padded), err
+	return m.noiseOf(g, output).expected()
 }
 
-// noise returns the noise of a changed graph's output.
-func (m *Module) noise(g *graph.Graph, output *graph.Tensor[float64]) ([]float64, error) {
-	if m.lower {
-		return m.Truth.Sigma, nil
+// noise is the noise of a changed graph, as far as it was measured.
+type noise struct {
+	module *Module
+	output *graph.Tensor[float64]
+	name   string
+	jitter *graph.Jitter
+}
+
+func (m *Module) noiseOf(g *graph.Graph, output *graph.Tensor[float64]) *noise {
+	n := &noise{module: m, output: output, name: g.Output}
+	n.jitter = graph.NewJitter(g, m.given, graph.Values[float64]{g.Output: output})
+	return n
+}
+
+// expected returns the output with its noise.
+func (n *noise) expected() (compare.Expected, error) {
+	truth := n.module.Truth
+	wrong := compare.Expected{Shape: truth.Shape, Value: n.output.Data, Sigma: truth.Sigma, Measured: true}
+	if !n.module.lower {
+		sigma, err := n.jitter.Sigma()
+		if err != nil {
+			return wrong, err
+		}
+		wrong.Sigma = sigma[n.name]
 	}
-	return graph.Noise(g, m.given, output)
+	return wrong.WithPadding(truth.Padded), nil
+}
+
+// tooSmall reports whether the distance of the subject's output is so many times the noise that all
+// runs, which take longer than two, cannot explain it either.
+func (n *noise) tooSmall(got []float64) bool {
+	const far = 10 * compare.MeasuredMaxRMSZ
+	if n.module.lower {
+		return false // the noise is not measured
+	}
+	sigma, err := n.jitter.Rough()
+	return err == nil && inNoise(got, n.output.Data, sigma[n.name]) > far
 }

@@ -3,10 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
@@ -18,12 +15,20 @@ import (
 func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
 	const replays = 12 // of a search, on average
 	tried := map[string]bool{}
-	for level, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
+	for level, step := range []struct {
+		place func(path string) string
+		words string
+	}{
+		{everywhere, "other numbers everywhere"},
+		{kindOf, "other numbers in one kind of layer"},
+		{layerOf, "other numbers in one layer"},
+		{itself, "other numbers in one module"},
+	} {
 		s := newSearch()
 		s.miss(compare.Residual(got, m.Truth.Value)) // a number must come much nearer
 		var searches []*moduleSearch
 		for _, n := range edits.Numbers {
-			for _, at := range m.numberSites(n, place) {
+			for _, at := range m.numberSites(n, step.place) {
 				if key := fmt.Sprint(n.ID, at.sites); !tried[key] {
 					tried[key] = true
 					searches = append(searches, newModuleSearch(ctx, m, at, got))
@@ -33,7 +38,7 @@ func (m *Module) FindNumbers(ctx context.Context, got []float64) ([]NumberMatch,
 		if level > 0 && !m.affordable(replays*len(searches)) {
 			return nil, ""
 		}
-		if found := runAll(s, searches); len(found) > 0 || ctx.Err() != nil {
+		if found := runAll(ctx, step.words, s, searches); len(found) > 0 || ctx.Err() != nil {
 			if ctx.Err() != nil {
 				return nil, "not every number of the graph was searched"
 			}
@@ -75,18 +80,11 @@ func (m *Module) numberSites(n edits.Number, place func(path string) string) []*
 	return all
 }
 
-// runAll runs searches, and returns what they found. It notes in s how near the others came.
-func runAll(s *search, searches []*moduleSearch) []NumberMatch {
+// runAll runs searches, and returns what they found. The stage names them to whom listens. runAll
+// notes in s how near the others came.
+func runAll(ctx context.Context, stage string, s *search, searches []*moduleSearch) []NumberMatch {
 	found, next := make([]*NumberMatch, len(searches)), make([]float64, len(searches))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, q := range searches {
-		group.Go(func() error {
-			found[i], next[i] = q.find()
-			return nil
-		})
-	}
-	_ = group.Wait()
+	each(ctx, stage, len(searches), func(i int) { found[i], next[i] = searches[i].find() })
 	var matches []NumberMatch
 	for i, m := range found {
 		if m != nil {

@@ -18,11 +18,12 @@ func (q *pairSearch) confirmed() []bothMade {
 // how near they come if they do not.
 func (q *pairSearch) explains(b bothMade) bool {
 	m := q.module
-	if m.isFarInRoughNoise(b.hypothesis, q.got) {
+	own := m.noiseOf(b.graph, b.output)
+	if own.tooSmall(q.got) {
 		q.search.miss(b.residual)
 		return false
 	}
-	wrong, err := m.expected(b.graph, b.output)
+	wrong, err := own.expected()
 	if err != nil {
 		return false
 	}

@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
-	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // Pairs holds the pairs of mistakes that a search found in a graph, and the number tried.
@@ -83,14 +79,11 @@ func (m *Module) newPairSearch(ctx context.Context, got []float64) *pairSearch {
 	q := &pairSearch{
 		ctx: ctx, module: m, got: got, search: newSearch(), tried: map[pairOf]bool{}, least: math.Inf(1),
 	}
-	var made []hypothesis
-	for _, mistake := range m.known() {
-		for _, h := range m.at(mistake, everywhere) {
-			if h = m.compute(h, got); h.output != nil {
-				q.search.miss(h.residual)
-				made = append(made, h)
-			}
-		}
+	made := m.hypotheses(everywhere)
+	each(ctx, "mistakes to be made at once", len(made), func(i int) { made[i] = m.compute(made[i], got) })
+	made = slices.DeleteFunc(made, func(h hypothesis) bool { return h.output == nil })
+	for _, h := range made {
+		q.search.miss(h.residual)
 	}
 	for _, h := range m.withoutDoubles(made) {
 		if compare.Outputs(m.Truth.Shape, h.output.Data, m.Truth).OK() {
@@ -121,16 +114,9 @@ func (q *pairSearch) try(pairs []pairOf) {
 		byFirst[first] = append(byFirst[first], p)
 	}
 	made := make([][]bothMade, len(order))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for n, first := range order {
-		group.Go(func() error {
-			made[n] = q.withFirst(first, byFirst[first])
-			progress.Tell(q.ctx, progress.Update{Stage: "two mistakes at once", Done: n, Total: len(order)})
-			return nil
-		})
-	}
-	_ = group.Wait()
+	each(q.ctx, "two mistakes at once", len(order), func(i int) {
+		made[i] = q.withFirst(order[i], byFirst[order[i]])
+	})
 	for _, b := range slices.Concat(made...) {
 		q.least = min(q.least, b.rms)
 		q.near = append(q.near, b)

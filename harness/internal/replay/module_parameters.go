@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -18,28 +17,28 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 	if !m.affordable(len(mistakes)) {
 		return nil, ""
 	}
-	made := make([]hypothesis, 0, len(mistakes))
-	least := math.Inf(1)
+	made, best := make([]hypothesis, len(mistakes)), newBest()
+	missing := each(ctx, "parameters in other places", len(mistakes), func(i int) {
+		h := hypothesis{mistake: mistakes[i], sites: m.sites(mistakes[i].Edit)}
+		h = m.against(got, h, m.outputOfGraph(m.edited(h)))
+		if made[i] = h; h.residual <= compare.MaxResidual {
+			made[i] = best.kept(h)
+		} else {
+			made[i].output = nil // a model has many such hypotheses
+		}
+	})
+	if missing > 0 {
+		text := "%d of %d ways to exchange parameters were not tried"
+		return nil, Cut(fmt.Sprintf(text, missing, len(mistakes)))
+	}
 	s := newSearch()
 	s.miss(compare.Residual(got, m.Truth.Value))
-	for i, mistake := range mistakes {
-		if ctx.Err() != nil {
-			text := "%d of %d ways to exchange parameters were not tried"
-			return nil, Cut(fmt.Sprintf(text, len(mistakes)-i, len(mistakes)))
+	m.confirm(s, slices.DeleteFunc(made, func(h hypothesis) bool {
+		if !h.discarded && h.residual > compare.MaxResidual {
+			s.miss(h.residual)
 		}
-		h := hypothesis{mistake: mistake, sites: m.sites(mistake.Edit)}
-		h = m.against(got, h, m.outputOfGraph(m.edited(h)))
-		if h.output == nil {
-			continue
-		}
-		if h.isFar(least) || h.residual > compare.MaxResidual {
-			s.miss(h.residual) // its output is not kept: a model has many such hypotheses
-			continue
-		}
-		least = min(least, h.rms)
-		made = append(made, h)
-	}
-	m.confirm(s, made, got)
+		return h.discarded || h.residual > compare.MaxResidual
+	}), got)
 	return s.matches(), ""
 }
 
@@ -85,7 +84,7 @@ func (m *Module) ParameterFactors(ctx context.Context, got []float64) ([]NumberM
 			searches = append(searches, newModuleSearch(ctx, m, at, got))
 		}
 	}
-	found := runAll(s, searches)
+	found := runAll(ctx, "multiples of parameters", s, searches)
 	if ctx.Err() != nil {
 		return nil, "factors of parameters were not all tried"
 	}

@@ -1,11 +1,14 @@
 package replay
 
 import (
+	"cmp"
+	"context"
 	"math"
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // large is the number of operations above which the replays of a module are first made in float32.
@@ -25,21 +28,25 @@ func (m *Module) roughly() *graph.Rough {
 	return m.kept.rough
 }
 
-// ruledOut replays a hypothesis in float32. It reports whether the output is so far from the
-// subject's that the exact replay explains nothing either.
+// first replays a hypothesis: in float32 if the graph is large, and exactly otherwise. It replays
+// exactly what float32 says nothing about.
+func (m *Module) first(h hypothesis, got []float64) hypothesis {
+	if r := m.roughly(); r != nil && m.estimate(&h, r, got) {
+		return h
+	}
+	return m.compute(h, got)
+}
+
+// estimate replays a hypothesis in float32. It reports false if this gives no distance.
 //
 // If the hypothesis is right, the subject's output and the rough one are about equally far from the
 // exact one. So the rough one is at most about twice as far from the subject's as an explanation
 // may be. A random part of the features may be somewhat further.
-func (m *Module) ruledOut(h hypothesis, got []float64) (hypothesis, bool) {
+func (m *Module) estimate(h *hypothesis, r *graph.Rough, got []float64) bool {
 	const far = 3 * compare.MaxResidual
-	r := m.roughly()
-	if r == nil {
-		return h, false
-	}
-	output, right, features, err := r.Output(m.edited(h))
+	output, right, features, err := r.Output(m.edited(*h))
 	if err != nil || slices.Equal(output.Data, right.Data) {
-		return h, false
+		return false
 	}
 	wide := make([]float64, len(output.Data))
 	for i, x := range output.Data {
@@ -51,8 +58,40 @@ func (m *Module) ruledOut(h hypothesis, got []float64) (hypothesis, bool) {
 		got, sigma = m.part(got, features), m.part(sigma, features)
 	}
 	h.rms, h.residual = inNoise(got, wide, sigma), compare.Residual(got, wide)
-	h.rough = h.residual > far && !math.IsInf(h.residual, 1) && !math.IsInf(h.rms, 1)
-	return h, h.rough
+	h.rough = !math.IsInf(h.residual, 0) && !math.IsInf(h.rms, 0) && !math.IsNaN(h.residual+h.rms)
+	h.near = h.rough && h.residual <= far
+	return h.rough
+}
+
+// exactly replays the nearest hypotheses again, this time exactly. It leaves out hypotheses whose
+// rough output is so much further from the subject's than the nearest exact one that their own
+// noise cannot explain it. exactly returns how many it did not try because ctx ended.
+func (m *Module) exactly(ctx context.Context, all []hypothesis, got []float64, words string) int {
+	const further = 100 // far beyond noisier, for what a rough distance may be off
+	var near []int
+	least := math.Inf(1)
+	for i, h := range all {
+		switch {
+		case h.near:
+			near = append(near, i)
+		case !h.discarded && !h.rough:
+			least = min(least, h.rms)
+		}
+	}
+	slices.SortStableFunc(near, func(i, j int) int { return cmp.Compare(all[i].rms, all[j].rms) })
+	for n, i := range near {
+		if all[i].rms > further*least {
+			break
+		}
+		if ctx.Err() != nil {
+			return len(near) - n
+		}
+		progress.Tell(ctx, progress.Update{Stage: "nearest " + words, Done: n, Total: len(near)})
+		if all[i] = m.compute(all[i], got); !all[i].discarded {
+			least = min(least, all[i].rms)
+		}
+	}
+	return 0
 }
 
 // part returns some features of the values of an output.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -16,7 +17,13 @@ import (
 // moduleIn returns the module of an embedded case.
 func moduleIn(t *testing.T, name string) *Module {
 	t.Helper()
-	c, err := fixture.Read(fixtures.FS, name)
+	return moduleOf(t, fixtures.FS, name)
+}
+
+// moduleOf returns the module of a case in a suite.
+func moduleOf(t *testing.T, suite fs.FS, name string) *Module {
+	t.Helper()
+	c, err := fixture.Read(suite, name)
 	require.NoError(t, err)
 	g, err := graph.Parse(c.Graph)
 	require.NoError(t, err)

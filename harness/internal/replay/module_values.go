@@ -99,10 +99,10 @@ func (q *valueSearch) all() []*valueFit {
 	if !q.module.affordable(unknowns) {
 		return nil
 	}
-	q.each(fits, q.begin)
+	q.each("other values of parameters", fits, q.begin)
 	fits = slices.DeleteFunc(fits, func(f *valueFit) bool { return !(f.left < 1) })
 	slices.SortStableFunc(fits, func(a, b *valueFit) int { return cmp.Compare(a.left, b.left) })
 	fits = fits[:min(len(fits), promising)]
-	q.each(fits, q.descend)
+	q.each("values of the likeliest parameters", fits, q.descend)
 	return fits
 }

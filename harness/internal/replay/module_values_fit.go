@@ -3,10 +3,8 @@ package replay
 import (
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -41,20 +39,24 @@ func (q *valueSearch) newFit(key string) *valueFit {
 		ValueMatch: ValueMatch{Key: key, Unknowns: len(from.Data), Residual: math.Inf(1)},
 		name:       key + "'", from: from, now: slices.Clone(from.Data),
 	}
-	changed := *m.graph
-	changed.Nodes = slices.Clone(m.graph.Nodes)
-	used := false
-	for i, n := range changed.Nodes {
-		for j, o := range n.Operands {
+	edit := func(_ *graph.View, n graph.Node) []graph.Node {
+		for i, o := range n.Operands {
 			if o.Name == key {
-				changed.Nodes[i], used = changed.Nodes[i].Put(j, graph.Value(f.name)), true
+				n = n.Put(i, graph.Value(f.name))
 			}
 		}
+		return []graph.Node{n}
 	}
-	f.graph = changed.Until(m.output)
-	if !used {
+	var users []int
+	for i, n := range m.graph.Nodes {
+		if slices.Contains(n.Operands, graph.Value(key)) {
+			users = append(users, i)
+		}
+	}
+	if users == nil {
 		return nil
 	}
+	f.graph = m.view.Apply(edit, users).Until(m.output)
 	return f
 }
 
@@ -278,15 +280,7 @@ func (q *valueSearch) everything() []bool {
 	return all
 }
 
-// each does something with every fit, several at a time.
-func (q *valueSearch) each(fits []*valueFit, do func(*valueFit)) {
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, f := range fits {
-		group.Go(func() error {
-			do(f)
-			return nil
-		})
-	}
-	_ = group.Wait()
+// each does something with every fit, several at a time. The stage names it to whom listens.
+func (q *valueSearch) each(stage string, fits []*valueFit, do func(*valueFit)) {
+	each(q.ctx, stage, len(fits), func(i int) { do(fits[i]) })
 }

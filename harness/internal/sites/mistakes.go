@@ -3,7 +3,10 @@ package sites
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -15,47 +18,68 @@ import (
 // Where the graph is more than one site, their titles say that they are made in attention.
 func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	inside := len(found) != 1 || found[0].Output != g.Output
-	var all []catalogue.Mistake
-	for _, m := range catalogue.WithVariants {
-		if !m.Replayable() {
-			continue
+	zeros := withZeros(found)
+	made := make([][]catalogue.Mistake, len(catalogue.WithVariants))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, m := range catalogue.WithVariants {
+		if m.Replayable() {
+			group.Go(func() error {
+				made[i] = inPlaces(found, zeros, m, inside)
+				return nil
+			})
 		}
-		if m.Edit = Edit(found, m); m.Edit == nil {
-			continue
-		}
-		if inside {
-			m.Title += ", in attention"
-		}
+	}
+	_ = group.Wait()
+	return slices.Concat(made...)
+}
+
+// inPlaces returns a mistake as an edit, and a second edit where queries that see no key give
+// zeros. inside reports whether the graph is more than one site.
+func inPlaces(found, zeros []*Site, m catalogue.Mistake, inside bool) []catalogue.Mistake {
+	if m.Edit = Edit(found, m); m.Edit == nil {
+		return nil
+	}
+	if inside {
+		m.Title += ", in attention"
+	}
+	all := []catalogue.Mistake{m}
+	if m.Edit = editWithZeros(found, zeros, m); m.Edit != nil {
+		m.Title += ", with zeros for queries that see no key"
 		all = append(all, m)
-		if m.Edit = withZeros(found, m); m.Edit != nil {
-			m.Title += ", with zeros for queries that see no key"
-			all = append(all, m)
-		}
 	}
 	return all
 }
 
-// withZeros returns the edit that makes a mistake where queries that see no key give zeros, though
-// the graph gives them the mean of all values. Programs of both kinds are right. withZeros returns
-// nil if the difference stays in rows that do not matter.
-func withZeros(found []*Site, m catalogue.Mistake) graph.Edit {
-	var others []*Site
-	matters := false
-	for _, s := range found {
-		if !s.problem.EmptyMean {
-			others = append(others, s)
-			continue
-		}
-		other := *s
-		other.problem = s.problem.Uncached()
-		other.problem.EmptyMean = false
-		others = append(others, &other)
-		matters = matters || s.reaches(&other, m)
-	}
-	if !matters {
+// withZeros returns the sites of a graph with zeros for queries that see no key, where the graph
+// gives them the mean of all values. Programs of both kinds are right. It returns nil if the graph
+// gives no such mean.
+func withZeros(found []*Site) []*Site {
+	if !slices.ContainsFunc(found, func(s *Site) bool { return s.problem.EmptyMean }) {
 		return nil
 	}
-	return Edit(others, m)
+	var others []*Site
+	for _, s := range found {
+		other := *s
+		if s.problem.EmptyMean {
+			other.problem = s.problem.Uncached()
+			other.problem.EmptyMean = false
+		}
+		others = append(others, &other)
+	}
+	setAlike(others)
+	return others
+}
+
+// editWithZeros returns the edit that makes a mistake at the sites of [withZeros]. It returns nil
+// if the zeros stay in rows that do not matter.
+func editWithZeros(found, zeros []*Site, m catalogue.Mistake) graph.Edit {
+	for i, other := range zeros {
+		if found[i].problem.EmptyMean && found[i].reaches(other, m) {
+			return Edit(zeros, m)
+		}
+	}
+	return nil
 }
 
 // reaches reports whether two sites differ in rows that see a key without the mistake, or whether
@@ -88,31 +112,44 @@ func (s *Site) reaches(other *Site, m catalogue.Mistake) bool {
 // one of them applies. It returns nil if there is no such site, or if one mistake does not apply
 // after the others at a site where it applies alone.
 func Edit(found []*Site, mistakes ...catalogue.Mistake) graph.Edit {
-	at, made := map[string]*Site{}, map[string][]catalogue.Mistake{}
+	at, fits := map[string]*Site{}, map[*Site][]catalogue.Mistake{}
 	for _, s := range found {
-		var fit []catalogue.Mistake
-		for _, m := range mistakes {
-			if _, ok := s.wrong(s.problem, m); ok {
-				fit = append(fit, m)
+		fit, known := fits[s.first]
+		if !known {
+			var together bool
+			if fit, together = s.first.applicable(mistakes); !together {
+				return nil
 			}
+			fits[s.first] = fit
 		}
-		if len(fit) == 0 {
-			continue
+		if len(fit) > 0 {
+			at[s.Output] = s
 		}
-		if _, ok := s.wrong(s.problem, fit...); !ok {
-			return nil
-		}
-		at[s.Output], made[s.Output] = s, fit
 	}
 	if len(at) == 0 {
 		return nil
 	}
 	return func(_ *graph.View, n graph.Node) []graph.Node {
 		if s := at[n.Name]; s != nil {
-			return []graph.Node{s.with(n, made[n.Name]...)}
+			return []graph.Node{s.with(n, fits[s.first]...)}
 		}
 		return nil
 	}
+}
+
+// applicable returns the mistakes that apply to a site alone. It reports whether they also apply
+// one after the other.
+func (s *Site) applicable(mistakes []catalogue.Mistake) (fit []catalogue.Mistake, together bool) {
+	for _, m := range mistakes {
+		if _, ok := s.wrong(s.problem, m); ok {
+			fit = append(fit, m)
+		}
+	}
+	if len(fit) < 2 {
+		return fit, true
+	}
+	_, together = s.wrong(s.problem, fit...)
+	return fit, together
 }
 
 // wrong makes mistakes in a problem of the site. It returns false if one of them does not apply.

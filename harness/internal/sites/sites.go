@@ -6,6 +6,10 @@ package sites
 import (
 	"context"
 	"math"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -22,6 +26,9 @@ type Site struct {
 	// unprojected reports whether the site ends before an output projection. The problem has the
 	// identity in its place.
 	unprojected bool
+	// first is the first site of the graph to which the same mistakes apply; the site itself if no
+	// earlier one is alike.
+	first *Site
 }
 
 // input is a value from which a problem is computed.
@@ -36,20 +43,31 @@ type input struct {
 // merged in between. Otherwise it has attention alone. Find leaves out a place whose value no
 // problem gives.
 func Find(v *graph.View, values graph.Values[float64]) []*Site {
-	var found []*Site
+	found := make([]*Site, len(v.Nodes))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range v.Nodes {
-		n := &v.Nodes[i]
-		if n.Op != "attention" {
-			continue
-		}
-		for _, siteOf := range []func(*graph.View, graph.Values[float64], *graph.Node) *Site{layerAt, functionAt} {
-			if s := siteOf(v, values, n); s != nil && s.settles(values[s.Output].Data) {
-				found = append(found, s)
-				break
-			}
+		if v.Nodes[i].Op == "attention" {
+			group.Go(func() error {
+				found[i] = siteAt(v, values, &v.Nodes[i])
+				return nil
+			})
 		}
 	}
+	_ = group.Wait()
+	found = slices.DeleteFunc(found, func(s *Site) bool { return s == nil })
+	setAlike(found)
 	return found
+}
+
+// siteAt returns the site of a node of attention, nil if no problem gives its value.
+func siteAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Site {
+	for _, siteOf := range []func(*graph.View, graph.Values[float64], *graph.Node) *Site{layerAt, functionAt} {
+		if s := siteOf(v, values, n); s != nil && s.settles(values[s.Output].Data) {
+			return s
+		}
+	}
+	return nil
 }
 
 // functionAt returns the site of attention without its projections.
