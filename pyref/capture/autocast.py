@@ -1,7 +1,7 @@
 """Modules under torch.autocast, and modules that enter it themselves.
 
-The truth has no autocast: `left_out` switches it off, whoever enters it. The noise in the arithmetic
-of autocast is measured with it.
+The truth has no autocast: `left_out` switches it off, whoever enters it. The noise in the
+arithmetic of autocast is measured with it.
 """
 
 import copy
@@ -61,14 +61,15 @@ def left_out() -> Iterator[LeftOut]:
             found.inside.append(context.fast_dtype)
         return context
 
-    with torch.autocast("cpu", enabled=False):
-        with torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else nullcontext():
-            try:
-                autocast_mode.autocast.__enter__ = enter
-                autocast_mode.autocast.__exit__ = lambda *_: None
-                yield found
-            finally:
-                autocast_mode.autocast.__enter__, autocast_mode.autocast.__exit__ = ENTER, EXIT
+    gpu = torch.autocast("cuda", enabled=False) if torch.cuda.is_available() else nullcontext()
+    with torch.autocast("cpu", enabled=False), gpu:
+        before = autocast_mode.autocast.__enter__, autocast_mode.autocast.__exit__
+        try:
+            autocast_mode.autocast.__enter__ = enter
+            autocast_mode.autocast.__exit__ = lambda *_: None
+            yield found
+        finally:
+            autocast_mode.autocast.__enter__, autocast_mode.autocast.__exit__ = before
 
 
 @contextmanager

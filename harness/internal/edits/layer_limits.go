@@ -71,8 +71,8 @@ func leaves(v *graph.View, n graph.Node) bool {
 	return false
 }
 
-// inputsOf returns the values of the output's shape that the layer of a node takes. It returns nil if
-// the layer has several outputs.
+// inputsOf returns the values of the output's shape that the layer of a node takes. It returns nil
+// if the layer has several outputs.
 func inputsOf(v *graph.View, n graph.Node) []graph.Operand {
 	path := graph.LayerPath(n.Module)
 	var inputs []graph.Operand

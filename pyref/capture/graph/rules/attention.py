@@ -17,7 +17,8 @@ class Scores:
     """What the scores of an attention consist of.
 
     `lead` are the sizes of the leading dimensions, which models sometimes merge. `biases` are added
-    to the scores, as values or as the operands of `where`. `sinks` hold one more score for each head.
+    to the scores, as values or as the operands of `where`. `sinks` hold one more score for each
+    head.
     """
 
     query: str
