@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -15,8 +16,9 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of difftest, Go and PyTorch",
-		Long: `version prints the version of difftest, the version of Go that built it, and the
-version of PyTorch that made the embedded cases. A binary that was built in a
+		Long: `version prints the version of difftest, the version of Go that built it, the
+version of PyTorch that made the embedded cases, and the hash of the suite. Two
+binaries with the same hash have the same cases. A binary that was built in a
 checkout also names the revision, and reports modified files.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,17 +34,25 @@ checkout also names the revision, and reports modified files.`,
 			if err != nil {
 				return exit(exitBroken, "%w", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "difftest %s, %s, %d cases by PyTorch %s\n",
-				versionText(info), info.GoVersion, len(names), c.Provenance.Torch)
+			fmt.Fprintf(cmd.OutOrStdout(), "difftest %s\ngo       %s, %s/%s\ncases    %d by PyTorch %s\nsuite    %s\n",
+				versionText(info), info.GoVersion, runtime.GOOS, runtime.GOARCH,
+				len(names), c.Provenance.Torch, suiteHash(fixtures.FS, names))
 			return nil
 		},
 	}
 }
 
+// release is the version that the linker sets in a binary that is built to be given away:
+// -X github.com/difftest/difftest/harness/command.release=v1.2.0.
+var release string
+
 // versionText returns the version of the main module: "v1.2.0", or "(devel)" if the build has none.
 // In a checkout, the revision follows a version that does not hold it, and "modified" follows if
 // files differ from the revision: "(devel), revision 0123456789ab, modified".
 func versionText(info *debug.BuildInfo) string {
+	if release != "" {
+		return release
+	}
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

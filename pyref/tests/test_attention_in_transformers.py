@@ -155,13 +155,13 @@ class ByHand(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the attention of x to itself, where the mask is true."""
-        query, key, value = (
-            self.layers[name](x).unflatten(-1, (HEADS, SIZE)).movedim(2, 1)
-            for name in ("q_proj", "k_proj", "v_proj")
-        )
-        scores = torch.einsum("bhld,bhsd->bhls", query / SIZE**0.5, key)
+
+        def heads(name: str) -> Tensor:
+            return self.layers[name](x).unflatten(-1, (HEADS, SIZE)).movedim(2, 1)
+
+        scores = torch.einsum("bhld,bhsd->bhls", heads("q_proj") / SIZE**0.5, heads("k_proj"))
         weights = torch.where(mask, scores, torch.finfo(scores.dtype).min).softmax(dim=-1)
-        return self.layers["o_proj"](torch.einsum("bhls,bhsd->blhd", weights, value).flatten(2))
+        return self.layers["o_proj"](torch.einsum("bhls,bhsd->blhd", weights, heads("v_proj")).flatten(2))
 
 
 def by_hand() -> Subject:

@@ -10,21 +10,28 @@ import (
 	"github.com/difftest/difftest/harness/internal/sites"
 )
 
-// modulesOf returns the paths of the modules that compute attention, by the name of the node that
-// has their output.
-func modulesOf(found []*sites.Site) map[string]string {
+// attentionPlaces is the attention in a graph.
+type attentionPlaces struct {
+	sites []*sites.Site
+	known []catalogue.Mistake // the mistakes that can be made there
+	// modules maps the names of nodes with the output of attention to the paths of its modules.
+	modules map[string]string
+}
+
+func (m *Module) attentionPlaces() attentionPlaces {
+	found := sites.Find(m.view, m.values)
 	modules := map[string]string{}
 	for _, s := range found {
 		modules[s.Output] = s.Module
 	}
-	return modules
+	return attentionPlaces{found, sites.Mistakes(m.graph, found), modules}
 }
 
 // pathOf returns the path of the module in which a mistake is made at a node. A mistake of
 // attention changes the output projection's node, and is made in the module around it.
 func (m *Module) pathOf(mistake catalogue.Mistake, node int) string {
 	n := m.graph.Nodes[node]
-	if module, ok := m.attention[n.Name]; ok && isOfAttention(mistake) {
+	if module, ok := m.attention().modules[n.Name]; ok && isOfAttention(mistake) {
 		return module
 	}
 	return n.Module

@@ -66,9 +66,13 @@ type Printer struct {
 	t       text
 	column  int // the width of the column of names
 	printed map[string]bool
-	begun   Report // as far as it was known at the beginning
-	cut     bool   // lines of cases must fit a terminal
+	begun   Report   // as far as it was known at the beginning
+	cut     bool     // lines of cases must fit a terminal
+	skipped []string // the skipped cases since the last line of another verdict
 }
+
+// mostSkips is how many of the skipped cases that follow one another have lines of their own.
+const mostSkips = 1
 
 // NewPrinter returns a printer that writes to w.
 func NewPrinter(w io.Writer, o TextOptions) *Printer {
@@ -97,9 +101,26 @@ func (p *Printer) Begin(about *Report, names []string) error {
 	if !p.t.single {
 		line += ", " + counted(len(names), "case")
 	}
+	line += partOf(about.Shard)
 	p.t.line("%s", strings.Join(wrap(line, p.t.Width), "\n"))
 	p.t.gap()
 	return p.flush()
+}
+
+// Nothing writes, in place of the first lines, why there are no cases.
+func (p *Printer) Nothing(why string) error {
+	if p.t.Verbosity != Quiet {
+		p.t.line("%s", why)
+	}
+	return p.flush()
+}
+
+// partOf names a shard behind the number of its cases; "" for a whole run.
+func partOf(shard string) string {
+	if shard == "" {
+		return ""
+	}
+	return ", shard " + shard
 }
 
 // counted writes "1 case" or "12 cases".
@@ -114,6 +135,11 @@ func counted(n int, what string) string {
 func (p *Printer) Case(r Result) error {
 	failed := r.Verdict == Fail || r.Verdict == Error
 	if failed && p.t.single || !failed && p.t.Verbosity == Quiet || r.Absent {
+		return nil
+	}
+	if r.Verdict != Skip {
+		p.moreSkips()
+	} else if p.skipped = append(p.skipped, r.Case); len(p.skipped) > mostSkips && p.t.Verbosity < Verbose {
 		return nil
 	}
 	p.printed[r.Case] = true
@@ -136,14 +162,24 @@ func (p *Printer) Case(r Result) error {
 		p.t.prose("case", []string{r.Purpose})
 		p.t.prose("padded", notJudged(r.Comparison))
 	}
-	if r.Verdict == Pass && r.Trace != nil && (p.t.Verbosity >= Verbose || r.Trace.First >= 0) {
+	if r.Verdict == Pass {
 		p.t.trace(r.Trace)
 	}
 	return p.flush()
 }
 
+// moreSkips writes a line for the skipped cases that have no lines of their own.
+func (p *Printer) moreSkips() {
+	if more := len(p.skipped) - mostSkips; more > 0 && p.t.Verbosity < Verbose {
+		last := p.skipped[len(p.skipped)-1]
+		p.t.line("%s  ... and %d more, to %s (-v lists them)", p.t.paint(yellow, "skip"), more, last)
+	}
+	p.skipped = nil
+}
+
 // Broken writes the line of a case without a verdict.
 func (p *Printer) Broken(name, err string) error {
+	p.moreSkips()
 	p.printed[name] = true
 	problem, _, _ := strings.Cut(err, "\n")
 	p.caseLine("BROKEN", red, name, problem)
@@ -173,6 +209,7 @@ func (t *text) margin(r Result) string {
 
 // End writes the failures of the finished run, broken files, the causes, and the counts.
 func (p *Printer) End(r *Report) error {
+	p.moreSkips()
 	full := inDetail(r)
 	for _, result := range r.Results {
 		switch {

@@ -148,11 +148,11 @@ func (s *Site) with(n graph.Node, mistakes ...catalogue.Mistake) graph.Node {
 		if err != nil || len(f.Value) != num.Size(n.Shape) {
 			return nil, nil, errors.Join(err, errNotApplicable)
 		}
-		value := &graph.Tensor[float64]{Shape: n.Shape, Data: s.ordered(f.Value)}
+		value := &graph.Tensor[float64]{Shape: n.Shape, Data: ordered(s.rows, f.Value)}
 		if detail == oracle.ValuesAlone {
 			return value, nil, nil
 		}
-		return value, s.ordered(f.Sigma()), nil
+		return value, ordered(s.rows, f.Sigma()), nil
 	}
 	return n
 }

@@ -66,7 +66,7 @@ func functionAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Sit
 	}
 	shape := append(append([]int{}, q[:rank-1]...), k[rank-2])
 	p := &oracle.Problem{}
-	setScores(p, n, maskOf(v, values, n, shape, q[rank-3]), shape)
+	setScores(p, values, n, maskOf(v, values, n, shape, q[rank-3]), shape)
 	s.setProblem(p)
 	return s
 }
@@ -139,19 +139,20 @@ func (s *Site) reproduces(want []float64) bool {
 		return false
 	}
 	worst, largest := 0.0, 0.0
-	for i, x := range s.ordered(f.Value) {
+	for i, x := range ordered(s.rows, f.Value) {
 		worst, largest = math.Max(worst, math.Abs(x-want[i])), math.Max(largest, math.Abs(want[i]))
 	}
 	return worst <= reproduction*largest
 }
 
-// ordered brings a result of the problem into the order of the site's output.
-func (s *Site) ordered(result []float64) []float64 {
-	if s.rows == nil {
+// ordered brings a result of the problem into the order of the site's output, whose row for each
+// token is in rows. nil rows leave it as it is.
+func ordered[T any](rows []int, result []T) []T {
+	if rows == nil {
 		return result
 	}
-	width, out := len(result)/len(s.rows), make([]float64, len(result))
-	for token, row := range s.rows {
+	width, out := len(result)/len(rows), make([]T, len(result))
+	for token, row := range rows {
 		copy(out[row*width:][:width], result[token*width:])
 	}
 	return out
