@@ -23,7 +23,7 @@ import torch
 from pyref.build import case_folder
 from pyref.build.atomic_replace import put_in_place
 from pyref.build.rng import digest
-from pyref.capture import about, any_module, check, mha, padding
+from pyref.capture import about, any_module, autocast, check, mha, padding
 from pyref.capture.call import PLAIN, Call, to_array
 from pyref.capture.flat import flat
 from pyref.capture.graph import store
@@ -65,6 +65,20 @@ def write(
     say: Callable[[str], None] = lambda note: None,
 ) -> Path:
     """Write a case of one call, and replace an earlier capture of this name."""
+    with autocast.left_out() as short:
+        return written(module, call, name, folder, purpose, say, short)
+
+
+def written(
+    module: torch.nn.Module,
+    call: Call,
+    name: str,
+    folder: Path,
+    purpose: str,
+    say: Callable[[str], None],
+    short: autocast.LeftOut,
+) -> Path:
+    """Write a case of one call without autocast, and its noise under autocast."""
     target = check.case_folder(name, folder)
     check.dropout(name, module)
     check.tensors(name, module, call)
@@ -76,6 +90,7 @@ def write(
         padded = padding.padded(name, module, call) if kind is any_module else padding.NONE
         op, config, inputs, expected = kind.describe(name, copy.deepcopy(module), call, seed, padded)
         if op == "module":
+            expected |= autocast.sigmas(short, module, call, expected["truth"], seed, padded)
             config |= about.describe(module, prepared.dtype)
             config |= {"output": call.output} if call.output else {}
         parameters = state_dict(module)
@@ -93,13 +108,13 @@ def write(
                 "expected": expected,
                 "padded": padded.rows,
             },
-            case_folder.provenance(class_name(module), call_clauses(prepared, call), seed, torch),
+            case_folder.provenance(class_name(module), call_clauses(prepared, call, short), seed, torch),
             graph,
         )
         kind.verify(name, case)
         put_in_place(case, target)
     hidden = padding.unseen(name, module, call, padded)
-    for note in [*notes(prepared, call), *padded.notes(truth), *hidden]:
+    for note in [*notes(prepared, call, short), *padded.notes(truth), *hidden]:
         say(note)
     return target
 
@@ -148,11 +163,11 @@ def storable_array(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int64) if array.dtype.kind in "iu" else array
 
 
-def call_clauses(prepared: Prepared, call: Call) -> str:
+def call_clauses(prepared: Prepared, call: Call, short: autocast.LeftOut) -> str:
     """Return the module's mode, the arguments that are not tensors, and the notes."""
     clauses = ["train mode" if prepared.module.training else "eval mode", "no_grad"]
     plain = [f"{name}={shown(value)}" for name, value in call.plain.items()]
-    return ", ".join([*clauses, *plain, *notes(prepared, call)])
+    return ", ".join([*clauses, *plain, *notes(prepared, call, short)])
 
 
 def shown(value: object) -> str:
@@ -160,12 +175,13 @@ def shown(value: object) -> str:
     return repr(value) if isinstance(value, PLAIN) else f"a {type(value).__qualname__}"
 
 
-def notes(prepared: Prepared, call: Call) -> list[str]:
+def notes(prepared: Prepared, call: Call, short: autocast.LeftOut) -> list[str]:
     """Return what differs between the case and the user's call, in words."""
     arrays = {**call.arrays, **state_dict(prepared.module)}
     pairs = [name for name, array in arrays.items() if array.dtype.kind == "c"]
     return [
         *prepared.notes,
+        *short.notes(),
         *call.changes,
         *([f"complex numbers stored as pairs: {' '.join(pairs)}"] if pairs else []),
         *([f"output {call.output}"] if call.output else []),

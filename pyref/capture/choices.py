@@ -129,13 +129,13 @@ def check_margins(name: str, module: torch.nn.Module, call: Call, nudged: Nudge,
 def short_types(module: torch.nn.Module, call: Call) -> str:
     """Return a clause that names the shorter type in which a module computes, "" if it has none.
 
-    Autocast has this effect, and float64 takes no part in it.
+    Casts have this effect, and float64 takes no part in them.
     """
     short = watched(module, call, np.float32).short
     if not short:
         return ""
     path, dtype = next(iter(short.items()))
-    return f", because {path or 'the module'} computes in {dtype}, as under autocast: capture it without"
+    return f", because {path or 'the module'} computes in {dtype}, which it asks for itself"
 
 
 def check_short(name: str, module: torch.nn.Module, call: Call, truth: np.ndarray, sigma: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyref.capture import check, run, with_seed, write
+from pyref.capture import autocast, check, run, with_seed, write
 from pyref.capture.call import Call, to_array
 from pyref.capture.module_of import class_name
 from pyref.capture.prepare import prepare
@@ -72,7 +72,7 @@ def capture_submodules(
         names = [path for path, _ in model.named_modules() if path]
         raise ValueError(f"{name}: no submodule matches {pattern!r}: {check.some(names)}")
     with run.unfused(model):
-        with hooks(matching) as calls:
+        with autocast.left_out(), hooks(matching) as calls:
             run.called(name, model, call, np.float32)
         if not calls:
             raise ValueError(f"{name}: no call of {', '.join(matching)}, which match {pattern!r}")
@@ -136,6 +136,7 @@ def capture_call(module: torch.nn.Module, recorded: Recorded, case: str, folder:
     """Write the case of one call, if the module alone gives the same output as in the model."""
     if recorded.call is None or recorded.output is None:
         raise ValueError(recorded.problem)
-    alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
+    with autocast.left_out():
+        alone = run.single(case, copy.deepcopy(module), recorded.call)[0]
     check.same(case, "alone than in the model, which must pass it a hidden input", alone, recorded.output)
     return write(module, recorded.call, case, folder, purpose)

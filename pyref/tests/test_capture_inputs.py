@@ -374,7 +374,7 @@ def test_a_call_keeps_the_names_of_all_leaves():
 
 
 class Cast(torch.nn.Module):
-    """A layer that computes in bfloat16 under autocast."""
+    """A layer that computes in bfloat16 by casts of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -382,10 +382,10 @@ class Cast(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output in float32."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return self.linear(x).float()
+        weight, bias = self.linear.weight.bfloat16(), self.linear.bias.bfloat16()
+        return torch.nn.functional.linear(x.bfloat16(), weight, bias).float()
 
 
-def test_autocast_is_refused_with_its_reason(tmp_path):
-    with pytest.raises(ValueError, match=r"linear computes in torch\.bfloat16, as under autocast"):
+def test_a_cast_to_fewer_bits_is_refused_with_its_reason(tmp_path):
+    with pytest.raises(ValueError, match=r"the module computes in torch\.bfloat16 on float32 parameters"):
         capture(Cast().eval(), torch.randn(3, 8), "a/b", tmp_path)

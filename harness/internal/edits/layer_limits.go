@@ -1,6 +1,8 @@
 package edits
 
 import (
+	"slices"
+
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
@@ -44,26 +46,11 @@ func withoutLayer(which func(count int) int) graph.Edit {
 		if number < 0 || layers(v, prefix) < 2 || number != which(layers(v, prefix)) || !leaves(v, n) {
 			return nil
 		}
-		path := graph.LayerPath(n.Module)
-		input := graph.None
-		for _, m := range v.Nodes {
-			if graph.LayerPath(m.Module) != path {
-				continue
-			}
-			if m.Name != n.Name && leaves(v, m) {
-				return nil // a layer with several outputs
-			}
-			for _, o := range m.Operands {
-				maker := v.Maker(o)
-				if maker == nil || graph.LayerPath(maker.Module) == path || !sameShape(v, o, graph.Value(n.Name)) {
-					continue
-				}
-				if !input.Absent && input != o {
-					return nil // a layer with several inputs
-				}
-				input = o
-			}
+		inputs := inputsOf(v, n)
+		if inputs == nil {
+			return nil
 		}
+		input := inputOfStack(v, inputs, prefix, number)
 		if input.Absent {
 			return nil
 		}
@@ -82,4 +69,53 @@ func leaves(v *graph.View, n graph.Node) bool {
 		}
 	}
 	return false
+}
+
+// inputsOf returns the values of the output's shape that the layer of a node takes. It returns nil
+// if the layer has several outputs.
+func inputsOf(v *graph.View, n graph.Node) []graph.Operand {
+	path := graph.LayerPath(n.Module)
+	var inputs []graph.Operand
+	for _, m := range v.Nodes {
+		if graph.LayerPath(m.Module) != path {
+			continue
+		}
+		if m.Name != n.Name && leaves(v, m) {
+			return nil
+		}
+		for _, o := range m.Operands {
+			maker := v.Maker(o)
+			outside := maker != nil && graph.LayerPath(maker.Module) != path
+			if outside && sameShape(v, o, graph.Value(n.Name)) && !slices.Contains(inputs, o) {
+				inputs = append(inputs, o)
+			}
+		}
+	}
+	return inputs
+}
+
+// inputOfStack returns the only input of a layer. Of several it returns the one from the layer
+// before, or for the first layer the one that no layer made: a decoder also takes what its encoder
+// gives. The operand is absent if that does not decide.
+func inputOfStack(v *graph.View, inputs []graph.Operand, prefix string, number int) graph.Operand {
+	if len(inputs) > 1 {
+		inputs = slices.DeleteFunc(inputs, func(o graph.Operand) bool {
+			if number == 0 {
+				return fromLayer(v, o)
+			}
+			from, before, _ := graph.Layer(v.Maker(o).Module)
+			return from != prefix || before != number-1
+		})
+	}
+	if len(inputs) != 1 {
+		return graph.None
+	}
+	return inputs[0]
+}
+
+// fromLayer reports whether a value is computed from what a layer gives.
+func fromLayer(v *graph.View, o graph.Operand) bool {
+	n := v.Maker(o)
+	return n != nil && (graph.LayerPath(n.Module) != "" ||
+		slices.ContainsFunc(n.Operands, func(o graph.Operand) bool { return fromLayer(v, o) }))
 }
