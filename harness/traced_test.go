@@ -16,8 +16,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 )
 
-// traced is a Llama as a user might write it in Go: it computes one sequence after another, position
-// by position, keeps the outputs of its modules, and makes one mistake in layer 1.
+// traced is a Llama as a user might write it in Go. It computes one sequence after another, keeps
+// the outputs of its modules, and makes one mistake in layer 1.
 type traced struct {
 	mistake string
 	dict    attention.StateDict
