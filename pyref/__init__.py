@@ -4,6 +4,8 @@ For users, in their own environment:
 
     serve.py, subject.py   let difftest test a torch.nn.Module, or any Python function
     capture/               makes cases from a PyTorch module
+    commands.py            both as commands: python -m pyref
+    package/               all of this as the package difftest, with the command inside
     examples/              whole implementations in several languages
 
 For the suite, in the environment of `pyref/regenerate`:

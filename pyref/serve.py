@@ -47,9 +47,13 @@ Tensors = dict[str, torch.Tensor]
 
 def serve(target: str) -> None:
     """Serve a factory's modules until difftest says stop; ValueError if there is no factory."""
-    make = factory(target)
-    functions = {name: partial(compute, make, op) for name, op in subject.OPS.items()}
-    subject.serve(**functions, name=target)
+    serve_modules(factory(target), target)
+
+
+def serve_modules(make: Callable, name: str = "", version: str = "", precision: str = "") -> None:
+    """Serve the modules that `make` returns for configurations, until difftest says stop."""
+    functions = {word: partial(compute, make, op) for word, op in subject.OPS.items()}
+    subject.serve(**functions, name=name, version=version, precision=precision)
 
 
 @torch.no_grad()

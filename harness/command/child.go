@@ -134,8 +134,8 @@ func commandArgs(cmd *cobra.Command, args []string) error {
 // toolVersion returns the version of difftest for a child; empty without build information.
 func toolVersion() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
+	if !ok || release != "" {
+		return release
 	}
 	return info.Main.Version
 }

@@ -15,10 +15,13 @@ import (
 
 // lastFailed remembers, in the user's folder for caches, the cases that failed last. Each
 // implementation, suite and working directory has a file of its own.
-type lastFailed struct{ on bool }
+type lastFailed struct{ on, forget bool }
 
 func (l *lastFailed) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&l.on, "last-failed", false, "select the cases that failed in the last run of the same command")
+	f := cmd.Flags()
+	f.BoolVar(&l.on, "last-failed", false, "select the cases that failed in the last run of the same command")
+	f.BoolVar(&l.forget, "forget", false, "do not remember what fails, for programs that call difftest")
+	_ = f.MarkHidden("forget")
 }
 
 // file returns where the failures of an implementation are remembered.
@@ -65,7 +68,7 @@ func (l *lastFailed) selected(subject, suite string, names []string) ([]string, 
 // that cannot be written is no reason to fail.
 func (l *lastFailed) remember(subject, suite string, r *report.Report) {
 	file, err := l.file(subject, suite)
-	if err != nil {
+	if err != nil || l.forget {
 		return
 	}
 	before := l.read(file)

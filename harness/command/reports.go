@@ -16,6 +16,9 @@ import (
 
 // formats are the formats of --report.
 var formats = map[string]report.Format{
+	"brief":    report.Text(report.TextOptions{Bare: true, Brief: true}),
+	"causes":   report.Causes,
+	"detail":   report.Text(report.TextOptions{Bare: true, Verbosity: report.Verbose}),
 	"json":     report.JSON,
 	"html":     report.HTML,
 	"junit":    report.JUnit,

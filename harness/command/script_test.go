@@ -110,6 +110,7 @@ func TestScripts(t *testing.T) {
 			"suite":   suite,
 			"tensors": tensors,
 			"state":   state,
+			"traces":  traces,
 		},
 	})
 }

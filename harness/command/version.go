@@ -42,10 +42,17 @@ checkout also names the revision, and reports modified files.`,
 	}
 }
 
+// release is the version that the linker sets in a binary that is built to be given away:
+// -X github.com/difftest/difftest/harness/command.release=v1.2.0.
+var release string
+
 // versionText returns the version of the main module: "v1.2.0", or "(devel)" if the build has none.
 // In a checkout, the revision follows a version that does not hold it, and "modified" follows if
 // files differ from the revision: "(devel), revision 0123456789ab, modified".
 func versionText(info *debug.BuildInfo) string {
+	if release != "" {
+		return release
+	}
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

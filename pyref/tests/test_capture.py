@@ -590,9 +590,9 @@ def test_the_command_says_what_is_wrong_with_its_target(target, problem, tmp_pat
 def test_the_readme_shows_what_runs(tmp_path):
     readme = (ROOT / "README.md").read_text()
     source = re.search(r"```python\n# (\w+\.py)\n(.*?)```", readme, re.DOTALL)
-    command = re.search(r"^PYTHONPATH=path/to/difftest python (-m pyref capture .*)$", readme, re.MULTILINE)
+    command = re.search(r"^python -m difftest (capture .* --name mine/gate .*)$", readme, re.MULTILINE)
     (tmp_path / source[1]).write_text(source[2])
-    result = run(*command[1].split(), cwd=tmp_path)
+    result = run("-m", "pyref", *command[1].split(), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     name = re.search(r"--name (\S+)", command[1])[1]
     assert fields(tmp_path / "cases" / name)["op"] == "module"

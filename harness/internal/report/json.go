@@ -375,11 +375,7 @@ func toJSON(r Result) jsonResult {
 	}
 	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {
-		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
-			Value: number(n.Value), Case: number(n.Right),
-			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
-		})
+		out.Numbers = append(out.Numbers, numberJSON(n))
 	}
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
@@ -412,6 +408,14 @@ func matchJSON(m replay.Match) jsonMatch {
 	return jsonMatch{
 		ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
 		Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
+	}
+}
+
+func numberJSON(n replay.NumberMatch) jsonNumber {
+	return jsonNumber{
+		ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
+		Value: number(n.Value), Case: number(n.Right),
+		Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 	}
 }
 

@@ -162,7 +162,7 @@ func (p *Printer) Case(r Result) error {
 		p.t.prose("case", []string{r.Purpose})
 		p.t.prose("padded", notJudged(r.Comparison))
 	}
-	if r.Verdict == Pass && r.Trace != nil && (p.t.Verbosity >= Verbose || r.Trace.First >= 0) {
+	if r.Verdict == Pass {
 		p.t.trace(r.Trace)
 	}
 	return p.flush()
