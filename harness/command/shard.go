@@ -50,7 +50,8 @@ func (s *shardFlag) read() (shard.Shard, bazel.Test, error) {
 
 // neutral are the flags that change neither a verdict nor a word of a report.
 var neutral = []string{
-	"color", "help", "jobs", "json", "keep", "known", "no-duration", "quiet", "report", "shard", "slowest", "verbose",
+	"color", "forget", "help", "jobs", "json", "keep", "known", "no-duration", "quiet", "report", "shard",
+	"slowest", "verbose",
 }
 
 // givenFlags returns the flags of a command line that change results, and the command behind --.

@@ -2,8 +2,8 @@ package bazel
 
 import "sync"
 
-// Kept holds what all tests of a process found: Bazel reads one file of them. Several goroutines may
-// use it.
+// Kept holds what all tests of a process found: Bazel reads one file of them. Several goroutines
+// may use it.
 type Kept[T any] struct {
 	mu  sync.Mutex
 	all []T
