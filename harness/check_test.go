@@ -26,7 +26,7 @@ func TestCheck(t *testing.T) {
 	names, err := harness.CaseNames(fixtures.FS)
 	require.NoError(t, err)
 	for _, result := range r.Results { // a Subject is given no captured modules
-		require.Equal(t, strings.HasPrefix(result.Case, "models/"), result.Verdict == harness.Skip, result.Case)
+		require.Equal(t, harnesstest.IsModule(result.Case), result.Verdict == harness.Skip, result.Case)
 	}
 	require.Equal(t, len(names), r.Count(harness.Pass)+r.Count(harness.Skip))
 	require.Equal(t, "PyTorch 2.15.0", r.Suite)

@@ -71,7 +71,7 @@ def check(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         suite.build(CASES, Path(folder))
         zoo.write(Path(folder))
-        groups = suite.groups(CASES) | {zoo.GROUP}
+        groups = suite.groups(CASES) | zoo.GROUPS
         outcomes = changed_files.compare(arguments.suite, Path(folder), groups)
     for file, outcome in outcomes.items():
         if outcome != "identical":

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 )
 
 // python returns a Python that has NumPy: pyref's own, or the machine's.
@@ -45,7 +45,7 @@ func TestNumPyChild(t *testing.T) {
 	require.NoError(t, err)
 	modules := 0 // which the example does not compute
 	for _, name := range names {
-		if strings.HasPrefix(name, "models/") {
+		if harnesstest.IsModule(name) {
 			modules++
 		}
 	}

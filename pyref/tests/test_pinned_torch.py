@@ -40,6 +40,6 @@ def test_vector_extensions_make_no_difference(made, tmp_path):
 
 
 def test_the_committed_cases_are_these(made):
-    groups = {case.group for case in CASES} | {zoo.GROUP}
+    groups = {case.group for case in CASES} | zoo.GROUPS
     committed = {file: data for file, data in contents(FIXTURES).items() if file.split("/")[0] in groups}
     assert contents(made) == committed

@@ -24,6 +24,13 @@ class Settings:
     model_type: str = "gpt2"
 
 
+@dataclass(frozen=True)
+class ScaledSettings(Settings):
+    """The settings of a model whose scores are divided by the number of the layer, from 1."""
+
+    scale_attn_by_inverse_layer_idx: bool = True
+
+
 class Conv1D(nn.Module):
     """A linear layer whose weight is (in, out)."""
 
@@ -40,17 +47,19 @@ class Conv1D(nn.Module):
 class Attention(nn.Module):
     """Self-attention whose query, key and value share a weight."""
 
-    def __init__(self, s: Settings) -> None:
+    def __init__(self, s: Settings, layer: int) -> None:
         super().__init__()
         self.c_attn, self.c_proj = Conv1D(3 * s.n_embd, s.n_embd), Conv1D(s.n_embd, s.n_embd)
         self.heads, self.scale = s.n_head, (s.n_embd // s.n_head) ** -0.5
+        if isinstance(s, ScaledSettings):
+            self.scale /= layer + 1
 
     def forward(self, x: Tensor, seen: Tensor) -> Tensor:
         """Return the attention over the keys that `seen` (B, 1, T, T) shows."""
         batch, tokens, width = x.shape
         parts = self.c_attn(x).split(width, dim=2)
         query, key, value = (t.view(batch, tokens, self.heads, -1).transpose(1, 2) for t in parts)
-        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(~seen, -torch.inf)
+        scores = (query @ key.transpose(2, 3) * self.scale).masked_fill(~seen, torch.finfo(query.dtype).min)
         context = torch.softmax(scores, dim=-1) @ value
         return self.c_proj(context.transpose(1, 2).reshape(batch, tokens, width))
 
@@ -71,10 +80,10 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each behind a norm and inside a sum."""
 
-    def __init__(self, s: Settings) -> None:
+    def __init__(self, s: Settings, layer: int) -> None:
         super().__init__()
         self.ln_1 = nn.LayerNorm(s.n_embd, s.layer_norm_epsilon)
-        self.attn = Attention(s)
+        self.attn = Attention(s, layer)
         self.ln_2 = nn.LayerNorm(s.n_embd, s.layer_norm_epsilon)
         self.mlp = MLP(s)
 
@@ -90,7 +99,7 @@ class Body(nn.Module):
     def __init__(self, s: Settings) -> None:
         super().__init__()
         self.wte, self.wpe = nn.Embedding(s.vocab_size, s.n_embd), nn.Embedding(s.n_positions, s.n_embd)
-        self.h = nn.ModuleList(Block(s) for _ in range(s.n_layer))
+        self.h = nn.ModuleList(Block(s, i) for i in range(s.n_layer))
         self.ln_f = nn.LayerNorm(s.n_embd, s.layer_norm_epsilon)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ func readModel(t *testing.T, name string) *fixture.Case {
 
 // The models compute what PyTorch computes, and read back their parameters.
 func TestPyTorch(t *testing.T) {
-	for _, name := range families {
+	for _, name := range append([]string{"gpt2-scaled"}, families...) {
 		c := readModel(t, name)
 		ran := builtin.Subject().Run(t.Context(), c)
 		require.NoError(t, ran.Err, name)

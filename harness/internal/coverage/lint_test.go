@@ -10,10 +10,19 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 )
 
-// lintedSuite makes every mistake on every case of the committed suite, once for all tests.
-var lintedSuite = sync.OnceValues(func() (*Lint, error) { return New(fixtures.FS) })
+// lintedSuite makes every mistake of attention on every case of the committed suite, once for all
+// tests.
+var lintedSuite = sync.OnceValues(func() (*Lint, error) {
+	names, err := fixture.Names(fixtures.FS)
+	if err != nil {
+		return nil, err
+	}
+	return New(fixtures.FS, slices.DeleteFunc(names, harnesstest.IsModule)...)
+})
 
 // wholeLint skips the test under -short, because the race detector would take minutes.
 func wholeLint(t *testing.T) *Lint {

@@ -13,7 +13,7 @@ func pairsInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.module == nil || in.comparison.NonFinite > 0 {
 		return answer{}
 	}
-	pairs, cut := in.module.FindPairs(ctx, in.got)
+	pairs, cut := in.module.FindPairs(ctx, in.whole.Blank(in.output))
 	a := answer{finding: explained(pairs.Matches), cut: cut}
 	if pairs.Tried > 0 {
 		a.note = fmt.Sprintf("two mistakes at once: %d of %d pairs were tried", pairs.Tried, pairs.Of)

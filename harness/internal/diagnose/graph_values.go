@@ -13,7 +13,7 @@ func valuesInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.module == nil || in.comparison.NonFinite > 0 {
 		return answer{}
 	}
-	found, cut := in.module.FindValues(ctx, in.got)
+	found, cut := in.module.FindValues(ctx, in.whole.Blank(in.output))
 	if cut != "" || len(found) == 0 {
 		return answer{cut: cut}
 	}

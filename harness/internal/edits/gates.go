@@ -153,10 +153,11 @@ func isPart(v *graph.View, n graph.Node) bool {
 }
 
 func isHalf(v *graph.View, n graph.Node) bool {
-	whole := v.Shape(n.Operands[0])
-	half := n.Shape[max(len(n.Shape)-1, 0)]
-	a := n.Attributes
-	return isPart(v, n) && a.Step == 1 && whole[len(whole)-1] == 2*half && (a.Start == 0 || a.Start == half)
+	if !isPart(v, n) {
+		return false
+	}
+	whole, half, a := v.Shape(n.Operands[0]), n.Shape[len(n.Shape)-1], n.Attributes
+	return a.Step == 1 && whole[len(whole)-1] == 2*half && (a.Start == 0 || a.Start == half)
 }
 
 func isEveryOther(v *graph.View, n graph.Node) bool {

@@ -146,11 +146,11 @@ var routers = []catalogue.Mistake{
 		Fix:         "Choose num_experts_per_tok experts.",
 		Refs:        []string{"X14"},
 		Edit: func(v *graph.View, n graph.Node) []graph.Node {
-			count := n.Shape[max(len(n.Shape)-1, 0)]
-			if !isChosen(v, n) || count < 2 {
+			if !isChosen(v, n) || n.Shape[len(n.Shape)-1] < 2 {
 				return nil
 			}
 			d, dim := newDraft(v, n), len(n.Shape)-1
+			count := n.Shape[dim]
 			chosen := d.put(n.Shape, n)
 			kept := d.slice(chosen, n.Shape, dim, 0, count-1)
 			column := slices.Clone(n.Shape)

@@ -42,7 +42,18 @@ func Parse(data []byte) (*Graph, error) {
 	if err := g.check(); err != nil {
 		return nil, err
 	}
+	g.fillOperands()
 	return g, nil
+}
+
+// fillOperands adds the absent operands that the file left out.
+func (g *Graph) fillOperands() {
+	for i := range g.Nodes {
+		n := &g.Nodes[i]
+		for len(n.Operands) < operators64[n.Op].operands.count() {
+			n.Operands = append(n.Operands, None)
+		}
+	}
 }
 
 // check reports every problem of a graph that can be seen without its tensors.

@@ -41,6 +41,12 @@ func TestParseReadsAGraphThatRuns(t *testing.T) {
 	assert.InDelta(t, 2.954499736103642, values["z"].Data[0], 1e-15) // 1 + 2 Phi(2)
 }
 
+func TestParseAddsOperandsThatWereLeftOut(t *testing.T) {
+	g, err := graph.Parse([]byte(strings.Replace(small, `"w", null]`, `"w"]`, 1)))
+	require.NoError(t, err)
+	assert.Equal(t, []graph.Operand{graph.Value("x"), graph.Value("w"), graph.None}, g.Nodes[0].Operands)
+}
+
 func TestParseRefusesWhatCannotBeComputed(t *testing.T) {
 	for old, change := range map[string]struct{ to, want string }{
 		`"version": 1`:              {`"version": 2`, "version: 2, want 1"},

@@ -4,16 +4,20 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -44,7 +48,7 @@ func padded(t *testing.T, name string) (*fixture.Case, *Referee) {
 }
 
 func TestPaddedRowsAreNotJudged(t *testing.T) {
-	for _, name := range []string{"models/bert", "models/llama"} {
+	for name, row := range map[string]string{"models/bert": "x......---", "models/llama": "---x......"} {
 		c, referee := padded(t, name)
 		right := c.Output.Float64s()
 		for left, value := range leftover {
@@ -52,16 +56,16 @@ func TestPaddedRowsAreNotJudged(t *testing.T) {
 			require.Equal(t, report.Pass, r.Verdict, "%s: %s", name, left)
 			require.Equal(t, 4, r.Comparison.Padded)
 		}
-		wrong := slices.Clone(right)
-		wrong[0] += 1
+		wrong, first := slices.Clone(right), strings.Index(row, "x")
+		wrong[first*c.Output.Shape[2]] += 1
 		ended, cancel := context.WithCancel(t.Context())
 		cancel() // no cause is looked for
 		r, err := referee.Judge(ended, c.Output.Shape, withPadding(t, c, wrong, math.NaN()))
 		require.NoError(t, err)
 		require.Equal(t, report.Fail, r.Verdict)
 		require.Equal(t, 1, r.Comparison.Outside)
-		require.Equal(t, []int{0}, r.Diagnosis.Structure.WrongRows)
-		require.Equal(t, "x......---", r.Diagnosis.Structure.Row(0), "a padded row is drawn")
+		require.Equal(t, []int{first}, r.Diagnosis.Structure.WrongRows)
+		require.Equal(t, row, r.Diagnosis.Structure.Row(0), "a padded row is drawn")
 	}
 }
 
@@ -94,4 +98,24 @@ func TestAnOrderOfAxesBesidePaddedRows(t *testing.T) {
 	r, err := referee.Judge(t.Context(), []int{tokens, batch, width}, turned)
 	require.NoError(t, err)
 	require.Len(t, r.Diagnosis.Orders, 1, "%v", r.Diagnosis.Reasons)
+}
+
+// Two mistakes, and a bias with other values, are found beside padded rows.
+func TestMoreThanOneMistakeBesidePaddedRows(t *testing.T) {
+	c, _ := plantedIn(t, "bert")
+	rows := attention.Mask{Shape: c.Output.Shape[:2]}
+	rows.Data = make([]bool, num.Size(rows.Shape))
+	rows.Data[2], rows.Data[5] = true, true
+	c.Padded = []fixture.Padding{{Mask: "padding", Rows: rows}}
+	referee, err := New(t.Context(), c, oracle.Precision{})
+	require.NoError(t, err)
+
+	two := storedOutputs(t, plantedModels+"/bert-pairs.npy", 8)[0]
+	d := judgeModel(t, referee, c, withPadding(t, c, two, math.NaN())).Diagnosis
+	require.True(t, slices.ContainsFunc(d.Matches, func(m replay.Match) bool { return len(m.Mistakes) == 2 }), "%v", d.Reasons)
+
+	values := storedOutputs(t, plantedModels+"/bert-parameters.npy", 7)[5]
+	d = judgeModel(t, referee, c, withPadding(t, c, values, math.NaN())).Diagnosis
+	require.Len(t, d.Fits, 1, "%v", d.Reasons)
+	require.Equal(t, []string{"layers.1.up.bias"}, d.Fits[0].Parameters)
 }

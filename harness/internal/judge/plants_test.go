@@ -73,7 +73,7 @@ func TestClassesOfPlants(t *testing.T) {
 	var all, few []*Referee
 	for n, name := range names {
 		isFew := slices.Contains(representative, name)
-		if !isFew && (n%3 > 0 || !campaign.Full()) || strings.HasPrefix(name, "models/") {
+		if !isFew && (n%3 > 0 || !campaign.Full()) || harnesstest.IsModule(name) {
 			continue
 		}
 		r, err := New(t.Context(), harnesstest.ReadCase(t, name), oracle.Precision{})

@@ -54,6 +54,9 @@ type Problem struct {
 	Sinks []float64
 	// EmptyRow decides the context of a query that sees no key.
 	EmptyRow attention.EmptyRow
+	// EmptyMean gives such a query the mean of all values in place of EmptyRow, as a softmax of
+	// scores does that all have the lowest number added.
+	EmptyMean bool
 
 	// Precision is the arithmetic whose rounding the variances describe.
 	Precision Precision

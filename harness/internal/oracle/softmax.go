@@ -13,7 +13,11 @@ import (
 // It adds to the variance of each score the error of its exponential: the rounding of s - top, and
 // (2u)² for exp. A softmax in a lower precision also rounds s, s - top and the exponential to it.
 func (r *row) softmax() {
-	if len(r.keys) == 0 {
+	switch {
+	case len(r.keys) == 0 && r.EmptyMean:
+		r.takeMean()
+		return
+	case len(r.keys) == 0:
 		r.fillEmpty(r.context.row(r.number).Value)
 		return
 	}
@@ -40,6 +44,18 @@ func (r *row) softmax() {
 		r.withoutLoss()
 		return
 	}
+	r.mixValues()
+}
+
+// takeMean gives a query that sees no key the mean of all values.
+func (r *row) takeMean() {
+	keys := r.v.Shape[len(r.v.Shape)-2]
+	r.weightMemory, r.scoreVar = zeros(r.weightMemory, keys), zeros(r.scoreVar, keys)
+	for j := range keys {
+		r.keys, r.weightMemory[j] = append(r.keys, j), 1/float64(keys)
+	}
+	r.weights = r.weightMemory
+	r.findSpans()
 	r.mixValues()
 }
 

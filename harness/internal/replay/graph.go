@@ -19,7 +19,6 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/progress"
-	"github.com/difftest/difftest/harness/internal/sites"
 )
 
 // Module is a module whose graph is known, its truth, and its values in float64.
@@ -32,13 +31,13 @@ type Module struct {
 	view   *graph.View
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
-	known  []catalogue.Mistake
-	lower  bool // Truth has the noise of a lower precision
+	lower  bool                  // Truth has the noise of a lower precision
 	kept   *kept
 	large  float64 // see the constant of this name
-	// attention maps the names of nodes with the output of attention to the paths of its modules.
-	attention map[string]string
-	places    []*sites.Site // of attention
+	// attention finds the attention in the graph when first called. An output that passes needs
+	// none.
+	attention func() attentionPlaces
+	without   []string // the ids of mistakes that the catalogue lacks
 	// right is the output in float64. padded returns which rows of a value of some shape do not
 	// matter, nil if all do.
 	right  *graph.Tensor[float64]
@@ -56,13 +55,11 @@ func NewModule(g *graph.Graph, given map[string]*npy.Array, truth compare.Expect
 		return nil, err
 	}
 	view := graph.NewView(g, values)
-	attention := sites.Find(view, values)
 	m := &Module{
 		Truth: truth, graph: g, output: g.Output, last: len(g.Nodes) - 1,
-		view: view, values: values, given: given,
-		known:     slices.Concat(edits.Mistakes, sites.Mistakes(g, attention)),
-		attention: modulesOf(attention), places: attention, kept: newKept(), large: large,
+		view: view, values: values, given: given, kept: newKept(), large: large,
 	}
+	m.attention = sync.OnceValue(m.attentionPlaces)
 	return m.WithPadding(func([]int) []bool { return nil }), nil
 }
 
@@ -72,8 +69,15 @@ func (m *Module) Output() *graph.Tensor[float64] { return m.right }
 // Without returns the same module for a catalogue that lacks a mistake.
 func (m *Module) Without(id string) *Module {
 	other := *m
-	other.known = slices.DeleteFunc(slices.Clone(m.known), func(k catalogue.Mistake) bool { return k.ID == id })
+	other.without = append(slices.Clone(m.without), id)
 	return &other
+}
+
+// known returns the mistakes of models, and the mistakes of attention that can be made in the
+// graph.
+func (m *Module) known() []catalogue.Mistake {
+	all := slices.Concat(edits.Mistakes, m.attention().known)
+	return slices.DeleteFunc(all, func(k catalogue.Mistake) bool { return slices.Contains(m.without, k.ID) })
 }
 
 // hypothesis is a mistake at some places of a graph, with the output that it gives.
@@ -165,14 +169,14 @@ func (m *Module) made(
 // hypotheses returns every mistake at each of its places.
 func (m *Module) hypotheses(place func(path string) string) []hypothesis {
 	var all []hypothesis
-	for _, mistake := range m.known {
+	for _, mistake := range m.known() {
 		all = append(all, m.at(mistake, place)...)
 	}
 	return all
 }
 
 // key tells a hypothesis from others.
-func (h hypothesis) key() string { return fmt.Sprint(h.mistake.ID, h.sites) }
+func (h hypothesis) key() string { return fmt.Sprint(called(h.mistake), h.sites) }
 
 // best is the least distance of the hypotheses so far.
 type best struct {

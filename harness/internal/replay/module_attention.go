@@ -10,21 +10,28 @@ import (
 	"github.com/difftest/difftest/harness/internal/sites"
 )
 
-// modulesOf returns the paths of the modules that compute attention, by the name of the node that
-// has their output.
-func modulesOf(found []*sites.Site) map[string]string {
+// attentionPlaces is the attention in a graph.
+type attentionPlaces struct {
+	sites []*sites.Site
+	known []catalogue.Mistake // the mistakes that can be made there
+	// modules maps the names of nodes with the output of attention to the paths of its modules.
+	modules map[string]string
+}
+
+func (m *Module) attentionPlaces() attentionPlaces {
+	found := sites.Find(m.view, m.values)
 	modules := map[string]string{}
 	for _, s := range found {
 		modules[s.Output] = s.Module
 	}
-	return modules
+	return attentionPlaces{found, sites.Mistakes(m.graph, found), modules}
 }
 
 // pathOf returns the path of the module in which a mistake is made at a node. A mistake of
 // attention changes the output projection's node, and is made in the module around it.
 func (m *Module) pathOf(mistake catalogue.Mistake, node int) string {
 	n := m.graph.Nodes[node]
-	if module, ok := m.attention[n.Name]; ok && isOfAttention(mistake) {
+	if module, ok := m.attention().modules[n.Name]; ok && isOfAttention(mistake) {
 		return module
 	}
 	return n.Module
@@ -48,7 +55,7 @@ func kindOf(path string) string {
 var givingWay = []catalogue.Family{catalogue.ModelAttention, catalogue.Linear, catalogue.Head}
 
 // withoutDoubles returns hypotheses without the ones that are a mistake of attention under another
-// name.
+// name, or the same mistake again.
 func (m *Module) withoutDoubles(all []hypothesis) []hypothesis {
 	var attention []hypothesis
 	for _, h := range all {
@@ -56,8 +63,11 @@ func (m *Module) withoutDoubles(all []hypothesis) []hypothesis {
 			attention = append(attention, h)
 		}
 	}
+	var before *hypothesis
 	return slices.DeleteFunc(slices.Clone(all), func(h hypothesis) bool {
-		return slices.Contains(givingWay, h.mistake.Family) &&
+		again := before != nil && before.mistake.ID == h.mistake.ID && before.where == h.where && m.sameOutput(*before, h)
+		before = &h
+		return again || slices.Contains(givingWay, h.mistake.Family) &&
 			slices.ContainsFunc(attention, func(a hypothesis) bool { return m.sameOutput(a, h) })
 	})
 }

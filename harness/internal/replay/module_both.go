@@ -30,12 +30,12 @@ func (m *Module) groundOf(first hypothesis) *ground {
 		return nil
 	}
 	made := &ground{module: m, graph: g, values: values, view: graph.NewView(g, values)}
-	for _, s := range m.places {
+	for _, s := range m.attention().sites {
 		span := s.Span(m.view)
 		made.inAttention = made.inAttention ||
 			slices.ContainsFunc(first.sites, func(site int) bool { return span[m.graph.Nodes[site].Name] })
 	}
-	made.places = func() []*sites.Site { return m.places }
+	made.places = func() []*sites.Site { return m.attention().sites }
 	if made.inAttention {
 		made.places = sync.OnceValue(func() []*sites.Site { return sites.Find(made.view, values) })
 	}
@@ -84,7 +84,7 @@ func (m *Module) bothInAttention(a, b hypothesis) *graph.Graph {
 	if b.mistake.Stage < a.mistake.Stage {
 		slices.Reverse(mistakes)
 	}
-	edit := sites.Edit(m.places, mistakes...)
+	edit := sites.Edit(m.attention().sites, mistakes...)
 	if edit == nil {
 		return nil
 	}

@@ -84,8 +84,9 @@ func (q *pairSearch) add(b bothMade, x, y hypothesis) {
 
 // inOrder returns two mistakes in the order of the module's catalogue.
 func (m *Module) inOrder(x, y catalogue.Mistake) []catalogue.Mistake {
+	known := m.known()
 	place := func(of catalogue.Mistake) int {
-		return slices.IndexFunc(m.known, func(k catalogue.Mistake) bool { return called(k) == called(of) })
+		return slices.IndexFunc(known, func(k catalogue.Mistake) bool { return called(k) == called(of) })
 	}
 	if place(y) < place(x) {
 		x, y = y, x

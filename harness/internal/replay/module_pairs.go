@@ -84,7 +84,7 @@ func (m *Module) newPairSearch(ctx context.Context, got []float64) *pairSearch {
 		ctx: ctx, module: m, got: got, search: newSearch(), tried: map[pairOf]bool{}, least: math.Inf(1),
 	}
 	var made []hypothesis
-	for _, mistake := range m.known {
+	for _, mistake := range m.known() {
 		for _, h := range m.at(mistake, everywhere) {
 			if h = m.compute(h, got); h.output != nil {
 				q.search.miss(h.residual)

@@ -10,7 +10,7 @@ import (
 func (m *Module) Visibility() Visibility {
 	var v Visibility
 	var groups []moduleGroup
-	for _, mistake := range m.known {
+	for _, mistake := range m.known() {
 		if isOfAttention(mistake) {
 			continue
 		}

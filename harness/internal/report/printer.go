@@ -66,9 +66,13 @@ type Printer struct {
 	t       text
 	column  int // the width of the column of names
 	printed map[string]bool
-	begun   Report // as far as it was known at the beginning
-	cut     bool   // lines of cases must fit a terminal
+	begun   Report   // as far as it was known at the beginning
+	cut     bool     // lines of cases must fit a terminal
+	skipped []string // the skipped cases since the last line of another verdict
 }
+
+// mostSkips is how many of the skipped cases that follow one another have lines of their own.
+const mostSkips = 1
 
 // NewPrinter returns a printer that writes to w.
 func NewPrinter(w io.Writer, o TextOptions) *Printer {
@@ -116,6 +120,11 @@ func (p *Printer) Case(r Result) error {
 	if failed && p.t.single || !failed && p.t.Verbosity == Quiet || r.Absent {
 		return nil
 	}
+	if r.Verdict != Skip {
+		p.moreSkips()
+	} else if p.skipped = append(p.skipped, r.Case); len(p.skipped) > mostSkips && p.t.Verbosity < Verbose {
+		return nil
+	}
 	p.printed[r.Case] = true
 	word, color, rest := string(r.Verdict), yellow, ""
 	switch r.Verdict {
@@ -142,8 +151,18 @@ func (p *Printer) Case(r Result) error {
 	return p.flush()
 }
 
+// moreSkips writes a line for the skipped cases that have no lines of their own.
+func (p *Printer) moreSkips() {
+	if more := len(p.skipped) - mostSkips; more > 0 && p.t.Verbosity < Verbose {
+		last := p.skipped[len(p.skipped)-1]
+		p.t.line("%s  ... and %d more, to %s (-v lists them)", p.t.paint(yellow, "skip"), more, last)
+	}
+	p.skipped = nil
+}
+
 // Broken writes the line of a case without a verdict.
 func (p *Printer) Broken(name, err string) error {
+	p.moreSkips()
 	p.printed[name] = true
 	problem, _, _ := strings.Cut(err, "\n")
 	p.caseLine("BROKEN", red, name, problem)
@@ -173,6 +192,7 @@ func (t *text) margin(r Result) string {
 
 // End writes the failures of the finished run, broken files, the causes, and the counts.
 func (p *Printer) End(r *Report) error {
+	p.moreSkips()
 	full := inDetail(r)
 	for _, result := range r.Results {
 		switch {

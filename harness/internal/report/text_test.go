@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -112,6 +113,31 @@ func TestQuietTextHoldsWhatIsWrong(t *testing.T) {
 	for _, reject := range []string{"against", "ok ", "skip ", "known a"} {
 		require.NotContains(t, text, reject)
 	}
+}
+
+// Of the skipped cases that follow one another, the first has a line. Another line counts the rest.
+func TestSkippedCasesAreFolded(t *testing.T) {
+	r := &report.Report{Selected: 6}
+	for i, verdict := range []report.Verdict{"skip", "skip", "skip", "pass", "skip", "pass"} {
+		r.Results = append(r.Results, report.Result{
+			Case: fmt.Sprintf("case/%d", i), Verdict: verdict, Err: "not ported", Comparison: compare.Comparison{},
+		})
+	}
+	lines := func(o report.TextOptions) (found []string) {
+		var out strings.Builder
+		require.NoError(t, report.Text(o)(&out, r))
+		for line := range strings.Lines(out.String()) {
+			if strings.HasPrefix(line, "skip") {
+				found = append(found, strings.TrimSpace(line))
+			}
+		}
+		return found
+	}
+	require.Equal(t, []string{
+		"skip  case/0  not ported", "skip  ... and 2 more, to case/2 (-v lists them)", "skip  case/4  not ported",
+	}, lines(report.TextOptions{}))
+	require.Len(t, lines(report.TextOptions{Verbosity: report.Verbose}), 4)
+	require.Empty(t, lines(report.TextOptions{Verbosity: report.Quiet}))
 }
 
 func TestVerboseTextSaysWhatCasesAreFor(t *testing.T) {

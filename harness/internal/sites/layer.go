@@ -33,7 +33,8 @@ func layerAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Site {
 		return nil
 	}
 	shape := []int{q.batch, q.heads, q.length, k.length}
-	setScores(p, n, maskOf(v, values, n, append(slices.Clone(n.Shape[:len(n.Shape)-1]), k.length), q.heads), shape)
+	mask := maskOf(v, values, n, append(slices.Clone(n.Shape[:len(n.Shape)-1]), k.length), q.heads)
+	setScores(p, values, n, mask, shape)
 	splits[1], splits[2] = k.grouped(group), splits[2].grouped(group)
 	s := &Site{Module: n.Module}
 	for i, to := range []*oracle.Linear{&l.Query, &l.Key, &l.Value} {

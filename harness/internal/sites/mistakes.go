@@ -3,6 +3,7 @@ package sites
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
@@ -26,8 +27,61 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 			m.Title += ", in attention"
 		}
 		all = append(all, m)
+		if m.Edit = withZeros(found, m); m.Edit != nil {
+			m.Title += ", with zeros for queries that see no key"
+			all = append(all, m)
+		}
 	}
 	return all
+}
+
+// withZeros returns the edit that makes a mistake where queries that see no key give zeros, though
+// the graph gives them the mean of all values. Programs of both kinds are right. withZeros returns
+// nil if the difference stays in rows that do not matter.
+func withZeros(found []*Site, m catalogue.Mistake) graph.Edit {
+	var others []*Site
+	matters := false
+	for _, s := range found {
+		if !s.problem.EmptyMean {
+			others = append(others, s)
+			continue
+		}
+		other := *s
+		other.problem = s.problem.Uncached()
+		other.problem.EmptyMean = false
+		others = append(others, &other)
+		matters = matters || s.reaches(&other, m)
+	}
+	if !matters {
+		return nil
+	}
+	return Edit(others, m)
+}
+
+// reaches reports whether two sites differ in rows that see a key without the mistake, or whether
+// the mistake changes the number of keys that a query sees.
+func (s *Site) reaches(other *Site, m catalogue.Mistake) bool {
+	a, ok := s.wrong(s.problem, m)
+	b, okOther := other.wrong(other.problem, m)
+	if !ok || !okOther {
+		return false
+	}
+	right := s.problem.Visible()
+	if !slices.Equal(right, a.Visible()) {
+		return true
+	}
+	x, err := a.Rows(context.Background(), nil, oracle.ValuesAlone)
+	y, errOther := b.Rows(context.Background(), nil, oracle.ValuesAlone)
+	if err != nil || errOther != nil || len(x.Value) != len(y.Value) {
+		return false
+	}
+	width := len(x.Value) / len(right)
+	for row, keys := range right {
+		if keys > 0 && !slices.Equal(x.Value[row*width:][:width], y.Value[row*width:][:width]) {
+			return true
+		}
+	}
+	return false
 }
 
 // Edit returns the edit that makes mistakes of attention, one after the other, at every site where
@@ -94,11 +148,11 @@ func (s *Site) with(n graph.Node, mistakes ...catalogue.Mistake) graph.Node {
 		if err != nil || len(f.Value) != num.Size(n.Shape) {
 			return nil, nil, errors.Join(err, errNotApplicable)
 		}
-		value := &graph.Tensor[float64]{Shape: n.Shape, Data: s.ordered(f.Value)}
+		value := &graph.Tensor[float64]{Shape: n.Shape, Data: ordered(s.rows, f.Value)}
 		if detail == oracle.ValuesAlone {
 			return value, nil, nil
 		}
-		return value, s.ordered(f.Sigma()), nil
+		return value, ordered(s.rows, f.Sigma()), nil
 	}
 	return n
 }

@@ -1,6 +1,8 @@
 package sites
 
 import (
+	"slices"
+
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -8,13 +10,16 @@ import (
 
 // setScores takes over what a node of attention does between its operands and the context. shape is
 // the scores' in the problem. The scale multiplies the one that the problem has.
-func setScores(p *oracle.Problem, n *graph.Node, m *scoresMask, shape []int) {
+func setScores(p *oracle.Problem, values graph.Values[float64], n *graph.Node, m *scoresMask, shape []int) {
 	if p.Layer == nil {
 		p.Scale = 1
 	}
 	p.Scale *= n.Attributes.Scale
 	if c := n.Attributes.Softcap; c != nil {
 		p.Softcap = *c
+	}
+	if sinks := n.Operands[4]; !sinks.Absent {
+		p.Sinks = slices.Clone(values[sinks.Name].Wide().Data)
 	}
 	padding := m.padding()
 	at := m.positionsOf(padding)

@@ -43,7 +43,7 @@ func Find(v *graph.View, values graph.Values[float64]) []*Site {
 			continue
 		}
 		for _, siteOf := range []func(*graph.View, graph.Values[float64], *graph.Node) *Site{layerAt, functionAt} {
-			if s := siteOf(v, values, n); s != nil && s.reproduces(values[s.Output].Data) {
+			if s := siteOf(v, values, n); s != nil && s.settles(values[s.Output].Data) {
 				found = append(found, s)
 				break
 			}
@@ -66,7 +66,7 @@ func functionAt(v *graph.View, values graph.Values[float64], n *graph.Node) *Sit
 	}
 	shape := append(append([]int{}, q[:rank-1]...), k[rank-2])
 	p := &oracle.Problem{}
-	setScores(p, n, maskOf(v, values, n, shape, q[rank-3]), shape)
+	setScores(p, values, n, maskOf(v, values, n, shape, q[rank-3]), shape)
 	s.setProblem(p)
 	return s
 }
@@ -87,6 +87,22 @@ func (s *Site) setProblem(p *oracle.Problem) {
 	if parameters < large {
 		s.problem = s.problem.Cached()
 	}
+}
+
+// settles reports whether the problem gives the value that the site has in the graph, if need be
+// with the mean of all values for queries that see no key. Queries of padded tokens on the left see
+// none.
+func (s *Site) settles(want []float64) bool {
+	if s.reproduces(want) {
+		return true
+	}
+	if !s.problem.HasEmptyRow() {
+		return false
+	}
+	p := s.problem.Uncached()
+	p.EmptyMean = true
+	s.setProblem(p)
+	return s.reproduces(want)
 }
 
 // given returns the problem with the values that an edited graph gives it.
@@ -123,19 +139,20 @@ func (s *Site) reproduces(want []float64) bool {
 		return false
 	}
 	worst, largest := 0.0, 0.0
-	for i, x := range s.ordered(f.Value) {
+	for i, x := range ordered(s.rows, f.Value) {
 		worst, largest = math.Max(worst, math.Abs(x-want[i])), math.Max(largest, math.Abs(want[i]))
 	}
 	return worst <= reproduction*largest
 }
 
-// ordered brings a result of the problem into the order of the site's output.
-func (s *Site) ordered(result []float64) []float64 {
-	if s.rows == nil {
+// ordered brings a result of the problem into the order of the site's output, whose row for each
+// token is in rows. nil rows leave it as it is.
+func ordered[T any](rows []int, result []T) []T {
+	if rows == nil {
 		return result
 	}
-	width, out := len(result)/len(s.rows), make([]float64, len(result))
-	for token, row := range s.rows {
+	width, out := len(result)/len(rows), make([]T, len(result))
+	for token, row := range rows {
 		copy(out[row*width:][:width], result[token*width:])
 	}
 	return out

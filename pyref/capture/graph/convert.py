@@ -86,8 +86,8 @@ class Conversion:
     def added_mask(self, node: torch.fx.Node, target: str) -> list[Converted] | None:
         """Return the sum of scores and a constant mask, for scores that a constant condition hides.
 
-        A score of the least float has the weight of -inf, zero, unless a query sees no key.
-        The caller compares the output, and refuses the graph then.
+        A score of the least float has the weight of -inf, zero, unless a query sees no key. All
+        keys have equal weights then, so that such rows of the mask keep a finite number.
         """
         if target not in ("masked_fill", "where"):
             return None
@@ -106,7 +106,9 @@ class Conversion:
         hidden = self.traced.values[condition.name].numpy()
         hidden = hidden if target == "masked_fill" else ~hidden
         mask = f"{node.name}.mask"
-        self.constant(mask, np.where(hidden, -np.inf, 0.0))
+        sees_no_key = np.broadcast_to(hidden, self.traced.values[node.name].shape).all(-1, keepdims=True)
+        number = np.where(sees_no_key & math.isfinite(value), np.finfo(np.float32).min, -np.inf)
+        self.constant(mask, np.where(hidden, number, 0.0))
         return [("add", [scores, self.names[mask]], {})]
 
     def number(self, value: object) -> object:

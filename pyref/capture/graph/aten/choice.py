@@ -120,6 +120,7 @@ CONVERTERS: dict[str, Converter] = {
     "scatter_add": scatter("scatter_add"),
     "index_add": index_add,
     "where": lambda a, _: ("where", [a["condition"], a["self"], a["other"]], {}),
+    "isnan": lambda a, _: ("ne", [a["self"], a["self"]], {}),
     "masked_fill": masked_fill,
     "index_put": index_put,
     "argmax": extreme(largest=True),

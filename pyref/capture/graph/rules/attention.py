@@ -7,13 +7,18 @@ from pyref.capture.graph.node import Node
 from pyref.capture.graph.rules.pattern import Op, X
 from pyref.capture.graph.rules.rule import Rule, Site, rule
 
+HIDDEN = -5e3  # a score of at most this has no weight in a softmax of other scores
+# Added to every score of a query, this number leaves equal ones. float32 and float64 have it.
+LEAST = -1e30
+
 
 @dataclass(frozen=True)
 class Scores:
     """What the scores of an attention consist of.
 
     `lead` are the sizes of the leading dimensions, which models sometimes merge. `biases` are added
-    to the scores. `sinks` hold one more score for each head.
+    to the scores, as values or as the operands of `where`. `sinks` hold one more score for each
+    head.
     """
 
     query: str
@@ -21,7 +26,7 @@ class Scores:
     lead: list[int]
     scale: float = 1.0
     cap: float | None = None
-    biases: tuple[str, ...] = field(default=())
+    biases: tuple[str | tuple, ...] = field(default=())
     sinks: str | None = None
 
 
@@ -41,12 +46,28 @@ def attention(site: Site) -> Iterator[list[Node]]:
 
 
 def behind(site: Site, operand: str) -> str:
-    """Return the value behind shapes that only split or merge leading dimensions."""
-    while (node := site.maker(operand, "reshape")) is not None and ends_equal(
-        site, operand, node.operands[0]
-    ):
-        operand = node.operands[0]
+    """Return the value behind shapes that only split or merge leading dimensions.
+
+    Zeros in place of NaN are left out, too: a query that sees no key has them anyway.
+    """
+    while (node := site.maker(operand, "reshape", "where")) is not None:
+        inner = node.operands[0] if node.op == "reshape" else node.operands[2]
+        if not (without_nan(site, node) if node.op == "where" else ends_equal(site, operand, inner)):
+            break
+        operand = inner
     return operand
+
+
+def without_nan(site: Site, node: Node) -> bool:
+    """Report whether a node replaces numbers that are not finite."""
+    condition, source = site.maker(node.operands[0], "ne", "eq"), node.operands[2]
+    while (inner := site.maker(source, "where")) is not None:
+        source = inner.operands[2]
+    if condition is None or condition.operands[0] != source:
+        return False
+    other = condition.operands[1]
+    infinite = other in site.constants and bool(site.values[other].isinf().all())
+    return other == source if condition.op == "ne" else infinite
 
 
 def ends_equal(site: Site, a: str, b: str) -> bool:
@@ -105,6 +126,27 @@ def added(site: Site, node: Node) -> Scores | None:
     return None
 
 
+def masked(site: Site, node: Node) -> Scores | None:
+    """Return scores, some of which are replaced by a number that leaves them no weight."""
+    condition, yes, no = node.operands
+    yes, no = number(site, yes), number(site, no)
+    x, fill = (yes, no) if isinstance(yes, str) else (no, yes)
+    if site.nodes.get(condition) is not None or condition in site.parameters:
+        return None
+    inner = scores(site, x) if isinstance(x, str) and isinstance(fill, (int, float)) else None
+    if inner is None or fill > HIDDEN:
+        return None
+    hides = (condition, 0.0, LEAST) if x == yes else (condition, LEAST, 0.0)
+    return replace(inner, biases=(*inner.biases, hides))
+
+
+def number(site: Site, operand: object) -> object:
+    """Return a constant without dimensions as a number, other operands unchanged."""
+    if operand in site.constants and site.values[operand].dim() == 0:
+        return site.values[operand].item()
+    return operand
+
+
 def shifted(site: Site, node: Node) -> Scores | None:
     """Return scores less their maximum, which a softmax does not see."""
     x, top = node.operands
@@ -129,6 +171,7 @@ STEPS = {
     "div": scaled,
     "add": added,
     "sub": shifted,
+    "where": masked,
     "cat": with_sinks,
 }
 
@@ -197,9 +240,11 @@ class Builder:
             total = bias if total is None else self.add("add", (total, bias))
         return total
 
-    def biased(self, bias: str) -> str:
+    def biased(self, bias: str | tuple) -> str:
         """Return a bias with as many leading dimensions as the scores."""
-        sizes, lead = self.site.shape(bias), self.found.lead
+        sizes, lead = self.site.shape(bias[0] if isinstance(bias, tuple) else bias), self.found.lead
+        if isinstance(bias, tuple):
+            bias = self.add("where", bias)
         if len(sizes) != 3 or len(lead) != 2 or sizes[0] != lead[0] * lead[1]:
             return bias
         return self.add("reshape", (bias,), shape=[*lead, *sizes[1:]])

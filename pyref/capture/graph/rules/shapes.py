@@ -17,13 +17,21 @@ def narrower(site: Site) -> Iterator[list[Node]]:
         if len(places) < len(own) and size == own[len(places)]:
             places[dim] = len(places)
         elif size != 1:
-            return
-    if len(places) != len(own) or len(own) == len(sizes):
+            break
+    if len(places) == len(own) == len(sizes):
         return
+    made, source = [], grown.operands[0]
+    if len(places) != len(own):  # the reshape does more than add dimensions
+        kept = [dim for dim, size in enumerate(sizes) if size != 1 or dim == 0]
+        if len(kept) == len(sizes):
+            return
+        places = {dim: place for place, dim in enumerate(kept)}
+        made = [site.new(0, "reshape", grown.operands, shape=[sizes[dim] for dim in kept])]
+        source = made[0].name
     dims = [places[dim] for dim in site.node.attributes["dims"] if dim in places]
-    permuted = site.new(0, "permute", grown.operands, dims=dims)
-    shape = site.shape(site.node.name)
-    yield [permuted, site.node.changed(op="reshape", operands=(permuted.name,), attributes={"shape": shape})]
+    permuted = site.new(1, "permute", (source,), dims=dims)
+    end = {"shape": site.shape(site.node.name)}
+    yield [*made, permuted, site.node.changed(op="reshape", operands=(permuted.name,), attributes=end)]
 
 
 RULES: list[Rule] = [narrower]
