@@ -54,6 +54,10 @@ var mayImport = []struct{ name, imports string }{
 	{"causes", "attention catalogue compare diagnose fit fixture judge num oracle probe replay report subject"},
 	{"check", "attention causes compare diagnose fixture judge npy oracle printable probe progress protocol replay report subject trace"},
 	{"known", "catalogue edits fixture replay report"},
+	{"shard", ""},
+	{"starter", ""},
+	{"bazel", "shard"},
+	{"blob", "attention catalogue compare diagnose edits fit fixture jsonread known num oracle pattern reorder replay report shard subject trace"},
 	{"coverage", "catalogue edits fixture judge oracle replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},
@@ -62,10 +66,10 @@ var mayImport = []struct{ name, imports string }{
 	{"random", "attention fixture"},
 	{"selftest", "attention catalogue compare diagnose fixture judge npy oracle random replay report variant"},
 	{"harnesstest", "attention builtin fixture fixtures subject"},
-	{"harness", "attention causes check child fixture judge known oracle report subject"},
+	{"harness", "attention bazel causes check child fixture judge known oracle report shard subject"},
 	{"harness/schemas", ""},
-	{"harness/command", "attention builtin catalogue check checkpoint child compare coverage edits fixture " +
-		"fixtures judge known npy oracle progress printable protocol replay report review selftest subject"},
+	{"harness/command", "attention bazel blob builtin catalogue check checkpoint child compare coverage edits fixture " +
+		"fixtures judge known npy oracle progress printable protocol replay report review selftest shard starter subject"},
 	{"cmd/difftest", "harness/command"},
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/known"
+	"github.com/difftest/difftest/harness/internal/shard"
 )
 
 // Option changes what [Run], [Check] and [CheckFolder] do.
@@ -17,6 +18,7 @@ type options struct {
 	patterns []string
 	known    []known.Failure
 	declared Precision
+	shard    *shard.Shard
 }
 
 // Select restricts a run to the cases that one of the patterns selects. A pattern is the name of a
@@ -30,6 +32,12 @@ func Select(patterns ...string) Option {
 // [Run] take it from the implementation.
 func Declare(p Precision) Option {
 	return func(o *options) { o.declared = p }
+}
+
+// Shard restricts a run to one of several parts of the selected cases, counted from 1. A case stays
+// in its part when others are added to the suite. A part may have no case.
+func Shard(index, count int) Option {
+	return func(o *options) { o.shard = &shard.Shard{Index: index, Count: count} }
 }
 
 // Known is a failure that is expected.
@@ -82,6 +90,10 @@ func choose(suite fs.FS, list []Option) (selection, error) {
 		if len(s.patterns) == 0 || slices.ContainsFunc(s.patterns, selects) {
 			s.selected = append(s.selected, name)
 		}
+	}
+	if s.shard != nil {
+		errs = append(errs, s.shard.Check())
+		s.selected = s.shard.Cases(s.selected)
 	}
 	return s, errors.Join(errs...)
 }

@@ -25,6 +25,10 @@ import (
 //
 // Cases that the implementation does not offer are skipped, with the reason. Run fails t if all
 // cases are skipped, if a case is broken, and if an option is wrong.
+//
+// Under Bazel, Run takes the cases of its shard, selects by --test_filter and writes the XML that
+// Bazel reads. The rule go_test of rules_go does all of it, but hands whole test functions to the
+// shards: give it a function for each shard, with [Shard].
 func Run(t *testing.T, suite fs.FS, r Runner, o ...Option) {
 	t.Helper()
 	chosen, err := choose(suite, o)
@@ -34,6 +38,7 @@ func Run(t *testing.T, suite fs.FS, r Runner, o ...Option) {
 	if err != nil {
 		t.Error(err)
 	}
+	test := bazelTest(t, &chosen)
 	ctx := context.WithoutCancel(t.Context()) // a child process lives until the cleanup
 	running, end, err := r.start(ctx)
 	if err != nil {
@@ -55,6 +60,9 @@ func Run(t *testing.T, suite fs.FS, r Runner, o ...Option) {
 		})
 	}
 	s.finish(t, chosen)
+	if err := s.writeXML(t.Name(), test.XML); err != nil {
+		t.Error(err)
+	}
 }
 
 // session is the subtests of one call of [Run].

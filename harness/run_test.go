@@ -63,6 +63,12 @@ var runs = map[string]func(t *testing.T){
 	"selects nothing": func(t *testing.T) {
 		harness.Run(t, fixtures.FS, builtIn, harness.Select("seed/**", "seeed"))
 	},
+	"in shards": func(t *testing.T) {
+		harness.Run(t, fixtures.FS, builtIn, harness.Select("mha/**"), harness.Shard(2, 3))
+	},
+	"no shard": func(t *testing.T) {
+		harness.Run(t, fixtures.FS, builtIn, harness.Select("mha/**"), harness.Shard(4, 3))
+	},
 	"sub": func(t *testing.T) {
 		mha, err := fs.Sub(fixtures.FS, "mha")
 		require.NoError(t, err)
@@ -104,6 +110,8 @@ func TestRun(t *testing.T) {
 		{"known typing mistake", "", false, []string{`known "seed/none": the suite has no such case`}, nil},
 		{"selected", "", true, []string{"TestRun/seed/causal", "TestRun/seed/unmasked"}, []string{"TestRun/mha"}},
 		{"selects nothing", "", false, []string{`pattern "seeed" selects no case`}, nil},
+		{"in shards", "", true, []string{"--- PASS: TestRun/mha/cross ("}, []string{"TestRun/mha/causal "}},
+		{"no shard", "", false, []string{"4/3 is no shard"}, nil},
 		{"sub", "", true, []string{"--- PASS: TestRun/causal "}, nil},
 		{"broken", "", false, []string{"gone/case.json: version: 0, want 1"}, nil},
 	} {

@@ -18,7 +18,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	var flags judgeFlags
-	var weights, precision string
+	var weights, modules, precision string
 	cmd := &cobra.Command{
 		Use:   "check DIR | CASE OUTPUT.npy",
 		Short: "Judge outputs that were made elsewhere",
@@ -27,14 +27,19 @@ verdict and the diagnosis are the same as for an implementation that difftest
 runs. An output of bfloat16 is saved as its bits, in uint16.
 
 DIR holds a folder for every case, with output.npy in it. If the case has
-attention weights, weights.npy stands beside it. The files that difftest export
+attention weights, weights.npy stands beside it. If it is a model, the folder
+output may stand beside it, with the outputs of modules inside the model, such
+as output/model.layers.0.mlp.npy. The report then tells the first wrong one:
+see PROTOCOL.md. The files that difftest export
 wrote may stay in DIR. Cases without an output are skipped; reply.json may give
 the reason. Beside an output it may declare the precision, as in
 {"type":"ok","precision":"bfloat16"}. Any other file in DIR is an error.
 
-With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`,
+With CASE and OUTPUT.npy, attention weights are judged if --weights names them,
+and modules inside a model if --trace names their folder.`,
 		Example: `  difftest check DIR                      every output in the folder
-  difftest check seed/causal output.npy   one output`,
+  difftest check seed/causal output.npy   one output
+  difftest check mine/llama output.npy --trace output/`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			declared, err := subject.ParsePrecision(precision)
@@ -46,13 +51,17 @@ With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`
 					return exit(exitUsage, "--weights: needs CASE OUTPUT.npy; "+
 						"in a folder, weights.npy beside output.npy is judged")
 				}
+				if modules != "" {
+					return exit(exitUsage, "--trace: needs CASE OUTPUT.npy; "+
+						"in a folder, the folder output beside output.npy is judged")
+				}
 				return checkFolder(cmd, &flags, args[0], declared)
 			}
 			if flags.selection.given() || flags.last.on || flags.known.file != "" || flags.known.update {
 				return exit(exitUsage, "--case, --skip, --last-failed and --known: only for a folder of outputs, not for %s", args[0])
 			}
 			return checkOne(cmd, &flags, oneOutput{
-				pattern: args[0], file: args[1], weights: weights, precision: declared,
+				pattern: args[0], file: args[1], weights: weights, modules: modules, precision: declared,
 			})
 		},
 		ValidArgsFunction: flags.completeCheck,
@@ -60,6 +69,8 @@ With CASE and OUTPUT.npy, attention weights are judged if --weights names them.`
 	flags.add(cmd)
 	cmd.Flags().StringVar(&weights, "weights", "", "`FILE`.npy with the attention weights of the one output")
 	_ = cmd.MarkFlagFilename("weights", "npy")
+	cmd.Flags().StringVar(&modules, "trace", "", "`DIR` with the outputs of modules inside the one model, as PATH.npy")
+	_ = cmd.MarkFlagDirname("trace")
 	addPrecision(cmd, &precision, "the arithmetic of the outputs")
 	return cmd
 }
@@ -94,16 +105,31 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 	})
 }
 
-// oneOutput names an output to judge, and its case. weights is a file, or empty.
+// oneOutput names an output to judge, and its case. weights is a file and modules a folder; both
+// may be empty.
 type oneOutput struct {
-	pattern, file, weights string
-	precision              subject.Precision
+	pattern, file, weights, modules string
+	precision                       subject.Precision
+}
+
+// inside returns the folder with the outputs of modules, nil if there is none.
+func (o oneOutput) inside() (fs.FS, error) {
+	if o.modules == "" {
+		return nil, nil
+	}
+	if info, err := os.Stat(o.modules); err != nil || !info.IsDir() {
+		return nil, exit(exitUsage, "--trace: %s is no folder", o.modules)
+	}
+	return os.DirFS(o.modules), nil
 }
 
 func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	format, err := flags.output.format(cmd.OutOrStdout())
 	if err != nil {
 		return err
+	}
+	if flags.reports.hasBlob() {
+		return exit(exitUsage, "--report %s: only for a run of cases, not for one output", blobFormat)
 	}
 	files, err := flags.reports.open()
 	if err != nil {
@@ -122,8 +148,12 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
+	inside, err := one.inside()
+	if err != nil {
+		return err
+	}
 	ctx, follow := followed(cmd)
-	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got})
+	result, err := check.Output(ctx, suite, c, one.precision, oracle.Array{Shape: a.Shape, Value: got}, inside)
 	follow.pause()
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
@@ -134,6 +164,9 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 			return err
 		}
 		result.Rerun += " --weights " + shellWord(one.weights)
+	}
+	if one.modules != "" {
+		result.Rerun += " --trace " + shellWord(one.modules)
 	}
 	return interrupted(ctx, finish(cmd.OutOrStdout(), format, &report.Report{
 		Subject:   one.file,

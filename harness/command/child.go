@@ -139,3 +139,6 @@ func toolVersion() string {
 	}
 	return info.Main.Version
 }
+
+// toolName returns the name and the version of difftest: "difftest v1.2.0".
+func toolName() string { return "difftest " + toolVersion() }

@@ -96,7 +96,7 @@ func failureOf(err error) *report.Report {
 		status = e.status
 	}
 	return &report.Report{
-		Tool: "difftest " + toolVersion(), Interrupted: status == exitInterrupted,
+		Tool: toolName(), Interrupted: status == exitInterrupted,
 		Failure: &report.Failure{Status: status, Message: err.Error()},
 	}
 }

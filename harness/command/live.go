@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 
@@ -41,18 +42,26 @@ func (o *outputFlags) open(cmd *cobra.Command, follow *follower) (*live, error) 
 }
 
 // begin writes the first lines, before anything runs.
-func (l *live) begin(subject, precision string, suite fs.FS, names []string) error {
-	if l.printer == nil {
+func (l *live) begin(who about, s selected) error {
+	switch {
+	case l.printer == nil:
 		return nil
+	case len(s.own) == 0:
+		return l.printer.Nothing(fmt.Sprintf("shard %s has none of the %d selected cases", s.shard, len(s.cases)))
 	}
-	source := "cases that cannot be read"
+	about := &report.Report{Subject: who.subject, Precision: who.precision, Shard: s.name()}
+	about.Suite = sourceOf(s.suite, s.own)
+	return l.printer.Begin(about, s.own)
+}
+
+// sourceOf says what made the first case that can be read.
+func sourceOf(suite fs.FS, names []string) string {
 	for _, name := range names {
 		if c, err := fixture.Read(suite, name); err == nil {
-			source = c.Provenance.Source()
-			break
+			return c.Provenance.Source()
 		}
 	}
-	return l.printer.Begin(&report.Report{Subject: subject, Precision: precision, Suite: source}, names)
+	return "cases that cannot be read"
 }
 
 // watch returns a context in which each judged case is written at once.

@@ -27,7 +27,11 @@ var formats = map[string]report.Format{
 	"text":     report.Text(report.TextOptions{Verbosity: report.Verbose}),
 	"github":   report.GitHub,
 	"summary":  report.StepSummary,
+	blobFormat: nil, // what it needs is known when a run begins
 }
+
+// blobFormat is the name of the format that difftest merge reads.
+const blobFormat = "blob"
 
 // reportFlags name files, and the format of each.
 type reportFlags struct{ specs []string }
@@ -44,10 +48,15 @@ func (f *reportFlags) add(cmd *cobra.Command) {
 		cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
 }
 
+// hasBlob reports whether a file takes a blob.
+func (f *reportFlags) hasBlob() bool {
+	return slices.ContainsFunc(f.specs, func(spec string) bool { return strings.HasPrefix(spec, blobFormat+"=") })
+}
+
 // openReport is a file and the format of what goes into it.
 type openReport struct {
 	*os.File
-	format report.Format
+	format report.Format // nil of a blob, until [openReports.with]
 }
 
 // openReports are files that take reports.
@@ -59,11 +68,11 @@ func (f *reportFlags) open() (openReports, error) {
 	files := map[string]bool{}
 	for _, spec := range f.specs {
 		name, file, found := strings.Cut(spec, "=")
-		format := formats[name]
+		format, known := formats[name]
 		switch {
 		case !found || file == "":
 			return nil, exit(exitUsage, "--report: %q, want FORMAT=FILE", spec)
-		case format == nil:
+		case !known:
 			return nil, exit(exitUsage, "--report: no format %q%s, want one of %s", name,
 				meant(name, slices.Collect(maps.Keys(formats))), strings.Join(slices.Sorted(maps.Keys(formats)), ", "))
 		case files[file]:
@@ -84,6 +93,25 @@ func (f *reportFlags) open() (openReports, error) {
 		all = append(all, openReport{out, report.StepSummary})
 	}
 	return all, nil
+}
+
+// with returns the files with the format of blobs, and one more file of JUnit XML unless its name
+// is empty.
+func (all openReports) with(xml string, blob report.Format) (openReports, error) {
+	all = slices.Clone(all)
+	for i := range all {
+		if all[i].format == nil {
+			all[i].format = blob
+		}
+	}
+	if xml == "" {
+		return all, nil
+	}
+	out, err := os.Create(xml)
+	if err != nil {
+		return nil, exit(exitUsage, "XML_OUTPUT_FILE: %w", err)
+	}
+	return append(all, openReport{out, report.JUnit}), nil
 }
 
 // inGitHub reports whether a GitHub workflow runs the command.

@@ -21,10 +21,14 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		checkCommand(),
 		compareCommand(),
+		doctorCommand(),
 		explainCommand(),
 		exportCommand(),
+		initCommand(),
 		lintCommand(),
 		listCommand(),
+		manCommand(),
+		mergeCommand(),
 		mistakesCommand(),
 		reviewCommand(),
 		selftestCommand(),
@@ -68,6 +72,7 @@ Exit status:
 	tested.child.add(cmd)
 	tested.state.add(cmd)
 	tested.judge.keep.add(cmd)
+	tested.judge.shard.add(cmd)
 	return cmd
 }
 

@@ -2,6 +2,8 @@ package command
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -19,6 +21,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/subject"
 	"github.com/difftest/difftest/harness/internal/variant"
 )
@@ -29,7 +32,46 @@ var testFiles, _ = filepath.Abs("../../harness/internal/checkpoint/testdata")
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){
 		"difftest": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"unmasked": func() { os.Exit(unmaskedChild(os.Args[len(os.Args)-1])) },
 	})
+}
+
+// unmaskedChild is a child that answers a request in a folder as a layer without its causal mask.
+// It offers no functions.
+func unmaskedChild(dir string) int {
+	text, err := os.ReadFile(filepath.Join(dir, protocol.RequestFile))
+	if err != nil {
+		return 1
+	}
+	var request struct {
+		Case string `json:"case"`
+	}
+	if json.Unmarshal(text, &request) != nil {
+		return 1
+	}
+	c, err := fixture.Read(fixtures.FS, request.Case)
+	if err != nil {
+		return 1
+	}
+	result := harnesstest.Unmasked().Run(context.Background(), c)
+	if result.Err != nil {
+		reply := fmt.Appendf(nil, `{"type": "skipped", "reason": %q}`, result.Err)
+		return exitUnless(os.WriteFile(filepath.Join(dir, protocol.ReplyFile), reply, 0o644))
+	}
+	err = os.WriteFile(filepath.Join(dir, protocol.OutputFile), harnesstest.NPY(result.Output), 0o644)
+	if result.Weights != nil {
+		weights := harnesstest.NPY(result.Weights)
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, protocol.WeightsFile), weights, 0o644))
+	}
+	return exitUnless(err)
+}
+
+// exitUnless returns the exit status 1, or 0 if there is no error.
+func exitUnless(err error) int {
+	if err != nil {
+		return 1
+	}
+	return 0
 }
 
 // tests are the tests of this package, also in a GitHub workflow, where reports would go to its log
@@ -68,6 +110,7 @@ func TestScripts(t *testing.T) {
 			"suite":   suite,
 			"tensors": tensors,
 			"state":   state,
+			"traces":  traces,
 		},
 	})
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -15,8 +16,9 @@ func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of difftest, Go and PyTorch",
-		Long: `version prints the version of difftest, the version of Go that built it, and the
-version of PyTorch that made the embedded cases. A binary that was built in a
+		Long: `version prints the version of difftest, the version of Go that built it, the
+version of PyTorch that made the embedded cases, and the hash of the suite. Two
+binaries with the same hash have the same cases. A binary that was built in a
 checkout also names the revision, and reports modified files.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,8 +34,9 @@ checkout also names the revision, and reports modified files.`,
 			if err != nil {
 				return exit(exitBroken, "%w", err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "difftest %s, %s, %d cases by PyTorch %s\n",
-				versionText(info), info.GoVersion, len(names), c.Provenance.Torch)
+			fmt.Fprintf(cmd.OutOrStdout(), "difftest %s\ngo       %s, %s/%s\ncases    %d by PyTorch %s\nsuite    %s\n",
+				versionText(info), info.GoVersion, runtime.GOOS, runtime.GOARCH,
+				len(names), c.Provenance.Torch, suiteHash(fixtures.FS, names))
 			return nil
 		},
 	}

@@ -28,6 +28,7 @@ func TestReports(t *testing.T) {
 	s := open(t, reportSchema)
 	t.Run("passing", func(t *testing.T) {
 		s.validate(t, "passing", run(t, 0, "--json", "--case", "seed/*", "--case", "mha/causal", "--case", "models/bert"))
+		s.validate(t, "a shard", run(t, 0, "--json", "--case", "seed/*", "--shard", "1/3"))
 	})
 	t.Run("no case", func(t *testing.T) {
 		s.validate(t, "no case", run(t, 4, "--json", "--case", "none-such"))

@@ -87,11 +87,7 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 	if err != nil {
 		return report.Result{}, err
 	}
-	inside, err := valuesOf(c, ran.Trace)
-	if err == nil {
-		r.Trace, err = referee.Trace(ctx, inside)
-	}
-	if err != nil {
+	if r.Trace, err = referee.Trace(ctx, valuesOf(ran.Trace)); err != nil {
 		return report.Result{}, err
 	}
 	r.Findings = ran.Findings

@@ -13,6 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
+	"github.com/difftest/difftest/harness/internal/trace"
 )
 
 // expectedOutputs knows the expected outputs of all cases of a suite. It reads the suite when a
@@ -90,11 +91,19 @@ func (e *expectedOutputs) right(
 }
 
 // Output judges one output of a case of a suite that was made elsewhere, in the declared precision.
-// The errors are [judge.Outputs]'s.
+// modules holds the outputs of modules inside a model as PATH.npy; it is nil without any. The
+// errors are [judge.TracedOutputs]'s and those of reading modules.
 func Output(
-	ctx context.Context, suite fs.FS, c *fixture.Case, declared subject.Precision, output oracle.Array,
+	ctx context.Context, suite fs.FS, c *fixture.Case, declared subject.Precision, output oracle.Array, modules fs.FS,
 ) (report.Result, error) {
-	r, err := judge.Outputs(ctx, c, declared, &output, nil)
+	var inside map[string]*trace.Array
+	if modules != nil {
+		var err error
+		if inside, err = readModules(modules, "."); err != nil {
+			return report.Result{}, err
+		}
+	}
+	r, err := judge.TracedOutputs(ctx, c, declared, &output, nil, inside)
 	if err != nil {
 		return r, err
 	}

@@ -43,12 +43,12 @@ func TestExchangedOutputs(t *testing.T) {
 func TestOutputOfAnotherCase(t *testing.T) {
 	c, other := harnesstest.ReadCase(t, "sdpa/causal"), harnesstest.ReadCase(t, "mha/cross-kdim")
 	output := oracle.Array{Shape: other.Output.Shape, Value: other.Output.Float64s()}
-	r, err := Output(t.Context(), fixtures.FS, c, subject.Float32, output)
+	r, err := Output(t.Context(), fixtures.FS, c, subject.Float32, output, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"it is the expected output of mha/cross-kdim"}, r.ProvenTitles())
 
 	output.Value[len(output.Value)/2] += 1e-3
-	r, err = Output(t.Context(), fixtures.FS, c, subject.Float32, output)
+	r, err = Output(t.Context(), fixtures.FS, c, subject.Float32, output, nil)
 	require.NoError(t, err)
 	require.Empty(t, r.Proven)
 }

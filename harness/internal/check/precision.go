@@ -22,24 +22,27 @@ func onePrecision(forAll, own subject.Precision) (subject.Precision, error) {
 	return own, nil
 }
 
-// declarePrecision takes the precision that the replies of all outputs declare into a report. An
-// implementation has one arithmetic, so replies that disagree are broken.
-func declarePrecision(r *report.Report, turns []turn) {
-	if r.Precision != "" {
-		return
-	}
-	declared := map[subject.Precision]bool{}
+// declaredPrecisions lists what the replies to all outputs declare, each precision once.
+func declaredPrecisions(turns []turn) []string {
+	declared := map[string]bool{}
 	for _, t := range turns {
 		if t.c != nil && t.err == nil && (t.result.Verdict == report.Pass || t.result.Verdict == report.Fail) {
-			declared[t.declared] = true
+			declared[string(t.declared)] = true
 		}
 	}
-	all := slices.Sorted(maps.Keys(declared))
+	return slices.Sorted(maps.Keys(declared))
+}
+
+// declarePrecision takes the precision that the replies of all outputs declare into a report. An
+// implementation has one arithmetic, so replies that disagree are broken.
+func declarePrecision(r *report.Report, replies []string) {
 	switch {
-	case len(all) == 1:
-		r.Precision = string(all[0])
-	case len(all) > 1:
-		if all[0] == subject.Float32 {
+	case r.Precision != "":
+	case len(replies) == 1:
+		r.Precision = replies[0]
+	case len(replies) > 1:
+		all := slices.Clone(replies)
+		if all[0] == string(subject.Float32) {
 			all[0] = "float32"
 		}
 		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: fmt.Sprintf(

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ type turn struct {
 	ran    subject.Result
 	took   time.Duration // of the subject
 	result report.Result
+	judged report.Result // before the subject ran again
 	// declared is the precision that the reply to this case declares; the zero value is none.
 	declared subject.Precision
 	err      error // the case is broken, or could not be handed to the subject
@@ -90,6 +92,7 @@ func (w work) start(ctx context.Context, suite fs.FS, q *queue, i int, judges *e
 	judges.Go(func() error {
 		t.result, t.err = w.judge(progress.Within(ctx, name), t)
 		t.result.Took = t.took
+		t.judged = t.result
 		if t.err != nil && ctx.Err() != nil {
 			t.c, t.err = nil, nil // ctx ended before the verdict
 			return nil
@@ -122,13 +125,13 @@ func (w work) repeat(ctx context.Context, turns []turn) {
 func gather(ctx context.Context, r *report.Report, names []string, turns []turn) error {
 	r.Selected = len(names)
 	read, done := map[string]*fixture.Case{}, 0
+	saw := &report.Observed{Precision: r.Precision, Replies: declaredPrecisions(turns), General: r.Broken}
 	for i, t := range turns {
 		switch {
 		case t.err != nil:
-			r.Broken = append(r.Broken, report.Broken{Case: names[i], Err: t.err.Error()})
+			saw.Broken = append(saw.Broken, report.Broken{Case: names[i], Err: t.err.Error()})
 		case t.c != nil:
-			r.Results = append(r.Results, t.result)
-			r.AddSource(t.c.Provenance.Source())
+			saw.Judged, saw.Probed = append(saw.Judged, t.judged), append(saw.Probed, t.result)
 			read[names[i]] = t.c
 		default:
 			continue // ctx ended before its turn
@@ -136,11 +139,27 @@ func gather(ctx context.Context, r *report.Report, names []string, turns []turn)
 		done++
 	}
 	if err := ctx.Err(); err != nil {
+		observe(r, saw, read)
 		r.Interrupted = true
 		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
 	}
-	declarePrecision(r, turns)
-	found := causes.Find(ctx, r.Results, read, subject.Precision(r.Precision))
+	return explain(ctx, r, saw, read)
+}
+
+// observe puts what a run saw into its report.
+func observe(r *report.Report, saw *report.Observed, cases map[string]*fixture.Case) {
+	r.Observed, r.Results = saw, saw.Probed
+	r.Broken = slices.Concat(saw.General, saw.Broken)
+	for _, result := range saw.Probed {
+		r.AddSource(cases[result.Case].Provenance.Source())
+	}
+}
+
+// explain puts what a run saw into its report, and then the causes of the failures.
+func explain(ctx context.Context, r *report.Report, saw *report.Observed, cases map[string]*fixture.Case) error {
+	observe(r, saw, cases)
+	declarePrecision(r, saw.Replies)
+	found := causes.Find(ctx, r.Results, cases, subject.Precision(r.Precision))
 	r.Causes, r.Shared, r.Results = found.Causes, found.Shared, found.Results
 	return brokenError(r.Broken)
 }

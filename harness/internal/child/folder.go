@@ -118,7 +118,7 @@ func (f *folder) trace() (map[string]*npy.Array, error) {
 		}
 		data, err := readRegular(filepath.Join(dir, file.Name()))
 		if err == nil {
-			inside[name], _, err = npy.ParseOutput(data, f.c.Precision)
+			inside[name], err = npy.Parse(data)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", protocol.TraceDir, printable.Line(file.Name()), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -49,6 +50,20 @@ func (f Fit) Projections() []string {
 		names = append(names, m.String())
 	}
 	return names
+}
+
+// WithProjections returns a fit in which the named projections have free parameters, as one that
+// was stored in a file. It reports false if a name is no projection's.
+func (f Fit) WithProjections(names []string) (Fit, bool) {
+	f.free = freeSet{}
+	for _, name := range names {
+		m := slices.IndexFunc(allProjections, func(m Projection) bool { return m.String() == name })
+		if m < 0 {
+			return f, false
+		}
+		f.free.projections = append(f.free.projections, allProjections[m])
+	}
+	return f, true
 }
 
 // attempt is a fit and the problem with the values found.

@@ -13,6 +13,8 @@ const (
 	OutputProjection
 )
 
+var allProjections = []Projection{QueryProjection, KeyProjection, ValueProjection, OutputProjection}
+
 // String returns the projection's name: "query".
 func (m Projection) String() string { return [...]string{"query", "key", "value", "output"}[m] }
 

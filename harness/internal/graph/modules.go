@@ -11,43 +11,54 @@ type ModuleOutput struct {
 	Path  string // of the module: "model.layers.0.mlp"
 	Class string // of the module: "LlamaMLP"; "" if no operation stands in the module itself
 	Node  int    // the place of the node whose value the module returns
+	// Others are the places of other nodes in the module whose values nodes outside use. The graph
+	// does not tell which of several values the module returns first.
+	Others []int
 }
 
 // ModuleOutputs lists the outputs of all modules below the root, in the order of their computation.
 // A module stands before the modules around it. Its output is the last value that nodes outside the
 // module use. A module that computes constants alone has none.
 func (v *View) ModuleOutputs() []ModuleOutput {
-	place := map[string]int{}
-	for i, n := range v.Nodes {
-		place[n.Name] = i
-	}
-	outputs, classes := map[string]int{}, map[string]string{}
-	returns := func(made Node, user string) {
-		for _, path := range pathsOf(made.Module) {
-			if !Within(user, path) {
-				outputs[path] = max(outputs[path], place[made.Name])
-			}
-		}
-	}
+	classes := map[string]string{}
 	for _, n := range v.Nodes {
 		classes[n.Module] = n.Class
-		for _, o := range n.Operands {
-			if made := v.nodes[o.Name]; made != nil {
-				returns(*made, n.Module)
-			}
-		}
-	}
-	if last := v.nodes[v.Output]; last != nil {
-		returns(*last, "")
 	}
 	var all []ModuleOutput
-	for path, node := range outputs {
-		all = append(all, ModuleOutput{path, classes[path], node})
+	for path, places := range v.usedOutside() {
+		last := len(places) - 1
+		all = append(all, ModuleOutput{path, classes[path], places[last], places[:last]})
 	}
 	slices.SortFunc(all, func(a, b ModuleOutput) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), -cmp.Compare(len(a.Path), len(b.Path)), cmp.Compare(a.Path, b.Path))
 	})
 	return all
+}
+
+// usedOutside maps the paths of modules to the places of their nodes whose values nodes outside
+// use, or the caller of the graph.
+func (v *View) usedOutside() map[string][]int {
+	found := map[string][]int{}
+	for place, n := range v.Nodes {
+		for _, path := range pathsOf(n.Module) {
+			outside := func(user *Node) bool { return !Within(user.Module, path) }
+			if n.Name == v.Output || slices.ContainsFunc(v.users[n.Name], outside) {
+				found[path] = append(found[path], place)
+			}
+		}
+	}
+	return found
+}
+
+// Inside lists the places of the nodes in a module and in the modules inside it.
+func (v *View) Inside(path string) []int {
+	var places []int
+	for place, n := range v.Nodes {
+		if Within(n.Module, path) {
+			places = append(places, place)
+		}
+	}
+	return places
 }
 
 // pathsOf returns the path of a module and of the modules around it but the root.

@@ -19,16 +19,16 @@ import (
 // case, values of another type, and invalid UTF-8. Errors begin with the path of the field below
 // field, which is "" for a whole file.
 func Strict(field string, data []byte, into any) error {
-	return plain(field, json.Unmarshal(data, into, json.RejectUnknownMembers(true)))
+	return Plain(field, json.Unmarshal(data, into, json.RejectUnknownMembers(true)))
 }
 
 // Lenient is Strict for files of others: unknown fields are passed over.
 func Lenient(field string, data []byte, into any) error {
-	return plain(field, json.Unmarshal(data, into))
+	return Plain(field, json.Unmarshal(data, into))
 }
 
-// plain rewords an error of the JSON package. A nil error stays nil.
-func plain(field string, err error) error {
+// Plain rewords an error of the JSON package. A nil error stays nil.
+func Plain(field string, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package replay
 import (
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
@@ -32,25 +33,71 @@ func (m *Module) Expected(outputs []graph.ModuleOutput) ([]compare.Expected, err
 	return all, nil
 }
 
-// Agrees reports whether a mistake that was found in a part of the module also gives the output of
-// a submodule behind this part, up to 1 % of its size. It may be made behind the part, too.
-func (m *Module) Agrees(found Match, o graph.ModuleOutput, got []float64) bool {
-	const near = 0.01
+// Returned lists the other values that a submodule may return first.
+func (m *Module) Returned(o graph.ModuleOutput) []graph.ModuleOutput { return at(o, o.Others) }
+
+// Inside lists the values that are computed in a submodule.
+func (m *Module) Inside(o graph.ModuleOutput) []graph.ModuleOutput {
+	return at(o, m.view.Inside(o.Path))
+}
+
+func at(o graph.ModuleOutput, places []int) []graph.ModuleOutput {
+	var all []graph.ModuleOutput
+	for _, place := range places {
+		all = append(all, graph.ModuleOutput{Path: o.Path, Class: o.Class, Node: place})
+	}
+	return all
+}
+
+// Later is the output of a submodule in a program under test, behind the part of the module in
+// which a mistake was found.
+type Later struct {
+	Output graph.ModuleOutput
+	Got    []float64
+}
+
+// Agreement is how a mistake that was found in a part of a module agrees with later values.
+type Agreement int
+
+// Agreements, the best last.
+const (
+	Disagrees  Agreement = iota
+	OnlyInPart           // if the mistake is made at its places in this part alone
+	Throughout           // if the mistake is made at more places, everywhere or in one layer
+)
+
+// Agrees reports how a mistake that was found in the part up to a submodule's output agrees with
+// later values, up to 1 % of their size. It returns the mistake with the widest place that agrees.
+func (m *Module) Agrees(found Match, part graph.ModuleOutput, later []Later) (Match, Agreement) {
 	mistake := found.Mistakes[0]
-	places := [][]int{found.sites}
 	for _, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
 		for _, h := range m.at(mistake, place) {
-			if h.where == found.Where {
-				places = append(places, h.sites)
+			before := slices.DeleteFunc(slices.Clone(h.sites), func(site int) bool { return site > part.Node })
+			if slices.Equal(before, found.sites) && m.gives(mistake, h.sites, later) {
+				found.Where, found.sites = h.where, h.sites
+				return found, Throughout
 			}
 		}
 	}
-	name := m.graph.Nodes[o.Node].Name
-	got = m.blank(&graph.Tensor[float64]{Shape: m.values[name].Shape, Data: got}).Data
-	return slices.ContainsFunc(places, func(sites []int) bool {
-		output := m.outputOfGraph(m.view.Apply(mistake.Edit, sites).Until(name))
-		return output != nil && compare.Residual(got, output.Data) <= near
-	})
+	if m.gives(mistake, found.sites, later) {
+		return found, OnlyInPart
+	}
+	return found, Disagrees
+}
+
+// gives reports whether a mistake at some places gives all of these values.
+func (m *Module) gives(mistake catalogue.Mistake, places []int, later []Later) bool {
+	const near = 0.01
+	mistaken := m.view.Apply(mistake.Edit, places)
+	for _, l := range later {
+		name := m.graph.Nodes[l.Output.Node].Name
+		output := m.outputOfGraph(mistaken.Until(name))
+		got := m.blank(&graph.Tensor[float64]{Shape: m.values[name].Shape, Data: l.Got})
+		if output == nil || !(compare.Residual(got.Data, output.Data) <= near) {
+			return false
+		}
+	}
+	return true
 }
 
 // Until returns the part of a module that ends with the output of a submodule, in float32. Mistakes

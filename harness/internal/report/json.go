@@ -18,6 +18,7 @@ import (
 func JSON(w io.Writer, r *Report) error {
 	out := jsonReport{
 		Version: 1, Tool: r.Tool, Subject: r.Subject, Precision: r.Precision, Suite: r.Suite, SuiteHash: r.SuiteHash,
+		Shard:    r.Shard,
 		Selected: max(r.Selected, len(r.Results)), Interrupted: r.Interrupted, Failure: r.Failure, Duration: durationJSON(r),
 		Causes:  make([]jsonCause, 0, len(r.Causes)),
 		Shared:  make([]jsonShared, 0, len(r.Shared)),
@@ -69,8 +70,9 @@ type jsonReport struct {
 	Suite     string `json:"suite"`
 	SuiteHash string `json:"suite_hash,omitempty"` // SHA-256 of the descriptions of all cases
 
-	Selected    int           `json:"selected"`    // cases that the run was about
-	Interrupted bool          `json:"interrupted"` // the causes are missing then
+	Shard       string        `json:"shard,omitempty"` // "2/3": the part of a run that this is
+	Selected    int           `json:"selected"`        // cases that the run was about
+	Interrupted bool          `json:"interrupted"`     // the causes are missing then
 	Failure     *Failure      `json:"failure,omitempty"`
 	Duration    *jsonDuration `json:"duration,omitempty"`
 
@@ -373,11 +375,7 @@ func toJSON(r Result) jsonResult {
 	}
 	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {
-		out.Numbers = append(out.Numbers, jsonNumber{
-			ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
-			Value: number(n.Value), Case: number(n.Right),
-			Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
-		})
+		out.Numbers = append(out.Numbers, numberJSON(n))
 	}
 	for _, j := range r.Joint {
 		out.Joint = append(out.Joint, jointJSON(j))
@@ -410,6 +408,14 @@ func matchJSON(m replay.Match) jsonMatch {
 	return jsonMatch{
 		ID: m.ID(), Title: m.Title(), Fixes: m.Fixes(),
 		Residual: number(m.Residual), MaxZ: number(m.MaxZ), Margin: number(m.Margin),
+	}
+}
+
+func numberJSON(n replay.NumberMatch) jsonNumber {
+	return jsonNumber{
+		ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
+		Value: number(n.Value), Case: number(n.Right),
+		Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 	}
 }
 

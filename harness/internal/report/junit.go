@@ -12,7 +12,7 @@ import (
 // one more, "difftest", for files that are broken. The encoder replaces what XML cannot hold by
 // U+FFFD.
 func JUnit(w io.Writer, r *Report) error {
-	all := junitSuites{Name: "difftest: " + r.Subject, Time: junitTime(r.Took.Seconds())}
+	all := junitSuites{Name: "difftest: " + r.Subject + partOf(r.Shard), Time: junitTime(r.Took.Seconds())}
 	index := map[string]int{}
 	for _, result := range r.Results {
 		group := path.Dir(result.Case)

@@ -35,7 +35,8 @@ func (m *markdown) begin(r *Report) {
 		m.line("%s\n", escapeMarkdown(r.Failure.Message))
 		return
 	}
-	m.line("%s against %s. %s.\n", counted(max(r.Selected, len(r.Results)), "case"), escapeMarkdown(r.Suite), counts(r))
+	m.line("%s against %s%s. %s.\n",
+		counted(max(r.Selected, len(r.Results)), "case"), escapeMarkdown(r.Suite), partOf(r.Shard), counts(r))
 	if r.Interrupted {
 		m.line("**Interrupted** after %d of %s.\n", len(r.Results), counted(r.Selected, "case"))
 	}

@@ -35,8 +35,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 // known mistake. The only script filters the cases and tells the element under the pointer.
 func HTML(w io.Writer, r *Report) error { return pageTemplate.Execute(w, newPage(r)) }
 
-// Sections writes the sections of all cases as a page without the rest of the report, for a frame in
-// a notebook.
+// Sections writes the sections of all cases alone as a page, for a frame in a notebook.
 func Sections(w io.Writer, r *Report) error {
 	return pageTemplate.ExecuteTemplate(w, "sections", newPage(r))
 }

@@ -101,9 +101,26 @@ func (p *Printer) Begin(about *Report, names []string) error {
 	if !p.t.single {
 		line += ", " + counted(len(names), "case")
 	}
+	line += partOf(about.Shard)
 	p.t.line("%s", strings.Join(wrap(line, p.t.Width), "\n"))
 	p.t.gap()
 	return p.flush()
+}
+
+// Nothing writes, in place of the first lines, why there are no cases.
+func (p *Printer) Nothing(why string) error {
+	if p.t.Verbosity != Quiet {
+		p.t.line("%s", why)
+	}
+	return p.flush()
+}
+
+// partOf names a shard behind the number of its cases; "" for a whole run.
+func partOf(shard string) string {
+	if shard == "" {
+		return ""
+	}
+	return ", shard " + shard
 }
 
 // counted writes "1 case" or "12 cases".
@@ -145,7 +162,7 @@ func (p *Printer) Case(r Result) error {
 		p.t.prose("case", []string{r.Purpose})
 		p.t.prose("padded", notJudged(r.Comparison))
 	}
-	if r.Verdict == Pass && r.Trace != nil && (p.t.Verbosity >= Verbose || r.Trace.First >= 0) {
+	if r.Verdict == Pass {
 		p.t.trace(r.Trace)
 	}
 	return p.flush()

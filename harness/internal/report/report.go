@@ -29,6 +29,8 @@ type Report struct {
 	Tool      string // "difftest v1.2.0"; "" if unknown
 	SuiteHash string // the SHA-256 of all case.json files of the suite, which name all others
 
+	// Shard is the part of a run that the report is about: "2/3"; "" if it is about all.
+	Shard string
 	// Selected counts the cases that the run was about. Fewer results mean that it ended early.
 	Selected int
 	// Failure says why there are no results at all; nil if there may be some.
@@ -37,6 +39,20 @@ type Report struct {
 	Interrupted bool
 	// Took is the time of the whole run; 0 if nobody measured it.
 	Took time.Duration
+
+	// Observed is what the results and causes were made of; nil if nobody kept it.
+	Observed *Observed
+}
+
+// Observed holds what a run saw of the subject, before its failures were explained together. Parts
+// of one run, observed on different machines, are explained again when all are there.
+type Observed struct {
+	Precision string   // that the subject declares for all of its outputs
+	Replies   []string // the precisions that single outputs declare, each once; "" is none
+	Judged    []Result // as the watchers of the run heard of them
+	Probed    []Result // the same, after the subject ran again on its failures
+	Broken    []Broken // the cases without a verdict
+	General   []Broken // problems of the suite, or of all outputs
 }
 
 // Failure is the end of a command that could not do its work.

@@ -27,10 +27,15 @@ func (t *text) trace(all *trace.Trace) {
 			left++
 		}
 	}
-	if left > 0 {
+	if left > 0 && all.First >= 0 {
 		lines = append(lines, fmt.Sprintf("and %d more, with -v", left))
 	}
-	t.block("modules", append(lines, notCompared(all)...))
+	t.block("modules", lines)
+	label := "modules"
+	if len(lines) > 0 {
+		label = ""
+	}
+	t.prose(label, notCompared(all))
 }
 
 // notCompared says which values were not compared, and why.
@@ -54,8 +59,15 @@ func notCompared(all *trace.Trace) []string {
 
 // firstWrong says which module is the first wrong one, and which mistake gives its output.
 func firstWrong(all *trace.Trace) []string {
-	if all.First < 0 {
-		return nil
+	switch n := all.Compared(); {
+	case len(all.Lines) == 0:
+		return []string{"no output of a module was given"}
+	case n == 0:
+		return []string{"no module was compared"}
+	case all.First < 0 && n == 1:
+		return []string{"the only module that was compared is right"}
+	case all.First < 0:
+		return []string{fmt.Sprintf("all %d modules that were compared are right", n)}
 	}
 	line := all.Lines[all.First]
 	name := line.Path
@@ -64,21 +76,21 @@ func firstWrong(all *trace.Trace) []string {
 	}
 	before := "no module before it was traced"
 	if n := all.Right(); n > 0 {
-		before = fmt.Sprintf("%d before it are right", n)
+		before = fmt.Sprintf("the %d before it are right", n)
+		if n == 1 {
+			before = "the one before it is right"
+		}
 	}
 	said := []string{fmt.Sprintf("%s is the first wrong module; %s", name, before)}
-	if len(all.Matches) > 0 {
-		var titles []string
-		for _, m := range all.Matches {
-			titles = append(titles, m.Title())
-		}
-		said = append(said, "its output is that of "+strings.Join(titles, ", or of "))
+	if n := line.Comparison.NonFinite; n > 0 {
+		said = append(said, "its output has NaN or infinity in "+counted(n, "element")+", where PyTorch's has numbers")
 	}
 	if len(all.Same) > 0 {
 		said = append(said, "its output is the right output of "+strings.Join(all.Same, ", or of "))
 	}
-	for _, w := range all.Wirings {
-		said = append(said, fmt.Sprintf("its output is right if it takes %s in the place of %s", w.Is, w.Was))
+	said = append(said, explained(all)...)
+	if all.Unused() {
+		said = append(said, "every module behind it is right: perhaps the model used another value than was given")
 	}
 	if all.Cut != "" {
 		said = append(said, string(all.Cut))
@@ -86,19 +98,66 @@ func firstWrong(all *trace.Trace) []string {
 	return said
 }
 
+// explained says what gives the output of the first wrong module, or of the module around it.
+func explained(all *trace.Trace) []string {
+	its, it := "its output", "it"
+	if all.Around != "" {
+		its, it = "the output of "+all.Around+" around it", all.Around+" around it"
+	}
+	var titles, said []string
+	for _, m := range all.Matches {
+		where := placeOf(m.Where, all)
+		m.Where = ""
+		titles = append(titles, m.Title()+where)
+	}
+	for _, n := range all.Numbers {
+		where := placeOf(n.Where, all)
+		n.Where = ""
+		titles = append(titles, n.Title()+where)
+	}
+	if len(titles) > 0 {
+		said = append(said, its+" is computed with "+strings.Join(titles, ", or with "))
+	}
+	for _, w := range all.Wirings {
+		said = append(said, fmt.Sprintf("%s takes %s as input; PyTorch's takes %s", it, w.Is, w.Was))
+	}
+	return said
+}
+
+// placeOf says where a mistake is made, unless the first wrong module tells. Modules behind this
+// one may make the mistake, too.
+func placeOf(where string, all *trace.Trace) string {
+	if all.Elsewhere(where) {
+		return " in " + where
+	}
+	return ""
+}
+
+// traceLine writes a line for a compared value: the number that decided, the path, and the class
+// where the width allows it.
 func (t *text) traceLine(line trace.Line) string {
-	verdict := t.paint(green, "ok  ")
+	verdict, c := t.paint(green, "ok  "), line.Comparison
+	number := fmt.Sprintf("max z %-8.3g", c.MaxZ)
 	if line.Wrong() {
 		verdict = t.paint(red, "FAIL")
+		if c.MaxZ <= c.Limits.Z {
+			number = fmt.Sprintf("rms z %-8.3g", c.RMSZ)
+		}
 	}
-	c := line.Comparison
-	return fmt.Sprintf("%s %-36s %-16s max z %.3g, rms z %.3g", verdict, line.Path, line.Class, c.MaxZ, c.RMSZ)
+	class := ""
+	const indent, before = 12, len("FAIL max z 2.46e+06 ")
+	if line.Class != "" && indent+before+len(line.Path)+1+len(line.Class) <= t.Width {
+		class = " " + line.Class
+	}
+	return verdict + " " + number + " " + line.Path + class
 }
 
 // jsonTrace is the verdict on modules inside a model.
 type jsonTrace struct {
 	First   string       `json:"first,omitempty"` // path of the first wrong module
+	Around  string       `json:"around"`          // path of the explained module around it, or ""
 	Matches []jsonMatch  `json:"matches"`         // mistakes that give its output
+	Numbers []jsonNumber `json:"numbers"`         // numbers that give its output with other values
 	Same    []string     `json:"same"`            // modules whose right output it is
 	Wirings []jsonWiring `json:"wirings"`         // other inputs of the module that give its output
 	Modules []jsonModule `json:"modules"`
@@ -126,7 +185,8 @@ func traceJSON(all *trace.Trace) *jsonTrace {
 		return nil
 	}
 	out := &jsonTrace{
-		Matches: []jsonMatch{}, Same: orEmpty(all.Same), Wirings: []jsonWiring{}, Modules: []jsonModule{},
+		Around: all.Around, Matches: []jsonMatch{}, Numbers: []jsonNumber{}, Same: orEmpty(all.Same),
+		Wirings: []jsonWiring{}, Modules: []jsonModule{},
 	}
 	for _, w := range all.Wirings {
 		out.Wirings = append(out.Wirings, jsonWiring{w.Was, w.Is, number(w.Residual), number(w.MaxZ)})
@@ -136,6 +196,9 @@ func traceJSON(all *trace.Trace) *jsonTrace {
 	}
 	for _, m := range all.Matches {
 		out.Matches = append(out.Matches, matchJSON(m))
+	}
+	for _, n := range all.Numbers {
+		out.Numbers = append(out.Numbers, numberJSON(n))
 	}
 	for _, line := range all.Lines {
 		c := line.Comparison

@@ -3,10 +3,12 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -16,7 +18,12 @@ import (
 )
 
 // Array is the output of a module in the program under test.
-type Array = graph.Tensor[float64]
+type Array struct {
+	Shape []int
+	Data  []float64
+	// Problem is why the array cannot be compared, "" if it can.
+	Problem string
+}
 
 // Trace is the verdict on the values of some modules.
 type Trace struct {
@@ -25,14 +32,13 @@ type Trace struct {
 	Lines []Line
 	// First is the place of the first wrong line, -1 if no value is wrong.
 	First int
-	// Matches are mistakes that give the first wrong value, the same in this case.
-	Matches []replay.Match
+	// Named explains the first wrong value.
+	Named
+	// Around is the path of a module around the first wrong one if Matches, Numbers and Wirings
+	// explain the value of this module. It is "" if they explain the first wrong value itself.
+	Around string
 	// Same lists modules whose right output the first wrong value is.
 	Same []string
-	// Wirings are other inputs of the first wrong module that give its value.
-	Wirings []replay.Wiring
-	// Cut says which mistakes were not tried on the first wrong value.
-	Cut replay.Cut
 }
 
 // Line is the verdict on the output of one module.
@@ -50,87 +56,111 @@ func (l Line) Wrong() bool { return l.Problem == "" && !l.Comparison.OK() }
 // mistake that gives the first wrong value. Nothing is compared in a lower precision than float32,
 // because the noise of the modules is known in float32 alone.
 func Judge(ctx context.Context, m *replay.Module, values map[string]*Array) (Trace, error) {
-	t := Trace{First: -1}
-	if m.LowerPrecision() {
-		t.leave(values, "not compared: the noise of modules is known in float32 alone")
-		return t, nil
+	if len(values) == 0 {
+		return Trace{First: -1}, nil
 	}
+	if m.LowerPrecision() {
+		return NotCompared(values, "not compared: the noise of modules is known in float32 alone"), nil
+	}
+	t := Trace{First: -1}
 	all := m.Submodules()
 	expected, err := m.Expected(all)
 	if err != nil {
 		return Trace{}, fmt.Errorf("the noise of the modules: %w", err)
 	}
+	j := judge{m, all, expected, values}
 	rest := maps.Clone(values)
+	first := -1
 	for i, o := range all {
-		got := values[o.Path]
-		if got == nil {
+		if values[o.Path] == nil {
 			continue
 		}
 		delete(rest, o.Path)
-		line := newLine(o, got, expected[i])
+		line, err := j.line(i)
+		if err != nil {
+			return Trace{}, err
+		}
 		t.Lines = append(t.Lines, line)
-		if line.Wrong() && t.First < 0 {
-			t.First = len(t.Lines) - 1
-			t.explain(ctx, m, all, expected, i, got)
-			t.refute(m, all[i:], expected[i:], values)
+		if line.Wrong() && first < 0 {
+			first, t.First = i, len(t.Lines)-1
 		}
 	}
-	t.leave(rest, "the case has no module there that computes anything")
+	if first >= 0 {
+		j.explain(ctx, &t, first)
+	}
+	t.leave(rest, func(path string) string { return cmp.Or(rest[path].Problem, j.unknown(path)) })
 	return t, nil
 }
 
+// NotCompared returns a trace in which no value is compared, for one reason.
+func NotCompared(values map[string]*Array, reason string) Trace {
+	t := Trace{First: -1}
+	t.leave(values, func(string) string { return reason })
+	return t
+}
+
 // leave adds a line for each value that is not compared.
-func (t *Trace) leave(values map[string]*Array, problem string) {
+func (t *Trace) leave(values map[string]*Array, problem func(path string) string) {
 	for _, path := range slices.Sorted(maps.Keys(values)) {
-		t.Lines = append(t.Lines, Line{Path: path, Problem: problem})
+		t.Lines = append(t.Lines, Line{Path: path, Problem: problem(path)})
 	}
 }
 
-// explain looks for all that gives the value of the first wrong module: mistakes, the right values
-// of other modules, and other inputs.
-func (t *Trace) explain(
-	ctx context.Context, m *replay.Module, all []graph.ModuleOutput, expected []compare.Expected, first int, got *Array,
-) {
-	part, output := m.Until(all[first], expected[first]), expected[first].Blank(got.Data)
-	if t.Matches, t.Cut = part.Find(ctx, output); t.Cut != "" {
-		return
+// judge holds the values of a program against the right ones.
+type judge struct {
+	module   *replay.Module
+	all      []graph.ModuleOutput
+	expected []compare.Expected // of each
+	values   map[string]*Array  // of the program, by path
+}
+
+// line compares the value of module i. Leading dimensions may be merged. A module may return
+// several values, and the graph does not tell which comes first: a value may be any of them. It may
+// also be a value that is computed inside the module, because a graph lacks what nobody uses.
+func (j judge) line(i int) (Line, error) {
+	o, got, want := j.all[i], j.values[j.all[i].Path], j.expected[i]
+	line := Line{Path: o.Path, Class: o.Class, Problem: got.Problem}
+	if line.Problem != "" {
+		return line, nil
 	}
-	for i, e := range expected {
-		if sameRows(e.Shape, expected[first].Shape) && compare.Outputs(e.Shape, got.Data, e).OK() {
-			t.Same = append(t.Same, all[i].Path)
+	candidates := j.module.Returned(o)
+	if comparableShapes(got.Shape, want.Shape) {
+		line.Comparison = compare.Outputs(want.Shape, got.Data, want)
+		if line.Comparison.OK() || len(candidates) == 0 {
+			return line, nil
 		}
-	}
-	t.Wirings, t.Cut = part.Rewired(ctx, all[first].Path, output)
-}
-
-// refute takes back the mistakes that do not give the later values of the layer of the first wrong
-// module, which comes first. They look like another mistake in its value alone.
-func (t *Trace) refute(
-	m *replay.Module, from []graph.ModuleOutput, expected []compare.Expected, values map[string]*Array,
-) {
-	layer := graph.LayerPath(from[0].Path)
-	if layer == "" {
-		return
-	}
-	for i, o := range from[1:] {
-		got := values[o.Path]
-		if got == nil || !graph.Within(o.Path, layer) || !comparableShapes(got.Shape, expected[1+i].Shape) {
-			continue
-		}
-		t.Matches = slices.DeleteFunc(t.Matches, func(found replay.Match) bool { return !m.Agrees(found, o, got.Data) })
-	}
-}
-
-// newLine compares one value. Leading dimensions may be merged.
-func newLine(o graph.ModuleOutput, got *Array, want compare.Expected) Line {
-	line := Line{Path: o.Path, Class: o.Class}
-	if !comparableShapes(got.Shape, want.Shape) {
+	} else {
 		const text = "shape %s, want %s: not compared"
 		line.Problem = fmt.Sprintf(text, attention.FormatShape(got.Shape), attention.FormatShape(want.Shape))
-		return line
+		candidates = j.module.Inside(o)
 	}
-	line.Comparison = compare.Outputs(want.Shape, got.Data, want)
-	return line
+	others, err := j.module.Expected(candidates)
+	if err != nil {
+		return Line{}, fmt.Errorf("the noise inside %s: %w", o.Path, err)
+	}
+	for _, other := range others {
+		if !comparableShapes(got.Shape, other.Shape) {
+			continue
+		}
+		if c := compare.Outputs(other.Shape, got.Data, other); c.OK() {
+			return Line{Path: o.Path, Class: o.Class, Comparison: c}, nil
+		}
+	}
+	return line, nil
+}
+
+// unknown says why the value at a path is not compared. A path with another beginning may be meant.
+func (j judge) unknown(path string) string {
+	var meant []string
+	for _, o := range j.all {
+		if strings.HasSuffix(o.Path, "."+path) || strings.HasSuffix(path, "."+o.Path) {
+			meant = append(meant, o.Path)
+		}
+	}
+	if len(meant) == 1 {
+		return "not compared: the case has no such module; it has " + meant[0]
+	}
+	return "not compared: the case has no such module, or the module computes constants alone"
 }
 
 // comparableShapes reports whether two shapes are the same, or have the same rows in other leading
@@ -142,6 +172,32 @@ func sameRows(got, want []int) bool {
 	return len(got) > 0 && len(want) > 0 && num.Last(got) == num.Last(want) && num.Size(got) == num.Size(want)
 }
 
+// Compared counts the lines that were compared.
+func (t Trace) Compared() int {
+	n := 0
+	for _, line := range t.Lines {
+		if line.Problem == "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Unused reports whether values behind the first wrong one were compared, and all of them are
+// right.
+func (t Trace) Unused() bool {
+	compared := 0
+	for _, line := range t.Lines[t.First+1:] {
+		if line.Wrong() {
+			return false
+		}
+		if line.Problem == "" {
+			compared++
+		}
+	}
+	return compared > 0
+}
+
 // Right counts the lines before the first wrong one that were compared.
 func (t Trace) Right() int {
 	n := 0
@@ -151,4 +207,10 @@ func (t Trace) Right() int {
 		}
 	}
 	return n
+}
+
+// Elsewhere reports whether a path is neither the first wrong module, nor around it, nor inside it.
+func (t Trace) Elsewhere(path string) bool {
+	first := t.Lines[t.First].Path
+	return path != "" && !graph.Within(first, path) && !graph.Within(path, first)
 }

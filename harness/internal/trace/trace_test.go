@@ -189,7 +189,7 @@ func TestValuesThatCannotBeCompared(t *testing.T) {
 	require.Contains(t, trace.Lines[0].Problem, "shape (2, 3), want (2, 7, 24)")
 	require.True(t, trace.Lines[1].Comparison.OK())
 	require.Equal(t, "layers.9", trace.Lines[2].Path)
-	require.Contains(t, trace.Lines[2].Problem, "no module")
+	require.Contains(t, trace.Lines[2].Problem, "no such module")
 }
 
 // Values of a lower precision than float32 are not compared: they would all be wrong.

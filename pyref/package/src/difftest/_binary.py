@@ -12,6 +12,7 @@ from pathlib import Path
 NAME = "difftest.exe" if sys.platform == "win32" else "difftest"
 
 
+# Variables that tell a test of Bazel its share of the work, and where to report.
 CI = {
     "TESTBRIDGE_TEST_ONLY",
     "TEST_SHARD_INDEX",
