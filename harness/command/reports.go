@@ -23,6 +23,7 @@ var formats = map[string]report.Format{
 	"html":     report.HTML,
 	"junit":    report.JUnit,
 	"markdown": report.Markdown,
+	"sections": report.Sections,
 	"text":     report.Text(report.TextOptions{Verbosity: report.Verbose}),
 	"github":   report.GitHub,
 	"summary":  report.StepSummary,

@@ -33,8 +33,15 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 // and fixes, every case as a square, and each failure. The first failure of each cause has pictures
 // of its mask, output and attention, and charts of the distances from the truth and from every
 // known mistake. The only script filters the cases and tells the element under the pointer.
-func HTML(w io.Writer, r *Report) error {
-	return pageTemplate.Execute(w, page{
+func HTML(w io.Writer, r *Report) error { return pageTemplate.Execute(w, newPage(r)) }
+
+// Sections writes the sections of all cases alone as a page, for a frame in a notebook.
+func Sections(w io.Writer, r *Report) error {
+	return pageTemplate.ExecuteTemplate(w, "sections", newPage(r))
+}
+
+func newPage(r *Report) page {
+	return page{
 		Report: r,
 		Passed: r.OK() && len(r.Broken) == 0 && !r.Interrupted && r.Failure == nil,
 		Counts: counts(r),
@@ -43,7 +50,7 @@ func HTML(w io.Writer, r *Report) error {
 		Policy: "default-src 'none'; img-src data:; style-src " + hashed(pageStyle) + "; script-src " + hashed(pageScript) +
 			"; base-uri 'none'; form-action 'none'",
 		Full: inDetail(r),
-	})
+	}
 }
 
 // hashed returns the source of a policy that allows a text alone.
@@ -82,6 +89,16 @@ func (p page) Groups() []group {
 	}
 	return all
 }
+
+// section is a result with what the report says about it.
+type section struct {
+	Result
+	Causes string
+	Full   bool // with pictures
+}
+
+// Section returns the section of a case.
+func (p page) Section(r Result) section { return section{r, p.CausesOf(r.Case), p.Full[r.Case]} }
 
 // Verdicts returns the verdicts of the report, each once.
 func (p page) Verdicts() []Verdict {

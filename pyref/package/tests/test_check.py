@@ -229,7 +229,11 @@ def test_the_page_is_framed_and_reaches_nothing():
     assert page.startswith("<!DOCTYPE html>")
     assert "default-src 'none'" in html.unescape(page)
     assert "causal-missing" in page
-    assert "causal-missing" not in difftest.check(CASE, RIGHT)._repr_html_()
+    assert page.count("<section") == 1
+    assert "<h1>" not in page
+    passed = html.unescape(difftest.check(CASE, RIGHT)._repr_html_())
+    assert "causal-missing" not in passed
+    assert "<b>passed</b>" in passed
 
 
 def test_a_page_shows_what_a_subject_wrote_as_text():
@@ -247,7 +251,7 @@ def test_outputs_are_removed_with_their_result(monkeypatch):
     result = difftest.check(CASE, WRONG)
     folder = result._outputs.folder
     assert (folder / "seed" / "causal" / "output.npy").is_file()
-    assert "rerun" not in result.text + result.brief
+    assert "rerun" not in result.text + result.brief + result._repr_html_()
     assert "rerun" not in result.report["results"][0]
     del result
     gc.collect()
@@ -259,6 +263,15 @@ def test_a_github_workflow_gets_no_summary_of_each_output(monkeypatch, tmp_path)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     difftest.check(CASE, WRONG)
     assert not (tmp_path / "summary").exists()
+
+
+def test_the_shards_of_a_test_are_not_those_of_the_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("TEST_TOTAL_SHARDS", "2")
+    monkeypatch.setenv("XML_OUTPUT_FILE", str(tmp_path / "test.xml"))
+    for index in ("0", "1"):
+        monkeypatch.setenv("TEST_SHARD_INDEX", index)
+        assert difftest.check(CASE, RIGHT).passed
+    assert not (tmp_path / "test.xml").exists()
 
 
 def test_an_output_is_saved_where_the_command_looks(tmp_path):

@@ -12,6 +12,16 @@ from pathlib import Path
 NAME = "difftest.exe" if sys.platform == "win32" else "difftest"
 
 
+# Variables that tell a test of Bazel its share of the work, and where to report.
+CI = {
+    "TESTBRIDGE_TEST_ONLY",
+    "TEST_SHARD_INDEX",
+    "TEST_SHARD_STATUS_FILE",
+    "TEST_TOTAL_SHARDS",
+    "XML_OUTPUT_FILE",
+}
+
+
 class DifftestError(Exception):
     """The command could not do what was asked: an unknown case, a broken file, wrong usage.
 
@@ -56,12 +66,12 @@ def candidates() -> list[Path]:
 def run(arguments: Sequence[str | Path], *, reports_to_github: bool = False) -> Finished:
     """Run the command, and return what it printed.
 
-    In a GitHub workflow, every run of the command adds to the summary of the step. Runs that judge
-    a single output leave this out.
+    The command obeys variables of GitHub's and Bazel's: it adds to the summary of a step, or judges
+    its share of the cases. They are about the program that calls difftest here. Only the run at the
+    end of a session reports to GitHub.
     """
-    environment = dict(os.environ)
-    if not reports_to_github:
-        environment.pop("GITHUB_ACTIONS", None)
+    hidden = CI if reports_to_github else {*CI, "GITHUB_ACTIONS"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
         [binary(), *arguments],
         stdin=subprocess.DEVNULL,

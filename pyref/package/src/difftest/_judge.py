@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from difftest import _binary
 from difftest._arrays import save_output
 from difftest._cases import Case, PathLike, ambiguous, case, fixtures
-from difftest._result import Cause, Outputs, Result
+from difftest._result import Cause, Outputs, Result, without_rerun
 
 # The name of a case is also the path of its folder.
 NAME = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", re.ASCII)
@@ -163,8 +163,3 @@ def read(name: str, done: _binary.Finished) -> tuple[dict[str, Any], dict[str, A
         raise ambiguous(name, [result["case"] for result in report["results"]])
     broken = [f"{broken['case']}: {broken['error']}" for broken in report["broken"]]
     raise _binary.DifftestError("\n".join(broken) or _binary.message(done.stderr), done.status)
-
-
-def without_rerun(text: str) -> str:
-    """Return a text without the command that judges the output again. Its file is gone by then."""
-    return re.sub(r"^  rerun .*\n", "", text, flags=re.MULTILINE)

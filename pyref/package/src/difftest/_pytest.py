@@ -72,14 +72,15 @@ class Session:
             )
         )
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Know which test runs."""
         self.item = item
-        try:
-            return (yield)
-        finally:
-            self.item = None
+
+    @pytest.hookimpl
+    def pytest_runtest_logfinish(self) -> None:
+        """Know that no test runs."""
+        self.item = None
 
     @pytest.hookimpl
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

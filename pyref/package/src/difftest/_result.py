@@ -1,6 +1,7 @@
 """The verdict on one output."""
 
 import html
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class Result:
     sure. `brief` is the failure in eight lines, `text` all of it. `report` is the report of
     `difftest check --json`, with every number.
 
-    A result is true if the output passed. In a notebook it shows the page of `--report html`.
+    A result is true if the output passed. In a notebook it shows its section of the HTML report.
     """
 
     case: str
@@ -58,7 +59,7 @@ class Result:
         return self.text
 
     def _repr_html_(self) -> str:
-        """Return the case's page in a frame that can reach nothing outside of it."""
+        """Return the section in a frame that can reach nothing outside of it."""
         page = html.escape(self._outputs.page(), quote=True)
         height = "12em" if self.passed else "40em"
         return (
@@ -89,10 +90,16 @@ class Outputs:
         return ["check", self.folder, "--case", self.case, "--forget", *self.arguments]
 
     def page(self) -> str:
-        """Return the HTML page about the case."""
+        """Return the section of the case in the HTML report, as a page."""
         with tempfile.TemporaryDirectory(prefix="difftest-") as scratch:
             page = Path(scratch) / "page.html"
-            done = _binary.run([*self.command(), "--report", f"html={page}"])
+            done = _binary.run([*self.command(), "--report", f"sections={page}"])
             if not page.is_file():
                 raise _binary.DifftestError(_binary.message(done.stderr), done.status)
-            return page.read_text(encoding="utf-8")
+            text = page.read_text(encoding="utf-8")
+            return text if self.kept else without_rerun(text)
+
+
+def without_rerun(text: str) -> str:
+    """Return a text without the command that judges the output again. Its file is gone by then."""
+    return re.sub(r"^  rerun .*\n|\n  rerun .*(?=</pre>)", "", text, flags=re.MULTILINE)
