@@ -222,6 +222,9 @@ ENCODER: dict[str, Plant] = {
     "positions-missing": lambda model: setattr(model.embeddings, "add_position", lambda x, positions: x),
     "positions-plus-one": move_positions(1),
     "positions-plus-two": move_positions(2),
+    "positions-all-zero": lambda model: setattr(
+        model.embeddings, "add_position", lambda x, positions: x + model.embeddings.position.weight[0]
+    ),
     "token-types-missing": lambda model: setattr(model.embeddings, "add_type", lambda x, types: x),
     "linear-bias-missing": zero_biases(),
     "mlp-bias-missing": zero_biases("up", "down"),

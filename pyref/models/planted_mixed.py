@@ -74,6 +74,12 @@ def drop_last(m: mixed.Router, scores: Tensor) -> tuple[Tensor, Tensor]:
     return weights * (torch.arange(m.settings.chosen) < m.settings.chosen - 1), chosen
 
 
+def average(m: mixed.Router, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the chosen experts equal weights."""
+    chosen = scores.topk(m.settings.chosen, dim=-1)[1]
+    return torch.full(chosen.shape, 1 / m.settings.chosen, dtype=scores.dtype), chosen
+
+
 COMMON: dict[str, Plant] = {
     "windows-exchanged": windows(others),
     "windows-one-early": windows(lambda local: local[1:] + local[:1]),
@@ -116,6 +122,7 @@ SOFTMAX: dict[str, Plant] = COMMON | {
     "router-sigmoid": each(mixed.Router, "scores", lambda m, logits: torch.sigmoid(logits)),
     "router-over-tokens": each(mixed.Router, "scores", lambda m, logits: torch.softmax(logits, dim=0)),
     "router-one-fewer": each(mixed.Router, "settings_topk", drop_last),
+    "router-weights-equal": each(mixed.Router, "settings_topk", average),
     "shared-gate-missing": each(mixed.Mixture, "gate", lambda m, x: 1.0),
     "shared-gate-linear": each(mixed.Mixture, "gate", lambda m, x: m.shared_gate(x)),
 }

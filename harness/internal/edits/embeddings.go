@@ -44,6 +44,19 @@ var embeddings = []catalogue.Mistake{
 		Refs:        []string{"E04"}, Edit: moved(-2),
 	},
 	{
+		ID: "positions-all-zero", Title: "position 0 for every token", Family: catalogue.Embedding, Kind: catalogue.Altered,
+		Explanation: "Each token has the embedding of position 0, as where one token is given at a time and positions begin anew.",
+		Fix:         countPositions,
+		Refs:        []string{"E05"},
+		Edit: func(v *graph.View, n graph.Node) []graph.Node {
+			if !isPositions(v, n) {
+				return nil
+			}
+			ids := n.Before(1, "mul", v.Shape(n.Operands[1]), n.Operands[1], graph.Number(0))
+			return nodes(ids, n.With(n.Operands[0], graph.Value(ids.Name)))
+		},
+	},
+	{
 		ID: "token-types-missing", Title: "the token type embedding left out", Family: catalogue.Embedding, Kind: catalogue.Missing,
 		Explanation: "The embedding of token type 0 is not added to each token.",
 		Fix:         "Add token_type_embeddings, of type 0 where none is given.",

@@ -160,6 +160,19 @@ var routers = []catalogue.Mistake{
 		},
 	},
 	{
+		ID: "router-weights-equal", Title: "equal weights of the chosen experts", Family: catalogue.Expert, Kind: catalogue.Altered,
+		Explanation: "The outputs of the chosen experts are averaged.",
+		Fix:         "Multiply the output of each expert by its score.",
+		Edit: func(v *graph.View, n graph.Node) []graph.Node {
+			if !isChosen(v, n) || n.Shape[len(n.Shape)-1] < 2 {
+				return nil
+			}
+			d := newDraft(v, n)
+			none := d.op("mul", n.Shape, d.put(n.Shape, n), graph.Number(0))
+			return d.end(n.Become("add", none, graph.Number(1/float64(n.Shape[len(n.Shape)-1]))))
+		},
+	},
+	{
 		ID: "router-input-not-normed", Title: "the router on the input of the norm", Family: catalogue.Expert, Kind: catalogue.Altered,
 		Explanation: "The router scores experts for x, where the model gives it norm(x).",
 		Fix:         "Give the router the output of the norm before the MLP.",
