@@ -1,5 +1,7 @@
 """Mistakes in the decoder of several kinds of layers: schedules, experts, limits, multipliers."""
 
+from dataclasses import replace
+
 from pyref.build.pinned_torch import torch
 from pyref.models import mixed
 from pyref.models.planted import Plant, each
@@ -74,6 +76,13 @@ def drop_last(m: mixed.Router, scores: Tensor) -> tuple[Tensor, Tensor]:
     return weights * (torch.arange(m.settings.chosen) < m.settings.chosen - 1), chosen
 
 
+def one_more(model: torch.nn.Module) -> None:
+    """Choose one expert more."""
+    for module in model.modules():
+        if isinstance(module, mixed.Router):
+            module.settings = replace(module.settings, chosen=module.settings.chosen + 1)
+
+
 def average(m: mixed.Router, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Give the chosen experts equal weights."""
     chosen = scores.topk(m.settings.chosen, dim=-1)[1]
@@ -122,6 +131,7 @@ SOFTMAX: dict[str, Plant] = COMMON | {
     "router-sigmoid": each(mixed.Router, "scores", lambda m, logits: torch.sigmoid(logits)),
     "router-over-tokens": each(mixed.Router, "scores", lambda m, logits: torch.softmax(logits, dim=0)),
     "router-one-fewer": each(mixed.Router, "settings_topk", drop_last),
+    "router-one-more": one_more,
     "router-weights-equal": each(mixed.Router, "settings_topk", average),
     "shared-gate-missing": each(mixed.Mixture, "gate", lambda m, x: 1.0),
     "shared-gate-linear": each(mixed.Mixture, "gate", lambda m, x: m.shared_gate(x)),

@@ -160,6 +160,12 @@ var routers = []catalogue.Mistake{
 		},
 	},
 	{
+		ID: "router-one-more", Title: "one expert more for each token", Family: catalogue.Expert, Kind: catalogue.Altered,
+		Explanation: "The next best expert is chosen, too.",
+		Fix:         "Choose num_experts_per_tok experts.",
+		Refs:        []string{"X14"}, Edit: oneMoreExpert,
+	},
+	{
 		ID: "router-weights-equal", Title: "equal weights of the chosen experts", Family: catalogue.Expert, Kind: catalogue.Altered,
 		Explanation: "The outputs of the chosen experts are averaged.",
 		Fix:         "Multiply the output of each expert by its score.",

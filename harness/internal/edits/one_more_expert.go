@@ -1,0 +1,115 @@
+package edits
+
+import (
+	"slices"
+
+	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
+// oneMoreExpert computes the experts again, one more of them for each token. Its place is the node
+// that adds up the chosen experts of a token, or that writes their scores into a table of all
+// experts.
+func oneMoreExpert(v *graph.View, n graph.Node) []graph.Node {
+	if n.Op != "sum" && n.Op != "scatter" {
+		return nil
+	}
+	w := widerChoice{v: v, draft: newDraft(v, n), made: map[string]graph.Operand{}}
+	if !w.find() {
+		return nil
+	}
+	operands := w.widened(n)
+	if slices.Equal(operands, n.Operands) || !w.indices || !slices.Equal(w.wider(n.Shape), n.Shape) {
+		return nil
+	}
+	return w.draft.end(n.With(operands...))
+}
+
+// widerChoice copies the nodes between the choice of experts and a later node, with one expert more.
+type widerChoice struct {
+	v     *graph.View
+	draft *draft
+	nodes []graph.Node // from the choice to the later node
+	count int          // chosen experts
+	rows  int          // tokens
+
+	made    map[string]graph.Operand // the copies of nodes; a node that stays as it is has itself
+	indices bool                     // the numbers of the experts are among the copies
+}
+
+// find looks for the nearest choice of experts before the node of the draft, in the same layer. It
+// reports whether there is one, and an expert is left to choose.
+func (w *widerChoice) find() bool {
+	end := slices.IndexFunc(w.v.Nodes, func(n graph.Node) bool { return n.Name == w.draft.node.Name })
+	for at := end - 1; at >= 0; at-- {
+		n := w.v.Nodes[at]
+		if n.Op != "topk_indices" || graph.LayerPath(n.Module) != graph.LayerPath(w.draft.node.Module) {
+			continue
+		}
+		start := slices.IndexFunc(w.v.Nodes, func(other graph.Node) bool {
+			return (other.Op == "topk" || other.Op == "topk_indices") && other.Operands[0] == n.Operands[0]
+		})
+		w.nodes = w.v.Nodes[start:end]
+		w.count = n.Attributes.Count
+		w.rows = num.Size(n.Shape) / max(w.count, 1)
+		return w.count > 0 && w.count < num.Last(w.v.Shape(n.Operands[0]))
+	}
+	return false
+}
+
+// wider returns a shape with one expert more.
+func (w *widerChoice) wider(shape []int) []int {
+	made := slices.Clone(shape)
+	for i, size := range made {
+		switch size {
+		case w.rows * w.count:
+			made[i] = w.rows * (w.count + 1)
+		case w.count:
+			made[i] = w.count + 1
+		}
+	}
+	return made
+}
+
+// widened returns the operands of a node, the ones behind the choice as their copies.
+func (w *widerChoice) widened(n graph.Node) []graph.Operand {
+	operands := slices.Clone(n.Operands)
+	for i, o := range operands {
+		if o.Name != "" {
+			operands[i] = w.copied(o)
+		}
+	}
+	return operands
+}
+
+// copied returns the copy of a value, or the value itself if it does not depend on the number of
+// experts.
+func (w *widerChoice) copied(o graph.Operand) graph.Operand {
+	if made, ok := w.made[o.Name]; ok {
+		return made
+	}
+	w.made[o.Name] = o
+	at := slices.IndexFunc(w.nodes, func(n graph.Node) bool { return n.Name == o.Name })
+	if at < 0 {
+		return o
+	}
+	n := w.nodes[at]
+	changed, known := n, false
+	switch {
+	case (n.Op == "topk" || n.Op == "topk_indices") && n.Attributes.Count == w.count:
+		changed, known = n.Set(func(a *graph.Attributes) { a.Count++ }), true
+		w.indices = w.indices || n.Op == "topk_indices"
+	case n.Op == "repeat_interleave" && n.Attributes.Times == w.count:
+		changed, known = n.Set(func(a *graph.Attributes) { a.Times++ }), true
+	case n.Op == "reshape" || n.Op == "expand":
+		changed = n.Set(func(a *graph.Attributes) { a.Shape = w.wider(a.Shape) })
+	}
+	if !known {
+		changed = changed.With(w.widened(n)...)
+		if slices.Equal(changed.Operands, n.Operands) {
+			return o
+		}
+	}
+	w.made[o.Name] = w.draft.put(w.wider(n.Shape), changed)
+	return w.made[o.Name]
+}
