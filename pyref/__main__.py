@@ -142,4 +142,5 @@ def attention(arguments: argparse.Namespace) -> int:
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

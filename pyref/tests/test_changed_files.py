@@ -1,43 +1,65 @@
 """The output of `--check`, and its exit status."""
 
+import argparse
 import shutil
+from pathlib import Path
 
-from pyref.tests.support import REGENERATE, contents, python
+import pytest
+
+from pyref import zoo
+from pyref.__main__ import check
+from pyref.build import suite
+from pyref.tests.support import contents
 
 
-def test_a_check_of_the_same_suite_counts_its_files_and_exits_0(made):
+@pytest.fixture
+def checked(made, monkeypatch, capsys):
+    """Return a function that checks a suite against `made`, and returns the status and the lines.
+
+    Making the cases takes more than a minute. test_pinned_torch and `.ci/run` make them again.
+    """
+
+    def copy(folder: Path) -> None:
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(suite, "build", lambda _, folder: copy(folder))
+    monkeypatch.setattr(zoo, "write", lambda _: None)
+
+    def run(folder: Path) -> tuple[int, list[str]]:
+        status = check(argparse.Namespace(suite=folder))
+        return status, capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def test_a_check_of_the_same_suite_counts_its_files_and_exits_0(made, checked):
     before = contents(made)
-    result = python(str(REGENERATE), "--check", "--into", str(made))
-    assert result.returncode == 0
-    assert result.stdout == f"{made}: {len(before)} identical\n"
+    assert checked(made) == (0, [f"{made}: {len(before)} identical"])
     assert contents(made) == before
 
 
-def test_a_check_names_every_difference_and_exits_1(made, tmp_path):
-    suite = shutil.copytree(made, tmp_path / "fixtures")
-    output = suite / "mha/causal/expected/output.npy"
+def test_a_check_names_every_difference_and_exits_1(made, checked, tmp_path):
+    folder = shutil.copytree(made, tmp_path / "fixtures")
+    output = folder / "mha/causal/expected/output.npy"
     output.write_bytes(output.read_bytes()[:-1] + bytes([output.read_bytes()[-1] ^ 0x80]))
-    (suite / "mha/causal/extra.npy").write_bytes(b"")
-    (suite / "seed/causal/case.json").unlink()
-    before = contents(suite)
-    result = python(str(REGENERATE), "--check", "--into", str(suite))
-    assert result.returncode == 1
-    assert result.stdout.splitlines() == [
-        "differs  mha/causal/expected/output.npy",
-        "gone     mha/causal/extra.npy",
-        "new      seed/causal/case.json",
-        f"{suite}: 1 differs, 1 gone, {len(contents(made)) - 2} identical, 1 new",
-        f"to see how far: pyref/regenerate --into DIR, then difftest review {suite} DIR",
-    ]
-    assert contents(suite) == before
+    (folder / "mha/causal/extra.npy").write_bytes(b"")
+    (folder / "seed/causal/case.json").unlink()
+    before = contents(folder)
+    assert checked(folder) == (
+        1,
+        [
+            "differs  mha/causal/expected/output.npy",
+            "gone     mha/causal/extra.npy",
+            "new      seed/causal/case.json",
+            f"{folder}: 1 differs, 1 gone, {len(contents(made)) - 2} identical, 1 new",
+            f"to see how far: pyref/regenerate --into DIR, then difftest review {folder} DIR",
+        ],
+    )
+    assert contents(folder) == before
 
 
-def test_files_that_are_missing_alone_need_no_numbers(made, tmp_path):
-    suite = shutil.copytree(made, tmp_path / "fixtures")
-    (suite / "seed/causal/case.json").unlink()
-    result = python(str(REGENERATE), "--check", "--into", str(suite))
-    assert result.returncode == 1
-    assert result.stdout.splitlines() == [
-        "new      seed/causal/case.json",
-        f"{suite}: {len(contents(suite))} identical, 1 new",
-    ]
+def test_files_that_are_missing_alone_need_no_numbers(made, checked, tmp_path):
+    folder = shutil.copytree(made, tmp_path / "fixtures")
+    (folder / "seed/causal/case.json").unlink()
+    lines = ["new      seed/causal/case.json", f"{folder}: {len(contents(folder))} identical, 1 new"]
+    assert checked(folder) == (1, lines)

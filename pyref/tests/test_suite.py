@@ -37,7 +37,11 @@ def test_old_cases_go_and_other_peoples_files_stay(old, made):
 
 
 def test_a_suite_is_made_where_there_was_none(made, tmp_path):
-    suite.generate(CASES, tmp_path / "deep/er/fixtures", zoo.write)
+    def copied(folder: Path) -> None:
+        for group in zoo.GROUPS:
+            shutil.copytree(made / group, folder / group)
+
+    suite.generate(CASES, tmp_path / "deep/er/fixtures", copied)
     assert contents(tmp_path / "deep/er/fixtures") == contents(made)
 
 
@@ -88,7 +92,7 @@ def test_a_killed_run_leaves_the_suite_as_it_was(moment, cases, old, made):
     killed(moment, old)
     assert contents(old) == before
     made_by_then = (old.parent / ".fixtures-new").glob("*/*/case.json")
-    assert len([case for case in made_by_then if case.parts[-3] != "models"]) == cases
+    assert len([case for case in made_by_then if case.parts[-3] not in zoo.GROUPS]) == cases
     suite.generate(CASES, old)
     assert list(old.parent.iterdir()) == [old]
 
