@@ -33,7 +33,7 @@ def test_another_torch_is_accepted_only_where_it_was_asked_for(monkeypatch):
 def test_only_what_runs_in_the_users_environment_imports_another_torch_than_the_pinned_one():
     sources = [path for path in ROOT.rglob("*.py") if "/.venv" not in str(path)]
     found = {path.relative_to(ROOT / "pyref") for path in sources if "torch" in imported(path)}
-    users = {"capture", "examples", "serve.py", "trace.py"}
+    users = {"capture", "examples", "package", "serve.py", "trace.py"}
     assert {path for path in found if path.parts[0] not in users} == {Path("build/pinned_torch.py")}
 
 
