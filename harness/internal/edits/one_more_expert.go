@@ -25,7 +25,7 @@ func oneMoreExpert(v *graph.View, n graph.Node) []graph.Node {
 	return w.draft.end(n.With(operands...))
 }
 
-// widerChoice copies the nodes between the choice of experts and a later node, with one expert more.
+// widerChoice copies the nodes from the choice of experts to a later node, with one more expert.
 type widerChoice struct {
 	v     *graph.View
 	draft *draft
