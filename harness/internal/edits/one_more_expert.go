@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/graph"
-	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // oneMoreExpert computes the experts again, one more of them for each token. Its place is the node
@@ -43,16 +42,18 @@ func (w *widerChoice) find() bool {
 	end := slices.IndexFunc(w.v.Nodes, func(n graph.Node) bool { return n.Name == w.draft.node.Name })
 	for at := end - 1; at >= 0; at-- {
 		n := w.v.Nodes[at]
-		if n.Op != "topk_indices" || graph.LayerPath(n.Module) != graph.LayerPath(w.draft.node.Module) {
+		if n.Op != "topk_indices" || len(n.Shape) == 0 || graph.LayerPath(n.Module) != graph.LayerPath(w.draft.node.Module) {
 			continue
 		}
 		start := slices.IndexFunc(w.v.Nodes, func(other graph.Node) bool {
 			return (other.Op == "topk" || other.Op == "topk_indices") && other.Operands[0] == n.Operands[0]
 		})
-		w.nodes = w.v.Nodes[start:end]
-		w.count = n.Attributes.Count
-		w.rows = num.Size(n.Shape) / max(w.count, 1)
-		return w.count > 0 && w.count < num.Last(w.v.Shape(n.Operands[0]))
+		w.nodes, w.count, w.rows = w.v.Nodes[start:end], n.Attributes.Count, 1
+		last := len(n.Shape) - 1
+		for _, size := range n.Shape[:last] {
+			w.rows *= size
+		}
+		return n.Attributes.Dim == last && w.count < w.v.Shape(n.Operands[0])[last]
 	}
 	return false
 }
@@ -93,23 +94,28 @@ func (w *widerChoice) copied(o graph.Operand) graph.Operand {
 	if at < 0 {
 		return o
 	}
-	n := w.nodes[at]
-	changed, known := n, false
+	if made, ok := w.changed(w.nodes[at]); ok {
+		w.made[o.Name] = w.draft.put(w.wider(made.Shape), made)
+	}
+	return w.made[o.Name]
+}
+
+// changed returns a node with one expert more. It reports false if the node does not depend on the
+// number of experts.
+func (w *widerChoice) changed(n graph.Node) (graph.Node, bool) {
 	switch {
 	case (n.Op == "topk" || n.Op == "topk_indices") && n.Attributes.Count == w.count:
-		changed, known = n.Set(func(a *graph.Attributes) { a.Count++ }), true
 		w.indices = w.indices || n.Op == "topk_indices"
+		return n.Set(func(a *graph.Attributes) { a.Count++ }), true
 	case n.Op == "repeat_interleave" && n.Attributes.Times == w.count:
-		changed, known = n.Set(func(a *graph.Attributes) { a.Times++ }), true
-	case n.Op == "reshape" || n.Op == "expand":
-		changed = n.Set(func(a *graph.Attributes) { a.Shape = w.wider(a.Shape) })
+		return n.Set(func(a *graph.Attributes) { a.Times++ }), true
 	}
-	if !known {
-		changed = changed.With(w.widened(n)...)
-		if slices.Equal(changed.Operands, n.Operands) {
-			return o
-		}
+	operands := w.widened(n)
+	if slices.Equal(operands, n.Operands) {
+		return n, false
 	}
-	w.made[o.Name] = w.draft.put(w.wider(n.Shape), changed)
-	return w.made[o.Name]
+	if n.Op == "reshape" || n.Op == "expand" {
+		n = n.Set(func(a *graph.Attributes) { a.Shape = w.wider(a.Shape) })
+	}
+	return n.With(operands...), true
 }
