@@ -9,15 +9,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 func doctorCommand() *cobra.Command {
@@ -127,15 +126,7 @@ func (d *doctor) checkTruth(ctx context.Context, _ io.Writer) (string, error) {
 		return "", errors.New("no case can be read")
 	}
 	errs := make([]error, len(d.cases))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, c := range d.cases {
-		group.Go(func() error {
-			errs[i] = checkTruthOf(ctx, c)
-			return nil
-		})
-	}
-	_ = group.Wait() // each case keeps its own error
+	parallel.Each(len(d.cases), func(i int) { errs[i] = checkTruthOf(ctx, d.cases[i]) })
 	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}

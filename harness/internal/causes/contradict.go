@@ -3,17 +3,15 @@ package causes
 import (
 	"cmp"
 	"context"
-	"runtime"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 	"github.com/difftest/difftest/harness/internal/probe"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -173,15 +171,7 @@ func (w *witnesses) referee(name string) *judge.Referee {
 // which names the cases for which a statement holds, in their order. All processors are used.
 func (w *witnesses) which(ctx context.Context, holds func(report.Result) bool) []string {
 	answers := make([]bool, len(w.results))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, r := range w.results {
-		group.Go(func() error {
-			answers[i] = ctx.Err() == nil && holds(r)
-			return nil
-		})
-	}
-	_ = group.Wait() // none returns an error
+	parallel.Each(len(answers), func(i int) { answers[i] = ctx.Err() == nil && holds(w.results[i]) })
 	var names []string
 	for i, r := range w.results {
 		if answers[i] {

@@ -6,17 +6,15 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -58,16 +56,8 @@ func New(suite fs.FS, cases ...string) (*Lint, error) {
 		names = cases
 	}
 	l := &Lint{Cases: make([]LintedCase, len(names))}
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
 	errs := make([]error, len(names))
-	for i, name := range names {
-		group.Go(func() error {
-			l.Cases[i], errs[i] = lintCase(suite, name)
-			return nil // every case is looked at, whatever is wrong with others
-		})
-	}
-	_ = group.Wait()
+	parallel.Each(len(names), func(i int) { l.Cases[i], errs[i] = lintCase(suite, names[i]) })
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}

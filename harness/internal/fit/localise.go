@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 // localisation holds the answers of the fits of a layer's parameters.
@@ -34,15 +32,7 @@ var order = []Projection{OutputProjection, ValueProjection, QueryProjection, Key
 // distance from the truth.
 func (f *fitter) localise(rel float64) localisation {
 	found := make([][]attempt, len(order))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, m := range order {
-		group.Go(func() error {
-			found[i] = f.freeProjection(m)
-			return nil
-		})
-	}
-	_ = group.Wait()
+	parallel.Each(len(order), func(i int) { found[i] = f.freeProjection(order[i]) })
 	at := localisation{tried: slices.Concat(found...), apart: math.Inf(1)}
 	for _, list := range found {
 		if i := slices.IndexFunc(list, func(x attempt) bool { return x.Explains() }); i >= 0 {

@@ -8,10 +8,10 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 // runs is the number of float32 runs that measure noise. pyref measures with as many. roughRuns are
@@ -100,16 +100,12 @@ func (j *Jitter) run(count int) error {
 // goroutine has a worker of its own.
 func inParallel(n int, worker func() func(i int)) {
 	var next atomic.Int64
-	var all sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		all.Go(func() {
-			work := worker()
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				work(i)
-			}
-		})
-	}
-	all.Wait()
+	parallel.Each(min(n, runtime.GOMAXPROCS(0)), func(int) {
+		work := worker()
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			work(i)
+		}
+	})
 }
 
 // deviations returns the root of each variance plus the mean over its row. An element whose truth

@@ -2,11 +2,9 @@ package replay
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/difftest/difftest/harness/internal/parallel"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
@@ -14,18 +12,12 @@ import (
 // what is counted. It returns how many calls it left out because ctx ended.
 func each(ctx context.Context, stage string, n int, do func(i int)) (missing int) {
 	var done atomic.Int64
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range n {
-		group.Go(func() error {
-			if ctx.Err() == nil {
-				progress.Tell(ctx, progress.Update{Stage: stage, Done: int(done.Load()), Total: n})
-				do(i)
-				done.Add(1)
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
+	parallel.Each(n, func(i int) {
+		if ctx.Err() == nil {
+			progress.Tell(ctx, progress.Update{Stage: stage, Done: int(done.Load()), Total: n})
+			do(i)
+			done.Add(1)
+		}
+	})
 	return n - int(done.Load())
 }

@@ -2,15 +2,13 @@ package replay
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 // FindNumbersWithMistakes looks for a wrong number and a mistake that give the output together. It
@@ -29,20 +27,14 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 	})
 	found, next := make([][]NumberMatch, len(mistakes)), make([]float64, len(mistakes))
 	var done atomic.Int64
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, r := range mistakes {
-		group.Go(func() error {
-			s := newSearch()
-			found[i] = p.numbersWith(ctx, s, r.Mistake)
-			next[i] = s.next
-			if ctx.Err() == nil {
-				done.Add(1)
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
+	parallel.Each(len(mistakes), func(i int) {
+		s := newSearch()
+		found[i] = p.numbersWith(ctx, s, mistakes[i].Mistake)
+		next[i] = s.next
+		if ctx.Err() == nil {
+			done.Add(1)
+		}
+	})
 	all, s := slices.Concat(found...), newSearch()
 	for _, n := range next {
 		s.miss(n)

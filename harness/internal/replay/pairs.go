@@ -5,16 +5,14 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"sync/atomic"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
@@ -33,20 +31,14 @@ func FindPairs(ctx context.Context, o Output) ([]Match, Cut) {
 	candidates := byStage(o.pairable())
 	searches := make([]search, len(candidates))
 	var done atomic.Int64
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, r := range candidates {
-		group.Go(func() error {
-			searches[i] = pairsWith(ctx, r.Mistake, candidates[i+1:], element, whole)
-			if ctx.Err() == nil {
-				progress.Tell(ctx, progress.Update{
-					Stage: "mistakes made with each other", Done: int(done.Add(1)), Total: len(candidates),
-				})
-			}
-			return nil
-		})
-	}
-	_ = group.Wait()
+	parallel.Each(len(candidates), func(i int) {
+		searches[i] = pairsWith(ctx, candidates[i].Mistake, candidates[i+1:], element, whole)
+		if ctx.Err() == nil {
+			progress.Tell(ctx, progress.Update{
+				Stage: "mistakes made with each other", Done: int(done.Add(1)), Total: len(candidates),
+			})
+		}
+	})
 	if left := len(candidates) - int(done.Load()); left > 0 {
 		const text = "no known mistake alone gives this output; two at once were not all tried, " +
 			"%d of %d mistakes with none of those behind them"

@@ -3,15 +3,13 @@ package sites
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 // Mistakes returns the known mistakes of attention that can be made at a site, as edits of a graph.
@@ -20,17 +18,11 @@ func Mistakes(g *graph.Graph, found []*Site) []catalogue.Mistake {
 	inside := len(found) != 1 || found[0].Output != g.Output
 	zeros := withZeros(found)
 	made := make([][]catalogue.Mistake, len(catalogue.WithVariants))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, m := range catalogue.WithVariants {
-		if m.Replayable() {
-			group.Go(func() error {
-				made[i] = inPlaces(found, zeros, m, inside)
-				return nil
-			})
+	parallel.Each(len(made), func(i int) {
+		if m := catalogue.WithVariants[i]; m.Replayable() {
+			made[i] = inPlaces(found, zeros, m, inside)
 		}
-	}
-	_ = group.Wait()
+	})
 	return slices.Concat(made...)
 }
 

@@ -6,13 +6,11 @@ package sites
 import (
 	"context"
 	"math"
-	"runtime"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 )
 
 // Site is one place of attention in a graph.
@@ -43,18 +41,14 @@ type input struct {
 // merged in between. Otherwise it has attention alone. Find leaves out a place whose value no
 // problem gives.
 func Find(v *graph.View, values graph.Values[float64]) []*Site {
-	found := make([]*Site, len(v.Nodes))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
+	var places []*graph.Node
 	for i := range v.Nodes {
 		if v.Nodes[i].Op == "attention" {
-			group.Go(func() error {
-				found[i] = siteAt(v, values, &v.Nodes[i])
-				return nil
-			})
+			places = append(places, &v.Nodes[i])
 		}
 	}
-	_ = group.Wait()
+	found := make([]*Site, len(places))
+	parallel.Each(len(places), func(i int) { found[i] = siteAt(v, values, places[i]) })
 	found = slices.DeleteFunc(found, func(s *Site) bool { return s == nil })
 	setAlike(found)
 	return found
