@@ -58,7 +58,7 @@ var mayImport = []struct{ name, imports string }{
 	{"shard", ""},
 	{"starter", ""},
 	{"bazel", "shard"},
-	{"blob", "attention catalogue compare diagnose edits fit fixture jsonread known num oracle pattern reorder replay report shard subject trace"},
+	{"blob", "attention catalogue compare diagnose edits fit fixture jsonread known num oracle pattern printable reorder replay report shard subject trace"},
 	{"coverage", "catalogue edits fixture judge oracle parallel replay"},
 	{"child", "attention fixture npy printable protocol subject"},
 	{"review", "attention compare fixture judge npy oracle"},

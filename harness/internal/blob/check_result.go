@@ -16,6 +16,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/pattern"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/reorder"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -39,7 +40,7 @@ const mostFindings = 1000
 // checkResult refuses a result that no run gives on a case: reports and the search for causes take
 // for granted that its parts fit together.
 func checkResult(r report.Result, c *fixture.Case) error {
-	if r.Purpose != safe(c.Purpose) {
+	if r.Purpose != printable.Marked(c.Purpose) {
 		return wrong("Purpose", "of another case")
 	}
 	if err := checkVerdict(r); err != nil {
@@ -148,7 +149,7 @@ func checkTrace(t *trace.Trace) error {
 		return nil
 	case t.First < -1 || t.First >= len(t.Lines):
 		return wrong("First", "%d of %d lines", t.First, len(t.Lines))
-	case safe(string(t.Cut)) != string(t.Cut):
+	case printable.Marked(string(t.Cut)) != string(t.Cut):
 		return wrong("Cut", "not printable")
 	}
 	for _, line := range t.Lines {

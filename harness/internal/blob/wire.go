@@ -20,6 +20,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/shard"
 )
@@ -252,16 +253,6 @@ func readText(from *jsontext.Decoder, text *string) error {
 	if token.Kind() != '"' {
 		return errors.New("no string")
 	}
-	*text = safe(token.String())
+	*text = printable.Marked(token.String())
 	return nil
-}
-
-// safe returns text in which U+FFFD replaces whatever a terminal does not show.
-func safe(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, text)
 }

@@ -45,6 +45,17 @@ func Lines(text string) []string {
 	return lines
 }
 
+// Marked returns the whole text, in which U+FFFD stands for each character that a terminal does not
+// show. Newlines and tabs stay.
+func Marked(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, text)
+}
+
 // Line returns text with every character that a terminal does not show written as an escape of Go,
 // such as \x1b or \n. A tab becomes four blanks. Text after about 400 bytes is replaced by "...".
 func Line(text string) string {

@@ -59,3 +59,7 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+func TestMarked(t *testing.T) {
+	require.Equal(t, "a\n\tb é\uFFFD[2J\uFFFD\uFFFD", printable.Marked("a\n\tb é\x1b[2J\u202e\xff"))
+}

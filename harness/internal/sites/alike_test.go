@@ -5,12 +5,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
-	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
@@ -18,14 +16,7 @@ import (
 // sitesOf returns the sites of an embedded model.
 func sitesOf(t *testing.T, name string) []*Site {
 	t.Helper()
-	c, err := fixture.Read(fixtures.FS, name)
-	require.NoError(t, err)
-	g, err := graph.Parse(c.Graph)
-	require.NoError(t, err)
-	given, err := graph.Given[float64](g, c.Given)
-	require.NoError(t, err)
-	values, err := graph.Run(g, given)
-	require.NoError(t, err)
+	g, values := computed(t, fixtures.FS, name)
 	return Find(graph.NewView(g, values), values)
 }
 

@@ -1,6 +1,7 @@
 package sites
 
 import (
+	"io/fs"
 	"os"
 	"slices"
 	"testing"
@@ -16,7 +17,13 @@ import (
 // read returns the graph and the values of a module in testdata.
 func read(t *testing.T, name string) (*graph.Graph, graph.Values[float64]) {
 	t.Helper()
-	c, err := fixture.Read(os.DirFS("testdata"), "attention/"+name)
+	return computed(t, os.DirFS("testdata"), "attention/"+name)
+}
+
+// computed returns the graph and the values of a module in a suite.
+func computed(t *testing.T, suite fs.FS, name string) (*graph.Graph, graph.Values[float64]) {
+	t.Helper()
+	c, err := fixture.Read(suite, name)
 	require.NoError(t, err)
 	g, err := graph.Parse(c.Graph)
 	require.NoError(t, err)
