@@ -33,7 +33,7 @@ class Subject:
     module: nn.Module
     arguments: dict[str, object]
     port: attention.Attention
-    mistakes: tuple[str, ...]  # besides those of EVERYWHERE
+    mistakes: tuple[str, ...]  # in addition to EVERYWHERE
 
 
 def settings(**values: object) -> Settings:

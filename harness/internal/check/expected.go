@@ -92,7 +92,7 @@ func (e *expectedOutputs) right(
 
 // Output judges one output of a case of a suite that was made elsewhere, in the declared precision.
 // modules holds the outputs of modules inside a model as PATH.npy; it is nil without any. The
-// errors are [judge.TracedOutputs]'s and those of reading modules.
+// errors are [judge.TracedOutputs]'s, or say which module cannot be read.
 func Output(
 	ctx context.Context, suite fs.FS, c *fixture.Case, declared subject.Precision, output oracle.Array, modules fs.FS,
 ) (report.Result, error) {

@@ -41,8 +41,7 @@ type Jitter struct {
 	done   []Values[float32] // the runs so far
 }
 
-// NewJitter measures the noise of a graph, as far as it is asked to. The arguments are those of
-// [NoiseOf].
+// NewJitter returns a Jitter that has made no run yet. [NoiseOf] takes the same arguments.
 func NewJitter(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *Jitter {
 	return &Jitter{graph: g, arrays: arrays, truths: truths}
 }
@@ -72,7 +71,7 @@ func (j *Jitter) sigma(runs int) (map[string][]float64, error) {
 	return sigma, nil
 }
 
-// run makes runs, several at a time, until there are so many.
+// run makes more runs, several at a time, until count runs are done.
 func (j *Jitter) run(count int) error {
 	given, err := Given[float32](j.graph, j.arrays)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
-// each calls a function with 0 to n-1, several at a time, and tells how far it is: the stage names
-// what is counted. It returns how many calls it left out because ctx ended.
+// each calls a function with 0 to n-1, several at a time, and tells the progress under the name of
+// the stage. each returns the number of calls that it left out because ctx ended.
 func each(ctx context.Context, stage string, n int, do func(i int)) (missing int) {
 	var done atomic.Int64
 	parallel.Each(n, func(i int) {

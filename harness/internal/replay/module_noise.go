@@ -21,7 +21,7 @@ func (m *Module) expected(g *graph.Graph, output *graph.Tensor[float64]) (compar
 	return m.noiseOf(g, output).expected()
 }
 
-// noise is the noise of a changed graph, as far as it was measured.
+// noise measures the noise of a changed graph's output, with two runs or with all of them.
 type noise struct {
 	module *Module
 	output *graph.Tensor[float64]
@@ -49,8 +49,8 @@ func (n *noise) expected() (compare.Expected, error) {
 	return wrong.WithPadding(truth.Padded), nil
 }
 
-// tooSmall reports whether the distance of the subject's output is so many times the noise that all
-// runs, which take longer than two, cannot explain it either.
+// tooSmall reports whether the noise of two runs is far too small for the distance of the subject's
+// output. The noise of all runs, which takes longer, is then too small as well.
 func (n *noise) tooSmall(got []float64) bool {
 	const far = 10 * compare.MeasuredMaxRMSZ
 	if n.module.lower {

@@ -40,7 +40,7 @@ type Report struct {
 	// Took is the time of the whole run; 0 if nobody measured it.
 	Took time.Duration
 
-	// Observed is what the results and causes were made of; nil if nobody kept it.
+	// Observed holds the observations behind the results and causes; nil if nobody kept them.
 	Observed *Observed
 }
 

@@ -8,7 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// Named is what gives the value of a module. Several entries give the same value in this case.
+// Named lists the explanations of a module's value. Each entry gives the value, and the case cannot
+// tell them apart.
 type Named struct {
 	// Matches are mistakes.
 	Matches []replay.Match

@@ -115,8 +115,8 @@ type judge struct {
 }
 
 // line compares the value of module i. Leading dimensions may be merged. A module may return
-// several values, and the graph does not tell which comes first: a value may be any of them. It may
-// also be a value that is computed inside the module, because a graph lacks what nobody uses.
+// several values, and the graph does not tell which comes first: the subject's value may be any of
+// them. A value of another shape may be computed inside the module: a graph lacks unused outputs.
 func (j judge) line(i int) (Line, error) {
 	o, got, want := j.all[i], j.values[j.all[i].Path], j.expected[i]
 	line := Line{Path: o.Path, Class: o.Class, Problem: got.Problem}
