@@ -1,9 +1,11 @@
 package blob
 
 import (
+	"math"
 	"reflect"
 	"testing"
 
+	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
@@ -38,4 +40,18 @@ func TestNothingOfAResultIsLost(t *testing.T) {
 	walk(reflect.TypeFor[header](), map[reflect.Type]bool{})
 	walk(reflect.TypeFor[entry](), map[reflect.Type]bool{})
 	require.Equal(t, []string{"replay.Match.sites", "fit.Fit.free"}, hidden)
+}
+
+// The sign of zero is part of a report: "got -0". NaN and infinity are, too.
+func TestEveryNumberComesBack(t *testing.T) {
+	for _, want := range []float64{math.Copysign(0, -1), 0, math.NaN(), math.Inf(1), math.Inf(-1), 0.1} {
+		var e entry
+		e.Result.Comparison.Worst.Got = want
+		line, err := json.Marshal(e, writing)
+		require.NoError(t, err)
+		var read entry
+		require.NoError(t, json.Unmarshal(line, &read, reading))
+		got := read.Result.Comparison.Worst.Got
+		require.Equal(t, math.Float64bits(want), math.Float64bits(got), "%v, %v", want, got)
+	}
 }

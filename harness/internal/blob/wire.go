@@ -101,7 +101,7 @@ type storedFit struct {
 type plainFit fit.Fit
 
 var writing = json.JoinOptions(
-	json.FormatNilSliceAsNull(true), json.OmitZeroStructFields(true), json.Deterministic(true),
+	json.FormatNilSliceAsNull(true), json.Deterministic(true), // an omitted -0 would come back as 0
 	json.WithMarshalers(json.JoinMarshalers(
 		json.MarshalToFunc(func(to *jsontext.Encoder, m catalogue.Mistake) error {
 			return json.MarshalEncode(to, reference{m.ID, m.Title})
