@@ -17,7 +17,7 @@ var rotaryNumbers = []Number{
 		},
 		At: func(v *graph.View, n graph.Node) (float64, bool) {
 			t, ok := turnOf(v, n)
-			return t.base, ok
+			return t.base, ok && t.pairs() > 1 // one pair turns alike with every base
 		},
 		To:   turned(func(t *turn, value float64) { t.base = value }),
 		Span: between(1.5, 1e9),
@@ -57,7 +57,7 @@ func turnOf(v *graph.View, n graph.Node) (t turn, ok bool) {
 	}
 	t = turn{shape: cos.Shape, halves: n.Attributes.Pairs == "halves"}
 	pairs, tokens := t.pairs(), cos.Shape[len(cos.Shape)-2]
-	if pairs < 2 || tokens < 2 || cos.Shape[len(cos.Shape)-1] != 2*pairs {
+	if pairs < 1 || tokens < 2 || cos.Shape[len(cos.Shape)-1] != 2*pairs {
 		return t, false
 	}
 	// The second row has position 1, whose angles are the frequencies.
@@ -66,14 +66,16 @@ func turnOf(v *graph.View, n graph.Node) (t turn, ok bool) {
 		i := row + t.feature(pair)
 		return math.Atan2(sin.Data[i], cos.Data[i])
 	}
-	first, second := frequency(0), frequency(1)
+	first, second := frequency(0), frequency(min(1, pairs-1))
 	if !(first > 0) || !(second > 0) {
 		return t, false
 	}
-	t.factor = rounded(1 / first)
-	t.base = rounded(math.Pow(first/second, float64(pairs)))
-	if pairs == 2 && t.factor != 1 {
-		return t, false // two frequencies always have a base and a factor
+	t.factor, t.base = rounded(1/first), 1e4
+	if pairs > 1 {
+		t.base = rounded(math.Pow(first/second, float64(pairs)))
+	}
+	if pairs <= 2 && t.factor != 1 {
+		return t, false // one or two frequencies always have a base and a factor
 	}
 	return t, t.base > 1 && t.gives(cos, sin)
 }

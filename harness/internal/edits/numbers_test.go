@@ -76,6 +76,38 @@ func TestTheBaseBehindTables(t *testing.T) {
 	}
 }
 
+// One pair of features turns alike with every base, and by a factor of its own.
+func TestTheFactorBehindTablesOfOnePair(t *testing.T) {
+	const tokens = 6
+	base, _ := edits.NumberByID("model-rope-base")
+	factor, _ := edits.NumberByID("model-rope-factor")
+	tables := func(frequency float64) *graph.View {
+		cos := &graph.Tensor[float64]{Shape: []int{1, 1, tokens, 2}}
+		sin := &graph.Tensor[float64]{Shape: cos.Shape}
+		for i := range tokens * 2 {
+			a := float64(i/2) * frequency
+			cos.Data, sin.Data = append(cos.Data, math.Cos(a)), append(sin.Data, math.Sin(a))
+		}
+		n := graph.Node{Name: "r", Op: "rotary", Operands: []graph.Operand{graph.Value("x"), graph.Value("c"), graph.Value("s")}}
+		n.Attributes.Pairs = "halves"
+		return oneNode(n, map[string]*graph.Tensor[float64]{"c": cos, "s": sin})
+	}
+	for frequency, ok := range map[float64]bool{1: true, 0.9: false} {
+		v := tables(frequency)
+		_, has := base.At(v, v.Nodes[0])
+		assert.False(t, has)
+		got, has := factor.At(v, v.Nodes[0])
+		assert.Equal(t, ok, has)
+		if !ok {
+			continue
+		}
+		assert.Equal(t, 1.0, got)
+		sin, _, err := factor.To(4)(v, v.Nodes[0])[1].Computed(nil, graph.NoRounding)
+		require.NoError(t, err)
+		assert.InDelta(t, math.Sin(5.0/4), sin.Data[2*5+1], 1e-15)
+	}
+}
+
 // A window is read from a mask that a window gives, with padded keys, and from no other.
 func TestTheWindowOfAMask(t *testing.T) {
 	const tokens = 5

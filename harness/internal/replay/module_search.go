@@ -85,10 +85,25 @@ func (q *moduleSearch) leads() bool {
 	return false
 }
 
+// usual returns the usual values of the number that come near the output. A number that changes
+// which experts are chosen jumps, so that values before the jump lead nowhere.
+func (q *moduleSearch) usual() []tried {
+	var found []tried
+	for _, v := range q.at.number.Usual {
+		if v == q.at.right || v < q.least || v > q.most {
+			continue
+		}
+		if t := q.try(v); t.off <= noisier*compare.MeasuredMaxRMSZ {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
 // candidates returns values that come nearest to the output, the nearest first.
 func (q *moduleSearch) candidates() []tried {
 	if q.at.number.Step == 0 && !q.leads() {
-		return nil
+		return q.usual()
 	}
 	var grid []tried
 	var order []near
