@@ -70,10 +70,12 @@ const (
 // later values, up to 1 % of their size. It returns the mistake with the widest place that agrees.
 func (m *Module) Agrees(found Match, part graph.ModuleOutput, later []Later) (Match, Agreement) {
 	mistake := found.Mistakes[0]
+	inPart := func(sites []int) []int {
+		return slices.DeleteFunc(slices.Clone(sites), func(site int) bool { return site > part.Node })
+	}
 	for _, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
 		for _, h := range m.at(mistake, place) {
-			before := slices.DeleteFunc(slices.Clone(h.sites), func(site int) bool { return site > part.Node })
-			if slices.Equal(before, found.sites) && m.gives(mistake, h.sites, later) {
+			if slices.Equal(inPart(h.sites), inPart(found.sites)) && m.gives(mistake, h.sites, later) {
 				found.Where, found.sites = h.where, h.sites
 				return found, Throughout
 			}
@@ -98,6 +100,66 @@ func (m *Module) gives(mistake catalogue.Mistake, places []int, later []Later) b
 		}
 	}
 	return true
+}
+
+// NamedAsInWhole returns mistakes that were found in a part of the module, under the names that the
+// whole module's output would give them. A part that ends inside attention shows no mistake of
+// attention, to which others give way. Zeros for every layer's parameter, made in one layer alone,
+// are zeros for this layer's parameter: of two names for one change, the one without a place stays.
+func (m *Module) NamedAsInWhole(found []Match) []Match {
+	var named []Match
+	for _, match := range found {
+		for _, other := range m.instead(match) {
+			i := slices.IndexFunc(named, func(n Match) bool { return m.sameChange(n, other) })
+			switch {
+			case i < 0:
+				named = append(named, other)
+			case other.Where == "":
+				named[i] = other
+			}
+		}
+	}
+	return named
+}
+
+// sameChange reports whether two mistakes with the same id make one change at the same places.
+func (m *Module) sameChange(a, b Match) bool {
+	if a.ID() != b.ID() || !slices.Equal(a.sites, b.sites) {
+		return false
+	}
+	x := m.outputOf(hypothesis{mistake: a.Mistakes[0], sites: a.sites})
+	y := m.outputOf(hypothesis{mistake: b.Mistakes[0], sites: b.sites})
+	return x != nil && y != nil && compare.Same(x.Data, y.Data)
+}
+
+// instead returns the mistakes of attention to which a mistake gives way, or else the mistake
+// itself.
+func (m *Module) instead(match Match) []Match {
+	own := hypothesis{mistake: match.Mistakes[0], sites: match.sites}
+	if len(match.Mistakes) > 1 || !slices.Contains(givingWay, own.mistake.Family) {
+		return []Match{match}
+	}
+	own.output = m.outputOf(own)
+	if own.output == nil || compare.Outputs(m.Truth.Shape, own.output.Data, m.Truth).OK() {
+		return []Match{match}
+	}
+	for _, place := range []func(path string) string{everywhere, kindOf, layerOf, itself} {
+		var others []Match
+		for _, h := range m.hypotheses(place) {
+			if !isOfAttention(h.mistake) {
+				continue
+			}
+			if output := m.outputOf(h); output != nil && m.alike(output, own.output) {
+				other := match
+				other.Mistakes, other.Where, other.sites = []catalogue.Mistake{h.mistake}, h.where, h.sites
+				others = append(others, other)
+			}
+		}
+		if others != nil {
+			return others
+		}
+	}
+	return []Match{match}
 }
 
 // Until returns the part of a module that ends with the output of a submodule, in float32. Mistakes

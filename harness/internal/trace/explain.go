@@ -97,19 +97,38 @@ func (j judge) named(ctx context.Context, place int) Named {
 
 // refuted takes back the mistakes that do not give the later values of the layer of a module. They
 // look like another mistake in its value alone. A mistake that gives the later values at all of its
-// places is better than one that gives them at some.
+// places is better than one that gives them at some. If several are left, the later values of all
+// layers may tell them apart: zeros for one layer's parameter, and for every layer's. The mistakes
+// that stay have the names that the whole model gives them.
 func (j judge) refuted(found []replay.Match, place int) []replay.Match {
 	layer := graph.LayerPath(j.all[place].Path)
 	if layer == "" || len(found) == 0 {
-		return found
+		return j.module.NamedAsInWhole(found)
 	}
+	kept, _ := j.agreeing(found, place, j.later(place, layer))
+	if len(kept) > 1 {
+		if throughout, how := j.agreeing(kept, place, j.later(place, "")); how == replay.Throughout {
+			kept = throughout
+		}
+	}
+	return j.module.NamedAsInWhole(kept)
+}
+
+// later lists the values in a module behind one of the modules, and all values for the root "".
+func (j judge) later(place int, around string) []replay.Later {
 	var later []replay.Later
 	for i := place + 1; i < len(j.all); i++ {
 		o, got := j.all[i], j.values[j.all[i].Path]
-		if got != nil && got.Problem == "" && graph.Within(o.Path, layer) && comparableShapes(got.Shape, j.expected[i].Shape) {
+		inside := around == "" || graph.Within(o.Path, around)
+		if got != nil && got.Problem == "" && inside && comparableShapes(got.Shape, j.expected[i].Shape) {
 			later = append(later, replay.Later{Output: o, Got: got.Data})
 		}
 	}
+	return later
+}
+
+// agreeing returns the mistakes that agree best with later values, and how.
+func (j judge) agreeing(found []replay.Match, place int, later []replay.Later) ([]replay.Match, replay.Agreement) {
 	best := replay.OnlyInPart
 	var kept []replay.Match
 	for _, m := range found {
@@ -121,5 +140,5 @@ func (j judge) refuted(found []replay.Match, place int) []replay.Match {
 			kept = append(kept, m)
 		}
 	}
-	return kept
+	return kept, best
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -25,12 +26,17 @@ func open(t *testing.T, name string) model {
 	t.Helper()
 	c, err := fixture.Read(os.DirFS("../edits/testdata"), "models/"+name)
 	require.NoError(t, err)
+	return of(t, c)
+}
+
+func of(t *testing.T, c *fixture.Case) model {
+	t.Helper()
 	g, err := graph.Parse(c.Graph)
 	require.NoError(t, err)
 	truth := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
-	m, err := replay.NewModule(g, c.Given, truth)
+	m, err := replay.NewModule(g, c.Given, truth.WithPadding(c.PaddedRows(truth.Shape)))
 	require.NoError(t, err)
-	return model{c, g, m}
+	return model{c, g, m.WithPadding(c.PaddedRows)}
 }
 
 // traced returns the outputs of all modules in a graph like the model's, computed in float32.
@@ -127,6 +133,45 @@ func TestNoPartOfAModelIsTakenForTheModel(t *testing.T) {
 	}
 	require.Contains(t, ids, "linear-bias-missing")
 	require.NotContains(t, ids, "head-bias-missing")
+}
+
+// The output of attention before its projection is no place of a mistake of attention. The mistake
+// has the name that the output of the whole model gives it.
+func TestAModuleInsideAttentionHasTheNameOfTheWhole(t *testing.T) {
+	const layer = "bert.encoder.layer.1"
+	m := of(t, harnesstest.ReadCase(t, "models/minilm"))
+	values := m.traced(t, m.mistakenAt(t, "model-scale-missing", layer))
+	self := layer + ".attention.self"
+	trace := m.judge(t, map[string]*Array{self: values[self]})
+	require.Equal(t, self, trace.Lines[trace.First].Path)
+	require.Len(t, trace.Matches, 1)
+	require.Equal(t, "scale-missing", trace.Matches[0].ID())
+	require.Equal(t, layer, trace.Matches[0].Where)
+}
+
+// Values of later layers tell zeros for the parameter of one layer from zeros for every layer's.
+func TestLaterLayersTellParametersApart(t *testing.T) {
+	m := open(t, "bert")
+	wide, err := graph.Given[float64](m.graph, m.c.Given)
+	require.NoError(t, err)
+	right, err := graph.Run(m.graph, wide)
+	require.NoError(t, err)
+	view := graph.NewView(m.graph, right)
+	tried := 0
+	for _, mistake := range edits.Parameters(view) {
+		if mistake.Title != "zeros for layers.*.up.weight" && mistake.Title != "zeros for layers.0.up.weight" {
+			continue
+		}
+		tried++
+		values := m.traced(t, view.Apply(mistake.Edit, view.Sites(mistake.Edit)))
+		trace := m.judge(t, map[string]*Array{
+			"layers.0.up": values["layers.0.up"], "layers.0": values["layers.0"], "layers.1": values["layers.1"],
+		})
+		require.Equal(t, "layers.0.up", trace.Lines[trace.First].Path)
+		require.Len(t, trace.Matches, 1)
+		require.Equal(t, mistake.Title, trace.Matches[0].Title())
+	}
+	require.Equal(t, 2, tried)
 }
 
 func (m model) outputOf(t *testing.T, path string) string {
