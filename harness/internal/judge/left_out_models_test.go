@@ -24,13 +24,16 @@ import (
 // number that happens to have this value.
 func TestAMistakeInAModelThatIsLeftOutGetsNoWrongName(t *testing.T) {
 	campaign.SkipShort(t)
-	models, oneIn := []string{"models/llama"}, 80
+	small, _ := plantedIn(t, "deep")
+	cases, oneIn := []*fixture.Case{small}, 10
 	if campaign.Full() {
-		models, oneIn = append(models, "models/gpt2-scaled", "models/roberta", "models/gemma2"), 20
+		for _, name := range []string{"models/llama", "models/gpt2-scaled", "models/roberta", "models/gemma2"} {
+			cases = append(cases, harnesstest.ReadCase(t, name))
+		}
+		oneIn = 40
 	}
 	judged := 0
-	for _, name := range models {
-		c := harnesstest.ReadCase(t, name)
+	for _, c := range cases {
 		referee, err := New(t.Context(), c, oracle.Precision{})
 		require.NoError(t, err)
 		made := visiblyMade(t, c, referee.Expected())
