@@ -26,14 +26,16 @@ func lowerPrecision(in *input) *finding {
 
 // sizeOfLowerPrecision decides if the errors of a module fit the noise that it has in a lower
 // precision: they are everywhere, none stands out, and they have no direction. Parameters that are
-// slightly off everywhere look the same.
+// slightly off everywhere look the same. A mistake such as a finite number for a masked score can
+// leave errors a tenth as large as the noise: they prove nothing.
 func sizeOfLowerPrecision(in *input) *finding {
 	const cosine = 0.35 // as for [directed]
+	const least = 0.2   // rms z; right programs have 0.28 or more
 	if in.comparison.NonFinite > 0 || standsOut(in) || along(in, in.truth.Value) > cosine || shiftShare(in) > cosine {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.lower)) {
-		if c, ok := inNoiseOf(in, name); ok {
+		if c, ok := inNoiseOf(in, name); ok && c.RMSZ >= least {
 			return inPrecision(in, c, name, "errors everywhere, without direction, of the size that this module "+
 				"has in %s, or parameters slightly off (rel %.3g; %.2g times the noise of that precision)")
 		}
