@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/sites"
@@ -136,4 +138,26 @@ func givenNames(r report.Result) map[string]float64 {
 		}
 	}
 	return names
+}
+
+// An output a little outside the noise has another cause than a mistake that changes nothing on the
+// case, whose own noise is a little larger.
+func TestAnOutputBesideTheNoiseHasNoName(t *testing.T) {
+	const off = 2.02 // rms z; the limit is 2
+	c, _ := plantedIn(t, "gpt")
+	referee, err := New(t.Context(), c, oracle.Precision{})
+	require.NoError(t, err)
+	truth, r := referee.Expected(), rand.New(rand.NewPCG(1, 2))
+	drawn := make([]float64, len(truth.Value))
+	for i := range drawn {
+		drawn[i] = r.NormFloat64()
+	}
+	got := slices.Clone(truth.Value)
+	for i := range got {
+		got[i] += off / num.RMS(drawn) * drawn[i] * truth.Sigma[i]
+	}
+	require.False(t, compare.Outputs(truth.Shape, got, truth).OK())
+	found, cut := referee.module.Find(t.Context(), got)
+	require.Empty(t, cut)
+	require.Empty(t, found)
 }
