@@ -22,6 +22,7 @@ const (
 // one that stands below it.
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
+	{"attention/kernel", ""},
 	{"attention", ""},
 	{"attention/transformer", "attention"},
 	{"fixtures", ""},
@@ -37,7 +38,7 @@ var mayImport = []struct{ name, imports string }{
 	{"builtin", "attention attention/transformer subject"},
 	{"protocol", "attention fixture jsonread npy"},
 	{"compare", ""},
-	{"oracle", "attention compare fixture num"},
+	{"oracle", "attention attention/kernel compare fixture num"},
 	{"graph", "jsonread npy num parallel"},
 	{"catalogue", "attention graph num oracle"},
 	{"edits", "catalogue graph"},

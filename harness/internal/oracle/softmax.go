@@ -7,8 +7,8 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// softmax turns scores into weights exp(s - top) / Σ, and weights into the context. A sink is one
-// more score, without a value, known as exactly as it is stored.
+// softmax turns scores into weights exp(s - top) / Σ. A sink is one more score, without a value,
+// known as exactly as it is stored.
 //
 // It adds to the variance of each score the error of its exponential: the rounding of s - top, and
 // (2u)² for exp. A softmax in a lower precision also rounds s, s - top and the exponential to it.
@@ -27,7 +27,6 @@ func (r *row) softmax() {
 	}
 	if r.Softmax != nil {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
-		r.mixValues()
 		return
 	}
 	r.weights, r.sink = softmaxOf(r.scores, sink, r.weightMemory[:0])
@@ -40,11 +39,9 @@ func (r *row) softmax() {
 		r.sinkVar = (roundoff+lower)*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink +
 			lower*(sink*sink+1)
 	}
-	if r.lost.known() && r.noisy() {
+	if r.losesScores() {
 		r.withoutLoss()
-		return
 	}
-	r.mixValues()
 }
 
 // takeMean gives a query that sees no key the mean of all values.
@@ -56,7 +53,6 @@ func (r *row) takeMean() {
 	}
 	r.weights = r.weightMemory
 	r.findSpans()
-	r.mixValues()
 }
 
 // softmaxOf returns the weights of scores, appended to memory, and the weight of a sink.
