@@ -23,7 +23,7 @@ const (
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
 	{"attention/kernel", ""},
-	{"attention", ""},
+	{"attention", "attention/kernel"},
 	{"attention/transformer", "attention"},
 	{"fixtures", ""},
 	{"num", ""},

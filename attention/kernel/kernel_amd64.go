@@ -5,25 +5,25 @@
 package kernel
 
 //go:noescape
-func tile32AVX512x12(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX512x12(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX512x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX512x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX512x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX512x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX512x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX512x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX2x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX2x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX2x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX2x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
-func tile32AVX2x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+func tile32AVX2x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 
 //go:noescape
 func scaleMax32AVX512(s *float32, n int, by float32) float32
@@ -38,25 +38,25 @@ func scaleMax32AVX2(s *float32, n int, by float32) float32
 func expSum32AVX2(s *float32, n int, by float32) float32
 
 //go:noescape
-func tile64AVX512x12(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX512x12(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX512x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX512x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX512x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX512x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX512x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX512x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX2x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX2x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX2x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX2x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
-func tile64AVX2x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+func tile64AVX2x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 
 //go:noescape
 func scaleMax64AVX512(s *float64, n int, by float64) float64

@@ -38,9 +38,9 @@ DATA masks32<>+120(SB)/4, $0x00000000
 DATA masks32<>+124(SB)/4, $0x00000000
 GLOBL masks32<>(SB), RODATA|NOPTR, $128
 
-// func tile32AVX512x12(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile32AVX512x12(SB), NOSPLIT, $0-64
+// func tile32AVX512x12(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile32AVX512x12(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x02, CX
@@ -60,6 +60,9 @@ TEXT ·tile32AVX512x12(SB), NOSPLIT, $0-64
 	KMOVW     R11, K1
 	SHRQ      $0x10, R11
 	KMOVW     R11, K2
+	MOVQ      add+64(FP), R10
+	TESTQ     R10, R10
+	JZ        zeros
 	MOVQ      c+40(FP), R10
 	MOVQ      ldc+48(FP), R11
 	SHLQ      $0x02, R11
@@ -98,11 +101,40 @@ TEXT ·tile32AVX512x12(SB), NOSPLIT, $0-64
 	ADDQ      R11, R10
 	VMOVUPS.Z (R10), K1, Z22
 	VMOVUPS.Z 64(R10), K2, Z23
-	MOVQ      cols+56(FP), R10
-	CMPQ      R10, $0x20
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+	VXORPD Z12, Z12, Z12
+	VXORPD Z13, Z13, Z13
+	VXORPD Z14, Z14, Z14
+	VXORPD Z15, Z15, Z15
+	VXORPD Z16, Z16, Z16
+	VXORPD Z17, Z17, Z17
+	VXORPD Z18, Z18, Z18
+	VXORPD Z19, Z19, Z19
+	VXORPD Z20, Z20, Z20
+	VXORPD Z21, Z21, Z21
+	VXORPD Z22, Z22, Z22
+	VXORPD Z23, Z23, Z23
+
+begin:
+	MOVQ cols+56(FP), R10
+	CMPQ R10, $0x20
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (DX), Z24
@@ -361,9 +393,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX512x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile32AVX512x6(SB), NOSPLIT, $0-64
+// func tile32AVX512x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile32AVX512x6(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x02, CX
@@ -379,6 +411,9 @@ TEXT ·tile32AVX512x6(SB), NOSPLIT, $0-64
 	KMOVW     R9, K1
 	SHRQ      $0x10, R9
 	KMOVW     R9, K2
+	MOVQ      add+64(FP), R8
+	TESTQ     R8, R8
+	JZ        zeros
 	MOVQ      c+40(FP), R8
 	MOVQ      ldc+48(FP), R9
 	SHLQ      $0x02, R9
@@ -399,11 +434,28 @@ TEXT ·tile32AVX512x6(SB), NOSPLIT, $0-64
 	ADDQ      R9, R8
 	VMOVUPS.Z (R8), K1, Z10
 	VMOVUPS.Z 64(R8), K2, Z11
-	MOVQ      cols+56(FP), R8
-	CMPQ      R8, $0x20
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+
+begin:
+	MOVQ cols+56(FP), R8
+	CMPQ R8, $0x20
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (DX), Z12
@@ -550,9 +602,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX512x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile32AVX512x3(SB), NOSPLIT, $0-64
+// func tile32AVX512x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile32AVX512x3(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x02, CX
@@ -566,6 +618,9 @@ TEXT ·tile32AVX512x3(SB), NOSPLIT, $0-64
 	KMOVW     R8, K1
 	SHRQ      $0x10, R8
 	KMOVW     R8, K2
+	MOVQ      add+64(FP), DI
+	TESTQ     DI, DI
+	JZ        zeros
 	MOVQ      c+40(FP), DI
 	MOVQ      ldc+48(FP), R8
 	SHLQ      $0x02, R8
@@ -577,11 +632,22 @@ TEXT ·tile32AVX512x3(SB), NOSPLIT, $0-64
 	ADDQ      R8, DI
 	VMOVUPS.Z (DI), K1, Z4
 	VMOVUPS.Z 64(DI), K2, Z5
-	MOVQ      cols+56(FP), DI
-	CMPQ      DI, $0x20
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+
+begin:
+	MOVQ cols+56(FP), DI
+	CMPQ DI, $0x20
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (DX), Z6
@@ -672,9 +738,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX512x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile32AVX512x1(SB), NOSPLIT, $0-64
+// func tile32AVX512x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile32AVX512x1(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x02, CX
@@ -688,16 +754,26 @@ TEXT ·tile32AVX512x1(SB), NOSPLIT, $0-64
 	KMOVW     DI, K1
 	SHRQ      $0x10, DI
 	KMOVW     DI, K2
+	MOVQ      add+64(FP), SI
+	TESTQ     SI, SI
+	JZ        zeros
 	MOVQ      c+40(FP), SI
 	MOVQ      ldc+48(FP), DI
 	SHLQ      $0x02, DI
 	VMOVUPS.Z (SI), K1, Z0
 	VMOVUPS.Z 64(SI), K2, Z1
-	MOVQ      cols+56(FP), SI
-	CMPQ      SI, $0x20
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+
+begin:
+	MOVQ cols+56(FP), SI
+	CMPQ SI, $0x20
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (CX), Z2
@@ -752,9 +828,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX2x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+// func tile32AVX2x6(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile32AVX2x6(SB), NOSPLIT, $0-64
+TEXT ·tile32AVX2x6(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x02, CX
@@ -769,6 +845,9 @@ TEXT ·tile32AVX2x6(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, R9
 	SHLQ       $0x02, R8
 	SUBQ       R8, R9
+	MOVQ       add+64(FP), R8
+	TESTQ      R8, R8
+	JZ         zeros
 	MOVQ       c+40(FP), R8
 	MOVQ       ldc+48(FP), R10
 	SHLQ       $0x02, R10
@@ -801,11 +880,28 @@ TEXT ·tile32AVX2x6(SB), NOSPLIT, $0-64
 	VMASKMOVPS (R8), Y10, Y10
 	VMOVUPS    32(R9), Y11
 	VMASKMOVPS 32(R8), Y11, Y11
-	MOVQ       cols+56(FP), R8
-	CMPQ       R8, $0x10
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
+
+begin:
+	MOVQ cols+56(FP), R8
+	CMPQ R8, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (DX), Y12
@@ -966,9 +1062,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX2x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+// func tile32AVX2x3(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile32AVX2x3(SB), NOSPLIT, $0-64
+TEXT ·tile32AVX2x3(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x02, CX
@@ -981,6 +1077,9 @@ TEXT ·tile32AVX2x3(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, R8
 	SHLQ       $0x02, DI
 	SUBQ       DI, R8
+	MOVQ       add+64(FP), DI
+	TESTQ      DI, DI
+	JZ         zeros
 	MOVQ       c+40(FP), DI
 	MOVQ       ldc+48(FP), R9
 	SHLQ       $0x02, R9
@@ -998,11 +1097,22 @@ TEXT ·tile32AVX2x3(SB), NOSPLIT, $0-64
 	VMASKMOVPS (DI), Y4, Y4
 	VMOVUPS    32(R8), Y5
 	VMASKMOVPS 32(DI), Y5, Y5
-	MOVQ       cols+56(FP), DI
-	CMPQ       DI, $0x10
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+
+begin:
+	MOVQ cols+56(FP), DI
+	CMPQ DI, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (DX), Y6
@@ -1101,9 +1211,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile32AVX2x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int)
+// func tile32AVX2x1(k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile32AVX2x1(SB), NOSPLIT, $0-64
+TEXT ·tile32AVX2x1(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x02, CX
@@ -1116,6 +1226,9 @@ TEXT ·tile32AVX2x1(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, DI
 	SHLQ       $0x02, SI
 	SUBQ       SI, DI
+	MOVQ       add+64(FP), SI
+	TESTQ      SI, SI
+	JZ         zeros
 	MOVQ       c+40(FP), SI
 	MOVQ       ldc+48(FP), R8
 	SHLQ       $0x02, R8
@@ -1123,11 +1236,18 @@ TEXT ·tile32AVX2x1(SB), NOSPLIT, $0-64
 	VMASKMOVPS (SI), Y0, Y0
 	VMOVUPS    32(DI), Y1
 	VMASKMOVPS 32(SI), Y1, Y1
-	MOVQ       cols+56(FP), SI
-	CMPQ       SI, $0x10
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+
+begin:
+	MOVQ cols+56(FP), SI
+	CMPQ SI, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPS      (CX), Y2
@@ -1690,9 +1810,9 @@ DATA masks64<>+112(SB)/8, $0x0000000000000000
 DATA masks64<>+120(SB)/8, $0x0000000000000000
 GLOBL masks64<>(SB), RODATA|NOPTR, $128
 
-// func tile64AVX512x12(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile64AVX512x12(SB), NOSPLIT, $0-64
+// func tile64AVX512x12(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile64AVX512x12(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x03, CX
@@ -1712,6 +1832,9 @@ TEXT ·tile64AVX512x12(SB), NOSPLIT, $0-64
 	KMOVW     R11, K1
 	SHRQ      $0x08, R11
 	KMOVW     R11, K2
+	MOVQ      add+64(FP), R10
+	TESTQ     R10, R10
+	JZ        zeros
 	MOVQ      c+40(FP), R10
 	MOVQ      ldc+48(FP), R11
 	SHLQ      $0x03, R11
@@ -1750,11 +1873,40 @@ TEXT ·tile64AVX512x12(SB), NOSPLIT, $0-64
 	ADDQ      R11, R10
 	VMOVUPD.Z (R10), K1, Z22
 	VMOVUPD.Z 64(R10), K2, Z23
-	MOVQ      cols+56(FP), R10
-	CMPQ      R10, $0x10
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+	VXORPD Z12, Z12, Z12
+	VXORPD Z13, Z13, Z13
+	VXORPD Z14, Z14, Z14
+	VXORPD Z15, Z15, Z15
+	VXORPD Z16, Z16, Z16
+	VXORPD Z17, Z17, Z17
+	VXORPD Z18, Z18, Z18
+	VXORPD Z19, Z19, Z19
+	VXORPD Z20, Z20, Z20
+	VXORPD Z21, Z21, Z21
+	VXORPD Z22, Z22, Z22
+	VXORPD Z23, Z23, Z23
+
+begin:
+	MOVQ cols+56(FP), R10
+	CMPQ R10, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (DX), Z24
@@ -2013,9 +2165,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX512x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile64AVX512x6(SB), NOSPLIT, $0-64
+// func tile64AVX512x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile64AVX512x6(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x03, CX
@@ -2031,6 +2183,9 @@ TEXT ·tile64AVX512x6(SB), NOSPLIT, $0-64
 	KMOVW     R9, K1
 	SHRQ      $0x08, R9
 	KMOVW     R9, K2
+	MOVQ      add+64(FP), R8
+	TESTQ     R8, R8
+	JZ        zeros
 	MOVQ      c+40(FP), R8
 	MOVQ      ldc+48(FP), R9
 	SHLQ      $0x03, R9
@@ -2051,11 +2206,28 @@ TEXT ·tile64AVX512x6(SB), NOSPLIT, $0-64
 	ADDQ      R9, R8
 	VMOVUPD.Z (R8), K1, Z10
 	VMOVUPD.Z 64(R8), K2, Z11
-	MOVQ      cols+56(FP), R8
-	CMPQ      R8, $0x10
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+
+begin:
+	MOVQ cols+56(FP), R8
+	CMPQ R8, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (DX), Z12
@@ -2202,9 +2374,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX512x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile64AVX512x3(SB), NOSPLIT, $0-64
+// func tile64AVX512x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile64AVX512x3(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x03, CX
@@ -2218,6 +2390,9 @@ TEXT ·tile64AVX512x3(SB), NOSPLIT, $0-64
 	KMOVW     R8, K1
 	SHRQ      $0x08, R8
 	KMOVW     R8, K2
+	MOVQ      add+64(FP), DI
+	TESTQ     DI, DI
+	JZ        zeros
 	MOVQ      c+40(FP), DI
 	MOVQ      ldc+48(FP), R8
 	SHLQ      $0x03, R8
@@ -2229,11 +2404,22 @@ TEXT ·tile64AVX512x3(SB), NOSPLIT, $0-64
 	ADDQ      R8, DI
 	VMOVUPD.Z (DI), K1, Z4
 	VMOVUPD.Z 64(DI), K2, Z5
-	MOVQ      cols+56(FP), DI
-	CMPQ      DI, $0x10
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+
+begin:
+	MOVQ cols+56(FP), DI
+	CMPQ DI, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (DX), Z6
@@ -2324,9 +2510,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX512x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·tile64AVX512x1(SB), NOSPLIT, $0-64
+// func tile64AVX512x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·tile64AVX512x1(SB), NOSPLIT, $0-72
 	MOVQ      k+0(FP), AX
 	MOVQ      lda+16(FP), CX
 	SHLQ      $0x03, CX
@@ -2340,16 +2526,26 @@ TEXT ·tile64AVX512x1(SB), NOSPLIT, $0-64
 	KMOVW     DI, K1
 	SHRQ      $0x08, DI
 	KMOVW     DI, K2
+	MOVQ      add+64(FP), SI
+	TESTQ     SI, SI
+	JZ        zeros
 	MOVQ      c+40(FP), SI
 	MOVQ      ldc+48(FP), DI
 	SHLQ      $0x03, DI
 	VMOVUPD.Z (SI), K1, Z0
 	VMOVUPD.Z 64(SI), K2, Z1
-	MOVQ      cols+56(FP), SI
-	CMPQ      SI, $0x10
-	JL        masked
-	SUBQ      $0x04, AX
-	JL        rest
+	JMP       begin
+
+zeros:
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+
+begin:
+	MOVQ cols+56(FP), SI
+	CMPQ SI, $0x10
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (CX), Z2
@@ -2404,9 +2600,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX2x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+// func tile64AVX2x6(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile64AVX2x6(SB), NOSPLIT, $0-64
+TEXT ·tile64AVX2x6(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x03, CX
@@ -2421,6 +2617,9 @@ TEXT ·tile64AVX2x6(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, R9
 	SHLQ       $0x03, R8
 	SUBQ       R8, R9
+	MOVQ       add+64(FP), R8
+	TESTQ      R8, R8
+	JZ         zeros
 	MOVQ       c+40(FP), R8
 	MOVQ       ldc+48(FP), R10
 	SHLQ       $0x03, R10
@@ -2453,11 +2652,28 @@ TEXT ·tile64AVX2x6(SB), NOSPLIT, $0-64
 	VMASKMOVPD (R8), Y10, Y10
 	VMOVUPD    32(R9), Y11
 	VMASKMOVPD 32(R8), Y11, Y11
-	MOVQ       cols+56(FP), R8
-	CMPQ       R8, $0x08
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	VXORPD Y9, Y9, Y9
+	VXORPD Y10, Y10, Y10
+	VXORPD Y11, Y11, Y11
+
+begin:
+	MOVQ cols+56(FP), R8
+	CMPQ R8, $0x08
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (DX), Y12
@@ -2618,9 +2834,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX2x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+// func tile64AVX2x3(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile64AVX2x3(SB), NOSPLIT, $0-64
+TEXT ·tile64AVX2x3(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x03, CX
@@ -2633,6 +2849,9 @@ TEXT ·tile64AVX2x3(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, R8
 	SHLQ       $0x03, DI
 	SUBQ       DI, R8
+	MOVQ       add+64(FP), DI
+	TESTQ      DI, DI
+	JZ         zeros
 	MOVQ       c+40(FP), DI
 	MOVQ       ldc+48(FP), R9
 	SHLQ       $0x03, R9
@@ -2650,11 +2869,22 @@ TEXT ·tile64AVX2x3(SB), NOSPLIT, $0-64
 	VMASKMOVPD (DI), Y4, Y4
 	VMOVUPD    32(R8), Y5
 	VMASKMOVPD 32(DI), Y5, Y5
-	MOVQ       cols+56(FP), DI
-	CMPQ       DI, $0x08
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+
+begin:
+	MOVQ cols+56(FP), DI
+	CMPQ DI, $0x08
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (DX), Y6
@@ -2753,9 +2983,9 @@ end:
 	VZEROUPPER
 	RET
 
-// func tile64AVX2x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int)
+// func tile64AVX2x1(k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, cols int, add int)
 // Requires: AVX, FMA3
-TEXT ·tile64AVX2x1(SB), NOSPLIT, $0-64
+TEXT ·tile64AVX2x1(SB), NOSPLIT, $0-72
 	MOVQ       k+0(FP), AX
 	MOVQ       lda+16(FP), CX
 	SHLQ       $0x03, CX
@@ -2768,6 +2998,9 @@ TEXT ·tile64AVX2x1(SB), NOSPLIT, $0-64
 	ADDQ       $0x40, DI
 	SHLQ       $0x03, SI
 	SUBQ       SI, DI
+	MOVQ       add+64(FP), SI
+	TESTQ      SI, SI
+	JZ         zeros
 	MOVQ       c+40(FP), SI
 	MOVQ       ldc+48(FP), R8
 	SHLQ       $0x03, R8
@@ -2775,11 +3008,18 @@ TEXT ·tile64AVX2x1(SB), NOSPLIT, $0-64
 	VMASKMOVPD (SI), Y0, Y0
 	VMOVUPD    32(DI), Y1
 	VMASKMOVPD 32(SI), Y1, Y1
-	MOVQ       cols+56(FP), SI
-	CMPQ       SI, $0x08
-	JL         masked
-	SUBQ       $0x04, AX
-	JL         rest
+	JMP        begin
+
+zeros:
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+
+begin:
+	MOVQ cols+56(FP), SI
+	CMPQ SI, $0x08
+	JL   masked
+	SUBQ $0x04, AX
+	JL   rest
 
 main:
 	VMOVUPD      (CX), Y2

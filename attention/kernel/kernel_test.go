@@ -27,6 +27,11 @@ func newPrefixes[F kernel.Float](draw func() F, fma func(x, y, z F) F) *prefixes
 			m[i] = draw()
 		}
 	}
+	p.multiply(fma)
+	return p
+}
+
+func (p *prefixes[F]) multiply(fma func(x, y, z F) F) {
 	p.sums[0] = p.c
 	for k := range most {
 		next := make([]F, most*most)
@@ -37,7 +42,6 @@ func newPrefixes[F kernel.Float](draw func() F, fma func(x, y, z F) F) *prefixes
 		}
 		p.sums[k+1] = next
 	}
-	return p
 }
 
 // strided copies the corner (rows, cols) of a matrix (70, 70) into rows that begin a stride apart,
@@ -195,6 +199,31 @@ func TestColumns(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Mul overwrites what c holds.
+func TestMul(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	p := newPrefixes(r.NormFloat64, math.FMA)
+	clear(p.c)
+	p.multiply(math.FMA)
+	eachSet(t, func(t *testing.T) {
+		for _, size := range [][3]int{{70, 70, 70}, {13, 17, 11}, {1, 1, 1}, {5, 0, 9}, {0, 4, 4}, {4, 4, 0}} {
+			m, k, n := size[0], size[1], size[2]
+			c := make([]float64, most*most)
+			for i := range c {
+				c[i] = math.NaN()
+			}
+			kernel.NewRight(p.b, k, n, most).Mul(m, p.a, most, c, most)
+			for i, v := range c {
+				if i/most < m && i%most < n {
+					require.Equal(t, p.sums[k][i], v, "%v, element %d", size, i)
+				} else {
+					require.True(t, v != v, "%v, element %d", size, i)
+				}
+			}
+		}
+	})
 }
 
 // Memory is used again, whatever it holds.

@@ -2,13 +2,16 @@ package kernel
 
 import "math"
 
-// plain is MulAdd in plain Go.
-func (r Right[F]) plain(rows int, a []F, lda int, c []F, ldc int) {
+// plain is multiply in plain Go.
+func (r Right[F]) plain(rows int, a []F, lda int, c []F, ldc, add int) {
 	width := panelWidth[F]()
 	for col := 0; col < r.cols; col += width {
 		cols, panel := min(width, r.cols-col), r.data[col/width*r.panel:]
 		for row := range rows {
 			left, sums := a[row*lda:][:r.rows], c[row*ldc+col:][:cols]
+			if add == 0 {
+				clear(sums)
+			}
 			switch left := any(left).(type) {
 			case []float64:
 				chains64(left, any(panel).([]float64), r.stride, any(sums).([]float64))

@@ -74,16 +74,31 @@ func (r Right[F]) Columns(first, end int) (part Right[F], start int) {
 // MulAdd adds the product of a (rows, k) and r (k, cols) to c (rows, cols). Rows of a and of c
 // begin lda and ldc elements apart.
 func (r Right[F]) MulAdd(rows int, a []F, lda int, c []F, ldc int) {
-	if rows == 0 || r.rows == 0 || r.cols == 0 {
+	if rows > 0 && r.rows > 0 && r.cols > 0 {
+		r.multiply(rows, a, lda, c, ldc, 1)
+	}
+}
+
+// Mul writes the product to c. It has the bits of a [Right.MulAdd] to zeros.
+func (r Right[F]) Mul(rows int, a []F, lda int, c []F, ldc int) {
+	if rows > 0 && r.rows > 0 && r.cols > 0 {
+		r.multiply(rows, a, lda, c, ldc, 0)
 		return
 	}
+	for row := range rows {
+		clear(c[row*ldc:][:r.cols])
+	}
+}
+
+// multiply is MulAdd, or Mul if add is 0, of matrices that have elements.
+func (r Right[F]) multiply(rows int, a []F, lda int, c []F, ldc, add int) {
 	last := (r.cols - 1) / panelWidth[F]()
 	_ = a[:(rows-1)*lda+r.rows]
 	_ = c[:(rows-1)*ldc+r.cols]
 	_ = r.data[:last*r.panel+(r.rows-1)*r.stride+(r.cols-1)%panelWidth[F]()+1]
 	if k := kernelsOf[F](); k.tiles != nil {
-		r.inTiles(k, rows, a, lda, c, ldc)
+		r.inTiles(k, rows, a, lda, c, ldc, add)
 	} else {
-		r.plain(rows, a, lda, c, ldc)
+		r.plain(rows, a, lda, c, ldc, add)
 	}
 }

@@ -14,64 +14,49 @@ func panelWidth[F Float]() int {
 //
 //	c (rows, cols) += a (rows, k) b (k, cols)
 //
-// Rows begin lda, ldb and ldc elements apart. k is at least 1.
+// Rows begin lda, ldb and ldc elements apart. k is at least 1. If add is 0, c begins as zeros.
 type tile[F Float] struct {
 	rows   int
-	mulAdd func(k int, a *F, lda int, b *F, ldb int, c *F, ldc int, cols int)
+	mulAdd func(k int, a *F, lda int, b *F, ldb int, c *F, ldc int, cols, add int)
 }
 
 // together is the number of bytes of panels that are multiplied by all rows before the next
 // panels: so few that they stay in a processor's second cache.
 const together = 1 << 19
 
-// inTiles is MulAdd with the tiles of a set.
-func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc int) {
-	tiles, width := k.tiles, k.width
+// inTiles is multiply with the tiles of a set.
+func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
 	columns := max(1, together/(panelWidth[F]()*sizeOf[F]()*r.rows)) * panelWidth[F]()
-	apart := spread[F]{a: a, lda: lda}
-	if rows >= tiles[0].rows {
-		apart.prepare(tiles[0].rows, r.rows)
+	if rows >= k.tiles[0].rows && lda*sizeOf[F]()%4096 == 0 {
+		a, lda = apart(a, rows, r.rows, lda)
 	}
 	for first := 0; first < r.cols; first += columns {
 		end := min(r.cols, first+columns)
-		for row, n := 0, 0; row < rows; row += tiles[n].rows {
-			for n = 0; tiles[n].rows > rows-row; {
+		for row, n := 0, 0; row < rows; row += k.tiles[n].rows {
+			for n = 0; k.tiles[n].rows > rows-row; {
 				n++
 			}
-			left, stride := apart.rows(row, tiles[n].rows, r.rows)
-			for col := first; col < end; col += width {
+			for col := first; col < end; col += k.width {
 				at := col/panelWidth[F]()*r.panel + col%panelWidth[F]()
-				tiles[n].mulAdd(r.rows, &left[0], stride, &r.data[at], r.stride,
-					&c[row*ldc+col], ldc, min(width, end-col))
+				k.tiles[n].mulAdd(r.rows, &a[row*lda], lda, &r.data[at], r.stride,
+					&c[row*ldc+col], ldc, min(k.width, end-col), add)
 			}
 		}
 	}
 }
 
-// spread gives rows of a left matrix. It copies rows that begin a multiple of 4 KiB apart: such
-// rows push each other out of a processor's first cache.
-type spread[F Float] struct {
-	a      []F
-	lda    int
-	memory []F
-}
-
-func (s *spread[F]) prepare(rows, k int) {
-	if s.lda*sizeOf[F]()%4096 == 0 && k > 64 {
-		s.memory = make([]F, rows*(k+16))
+// apart copies a matrix whose rows begin a multiple of 4 KiB apart: such rows push each other out
+// of a processor's first cache.
+func apart[F Float](a []F, rows, k, lda int) ([]F, int) {
+	stride := k + 64/sizeOf[F]()
+	if stride*sizeOf[F]()%4096 == 0 {
+		stride += 64 / sizeOf[F]()
 	}
-}
-
-// rows returns rows of k elements from a row on, and their stride.
-func (s *spread[F]) rows(first, rows, k int) ([]F, int) {
-	from := s.a[first*s.lda:]
-	if s.memory == nil {
-		return from, s.lda
-	}
+	out := make([]F, rows*stride)
 	for row := range rows {
-		copy(s.memory[row*(k+16):][:k], from[row*s.lda:])
+		copy(out[row*stride:][:k], a[row*lda:])
 	}
-	return s.memory, k + 16
+	return out, stride
 }
 
 func sizeOf[F Float]() int { return 128 / panelWidth[F]() }

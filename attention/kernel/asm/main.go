@@ -3,10 +3,11 @@
 // A tile function adds the product of some rows of a left matrix and a panel of columns of a right
 // matrix to a result:
 //
-//	func(k int, a *F, lda int, b *F, ldb int, c *F, ldc int, cols int)
+//	func(k int, a *F, lda int, b *F, ldb int, c *F, ldc int, cols, add int)
 //
 // Rows of a, b and c begin lda, ldb and ldc elements apart. Every element of c is one chain of
-// fused multiply-adds: it begins with the element's old value and takes the k products in order.
+// fused multiply-adds: it begins with the element's old value, or with 0 if add is 0, and takes the
+// k products in order.
 // Instruction sets differ only in how many chains run side by side.
 package main
 
@@ -100,7 +101,7 @@ type tile struct {
 func begin(t number, set string, rows int, vector func() VecVirtual, lefts int) *tile {
 	f := "float" + t.name
 	TEXT(fmt.Sprintf("tile%s%sx%d", t.name, set, rows), NOSPLIT, fmt.Sprintf(
-		"func(k int, a *%s, lda int, b *%s, ldb int, c *%s, ldc int, cols int)", f, f, f))
+		"func(k int, a *%s, lda int, b *%s, ldb int, c *%s, ldc int, cols, add int)", f, f, f))
 	Pragma("noescape")
 	u := &tile{number: t, rows: rows}
 	u.k = Load(Param("k"), GP64())
@@ -143,6 +144,26 @@ func (u *tile) eachResult(f func(row int, at Mem)) {
 			ADDQ(ldc, c)
 		}
 	}
+}
+
+// start loads the old values of the result with read, or zeros if add is 0.
+func (u *tile) start(read func(v int, at Mem, sum VecVirtual)) {
+	add := Load(Param("add"), GP64())
+	TESTQ(add, add)
+	JZ(LabelRef("zeros"))
+	u.eachResult(func(row int, at Mem) {
+		for v, sum := range u.sums[row] {
+			read(v, at, sum)
+		}
+	})
+	JMP(LabelRef("begin"))
+	Label("zeros")
+	for _, sums := range u.sums {
+		for _, sum := range sums {
+			VXORPD(sum, sum, sum)
+		}
+	}
+	Label("begin")
 }
 
 // multiply adds all products. A panel that lacks columns is read with masks.
@@ -206,11 +227,9 @@ func tileAVX512(t number, rows int) {
 	KMOVW(ones.As32(), masks[0])
 	SHRQ(Imm(uint64(bytes/t.size)), ones)
 	KMOVW(ones.As32(), masks[1])
-	u.eachResult(func(row int, at Mem) {
-		for v, sum := range u.sums[row] {
-			at.Disp = v * bytes
-			t.zeroing(at, masks[v], sum)
-		}
+	u.start(func(v int, at Mem, sum VecVirtual) {
+		at.Disp = v * bytes
+		t.zeroing(at, masks[v], sum)
 	})
 	u.multiply(2*bytes/t.size,
 		func(v int) { t.load(Mem{Base: u.b, Disp: v * bytes}, u.right[v]) },
@@ -261,12 +280,10 @@ func tileAVX2(t number, rows int, table Mem) {
 	SUBQ(shift, masks)
 	mask := func(v int) Mem { return Mem{Base: masks, Disp: v * bytes} }
 
-	u.eachResult(func(row int, at Mem) {
-		for v, sum := range u.sums[row] {
-			at.Disp = v * bytes
-			t.load(mask(v), sum)
-			t.masked(at, sum, sum)
-		}
+	u.start(func(v int, at Mem, sum VecVirtual) {
+		at.Disp = v * bytes
+		t.load(mask(v), sum)
+		t.masked(at, sum, sum)
 	})
 	u.multiply(2*bytes/t.size,
 		func(v int) { t.load(Mem{Base: u.b, Disp: v * bytes}, u.right[v]) },

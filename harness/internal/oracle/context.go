@@ -66,12 +66,13 @@ func (w *workspace) product(memory []float64, block []*row, keys span, of func(*
 	right kernel.Right[float64],
 ) []float64 {
 	width := num.Last(w.v.Shape)
-	memory = zeros(memory, len(block)*width)
 	if w.factorsOf(block[0].kvHead).finite {
+		memory = numbers(memory, len(block)*width)
 		left := w.spread(block, keys, of)
-		right.Rows(keys.key, keys.n).MulAdd(len(block), left, keys.n, memory, width)
+		right.Rows(keys.key, keys.n).Mul(len(block), left, keys.n, memory, width)
 		return memory
 	}
+	memory = zeros(memory, len(block)*width)
 	for i, r := range block {
 		for _, s := range r.spans {
 			right.Rows(s.key, s.n).MulAdd(1, of(r)[s.first:], s.n, memory[i*width:], width)

@@ -86,13 +86,13 @@ func (w *workspace) multiplyKeys(block []*row, keys span) {
 	w.takeQueries(block)
 	right, first := f.keys.Columns(keys.key, keys.key+keys.n)
 	n := keys.key + keys.n - first
-	w.products = zeros(w.products, len(block)*n)
-	right.MulAdd(len(block), w.queries, e, w.products, n)
+	w.products = numbers(w.products, len(block)*n)
+	right.Mul(len(block), w.queries, e, w.products, n)
 	if w.noisy() {
 		squares, _ := f.keySquares.Columns(first, first+n)
 		variance, _ := f.keyVariance.Columns(first, first+n)
-		w.productNoise = zeros(w.productNoise, len(block)*n)
-		squares.MulAdd(len(block), w.queryNoise, e, w.productNoise, n)
+		w.productNoise = numbers(w.productNoise, len(block)*n)
+		squares.Mul(len(block), w.queryNoise, e, w.productNoise, n)
 		variance.MulAdd(len(block), w.querySquares, e, w.productNoise, n)
 	}
 	for i, r := range block {
@@ -170,7 +170,10 @@ func changedScore(change func(float64) (s, slope float64), score, variance float
 
 // zeros returns n zeros, in the memory of values if it is large enough.
 func zeros(values []float64, n int) []float64 {
-	values = slices.Grow(values[:0], n)[:n]
+	values = numbers(values, n)
 	clear(values)
 	return values
 }
+
+// numbers returns n numbers of any value, in the memory of values if it is large enough.
+func numbers(values []float64, n int) []float64 { return slices.Grow(values[:0], n)[:n] }
