@@ -1,6 +1,7 @@
 package oracle_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -70,19 +71,25 @@ func TestHiddenInfinity(t *testing.T) {
 	}
 }
 
-// The result of a layer of this size shows how fast the oracle is: `go test -bench Layer`.
+// .ci/bench runs this benchmark beside PyTorch in float64, by its names.
 func BenchmarkLayer(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
-	const batch, length, d, heads = 2, 1024, 768, 12
-	p := &oracle.Problem{Query: tensor(r, 1, 0, batch, length, d), Scale: 0.125}
-	p.Key, p.Value = p.Query, p.Query
-	p.Layer = &oracle.Layer{Heads: heads, KVHeads: heads}
-	for _, m := range p.Layer.Projections() {
-		*m = linear(r, 0.036, true, d, d)
-	}
-	for name, causality := range map[string]func(query, key int) bool{"whole": nil, "causal": causal} {
-		p.Causal = causality
-		b.Run(name, func(b *testing.B) {
+	for _, s := range []struct{ batch, length, width, heads, kvHeads int }{
+		{2, 1024, 768, 12, 12}, {1, 512, 2048, 32, 8},
+	} {
+		p := &oracle.Problem{Query: tensor(r, 1, 0, s.batch, s.length, s.width), Causal: causal}
+		p.Key, p.Value = p.Query, p.Query
+		e := s.width / s.heads
+		p.Scale = 1 / math.Sqrt(float64(e))
+		p.Layer = &oracle.Layer{Heads: s.heads, KVHeads: s.kvHeads}
+		for i, m := range p.Layer.Projections() {
+			out := s.width
+			if i == 1 || i == 2 {
+				out = s.kvHeads * e
+			}
+			*m = linear(r, 1/math.Sqrt(float64(s.width)), true, out, s.width)
+		}
+		b.Run(fmt.Sprintf("B%d_T%d_D%d_H%d_Hk%d", s.batch, s.length, s.width, s.heads, s.kvHeads), func(b *testing.B) {
 			for b.Loop() {
 				p.Run()
 			}

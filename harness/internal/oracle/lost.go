@@ -94,7 +94,8 @@ func (w *workspace) addLoss(r *row) {
 	if r.lost.hidesAll() {
 		other.weights = make([]float64, len(r.lost.scores))
 	} else {
-		other.weights, other.sink = softmaxOf(r.lost.scores, r.sinkScore(r.head), nil)
+		sink := r.sinkScore(r.head)
+		other.weights, other.sink = softmaxOf(r.lost.scores, math.Max(slices.Max(r.lost.scores), sink), sink, nil)
 		w.mixWithoutNoise([]*row{&other})
 	}
 	for c, v := range out.Value {

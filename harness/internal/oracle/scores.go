@@ -123,6 +123,10 @@ func (w *workspace) takeQueries(block []*row) {
 // score computes the scores of a row from its products.
 func (r *row) score() {
 	width := float64(num.Last(r.q.Shape))
+	if r.masks.plainScores() {
+		r.plainScores(width)
+		return
+	}
 	for n, j := range r.keys {
 		product, variance := r.products[j-r.first], 0.0
 		if r.noisy() {
@@ -137,6 +141,23 @@ func (r *row) score() {
 		}
 		s, variance = changedScore(change, s, variance)
 		r.scores, r.scoreVar = append(r.scores, s), append(r.scoreVar, variance)
+	}
+}
+
+// plainScores computes the scores if they are q.k times the scale, and nothing else.
+func (r *row) plainScores(width float64) {
+	c := r.Scale
+	for _, j := range r.keys {
+		r.scores = append(r.scores, c*r.products[j-r.first])
+	}
+	if !r.noisy() {
+		r.scoreVar = zeros(r.scoreVar, len(r.keys))
+		return
+	}
+	for _, j := range r.keys {
+		product := r.products[j-r.first]
+		variance := (width/3+1)*roundoff*product*product + r.productNoise[j-r.first]
+		r.scoreVar = append(r.scoreVar, c*c*(variance+2*roundoff*product*product))
 	}
 }
 

@@ -29,9 +29,9 @@ func (r *row) softmax() {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
 		return
 	}
-	r.weights, r.sink = softmaxOf(r.scores, sink, r.weightMemory[:0])
-	r.weightMemory = r.weights
 	top := math.Max(slices.Max(r.scores), sink)
+	r.weights, r.sink = softmaxOf(r.scores, top, sink, r.weightMemory[:0])
+	r.weightMemory = r.weights
 	for j, s := range r.scores {
 		r.scoreVar[j] += (roundoff+lower)*(s-top)*(s-top) + 4*u*u
 	}
@@ -55,9 +55,10 @@ func (r *row) takeMean() {
 	r.findSpans()
 }
 
-// softmaxOf returns the weights of scores, appended to memory, and the weight of a sink.
-func softmaxOf(scores []float64, sinkScore float64, memory []float64) (weights []float64, sink float64) {
-	top, total := math.Max(slices.Max(scores), sinkScore), 0.0
+// softmaxOf returns the weights of scores, appended to memory, and the weight of a sink. top is the
+// largest of the scores and the sink's.
+func softmaxOf(scores []float64, top, sinkScore float64, memory []float64) (weights []float64, sink float64) {
+	total := 0.0
 	for _, s := range scores {
 		w := math.Exp(s - top)
 		memory = append(memory, w)
