@@ -17,11 +17,9 @@ const (
 
 // fill overwrites the context or the weights of a query that sees no key.
 func (e EmptyRow) fill(values []float32) {
-	fill := float32(0)
+	with := float32(0)
 	if e == EmptyNaN {
-		fill = float32(math.NaN())
+		with = float32(math.NaN())
 	}
-	for i := range values {
-		values[i] = fill
-	}
+	fill(values, with)
 }

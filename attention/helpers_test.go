@@ -44,7 +44,7 @@ func filled(dict attention.StateDict, seed uint64) attention.StateDict {
 	return dict
 }
 
-func load(t *testing.T, m *attention.MultiHead, dict attention.StateDict) {
+func load(t testing.TB, m *attention.MultiHead, dict attention.StateDict) {
 	t.Helper()
 	_, err := m.LoadStateDict(dict, attention.Strict)
 	require.NoError(t, err)

@@ -68,7 +68,7 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	v = joinTokens(in.PastValue, v, m.appended("bias_v", s.batch)) // (B, Hk, P+T+A, E)
 
 	// 5. Attend: context (B, H, L, E), weights (B, H, L, S+A) or nil.
-	context, weights := m.kernel(q, k, v, in).run(q, k, v, c.NeedWeights != NoWeights)
+	context, weights := m.core(q, k, v, in).run(q, k, v, c.NeedWeights != NoWeights)
 
 	// 6. Merge the heads.
 	merged := mergeHeads(context) // (B, H, L, E) -> (B, L, H*E)
@@ -103,10 +103,10 @@ func (m *MultiHead) appended(learned string, batch int) *Tensor {
 	return x
 }
 
-// kernel sets up pass 5 of one call.
-func (m *MultiHead) kernel(q, k, v *Tensor, in Inputs) *kernel {
+// core sets up pass 5 of one call.
+func (m *MultiHead) core(q, k, v *Tensor, in Inputs) *core {
 	c, s := m.config, m.config.sizes(in)
-	a := newKernel(q, k, v, []int{s.batch, c.NumHeads})
+	a := newCore(q, k, v, []int{s.batch, c.NumHeads})
 	a.causal, a.offset, a.window, a.softcap = !c.Bidirectional, s.cached, c.Window, c.Softcap
 	a.appended, a.emptyRow = c.appendedKeys(), c.EmptyRow
 	if c.Scale != 0 {
@@ -165,12 +165,8 @@ func (m *MultiHead) arrange() {
 	projections := [4]*projection{&m.query, &m.key, &m.value, &m.out}
 	for i, place := range c.Placements() {
 		in, out := widths[i].in, widths[i].out
-		*projections[i] = projection{
-			weight: place.weight(m.tensor(place.Weight), in, out),
-			bias:   place.bias(m.tensor(place.Bias), out),
-			in:     in,
-			out:    out,
-		}
+		weight, bias := place.weight(m.tensor(place.Weight), in, out), place.bias(m.tensor(place.Bias), out)
+		*projections[i] = newProjection(weight, bias, in, out)
 	}
 }
 

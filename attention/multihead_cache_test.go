@@ -22,7 +22,7 @@ func TestCacheContinuesASequence(t *testing.T) {
 		"interleaved": func(c *attention.Config) {
 			c.RoPE = &attention.RoPE{Style: attention.Interleaved, Dim: 4, Base: 100, Factor: 2}
 		},
-		"no rotation": func(c *attention.Config) { c.RoPE, c.QKNorm = nil, nil },
+		"no rotation": func(c *attention.Config) { c.RoPE, c.QKNorm, c.Scale = nil, nil, 0.1 },
 		"softcap":     func(c *attention.Config) { c.Softcap = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {

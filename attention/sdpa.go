@@ -90,7 +90,7 @@ func SDPA(q, k, v *Tensor, o SDPAOptions) (*Tensor, error) {
 	}
 	k, v = joinTokens(o.PastKey, k), joinTokens(o.PastValue, v)
 	lead, _ := leading(q, k, v, o.GroupedQuery) // CheckSDPA has seen no error
-	a := newKernel(q, k, v, lead)
+	a := newCore(q, k, v, lead)
 	a.causal, a.window, a.softcap, a.emptyRow = o.Causality != NotCausal, o.Window, o.Softcap, o.EmptyRow
 	a.lengths, a.offsets = o.KeyLengths, o.offsets(lead[0], a.queries, a.keys)
 	if o.Scale != 0 {

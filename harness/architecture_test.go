@@ -22,7 +22,8 @@ const (
 // one that stands below it.
 // Packages in harness/internal are written without their path.
 var mayImport = []struct{ name, imports string }{
-	{"attention", ""},
+	{"attention/kernel", ""},
+	{"attention", "attention/kernel"},
 	{"attention/transformer", "attention"},
 	{"fixtures", ""},
 	{"num", ""},
@@ -37,7 +38,7 @@ var mayImport = []struct{ name, imports string }{
 	{"builtin", "attention attention/transformer subject"},
 	{"protocol", "attention fixture jsonread npy"},
 	{"compare", ""},
-	{"oracle", "attention compare fixture num"},
+	{"oracle", "attention attention/kernel compare fixture num"},
 	{"graph", "jsonread npy num parallel"},
 	{"catalogue", "attention graph num oracle"},
 	{"edits", "catalogue graph"},

@@ -3,35 +3,95 @@ package oracle
 import (
 	"math"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-
+	"github.com/difftest/difftest/attention/kernel"
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// mixValues computes the context O = Σ p v over the keys that take part, and its variance.
-func (r *row) mixValues() {
-	r.mixWithoutNoise()
-	if r.noisy() {
-		r.noiseOfContext(r.context.row(r.number), r.firstValue())
+// mix computes the contexts O = Σ p v of rows that have weights, and their variances.
+func (w *workspace) mix(rows []*row) {
+	eachBlock(rows, func(block []*row, keys span) {
+		w.mixBlock(block, keys)
+		for _, r := range block {
+			if r.noisy() {
+				r.noiseOfContext(r.context.row(r.number))
+			}
+		}
+	})
+}
+
+// mixWithoutNoise computes the contexts alone.
+func (w *workspace) mixWithoutNoise(rows []*row) {
+	eachBlock(rows, w.mixWeights)
+}
+
+// mixBlock computes the contexts of a block whose keys lie in a span, and the sums over keys that
+// their variances need.
+func (w *workspace) mixBlock(block []*row, keys span) {
+	w.mixWeights(block, keys)
+	if !w.noisy() {
+		return
+	}
+	for _, r := range block {
+		r.computeSums()
+	}
+	f := w.factorsOf(block[0].kvHead)
+	squares := func(r *row) []float64 { return r.sums.squares }
+	variance := func(r *row) []float64 { return r.sums.variance }
+	w.mixed[1] = w.product(w.mixed[1], block, keys, squares, f.valueSquares)
+	w.mixed[2] = w.product(w.mixed[2], block, keys, squares, f.valueVariance)
+	w.mixed[3] = w.product(w.mixed[3], block, keys, variance, f.valueSquares)
+	w.mixed[4] = w.product(w.mixed[4], block, keys, variance, f.values)
+	width := num.Last(w.v.Shape)
+	for i, r := range block {
+		s := &r.sums
+		for n, to := range []*[]float64{&s.valueSquares, &s.valueVariance, &s.varianceSquare, &s.varianceValue} {
+			*to = w.mixed[n+1][i*width:][:width]
+		}
 	}
 }
 
-func (r *row) mixWithoutNoise() {
-	out, width, first := r.context.row(r.number), num.Last(r.v.Shape), r.firstValue()
-	for _, s := range r.spans {
-		values := r.v.Value[(first+s.key)*width:][:s.n*width]
-		addRows(out.Value, r.weights[s.first:][:s.n], values, width)
+// mixWeights computes the values of contexts.
+func (w *workspace) mixWeights(block []*row, keys span) {
+	f, width := w.factorsOf(block[0].kvHead), num.Last(w.v.Shape)
+	w.mixed[0] = w.product(w.mixed[0], block, keys, func(r *row) []float64 { return r.weights }, f.values)
+	for i, r := range block {
+		copy(r.context.row(r.number).Value, w.mixed[0][i*width:][:width])
 	}
 }
 
-// firstValue returns the index of the first value of the row's key/value head.
-func (r *row) firstValue() int { return r.kvHead * r.v.Shape[len(r.v.Shape)-2] }
+// product returns, in memory, the product of a number for each key that takes part and of a factor
+// of the keys: (rows, S) and (S, Ev) -> (rows, Ev). Other keys count as zeros, or are left out if a
+// zero times their value is not zero.
+func (w *workspace) product(memory []float64, block []*row, keys span, of func(*row) []float64,
+	right kernel.Right[float64],
+) []float64 {
+	width := num.Last(w.v.Shape)
+	if w.factorsOf(block[0].kvHead).finite {
+		memory = numbers(memory, len(block)*width)
+		left := w.spread(block, keys, of)
+		right.Rows(keys.key, keys.n).Mul(len(block), left, keys.n, memory, width)
+		return memory
+	}
+	memory = zeros(memory, len(block)*width)
+	for i, r := range block {
+		for _, s := range r.spans {
+			right.Rows(s.key, s.n).MulAdd(1, of(r)[s.first:], s.n, memory[i*width:], width)
+		}
+	}
+	return memory
+}
 
-// addRows adds the rows of a matrix, each times its weight, to sum. Rows begin a stride apart.
-func addRows(sum, weights, values []float64, stride int) {
-	rows := blas64.General{Rows: len(weights), Cols: len(sum), Stride: stride, Data: values}
-	blas64.Gemv(blas.Trans, 1, rows, vector(weights), 1, vector(sum))
+// spread writes a number for each key that takes part in each row into a matrix (rows, keys of the
+// span), and zeros for the others.
+func (w *workspace) spread(block []*row, keys span, of func(*row) []float64) []float64 {
+	w.dense = zeros(w.dense, len(block)*keys.n)
+	for i, r := range block {
+		to, from := w.dense[i*keys.n:][:keys.n], of(r)
+		for _, s := range r.spans {
+			copy(to[s.key-keys.key:], from[s.first:][:s.n])
+		}
+	}
+	return w.dense
 }
 
 // contextSums are sums over the keys that take part, for a row with weights p.
@@ -43,13 +103,13 @@ type contextSums struct {
 	sumVariance float64 // Σ b
 
 	// For each feature of the values:
-	valueSquares   []float64 // Σ p² v², followed by Σ p² Var v
+	valueSquares   []float64 // Σ p² v²
+	valueVariance  []float64 // Σ p² Var v
 	varianceSquare []float64 // Σ b v²
 	varianceValue  []float64 // Σ b v
 }
 
-// noiseOfContext computes the variance of the context. first is the index of the first value of
-// the row's key/value head.
+// noiseOfContext computes the variance of the context from the row's sums.
 //
 //	Var O = Σ p² (v - O)² Var s          an error of a score moves weight between the values; or
 //	        Σ p'² v² Var s               if weights do not sum to one, see weightNoise
@@ -58,12 +118,11 @@ type contextSums struct {
 //	      + O² rounding of Σ p           the denominator of the softmax
 //	      + rounding of p and of its division
 //	      + underflow² (1 + Σ v²)        of O, and of p
-func (r *row) noiseOfContext(out Field, first int) {
-	width := len(out.Value)
-	r.computeSums(first, width)
+func (r *row) noiseOfContext(out Field) {
+	first := r.kvHead * r.v.Shape[len(r.v.Shape)-2]
 	s, terms := &r.sums, len(r.weights)
 	for c, sum := range out.Value {
-		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueSquares[width+c] +
+		others := underflow*underflow + sum*sum*r.weightNoise(r.sink, r.sinkVar) + s.valueVariance[c] +
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
 			(r.Precision.stored+r.Precision.softmax+2*r.Precision.factor)*s.valueSquares[c] +
 			sum*sum*(r.noiseOfDenominator()+2*roundoff+r.Precision.softmax)
@@ -82,8 +141,8 @@ func (r *row) noiseOfDenominator() float64 {
 	return sumOfProducts(len(r.weights), 1, r.sums.sumSquares) + roundoff*equal*equal/4
 }
 
-// computeSums fills r.sums.
-func (r *row) computeSums(first, width int) {
+// computeSums fills the part of r.sums that no values need.
+func (r *row) computeSums() {
 	s, slopes := &r.sums, r.slopes
 	if slopes == nil {
 		slopes = r.weights
@@ -93,15 +152,6 @@ func (r *row) computeSums(first, width int) {
 		b := r.weightNoise(slopes[n], r.scoreVar[n])
 		s.squares, s.variance = append(s.squares, w*w), append(s.variance, b)
 		s.sumSquares, s.sumVariance = s.sumSquares+w*w, s.sumVariance+b
-	}
-	s.valueSquares = zeros(s.valueSquares, 2*width)
-	s.varianceSquare, s.varianceValue = zeros(s.varianceSquare, width), zeros(s.varianceValue, width)
-	for _, span := range r.spans {
-		at := first + span.key
-		noise, b := r.valueNoise[at*2*width:][:span.n*2*width], s.variance[span.first:][:span.n]
-		addRows(s.valueSquares, s.squares[span.first:][:span.n], noise, 2*width)
-		addRows(s.varianceSquare, b, noise, 2*width)
-		addRows(s.varianceValue, b, r.v.Value[at*width:][:span.n*width], width)
 	}
 }
 

@@ -8,7 +8,8 @@
 // the truth correct implementations were, measured in these standard deviations.
 //
 // The package uses the types of package attention and none of its arithmetic: an oracle must not
-// share a mistake with the implementation that it judges.
+// share a mistake with the implementation that it judges. Both multiply matrices with package
+// kernel. A test computes every case with plain loops in place of its assembly.
 //
 // Shapes are written in PyTorch's letters: B batch, H query heads, Hk key/value heads, L queries,
 // S keys, T either of them, E features of a query and key head, Ev features of a value head, D

@@ -1,20 +1,33 @@
 package oracle
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// jointRows groups the context rows, of so many heads and queries, whose softmaxes share scores. It
-// returns the groups that contain a wanted row. A softmax over keys shares its scores with no other
-// row.
-func (p *Problem) jointRows(heads, queries int, wanted rowSet) [][]int {
-	if p.Axis == OverKeys {
-		groups, all := make([][]int, 0, wanted.count(heads*queries)), make([]int, heads*queries)
-		for row := range all {
-			if all[row] = row; wanted.has(row) {
-				groups = append(groups, all[row:row+1])
+// groups returns the wanted context rows, of so many heads and queries, in groups that are computed
+// together: rows of one head, or rows whose softmaxes share scores.
+func (p *Problem) groups(heads, queries int, wanted rowSet) [][]int {
+	if p.Axis != OverKeys {
+		return p.jointRows(heads, queries, wanted)
+	}
+	var groups [][]int
+	for head := range heads {
+		var own []int
+		for row := head * queries; row < (head+1)*queries; row++ {
+			if wanted.has(row) {
+				own = append(own, row)
 			}
 		}
-		return groups
+		groups = slices.AppendSeq(groups, slices.Chunk(own, blockRows))
 	}
+	return groups
+}
+
+// jointRows groups the context rows, of so many heads and queries, whose softmaxes share scores. It
+// returns the groups that contain a wanted row. The softmax must not be over keys, where each row
+// has scores of its own.
+func (p *Problem) jointRows(heads, queries int, wanted rowSet) [][]int {
 	numbers, groups := map[[2]int]int{}, [][]int{}
 	for row := range heads * queries { // the groups are in the order of their first wanted rows
 		key := p.jointKey(row/queries, row%queries)
@@ -63,9 +76,9 @@ func (p *Problem) withJointRows(rows rowSet) rowSet {
 //
 //	Var p = p² ((1 - p)² Var s + Σ p'² Var s' over the others
 //	            + rounding of Σ p, of p and of its division)
-func (c *core) jointSoftmax(rows []*row) {
-	groups := make([]jointScores, c.k.Shape[len(c.k.Shape)-2])
-	if c.Axis == OverHeadsAndKeys {
+func (w *workspace) jointSoftmax(rows []*row) {
+	groups := make([]jointScores, w.k.Shape[len(w.k.Shape)-2])
+	if w.Axis == OverHeadsAndKeys {
 		groups = groups[:1]
 	}
 	for i := range groups {
@@ -79,7 +92,7 @@ func (c *core) jointSoftmax(rows []*row) {
 		}
 	}
 	each(func(g *jointScores, r *row, n int) { g.top = math.Max(g.top, r.scores[n]) })
-	if c.Axis == OverHeadsAndKeys { // otherwise a sink shares its softmax with no key
+	if w.Axis == OverHeadsAndKeys { // otherwise a sink shares its softmax with no key
 		groups[0].addSinks(rows)
 	}
 	for _, r := range rows {
@@ -95,15 +108,13 @@ func (c *core) jointSoftmax(rows []*row) {
 		r.scoreVar[n] = g.variance + (1-2*r.weights[n])*r.scoreVar[n] +
 			sumOfProducts(g.count, 1, g.squares) + 2*(roundoff+r.Precision.softmax)
 	})
-	for _, r := range rows {
-		switch {
-		case !c.wanted.has(r.number):
-		case len(r.keys) == 0:
+	wanted := slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return !w.wanted.has(r.number) })
+	for _, r := range wanted {
+		if len(r.keys) == 0 {
 			r.fillEmpty(r.context.row(r.number).Value)
-		default:
-			r.mixValues()
 		}
 	}
+	w.mix(wanted)
 }
 
 // jointScores are the scores that one softmax over several rows runs over.

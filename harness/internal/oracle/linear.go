@@ -1,11 +1,6 @@
 package oracle
 
-import (
-	"slices"
-
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-)
+import "github.com/difftest/difftest/attention/kernel"
 
 // linear computes the given rows of y = x W^T + b: (B, T, In) -> (B, T, Out). If x is an input, the
 // product may be in the cache.
@@ -23,7 +18,8 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 	y := newField(s.detail, x.Shape[0], x.Shape[1], m.Out)
 	cache.multiply(s, y.Value, x.Value, m, rows)
 	if s.noisy() {
-		s.multiply(y.Variance, m.noiseOfTerms(x, rows, s.Precision.ofProduct()), squares(m.Weight), m.In, rows)
+		noise := m.noiseOfTerms(x, rows, s.Precision.ofProduct())
+		s.multiply(y.Variance, noise, m.factor().Squared(), m.In, m.Out, rows)
 	}
 	for row := range len(y.Value) / m.Out {
 		if rows.has(row) {
@@ -31,6 +27,11 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 		}
 	}
 	return s.Precision.linear(m, y)
+}
+
+// factor returns W^T.
+func (m Linear) factor() kernel.Right[float64] {
+	return kernel.Transposed(m.Weight, m.In, m.Out, m.In, nil)
 }
 
 // noiseOfTerms returns the factors of W² in Var y,
@@ -71,48 +72,19 @@ func (m Linear) finish(y Field) {
 	}
 }
 
-// multiply computes the given rows of y = x W^T: (rows, in) and (out, in) -> (rows, out). It
-// multiplies a tile of W by a block of x while both are in the processor's cache. No number depends
-// on the other rows that are computed.
-func (s *pass) multiply(y, x, weight []float64, in int, rows rowSet) {
-	const blockRows = 64
-	count, out, tiles := len(x)/in, len(weight)/in, tilesOf(weight, in)
-	s.parallel((count+blockRows-1)/blockRows, blockRows*len(weight), func(block int) {
-		var sums [tileRows]float64
-		for i, tile := range tiles {
-			for row := block * blockRows; row < min(count, (block+1)*blockRows); row++ {
-				if rows.has(row) {
-					blas64.Gemv(blas.NoTrans, 1, tile, vector(x[row*in:][:in]), 0, vector(sums[:tile.Rows]))
-					copy(y[row*out:][:out][i*tileRows:], sums[:tile.Rows])
-				}
+// multiply adds the given rows of x W^T to y: (rows, in) and (out, in) -> (rows, out). No number
+// depends on the other rows that are computed.
+func (s *pass) multiply(y, x []float64, weight kernel.Right[float64], in, out int, rows rowSet) {
+	count := len(x) / in
+	s.parallel((count+blockRows-1)/blockRows, blockRows*in*out, func(block int) {
+		end := min(count, (block+1)*blockRows)
+		for row := block * blockRows; row < end; row++ {
+			n := 0
+			for row+n < end && rows.has(row+n) {
+				n++
 			}
+			weight.MulAdd(n, x[row*in:], in, y[row*out:], out)
+			row += n
 		}
 	})
-}
-
-// tileRows is the number of weight rows in a tile: so small that a tile stays in the processor's
-// cache, and a multiple of the four rows that gemv multiplies at once.
-const tileRows = 16
-
-// tilesOf divides a weight into tiles. Rows of zeros fill the last tile up to a multiple of four
-// rows, because gemv adds the products of a smaller rest in another order.
-func tilesOf(weight []float64, in int) []blas64.General {
-	var tiles []blas64.General
-	for part := range slices.Chunk(weight, tileRows*in) {
-		if rest := len(part) % (4 * in); rest > 0 {
-			part = append(slices.Clip(part), make([]float64, 4*in-rest)...)
-		}
-		tiles = append(tiles, matrix(part, in, in))
-	}
-	return tiles
-}
-
-// matrix returns values as a matrix whose rows have the given width and begin a stride apart.
-func matrix(values []float64, width, stride int) blas64.General {
-	rows := (len(values) + stride - width) / stride
-	return blas64.General{Rows: rows, Cols: width, Stride: stride, Data: values}
-}
-
-func vector(values []float64) blas64.Vector {
-	return blas64.Vector{N: len(values), Inc: 1, Data: values}
 }

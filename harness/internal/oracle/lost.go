@@ -73,14 +73,20 @@ func (r *row) lose(sum, largest float64) float64 {
 	return rounded
 }
 
-// withoutLoss computes the context of a row whose lost scores are known, and adds the distance to
-// the context without the lost scores as one deviation. The variances of the scores no longer stand
-// for the loss.
+// losesScores reports whether the variance of the row's context must count its lost scores, all of
+// which are known.
+func (r *row) losesScores() bool { return r.lost.known() && r.noisy() && r.Softmax == nil }
+
+// withoutLoss takes the loss of scores, which is known, out of their variances.
 func (r *row) withoutLoss() {
 	for n, v := range r.lost.variance {
 		r.scoreVar[n] -= v
 	}
-	r.mixValues()
+}
+
+// addLoss adds the distance to the context of a row without its lost scores to the variance, as one
+// deviation.
+func (w *workspace) addLoss(r *row) {
 	out := r.context.row(r.number)
 	exact := append([]float64{}, out.Value...)
 	other := row{core: r.core, number: r.number, kvHead: r.kvHead, keys: r.keys, spans: r.spans}
@@ -88,8 +94,9 @@ func (r *row) withoutLoss() {
 	if r.lost.hidesAll() {
 		other.weights = make([]float64, len(r.lost.scores))
 	} else {
-		other.weights, other.sink = softmaxOf(r.lost.scores, r.sinkScore(r.head), nil)
-		other.mixWithoutNoise()
+		sink := r.sinkScore(r.head)
+		other.weights, other.sink = softmaxOf(r.lost.scores, math.Max(slices.Max(r.lost.scores), sink), sink, nil)
+		w.mixWithoutNoise([]*row{&other})
 	}
 	for c, v := range out.Value {
 		out.Variance[c] += (v - exact[c]) * (v - exact[c])

@@ -23,8 +23,9 @@ func (p *Problem) Masks(limit int) []Mask {
 	for n := 0; n < num.Size(scores[:len(scores)-2]); n += m.heads {
 		mask := Mask{Queries: m.queries, Keys: m.keys}
 		for i := range m.queries {
+			v := m.viewer(n, i)
 			for j := range m.keys {
-				mask.Sees = append(mask.Sees, m.sees(n, i, j))
+				mask.Sees = append(mask.Sees, m.sees(&v, j))
 			}
 		}
 		all = append(all, mask)

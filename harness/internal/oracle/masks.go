@@ -41,15 +41,23 @@ func (p *Problem) alibiByKey(appended int) bool {
 		p.ZeroKeys == 0 && p.Axis == OverKeys
 }
 
-// sees reports whether query i of head n sees key j. Every query sees an appended key.
-func (m *masks) sees(n, i, j int) bool {
+// viewer is query i of head n, with the positions from which it is causal and has a window.
+type viewer struct{ n, i, causal, window int }
+
+func (m *masks) viewer(n, i int) viewer {
+	position := i + m.p.FirstPosition(n/m.heads)
+	return viewer{n, i, position - m.shift(m.p.CausalShift, n), position - m.shift(m.p.WindowShift, n)}
+}
+
+// sees reports whether a query sees key j. Every query sees an appended key.
+func (m *masks) sees(v *viewer, j int) bool {
 	if j >= m.keys {
 		return true
 	}
-	position := i + m.p.FirstPosition(n/m.heads)
+	n, i := v.n, v.i
 	switch {
-	case m.p.Causal != nil && !m.p.Causal(position-m.shift(m.p.CausalShift, n), j),
-		m.p.Window > 0 && !within(m.p.Window, position-m.shift(m.p.WindowShift, n), j),
+	case m.p.Causal != nil && !m.p.Causal(v.causal, j),
+		m.p.Window > 0 && !within(m.p.Window, v.window, j),
 		m.p.Padding != nil && m.p.Padding.Data[n/m.heads*m.keys+j],
 		m.allow != nil && !m.allow.at(n, i, j),
 		m.block != nil && m.block.at(n, i, j),
@@ -76,12 +84,21 @@ func (m *masks) shift(of []int, n int) int {
 // visible appends to keys every key that takes part in the softmax of query i of head n, and to
 // masked whether a mask hides the key. A masked key takes part only if the MaskedScore hook is set.
 func (m *masks) visible(n, i int, keys []int, masked []bool) ([]int, []bool) {
+	v := m.viewer(n, i)
 	for j := range m.all {
-		if sees := m.sees(n, i, j); sees || m.p.MaskedScore != nil {
+		if sees := m.sees(&v, j); sees || m.p.MaskedScore != nil {
 			keys, masked = append(keys, j), append(masked, !sees)
 		}
 	}
 	return keys, masked
+}
+
+// plainScores reports whether scores are q.k times the scale, with no hook, cap or bias, and are
+// not rounded.
+func (m *masks) plainScores() bool {
+	p := m.p
+	return p.Score == nil && p.VisibleScore == nil && p.MaskedScore == nil && p.Softcap <= 0 &&
+		m.bias == nil && p.Slopes == nil && p.Relative == nil && p.Precision.stored == 0
 }
 
 // bias is a number that is added to a score, with its own variance.
@@ -144,9 +161,9 @@ func (m *masks) count(n, i int) int {
 	if m.p.MaskedScore != nil {
 		return m.all
 	}
-	count := 0
+	v, count := m.viewer(n, i), 0
 	for j := range m.all {
-		if m.sees(n, i, j) {
+		if m.sees(&v, j) {
 			count++
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/difftest/difftest/attention/kernel"
 )
 
 // products are row products x·wᵀ that were computed before, found by the contents of x and w. So
@@ -140,7 +142,7 @@ func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int
 		b.weight = append(b.weight, weight[o*in.width:][:in.width]...)
 		columns[o] = column{b, i}
 	}
-	s.multiply(b.value, in.value, b.weight, in.width, nil)
+	s.multiply(b.value, in.value, kernel.Transposed(b.weight, in.width, n, in.width, nil), in.width, n, nil)
 	if s.ctx.Err() != nil || p.room < len(b.value)+len(b.weight) {
 		return
 	}

@@ -12,20 +12,6 @@ type rowSet []bool
 
 func (r rowSet) has(i int) bool { return r == nil || r[i] }
 
-// count returns how many of n rows are in the set.
-func (r rowSet) count(n int) int {
-	if r == nil {
-		return n
-	}
-	count := 0
-	for _, has := range r {
-		if has {
-			count++
-		}
-	}
-	return count
-}
-
 // rowsBeforeFinish returns the rows of the result that must be known before [Hooks.Finish] moves
 // its elements. It finds them by letting Finish move the numbers of all elements.
 func (p *Problem) rowsBeforeFinish(rows []int, shape []int) rowSet {

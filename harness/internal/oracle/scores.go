@@ -4,9 +4,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/gonum/blas"
-	"gonum.org/v1/gonum/blas/blas64"
-
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
@@ -27,11 +24,13 @@ type row struct {
 	sink    float64   // weight of the sink
 	sinkVar float64   // variance of the sink's score
 
+	// products holds q.k of the keys from first on, productNoise a part of its variance.
+	products, productNoise []float64
+	first                  int
+
 	// Memory that is used again for the next query.
-	weightMemory           []float64
-	queryNoise             []float64 // see noiseOfQuery
-	products, productNoise []float64 // q.k of each key, and a part of its variance
-	sums                   contextSums
+	weightMemory []float64
+	sums         contextSums
 }
 
 // span is a span of n keys side by side. first is the index of its first key in row.keys, key the
@@ -50,14 +49,9 @@ func (r *row) findSpans() {
 	}
 }
 
-// score computes the scores of context row number, and their variances:
-//
-//	s = c q.k;             Var s = c² (rounding of q.k + Σ k² Var q + Σ q² Var k)
-//	                       + rounding of c and of the product
-//	s' = cap tanh(s/cap):  Var s' = (1 - tanh²)² (Var s + rounding of s/cap) + 3 roundings of s'
-//	s'' = s' + biases:     + rounding of each addition
-func (r *row) score(number int) {
-	queries, width := r.q.Shape[len(r.q.Shape)-2], num.Last(r.q.Shape)
+// begin makes r the context row number, and finds the keys that take part.
+func (r *row) begin(number int) {
+	queries := r.q.Shape[len(r.q.Shape)-2]
 	r.number, r.head, r.query = number, number/queries, number%queries
 	r.kvHead = r.pass.kvHead(r.head)
 	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
@@ -65,13 +59,78 @@ func (r *row) score(number int) {
 	r.scores, r.scoreVar = r.scores[:0], r.scoreVar[:0]
 	r.lost.reset()
 	r.findSpans()
-	q := r.q.row(number)
-	r.noiseOfQuery(q)
-	r.multiplyKeys(q)
+}
+
+// score computes the scores of rows, and their variances:
+//
+//	s = c q.k;             Var s = c² (rounding of q.k + Σ k² Var q + Σ q² Var k)
+//	                       + rounding of c and of the product
+//	s' = cap tanh(s/cap):  Var s' = (1 - tanh²)² (Var s + rounding of s/cap) + 3 roundings of s'
+//	s'' = s' + biases:     + rounding of each addition
+func (w *workspace) score(rows []*row) {
+	eachBlock(rows, func(block []*row, keys span) {
+		w.multiplyKeys(block, keys)
+		for _, r := range block {
+			r.score()
+		}
+	})
+}
+
+// multiplyKeys computes q.k of the queries of a block, and of the keys of a span and some before
+// it. It also computes the variance that is due to the terms of the sum, and to the noise of query
+// and key:
+//
+//	Σ ((E/6 + 1) q² u²/3 + 2 roundings of q² as factors + Var q) k² + q² Var k
+func (w *workspace) multiplyKeys(block []*row, keys span) {
+	f, e := w.factorsOf(block[0].kvHead), num.Last(w.q.Shape)
+	w.takeQueries(block)
+	right, first := f.keys.Columns(keys.key, keys.key+keys.n)
+	n := keys.key + keys.n - first
+	w.products = numbers(w.products, len(block)*n)
+	right.Mul(len(block), w.queries, e, w.products, n)
+	if w.noisy() {
+		squares, _ := f.keySquares.Columns(first, first+n)
+		variance, _ := f.keyVariance.Columns(first, first+n)
+		w.productNoise = numbers(w.productNoise, len(block)*n)
+		squares.Mul(len(block), w.queryNoise, e, w.productNoise, n)
+		variance.MulAdd(len(block), w.querySquares, e, w.productNoise, n)
+	}
+	for i, r := range block {
+		r.first, r.products = first, w.products[i*n:][:n]
+		if w.noisy() {
+			r.productNoise = w.productNoise[i*n:][:n]
+		}
+	}
+}
+
+// takeQueries copies the queries of a block side by side, with the factors of k² and of Var k.
+func (w *workspace) takeQueries(block []*row) {
+	w.queries, w.queryNoise, w.querySquares = w.queries[:0], w.queryNoise[:0], w.querySquares[:0]
+	own := (float64(num.Last(w.q.Shape))/6+1)*roundoff + 2*w.Precision.factor
+	for _, r := range block {
+		q := w.q.row(r.number)
+		w.queries = append(w.queries, q.Value...)
+		if !w.noisy() {
+			continue
+		}
+		for i, v := range q.Value {
+			w.queryNoise = append(w.queryNoise, own*v*v+q.Variance[i])
+			w.querySquares = append(w.querySquares, v*v)
+		}
+	}
+}
+
+// score computes the scores of a row from its products.
+func (r *row) score() {
+	width := float64(num.Last(r.q.Shape))
+	if r.masks.plainScores() {
+		r.plainScores(width)
+		return
+	}
 	for n, j := range r.keys {
-		product, variance := r.products[n], 0.0
+		product, variance := r.products[j-r.first], 0.0
 		if r.noisy() {
-			variance = (float64(width)/3+1)*roundoff*product*product + r.productNoise[n]
+			variance = (width/3+1)*roundoff*product*product + r.productNoise[j-r.first]
 		}
 		s, variance := r.pass.score(product, variance)
 		biases, count := r.masks.biases(r.head, r.query, j)
@@ -85,39 +144,20 @@ func (r *row) score(number int) {
 	}
 }
 
-// noiseOfQuery prepares the factors of k² and of Var k, (2E), in the variance of q.k. It is due to
-// the terms of the sum and to the noise of query and key:
-//
-//	Σ ((E/6 + 1) q² u²/3 + 2 roundings of q² as factors + Var q) k² + q² Var k
-func (r *row) noiseOfQuery(q Field) {
+// plainScores computes the scores if they are q.k times the scale, and nothing else.
+func (r *row) plainScores(width float64) {
+	c := r.Scale
+	for _, j := range r.keys {
+		r.scores = append(r.scores, c*r.products[j-r.first])
+	}
 	if !r.noisy() {
+		r.scoreVar = zeros(r.scoreVar, len(r.keys))
 		return
 	}
-	r.queryNoise = r.queryNoise[:0]
-	own := (float64(len(q.Value))/6+1)*roundoff + 2*r.Precision.factor
-	for i, v := range q.Value {
-		r.queryNoise = append(r.queryNoise, own*v*v+q.Variance[i])
-	}
-	for _, v := range q.Value {
-		r.queryNoise = append(r.queryNoise, v*v)
-	}
-}
-
-// multiplyKeys computes q.k of each key, and the variance that noiseOfQuery describes.
-func (r *row) multiplyKeys(q Field) {
-	width, first := len(q.Value), r.kvHead*r.k.Shape[len(r.k.Shape)-2]
-	r.products = zeros(r.products, len(r.keys))
-	if r.noisy() {
-		r.productNoise = zeros(r.productNoise, len(r.keys))
-	}
-	for _, s := range r.spans {
-		at := first + s.key
-		keys := matrix(r.k.Value[at*width:][:s.n*width], width, width)
-		blas64.Gemv(blas.NoTrans, 1, keys, vector(q.Value), 0, vector(r.products[s.first:][:s.n]))
-		if r.noisy() {
-			noise := matrix(r.keyNoise[at*2*width:][:s.n*2*width], 2*width, 2*width)
-			blas64.Gemv(blas.NoTrans, 1, noise, vector(r.queryNoise), 0, vector(r.productNoise[s.first:][:s.n]))
-		}
+	for _, j := range r.keys {
+		product := r.products[j-r.first]
+		variance := (width/3+1)*roundoff*product*product + r.productNoise[j-r.first]
+		r.scoreVar = append(r.scoreVar, c*c*(variance+2*roundoff*product*product))
 	}
 }
 
@@ -151,7 +191,10 @@ func changedScore(change func(float64) (s, slope float64), score, variance float
 
 // zeros returns n zeros, in the memory of values if it is large enough.
 func zeros(values []float64, n int) []float64 {
-	values = slices.Grow(values[:0], n)[:n]
+	values = numbers(values, n)
 	clear(values)
 	return values
 }
+
+// numbers returns n numbers of any value, in the memory of values if it is large enough.
+func numbers(values []float64, n int) []float64 { return slices.Grow(values[:0], n)[:n] }

@@ -7,8 +7,8 @@ import (
 	"github.com/difftest/difftest/attention"
 )
 
-// softmax turns scores into weights exp(s - top) / Σ, and weights into the context. A sink is one
-// more score, without a value, known as exactly as it is stored.
+// softmax turns scores into weights exp(s - top) / Σ. A sink is one more score, without a value,
+// known as exactly as it is stored.
 //
 // It adds to the variance of each score the error of its exponential: the rounding of s - top, and
 // (2u)² for exp. A softmax in a lower precision also rounds s, s - top and the exponential to it.
@@ -27,12 +27,11 @@ func (r *row) softmax() {
 	}
 	if r.Softmax != nil {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
-		r.mixValues()
 		return
 	}
-	r.weights, r.sink = softmaxOf(r.scores, sink, r.weightMemory[:0])
-	r.weightMemory = r.weights
 	top := math.Max(slices.Max(r.scores), sink)
+	r.weights, r.sink = softmaxOf(r.scores, top, sink, r.weightMemory[:0])
+	r.weightMemory = r.weights
 	for j, s := range r.scores {
 		r.scoreVar[j] += (roundoff+lower)*(s-top)*(s-top) + 4*u*u
 	}
@@ -40,11 +39,9 @@ func (r *row) softmax() {
 		r.sinkVar = (roundoff+lower)*(sink-top)*(sink-top) + 4*u*u + r.Precision.stored*sink*sink +
 			lower*(sink*sink+1)
 	}
-	if r.lost.known() && r.noisy() {
+	if r.losesScores() {
 		r.withoutLoss()
-		return
 	}
-	r.mixValues()
 }
 
 // takeMean gives a query that sees no key the mean of all values.
@@ -56,12 +53,12 @@ func (r *row) takeMean() {
 	}
 	r.weights = r.weightMemory
 	r.findSpans()
-	r.mixValues()
 }
 
-// softmaxOf returns the weights of scores, appended to memory, and the weight of a sink.
-func softmaxOf(scores []float64, sinkScore float64, memory []float64) (weights []float64, sink float64) {
-	top, total := math.Max(slices.Max(scores), sinkScore), 0.0
+// softmaxOf returns the weights of scores, appended to memory, and the weight of a sink. top is the
+// largest of the scores and the sink's.
+func softmaxOf(scores []float64, top, sinkScore float64, memory []float64) (weights []float64, sink float64) {
+	total := 0.0
 	for _, s := range scores {
 		w := math.Exp(s - top)
 		memory = append(memory, w)

@@ -62,7 +62,8 @@ func (t *Trace) score(p *Problem) {
 	t.Terms, t.Derivatives = make([]float64, n), make([]float64, n)
 	for at := range n {
 		head, i, j := at/(t.Queries*t.Keys), at/t.Keys%t.Queries, at%t.Keys
-		t.Sees[at], t.Scores[at] = masks.sees(head, i, j), math.Inf(-1)
+		v := masks.viewer(head, i)
+		t.Sees[at], t.Scores[at] = masks.sees(&v, j), math.Inf(-1)
 		if !t.Sees[at] {
 			continue
 		}

@@ -1,0 +1,3 @@
+package kernel
+
+var ExactFMA32 = exactFMA32
