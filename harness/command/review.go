@@ -31,7 +31,7 @@ Exit status:
   3  a folder or a file cannot be read`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return reviewSuites(cmd.OutOrStdout(), args[0], args[1])
+			return writeUnlessInterrupted(cmd, func(out io.Writer) error { return reviewSuites(out, args[0], args[1]) })
 		},
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
 	}
