@@ -9,12 +9,12 @@ type Running struct {
 	elements int
 	differ   int // pairs that are not equal; NaN equals NaN
 
-	first, furthest, mostUnits pair // mostUnits is furthest apart in units
-	sums                       sums
+	furthest, mostUnits pair // mostUnits is furthest apart in units
+	sums                sums
 
-	unitOfGot, unitOfWant *[exponents]float64 // nil unless distances are counted in units
-	beyond                int
-	distances             histogram // of the pairs that differ, in units
+	units     *units    // nil unless distances are counted in units
+	beyond    int       // pairs further apart than half a unit of each
+	distances histogram // of the pairs that differ, in units
 }
 
 // exponents is the number of different exponents of float64.
@@ -27,69 +27,69 @@ type pair struct {
 	off       float64
 }
 
+// units holds, for each exponent of a magnitude, the larger unit of the two types, and the sum of
+// half a unit of each.
+type units struct{ larger, half [exponents]float64 }
+
 // NewRunning compares arrays of a shape.
 func NewRunning(shape []int) *Running { return &Running{shape: shape, sums: newSums()} }
 
 // InUnits makes [Running.Units] count distances in units in the last place. ofGot and ofWant return
 // the unit of a magnitude in the type of each array. The exponent of the magnitude decides.
 func (r *Running) InUnits(ofGot, ofWant func(float64) float64) *Running {
-	r.unitOfGot, r.unitOfWant = byExponent(ofGot), byExponent(ofWant)
-	return r
-}
-
-func byExponent(unit func(float64) float64) *[exponents]float64 {
-	var table [exponents]float64
-	table[0] = unit(0)
-	for e := 1; e < exponents-1; e++ {
-		table[e] = unit(math.Ldexp(1, e-1023))
+	r.units = &units{}
+	for e := range exponents - 1 {
+		magnitude := 0.0
+		if e > 0 {
+			magnitude = math.Ldexp(1, e-1023)
+		}
+		a, b := ofGot(magnitude), ofWant(magnitude)
+		r.units.larger[e], r.units.half[e] = math.Max(a, b), a/2+b/2
 	}
-	return &table
+	return r
 }
 
 // Add compares the next elements of both arrays.
 func (r *Running) Add(got, want []float64) {
 	if r.elements == 0 && len(got) > 0 {
-		r.first = pair{0, got[0], want[0], Distance(got[0], want[0])}
-		r.furthest, r.mostUnits = r.first, pair{0, got[0], want[0], 0}
+		r.furthest = pair{got: got[0], want: want[0]}
+		r.mostUnits = r.furthest
 	}
-	finite := true
+	want = want[:len(got)]
 	for i, g := range got {
-		w := want[i]
-		finite = finite && g-g == 0 && w-w == 0
-		if g != w && (g == g || w == w) {
-			r.addDifferent(pair{r.elements + i, g, w, 0})
+		if w := want[i]; g != w && (g == g || w == w) {
+			r.addDifferent(r.elements+i, g, w)
 		}
 	}
 	r.elements += len(got)
-	if !finite {
-		got, want = finitePairs(got, want)
-	}
 	r.sums.add(got, want)
 }
 
 // addDifferent notes the distance of two elements that differ.
-func (r *Running) addDifferent(p pair) {
+func (r *Running) addDifferent(index int, got, want float64) {
 	r.differ++
-	p.off = Distance(p.got, p.want)
-	if p.off > r.furthest.off {
-		r.furthest = p
+	off := math.Abs(got - want)
+	if off != off {
+		off = math.Inf(1)
 	}
-	if r.unitOfGot == nil {
+	if off > r.furthest.off {
+		r.furthest = pair{index, got, want, off}
+	}
+	if r.units == nil {
 		return
 	}
-	if !math.IsInf(p.off, 1) {
-		exponent := math.Float64bits(math.Max(math.Abs(p.got), math.Abs(p.want))) >> 52
-		a, b := r.unitOfGot[exponent], r.unitOfWant[exponent]
-		beyond := p.off-(a/2+b/2) > 0
-		if p.off /= math.Max(a, b); beyond {
+	if off <= math.MaxFloat64 {
+		exponent := max(math.Float64bits(got)<<1, math.Float64bits(want)<<1) >> 53
+		if off > r.units.half[exponent] {
 			r.beyond++
 		}
+		off /= r.units.larger[exponent]
 	} else {
 		r.beyond++
 	}
-	r.distances.add(p.off)
-	if p.off > r.mostUnits.off {
-		r.mostUnits = p
+	r.distances.add(off)
+	if off > r.mostUnits.off {
+		r.mostUnits = pair{index, got, want, off}
 	}
 }
 

@@ -18,11 +18,16 @@ type scale struct{ largest, by float64 }
 // both is the scale of differences.
 func (s *sums) both() float64 { return math.Min(s.got.by, s.want.by) }
 
-// add takes finite pairs.
+// add takes pairs. It leaves out the ones with an element that is not finite.
 func (s *sums) add(got, want []float64) {
+	ofGot, ofWant := largest(got), largest(want)
+	if !(ofGot <= math.MaxFloat64 && ofWant <= math.MaxFloat64) {
+		got, want = finitePairs(got, want)
+		ofGot, ofWant = largest(got), largest(want)
+	}
 	gotWas, wantWas, bothWas := s.got.by, s.want.by, s.both()
-	s.got.raise(got)
-	s.want.raise(want)
+	s.got.raise(ofGot)
+	s.want.raise(ofWant)
 	a, b, c := s.got.by/gotWas, s.want.by/wantWas, s.both()/bothWas
 	s.gg, s.ww, s.gw, s.dd = times(s.gg, a*a), times(s.ww, b*b), times(s.gw, a*b), times(s.dd, c*c)
 	s.pairs += len(got)
@@ -39,13 +44,20 @@ func (s *sums) add(got, want []float64) {
 	}
 }
 
-// raise lowers the scale as far as the largest number needs it.
-func (s *scale) raise(values []float64) {
-	const most = 400 // exponents up to which squares stay in range
+// largest returns the largest magnitude, and one that is not finite if there is any.
+func largest(values []float64) float64 {
+	var most uint64 // bits, which have the order of magnitudes
 	for _, v := range values {
-		s.largest = max(s.largest, math.Abs(v))
+		most = max(most, math.Float64bits(v)&^(1<<63))
 	}
-	if s.largest < math.Ldexp(1, -most) || s.largest > math.Ldexp(1, most) {
+	return math.Float64frombits(most)
+}
+
+// raise lowers the scale as far as a larger magnitude needs it.
+func (s *scale) raise(magnitude float64) {
+	s.largest = max(s.largest, magnitude)
+	// The squares of numbers in between stay in range.
+	if s.largest < 0x1p-400 || s.largest > 0x1p400 {
 		s.by = toUnit([]float64{s.largest})
 	} else {
 		s.by = 1
