@@ -49,7 +49,8 @@ type line struct {
 	err  error
 }
 
-// start runs a program with some variables of the environment, and begins to read its stdout and stderr.
+// start runs a program with some variables of the environment, and begins to read its stdout and
+// stderr.
 func start(args, env []string, stdout stream) (*process, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = env

@@ -5,8 +5,8 @@ type Difference struct {
 	Elements int
 	// Equal counts the pairs of equal elements; NaN equals NaN.
 	Equal int
-	// Largest is the pair that is furthest apart. Its Z is the distance, which is infinite if one of
-	// the two is NaN or infinite.
+	// Largest is the pair that is furthest apart. Its Z is the distance, which is infinite if one
+	// of the two is NaN or infinite.
 	Largest Element
 	// Rel, Gain and Cosine are computed as in [Comparison].
 	Rel, Gain, Cosine float64

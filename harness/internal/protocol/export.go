@@ -17,8 +17,9 @@ import (
 // its arrays beside it. An implementation writes its answer there, as mha/causal/output.npy.
 //
 // Export overwrites nothing. An earlier export of the same suite, also one that was killed, is
-// completed, and its answers stay. If the folder holds any other file, or a request that differs from the suite's, Export
-// fails with [fs.ErrExist] before it writes anything. It also fails on a broken case.
+// completed, and its answers stay. If the folder holds any other file, or a request that differs
+// from the suite's, Export fails with [fs.ErrExist] before it writes anything. It also fails on a
+// broken case.
 func Export(suite fs.FS, dir string, cases ...string) error {
 	names, err := fixture.Names(suite)
 	if err != nil {
