@@ -88,7 +88,7 @@ func (j *judgeFlags) completeCheck(
 
 // checkFolder judges every output in a folder. Links that lead out of the folder are not followed.
 func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared subject.Precision) error {
-	root, err := os.OpenRoot(dir)
+	root, err := openFolder(dir)
 	if err != nil {
 		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}

@@ -23,6 +23,19 @@ func openRegular(file string) (*os.File, error) {
 	return os.Open(file)
 }
 
+// openFolder opens a folder. Links that lead out of it are not followed. It fails on anything but a
+// folder: a pipe would block for ever.
+func openFolder(dir string) (*os.Root, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s: not a folder", dir)
+	}
+	return os.OpenRoot(dir)
+}
+
 // readText reads a regular file of at most maxText bytes.
 func readText(file string) ([]byte, error) {
 	f, err := openRegular(file)

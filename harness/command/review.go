@@ -3,7 +3,6 @@ package command
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -64,7 +63,7 @@ func reviewSuites(out io.Writer, before, after string) error {
 
 // openSuite returns the suite in a folder. Links that lead out of the folder are not followed.
 func openSuite(dir string) (review.Suite, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := openFolder(dir)
 	if err != nil {
 		return review.Suite{}, exit(exitBroken, "%w", err)
 	}

@@ -28,15 +28,15 @@ type Stream struct {
 // Stream begins to read the values.
 func (t *Tensor) Stream() (*Stream, error) {
 	if !t.Readable() {
-		return nil, fmt.Errorf("%s: the values of dtype %s cannot be read", t.Name, t.DType)
+		return nil, t.failed(fmt.Errorf("the values of dtype %s cannot be read", t.DType))
 	}
 	n, err := attention.Size(t.Shape)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.Name, err)
+		return nil, t.failed(err)
 	}
 	s := &Stream{tensor: t, left: n}
 	if s.reader, s.whole, err = t.place.open(t.DType.Size()); err != nil {
-		return nil, fmt.Errorf("%s: %w", t.Name, err)
+		return nil, t.failed(err)
 	}
 	return s, nil
 }
@@ -51,7 +51,7 @@ func (s *Stream) Next() ([]byte, error) {
 	case err == io.EOF:
 		return nil, io.EOF
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", s.tensor.Name, err)
+		return nil, s.tensor.failed(err)
 	}
 	s.next, s.left = s.next+n, s.left-n
 	return block, nil

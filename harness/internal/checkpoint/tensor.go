@@ -20,6 +20,14 @@ type Tensor struct {
 	print fingerprint
 }
 
+// failed puts the name of the tensor before an error.
+func (t *Tensor) failed(err error) error {
+	if t.Name == "" {
+		return err
+	}
+	return fmt.Errorf("%.200s: %w", t.Name, err)
+}
+
 // Readable reports whether the values can be read.
 func (t *Tensor) Readable() bool { return readable(t.DType) }
 
@@ -61,7 +69,7 @@ func (t *Tensor) each(do func(s *Stream, block []byte) error) error {
 func (t *Tensor) Bytes() ([]byte, error) {
 	n, err := t.bytes()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.Name, err)
+		return nil, t.failed(err)
 	}
 	all := make([]byte, 0, n)
 	return all, t.each(func(_ *Stream, block []byte) error {
@@ -74,7 +82,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 func (t *Tensor) Float64s() ([]float64, error) {
 	n, err := attention.Size(t.Shape)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.Name, err)
+		return nil, t.failed(err)
 	}
 	all := make([]float64, 0, n)
 	err = t.each(func(s *Stream, block []byte) error {
@@ -88,18 +96,18 @@ func (t *Tensor) Float64s() ([]float64, error) {
 // fails on integers and booleans, which are not parameters, and on values too large for float32.
 func (t *Tensor) Float32s() (*attention.Tensor, error) {
 	if t.Readable() && !t.DType.IsFloat() {
-		return nil, fmt.Errorf("%s: dtype %s, want a floating-point type", t.Name, t.DType)
+		return nil, t.failed(fmt.Errorf("dtype %s, want a floating-point type", t.DType))
 	}
 	n, err := attention.Size(t.Shape)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t.Name, err)
+		return nil, t.failed(err)
 	}
 	out := &attention.Tensor{Shape: t.Shape, Data: make([]float32, 0, n)}
 	err = t.each(func(s *Stream, block []byte) error {
 		for _, v := range s.Decode(block) {
 			narrow := float32(v)
 			if math.IsInf(float64(narrow), 0) && !math.IsInf(v, 0) {
-				return fmt.Errorf("%s: element %d is %g, too large for float32", t.Name, len(out.Data), v)
+				return t.failed(fmt.Errorf("element %d is %g, too large for float32", len(out.Data), v))
 			}
 			out.Data = append(out.Data, narrow)
 		}
