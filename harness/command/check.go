@@ -101,7 +101,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 		}
 		return r, err
 	}, func(name string) string {
-		return "difftest check " + shellWord(dir) + " --case " + shellWord(name) + flags.suite.flag() + precisionFlag(declared)
+		return "difftest check " + shellWord(dir) + " --case " + shellWord(name) + flags.suite.flag() +
+			precisionFlag(declared)
 	})
 }
 
@@ -158,7 +159,8 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}
-	result.Rerun = "difftest check " + shellWord(c.Name) + " " + shellWord(one.file) + flags.suite.flag() + precisionFlag(one.precision)
+	result.Rerun = "difftest check " + shellWord(c.Name) + " " + shellWord(one.file) + flags.suite.flag() +
+		precisionFlag(one.precision)
 	if one.weights != "" {
 		if err := checkWeights(&result, c, one); err != nil {
 			return err

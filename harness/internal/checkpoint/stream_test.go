@@ -46,7 +46,7 @@ func TestStreamOfAnyOrder(t *testing.T) {
 	}
 }
 
-// A view of a part, a transposed view and a repeated row, of a storage that is stored or compressed.
+// Views of a stored or compressed storage: a part, a transposed one, and a repeated row.
 func TestStreamOfViews(t *testing.T) {
 	six := storageOf("FloatStorage", "0", 6)
 	storage := harnesstest.NPYFile(1, "", []float32{1, 2, 3, 4, 5, 6})[10:]
