@@ -118,6 +118,10 @@ type Command struct {
 	// Jobs is how many processes run cases at once; 0 is one.
 	Jobs int
 
+	// Env names variables of the environment that the program gets beside the usual ones, which
+	// PROTOCOL.md lists.
+	Env []string
+
 	// Timeout is how long the program may take to start, and for each answer; 0 is a minute.
 	Timeout time.Duration
 
@@ -155,7 +159,7 @@ func (c Command) start(ctx context.Context) (subject.Runner, func() error, error
 		timeout = time.Minute
 	}
 	s, err := child.New(ctx, child.Command{
-		Args: c.Args, Once: c.Once, Jobs: c.Jobs, Timeout: timeout, Precision: subject.Precision(c.Precision),
+		Args: c.Args, Once: c.Once, Jobs: c.Jobs, Env: c.Env, Timeout: timeout, Precision: subject.Precision(c.Precision),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -88,7 +88,7 @@ func (j *judgeFlags) completeCheck(
 
 // checkFolder judges every output in a folder. Links that lead out of the folder are not followed.
 func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared subject.Precision) error {
-	root, err := os.OpenRoot(dir)
+	root, err := openFolder(dir)
 	if err != nil {
 		return exit(exitUsage, "%w; to check one output: difftest check CASE OUTPUT.npy", err)
 	}
@@ -101,7 +101,8 @@ func checkFolder(cmd *cobra.Command, flags *judgeFlags, dir string, declared sub
 		}
 		return r, err
 	}, func(name string) string {
-		return "difftest check " + shellWord(dir) + " --case " + name + flags.suite.flag() + precisionFlag(declared)
+		return "difftest check " + shellWord(dir) + " --case " + shellWord(name) + flags.suite.flag() +
+			precisionFlag(declared)
 	})
 }
 
@@ -158,7 +159,8 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return interrupted(ctx, exit(exitBroken, "%w", err))
 	}
-	result.Rerun = "difftest check " + c.Name + " " + shellWord(one.file) + flags.suite.flag() + precisionFlag(one.precision)
+	result.Rerun = "difftest check " + shellWord(c.Name) + " " + shellWord(one.file) + flags.suite.flag() +
+		precisionFlag(one.precision)
 	if one.weights != "" {
 		if err := checkWeights(&result, c, one); err != nil {
 			return err
@@ -198,7 +200,7 @@ func checkWeights(result *report.Result, c *fixture.Case, one oneOutput) error {
 // readOutput reads a .npy file of floating-point numbers. In a case of bfloat16, an array of uint16
 // holds the bits of bfloat16.
 func readOutput(file string, precision fixture.DType) (*npy.Array, []float64, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
 	}

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ type childFlags struct {
 	timeout   time.Duration
 	jobs      int
 	precision string
+	env       []string
 }
 
 func (c *childFlags) add(cmd *cobra.Command) {
@@ -32,13 +34,15 @@ func (c *childFlags) add(cmd *cobra.Command) {
 		"start CMD for every case; the folder of the case is its last argument, or replaces {dir}")
 	f.DurationVar(&c.timeout, "timeout", time.Minute, "`TIME` that CMD may take to start, and for each answer")
 	f.IntVar(&c.jobs, "jobs", 1, "run cases in `N` processes of CMD at once")
+	f.StringArrayVar(&c.env, "env", nil, "pass the environment variable `NAME` on to CMD, which gets PATH, "+
+		"HOME, PYTHON*, CUDA_* and a few others only (repeatable)")
 	addPrecision(cmd, &c.precision, "arithmetic of CMD")
 }
 
 // command returns the command that stands behind --. Without one, a flag that needs it is an error.
 func (c *childFlags) command(cmd *cobra.Command, args []string) (child.Command, error) {
 	if cmd.ArgsLenAtDash() < 0 {
-		for _, name := range []string{"once", "timeout", "jobs", "precision"} {
+		for _, name := range []string{"once", "timeout", "jobs", "precision", "env"} {
 			if cmd.Flags().Changed(name) {
 				return child.Command{}, exit(exitUsage,
 					"--%s: needs a command: difftest --%s ... -- CMD ARG...", name, name)
@@ -57,8 +61,14 @@ func (c *childFlags) command(cmd *cobra.Command, args []string) (child.Command, 
 	case c.jobs < 1 || c.jobs > maxJobs:
 		return child.Command{}, exit(exitUsage, "--jobs: %d, want 1 to %d", c.jobs, maxJobs)
 	}
+	for _, name := range c.env {
+		if _, set := os.LookupEnv(name); !set {
+			return child.Command{}, exit(exitUsage, "--env: %.200q is not set", name)
+		}
+	}
 	return child.Command{
 		Args:      args,
+		Env:       c.env,
 		Once:      c.once,
 		Jobs:      c.jobs,
 		Timeout:   c.timeout,
@@ -109,6 +119,9 @@ func (c *childFlags) flags(args []string) string {
 	}
 	if c.timeout != time.Minute {
 		fmt.Fprintf(&b, " --timeout %v", c.timeout)
+	}
+	for _, name := range c.env {
+		b.WriteString(" --env " + shellWord(name))
 	}
 	if c.precision != "" {
 		b.WriteString(" --precision " + c.precision)

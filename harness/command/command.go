@@ -11,10 +11,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -65,7 +67,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		e = &exitError{exitUsage, fmt.Errorf("%w; see difftest --help", err)}
 	}
 	if e.err != nil {
-		fmt.Fprintln(stderr, "difftest:", e.err)
+		fmt.Fprintln(stderr, "difftest:", printable.Message(e.err.Error()))
 	}
 	if e.err != nil && counted.n == 0 && wantsJSON(cmd, args) {
 		writeFailure(stdout, e)
@@ -142,4 +144,22 @@ func unlessInterrupted[T any](ctx context.Context, work func() (T, error)) (T, e
 		var none T
 		return none, interrupted(ctx, ctx.Err())
 	}
+}
+
+// writeUnlessInterrupted writes what work writes, all at once in the end, unless the context of a
+// command ends before.
+func writeUnlessInterrupted(cmd *cobra.Command, work func(io.Writer) error) error {
+	var failure error
+	text, err := unlessInterrupted(cmd.Context(), func() (string, error) {
+		var b strings.Builder
+		failure = work(&b)
+		return b.String(), nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(cmd.OutOrStdout(), text); err != nil {
+		return exit(exitBroken, "%w", err)
+	}
+	return failure
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/printable"
 )
@@ -42,7 +43,9 @@ Exit status:
   4  there is nothing to compare`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return compareFiles(cmd.OutOrStdout(), args[0], args[1], keys)
+			return writeUnlessInterrupted(cmd, func(out io.Writer) error {
+				return compareFiles(out, args[0], args[1], keys)
+			})
 		},
 		ValidArgsFunction: cobra.FixedCompletions(tensorFiles, cobra.ShellCompDirectiveFilterFileExt),
 	}
@@ -56,8 +59,9 @@ var tensorFiles = []cobra.Completion{"npy", "npz", "safetensors", "pt", "pth", "
 
 // pair is a tensor in two files. got or want is nil if the tensor stands in the other file only.
 type pair struct {
-	name      string
-	got, want *checkpoint.Tensor
+	name              string
+	got, want         *checkpoint.Tensor
+	gotFile, wantFile string
 }
 
 func compareFiles(out io.Writer, gotFile, wantFile string, keys []string) error {
@@ -80,6 +84,7 @@ func compareFiles(out io.Writer, gotFile, wantFile string, keys []string) error 
 	fmt.Fprintf(w, "want  %s  %s\n\n", want.Format, place(wantFile, want))
 	var t tally
 	for _, p := range pairs {
+		p.gotFile, p.wantFile = gotFile, wantFile
 		agreement, err := comparePair(w, p)
 		if err != nil {
 			return exit(exitBroken, "%w", err)
@@ -144,8 +149,8 @@ func choose(pairs []pair, patterns []string) ([]pair, error) {
 	}
 	chosen := map[string]bool{}
 	for _, pattern := range patterns {
-		if !doublestar.ValidatePattern(pattern) {
-			return nil, exit(exitUsage, "--key: pattern %q is malformed", pattern)
+		if err := fixture.CheckPattern(pattern); err != nil {
+			return nil, exit(exitUsage, "--key: %w", err)
 		}
 		found := false
 		for _, p := range pairs {
@@ -212,15 +217,11 @@ func comparePair(w io.Writer, p pair) (agreement, error) {
 		fmt.Fprintln(w, "the shapes differ")
 		return differs, nil
 	}
-	got, err := p.got.Float64s()
+	m, err := measure(p)
 	if err != nil {
 		return 0, err
 	}
-	want, err := p.want.Float64s()
-	if err != nil {
-		return 0, err
-	}
-	return describe(w, p, got, want)
+	return m.describe(w), nil
 }
 
 func both(got, want string) string {
@@ -238,52 +239,87 @@ func named(name string) string {
 	return printable.Name(name)
 }
 
-// describe writes how far two arrays of the same shape are apart.
-func describe(w io.Writer, p pair, got, want []float64) (agreement, error) {
-	d := compare.Values(p.got.Shape, got, want)
-	fmt.Fprintf(w, "%d of %d elements are equal\n", d.Equal, d.Elements)
-	if !p.got.DType.IsFloat() || !p.want.DType.IsFloat() {
-		return describeIntegers(w, p, d)
+// measured holds how far two tensors of the same shape are apart.
+type measured struct {
+	pair
+	compare.Difference
+	units     compare.Units // of floating-point numbers
+	sameBytes bool          // of tensors of the same type
+}
+
+// measure reads both tensors at once, block by block.
+func measure(p pair) (*measured, error) {
+	got, err := p.got.Stream()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.gotFile, err)
 	}
-	if d.Equal == d.Elements {
-		return equal, nil
+	defer got.Close()
+	want, err := p.want.Stream()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.wantFile, err)
 	}
-	narrow := narrower(p.got.DType, p.want.DType)
-	u := compare.InUnits(p.got.Shape, got, want, p.got.DType.ULP, p.want.DType.ULP)
+	defer want.Close()
+	m := &measured{pair: p, sameBytes: p.got.DType == p.want.DType}
+	r := compare.NewRunning(p.got.Shape)
+	if m.floats() {
+		r.InUnits(p.got.DType.ULP, p.want.DType.ULP)
+	}
+	for {
+		a, errGot := got.Next()
+		b, errWant := want.Next()
+		switch {
+		case errGot == io.EOF && errWant == io.EOF:
+			m.Difference, m.units = r.Difference(), r.Units()
+			return m, nil
+		case errGot != nil:
+			return nil, fmt.Errorf("%s: %w", p.gotFile, errGot)
+		case errWant != nil:
+			return nil, fmt.Errorf("%s: %w", p.wantFile, errWant)
+		}
+		m.sameBytes = m.sameBytes && bytes.Equal(a, b)
+		r.Add(got.Decode(a), want.Decode(b))
+	}
+}
+
+// floats reports whether both tensors hold floating-point numbers.
+func (m *measured) floats() bool { return m.got.DType.IsFloat() && m.want.DType.IsFloat() }
+
+// describe writes the result.
+func (m *measured) describe(w io.Writer) agreement {
+	fmt.Fprintf(w, "%d of %d elements are equal\n", m.Equal, m.Elements)
+	if !m.floats() {
+		return m.describeIntegers(w)
+	}
+	if m.Equal == m.Elements {
+		return equal
+	}
+	narrow := narrower(m.got.DType, m.want.DType)
 	verdict := rounded
-	if u.Beyond > 0 {
-		fmt.Fprintf(w, "  %d of %d elements are more than a rounding of %s apart\n", u.Beyond, d.Elements, narrow)
+	if m.units.Beyond > 0 {
+		fmt.Fprintf(w, "  %d of %d elements are more than a rounding of %s apart\n", m.units.Beyond, m.Elements, narrow)
 		verdict = differs
 	}
-	fmt.Fprintf(w, "  rel %.3g, gain %.3g, cosine %.6f\n", d.Rel, d.Gain, d.Cosine)
+	fmt.Fprintf(w, "  rel %.3g, gain %.3g, cosine %.6f\n", m.Rel, m.Gain, m.Cosine)
 	fmt.Fprintln(w, "  (rounding alone gives a rel of 1e-7 in float32, 5e-4 in float16, 4e-3 in bfloat16)")
-	fmt.Fprintf(w, "  ULP of %s: median %.3g, largest %.3g at %s\n", narrow, u.Median, u.Largest.Z, u.Largest.Place())
-	writeLargest(w, d)
-	return verdict, nil
+	fmt.Fprintf(w, "  ULP of %s: median %.3g, largest %.3g at %s\n",
+		narrow, m.units.Median, m.units.Largest.Z, m.units.Largest.Place())
+	writeLargest(w, m.Difference)
+	return verdict
 }
 
 // describeIntegers compares integers and booleans, which have no rounding. Numbers of the same type
 // are compared by their bytes, because float64 cannot hold every int64.
-func describeIntegers(w io.Writer, p pair, d compare.Difference) (agreement, error) {
-	same := d.Equal == d.Elements
-	if same && p.got.DType == p.want.DType {
-		got, err := p.got.Bytes()
-		if err != nil {
-			return 0, err
-		}
-		want, err := p.want.Bytes()
-		if err != nil {
-			return 0, err
-		}
-		if same = bytes.Equal(got, want); !same {
-			fmt.Fprintln(w, "  equal in float64, but not in all digits")
-		}
+func (m *measured) describeIntegers(w io.Writer) agreement {
+	same := m.Equal == m.Elements
+	if same && m.got.DType == m.want.DType && !m.sameBytes {
+		fmt.Fprintln(w, "  equal in float64, but not in all digits")
+		same = false
 	}
 	if same {
-		return equal, nil
+		return equal
 	}
-	writeLargest(w, d)
-	return differs, nil
+	writeLargest(w, m.Difference)
+	return differs
 }
 
 func writeLargest(w io.Writer, d compare.Difference) {

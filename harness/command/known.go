@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +43,12 @@ func (k *knownFlags) read(selection *selectionFlags) (string, error) {
 	if k.file == "" {
 		return "", nil
 	}
-	text, err := os.ReadFile(k.file)
+	if k.update {
+		if err := writable(filepath.Dir(k.file)); err != nil {
+			return "", exit(exitUsage, "--update-known: %w", err)
+		}
+	}
+	text, err := readText(k.file)
 	if k.update && errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -86,7 +92,7 @@ func (k *knownFlags) rewrite(r *report.Report, text string) (string, error) {
 	if err != nil {
 		return "", exit(exitUsage, "--known %s: %w", k.file, err)
 	}
-	if err := os.WriteFile(k.file, []byte(updated), 0o644); err != nil {
+	if err := replaceFile(k.file, []byte(updated)); err != nil {
 		return "", exit(exitUsage, "--update-known: %w", err)
 	}
 	return updated, nil

@@ -41,7 +41,7 @@ func (l *lastFailed) file(subject, suite string) (string, error) {
 // read returns the failures in a file; nil if there is none.
 func (l *lastFailed) read(file string) []string {
 	var names []string
-	if text, err := os.ReadFile(file); err == nil {
+	if text, err := readText(file); err == nil {
 		_ = json.Unmarshal(text, &names) // a file of another version remembers nothing
 	}
 	return names

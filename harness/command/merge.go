@@ -2,7 +2,6 @@ package command
 
 import (
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -130,7 +129,7 @@ func (s *suiteFlag) hint() string {
 }
 
 func readBlob(file string) (*blob.Blob, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file)
 	if err != nil {
 		return nil, err
 	}

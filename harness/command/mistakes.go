@@ -69,6 +69,11 @@ func selectMistakes(patterns []string) (catalogued, error) {
 	if len(patterns) == 0 {
 		return all, nil
 	}
+	for _, p := range patterns {
+		if err := fixture.CheckPattern(p); err != nil {
+			return catalogued{}, exit(exitUsage, "%w", err)
+		}
+	}
 	var chosen catalogued
 	var words []string
 	found := map[string]bool{}

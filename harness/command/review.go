@@ -3,7 +3,6 @@ package command
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -31,7 +30,7 @@ Exit status:
   3  a folder or a file cannot be read`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return reviewSuites(cmd.OutOrStdout(), args[0], args[1])
+			return writeUnlessInterrupted(cmd, func(out io.Writer) error { return reviewSuites(out, args[0], args[1]) })
 		},
 		ValidArgsFunction: cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs),
 	}
@@ -64,7 +63,7 @@ func reviewSuites(out io.Writer, before, after string) error {
 
 // openSuite returns the suite in a folder. Links that lead out of the folder are not followed.
 func openSuite(dir string) (review.Suite, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := openFolder(dir)
 	if err != nil {
 		return review.Suite{}, exit(exitBroken, "%w", err)
 	}

@@ -88,7 +88,7 @@ func (t *tested) run(cmd *cobra.Command, args []string) error {
 		return t.check(ctx, cmd, args, suite, cases)
 	}
 	rerun := func(name string) string {
-		return "difftest --case " + name + t.judge.suite.flag() + t.state.flag() + t.child.flags(args)
+		return "difftest --case " + shellWord(name) + t.judge.suite.flag() + t.state.flag() + t.child.flags(args)
 	}
 	who, err := t.child.about(cmd, args)
 	if err != nil {

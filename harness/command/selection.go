@@ -52,8 +52,10 @@ func (s *selectionFlags) cases(suite *suiteFlag) (fs.FS, []string, error) {
 // because it is probably a typing mistake.
 func selectCases(names, patterns, skip []string) ([]string, error) {
 	for _, p := range slices.Concat(patterns, skip) {
-		if !slices.Contains(names, p) && !fixture.ValidPattern(p) {
-			return nil, exit(exitUsage, "pattern %q is malformed", p)
+		if !slices.Contains(names, p) {
+			if err := fixture.CheckPattern(p); err != nil {
+				return nil, exit(exitUsage, "%w", err)
+			}
 		}
 		if !slices.ContainsFunc(names, func(name string) bool { return fixture.Selects(p, name) }) {
 			return nil, exit(exitNothing, "%q selects no case%s; see difftest list", p,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -30,7 +29,7 @@ func (s *suiteFlag) open() (fs.FS, error) {
 	if s.dir == "" {
 		return fixtures.FS, nil
 	}
-	root, err := os.OpenRoot(s.dir)
+	root, err := openFolder(s.dir)
 	if err != nil {
 		return nil, exit(exitBroken, "--fixtures: %w", err)
 	}

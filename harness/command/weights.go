@@ -40,10 +40,12 @@ Exit status:
   1  the file would not load, or has other values
   2  wrong usage
   3  the file or the case is broken
-  4  no case is selected`,
+  4  the file has no tensor, or no case is selected`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return weights(cmd.OutOrStdout(), &suite, args[0], against)
+			return writeUnlessInterrupted(cmd, func(out io.Writer) error {
+				return weights(out, &suite, args[0], against)
+			})
 		},
 		ValidArgsFunction: cobra.FixedCompletions(tensorFiles, cobra.ShellCompDirectiveFilterFileExt),
 	}
@@ -63,6 +65,9 @@ func weights(out io.Writer, suite *suiteFlag, file, against string) error {
 		return err
 	}
 	defer f.Close()
+	if len(f.Tensors) == 0 {
+		return exit(exitNothing, "%s: the file has no tensor", file)
+	}
 	w := &strings.Builder{}
 	if err := inspect(w, file, f); err != nil {
 		return exit(exitBroken, "%s: %w", file, err)

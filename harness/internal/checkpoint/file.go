@@ -54,14 +54,28 @@ func Open(path string) (*File, error) {
 			return nil, err
 		}
 	}
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	return opened(path, f, func(shard string) (fs.File, error) {
-		return os.Open(filepath.Join(filepath.Dir(path), filepath.FromSlash(shard)))
+		return openRegular(filepath.Join(filepath.Dir(path), filepath.FromSlash(shard)))
 	})
 }
+
+// openRegular opens a regular file. A pipe would block for ever, and a device has no end.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", path, errIrregular)
+	}
+	return os.Open(path)
+}
+
+var errIrregular = errors.New("not a regular file: only regular files are read")
 
 // OpenFS is Open for a file of a file system.
 func OpenFS(fsys fs.FS, name string) (*File, error) {
@@ -93,7 +107,7 @@ func readerOf(f fs.File) (io.ReaderAt, int64, error) {
 		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, errors.New("not a regular file")
+		return nil, 0, errIrregular
 	}
 	if r, ok := f.(io.ReaderAt); ok {
 		return r, info.Size(), nil
@@ -152,8 +166,8 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 		head[:min(8, len(head))])
 }
 
-// All tensors of a file together, as float64, may take maxTimes the size of the file and maxMore
-// bytes. So may the memory of one tensor.
+// All tensors of a file together may take maxTimes the size of the file and maxMore bytes. So may
+// the memory of one tensor.
 const (
 	maxTimes = 8
 	maxMore  = 1 << 28
@@ -173,7 +187,7 @@ func (f *File) check(size int64) error {
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
 			return fmt.Errorf("%q stands twice", t.Name)
 		}
-		n, err := t.wide()
+		n, err := t.bytes()
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}

@@ -260,7 +260,7 @@ func TestOpenFS(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	_, err := checkpoint.OpenFS(os.DirFS("."), "testdata")
-	require.EqualError(t, err, "testdata: not a regular file")
+	require.EqualError(t, err, "testdata: not a regular file: only regular files are read")
 	_, err = checkpoint.Open("none-such.pt")
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }

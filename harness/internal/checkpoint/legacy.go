@@ -95,11 +95,10 @@ func placeStorages(r io.ReaderAt, at, size int64, keys any, storages map[string]
 	if !ok || len(l.items) != len(storages) {
 		return fmt.Errorf("the list of storages does not have the %d of the pickle", len(storages))
 	}
-	last := &lastRead{}
 	for _, key := range l.items {
 		name, _ := key.(string)
 		s := storages[name]
-		if s == nil || s.read != nil {
+		if s == nil || s.data != nil {
 			return fmt.Errorf("storage %.100q is not in the pickle, or listed twice", name)
 		}
 		count, err := section(r, at, 8)
@@ -112,8 +111,7 @@ func placeStorages(r io.ReaderAt, at, size int64, keys any, storages map[string]
 			return fmt.Errorf("storage %.100q: %d elements, the pickle claims %d of %s, and the file has %d bytes left",
 				name, n, s.elements, s.dtype, size-at)
 		}
-		start := at
-		s.read = last.of(func() ([]byte, error) { return section(r, start, bytes) })
+		s.data = stretch{r, at, bytes}
 		at += bytes
 	}
 	if at != size {

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"archive/zip"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +16,7 @@ func readNPY(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole := func() ([]byte, error) { return section(r, 0, size) }
-	t, err := array("", head, size, whole)
+	t, err := array("", head, stretch{r, 0, size})
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +39,7 @@ func readNPZ(z *archive) (*File, error) {
 	return f, errors.Join(errs...)
 }
 
-func readArray(m *zip.File) (*Tensor, error) {
+func readArray(m *member) (*Tensor, error) {
 	name, isArray := strings.CutSuffix(m.Name, ".npy")
 	if !isArray {
 		return nil, errors.New("not a .npy file: this is neither an .npz nor a .pt archive")
@@ -55,32 +53,23 @@ func readArray(m *zip.File) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return array(name, head, int64(m.UncompressedSize64), func() ([]byte, error) { return readMember(m) })
+	return array(name, head, m)
 }
 
-// array makes a tensor of a .npy file of size bytes that begins with head.
-func array(name string, head []byte, size int64, whole func() ([]byte, error)) (*Tensor, error) {
+// array makes a tensor of a .npy file that begins with head.
+func array(name string, head []byte, file data) (*Tensor, error) {
 	h, err := npy.ParseHeader(head)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.Check(size - int64(h.Length)); err != nil {
+	if err := h.Check(file.size() - int64(h.Length)); err != nil {
 		return nil, err
 	}
-	return &Tensor{Name: name, DType: h.DType, Shape: h.Shape, read: func() ([]byte, error) {
-		data, err := whole()
-		if err != nil {
-			return nil, err
-		}
-		data = data[h.Length:]
-		if h.BigEndian {
-			swap(data, h.DType.Size())
-		}
-		if h.Fortran {
-			return fortran(h.Shape).gather(data, h.DType.Size()), nil
-		}
-		return data, nil
-	}}, nil
+	p := place{data: file, start: int64(h.Length), view: rows(h.Shape), bigEndian: h.BigEndian}
+	if h.Fortran {
+		p.view = fortran(h.Shape)
+	}
+	return &Tensor{Name: name, DType: h.DType, Shape: h.Shape, place: p}, nil
 }
 
 // swap reverses the bytes of each element.

@@ -63,9 +63,8 @@ func otherBits(t *Tensor, want numbers) (string, error) {
 			return fmt.Sprintf("its bytes are right as %s, but the file calls them %s", dtype, t.DType), nil
 		}
 	}
-	turned := slices.Clone(data)
-	swap(turned, t.DType.Size())
-	if numbersOf(t.DType, t.Shape, decodeAll(t.DType, turned)).equals(want) {
+	swap(data, t.DType.Size())
+	if numbersOf(t.DType, t.Shape, decodeAll(t.DType, data)).equals(want) {
 		return "its bytes are in big-endian order", nil
 	}
 	return "", nil
@@ -73,10 +72,9 @@ func otherBits(t *Tensor, want numbers) (string, error) {
 
 // otherValues describes values that fit no parameter.
 func otherValues(t *Tensor, got, want numbers) string {
-	s := describe(got.values)
-	if t.DType.IsFloat() {
-		s.Origin = origin(t, s, got.values)
-	}
+	var m moments
+	m.add(got.values)
+	s := m.statistics(t)
 	var ww, gw, off float64
 	for i, w := range want.values {
 		ww += w * w

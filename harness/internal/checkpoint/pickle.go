@@ -30,6 +30,7 @@ type unpickler struct {
 	marks []int // lengths of the stack
 	memo  map[uint32]any
 	made  int // the number of objects, without the memo and the stack
+	moved int // the number of items that tuples, lists and dicts took off the stack
 	err   error
 }
 
@@ -41,8 +42,11 @@ type (
 	callable func(args tuple) (any, error)
 )
 
-// maxMade bounds the objects of a pickle. A state dict has about ten for each tensor.
-const maxMade = 1 << 20
+// Bounds of a pickle. A state dict has about ten objects and thirty items for each tensor.
+const (
+	maxMade  = 1 << 20
+	maxMoved = 3 << 20
+)
 
 // load reads one pickle.
 func (u *unpickler) load() (any, error) {
@@ -63,6 +67,9 @@ func (u *unpickler) load() (any, error) {
 		}
 		if u.made+len(u.memo)+len(u.stack)+len(u.marks) > maxMade {
 			u.fail("more than %d objects", maxMade)
+		}
+		if u.moved > maxMoved {
+			u.fail("more than %d items in tuples, lists and dicts", maxMoved)
 		}
 		if u.err != nil {
 			return nil, fmt.Errorf("pickle, byte %d: %w", start, u.err)
@@ -195,6 +202,7 @@ func (u *unpickler) popped(n int) []any {
 		return nil
 	}
 	values := slices.Clone(u.stack[from:])
+	u.moved += len(values)
 	u.stack = u.stack[:from]
 	return values
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/printable"
 )
@@ -18,7 +17,7 @@ type storage struct {
 	dtype    npy.DType // uint8 if untyped
 	untyped  bool
 	elements int
-	read     func() ([]byte, error) // nil in a legacy file until all pickles are read
+	data     data // nil in a legacy file until all pickles are read
 }
 
 // tensor is a view of a storage. PyTorch negates the numbers of a storage lazily: negative has its
@@ -39,14 +38,14 @@ func readPyTorch(z *archive, folder string) (*File, error) {
 	if z.member(folder+"constants.pkl") != nil {
 		return nil, errors.New("a TorchScript archive: save model.state_dict() with torch.save")
 	}
-	if err := checkByteOrder(z, folder); err != nil {
+	if err := errors.Join(checkVersion(z, folder), checkByteOrder(z, folder)); err != nil {
 		return nil, err
 	}
 	pickle := z.member(folder + "data.pkl")
 	if pickle.UncompressedSize64 > maxPickle {
 		return nil, fmt.Errorf("data.pkl has %d bytes, want at most %d", pickle.UncompressedSize64, maxPickle)
 	}
-	data, err := readMember(pickle)
+	data, err := readMember(pickle.File)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +60,20 @@ func readPyTorch(z *archive, folder string) (*File, error) {
 	return pytorchFile(PyTorch, value)
 }
 
+// checkVersion refuses an archive without a version, which torch.load refuses too, and members that
+// lie outside the archive's folder, which it ignores.
+func checkVersion(z *archive, folder string) error {
+	if z.member(folder+"version") == nil && z.member(folder+".data/version") == nil {
+		return fmt.Errorf("the archive has no %.200q: torch.save did not write it", folder+"version")
+	}
+	for _, m := range z.members {
+		if !strings.HasPrefix(m.Name, folder) {
+			return fmt.Errorf("%.200q lies outside the folder of the archive, %.200q", m.Name, folder)
+		}
+	}
+	return nil
+}
+
 // checkByteOrder refuses a file from a big-endian machine.
 func checkByteOrder(z *archive, folder string) error {
 	m := z.member(folder + "byteorder")
@@ -71,7 +84,7 @@ func checkByteOrder(z *archive, folder string) error {
 	if m.UncompressedSize64 > uint64(len(little)) {
 		return fmt.Errorf("byteorder has %d bytes, want %q", m.UncompressedSize64, little)
 	}
-	order, err := readMember(m)
+	order, err := readMember(m.File)
 	if err == nil && string(order) != little {
 		err = fmt.Errorf("byteorder is %q, want %q", order, little)
 	}
@@ -85,7 +98,7 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 	for i, m := range z.members {
 		members[m.Name] = i
 	}
-	known, last := map[string]*storage{}, &lastRead{}
+	known := map[string]*storage{}
 	return func(id tuple) (any, error) {
 		key, s, err := describedStorage(id)
 		if err != nil {
@@ -107,7 +120,7 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		if m.UncompressedSize64 > uint64(mostBytes(z.size)) {
 			return nil, fmt.Errorf("%q claims %d bytes, too many for a file of %d", name, m.UncompressedSize64, z.size)
 		}
-		s.read = last.of(func() ([]byte, error) { return readMember(m) })
+		s.data = m
 		known[key] = s
 		return s, nil
 	}
@@ -116,27 +129,6 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 // like reports whether two descriptions of a storage agree.
 func (s *storage) like(other *storage) bool {
 	return s.dtype == other.dtype && s.untyped == other.untyped && s.elements == other.elements
-}
-
-// lastRead keeps the bytes of the storage that was read last, because many tensors may share one.
-type lastRead struct {
-	owner *int // identifies the storage
-	data  []byte
-}
-
-// of returns a read function that reads a storage again only if another one was read in between.
-func (l *lastRead) of(read func() ([]byte, error)) func() ([]byte, error) {
-	owner := new(int)
-	return func() ([]byte, error) {
-		if l.owner == owner {
-			return l.data, nil
-		}
-		data, err := read()
-		if err == nil {
-			l.owner, l.data = owner, data
-		}
-		return data, err
-	}
 }
 
 // describedStorage reads the tuple ("storage", class, key, location, elements). A legacy file adds
@@ -401,29 +393,18 @@ func (d *dict) names() []string {
 	return names
 }
 
-// named gives a tensor its name. Its values are read from its storage.
+// named gives a tensor its name.
 func (t *tensor) named(name string) *Tensor {
-	return &Tensor{Name: name, DType: t.dtype, Shape: t.view.shape, read: func() ([]byte, error) {
-		if n, _ := attention.Size(t.view.shape); n == 0 {
-			return nil, nil
-		}
-		data, err := t.storage.read()
-		if err != nil {
-			return nil, err
-		}
-		data = t.view.gather(data, sizeOf(t.dtype))
-		if t.negative {
-			return negated(t.dtype, data), nil
-		}
-		return data, nil
-	}}
+	return &Tensor{
+		Name: name, DType: t.dtype, Shape: t.view.shape,
+		place: place{data: t.storage.data, view: t.view, negative: t.negative},
+	}
 }
 
-// negated returns the bytes of the negative numbers. The negative of an integer wraps, as in
-// PyTorch.
-func negated(dtype npy.DType, data []byte) []byte {
-	out, size := slices.Clone(data), dtype.Size()
-	for element := range slices.Chunk(out, size) {
+// negate replaces numbers by their negatives. The negative of an integer wraps, as in PyTorch.
+func negate(dtype npy.DType, elements []byte) {
+	size := dtype.Size()
+	for element := range slices.Chunk(elements, size) {
 		if dtype.IsFloat() {
 			element[size-1] ^= 0x80 // the sign
 			continue
@@ -434,5 +415,4 @@ func negated(dtype npy.DType, data []byte) []byte {
 			element[i], carry = byte(sum), sum>>8
 		}
 	}
-	return out
 }

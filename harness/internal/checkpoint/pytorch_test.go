@@ -10,7 +10,10 @@ import (
 
 // pt returns an archive of torch.save with one storage of six float32.
 func pt(pickle string) []byte {
-	return archive("m/data.pkl", pickle, "m/byteorder", "little", "m/data/0", strings.Repeat("\x00\x00\x80\x3f", 6))
+	return archive(
+		"m/data.pkl", pickle, "m/byteorder", "little", "m/version", "3\n",
+		"m/data/0", strings.Repeat("\x00\x00\x80\x3f", 6),
+	)
 }
 
 func storageOf(class, key string, elements int32) string {
@@ -158,14 +161,15 @@ func TestPyTorchRefuses(t *testing.T) {
 		{"a million marks", strings.Repeat("(", 1<<21), "more than 1048576 objects"},
 		{"a million values without an object", strings.Repeat("N", 1<<21), "more than 1048576 objects"},
 		{
-			"hundreds of millions of bytes",
+			"a thousand million bytes",
 			dictOf(
 				text("w"),
 				global("torch._utils", "_rebuild_tensor_v3")+"("+storageOf("UntypedStorage", "0", 24)+number(0)+
-					numbers(1<<13, 1<<13)+numbers(0, 0)+"\x89N"+global("torch", "uint8")+"tR",
+					numbers(1<<15, 1<<15)+numbers(0, 0)+"\x89N"+global("torch", "uint8")+"tR",
 			),
 			"the tensors take more than 8 times the file's",
 		},
+		{"millions of items in a list", "]" + strings.Repeat("("+strings.Repeat("N", 1<<19)+"e", 8), "more than 3145728 items"},
 		{"a pickle of 33 MiB", strings.Repeat("N0", 33<<19), "data.pkl has 34603011 bytes, want at most 33554432"},
 	} {
 		refusal{tc.name, pt(saved(tc.object)), tc.err}.run(t)
@@ -174,10 +178,22 @@ func TestPyTorchRefuses(t *testing.T) {
 		{
 			"big endian",
 			archive(
-				"m/data.pkl", saved(dictOf(text("w"), weight)), "m/byteorder", "big", "m/data/0",
-				strings.Repeat("\x3f\x80\x00\x00", 6),
+				"m/data.pkl", saved(dictOf(text("w"), weight)), "m/byteorder", "big", "m/version", "3\n",
+				"m/data/0", strings.Repeat("\x3f\x80\x00\x00", 6),
 			),
 			`byteorder is "big", want "little"`,
+		},
+		{
+			"no version", archive("m/data.pkl", saved(dictOf(text("w"), weight)), "m/data/0", strings.Repeat("\x00", 24)),
+			`the archive has no "m/version"`,
+		},
+		{
+			"two archives", archive("a/data.pkl", saved("N"), "a/version", "3\n", "b/data.pkl", saved("N")),
+			`2 archives of PyTorch in one file, in "a/" and "b/"`,
+		},
+		{
+			"a member outside", archive("a/data.pkl", saved("N"), "a/version", "3\n", "b/data/0", "abcd"),
+			`"b/data/0" lies outside the folder of the archive, "a/"`,
 		},
 		{"TorchScript", archive("m/data.pkl", saved("N"), "m/constants.pkl", saved(")")), "a TorchScript archive"},
 		{

@@ -47,8 +47,10 @@ func readSafetensors(r io.ReaderAt, size int64) (*File, error) {
 	}
 	f := &File{Format: Safetensors}
 	for _, s := range spans {
-		read := func() ([]byte, error) { return section(r, start+int64(s.from), int64(s.to-s.from)) }
-		f.Tensors = append(f.Tensors, &Tensor{Name: s.name, DType: s.dtype, Shape: s.shape, read: read})
+		bytes := stretch{r, start + int64(s.from), int64(s.to - s.from)}
+		f.Tensors = append(f.Tensors, &Tensor{
+			Name: s.name, DType: s.dtype, Shape: s.shape, place: place{data: bytes, view: rows(s.shape)},
+		})
 	}
 	return f, nil
 }

@@ -2,6 +2,8 @@ package checkpoint_test
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +71,56 @@ func TestParametersOfCasesDoNotLookUntouched(t *testing.T) {
 			"mha/hot in_proj_weight", "mha/hot out_proj.weight",
 		},
 	}, looked)
+}
+
+// Blocks give the moments of the whole tensor. The formulas are the textbook's, in two passes.
+func TestStatisticsOfManyBlocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	values := make([]float32, 3<<16+77)
+	for i := range values {
+		values[i] = float32(r.NormFloat64())
+		if i > 1<<17 {
+			values[i] += 3 // the last blocks have another mean
+		}
+	}
+	values[5], values[1<<17] = 0, float32(math.NaN())
+	w := &attention.Tensor{Shape: []int{len(values)}, Data: values}
+	s, err := fileOf(t, attention.StateDict{"w": w}).Tensor("w").Statistics()
+	require.NoError(t, err)
+	var sum, squares, largest float64
+	for _, v := range values {
+		if v == v {
+			sum += float64(v)
+			largest = max(largest, math.Abs(float64(v)))
+		}
+	}
+	n := float64(len(values) - 1)
+	for _, v := range values {
+		if v == v {
+			squares += (float64(v) - sum/n) * (float64(v) - sum/n)
+		}
+	}
+	require.Equal(t, []int{len(values), 1, 1}, []int{s.Elements, s.Zeros, s.NonFinite})
+	require.InEpsilon(t, sum/n, s.Mean, 1e-12)
+	require.InEpsilon(t, math.Sqrt(squares/n), s.Std, 1e-12)
+	require.Equal(t, largest, s.Largest)
+}
+
+// What randn draws is recognised over many blocks, by its fourth moment too. Numbers with the same
+// mean and deviation and another kurtosis are not.
+func TestStandardNormalOverManyBlocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 4))
+	origin := func(draw func() float64) string {
+		w := attention.NewTensor(3<<16, 1)
+		for i := range w.Data {
+			w.Data[i] = float32(draw())
+		}
+		slices.Sort(w.Data) // so that the blocks differ in every moment
+		s, err := fileOf(t, attention.StateDict{"w": w}).Tensor("w").Statistics()
+		require.NoError(t, err)
+		return s.Origin
+	}
+	require.Equal(t, "as torch.randn draws them: mean 0, standard deviation 1", origin(r.NormFloat64))
+	require.Empty(t, origin(func() float64 { return math.Sqrt(12) * (r.Float64() - 0.5) }))
+	require.Equal(t, "every element is 0.1", origin(func() float64 { return 0.1 }))
 }

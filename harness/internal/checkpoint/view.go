@@ -45,32 +45,6 @@ func (v view) check(elements int) error {
 	return nil
 }
 
-// gather returns the elements in row-major order, size bytes each. The view must have been checked.
-func (v view) gather(storage []byte, size int) []byte {
-	n, _ := attention.Size(v.shape)
-	if n == 0 {
-		return nil
-	}
-	if v.contiguous() {
-		return storage[v.offset*size : (v.offset+n)*size]
-	}
-	out := make([]byte, 0, n*size)
-	index, from := make([]int, len(v.shape)), v.offset
-	for range n {
-		out = append(out, storage[from*size:(from+1)*size]...)
-		for d := len(index) - 1; d >= 0; d-- {
-			index[d]++
-			from += v.strides[d]
-			if index[d] < v.shape[d] {
-				break
-			}
-			from -= v.strides[d] * v.shape[d]
-			index[d] = 0
-		}
-	}
-	return out
-}
-
 // contiguous reports whether the elements lie in row-major order. The stride of a dimension of 1
 // does not matter.
 func (v view) contiguous() bool {
@@ -91,6 +65,17 @@ func fortran(shape []int) view {
 	for d, n := range shape {
 		v.strides[d] = stride
 		stride *= n
+	}
+	return v
+}
+
+// rows returns the view of a whole array in row-major order.
+func rows(shape []int) view {
+	v := view{shape: shape, strides: make([]int, len(shape))}
+	stride := 1
+	for d := len(shape) - 1; d >= 0; d-- {
+		v.strides[d] = stride
+		stride *= shape[d]
 	}
 	return v
 }

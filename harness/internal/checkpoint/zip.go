@@ -10,7 +10,7 @@ import (
 
 // archive is a zip archive that has been checked.
 type archive struct {
-	members []*zip.File // without folders
+	members []*member // without folders
 	size    int64
 }
 
@@ -20,12 +20,20 @@ func readZip(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	var folders []string // of PyTorch
 	for _, m := range z.members {
-		if strings.HasSuffix(m.Name, "/data.pkl") {
-			return readPyTorch(z, strings.TrimSuffix(m.Name, "data.pkl"))
+		if folder, ok := strings.CutSuffix(m.Name, "/data.pkl"); ok {
+			folders = append(folders, folder+"/")
 		}
 	}
-	return readNPZ(z)
+	switch len(folders) {
+	case 0:
+		return readNPZ(z)
+	case 1:
+		return readPyTorch(z, folders[0])
+	}
+	return nil, fmt.Errorf("%d archives of PyTorch in one file, in %.100q and %.100q: one would be ignored",
+		len(folders), folders[0], folders[1])
 }
 
 // maxInflation bounds the bytes that deflate makes of one. The true limit is 1032.
@@ -37,7 +45,7 @@ func openZip(r io.ReaderAt, size int64) (*archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	z := &archive{size: size}
+	z, last := &archive{size: size}, &lastRead{}
 	names := map[string]bool{}
 	left := uint64(size)
 	var errs []error
@@ -45,7 +53,7 @@ func openZip(r io.ReaderAt, size int64) (*archive, error) {
 		if strings.HasSuffix(m.Name, "/") {
 			continue
 		}
-		z.members = append(z.members, m)
+		z.members = append(z.members, &member{File: m, archive: r, last: last})
 		if names[m.Name] {
 			errs = append(errs, fmt.Errorf("member %q stands twice", m.Name))
 		}
@@ -87,14 +95,14 @@ func readMember(m *zip.File) ([]byte, error) {
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, fmt.Errorf("member %q: %w", m.Name, err)
 	}
-	if n, err := r.Read(make([]byte, 1)); n > 0 || err != io.EOF { // the end also compares the sum
+	if err := atEnd(r); err != nil {
 		return nil, fmt.Errorf("member %q: its end: %w", m.Name, err)
 	}
 	return data, nil
 }
 
 // member finds a member by its name. It returns nil if there is none.
-func (z *archive) member(name string) *zip.File {
+func (z *archive) member(name string) *member {
 	for _, m := range z.members {
 		if m.Name == name {
 			return m

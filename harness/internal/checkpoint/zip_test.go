@@ -12,11 +12,16 @@ import (
 )
 
 // archive returns a zip archive of members, names and contents in turn.
-func archive(members ...string) []byte {
+func archive(members ...string) []byte { return archiveOf(zip.Store, members) }
+
+// deflated is archive with compressed members.
+func deflated(members ...string) []byte { return archiveOf(zip.Deflate, members) }
+
+func archiveOf(method uint16, members []string) []byte {
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	for i := 0; i < len(members); i += 2 {
-		f, err := w.CreateHeader(&zip.FileHeader{Name: members[i], Method: zip.Store})
+		f, err := w.CreateHeader(&zip.FileHeader{Name: members[i], Method: method})
 		if err != nil {
 			panic(err)
 		}

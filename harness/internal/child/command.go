@@ -19,6 +19,8 @@ type Command struct {
 	Timeout time.Duration
 	// Precision is declared for the child. A child that declares another one itself is refused.
 	Precision subject.Precision
+	// Env names variables of the environment that the child gets beside the usual ones.
+	Env []string
 	// Tool is the version of difftest, which the first message tells the child.
 	Tool string
 }

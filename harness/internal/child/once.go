@@ -16,7 +16,7 @@ import (
 
 // once runs a process for one case and takes its output.
 func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
-	p, err := start(withFolder(s.command.Args, f.dir), discarded)
+	p, err := start(withFolder(s.command.Args, f.dir), environment(s.command.Env), discarded)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("the child cannot be started: %w", err)}
 	}

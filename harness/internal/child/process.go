@@ -49,9 +49,11 @@ type line struct {
 	err  error
 }
 
-// start runs a program and begins to read its stdout and stderr.
-func start(args []string, stdout stream) (*process, error) {
+// start runs a program with some variables of the environment, and begins to read its stdout and
+// stderr.
+func start(args, env []string, stdout stream) (*process, error) {
 	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = env
 	apart(cmd)
 	pipes, err := newPipes()
 	if err != nil {

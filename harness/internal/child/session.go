@@ -32,7 +32,7 @@ func faultf(format string, args ...any) error { return &fault{fmt.Errorf(format,
 // open starts a child that serves cases. On failure the child is ended, and the error has its last
 // lines of stderr.
 func open(ctx context.Context, c Command) (*session, error) {
-	p, err := start(c.Args, messages)
+	p, err := start(c.Args, environment(c.Env), messages)
 	if err != nil {
 		return nil, faultf("the child cannot be started: %w", err)
 	}

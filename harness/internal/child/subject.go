@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -20,7 +19,7 @@ import (
 type Subject struct {
 	command Command
 	about   subject.About
-	root    string     // the folder that holds the folders of the cases
+	root    *scratch
 	idle    chan *slot // the slots whose children serve no case now
 
 	mu      sync.Mutex
@@ -46,7 +45,7 @@ func New(ctx context.Context, c Command) (*Subject, error) {
 	if _, err := exec.LookPath(c.Args[0]); err != nil {
 		return nil, err
 	}
-	root, err := os.MkdirTemp("", "difftest-")
+	root, err := newScratch()
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func (s *Subject) Close() error {
 			c.stop()
 		}
 	}
-	return removeAll(s.root)
+	return s.root.remove()
 }
 
 // Run has a child compute the case twice and returns the first output. In Once mode a new process
@@ -133,7 +132,7 @@ func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs [
 
 // run has a case computed by the child of a slot, or in Once mode by a process of its own.
 func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
-	f, err := newFolder(s.root, c)
+	f, err := newFolder(s.root.dir, c)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
 	}

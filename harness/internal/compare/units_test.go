@@ -2,6 +2,8 @@ package compare_test
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +11,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/npy"
 )
+
+func inUnits(shape []int, got, want []float64, ofGot, ofWant npy.DType) compare.Units {
+	r := compare.NewRunning(shape).InUnits(ofGot.ULP, ofWant.ULP)
+	for i := range got { // in blocks of one element
+		r.Add(got[i:i+1], want[i:i+1])
+	}
+	return r.Units()
+}
 
 func TestInUnits(t *testing.T) {
 	const f16, f32, f64, bf16 = npy.Float16, npy.Float32, npy.Float64, npy.BFloat16
@@ -39,7 +49,7 @@ func TestInUnits(t *testing.T) {
 		{"underflow of float16", 0x1p-26, 0, f32, f16, 0.25, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			u := compare.InUnits([]int{1}, []float64{tc.got}, []float64{tc.want}, tc.ofGot.ULP, tc.ofW.ULP)
+			u := inUnits([]int{1}, []float64{tc.got}, []float64{tc.want}, tc.ofGot, tc.ofW)
 			require.Equal(t, tc.units, u.Median)
 			require.Equal(t, tc.units, u.Largest.Z)
 			require.Equal(t, tc.roundedOnce, u.Beyond == 0)
@@ -50,12 +60,12 @@ func TestInUnits(t *testing.T) {
 func TestInUnitsOfManyElements(t *testing.T) {
 	got := []float64{1, 1 + 0x1p-23, 1 + 0x1p-22, 1, 1, 5}
 	want := []float64{1, 1, 1, 1 + 0x1p-21, 1, 5}
-	u := compare.InUnits([]int{2, 3}, got, want, npy.Float32.ULP, npy.Float32.ULP)
+	u := inUnits([]int{2, 3}, got, want, npy.Float32, npy.Float32)
 	require.Equal(t, 0.0, u.Median)
 	require.Equal(t, []int{1, 0}, u.Largest.Index)
 	require.Equal(t, 4.0, u.Largest.Z)
 	require.Equal(t, 2, u.Beyond)
-	require.True(t, math.IsNaN(compare.InUnits([]int{0}, nil, nil, npy.Float32.ULP, npy.Float32.ULP).Median))
+	require.True(t, math.IsNaN(inUnits([]int{0}, nil, nil, npy.Float32, npy.Float32).Median))
 }
 
 func TestDistance(t *testing.T) {
@@ -64,5 +74,52 @@ func TestDistance(t *testing.T) {
 		{nan, 1, inf}, {1, nan, inf}, {inf, 1, inf}, {inf, -inf, inf}, {inf, nan, inf},
 	} {
 		require.Equal(t, tc.want, compare.Distance(tc.a, tc.b), "%g and %g", tc.a, tc.b)
+	}
+}
+
+// Blocks give the sums, the extremes and the median of the whole arrays, whatever their sizes.
+func TestRunningInBlocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	for trial := range 60 {
+		scaleOf := []float64{1, 1e-300, 1e300, 0, 1e-12}[trial%5]
+		n := r.IntN(400) + 1
+		got, want := make([]float64, n), make([]float64, n)
+		for i := range got {
+			want[i] = float64(float32(r.NormFloat64()))
+			got[i] = want[i] * (1 + float64(r.IntN(3))*0x1p-23)
+			if trial%3 == 0 && i%2 == 1 { // other sizes in the same array
+				got[i], want[i] = got[i]*scaleOf, want[i]*scaleOf
+			}
+			if special := []float64{nan, inf, -inf, 0}; trial%4 == 0 && r.IntN(20) == 0 {
+				got[i], want[i] = special[r.IntN(4)], special[r.IntN(4)]
+			}
+		}
+		c := compare.Outputs([]int{n}, got, compare.Expected{Shape: []int{n}, Value: want, Sigma: make([]float64, n)})
+		running := compare.NewRunning([]int{n}).InUnits(npy.Float32.ULP, npy.Float64.ULP)
+		for from := 0; from < n; {
+			to := min(n, from+r.IntN(50))
+			running.Add(got[from:to], want[from:to])
+			from = to
+		}
+		d, u := running.Difference(), running.Units()
+		require.Equal(t, c.Elements-c.Outside, d.Equal)
+		for _, pair := range [][2]float64{{c.Rel, d.Rel}, {c.Gain, d.Gain}, {c.Cosine, d.Cosine}} {
+			if pair[0] != pair[1] && !(math.IsNaN(pair[0]) && math.IsNaN(pair[1])) {
+				require.InEpsilon(t, pair[0], pair[1], 1e-9)
+			}
+		}
+		var distances []float64
+		for i, g := range got {
+			off := compare.Distance(g, want[i])
+			if off > 0 && !math.IsInf(off, 1) {
+				off /= npy.Float32.ULP(math.Max(math.Abs(g), math.Abs(want[i])))
+			}
+			distances = append(distances, off)
+		}
+		require.Equal(t, slices.Max(distances), u.Largest.Z)
+		slices.Sort(distances)
+		median := distances[(n-1)/2]
+		require.LessOrEqual(t, u.Median, median)
+		require.GreaterOrEqual(t, u.Median, median*(1-0x1p-10))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -82,6 +83,7 @@ type fitter struct {
 	shape      []int
 	got        []float64
 	placements [4]attention.Placement
+	within     sync.Map // by heads: the answer of isWithin
 }
 
 // interrupted is why a question was refused if the context ended.

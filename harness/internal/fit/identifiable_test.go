@@ -1,7 +1,6 @@
 package fit
 
 import (
-	"context"
 	"math"
 	"testing"
 
@@ -18,7 +17,10 @@ func TestTooFewRowsAreRefused(t *testing.T) {
 	p := oracletest.Tall(2).Element(0)
 	wrong := p.Clone()
 	redraw(wrong, QueryProjection, "weight")
-	f := &fitter{context.Background(), p, p.Trace(), p.Run().Shape, variant.Variant{}.Run(wrong), placements}
+	f := &fitter{
+		ctx: t.Context(), p: p, trace: p.Trace(), shape: p.Run().Shape, got: variant.Variant{}.Run(wrong),
+		placements: placements,
+	}
 	free := all(OutputProjection)
 	start := attempt{Fit: Fit{Residual: math.Inf(1), free: free}}
 	vacuous := f.solve(start, newJacobian(p, free).blocks(), p, 1)

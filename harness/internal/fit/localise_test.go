@@ -68,7 +68,9 @@ func localised(p *oracle.Problem, trace oracle.Trace, got []float64) (at localis
 	if c.OK() || c.NonFinite > 0 {
 		return at, false
 	}
-	f := &fitter{context.Background(), p, trace, truth.Shape, got, placements}
+	f := &fitter{
+		ctx: context.Background(), p: p, trace: trace, shape: truth.Shape, got: got, placements: placements,
+	}
 	return f.localise(c.Rel), true
 }
 

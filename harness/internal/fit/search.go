@@ -41,7 +41,10 @@ func Search(ctx context.Context, in Input) (Result, error) {
 		})
 		return out, nil
 	}
-	f := &fitter{ctx, in.Problem, in.Trace(), in.Comparison.WantShape, in.Got, in.Placements}
+	f := &fitter{
+		ctx: ctx, p: in.Problem, trace: in.Trace(), shape: in.Comparison.WantShape, got: in.Got,
+		placements: in.Placements,
+	}
 	at := f.localise(in.Comparison.Rel)
 	if err := ctx.Err(); err != nil {
 		return Result{}, err

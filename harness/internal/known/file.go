@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -47,12 +48,12 @@ func parseEntry(line string) (*Failure, error) {
 	for _, word := range words[1:] {
 		id, isCause := strings.CutPrefix(word, "cause=")
 		if !isCause || id == "" || k.Cause != "" {
-			return nil, fmt.Errorf("%q: want a name or pattern, cause=ID or nothing, then # and the reason", word)
+			return nil, fmt.Errorf("%.200q: want a name or pattern, cause=ID or nothing, then # and the reason", word)
 		}
 		k.Cause = id
 	}
 	if problems := k.problems(); len(problems) > 0 {
-		return nil, fmt.Errorf("%s: %s", k.Pattern, strings.Join(problems, ", "))
+		return nil, fmt.Errorf("%.200s: %s", printable.Name(k.Pattern), strings.Join(problems, ", "))
 	}
 	return &k, nil
 }

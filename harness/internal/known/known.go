@@ -10,6 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -118,8 +119,11 @@ func (k Failure) problems() []string {
 	if k.Reason == "" {
 		problems = append(problems, "no reason")
 	}
-	if !fixture.ValidPattern(k.Pattern) {
-		problems = append(problems, "a malformed pattern")
+	if err := fixture.CheckPattern(k.Pattern); err != nil {
+		problems = append(problems, err.Error())
+	}
+	if !printable.Is(k.Pattern + k.Reason) {
+		problems = append(problems, "characters that a terminal does not show")
 	}
 	if k.Cause != "" {
 		for id := range strings.SplitSeq(k.Cause, "+") {

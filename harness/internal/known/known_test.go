@@ -40,7 +40,7 @@ x cause=causal-missing+padding-ignored # two`)
 		"a cause=casual-missing # x":           `line 1: a: cause=casual-missing: "casual-missing" is no known mistake`,
 		"a cause=causal-missing+none-such # x": `"none-such" is no known mistake`,
 		"a cause=alibi-by-key # x":             `"alibi-by-key" is no known mistake`,
-		"mha/[ # x":                            "line 1: mha/[: a malformed pattern",
+		"mha/[ # x":                            `line 1: mha/[: pattern "mha/[" is malformed`,
 		"good # x\nbad\nworse\n":               "line 2: bad: no reason\nline 3: worse: no reason",
 	} {
 		_, err := Parse(text)

@@ -56,12 +56,29 @@ func Marked(text string) string {
 	}, text)
 }
 
+// Message returns the text of an error: its lines as they are, but with escapes for what a terminal
+// does not show. Lines after about 2,000 bytes, and text after 64 KiB, are replaced by "...".
+func Message(text string) string {
+	const most, width = 1 << 16, 2000
+	var b strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		if b.Len() > most {
+			b.WriteString("...\n")
+			break
+		}
+		b.WriteString(escaped(line, width) + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // Line returns text with every character that a terminal does not show written as an escape of Go,
 // such as \x1b or \n. A tab becomes four blanks. Text after about 400 bytes is replaced by "...".
-func Line(text string) string {
+func Line(text string) string { return escaped(text, maxWidth) }
+
+func escaped(text string, width int) string {
 	var b strings.Builder
 	for len(text) > 0 {
-		if b.Len() > maxWidth {
+		if b.Len() > width {
 			return b.String() + "..."
 		}
 		r, n := utf8.DecodeRuneInString(text)

@@ -63,3 +63,11 @@ func FuzzLines(f *testing.F) {
 func TestMarked(t *testing.T) {
 	require.Equal(t, "a\n\tb é\uFFFD[2J\uFFFD\uFFFD", printable.Marked("a\n\tb é\x1b[2J\u202e\xff"))
 }
+
+func TestMessage(t *testing.T) {
+	require.Equal(t, "a\nb\\x1b[2J\\u202e", printable.Message("a\nb\x1b[2J\u202e"))
+	require.Less(t, len(printable.Message(strings.Repeat("a", 1<<20))), 2100)
+	long := printable.Message(strings.Repeat("abc\n", 1<<20))
+	require.Less(t, len(long), 1<<17)
+	require.True(t, strings.HasSuffix(long, "\n..."))
+}

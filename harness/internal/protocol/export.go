@@ -16,9 +16,10 @@ import (
 // Export writes the requests of cases into a folder, which it makes: mha/causal/request.json and
 // its arrays beside it. An implementation writes its answer there, as mha/causal/output.npy.
 //
-// Export overwrites nothing. An earlier export of the same suite is completed, and its answers
-// stay. If the folder holds any other file, or a request that differs from the suite's, Export
-// fails with [fs.ErrExist] before it writes anything. It also fails on a broken case.
+// Export overwrites nothing. An earlier export of the same suite, also one that was killed, is
+// completed, and its answers stay. If the folder holds any other file, or a request that differs
+// from the suite's, Export fails with [fs.ErrExist] before it writes anything. It also fails on a
+// broken case.
 func Export(suite fs.FS, dir string, cases ...string) error {
 	names, err := fixture.Names(suite)
 	if err != nil {
@@ -31,19 +32,23 @@ func Export(suite fs.FS, dir string, cases ...string) error {
 	if err != nil {
 		return err
 	}
-	for _, write := range []func(*fixture.Case) error{
-		func(c *fixture.Case) error { return agrees(dir, c, present) },
-		func(c *fixture.Case) error { return writeCase(dir, c) },
-	} {
-		var errs []error
-		for _, name := range cases {
-			c, err := fixture.Read(suite, name)
-			if err == nil {
-				err = write(c)
-			}
-			errs = append(errs, err)
+	var errs []error
+	for _, name := range cases {
+		c, err := fixture.Read(suite, name)
+		if err == nil {
+			err = agrees(dir, c, present)
 		}
-		if err := errors.Join(errs...); err != nil {
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, name := range cases {
+		c, err := fixture.Read(suite, name)
+		if err == nil {
+			err = writeCase(dir, c)
+		}
+		if err != nil { // the disk may be full
 			return err
 		}
 	}
@@ -58,11 +63,13 @@ func inspect(dir string, cases []string) ([]string, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		belonging := Place(file, cases)
-		if !d.Type().IsRegular() || belonging < Question {
+		whole, isPartial := strings.CutSuffix(file, partial)
+		belonging := Place(whole, cases)
+		switch {
+		case !d.Type().IsRegular() || belonging < Question || isPartial && belonging != Question:
 			return refusal(dir, file, "does not belong to an export of this suite")
-		}
-		if belonging == Question {
+		case isPartial: // left by an export that was killed; the next one replaces it
+		case belonging == Question:
 			present = append(present, file)
 		}
 		return nil

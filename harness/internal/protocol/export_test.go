@@ -29,6 +29,34 @@ func TestExportAgain(t *testing.T) {
 	require.Equal(t, "mine", string(data))
 }
 
+// An export that was killed leaves whole files, and one that was being written.
+func TestExportCompletesAKilledOne(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, protocol.Export(fixtures.FS, dir, "seed/causal"))
+	query := filepath.Join(dir, "seed/causal/inputs/query.npy")
+	whole, err := os.ReadFile(query)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(query))
+	require.NoError(t, os.WriteFile(query+".part", whole[:len(whole)/2], 0o644))
+	require.NoError(t, protocol.Export(fixtures.FS, dir, "seed/causal"))
+	completed, err := os.ReadFile(query)
+	require.NoError(t, err)
+	require.Equal(t, whole, completed)
+	require.NoFileExists(t, query+".part")
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "seed/causal/mine.part"), nil, 0o644))
+	require.ErrorContains(t, protocol.Export(fixtures.FS, dir, "seed/causal"), "mine.part: does not belong")
+}
+
+// A disk that is full, or a folder that cannot be written, ends the export at the first error.
+func TestExportStopsAtTheFirstError(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "seed/causal/inputs/query.npy.part/x"), 0o755))
+	err := protocol.Export(fixtures.FS, dir, "seed/causal", "sdpa/causal", "sdpa/scale")
+	require.ErrorContains(t, err, "query.npy")
+	require.NoDirExists(t, filepath.Join(dir, "sdpa"))
+}
+
 func TestExportRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, file, err string }{
 		{"a file outside all cases", "notes.txt", "notes.txt: does not belong to an export of this suite"},

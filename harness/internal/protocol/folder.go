@@ -26,7 +26,7 @@ func Place(file string, cases []string) Belonging {
 		if slices.Contains(cases, dir) {
 			belonging = max(belonging, inFolder(strings.TrimPrefix(file, dir+"/")))
 		}
-		if dir == "." {
+		if path.Dir(dir) == dir { // "." or, in a rooted path, "/"
 			return belonging
 		}
 	}

@@ -26,6 +26,7 @@ func TestPlace(t *testing.T) {
 		"output.npy":                   protocol.Elsewhere,
 		"c/case.json":                  protocol.Unknown,
 		"cc/output.npy":                protocol.Elsewhere,
+		"/a/b/output.npy":              protocol.Elsewhere, // a rooted path ends at its root
 	} {
 		require.Equal(t, want, protocol.Place(file, cases), file)
 	}

@@ -75,7 +75,11 @@ func New(c *fixture.Case) (Request, map[string]*npy.Array, error) {
 	return r, files, nil
 }
 
-// Write writes the request of a case and its arrays into a folder, which must exist.
+// partial ends the name of a file that is being written. Only whole files get their own names.
+const partial = ".part"
+
+// Write writes the request of a case and its arrays into a folder, which must exist. It stops at
+// the first error.
 func Write(dir string, c *fixture.Case) (Request, error) {
 	r, files, err := texts(c)
 	if err != nil {
@@ -87,12 +91,25 @@ func Write(dir string, c *fixture.Case) (Request, error) {
 	}
 	defer root.Close()
 	for _, file := range slices.Sorted(maps.Keys(files)) {
-		err := errors.Join(root.MkdirAll(path.Dir(file), 0o755), root.WriteFile(file, files[file], 0o644))
-		if err != nil {
+		if err := writeWhole(root, file, files[file]); err != nil {
 			return Request{}, fmt.Errorf("%s: %s: %w", c.Name, file, err)
 		}
 	}
 	return r, nil
+}
+
+func writeWhole(root *os.Root, file string, data []byte) error {
+	if err := root.MkdirAll(path.Dir(file), 0o755); err != nil {
+		return err
+	}
+	err := root.WriteFile(file+partial, data, 0o644)
+	if err == nil {
+		err = root.Rename(file+partial, file)
+	}
+	if err != nil {
+		_ = root.Remove(file + partial)
+	}
+	return err
 }
 
 // texts returns the contents of all files of a request, by name.

@@ -74,12 +74,24 @@ func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mista
 		if m.Lower == nil || o.Case.Problem.Precision.Rounds() {
 			continue
 		}
-		f, err := newLowPrecision(ctx, o.Case.Problem, nil, *m.Lower)
-		if err == nil && !compare.Outputs(f.rounded.Shape, o.Got, f.rounded).OK() {
+		if outside, err := isOutside(ctx, o, *m.Lower); err == nil && outside {
 			all = append(all, m)
 		}
 	}
 	return all
+}
+
+// isOutside reports whether an output is outside the noise of the right computation in a lower
+// precision. A sampled element outside decides; the root mean square is one of all elements.
+func isOutside(ctx context.Context, o Output, lower oracle.Precision) (bool, error) {
+	if o.Sampled.Partial() {
+		want, err := roundedIn(ctx, o.Case.Problem, o.Sampled.Rows, lower)
+		if err != nil || compare.Outputs(want.Shape, o.Sampled.Got, want).Outside > 0 {
+			return true, err
+		}
+	}
+	want, err := roundedIn(ctx, o.Case.Problem, nil, lower)
+	return err == nil && !compare.Outputs(want.Shape, o.Got, want).OK(), err
 }
 
 // addLow collects mistakes if problem p, in the precision of low, explains the output: in the
@@ -124,14 +136,24 @@ func newLowPrecision(
 	if err != nil {
 		return f, err
 	}
-	all := p.Rounded(precision, oracle.Inputs|oracle.Parameters).WithMeanErrors(precision)
-	rounded, err := all.Rows(ctx, rows, oracle.WithNoise)
-	if err != nil {
+	if f.rounded, err = roundedIn(ctx, p, rows, precision); err != nil {
 		return f, err
 	}
-	f.rounded = rounded.Expected()
 	f.exact = compare.Expected{Shape: exact.Shape, Value: exact.Value, Sigma: f.rounded.Sigma}
 	return f, nil
+}
+
+// roundedIn computes rows of a problem from inputs and parameters rounded to a precision, with the
+// noise of all other roundings.
+func roundedIn(
+	ctx context.Context, p *oracle.Problem, rows []int, precision oracle.Precision,
+) (compare.Expected, error) {
+	all := p.Rounded(precision, oracle.Inputs|oracle.Parameters).WithMeanErrors(precision)
+	f, err := all.Rows(ctx, rows, oracle.WithNoise)
+	if err != nil {
+		return compare.Expected{}, err
+	}
+	return f.Expected(), nil
 }
 
 // explains reports whether an output is within the noise of the lower precision, and shows the
