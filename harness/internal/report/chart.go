@@ -66,8 +66,12 @@ func newMagnitudes(r Result) *magnitudes {
 	m := &magnitudes{Width: chartWidth, Height: chartHeight, Ticks: a.ticks(2), Noise: a.at(noiseOf(r))}
 	for i, d := range r.Diagnosis.Distances {
 		best := slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool { return match.ID() == d.ID })
+		id := d.ID
+		if d.Where != "" {
+			id += " in " + d.Where
+		}
 		m.Dots = append(m.Dots, dot{
-			X: a.at(d.Residual), Y: float64(20 + i*37%80), ID: d.ID, Text: fmt.Sprintf("%.2g", d.Residual), Best: best,
+			X: a.at(d.Residual), Y: float64(20 + i*37%80), ID: id, Text: fmt.Sprintf("%.2g", d.Residual), Best: best,
 		})
 	}
 	for _, n := range r.Diagnosis.Numbers {

@@ -26,7 +26,8 @@ var pageScript string
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"plain": plain, "words": headline, "someOf": someOf, "maps": maps, "masks": newMasks, "anchor": anchor,
 	"heatmaps": newHeatmaps, "magnitudes": newMagnitudes, "distances": newDistances, "modules": modules,
-	"against": Cause.against, "sentences": Shared.Sentences,
+	"parameters": newParameters,
+	"against":    Cause.against, "sentences": Shared.Sentences,
 }).Parse(pageText))
 
 // HTML writes a report as one page that loads nothing: the verdict, the causes with their evidence
