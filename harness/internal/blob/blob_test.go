@@ -203,6 +203,8 @@ func TestFitsRefuses(t *testing.T) {
 		"padded rows":   {func(_ *report.Observed, r *report.Result) { r.Want.Padded = []bool{true} }, "Want: Padded"},
 		"PyTorch":       {func(_ *report.Observed, r *report.Result) { r.PyTorch.WantShape = nil }, "PyTorch"},
 		"a mask":        {func(_ *report.Observed, r *report.Result) { r.Masks[0].Queries = -1 }, "Masks"},
+		"a parameter":   {func(_ *report.Observed, r *report.Result) { r.Parameters[0].Key = "x" }, "Parameters"},
+		"no parameters": {func(_ *report.Observed, r *report.Result) { r.Parameters = nil }, "Parameters"},
 		"a class":       {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Class = "bad" }, "Class"},
 		"a stage":       {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Stage = "bad" }, "Stage"},
 		"rows":          {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Structure.Rows++ }, "Structure"},
