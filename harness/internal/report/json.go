@@ -205,11 +205,11 @@ type jsonResult struct {
 	Rerun       string          `json:"rerun,omitempty"`
 }
 
-// jsonParameter is an entry of the state dict of a failing case.
+// jsonParameter is a parameter of a failing case that the subject gives back after the load.
 type jsonParameter struct {
 	Key      string `json:"key"`
 	Shape    []int  `json:"shape"`
-	ReadBack string `json:"read_back,omitempty"` // "unchanged", or the difference
+	ReadBack string `json:"read_back"` // "unchanged", or the difference
 }
 
 // jsonOrder is an expression of PyTorch that turns the output into the expected one.
@@ -382,7 +382,9 @@ func toJSON(r Result) jsonResult {
 		out.Probes = append(out.Probes, jsonProbe(p))
 	}
 	for _, p := range r.Parameters {
-		out.Parameters = append(out.Parameters, jsonParameter{p.Key, orEmpty(p.Shape), p.ReadBack})
+		if p.ReadBack != "" {
+			out.Parameters = append(out.Parameters, jsonParameter{p.Key, orEmpty(p.Shape), p.ReadBack})
+		}
 	}
 	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {

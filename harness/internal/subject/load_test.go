@@ -173,6 +173,11 @@ func TestLoadWithoutEffect(t *testing.T) {
 	}
 	r = run(idle, &zeros)
 	require.NoError(t, r.Err)
+	for key, how := range r.Load.ReadBack {
+		require.Equal(t, "unchanged", how, key)
+	}
+	require.Len(t, r.Load.ReadBack, len(c.State))
+	r.Load.ReadBack = nil
 	require.Equal(t, subject.Load{Confirmed: true}, r.Load)
 }
 
