@@ -23,7 +23,17 @@ def main() -> None:
     """Run a wrong implementation, and photograph what its page shows first."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        command = ["go", "run", "./cmd/difftest", "--quiet", *CASES, "--report", f"html={page}", "--", *PROGRAM]
+        command = [
+            "go",
+            "run",
+            "./cmd/difftest",
+            "--quiet",
+            *CASES,
+            "--report",
+            f"html={page}",
+            "--",
+            *PROGRAM,
+        ]
         subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL)
         with sync_api.sync_playwright() as playwright:
             browser = playwright.chromium.launch(

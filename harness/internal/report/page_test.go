@@ -104,6 +104,7 @@ func TestPageTellsExplanations(t *testing.T) {
 	require.Regexp(t, `<circle class="best"[^>]*><title>causal-missing leaves 1e-08</title>`, text)
 	require.Regexp(t, `<circle class="dot"[^>]*><title>scale-twice leaves 0.1</title>`, text)
 	require.Contains(t, text, "<title>mlp-missing in layers.1 leaves 0.3</title>")
+	require.Contains(t, text, `<text class="right" x="74" y="24">causal-missing</text>`)
 	require.Contains(t, text, "The next explanation leaves 10000000 times as much.")
 	require.Contains(t, text, "<tr><td>scale-twice</td><td>0.1</td></tr>")
 	require.Contains(t, text, "z from 5.6e+05 to 1e+06: 1 of 2 elements, normal noise gives 0")

@@ -1,10 +1,10 @@
-"""One mistake has the same causes at every entrance: the command with a program that serves all
-cases and with a program for each case, outputs from elsewhere, go test, pytest, and a workflow.
+"""One mistake has the same causes at every entrance.
 
-The mistakes are planted twice, in NumPy and in Go.
+The entrances are the command with a program that serves all cases, the command with a program for
+each case, outputs from elsewhere, go test, pytest, and a workflow of GitHub. The mistakes are
+planted twice, in NumPy and in Go.
 """
 
-import json
 import os
 import re
 import shutil
@@ -51,7 +51,8 @@ def attention(query, key, value, config, mistake):
 
 
 if __name__ == "__main__":
-    difftest.serve(sdpa=lambda query, key, value, *, config: attention(query, key, value, config, sys.argv[1]))
+    mistake = sys.argv[1]
+    difftest.serve(sdpa=lambda query, key, value, config: attention(query, key, value, config, mistake))
 '''
 
 TESTS = """
@@ -83,7 +84,9 @@ func Test(t *testing.T) {
 	}
 }
 
-func wrong(mistake string) func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+type function = func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error)
+
+func wrong(mistake string) function {
 	return func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
 		n := len(q.Shape)
 		queries, keys, width := q.Shape[n-2], k.Shape[n-2], q.Shape[n-1]

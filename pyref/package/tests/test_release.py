@@ -11,7 +11,7 @@ import pytest
 from commands import run
 
 ROOT = Path(__file__).resolve().parents[3]
-RELEASE = ROOT / ".ci" / "release"
+RELEASE = ROOT / "pyref" / "package" / "build_release.py"
 
 
 def test_a_release_has_a_static_command_and_lists_its_modules(tmp_path):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Build what a release holds: the command for each platform, its licenses, an SBOM, and checksums.
 
-    .ci/release v1.2.0 DIR                      for all platforms
-    .ci/release v1.2.0 DIR --target linux-arm64 for one
+    pyref/package/build_release.py v1.2.0 DIR                         for all platforms
+    pyref/package/build_release.py v1.2.0 DIR --target linux-arm64   for one
 
 It needs Go. Two builds of the same commit with the same Go give the same bytes, in any folder.
 """
@@ -17,7 +17,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TARGETS = [f"{system}-{chip}" for system in ("linux", "darwin", "windows") for chip in ("amd64", "arm64")]
 PACKAGE = "github.com/difftest/difftest"
 
@@ -61,7 +61,17 @@ def build(target: str, release: str, folder: Path) -> None:
     """Build the command for a platform, with no trace of this machine in its bytes."""
     name = f"difftest-{release}-{target}" + (".exe" if target.startswith("windows") else "")
     flags = f"-s -w -buildid= -X {PACKAGE}/harness/command.release={release}"
-    command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", folder / name, "./cmd/difftest"]
+    command = [
+        "go",
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        flags,
+        "-o",
+        folder / name,
+        "./cmd/difftest",
+    ]
     subprocess.run(command, cwd=ROOT, env=environment(target), check=True)
     print(name)
 
@@ -82,10 +92,7 @@ def bill_of_materials(release: str) -> dict[str, object]:
         "packages": packages,
         "relationships": [
             relationship("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-difftest"),
-            *(
-                relationship("SPDXRef-difftest", "CONTAINS", str(one["SPDXID"]))
-                for one in packages[1:]
-            ),
+            *(relationship("SPDXRef-difftest", "CONTAINS", str(one["SPDXID"])) for one in packages[1:]),
         ],
     }
 
@@ -101,13 +108,16 @@ def modules_of(target: str) -> set[tuple[str, str]]:
         encoding="utf-8",
         check=True,
     )
-    go = subprocess.run(["go", "env", "GOVERSION"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    go = subprocess.run(
+        ["go", "env", "GOVERSION"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    )
     lines = [*done.stdout.split("\n"), f"stdlib {go.stdout.strip()}"]
     return {(path, number) for path, _, number in (line.partition(" ") for line in lines) if path}
 
 
 def package(identity: str, path: str, number: str) -> dict[str, object]:
     """Return the entry of a module."""
+    locator = f"pkg:golang/{path}@{number.removeprefix('go') if path == 'stdlib' else number}"
     return {
         "SPDXID": identity,
         "name": path,
@@ -118,7 +128,7 @@ def package(identity: str, path: str, number: str) -> dict[str, object]:
             {
                 "referenceCategory": "PACKAGE-MANAGER",
                 "referenceType": "purl",
-                "referenceLocator": f"pkg:golang/{path}@{number.removeprefix('go') if path == 'stdlib' else number}",
+                "referenceLocator": locator,
             }
         ],
     }
