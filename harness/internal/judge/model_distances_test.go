@@ -12,8 +12,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// The distance of a wrong output from every mistake that a model can have is known. The mistake that
-// gives the output is nearest.
+// The distance of a wrong output from every mistake that a model can have is known. The mistake
+// that gives the output is nearest.
 func TestDistancesFromTheMistakesInAModel(t *testing.T) {
 	c, outputs := plantedIn(t, "llama")
 	referee, err := New(t.Context(), c, oracle.Precision{})

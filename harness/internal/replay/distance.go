@@ -27,8 +27,8 @@ func (o Output) Distances() []Distance {
 	return all
 }
 
-// byDistance returns the distance of each mistake at its nearest place, the nearest first. Mistakes at
-// all of their places come before the same mistakes at some.
+// byDistance returns the distance of each mistake at its nearest place, the nearest mistake first.
+// Among equally near places, all places together come before one of them.
 func byDistance(made map[string]hypothesis) []Distance {
 	least := map[string]Distance{}
 	for _, h := range made {

@@ -80,7 +80,8 @@ func (p Palette) blocks(above, below []float64) string {
 	return line.String() + "\x1b[0m"
 }
 
-// picture draws the recovered and the expected weights of the head that differs most in half blocks.
+// picture draws the recovered and the expected weights of the head that differs most in half
+// blocks.
 func (p Palette) picture(x *pattern.Pattern) (lines []string, legend string) {
 	recovered, expected := x.Drawn()
 	width := max(len(recovered[0]), len("recovered"))

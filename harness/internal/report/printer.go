@@ -34,7 +34,7 @@ type TextOptions struct {
 	Brief     bool    // of a failure, at most eight lines
 	Color     bool    // ANSI colours
 	Palette   Palette // of pictures, if there are colours
-	Width     int     // of the terminal, in characters; 0 is none, where sentences are wrapped at 80
+	Width     int     // of the terminal, in characters; 0 is none, where sentences wrap at 80
 	Slowest   int     // how many of the slowest cases stand at the end
 }
 

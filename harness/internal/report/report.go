@@ -168,8 +168,8 @@ func (r Result) RuledOutBy(m replay.Match) string {
 type Parameter struct {
 	Key   string
 	Shape []int
-	// ReadBack tells how the parameter reads back after the load: "unchanged", or the difference. It
-	// is empty if the subject does not give its parameters back.
+	// ReadBack tells how the parameter reads back after the load: "unchanged", or the difference.
+	// It is empty if the subject does not give its parameters back.
 	ReadBack string
 }
 

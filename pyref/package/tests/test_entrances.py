@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CASES = ("sdpa/causal", "sdpa/decode", "sdpa/scale", "sdpa/unmasked")
 SELECTED = [word for case in CASES for word in ("--case", case)]
 
-# The causes that each mistake must have, and how many failures each explains. Nobody knows "squared".
+# The causes that each mistake must have, and how many failures each explains. "squared" is unknown.
 MISTAKES = {
     "causal-missing": {"causal-missing": 1},
     "scale-missing": {"scale-missing": 4},
@@ -79,7 +79,8 @@ import (
 func Test(t *testing.T) {
 	for _, mistake := range []string{MISTAKES} {
 		t.Run(mistake, func(t *testing.T) {
-			harness.Run(t, fixtures.FS, harness.Subject{SDPA: wrong(mistake)}, harness.Select(CASES))
+			mine := harness.Subject{SDPA: wrong(mistake)}
+			harness.Run(t, fixtures.FS, mine, harness.Select(CASES))
 		})
 	}
 }
@@ -252,7 +253,7 @@ def go(environment: dict[str, str]) -> str:
 
 
 def test_a_workflow(mine, binary, tmp_path):
-    """The script of the action runs the command, and difftest writes annotations and the summary."""
+    """The action's script runs the command, and difftest writes annotations and the summary."""
     if sys.platform == "win32":
         pytest.skip("the words of a command are the words of a Unix shell")
     for mistake, lines in binary.items():
