@@ -94,5 +94,5 @@ func (p Palette) picture(x *pattern.Pattern) (lines []string, legend string) {
 		}
 		lines = append(lines, p.blocks(recovered[i], below[0])+gap+p.blocks(expected[i], below[1]))
 	}
-	return lines, "a column a key, a row a query: dark is 0, yellow is 1, red is neither between them" + x.Left()
+	return lines, "a column a key, a row a query: dark is 0, yellow is 1, red is below 0 or above 1" + x.Left()
 }

@@ -371,7 +371,7 @@ func TestTextDrawsRecoveredWeightsInHalfBlocks(t *testing.T) {
 		report.TrueColors: "  weights   recovered  expected  batch 0 head 0\n" +
 			"            \x1b[38;2;253;231;37;48;2;59;81;139m▀\x1b[38;2;68;1;84;48;2;92;200;99m▀\x1b[0m         " +
 			"\x1b[38;2;253;231;37;48;2;33;144;141m▀\x1b[38;2;68;1;84;48;2;33;144;141m▀\x1b[0m\n" +
-			"            a column a key, a row a query: dark is 0, yellow is 1, red is\n            neither between them\n",
+			"            a column a key, a row a query: dark is 0, yellow is 1, red is below\n            0 or above 1\n",
 		report.Colors256: "\x1b[38;5;220;48;5;60m▀\x1b[38;5;53;48;5;77m▀\x1b[0m         ",
 	} {
 		o := report.TextOptions{Color: true, Palette: palette}
