@@ -203,6 +203,7 @@ func TestFitsRefuses(t *testing.T) {
 		"padded rows":   {func(_ *report.Observed, r *report.Result) { r.Want.Padded = []bool{true} }, "Want: Padded"},
 		"PyTorch":       {func(_ *report.Observed, r *report.Result) { r.PyTorch.WantShape = nil }, "PyTorch"},
 		"a mask":        {func(_ *report.Observed, r *report.Result) { r.Masks[0].Queries = -1 }, "Masks"},
+		"the config":    {func(_ *report.Observed, r *report.Result) { r.Config = "causal\tno" }, "Config"},
 		"a parameter":   {func(_ *report.Observed, r *report.Result) { r.Parameters[0].Key = "x" }, "Parameters"},
 		"no parameters": {func(_ *report.Observed, r *report.Result) { r.Parameters = nil }, "Parameters"},
 		"a class":       {func(_ *report.Observed, r *report.Result) { r.Diagnosis.Class = "bad" }, "Class"},

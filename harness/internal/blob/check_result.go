@@ -71,6 +71,9 @@ func checkResult(r report.Result, c *fixture.Case) error {
 			return wrong("Masks", "%d queries, %d keys, %d elements", m.Queries, m.Keys, len(m.Sees))
 		}
 	}
+	if r.Config != "" && r.Config != printable.Marked(strings.Join(c.Configuration(), "\n")) {
+		return wrong("Config", "of another case")
+	}
 	if err := checkParameters(r, c); err != nil {
 		return wrong("Parameters", "%w", err)
 	}

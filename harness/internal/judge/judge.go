@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/difftest/difftest/attention"
@@ -141,7 +142,7 @@ func (r *Referee) Judge(ctx context.Context, shape []int, got []float64) (report
 	}
 	result.Diagnosis = r.diagnose(ctx, shape, got, result.Comparison)
 	if result.Verdict == report.Fail {
-		result.Parameters = Parameters(r.c)
+		result.Config, result.Parameters = strings.Join(r.c.Configuration(), "\n"), Parameters(r.c)
 	}
 	if result.Verdict == report.Fail && r.problem != nil {
 		for _, m := range r.problem.Masks(report.MaskLimit) {

@@ -34,6 +34,7 @@ func sampleWithPictures() *report.Report {
 	wrong.Diagnosis.Matches = []replay.Match{{
 		Mistakes: []catalogue.Mistake{{ID: "causal-missing"}}, Residual: 1e-8, Margin: 1e7,
 	}}
+	wrong.Config = "causal\tyes\nscale\t1/sqrt(E), the default"
 	wrong.Parameters = []report.Parameter{
 		{Key: "k_proj.weight", Shape: []int{2, 2}, ReadBack: "transposed"},
 		{Key: "o_proj.weight", Shape: []int{2, 2}, ReadBack: "unchanged"},
@@ -103,6 +104,7 @@ func TestPageTellsExplanations(t *testing.T) {
 	text := html.UnescapeString(formatted(t, report.HTML, sampleWithPictures()))
 	require.Regexp(t, `<circle class="best"[^>]*><title>causal-missing leaves 1e-08</title>`, text)
 	require.Regexp(t, `<circle class="dot"[^>]*><title>scale-twice leaves 0.1</title>`, text)
+	require.Contains(t, text, "<p>Causal yes; scale 1/sqrt(E), the default.</p>")
 	require.Contains(t, text, "<title>mlp-missing in layers.1 leaves 0.3</title>")
 	require.Contains(t, text, `<text class="right" x="74" y="24">causal-missing</text>`)
 	require.Contains(t, text, "The next explanation leaves 10000000 times as much.")

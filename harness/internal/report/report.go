@@ -131,6 +131,8 @@ type Result struct {
 	// RuledOut are matches that other cases of the run contradict. They stand behind the others.
 	RuledOut []RuledOut
 
+	// Config describes the operation of a failing case. A line is a name, a tab and a value.
+	Config string
 	// Parameters is the state dict of a failing case, in the order of its keys.
 	Parameters []Parameter
 

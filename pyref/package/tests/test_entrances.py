@@ -227,7 +227,7 @@ def test_pytest(mine, binary):
 
 
 def test_go_test(binary, tmp_path):
-    (tmp_path / "go.mod").write_text(MODULE.format(root=ROOT))
+    (tmp_path / "go.mod").write_text(MODULE.format(root=ROOT.as_posix()))
     shutil.copy(ROOT / "go.sum", tmp_path)
     names, cases = (", ".join(f'"{name}"' for name in all_) for all_ in (MISTAKES, CASES))
     (tmp_path / "mine_test.go").write_text(GO.replace("MISTAKES", names).replace("CASES", cases))
