@@ -165,6 +165,15 @@ func (r *Report) WriteText(w io.Writer) error { return report.Text(report.TextOp
 // WriteJSON writes the report for programs, as schemas/report.schema.json describes it.
 func (r *Report) WriteJSON(w io.Writer) error { return report.JSON(w, r.whole()) }
 
+// WriteHTML writes the report as one page for a browser, which loads nothing.
+func (r *Report) WriteHTML(w io.Writer) error { return report.HTML(w, r.whole()) }
+
+// WriteJUnit writes the report as JUnit XML.
+func (r *Report) WriteJUnit(w io.Writer) error { return report.JUnit(w, r.whole()) }
+
+// WriteMarkdown writes the report in GitHub's Markdown.
+func (r *Report) WriteMarkdown(w io.Writer) error { return report.Markdown(w, r.whole()) }
+
 func (r *Report) whole() *report.Report {
 	if r.full == nil {
 		return &report.Report{}

@@ -1,9 +1,11 @@
 package command
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +48,28 @@ func (o *outputFlags) options(w io.Writer) (report.TextOptions, error) {
 	if o.quiet {
 		verbosity = report.Quiet
 	}
-	return report.TextOptions{Verbosity: verbosity, Color: color, Width: terminalWidth(w), Slowest: o.slowest}, err
+	return report.TextOptions{
+		Verbosity: verbosity, Color: color, Palette: palette(), Width: terminalWidth(w), Slowest: o.slowest,
+	}, err
+}
+
+// palette returns the colours of the terminal, as its variables say. A terminal without UTF-8 has
+// none, because it does not show half blocks.
+func palette() report.Palette {
+	if os.Getenv("WT_SESSION") != "" { // Windows Terminal
+		return report.TrueColors
+	}
+	locale := strings.ToLower(cmp.Or(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG")))
+	colors := os.Getenv("COLORTERM")
+	switch {
+	case !strings.Contains(locale, "utf-8") && !strings.Contains(locale, "utf8"):
+		return report.NoPalette
+	case colors == "truecolor" || colors == "24bit":
+		return report.TrueColors
+	case strings.Contains(os.Getenv("TERM"), "256color"):
+		return report.Colors256
+	}
+	return report.NoPalette
 }
 
 // format returns the function that writes a finished report as the flags say.

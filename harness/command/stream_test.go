@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,15 +51,21 @@ func TestResultsComeAsTheyAreJudged(t *testing.T) {
 	require.Greater(t, time.Since(first), 300*time.Millisecond, "the first case does not wait for the second")
 }
 
+// stuckChild skips seed/causal. On any other case it writes a file and gives no answer.
+const stuckChild = `grep -q seed/causal "$1/request.json" || { : >"$0"; sleep 60; }
+echo '{"type":"skipped","reason":"quick"}' >"$1/reply.json"`
+
 // An interrupted run reports its results so far, as text and as JSON, with a status of its own.
 func TestInterrupted(t *testing.T) {
 	for _, asJSON := range []bool{false, true} {
+		second := filepath.Join(t.TempDir(), "second")
 		args := []string{"--case", "seed/*", "--once"}
 		if asJSON {
 			args = append(args, "--json")
 		}
-		cmd, lines := started(t, append(args, "--", "sh", "-c", slowChild)...)
-		time.Sleep(750 * time.Millisecond)
+		cmd, lines := started(t, append(args, "--", "sh", "-c", stuckChild, second)...)
+		isThere := func() bool { _, err := os.Stat(second); return err == nil }
+		require.Eventually(t, isThere, 20*time.Second, 10*time.Millisecond)
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
 		var out bytes.Buffer
 		for lines.Scan() {

@@ -29,6 +29,9 @@ TAGS = {
     "windows-arm64": "win_arm64",
 }
 
+# The license, and the licenses of the modules in the command.
+LICENSES = ["LICENSE", "THIRD_PARTY_LICENSES.md"]
+
 # The modules of pyref that the package offers. What they import comes along.
 CARRIED = ["pyref.commands", "pyref.subject", "pyref.trace"]
 
@@ -47,9 +50,9 @@ class CustomBuildHook(BuildHookInterface):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{TAGS[target]}"
         build_data["shared_scripts"][str(command)] = command.name
-        build_data["force_include"][str(ROOT / "LICENSE")] = (
-            f"difftest-{self.metadata.version}.dist-info/licenses/LICENSE"
-        )
+        for name in LICENSES:
+            path = f"difftest-{self.metadata.version}.dist-info/licenses/{name}"
+            build_data["force_include"][str(ROOT / name)] = path
         for module in carried():
             file = self.scratch / "_pyref" / module.relative_to(ROOT / "pyref")
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -92,6 +92,25 @@ def test_cpp_passes_all_that_it_does_not_skip(difftest, compiled):
     assert verdicts == expected(("bfloat16", "float16", "float64"))
 
 
+@pytest.fixture(scope="module")
+def rust(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the program compiled from sdpa.rs."""
+    program = tmp_path_factory.mktemp("rust") / "sdpa"
+    flags = ["--edition", "2021", "-O", "-D", "warnings"]
+    subprocess.run([needs("rustc"), *flags, "-o", program, EXAMPLES / "sdpa.rs"], check=True)
+    return program
+
+
+def test_rust_passes_all_that_it_does_not_skip(difftest, rust):
+    verdicts = difftest.verdicts("--case", "sdpa/**", "--once", "--", rust)
+    assert verdicts == expected(("bfloat16", "float16", "float64"))
+
+
+def test_a_compiled_program_needs_once(difftest, rust):
+    printed = difftest.printed("--case", "sdpa/causal", "--", rust)
+    assert "hint: a program that computes one case and ends needs --once" in printed
+
+
 def test_cpp_skips_what_is_no_sdpa(difftest, compiled):
     cases = ["--case", "sdpa/causal", "--case", "mha/causal"]
     assert difftest.verdicts(*cases, "--once", "--", compiled) == {

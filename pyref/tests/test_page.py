@@ -4,13 +4,17 @@ The tests need Chromium and the packages of requirements-browser.txt. They are s
 """
 
 import importlib.resources
+import json
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pyref.tests.support import needs
+from pyref.tests.support import ROOT, needs
 
 sync_api = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_core_python")
@@ -46,21 +50,32 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(params=[(1400, "light"), (360, "dark")], ids=["wide", "narrow"])
-def page(run, browser, request):
-    """Return the open page. At the end nothing was asked of a network, and nothing complained."""
-    width, scheme = request.param
+WINDOWS = [(1400, "light"), (360, "dark")]
+NAMES = ["wide", "narrow"]
+
+
+@contextmanager
+def opened(browser, file: Path, window: tuple[int, str]) -> Iterator:
+    """Yield an open page. At the end nothing was asked of a network, and nothing complained."""
+    width, scheme = window
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    opened = context.new_page()
+    page = context.new_page()
     messages, requests = [], []
-    opened.on("console", lambda message: messages.append(message.text))
-    opened.on("pageerror", lambda error: messages.append(str(error)))
-    opened.on("request", lambda request: requests.append(request.url))
-    opened.goto(run[0].as_uri())
-    yield opened
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(file.as_uri())
+    yield page
     context.close()
     assert messages == []
-    assert [url for url in requests if not url.startswith(("data:", run[0].as_uri()))] == []
+    assert [url for url in requests if not url.startswith(("data:", file.as_uri()))] == []
+
+
+@pytest.fixture(params=WINDOWS, ids=NAMES)
+def page(run, browser, request):
+    """Return the page of the run."""
+    with opened(browser, run[0], request.param) as page:
+        yield page
 
 
 def listed(page) -> list[str]:
@@ -69,16 +84,23 @@ def listed(page) -> list[str]:
 
 
 def test_nothing_is_wider_than_the_window(page):
-    wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wider == 0
+    assert too_wide(page) == 0
+
+
+def too_wide(page) -> int:
+    """Return by how many pixels a page is wider than its window."""
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
 def test_everyone_can_use_it(page):
-    """axe-core knows of no violation."""
+    assert violations(page) == []
+
+
+def violations(page) -> list[tuple]:
+    """Return the rules of accessibility that axe-core finds broken, and where."""
     page.evaluate(importlib.resources.files(axe).joinpath("axe.min.js").read_text())
     found = page.evaluate("axe.run()")["violations"]
-    told = [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
-    assert told == []
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
 
 
 def test_the_filter_hides_cases(page, run):
@@ -142,3 +164,22 @@ def test_it_reads_without_scripts(run, browser):
     assert page.locator("section.case").count() == sum(r["verdict"] == "fail" for r in run[1]["results"])
     assert page.locator(".heat img").first.is_visible()
     context.close()
+
+
+PLANTED = ROOT / "harness/internal/edits/testdata"
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=NAMES)
+def test_a_model_has_a_chart_of_its_mistakes(difftest, browser, tmp_path, window):
+    """Each known mistake of a model is a dot, and the planted one is the nearest."""
+    identity = json.loads((PLANTED / "llama.json").read_text())[5]
+    output, file = tmp_path / "output.npy", tmp_path / "page.html"
+    np.save(output, np.load(PLANTED / "llama.npy")[5])
+    difftest.printed("check", "llama", output, "--fixtures", PLANTED / "models", "--report", f"html={file}")
+    with opened(browser, file, window) as page:
+        dots = page.locator(".chart circle")
+        assert dots.count() > 100
+        assert page.locator(".chart circle.best title").first.text_content().startswith(f"{identity} leaves ")
+        assert page.locator("tbody tr td").first.inner_text() == identity
+        assert too_wide(page) == 0
+        assert violations(page) == []

@@ -3,6 +3,7 @@ package blob
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -70,6 +71,12 @@ func checkResult(r report.Result, c *fixture.Case) error {
 			return wrong("Masks", "%d queries, %d keys, %d elements", m.Queries, m.Keys, len(m.Sees))
 		}
 	}
+	if r.Config != "" && r.Config != printable.Marked(strings.Join(c.Configuration(), "\n")) {
+		return wrong("Config", "of another case")
+	}
+	if err := checkParameters(r, c); err != nil {
+		return wrong("Parameters", "%w", err)
+	}
 	if err := checkTrace(r.Trace); err != nil {
 		return wrong("Trace", "%w", err)
 	}
@@ -77,6 +84,21 @@ func checkResult(r report.Result, c *fixture.Case) error {
 		return wrong("Joint, RuledOut", "found only when all shards are there")
 	}
 	return checkDiagnosis(r.Diagnosis, c)
+}
+
+// checkParameters refuses a list that is no list of the parameters of the case.
+func checkParameters(r report.Result, c *fixture.Case) error {
+	var keys []string
+	if r.Verdict == report.Fail {
+		keys = slices.Sorted(maps.Keys(c.State))
+	}
+	same := slices.EqualFunc(r.Parameters, keys, func(p report.Parameter, key string) bool {
+		return p.Key == printable.Marked(key) && slices.Equal(p.Shape, c.State[key].Shape)
+	})
+	if !same {
+		return fmt.Errorf("not the %d of the case", len(keys))
+	}
+	return nil
 }
 
 // checkVerdict refuses a verdict that contradicts the comparison.

@@ -29,6 +29,12 @@ func withLoad(
 	if len(r.Findings) > 0 {
 		r.Verdict = report.Fail
 	}
+	if r.Verdict == report.Fail {
+		r.Parameters = judge.Parameters(c)
+		for i := range r.Parameters {
+			r.Parameters[i].ReadBack = ran.Load.ReadBack[r.Parameters[i].Key]
+		}
+	}
 	if r.Comparison.OK() || ran.Load.Held == nil || len(r.Diagnosis.Matches) > 0 {
 		return r, nil
 	}

@@ -154,12 +154,14 @@ func (f *folder) tensor(file string) (*attention.Tensor, error) {
 	return a.Tensor(want)
 }
 
+var errNotWritten = errors.New("the child has not written it")
+
 // readRegular reads a file that the child has written. It refuses links, pipes and devices.
 func readRegular(file string) ([]byte, error) {
 	info, err := os.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("the child has not written it")
+		return nil, errNotWritten
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():

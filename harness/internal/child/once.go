@@ -34,6 +34,9 @@ func (s *Subject) once(ctx context.Context, f *folder) subject.Result {
 		return subject.Result{Err: err}
 	}
 	out, err := f.outputs()
+	if errors.Is(err, errNotWritten) {
+		err = fmt.Errorf("%w\nhint: a program that answers messages on its stdin runs without --once", err)
+	}
 	if err != nil {
 		return subject.Result{Err: withStderr(err, p.stderr)}
 	}

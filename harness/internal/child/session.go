@@ -21,13 +21,17 @@ type session struct {
 	started protocol.Started
 }
 
-// fault is an error after which a child cannot be used any more and is ended.
-type fault struct{ err error }
+// fault is an error after which a child cannot be used any more and is ended. ended is set if the
+// child has ended by itself.
+type fault struct {
+	err   error
+	ended bool
+}
 
 func (f *fault) Error() string { return f.err.Error() }
 func (f *fault) Unwrap() error { return f.err }
 
-func faultf(format string, args ...any) error { return &fault{fmt.Errorf(format, args...)} }
+func faultf(format string, args ...any) error { return &fault{err: fmt.Errorf(format, args...)} }
 
 // open starts a child that serves cases. On failure the child is ended, and the error has its last
 // lines of stderr.
@@ -42,12 +46,18 @@ func open(ctx context.Context, c Command) (*session, error) {
 	if err == nil && reply.Type != protocol.TypeStarted {
 		err = faultf("it answers %q to %q, want %q", reply.Type, protocol.TypeStart, protocol.TypeStarted)
 	}
+	if f := (*fault)(nil); errors.As(err, &f) && f.ended {
+		err = faultf("%w\n%s", err, needsOnce)
+	}
 	if err != nil {
 		return nil, s.fail(err)
 	}
 	s.started = reply.Started
 	return s, nil
 }
+
+// needsOnce is the hint for a program that does not answer the first message.
+const needsOnce = "hint: a program that computes one case and ends needs --once"
 
 func always() error { return nil }
 
@@ -147,7 +157,7 @@ func (s *session) answer(l line, more bool) (protocol.Reply, error) {
 		return protocol.Reply{}, s.silent("in the middle of a line")
 	}
 	if l.err != nil {
-		return protocol.Reply{}, &fault{l.err}
+		return protocol.Reply{}, &fault{err: l.err}
 	}
 	reply, err := protocol.ParseReply(l.text)
 	switch {
@@ -172,7 +182,7 @@ func (s *session) silent(when string) error {
 	if !s.within(stragglers) {
 		return faultf("it has closed its stdout %s", when)
 	}
-	return faultf("it ended (%s) %s", s.state, when)
+	return &fault{fmt.Errorf("it ended (%s) %s", s.state, when), true}
 }
 
 // fail ends a child after a fault, and adds its last lines of stderr to the error.

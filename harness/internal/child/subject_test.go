@@ -229,7 +229,10 @@ func TestOnce(t *testing.T) {
 		{"once floods stdout", report.Pass, ""},
 		{"once crashes", report.Error, "it ended (exit status 3), want exit status 0\nlast lines of stderr:\n  boom"},
 		{"once hangs", report.Error, "it has not ended for 2s"},
-		{"once writes nothing", report.Error, "output.npy: the child has not written it"},
+		{
+			"once writes nothing", report.Error, "output.npy: the child has not written it\n" +
+				"hint: a program that answers messages on its stdin runs without --once",
+		},
 		{"once leaves grandchildren", report.Error, "it ended and left other processes running"},
 		{"once fills its folder", report.Error, "it wrote more than 64 MiB or 1000 files into its folder"},
 		{"once leaves garbage", report.Error, "reply.json: because: unknown field"},
@@ -281,6 +284,16 @@ func TestChildrenThatNeverServe(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, strings.Fields(string(data)), 3)
 		})
+	}
+}
+
+// A program for the other way to run it gets a hint.
+func TestAProgramForOnceGetsAHint(t *testing.T) {
+	r, err := newWorld(t, "once").check(t.Context(), command("once"))
+	require.NoError(t, err)
+	for _, result := range r.Results {
+		require.Contains(t, result.Err, "it ended (")
+		require.Contains(t, result.Err, "instead of answering\nhint: a program that computes one case and ends needs --once")
 	}
 }
 

@@ -52,6 +52,8 @@ type answer struct {
 	fits    *fit.Result
 	cut     replay.Cut
 	note    string // what the step tried in vain, for a report without a cause
+	// distances are how far the output is from the mistakes that the step made in a graph.
+	distances []replay.Distance
 }
 
 // finding is the decision of a step: a class, and the numbers and facts behind it.
@@ -127,7 +129,7 @@ var structural = []step{
 	{"order", check(reordered)},
 	{"fewer bits", check(fewerBits)},
 	{"lower precision", check(lowerPrecision)},
-	{"one mistake in the graph", inGraph((*replay.Module).Find)},
+	{"one mistake in the graph", mistakeInGraph},
 	{"one wrong number in the graph", numberInGraph((*replay.Module).FindNumbers)},
 	{"gain or shift", check(gainOrShift)},
 	{"parameters in wrong places", inGraph((*replay.Module).FindParameters)},
@@ -160,6 +162,7 @@ type conclusion struct {
 	finding
 	notes       []string
 	fits        fit.Result
+	distances   []replay.Distance
 	interrupted bool
 }
 
@@ -174,6 +177,7 @@ func ask(ctx context.Context, steps []step, in *input) conclusion {
 		if a.note != "" {
 			c.notes = append(c.notes, a.note)
 		}
+		c.distances = append(c.distances, a.distances...)
 		switch {
 		case a.cut != "":
 			c.finding, c.interrupted = interrupted(in, a.cut), true

@@ -139,7 +139,8 @@ func DiagnoseModule(
 func newDiagnosis(in *input, c conclusion) Diagnosis {
 	d := Diagnosis{
 		Class: c.class, Reasons: c.reasons, Structure: in.structure, Matches: c.matches, Numbers: c.numbers,
-		Orders: c.orders, Distances: in.replays.Distances(), Unwritten: c.unwritten, Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
+		Orders: c.orders, Distances: append(in.replays.Distances(), c.distances...), Unwritten: c.unwritten,
+		Fits: c.fits.Fits, Pattern: in.recovery.Pattern, Stage: in.recovery.Stage,
 	}
 	for _, r := range in.replays.Visible {
 		d.Bands = append(d.Bands, r.Band())

@@ -34,6 +34,16 @@ func inGraph(
 	}
 }
 
+// mistakeInGraph decides if a known mistake in the graph of a module gives the output. It measures
+// the distance of every mistake that it makes.
+func mistakeInGraph(ctx context.Context, in *input, _ fit.Result) answer {
+	if in.module == nil || in.comparison.NonFinite > 0 {
+		return answer{}
+	}
+	matches, distances, cut := in.module.Measure(ctx, in.whole.Blank(in.output))
+	return answer{finding: explained(matches), cut: cut, distances: distances}
+}
+
 // numberInGraph is a step that decides if a search in the graph of a module finds numbers.
 func numberInGraph(
 	find func(m *replay.Module, ctx context.Context, got []float64) ([]replay.NumberMatch, replay.Cut),

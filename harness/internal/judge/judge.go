@@ -5,6 +5,9 @@ package judge
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/difftest/difftest/attention"
@@ -138,12 +141,24 @@ func (r *Referee) Judge(ctx context.Context, shape []int, got []float64) (report
 		return report.Result{}, err
 	}
 	result.Diagnosis = r.diagnose(ctx, shape, got, result.Comparison)
+	if result.Verdict == report.Fail {
+		result.Config, result.Parameters = strings.Join(r.c.Configuration(), "\n"), Parameters(r.c)
+	}
 	if result.Verdict == report.Fail && r.problem != nil {
 		for _, m := range r.problem.Masks(report.MaskLimit) {
 			result.Masks = append(result.Masks, report.Mask(m))
 		}
 	}
 	return result, nil
+}
+
+// Parameters lists the state dict of a case.
+func Parameters(c *fixture.Case) []report.Parameter {
+	var all []report.Parameter
+	for _, key := range slices.Sorted(maps.Keys(c.State)) {
+		all = append(all, report.Parameter{Key: key, Shape: c.State[key].Shape})
+	}
+	return all
 }
 
 // Compare gives the verdict of [Referee.Judge] without the diagnosis.

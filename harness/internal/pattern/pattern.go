@@ -2,6 +2,7 @@ package pattern
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -131,34 +132,69 @@ func (r Recovery) Lines() []string {
 	return lines
 }
 
+// mostDrawn is how many queries and keys a picture shows at most.
+const mostDrawn = 16
+
 // Picture draws the head that differs most, a line per query: the recovered weights, then the
 // expected ones. It shows at most 16 queries and keys.
 func (x *Pattern) Picture() []string {
-	const most = 16
-	keys, queries := min(x.Keys, most), min(x.Queries, most)
-	width := max(keys+2, len("recovered"))
+	recovered, expected := x.Drawn()
+	width := max(len(recovered[0])+2, len("recovered"))
 	lines := []string{fmt.Sprintf("%-*s  expected   %s", width, "recovered", x.label(x.Shown))}
-	for i := range queries {
-		row := (x.Shown*x.Queries + i) * x.Keys
-		recovered, expected := x.shades(row, keys, x.Recovered), x.shades(row, keys, x.Expected)
-		lines = append(lines, fmt.Sprintf("%-*s  |%s|", width, "|"+recovered+"|", expected))
+	for i := range recovered {
+		lines = append(lines, fmt.Sprintf("%-*s  |%s|", width, "|"+shades(recovered[i])+"|", shades(expected[i])))
 	}
-	legend := "a column a key, a line a query: blank 0, then . : - = + * # % @, a ninth each"
-	if keys < x.Keys || queries < x.Queries {
-		legend += fmt.Sprintf("; %d of %d queries, %d of %d keys", queries, x.Queries, keys, x.Keys)
-	}
-	return append(lines, legend)
+	return append(lines, "a column a key, a line a query: blank 0, then . : - = + * # % @, a ninth each"+x.Left())
 }
 
-// shades draws weights, a character each: blank is 0 within doubt, and ! is below 0 or above 1.
-func (x *Pattern) shades(row, keys int, weights []float64) string {
-	const ramp = ".:-=+*#%@"
-	var line strings.Builder
-	for at := row; at < row+keys; at++ {
+// Label names the head that differs most.
+func (x *Pattern) Label() string { return x.label(x.Shown) }
+
+// Left tells how many queries and keys a picture shows; "" if it shows all.
+func (x *Pattern) Left() string {
+	keys, queries := min(x.Keys, mostDrawn), min(x.Queries, mostDrawn)
+	if keys == x.Keys && queries == x.Queries {
+		return ""
+	}
+	return fmt.Sprintf("; %d of %d queries, %d of %d keys", queries, x.Queries, keys, x.Keys)
+}
+
+// Drawn returns the weights that a picture shows, by query and key. A weight that is 0 within doubt
+// is 0. A weight that is below 0 or above 1 beyond doubt is NaN.
+func (x *Pattern) Drawn() (recovered, expected [][]float64) {
+	for i := range min(x.Queries, mostDrawn) {
+		row := (x.Shown*x.Queries + i) * x.Keys
+		recovered = append(recovered, x.certain(row, x.Recovered))
+		expected = append(expected, x.certain(row, x.Expected))
+	}
+	return recovered, expected
+}
+
+// certain returns the weights of a row, as far as a picture shows them.
+func (x *Pattern) certain(row int, weights []float64) []float64 {
+	var drawn []float64
+	for at := row; at < row+min(x.Keys, mostDrawn); at++ {
 		switch w := weights[at]; {
 		case w < -x.doubt(at) || w > 1+x.doubt(at):
-			line.WriteByte('!')
+			drawn = append(drawn, math.NaN())
 		case w <= x.doubt(at):
+			drawn = append(drawn, 0)
+		default:
+			drawn = append(drawn, w)
+		}
+	}
+	return drawn
+}
+
+// shades draws weights, a character each: blank is 0, and ! is below 0 or above 1.
+func shades(weights []float64) string {
+	const ramp = ".:-=+*#%@"
+	var line strings.Builder
+	for _, w := range weights {
+		switch {
+		case math.IsNaN(w):
+			line.WriteByte('!')
+		case w == 0:
 			line.WriteByte(' ')
 		default:
 			line.WriteByte(ramp[min(len(ramp)-1, int(w*float64(len(ramp))))])

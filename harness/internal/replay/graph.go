@@ -101,6 +101,13 @@ const noisier = 3
 // of one kind, or else in one layer, or else in one module. Places that are the same at two of
 // these steps are computed once.
 func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
+	found, _, cut := m.Measure(ctx, got)
+	return found, cut
+}
+
+// Measure finds mistakes as [Module.Find] does. It also returns the distance of the output from
+// every mistake that it made, each at its nearest place, the nearest first.
+func (m *Module) Measure(ctx context.Context, got []float64) ([]Match, []Distance, Cut) {
 	known := map[string]hypothesis{}
 	for _, step := range []struct {
 		place func(path string) string
@@ -113,16 +120,16 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 	} {
 		made, cut := m.made(ctx, step.place, step.words, known, got)
 		if cut != "" {
-			return nil, cut
+			return nil, byDistance(known), cut
 		}
 		s := newSearch()
 		s.miss(compare.Residual(got, m.Truth.Value)) // a mistake must come much nearer than no mistake
 		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
-			return found, ""
+			return found, byDistance(known), ""
 		}
 	}
-	return nil, ""
+	return nil, byDistance(known), ""
 }
 
 // made computes every mistake at each of its places. known holds what was computed before. The

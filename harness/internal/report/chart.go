@@ -46,8 +46,25 @@ type magnitudes struct {
 	Noise         float64 // right edge of what rounding leaves
 	Ticks         []tick
 	Dots          []dot
-	Nearest       []dot // the nearest few, for the table
+	Nearest       []dot  // the nearest few, for the table
+	Winner        *label // of the first that gives the output; nil if none does
 	Margin        string
+}
+
+// label is the name of a dot, on its left or right side.
+type label struct {
+	X, Y     float64
+	ID, Side string
+}
+
+// newLabel puts the name of a dot on the side where the chart has room.
+func newLabel(d dot) *label {
+	const away, middle = 10, chartWidth / 2
+	l := &label{X: d.X + away, Y: d.Y + 4, ID: d.ID, Side: "right"}
+	if d.X > middle {
+		l.X, l.Side = d.X-away, "left"
+	}
+	return l
 }
 
 // dot is one hypothesis.
@@ -66,13 +83,20 @@ func newMagnitudes(r Result) *magnitudes {
 	m := &magnitudes{Width: chartWidth, Height: chartHeight, Ticks: a.ticks(2), Noise: a.at(noiseOf(r))}
 	for i, d := range r.Diagnosis.Distances {
 		best := slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool { return match.ID() == d.ID })
+		id := d.ID
+		if d.Where != "" {
+			id += " in " + d.Where
+		}
 		m.Dots = append(m.Dots, dot{
-			X: a.at(d.Residual), Y: float64(20 + i*37%80), ID: d.ID, Text: fmt.Sprintf("%.2g", d.Residual), Best: best,
+			X: a.at(d.Residual), Y: float64(20 + i*37%80), ID: id, Text: fmt.Sprintf("%.2g", d.Residual), Best: best,
 		})
 	}
 	for _, n := range r.Diagnosis.Numbers {
 		found := dot{X: a.at(n.Residual), Y: 60, ID: n.Label(), Text: fmt.Sprintf("%.2g", n.Residual), Best: true}
 		m.Dots = append([]dot{found}, m.Dots...)
+	}
+	if i := slices.IndexFunc(m.Dots, func(d dot) bool { return d.Best }); i >= 0 {
+		m.Winner = newLabel(m.Dots[i])
 	}
 	right := dot{X: a.at(r.Comparison.Rel), Y: 10, ID: "no mistake", Text: fmt.Sprintf("%.2g", r.Comparison.Rel)}
 	m.Dots = append(m.Dots, right)

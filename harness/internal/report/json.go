@@ -195,6 +195,7 @@ type jsonResult struct {
 	Bands       []jsonBand      `json:"bands"`
 	RuledOut    []jsonRuledOut  `json:"ruled_out"` // matches that other cases rule out
 	Unexplained bool            `json:"unexplained"`
+	Parameters  []jsonParameter `json:"parameters,omitempty"`
 	Findings    []string        `json:"findings"`
 	Probes      []jsonProbe     `json:"probes"`
 	Proven      []string        `json:"proven"` // titles of what was demonstrated
@@ -202,6 +203,13 @@ type jsonResult struct {
 	SkipReason  string          `json:"skip_reason,omitempty"`
 	Known       string          `json:"known,omitempty"`
 	Rerun       string          `json:"rerun,omitempty"`
+}
+
+// jsonParameter is a parameter of a failing case that the subject gives back after the load.
+type jsonParameter struct {
+	Key      string `json:"key"`
+	Shape    []int  `json:"shape"`
+	ReadBack string `json:"read_back"` // "unchanged", or the difference
 }
 
 // jsonOrder is an expression of PyTorch that turns the output into the expected one.
@@ -372,6 +380,11 @@ func toJSON(r Result) jsonResult {
 	}
 	for _, p := range r.Probes {
 		out.Probes = append(out.Probes, jsonProbe(p))
+	}
+	for _, p := range r.Parameters {
+		if p.ReadBack != "" {
+			out.Parameters = append(out.Parameters, jsonParameter{p.Key, orEmpty(p.Shape), p.ReadBack})
+		}
 	}
 	out.Stage, out.Trace = d.Stage, traceJSON(r.Trace)
 	for _, n := range d.Numbers {

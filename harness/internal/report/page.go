@@ -26,7 +26,7 @@ var pageScript string
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"plain": plain, "words": headline, "someOf": someOf, "maps": maps, "masks": newMasks, "anchor": anchor,
 	"heatmaps": newHeatmaps, "magnitudes": newMagnitudes, "distances": newDistances, "modules": modules,
-	"against": Cause.against, "sentences": Shared.Sentences,
+	"parameters": newParameters, "against": Cause.against, "sentences": Shared.Sentences, "configuration": configuration,
 }).Parse(pageText))
 
 // HTML writes a report as one page that loads nothing: the verdict, the causes with their evidence
@@ -145,6 +145,15 @@ func (p page) Why(c Cause) []string {
 
 // anchor returns the id of the section of a case.
 func anchor(name string) string { return "case-" + base64.RawURLEncoding.EncodeToString([]byte(name)) }
+
+// configuration writes a configuration as one sentence.
+func configuration(lines string) string {
+	if lines == "" {
+		return ""
+	}
+	sentence := strings.NewReplacer("\t", " ", "\n", "; ").Replace(lines)
+	return strings.ToUpper(sentence[:1]) + sentence[1:] + "."
+}
 
 // maps draws the recovered and the expected weights of the head that differs most: a line a query,
 // a column a key.

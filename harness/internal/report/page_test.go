@@ -27,10 +27,19 @@ func sampleWithPictures() *report.Report {
 	wrong.Got = []float64{1, 12345678}
 	wrong.Want = compare.Expected{Shape: []int{1, 2, 1}, Value: []float64{1, -2}, Sigma: []float64{0.125, 0.125}}
 	wrong.Masks = []report.Mask{{Queries: 2, Keys: 2, Sees: []bool{true, false, true, true}}}
-	wrong.Diagnosis.Distances = []replay.Distance{{ID: "causal-missing", Residual: 1e-8}, {ID: "scale-twice", Residual: 0.1}}
+	wrong.Diagnosis.Distances = []replay.Distance{
+		{ID: "causal-missing", Residual: 1e-8}, {ID: "scale-twice", Residual: 0.1},
+		{ID: "mlp-missing", Where: "layers.1", Residual: 0.3},
+	}
 	wrong.Diagnosis.Matches = []replay.Match{{
 		Mistakes: []catalogue.Mistake{{ID: "causal-missing"}}, Residual: 1e-8, Margin: 1e7,
 	}}
+	wrong.Config = "causal\tyes\nscale\t1/sqrt(E), the default"
+	wrong.Parameters = []report.Parameter{
+		{Key: "k_proj.weight", Shape: []int{2, 2}, ReadBack: "transposed"},
+		{Key: "o_proj.weight", Shape: []int{2, 2}, ReadBack: "unchanged"},
+		{Key: "q_proj.weight", Shape: []int{2, 2}, ReadBack: "unchanged"},
+	}
 	wrong.Trace = &trace.Trace{First: 1, Lines: []trace.Line{
 		{Path: "layers.0", Class: "Layer", Comparison: r.Results[0].PyTorch},
 		{Path: "layers.1.mlp", Class: "MLP", Comparison: wrong.Comparison},
@@ -95,12 +104,37 @@ func TestPageTellsExplanations(t *testing.T) {
 	text := html.UnescapeString(formatted(t, report.HTML, sampleWithPictures()))
 	require.Regexp(t, `<circle class="best"[^>]*><title>causal-missing leaves 1e-08</title>`, text)
 	require.Regexp(t, `<circle class="dot"[^>]*><title>scale-twice leaves 0.1</title>`, text)
+	require.Contains(t, text, "<p>Causal yes; scale 1/sqrt(E), the default.</p>")
+	require.Contains(t, text, "<title>mlp-missing in layers.1 leaves 0.3</title>")
+	require.Contains(t, text, `<text class="right" x="74" y="24">causal-missing</text>`)
 	require.Contains(t, text, "The next explanation leaves 10000000 times as much.")
 	require.Contains(t, text, "<tr><td>scale-twice</td><td>0.1</td></tr>")
 	require.Contains(t, text, "z from 5.6e+05 to 1e+06: 1 of 2 elements, normal noise gives 0")
 	require.Regexp(t, `<tr class="first"><td class="depth2">layers.1.mlp</td><td>MLP</td><td>FAIL, the first wrong module</td>`, text)
 	require.Contains(t, text, "<td>shape (1), want (2): not compared</td>")
 	require.Contains(t, text, `data-values="`)
+}
+
+// The table of the state dict says what was read back, and which other values explain the output.
+func TestPageListsTheStateDict(t *testing.T) {
+	r := sampleWithPictures()
+	text := formatted(t, report.HTML, r)
+	for _, row := range []string{
+		`<tr class="first"><td>k_proj.weight</td><td>(2, 2)</td><td>transposed</td><td></td></tr>`,
+		`<tr><td>o_proj.weight</td><td>(2, 2)</td><td>unchanged</td><td>do not explain the output</td></tr>`,
+		`<tr class="first"><td>q_proj.weight</td><td>(2, 2)</td><td>unchanged</td><td>explain the output</td></tr>`,
+	} {
+		require.Contains(t, text, row)
+	}
+	wrong := &r.Results[0]
+	for i := range wrong.Parameters {
+		wrong.Parameters[i].ReadBack = ""
+	}
+	text = formatted(t, report.HTML, r)
+	require.NotContains(t, text, "read back")
+	require.Contains(t, text, "<td>q_proj.weight</td><td>(2, 2)</td><td>explain the output</td></tr>")
+	wrong.Diagnosis.Fits = nil
+	require.NotContains(t, formatted(t, report.HTML, r), "State dict", "names and shapes alone say nothing")
 }
 
 func TestPageTellsVerdictAndCauses(t *testing.T) {

@@ -30,11 +30,12 @@ const (
 // columns without colour.
 type TextOptions struct {
 	Verbosity Verbosity
-	Bare      bool // results alone, without the first and the last line
-	Brief     bool // of a failure, at most eight lines
-	Color     bool // ANSI colours
-	Width     int  // of the terminal, in characters; 0 is none, where sentences are wrapped at 80
-	Slowest   int  // how many of the slowest cases stand at the end
+	Bare      bool    // results alone, without the first and the last line
+	Brief     bool    // of a failure, at most eight lines
+	Color     bool    // ANSI colours
+	Palette   Palette // of pictures, if there are colours
+	Width     int     // of the terminal, in characters; 0 is none, where sentences wrap at 80
+	Slowest   int     // how many of the slowest cases stand at the end
 }
 
 // Text writes a report for people. It may change from version to version.

@@ -131,6 +131,11 @@ type Result struct {
 	// RuledOut are matches that other cases of the run contradict. They stand behind the others.
 	RuledOut []RuledOut
 
+	// Config describes the operation of a failing case. A line is a name, a tab and a value.
+	Config string
+	// Parameters is the state dict of a failing case, in the order of its keys.
+	Parameters []Parameter
+
 	Findings []string // wrong behaviour beside the numbers, a sentence each
 	Probes   []Probe  // facts from running the subject again on a failing case
 	Proven   []Proof  // facts that the probes and the load demonstrated
@@ -159,6 +164,15 @@ func (r Result) RuledOutBy(m replay.Match) string {
 		}
 	}
 	return ""
+}
+
+// Parameter is an entry of a state dict.
+type Parameter struct {
+	Key   string
+	Shape []int
+	// ReadBack tells how the parameter reads back after the load: "unchanged", or the difference.
+	// It is empty if the subject does not give its parameters back.
+	ReadBack string
 }
 
 // MaskLimit is the largest number of elements of a mask that reports draw.

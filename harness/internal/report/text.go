@@ -368,6 +368,11 @@ func (t *text) pattern(p *pattern.Pattern) {
 		return
 	}
 	var lines []string
+	if t.Color && t.Palette != NoPalette {
+		blocks, legend := t.Palette.picture(p)
+		t.block("weights", slices.Concat(blocks, wrap(legend, t.Width-indent), wrapAll(p.Findings, t.Width-indent)))
+		return
+	}
 	for _, line := range p.Picture() {
 		if strings.HasPrefix(line, "|") {
 			lines = append(lines, line)

@@ -364,6 +364,27 @@ func TestTextDrawsRecoveredWeights(t *testing.T) {
 `)
 }
 
+// On a terminal with colours a character shows two weights, one above the other.
+func TestTextDrawsRecoveredWeightsInHalfBlocks(t *testing.T) {
+	r := sampleWithFits()
+	for palette, want := range map[report.Palette]string{
+		report.TrueColors: "  weights   recovered  expected  batch 0 head 0\n" +
+			"            \x1b[38;2;253;231;37;48;2;59;81;139m▀\x1b[38;2;68;1;84;48;2;92;200;99m▀\x1b[0m         " +
+			"\x1b[38;2;253;231;37;48;2;33;144;141m▀\x1b[38;2;68;1;84;48;2;33;144;141m▀\x1b[0m\n" +
+			"            a column a key, a row a query: dark is 0, yellow is 1, red is below\n            0 or above 1\n",
+		report.Colors256: "\x1b[38;5;220;48;5;60m▀\x1b[38;5;53;48;5;77m▀\x1b[0m         ",
+	} {
+		o := report.TextOptions{Color: true, Palette: palette}
+		require.Contains(t, written(t, o, r), want)
+		o.Color = false
+		require.Contains(t, written(t, o, r), "|-#|       |++|")
+	}
+	p := r.Results[0].Diagnosis.Pattern
+	p.Queries, p.Recovered, p.Expected = 1, []float64{-1, 1.5}, []float64{1, 0}
+	text := written(t, report.TextOptions{Color: true, Palette: report.TrueColors}, r)
+	require.Contains(t, text, "            \x1b[38;2;214;39;40m▀\x1b[38;2;214;39;40m▀\x1b[0m ")
+}
+
 // Known mistakes say more than parameters that might be others.
 func TestHeadlineNamesMistakesFirst(t *testing.T) {
 	r := sampleWithFits()

@@ -1,6 +1,7 @@
 package subject
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -18,6 +19,10 @@ type Load struct {
 	Doubtful  []string // may be faults; a module with another parameter layout answers so, too
 	Unchanged bool     // all parameters read back as before the load, and not as they were given
 	Confirmed bool     // all parameters read back as they were given
+
+	// ReadBack tells how each given parameter reads back: "unchanged", or the difference. It is nil
+	// if the module gives no parameters back.
+	ReadBack map[string]string
 
 	// Held holds the parameters that were read back if they have the given names and shapes, and
 	// other values; nil otherwise.
@@ -94,10 +99,17 @@ func contradicted(keys attention.IncompatibleKeys, given attention.StateDict) []
 // and in the same shape, the values must be equal. Other names and shapes may be another layout.
 func (l *Load) readBack(given, before, after attention.StateDict, same float64) {
 	unchanged, wrong := sameState(before, after), 0
+	l.ReadBack = map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		got, ok := after[key]
-		switch how := difference(key, given, before[key], got, same); {
+		how := ""
+		if ok {
+			how = difference(key, given, before[key], got, same)
+		}
+		l.ReadBack[key] = cmp.Or(strings.TrimPrefix(how, "reads back "), "unchanged")
+		switch {
 		case !ok:
+			l.ReadBack[key] = "missing"
 			l.Doubtful = append(l.Doubtful, "StateDict() lacks "+key)
 		case got.Check() != nil:
 			l.Wrong = append(l.Wrong, fmt.Sprintf("StateDict() gives no valid %s: %v", key, got.Check()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -126,6 +127,12 @@ func TestLoadIsReadBack(t *testing.T) {
 			require.Equal(t, tc.doubtful, r.Load.Doubtful)
 			require.False(t, r.Load.Unchanged)
 			require.Equal(t, tc.held, r.Load.Held != nil)
+			for key, how := range r.Load.ReadBack {
+				wrong := slices.ContainsFunc(append(tc.wrong, tc.doubtful...), func(s string) bool {
+					return strings.HasPrefix(s, key) || strings.HasSuffix(s, "lacks "+key) || strings.Contains(s, "valid "+key)
+				})
+				require.Equal(t, wrong, how != "unchanged", "%s: %s", key, how)
+			}
 			require.Empty(t, r.Findings)
 		})
 	}
@@ -166,6 +173,11 @@ func TestLoadWithoutEffect(t *testing.T) {
 	}
 	r = run(idle, &zeros)
 	require.NoError(t, r.Err)
+	for key, how := range r.Load.ReadBack {
+		require.Equal(t, "unchanged", how, key)
+	}
+	require.Len(t, r.Load.ReadBack, len(c.State))
+	r.Load.ReadBack = nil
 	require.Equal(t, subject.Load{Confirmed: true}, r.Load)
 }
 

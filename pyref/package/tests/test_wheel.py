@@ -68,6 +68,8 @@ def test_every_wheel_of_a_folder_fits_its_tags(hook):
             script = next(name for name in names if ".data/scripts/" in name)
             program = archive.open(script).read(4)
             tags = archive.read(next(name for name in names if name.endswith("/WHEEL"))).decode()
+        kept = {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
+        assert kept == {"LICENSE", "THIRD_PARTY_LICENSES.md"}
         [target] = [name for name, tag in hook.TAGS.items() if wheel.name.endswith(f"-none-{tag}.whl")]
         assert program.startswith(MAGIC[target.split("-")[0]])
         assert script.endswith(".exe") == target.startswith("windows")
