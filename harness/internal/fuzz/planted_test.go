@@ -1,0 +1,253 @@
+package fuzz
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/campaign"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// call is a call of a kernel, with its numbers.
+type call struct {
+	q, k, v *attention.Tensor
+	o       attention.SDPAOptions
+
+	batch, heads, kvHeads, queries, keys, past, headDim, valueDim int
+}
+
+func newCall(q, k, v *attention.Tensor, o attention.SDPAOptions) *call {
+	c := &call{q: q, k: k, v: v, o: o}
+	c.batch, c.heads, c.queries, c.headDim = q.Shape[0], q.Shape[1], q.Shape[2], q.Shape[3]
+	c.kvHeads, c.keys, c.valueDim = k.Shape[1], k.Shape[2], v.Shape[3]
+	if o.PastKey != nil {
+		c.past = o.PastKey.Shape[2]
+		c.keys += c.past
+	}
+	return c
+}
+
+// right computes the call.
+func (c *call) right() (*attention.Tensor, error) { return attention.SDPA(c.q, c.k, c.v, c.o) }
+
+// plain reports whether the call has no option.
+func (c *call) plain() bool {
+	return c.o.Allow == nil && c.o.Bias == nil && c.o.KeyLengths == nil && c.past == 0 && c.o.Window == 0 &&
+		c.o.Causality == attention.NotCausal && !c.o.ALiBi
+}
+
+// spoiled computes the call, and a wrong output if the fault shows.
+func (c *call) spoiled(shows bool) (*attention.Tensor, error) {
+	out, err := c.right()
+	if err == nil && shows {
+		for i := range out.Data {
+			out.Data[i] = out.Data[i]*1.01 + 0.001
+		}
+	}
+	return out, err
+}
+
+// eachToken replaces the tokens of keys and values by others of the same tensor.
+func eachToken(t *attention.Tensor, tokens []int) *attention.Tensor {
+	shape := slices.Clone(t.Shape)
+	shape[2] = len(tokens)
+	out, width := attention.NewTensor(shape...), t.Shape[3]
+	for n := range t.Shape[0] * t.Shape[1] {
+		for i, from := range tokens {
+			copy(out.Data[(n*len(tokens)+i)*width:][:width], t.Data[(n*t.Shape[2]+from)*width:][:width])
+		}
+	}
+	return out
+}
+
+// keep computes the call with the keys at the given places alone.
+func (c *call) keep(tokens []int) (*attention.Tensor, error) {
+	if len(tokens) == 0 {
+		return attention.NewTensor(c.batch, c.heads, c.queries, c.valueDim), nil
+	}
+	c.k, c.v = eachToken(c.k, tokens), eachToken(c.v, tokens)
+	return c.right()
+}
+
+func upTo(n int, at func(int) int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = at(i)
+	}
+	return all
+}
+
+func same(i int) int { return i }
+
+// tail drops the keys of the last tile of 8.
+func tail(c *call) (*attention.Tensor, error) {
+	if !c.plain() {
+		return c.right()
+	}
+	return c.keep(upTo(c.keys/8*8, same))
+}
+
+// narrowIndex keeps the index of a key in 7 bits.
+func narrowIndex(c *call) (*attention.Tensor, error) {
+	if !c.plain() {
+		return c.right()
+	}
+	return c.keep(upTo(c.keys, func(i int) int { return i % 128 }))
+}
+
+// features computes scores from the first features of each query.
+func (c *call) features(n int) (*attention.Tensor, error) {
+	c.q = c.q.Clone()
+	for i := range c.q.Data {
+		if i%c.headDim >= n {
+			c.q.Data[i] = 0
+		}
+	}
+	return c.right()
+}
+
+// batchStride reads the queries of a batch element as if there were one head.
+func batchStride(c *call) (*attention.Tensor, error) {
+	given, size := c.q, c.queries*c.headDim
+	c.q = given.Clone()
+	for b := range c.batch {
+		copy(c.q.Data[b*c.heads*size:][:size], given.Data[b*size:])
+	}
+	return c.right()
+}
+
+// groups takes key head h mod Hk for query head h.
+func groups(c *call) (*attention.Tensor, error) {
+	if !c.o.GroupedQuery || c.past > 0 {
+		return c.right()
+	}
+	repeat := func(t *attention.Tensor) *attention.Tensor {
+		out := attention.NewTensor(c.batch, c.heads, t.Shape[2], t.Shape[3])
+		size := t.Shape[2] * t.Shape[3]
+		for n := range c.batch * c.heads {
+			from := n/c.heads*c.kvHeads + n%c.heads%c.kvHeads
+			copy(out.Data[n*size:][:size], t.Data[from*size:])
+		}
+		return out
+	}
+	c.k, c.v, c.o.GroupedQuery = repeat(c.k), repeat(c.v), false
+	return c.right()
+}
+
+func window(c *call) (*attention.Tensor, error) {
+	if c.o.Window > 0 && c.keys%c.o.Window == 0 {
+		c.o.Window++
+	}
+	return c.right()
+}
+
+// only offers calls without some options.
+func only(offered func(*call) bool, kernel func(*call) (*attention.Tensor, error)) func(*call) (*attention.Tensor, error) {
+	return func(c *call) (*attention.Tensor, error) {
+		if !offered(c) {
+			return nil, errors.ErrUnsupported
+		}
+		return kernel(c)
+	}
+}
+
+// steadyNot counts the calls of a kernel whose second forward differs.
+func unsteady() func(*call) (*attention.Tensor, error) {
+	calls := 0
+	return func(c *call) (*attention.Tensor, error) {
+		out, err := c.right()
+		if calls++; err == nil && c.batch >= 5 {
+			out.Data[0] += float32(calls) * 1e-8 * max(1, out.Data[0]*10)
+		}
+		return out, err
+	}
+}
+
+// faults are kernels with planted faults of shapes. least is the size of the smallest failing
+// configuration.
+var faults = []struct {
+	name   string
+	kernel func(*call) (*attention.Tensor, error)
+	wants  string
+	least  int
+}{
+	{"tail tile", tail, "keys mod 8 != 0", 5},
+	{"narrow index", narrowIndex, "keys >= 129", 133},
+	{"head dim above 64", func(c *call) (*attention.Tensor, error) { return c.features(64) },
+		"keys >= 2 and head-dim >= 65", 70},
+	{"odd head dim", func(c *call) (*attention.Tensor, error) { return c.features(c.headDim / 2 * 2) },
+		"keys >= 2 and head-dim mod 2 = 1", 6},
+	{"batch stride", batchStride, "keys >= 2 and batch >= 2 and heads >= 2", 8},
+	{"groups", groups, "kv-heads >= 2", 10},
+	{"window that divides", only(func(c *call) bool { return c.o.Causality == 0 && c.past == 0 }, window),
+		"max(queries, keys) > window and keys mod window = 0", 7},
+	{"cache beyond the window", func(c *call) (*attention.Tensor, error) {
+		return c.spoiled(c.o.Window > 0 && c.past > c.o.Window)
+	}, "past > window", 10},
+	{"narrow values", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.valueDim != c.headDim) },
+		"always", 7},
+	{"many rows", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.batch*c.heads*c.queries > 1024) },
+		"batch*heads*queries >= 1025", 34},
+	{"decoding", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.queries == 1 && c.keys > 256) },
+		"keys >= 257 and queries = 1", 261},
+	{"last tile of queries", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.queries%16 == 1) },
+		"queries mod 16 = 1", 5},
+	{"slopes", func(c *call) (*attention.Tensor, error) {
+		return c.spoiled(c.o.ALiBi && bits.OnesCount(uint(c.heads)) > 1)
+	}, "heads is no power of two", 7},
+	{"empty rows", func(c *call) (*attention.Tensor, error) {
+		return c.spoiled(c.o.Causality == attention.LowerRight && c.queries > c.keys)
+	}, "queries > keys", 6},
+	{"softcap in blocks", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.o.Softcap > 0 && c.keys > 32) },
+		"keys >= 33", 37},
+	{"vector of four", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%32 == 1 && c.headDim%4 != 0) },
+		"keys mod 32 = 1 and head-dim mod 4 != 0", 5},
+	{"crash", func(c *call) (*attention.Tensor, error) {
+		if c.o.Causality == attention.TopLeft && c.queries > c.keys {
+			panic(fmt.Sprintf("index out of range [%d] with length %d", c.queries, c.keys))
+		}
+		return c.right()
+	}, "queries > keys", 6},
+	{"unsteady", unsteady(), "batch >= 5", 9},
+	{"whole tiles", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%64 == 0) },
+		"keys mod 64 = 0", 68},
+	{"corner", func(c *call) (*attention.Tensor, error) {
+		if c.o.Causality == attention.TopLeft && c.past == 0 {
+			c.o.Causality = attention.LowerRight
+		}
+		return c.right()
+	}, "queries != keys", 6},
+}
+
+// kernelSubject is a subject that computes the function by a kernel.
+func kernelSubject(name string, kernel func(*call) (*attention.Tensor, error)) subject.Subject {
+	return subject.Subject{Name: name, SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+		return kernel(newCall(q, k, v, o))
+	}}
+}
+
+// Every planted fault is found within 500 draws, shrunk, and its condition is stated exactly.
+func TestPlantedFaults(t *testing.T) {
+	for i, f := range faults {
+		if !campaign.Full() && i%7 != 0 {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			r, err := Run(t.Context(), kernelSubject(f.name, f.kernel), Options{Seed: 3, Count: 500})
+			require.NoError(t, err)
+			require.NotEmpty(t, r.Findings)
+			found := r.Findings[0]
+			t.Log(r.Draws, r.Failed, len(r.Findings), found.Draw, found.Names, found.Condition.Failed, found.Condition.Passed)
+			t.Log(found.Shrunk.Config, found.Condition.Text)
+			require.Equal(t, f.wants, found.Condition.Text)
+			require.LessOrEqual(t, float64(size(found.Shrunk.Config)), 1.5*float64(f.least))
+			require.Len(t, r.Findings, 1)
+		})
+	}
+}
