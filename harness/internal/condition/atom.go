@@ -113,7 +113,7 @@ func (a Atom) text(names []string) string {
 func (a Atom) cost() float64 {
 	cost := map[Kind]float64{
 		AtLeast: 1, AtMost: 1.05, Equals: 1.1, Residue: 1.3, NoResidue: 1.2, Power: 1.5, NoPower: 1.5,
-		Above: 1.4, NotBelow: 1.4, Same: 1.45, Different: 1.35, Multiple: 1.5, NoMultiple: 1.5,
+		Above: 1.3, NotBelow: 1.32, Same: 1.4, Different: 1.35, Multiple: 1.5, NoMultiple: 1.5,
 	}[a.Kind]
 	switch a.Kind {
 	case AtLeast, AtMost, Equals:

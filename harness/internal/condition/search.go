@@ -10,6 +10,8 @@ import (
 type Table struct {
 	Names  []string
 	Points []Point
+	// Apart reports whether two columns are not compared with each other; nil if all are.
+	Apart func(x, y int) bool
 }
 
 // Point is one row of a table.
@@ -124,7 +126,7 @@ func (t *Table) atoms(failing, passing []Point) []Atom {
 			}
 		}
 		for y := range t.Names {
-			if x == y {
+			if x == y || t.Apart != nil && t.Apart(x, y) {
 				continue
 			}
 			atoms = append(atoms, Atom{X: x, Y: y, Kind: Above}, Atom{X: x, Y: y, Kind: NotBelow},
@@ -161,6 +163,9 @@ func bounds(x int, failing, passing []Point) []Atom {
 		atoms = append(atoms, Atom{X: x, Kind: AtLeast, N: v})
 	}
 	for _, v := range append([]int{most}, above[:min(len(above), nearest)]...) {
+		if v == least {
+			continue // the number itself, below
+		}
 		atoms = append(atoms, Atom{X: x, Kind: AtMost, N: v})
 	}
 	if least == most {

@@ -30,19 +30,23 @@ const (
 	mutations = 3 // of a known point, in one draw of three
 )
 
+// longest is the name of a column.
+const longest = "max(queries, keys)"
+
 // family is all configurations with the options of one failing configuration, whose numbers vary.
 type family struct {
 	of      Outcome
 	columns []string
 	source  source
 	points  []fresh.Config
+	failing []fresh.Config // never empty
 	table   condition.Table
-	seen    map[string]bool
-	columnX map[string]int
+	seen    map[fresh.Config]bool
+	options []string
 }
 
 func newFamily(of Outcome, s source) *family {
-	f := &family{of: of, source: s, seen: map[string]bool{}}
+	f := &family{of: of, source: s, seen: map[fresh.Config]bool{}, options: optionsOf(of.Config)}
 	for _, name := range numberFields() {
 		c := of.Config
 		if f.varies(c, name) {
@@ -50,7 +54,12 @@ func newFamily(of Outcome, s source) *family {
 		}
 	}
 	f.table.Names = slices.Clone(f.columns)
-	f.table.Names = append(f.table.Names, "batch*heads", "batch*heads*queries", "max(queries, keys)")
+	f.table.Names = append(f.table.Names, "batch*heads", "batch*heads*queries", longest)
+	derived := len(f.columns)
+	f.table.Apart = func(x, y int) bool { // a product or a maximum, and its parts
+		a, b := f.table.Names[min(x, y)], f.table.Names[max(x, y)]
+		return max(x, y) >= derived && (b != longest || a == "queries" || a == "keys")
+	}
 	if of.Config.KVHeads > 0 {
 		f.table.Names = append(f.table.Names, "heads/kv-heads")
 	}
@@ -86,7 +95,7 @@ func (f *family) values(c fresh.Config) []int {
 
 // belongs reports whether a configuration has the options of the family and no others.
 func (f *family) belongs(c fresh.Config) bool {
-	return slices.Equal(optionsOf(c), optionsOf(f.of.Config)) && c.Layer == f.of.Config.Layer &&
+	return slices.Equal(optionsOf(c), f.options) && c.Layer == f.of.Config.Layer &&
 		c.Scale == f.of.Config.Scale && c.Softcap == f.of.Config.Softcap && c.Scores == f.of.Config.Scores
 }
 
@@ -95,7 +104,11 @@ func (f *family) candidate(bounds []int) (fresh.Config, bool) {
 	s := f.source
 	c := f.of.Config
 	if len(f.points) > 0 && !s.oneIn(3) {
-		c = pick(s, f.points...)
+		from := f.points
+		if s.oneIn(2) {
+			from = f.failing
+		}
+		c = pick(s, from...)
 		for range 1 + s.IntN(mutations) {
 			f.mutate(&c, bounds)
 		}
@@ -107,7 +120,11 @@ func (f *family) candidate(bounds []int) (fresh.Config, bool) {
 	}
 	c.Seed = s.Uint64()
 	c = settled(c, "").Complete()
-	return c, c.Check() == nil && f.belongs(c) && work(c) <= muchWork
+	most := littleWork
+	if s.oneIn(8) {
+		most = muchWork
+	}
+	return c, work(c) <= max(most, 2*work(f.of.Config)) && f.belongs(c) && c.Check() == nil
 }
 
 // drawOptions draws the numbers of the options that the family has.
@@ -161,11 +178,14 @@ func (f *family) mutate(c *fresh.Config, bounds []int) {
 
 // add puts an outcome into the table. Failures of another cause are left out.
 func (f *family) add(o Outcome) {
-	if f.seen[o.Config.String()] || o.Kind == Skipped || o.Failed() && !o.same(f.of) || !f.belongs(o.Config) {
+	if f.seen[o.Config] || o.Kind == Skipped || o.Failed() && !o.same(f.of) || !f.belongs(o.Config) {
 		return
 	}
-	f.seen[o.Config.String()] = true
+	f.seen[o.Config] = true
 	f.points = append(f.points, o.Config)
+	if o.Failed() {
+		f.failing = append(f.failing, o.Config)
+	}
 	f.table.Points = append(f.table.Points, condition.Point{Values: f.values(o.Config), Failed: o.Failed()})
 }
 
@@ -174,6 +194,7 @@ func (f *family) add(o Outcome) {
 // simplest.
 func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s source) (Explained, error) {
 	f := newFamily(of, s)
+	f.add(of)
 	for _, o := range known {
 		f.add(o)
 	}
@@ -230,32 +251,37 @@ func (f *family) disagree(found []condition.Condition) bool {
 	return false
 }
 
-// choose returns the configurations of the next round.
+// choose returns the configurations of the next round: those on which the conditions disagree most,
+// and others.
 func (f *family) choose(found []condition.Condition) []fresh.Config {
 	bounds := boundsOf(found)
-	var contested, others []fresh.Config
-	taken := map[string]bool{}
+	type contested struct {
+		config fresh.Config
+		split  int
+	}
+	var disputed []contested
+	var others []fresh.Config
+	taken := map[fresh.Config]bool{}
 	for range pool {
 		c, ok := f.candidate(bounds)
-		if row := ""; ok {
-			own := c
-			own.Seed = 0
-			if row = own.String(); taken[row] {
-				continue
-			}
-			taken[row] = true
-			if split(found, f.values(c)) > 0 {
-				contested = append(contested, c)
-			} else if len(others) < round {
-				others = append(others, c)
-			}
+		shape := c
+		shape.Seed = 0
+		if !ok || taken[shape] {
+			continue
+		}
+		taken[shape] = true
+		if n := split(found, f.values(c)); n > 0 {
+			disputed = append(disputed, contested{c, n})
+		} else if len(others) < round {
+			others = append(others, c)
 		}
 	}
-	slices.SortStableFunc(contested, func(a, b fresh.Config) int {
-		return split(found, f.values(b)) - split(found, f.values(a))
-	})
-	contested = contested[:min(len(contested), round*2/3)]
-	return append(contested, others[:min(len(others), round-len(contested))]...)
+	slices.SortStableFunc(disputed, func(a, b contested) int { return b.split - a.split })
+	var chosen []fresh.Config
+	for _, d := range disputed[:min(len(disputed), round*2/3)] {
+		chosen = append(chosen, d.config)
+	}
+	return append(chosen, others[:min(len(others), round-len(chosen))]...)
 }
 
 // split returns how evenly the conditions divide over a point: the smaller of the two sides.

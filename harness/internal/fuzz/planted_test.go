@@ -1,8 +1,10 @@
 package fuzz
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/campaign"
+	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
@@ -157,72 +160,72 @@ func only(offered func(*call) bool, kernel func(*call) (*attention.Tensor, error
 	}
 }
 
-// steadyNot counts the calls of a kernel whose second forward differs.
+// unsteady counts the calls of a kernel whose second forward differs.
 func unsteady() func(*call) (*attention.Tensor, error) {
 	calls := 0
 	return func(c *call) (*attention.Tensor, error) {
 		out, err := c.right()
-		if calls++; err == nil && c.batch >= 5 {
-			out.Data[0] += float32(calls) * 1e-8 * max(1, out.Data[0]*10)
+		if calls++; err == nil && c.batch >= 5 && calls%2 == 0 {
+			out.Data[0] = math.Nextafter32(out.Data[0], 2*out.Data[0]+1)
 		}
 		return out, err
 	}
 }
 
-// faults are kernels with planted faults of shapes. least is the size of the smallest failing
-// configuration.
+// faults are kernels with planted faults of shapes. least is the smallest failing configuration.
+// Its dimensions of 1 are left out.
 var faults = []struct {
 	name   string
 	kernel func(*call) (*attention.Tensor, error)
 	wants  string
-	least  int
+	least  fresh.Config
 }{
-	{"tail tile", tail, "keys mod 8 != 0", 5},
-	{"narrow index", narrowIndex, "keys >= 129", 133},
+	{"tail tile", tail, "keys mod 8 != 0", fresh.Config{}},
+	{"narrow index", narrowIndex, "keys >= 129", fresh.Config{Keys: 129}},
 	{"head dim above 64", func(c *call) (*attention.Tensor, error) { return c.features(64) },
-		"keys >= 2 and head-dim >= 65", 70},
+		"keys >= 2 and head-dim >= 65", fresh.Config{HeadDim: 65, Keys: 2}},
 	{"odd head dim", func(c *call) (*attention.Tensor, error) { return c.features(c.headDim / 2 * 2) },
-		"keys >= 2 and head-dim mod 2 = 1", 6},
-	{"batch stride", batchStride, "keys >= 2 and batch >= 2 and heads >= 2", 8},
-	{"groups", groups, "kv-heads >= 2", 10},
+		"keys >= 2 and head-dim mod 2 = 1", fresh.Config{Keys: 2}},
+	{"batch stride", batchStride, "keys >= 2 and batch >= 2 and heads >= 2", fresh.Config{Batch: 2, Heads: 2, Keys: 2}},
+	{"groups", groups, "kv-heads >= 2", fresh.Config{Heads: 4, KVHeads: 2}},
 	{"window that divides", only(func(c *call) bool { return c.o.Causality == 0 && c.past == 0 }, window),
-		"max(queries, keys) > window and keys mod window = 0", 7},
+		"max(queries, keys) > window and keys mod window = 0", fresh.Config{Queries: 2, Window: 1}},
 	{"cache beyond the window", func(c *call) (*attention.Tensor, error) {
 		return c.spoiled(c.o.Window > 0 && c.past > c.o.Window)
-	}, "past > window", 10},
+	}, "past > window", fresh.Config{Keys: 3, Past: 2, Window: 1}},
 	{"narrow values", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.valueDim != c.headDim) },
-		"always", 7},
+		"always", fresh.Config{HeadDim: 2, ValueDim: 1}},
 	{"many rows", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.batch*c.heads*c.queries > 1024) },
-		"batch*heads*queries >= 1025", 34},
+		"batch*heads*queries >= 1025", fresh.Config{Queries: 1025}},
 	{"decoding", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.queries == 1 && c.keys > 256) },
-		"keys >= 257 and queries = 1", 261},
+		"keys >= 257 and queries = 1", fresh.Config{Keys: 257}},
 	{"last tile of queries", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.queries%16 == 1) },
-		"queries mod 16 = 1", 5},
+		"queries mod 16 = 1", fresh.Config{}},
 	{"slopes", func(c *call) (*attention.Tensor, error) {
 		return c.spoiled(c.o.ALiBi && bits.OnesCount(uint(c.heads)) > 1)
-	}, "heads is no power of two", 7},
+	}, "heads is no power of two", fresh.Config{Heads: 3, ALiBi: true}},
 	{"empty rows", func(c *call) (*attention.Tensor, error) {
 		return c.spoiled(c.o.Causality == attention.LowerRight && c.queries > c.keys)
-	}, "queries > keys", 6},
+	}, "queries > keys", fresh.Config{Queries: 2}},
 	{"softcap in blocks", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.o.Softcap > 0 && c.keys > 32) },
-		"keys >= 33", 37},
+		"keys >= 33", fresh.Config{Keys: 33}},
 	{"vector of four", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%32 == 1 && c.headDim%4 != 0) },
-		"keys mod 32 = 1 and head-dim mod 4 != 0", 5},
+		"head-dim mod 4 != 0 and keys mod 32 = 1", fresh.Config{}},
 	{"crash", func(c *call) (*attention.Tensor, error) {
 		if c.o.Causality == attention.TopLeft && c.queries > c.keys {
 			panic(fmt.Sprintf("index out of range [%d] with length %d", c.queries, c.keys))
 		}
 		return c.right()
-	}, "queries > keys", 6},
-	{"unsteady", unsteady(), "batch >= 5", 9},
+	}, "queries > keys", fresh.Config{Queries: 2}},
+	{"unsteady", unsteady(), "batch >= 5", fresh.Config{Batch: 5}},
 	{"whole tiles", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%64 == 0) },
-		"keys mod 64 = 0", 68},
+		"keys mod 64 = 0", fresh.Config{Keys: 64}},
 	{"corner", func(c *call) (*attention.Tensor, error) {
 		if c.o.Causality == attention.TopLeft && c.past == 0 {
 			c.o.Causality = attention.LowerRight
 		}
 		return c.right()
-	}, "queries != keys", 6},
+	}, "keys != queries", fresh.Config{Keys: 2}},
 }
 
 // kernelSubject is a subject that computes the function by a kernel.
@@ -246,8 +249,18 @@ func TestPlantedFaults(t *testing.T) {
 			t.Log(r.Draws, r.Failed, len(r.Findings), found.Draw, found.Names, found.Condition.Failed, found.Condition.Passed)
 			t.Log(found.Shrunk.Config, found.Condition.Text)
 			require.Equal(t, f.wants, found.Condition.Text)
-			require.LessOrEqual(t, float64(size(found.Shrunk.Config)), 1.5*float64(f.least))
-			require.Len(t, r.Findings, 1)
+			require.LessOrEqual(t, elements(found.Shrunk.Config), 1.5*elements(f.least))
+			for _, other := range r.Findings {
+				require.NotEmpty(t, other.Condition.Text, "%v", other.Shrunk.Config)
+			}
 		})
 	}
+}
+
+// elements counts the elements of query, key and value.
+func elements(c fresh.Config) float64 {
+	heads := max(1, c.Batch) * max(1, c.Heads)
+	kv := max(1, c.Batch) * cmp.Or(c.KVHeads, max(1, c.Heads))
+	width := max(1, c.HeadDim)
+	return float64(heads*max(1, c.Queries)*width + kv*max(1, c.Keys)*(width+cmp.Or(c.ValueDim, width)))
 }

@@ -120,12 +120,31 @@ func numberFields() []string {
 	}
 }
 
-// number returns the place of a number.
+// number returns the place of a number; nil if there is none of that name.
 func number(c *fresh.Config, name string) *int {
-	for _, f := range c.Fields() {
-		if n, ok := f.Value.(*int); ok && f.Name == name {
-			return n
-		}
+	switch name {
+	case "batch":
+		return &c.Batch
+	case "heads":
+		return &c.Heads
+	case "kv-heads":
+		return &c.KVHeads
+	case "head-dim":
+		return &c.HeadDim
+	case "value-dim":
+		return &c.ValueDim
+	case "queries":
+		return &c.Queries
+	case "keys":
+		return &c.Keys
+	case "past":
+		return &c.Past
+	case "window":
+		return &c.Window
+	case "rope-dim":
+		return &c.RoPEDim
+	case "embed-dim":
+		return &c.EmbedDim
 	}
 	return nil
 }

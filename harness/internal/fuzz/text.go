@@ -48,7 +48,10 @@ func (f Finding) text(b *strings.Builder, rerun string) {
 	}
 	e := f.Condition
 	counts := fmt.Sprintf("%d draws like this case: %d failed, %d passed", e.Failed+e.Passed, e.Failed, e.Passed)
-	if e.Text != "" {
+	if e.Text == "always" {
+		line("fails", "always")
+		line("proof", "%s", counts)
+	} else if e.Text != "" {
 		line("fails", "if and only if %s", e.Text)
 		line("proof", "%s; %d of them were chosen to refute it", counts, e.Chosen)
 	} else {
