@@ -17,6 +17,9 @@ import (
 	"github.com/difftest/difftest/harness/internal/random"
 )
 
+// purpose begins the purpose of a case. Its flags follow.
+const purpose = "A fresh case of difftest new "
+
 // Case draws the inputs and parameters of a complete configuration. The case has no results yet.
 // The error is [Config.Check]'s.
 func Case(name string, c Config) (*fixture.Case, error) {
@@ -26,7 +29,7 @@ func Case(name string, c Config) (*fixture.Case, error) {
 	}
 	made := &fixture.Case{
 		Name: name, Op: fixture.SDPA, Precision: c.precision(),
-		Purpose: "A fresh case: " + cmp.Or(c.String(), "no options") + ".",
+		Purpose: purpose + c.String() + ".",
 		Provenance: fixture.Provenance{
 			Function: "difftest new", Call: c.String(), Torch: fixture.ByOracle, Seed: c.Seed,
 		},
@@ -40,13 +43,14 @@ func Case(name string, c Config) (*fixture.Case, error) {
 	return made, nil
 }
 
-// ConfigOf returns the configuration that a case was made from. It reports false for a case from
-// elsewhere.
+// ConfigOf returns the configuration that a case was made from, by its purpose, which stays if
+// PyTorch computes the case later. It reports false for a case from elsewhere.
 func ConfigOf(c *fixture.Case) (Config, bool) {
-	if c.Provenance.Function != "difftest new" {
+	flags, ok := strings.CutPrefix(c.Purpose, purpose)
+	if !ok {
 		return Config{}, false
 	}
-	made, err := Parse(strings.Fields(c.Provenance.Call))
+	made, err := Parse(strings.Fields(strings.TrimSuffix(flags, ".")))
 	return made, err == nil
 }
 

@@ -2,7 +2,6 @@ package fuzz
 
 import (
 	"math/rand/v2"
-	"slices"
 
 	"github.com/difftest/difftest/harness/internal/fresh"
 )
@@ -59,10 +58,10 @@ const (
 func (s source) draw(o *offer) fresh.Config {
 	for {
 		c := fresh.Config{Seed: s.Uint64()}
-		c.Layer = o.layer && (!o.function || s.oneIn(3))
+		c.Layer = o.kinds[true] && (!o.kinds[false] || s.oneIn(3))
 		s.numbers(&c)
 		s.options(&c, o)
-		if c = c.Complete(); c.Check() == nil && o.has(c) {
+		if c = c.Complete(); c.Check() == nil {
 			return c
 		}
 	}
@@ -143,7 +142,7 @@ func (s source) options(c *fresh.Config, o *offer) {
 		}
 		return
 	}
-	for _, f := range o.features {
+	for _, f := range o.features[c.Layer] {
 		if s.oneIn(5) {
 			f.add(c, s)
 		}
@@ -227,17 +226,10 @@ func (s source) window(keys int) int {
 	return pick(s, all...)
 }
 
-// offer is what a subject offers.
+// offer is what a subject offers: for functions under false, for layers under true.
 type offer struct {
-	function, layer bool
-	features        []feature
-	// lacks holds the names of features that a function or a layer does not have here.
-	lacks map[bool][]string
-}
-
-// has reports whether the subject offers every option of a configuration, alone.
-func (o *offer) has(c fresh.Config) bool {
-	return !slices.ContainsFunc(optionsOf(c), func(name string) bool { return slices.Contains(o.lacks[c.Layer], name) })
+	kinds    map[bool]bool
+	features map[bool][]feature
 }
 
 // optionsOf returns the names of the options of a configuration, without layer.

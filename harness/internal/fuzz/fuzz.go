@@ -79,13 +79,13 @@ func Run(ctx context.Context, s subject.Runner, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !offered.function && !offered.layer {
-		return nil, errors.New("the subject offers neither scaled_dot_product_attention nor a layer")
+	if !offered.kinds[false] && !offered.kinds[true] {
+		return nil, errors.New("the implementation offers neither scaled_dot_product_attention nor a layer")
 	}
 	outcomes, err := r.all(ctx, kept)
 	for err == nil && more(o, outcomes, len(kept), begun) {
 		next := len(outcomes) - len(kept)
-		configs := make([]fresh.Config, min(batch, cmpCount(o, next)))
+		configs := make([]fresh.Config, min(batch, left(o, next)))
 		for i := range configs {
 			configs[i] = newSource(o.Seed, uint64(next+i)).draw(offered)
 		}
@@ -109,8 +109,8 @@ func Run(ctx context.Context, s subject.Runner, o Options) (*Result, error) {
 	return result, o.keep(result.Findings)
 }
 
-// cmpCount returns how many draws are left.
-func cmpCount(o Options, drawn int) int {
+// left returns how many draws the next round has at most.
+func left(o Options, drawn int) int {
 	if o.Count == 0 {
 		return batch
 	}

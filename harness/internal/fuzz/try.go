@@ -142,46 +142,45 @@ func (r *runner) all(ctx context.Context, configs []fresh.Config) ([]Outcome, er
 
 // offers finds out what the subject offers, by a small case of each option.
 func (r *runner) offers(ctx context.Context) (*offer, error) {
-	o := &offer{lacks: map[bool][]string{}}
+	o := &offer{kinds: map[bool]bool{}, features: map[bool][]feature{}}
 	plain := fresh.Default()
-	plain.Keys = 7
-	layer := plain
-	layer.Layer = true
-	found, err := r.all(ctx, []fresh.Config{plain, layer})
-	if err != nil {
-		return nil, err
-	}
-	o.function, o.layer = found[0].Kind != Skipped, found[1].Kind != Skipped
-	for _, f := range features() {
-		offered := false
-		for _, kind := range []fresh.Config{plain, layer} {
-			if kind.Layer && !o.layer || !kind.Layer && !o.function {
+	for _, layer := range []bool{false, true} {
+		plain.Layer = layer
+		found, err := r.try(ctx, plain)
+		if err != nil {
+			return nil, err
+		}
+		if o.kinds[layer] = found.Kind != Skipped; !o.kinds[layer] {
+			continue
+		}
+		for _, f := range features() {
+			c, ok := f.alone(plain)
+			if !ok {
 				continue
 			}
-			c := kind
-			f.add(&c, newSource(1, 1))
-			if c.Past > 0 && c.Layer {
-				c.Keys = c.Past + c.Queries
-			}
-			if c.RoPEDim > 0 {
-				c.RoPE = "half"
-			}
-			if c = c.Complete(); c.Check() != nil || c.Layer != kind.Layer {
-				continue
-			}
-			outcome, err := r.try(ctx, c)
+			found, err := r.try(ctx, c)
 			if err != nil {
 				return nil, err
 			}
-			if outcome.Kind == Skipped {
-				o.lacks[c.Layer] = append(o.lacks[c.Layer], f.name)
-			} else {
-				offered = true
+			if found.Kind != Skipped {
+				o.features[layer] = append(o.features[layer], f)
 			}
-		}
-		if offered {
-			o.features = append(o.features, f)
 		}
 	}
 	return o, nil
+}
+
+// alone adds the feature to a plain case. It reports false if the case cannot have it.
+func (f feature) alone(plain fresh.Config) (c fresh.Config, ok bool) {
+	c = plain
+	c.Keys = c.Queries
+	f.add(&c, newSource(1, 1))
+	if c.Layer {
+		c.Keys = c.Past + c.Queries
+	}
+	if c.RoPEDim > 0 {
+		c.RoPE = "half"
+	}
+	c = c.Complete()
+	return c, c.Check() == nil && c.Layer == plain.Layer
 }
