@@ -44,6 +44,8 @@ Exit status:
 	f.StringVar(&flags.Corpus, "corpus", "fuzz-cases", "keep the smallest failing cases in folder `DIR`")
 	_ = cmd.MarkFlagDirname("corpus")
 	flags.child.add(cmd)
+	flags.child.timeout = 10 * time.Second // a hang costs as much on every draw of its shape
+	f.Lookup("timeout").DefValue = flags.child.timeout.String()
 	return cmd
 }
 

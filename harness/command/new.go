@@ -39,7 +39,7 @@ nothing.`,
 			}
 			fresh.SetTruth(c)
 			switch err := fixture.Write(into, c); {
-			case errors.Is(err, fs.ErrExist):
+			case errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrInvalid):
 				return exit(exitUsage, "%w", err)
 			case err != nil:
 				return exit(exitBroken, "%w", err)

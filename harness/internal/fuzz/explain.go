@@ -25,6 +25,7 @@ type Explained struct {
 const (
 	round     = 24  // draws that are run at once
 	mostRuns  = 900 // draws with the options of one case
+	hungRuns  = 120 // likewise, if the case hangs
 	quiet     = 4   // rounds without a refutation that end a search
 	pool      = 1500
 	mutations = 3 // of a known point, in one draw of three
@@ -199,9 +200,12 @@ func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s sou
 		f.add(o)
 	}
 	var e Explained
-	calm := 0
+	calm, most := 0, mostRuns
+	if hangs.MatchString(of.Text) {
+		most = hungRuns
+	}
 	var found []condition.Condition
-	for calm < quiet && len(f.points) < mostRuns {
+	for calm < quiet && len(f.points) < most {
 		outcomes, err := r.all(ctx, f.choose(found))
 		if err != nil {
 			return e, err
@@ -219,7 +223,7 @@ func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s sou
 		}
 		before := found
 		found = f.table.Search()
-		if len(found) == 0 && len(before) == 0 && len(f.points) > mostRuns/3 {
+		if len(found) == 0 && len(before) == 0 && len(f.points) > most/3 {
 			break // no conjunction of three describes it
 		}
 		if len(found) > 0 && f.disagree(found) {
