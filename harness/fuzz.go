@@ -26,7 +26,8 @@ type FuzzOptions struct {
 // becomes one error of t. It holds the smallest failing case and the condition under which cases
 // fail. The truth comes from difftest's oracle, not from PyTorch.
 //
-// One goroutine calls a [Subject], case by case. The seed and the number of draws decide the result.
+// One goroutine calls a [Subject], case by case. The seed and the number of draws decide the
+// result.
 func Fuzz(t *testing.T, r Runner, o FuzzOptions) {
 	t.Helper()
 	if o.Count == 0 && o.For == 0 {

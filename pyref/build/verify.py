@@ -29,7 +29,7 @@ def cases(suite: Path) -> Iterator[Path]:
 
 
 def verify(folder: Path) -> None:
-    """Fill in PyTorch's results. Raise ValueError if the truth differs, or pyref has no such call."""
+    """Fill in PyTorch's results. Raise ValueError if the truth differs, or pyref has no call."""
     case = json.loads((folder / "case.json").read_text(encoding="ascii"))
     inputs, parameters = load(folder, case["inputs"]), load(folder, case.get("state_dict", {}))
     operation = operation_of(case, inputs)
@@ -37,8 +37,8 @@ def verify(folder: Path) -> None:
     difference = crosscheck.distance(np.load(folder / case["expected"]["truth"]), expected["truth"])
     if not difference <= crosscheck.TOLERANCE:
         raise ValueError(
-            f"the oracle's truth is {difference:.1e} away from pytorch's float64 result, relative to its"
-            f" largest element; at most {crosscheck.TOLERANCE:.0e} is allowed"
+            f"the oracle's truth is {difference:.1e} away from pytorch's float64 result,"
+            f" relative to its largest element; at most {crosscheck.TOLERANCE:.0e} is allowed"
         )
     fields = {name: case[name] for name in ("name", "purpose", "op", "config")}
     sections = {"inputs": inputs, "state_dict": parameters, "expected": expected}

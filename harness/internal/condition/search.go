@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Table is what was seen: points with a number in each column, failing or passing.
+// Table holds points with a number in each column, failing or passing.
 type Table struct {
 	Names  []string
 	Points []Point

@@ -75,7 +75,7 @@ var (
 // Fields returns the fields of a configuration in the order in which they are printed.
 func (c *Config) Fields() []Field {
 	return []Field{
-		{Name: "layer", Usage: "multi-head attention with its projections, not the function", Value: &c.Layer, Option: true},
+		{Name: "layer", Usage: "a layer with projections, not the function", Value: &c.Layer, Option: true},
 		{Name: "batch", Usage: "batch elements", Value: &c.Batch},
 		{Name: "heads", Usage: "query heads", Value: &c.Heads},
 		{Name: "kv-heads", Usage: "key and value heads; 0 is --heads", Value: &c.KVHeads, Option: true},
@@ -95,7 +95,7 @@ func (c *Config) Fields() []Field {
 		{Name: "rope", Usage: "rotary positions", Value: &c.RoPE, Words: styles, Option: true},
 		{Name: "rope-dim", Usage: "features that RoPE turns; 0 is --head-dim", Value: &c.RoPEDim, Option: true},
 		{Name: "qk-norm", Usage: "RMS norm of queries and keys", Value: &c.QKNorm, Option: true},
-		{Name: "layout", Usage: "names and arrangement of the parameters", Value: &c.Layout, Words: layouts, Option: true},
+		{Name: "layout", Usage: "layout of the parameters", Value: &c.Layout, Words: layouts, Option: true},
 		{Name: "order", Usage: "order of the dimensions", Value: &c.Order, Words: orders, Option: true},
 		{Name: "cross", Usage: "keys and values from another input", Value: &c.Cross, Option: true},
 		{Name: "precision", Usage: "type of inputs and output", Value: &c.Precision, Words: precisions, Option: true},
@@ -294,7 +294,8 @@ func (c Config) layer() attention.Config {
 
 // decoder reports whether PyTorch's own layer lacks an option of the configuration.
 func (c Config) decoder() bool {
-	return c.Scale != 0 || c.Softcap != 0 || c.Window != 0 || c.ALiBi || c.Sinks || c.RoPE != "" || c.QKNorm || c.Past > 0
+	return c.Scale != 0 || c.Softcap != 0 || c.Window != 0 || c.ALiBi || c.Sinks || c.RoPE != "" || c.QKNorm ||
+		c.Past > 0
 }
 
 var paramLayouts = map[string]attention.ParamLayout{

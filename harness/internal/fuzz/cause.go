@@ -42,6 +42,26 @@ func (r *runner) shrinkByCause(ctx context.Context, first Outcome) (shrunk Outco
 	return shrunk, nil, nil
 }
 
+// witnesses is how many further failing draws a name must explain.
+const witnesses = 5
+
+// common returns the names that explain the largest of the failing draws, too.
+func (r *runner) common(ctx context.Context, names []string, failing []fresh.Config) ([]string, error) {
+	failing = slices.DeleteFunc(slices.Clone(failing), func(c fresh.Config) bool { return work(c) > littleWork })
+	slices.SortStableFunc(failing, func(a, b fresh.Config) int { return work(b) - work(a) })
+	for _, c := range failing[:min(len(failing), witnesses)] {
+		if len(names) == 0 {
+			return nil, nil
+		}
+		own, err := r.names(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		names = intersection(names, own)
+	}
+	return names, nil
+}
+
 func intersection(a, b []string) []string {
 	var common []string
 	for _, name := range a {

@@ -226,7 +226,7 @@ func (s source) window(keys int) int {
 	return pick(s, all...)
 }
 
-// offer is what a subject offers: for functions under false, for layers under true.
+// offer lists the options that a subject offers: for functions under false, for layers under true.
 type offer struct {
 	kinds    map[bool]bool
 	features map[bool][]feature

@@ -18,7 +18,8 @@ type Explained struct {
 	// condition in Text.
 	Chosen int
 
-	holds func(fresh.Config) bool // nil if no condition was found
+	holds   func(fresh.Config) bool // nil if no condition was found
+	failing []fresh.Config
 }
 
 // Bounds of the search for a condition.
@@ -116,7 +117,8 @@ func (f *family) candidate(bounds []int) (fresh.Config, bool) {
 	} else {
 		var shape fresh.Config
 		s.numbers(&shape)
-		c.Batch, c.Heads, c.HeadDim, c.Queries, c.Keys = shape.Batch, shape.Heads, shape.HeadDim, shape.Queries, shape.Keys
+		c.Batch, c.Heads, c.HeadDim = shape.Batch, shape.Heads, shape.HeadDim
+		c.Queries, c.Keys = shape.Queries, shape.Keys
 		f.drawOptions(&c)
 	}
 	c.Seed = s.Uint64()
@@ -191,8 +193,7 @@ func (f *family) add(o Outcome) {
 }
 
 // explain looks for the condition under which the configurations of a family fail. Every round runs
-// draws on which the conditions that are still possible disagree, and draws beside the bounds of the
-// simplest.
+// draws on which the possible conditions disagree, and draws beside the bounds of the simplest one.
 func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s source) (Explained, error) {
 	f := newFamily(of, s)
 	f.add(of)
@@ -230,13 +231,7 @@ func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s sou
 			calm = min(calm, quiet-1) // the next rounds decide between the conditions
 		}
 	}
-	for _, p := range f.table.Points {
-		if p.Failed {
-			e.Failed++
-		} else {
-			e.Passed++
-		}
-	}
+	e.failing, e.Failed, e.Passed = f.failing, len(f.failing), len(f.points)-len(f.failing)
 	if len(found) > 0 && calm >= quiet {
 		e.Text = found[0].Text(f.table.Names)
 		e.holds = func(c fresh.Config) bool { return found[0].Holds(f.values(c)) }

@@ -30,7 +30,7 @@ type Options struct {
 	Progress func(draws, failed int)
 }
 
-// Result is what a run found. It depends on the subject, the seed and the number of draws alone.
+// Result holds the findings of a run. It depends on the subject, the seed and the number of draws.
 type Result struct {
 	Subject  string
 	Seed     uint64
@@ -50,7 +50,8 @@ type Finding struct {
 	Shrunk Outcome
 	// Draws counts the failing draws that the condition explains.
 	Draws int
-	// Names are the known mistakes that explain both the first case and the shrunk one.
+	// Names are the known mistakes that explain the first case, the shrunk one, and other failing
+	// draws with the same options.
 	Names     []string
 	Condition Explained
 	Case      *fixture.Case // the shrunk case with its truth
@@ -140,8 +141,8 @@ func count(outcomes []Outcome, is func(Outcome) bool) int {
 	return n
 }
 
-// findings shrinks and explains the failures, one cause after the other. Failures that the condition
-// of a cause explains are not looked at again.
+// findings shrinks and explains the failures, one cause after the other. A failure that the
+// condition of a cause explains is not looked at again.
 func (r *runner) findings(ctx context.Context, o Options, outcomes []Outcome, result *Result) error {
 	explained := make([]bool, len(outcomes))
 	for i, first := range outcomes {
@@ -176,6 +177,9 @@ func (r *runner) finding(ctx context.Context, first Outcome, outcomes []Outcome,
 		return f, err
 	}
 	if f.Condition, err = r.explain(ctx, f.Shrunk, outcomes, s); err != nil {
+		return f, err
+	}
+	if f.Names, err = r.common(ctx, f.Names, f.Condition.failing); err != nil {
 		return f, err
 	}
 	if f.Condition.holds != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
@@ -35,6 +36,9 @@ func newCall(q, k, v *attention.Tensor, o attention.SDPAOptions) *call {
 	}
 	return c
 }
+
+// kernelFunc computes a call.
+type kernelFunc func(*call) (*attention.Tensor, error)
 
 // right computes the call.
 func (c *call) right() (*attention.Tensor, error) { return attention.SDPA(c.q, c.k, c.v, c.o) }
@@ -151,7 +155,7 @@ func window(c *call) (*attention.Tensor, error) {
 }
 
 // only offers calls without some options.
-func only(offered func(*call) bool, kernel func(*call) (*attention.Tensor, error)) func(*call) (*attention.Tensor, error) {
+func only(offered func(*call) bool, kernel kernelFunc) kernelFunc {
 	return func(c *call) (*attention.Tensor, error) {
 		if !offered(c) {
 			return nil, errors.ErrUnsupported
@@ -161,7 +165,7 @@ func only(offered func(*call) bool, kernel func(*call) (*attention.Tensor, error
 }
 
 // unsteady counts the calls of a kernel whose second forward differs.
-func unsteady() func(*call) (*attention.Tensor, error) {
+func unsteady() kernelFunc {
 	calls := 0
 	return func(c *call) (*attention.Tensor, error) {
 		out, err := c.right()
@@ -176,7 +180,7 @@ func unsteady() func(*call) (*attention.Tensor, error) {
 // Its dimensions of 1 are left out.
 var faults = []struct {
 	name   string
-	kernel func(*call) (*attention.Tensor, error)
+	kernel kernelFunc
 	wants  string
 	least  fresh.Config
 }{
@@ -207,10 +211,12 @@ var faults = []struct {
 	{"empty rows", func(c *call) (*attention.Tensor, error) {
 		return c.spoiled(c.o.Causality == attention.LowerRight && c.queries > c.keys)
 	}, "queries > keys", fresh.Config{Queries: 2}},
-	{"softcap in blocks", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.o.Softcap > 0 && c.keys > 32) },
-		"keys >= 33", fresh.Config{Keys: 33}},
-	{"vector of four", func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%32 == 1 && c.headDim%4 != 0) },
-		"head-dim mod 4 != 0 and keys mod 32 = 1", fresh.Config{}},
+	{"softcap in blocks", func(c *call) (*attention.Tensor, error) {
+		return c.spoiled(c.o.Softcap > 0 && c.keys > 32)
+	}, "keys >= 33", fresh.Config{Keys: 33}},
+	{"vector of four", func(c *call) (*attention.Tensor, error) {
+		return c.spoiled(c.keys%32 == 1 && c.headDim%4 != 0)
+	}, "head-dim mod 4 != 0 and keys mod 32 = 1", fresh.Config{}},
 	{"crash", func(c *call) (*attention.Tensor, error) {
 		if c.o.Causality == attention.TopLeft && c.queries > c.keys {
 			panic(fmt.Sprintf("index out of range [%d] with length %d", c.queries, c.keys))
@@ -229,8 +235,10 @@ var faults = []struct {
 }
 
 // kernelSubject is a subject that computes the function by a kernel.
-func kernelSubject(name string, kernel func(*call) (*attention.Tensor, error)) subject.Subject {
-	return subject.Subject{Name: name, SDPA: func(q, k, v *attention.Tensor, o attention.SDPAOptions) (*attention.Tensor, error) {
+func kernelSubject(name string, kernel kernelFunc) subject.Subject {
+	return subject.Subject{Name: name, SDPA: func(
+		q, k, v *attention.Tensor, o attention.SDPAOptions,
+	) (*attention.Tensor, error) {
 		return kernel(newCall(q, k, v, o))
 	}}
 }
@@ -246,14 +254,74 @@ func TestPlantedFaults(t *testing.T) {
 			require.NoError(t, err)
 			require.NotEmpty(t, r.Findings)
 			found := r.Findings[0]
-			t.Log(r.Draws, r.Failed, len(r.Findings), found.Draw, found.Names, found.Condition.Failed, found.Condition.Passed)
-			t.Log(found.Shrunk.Config, found.Condition.Text)
+			t.Logf("%v: %s", found.Shrunk.Config, found.Condition.Text)
 			require.Equal(t, f.wants, found.Condition.Text)
 			require.LessOrEqual(t, elements(found.Shrunk.Config), 1.5*elements(f.least))
 			for _, other := range r.Findings {
 				require.NotEmpty(t, other.Condition.Text, "%v", other.Shrunk.Config)
 			}
 		})
+	}
+}
+
+// others are kernels with faults of other forms. Each holds on a condition of the numbers.
+var others = []struct {
+	wants string
+	fails func(*call) bool
+}{
+	{"keys mod 16 = 15", func(c *call) bool { return c.keys%16 == 15 }},
+	{"queries >= 65", func(c *call) bool { return c.queries > 64 }},
+	{"head-dim mod 8 != 0", func(c *call) bool { return c.headDim%8 != 0 }},
+	{"heads/kv-heads = 3", func(c *call) bool { return c.o.GroupedQuery && c.heads == 3*c.kvHeads }},
+	{"window >= 17", func(c *call) bool { return c.o.Window > 16 }},
+	{"value-dim > head-dim", func(c *call) bool { return c.valueDim > c.headDim }},
+	{"batch >= 2 and keys > queries", func(c *call) bool {
+		return c.o.Causality == attention.LowerRight && c.keys > c.queries && c.batch > 1
+	}},
+	{"keys-past = 1", func(c *call) bool { return c.past > 0 && c.keys-c.past == 1 }},
+	{"heads >= 4 and keys is a power of two", func(c *call) bool {
+		return bits.OnesCount(uint(c.keys)) == 1 && c.heads > 3
+	}},
+	{"head-dim >= 33 and head-dim <= 64", func(c *call) bool { return c.headDim > 32 && c.headDim <= 64 }},
+	{"batch*heads >= 25", func(c *call) bool { return c.batch*c.heads > 24 }},
+	{"keys mod 5 = 2", func(c *call) bool { return c.keys%5 == 2 }},
+}
+
+// A name explains the failing draws of many shapes, not the smallest case alone.
+func TestNames(t *testing.T) {
+	for _, tc := range []struct {
+		kernel kernelFunc
+		want   []string
+	}{
+		{groups, []string{"kv-heads-tiled"}},
+		{func(c *call) (*attention.Tensor, error) {
+			if c.o.Causality == attention.TopLeft && c.past == 0 {
+				c.o.Causality = attention.LowerRight
+			}
+			return c.right()
+		}, []string{"causal-lower-right"}},
+		{func(c *call) (*attention.Tensor, error) { return c.spoiled(c.o.Softcap > 0) }, nil},
+	} {
+		r, err := Run(t.Context(), kernelSubject("k", tc.kernel), Options{Seed: 3, Count: 200})
+		require.NoError(t, err)
+		require.Equal(t, tc.want, r.Findings[0].Names)
+	}
+}
+
+// Conditions of other forms are stated exactly, too, with other seeds.
+func TestOtherConditions(t *testing.T) {
+	for i, o := range others {
+		if !campaign.Full() && i%11 != 5 {
+			continue
+		}
+		kernel := func(c *call) (*attention.Tensor, error) { return c.spoiled(o.fails(c)) }
+		r, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: uint64(100 + i), Count: 500})
+		require.NoError(t, err)
+		if len(r.Findings) == 0 {
+			t.Errorf("%s: not found", o.wants)
+			continue
+		}
+		assert.Equal(t, o.wants, r.Findings[0].Condition.Text)
 	}
 }
 

@@ -116,7 +116,8 @@ func optionFields() []string {
 // numberFields returns the numbers that shrink, the largest tensors' first.
 func numberFields() []string {
 	return []string{
-		"keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window", "rope-dim", "embed-dim",
+		"keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window", "rope-dim",
+		"embed-dim",
 	}
 }
 
@@ -184,7 +185,7 @@ func complexity(c fresh.Config) int {
 	return n
 }
 
-// size is the sum of the numbers of a configuration. Every number counts, also that of an option.
+// size is the sum of all numbers of a configuration, its options included.
 func size(c fresh.Config) int {
 	n := 0
 	for _, name := range numberFields() {

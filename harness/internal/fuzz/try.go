@@ -17,7 +17,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// Outcome is what a subject did with a configuration.
+// Outcome tells how a subject did on a configuration.
 type Outcome struct {
 	Config fresh.Config
 	Kind   Kind
