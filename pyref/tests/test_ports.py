@@ -99,7 +99,7 @@ FIRST = {
         "untyped": ("embeddings.LayerNorm", "token-types-missing"),
         "padded": ("encoder.layer.0.attention.self", "model-padding-ignored"),
         "sample": ("embeddings.LayerNorm", "norm-variance-unbiased"),
-        "tanh": ("encoder.layer.0.intermediate.dense", "gelu-tanh"),
+        "tanh": ("encoder.layer.0.intermediate", "gelu-tanh"),
         "reordered": ("encoder.layer.0.attention.self.query", "layers-reversed"),
     },
 }

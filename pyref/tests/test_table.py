@@ -42,8 +42,8 @@ def test_seeds_differ_but_for_twins():
 
 
 def test_no_two_files_of_the_suite_hold_the_same_tensor_but_for_twins(made):
-    # Models share tables, masks and inputs.
-    twins = ("models/", *(f"{case.name}/" for case in CASES if case.twin))
+    # Models and blocks share tables, masks and inputs.
+    twins = ("models/", "blocks/", *(f"{case.name}/" for case in CASES if case.twin))
     digests = [
         hashlib.sha256(data).digest()
         for file, data in contents(made).items()
@@ -126,5 +126,12 @@ def test_one_case_has_the_rows_for_least_squares_and_the_width_to_recover_probab
     assert layer.embed_dim / layer.num_heads > layer.seq_q
 
 
-def test_the_committed_suite_is_below_12_mib():
-    assert sum(len(data) for data in contents(FIXTURES).values()) < 12 * 2**20
+def test_attention_cases_and_models_are_each_below_12_mib():
+    models, attention = 0, 0
+    for name, data in contents(FIXTURES).items():
+        if name.startswith(("models/", "blocks/")):
+            models += len(data)
+        else:
+            attention += len(data)
+    assert 0 < models < 12 * 2**20
+    assert 0 < attention < 12 * 2**20
