@@ -74,6 +74,20 @@ var runs = map[string]func(t *testing.T){
 		require.NoError(t, err)
 		harness.Run(t, mha, builtIn, harness.Select("causal"))
 	},
+	"fuzz": func(t *testing.T) { harness.Fuzz(t, builtIn, harness.FuzzOptions{Seed: 2, Count: 60}) },
+	"fuzz odd heads": func(t *testing.T) {
+		odd := harness.Subject{Name: "odd", SDPA: func(
+			q, k, v *attention.Tensor, o attention.SDPAOptions,
+		) (*attention.Tensor, error) {
+			out, err := attention.SDPA(q, k, v, o)
+			if err == nil && q.Shape[1]%2 == 1 {
+				out.Data[0]++
+			}
+			return out, err
+		}}
+		harness.Fuzz(t, odd, harness.FuzzOptions{Seed: 2, Count: 60, Corpus: t.TempDir()})
+	},
+	"fuzz nothing": func(t *testing.T) { harness.Fuzz(t, harness.Subject{Name: "none"}, harness.FuzzOptions{}) },
 	"broken": func(t *testing.T) {
 		harness.Run(t, fstest.MapFS{"gone/case.json": {Data: []byte("{}")}}, builtIn)
 	},
@@ -113,6 +127,11 @@ func TestRun(t *testing.T) {
 		{"in shards", "", true, []string{"--- PASS: TestRun/mha/cross ("}, []string{"TestRun/mha/causal "}},
 		{"no shard", "", false, []string{"4/3 is no shard"}, nil},
 		{"sub", "", true, []string{"--- PASS: TestRun/causal "}, nil},
+		{"fuzz", "", true, []string{"60 draws, 60 passed, 0 failed"}, nil},
+		{"fuzz odd heads", "", false, []string{
+			"FAIL fuzz/b1-h1-e1-q1-k1-", "fails     if and only if heads mod 2 = 1", "rerun     go test -run '^TestRun$'",
+		}, nil},
+		{"fuzz nothing", "", false, []string{"the implementation offers neither"}, nil},
 		{"broken", "", false, []string{"gone/case.json: version: 0, want 1"}, nil},
 	} {
 		t.Run(tc.run+tc.pattern, func(t *testing.T) {

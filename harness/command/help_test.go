@@ -14,7 +14,7 @@ import (
 func TestHelpFitsATerminal(t *testing.T) {
 	commands := []*cobra.Command{rootCommand()}
 	commands = append(commands, commands[0].Commands()...)
-	require.Len(t, commands, 17)
+	require.Len(t, commands, 19)
 	for _, c := range commands {
 		t.Run(c.Name(), func(t *testing.T) {
 			args := append(strings.Fields(c.CommandPath())[1:], "--help")

@@ -204,6 +204,9 @@ func (t *text) margin(r Result) string {
 	if t.Verbosity < Verbose {
 		return fmt.Sprintf("max z %5.2f", c.MaxZ)
 	}
+	if torch.Elements == 0 {
+		return fmt.Sprintf("max z %5.2f  rms z %4.2f", c.MaxZ, c.RMSZ)
+	}
 	return fmt.Sprintf("max z %5.2f (PyTorch %5.2f)  rms z %4.2f (PyTorch %4.2f)%s",
 		c.MaxZ, torch.MaxZ, c.RMSZ, torch.RMSZ, measured(c))
 }

@@ -112,7 +112,7 @@ type Result struct {
 	Verdict Verdict
 
 	Comparison compare.Comparison // of the subject's output; zero when there is none
-	PyTorch    compare.Comparison // of PyTorch's own float32 result
+	PyTorch    compare.Comparison // of PyTorch's own float32 result; zero if there is none
 	Diagnosis  diagnose.Diagnosis
 
 	// Trace judges the outputs of modules inside a model; nil if the subject gave none.

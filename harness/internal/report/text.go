@@ -267,10 +267,14 @@ func (t *text) numbers(c, torch compare.Comparison) {
 		t.shapes(c)
 		return
 	}
+	maxZ, rmsZ := fmt.Sprintf("at most %g", c.Limits.Z), fmt.Sprintf("at most %.1f", c.Limits.RMS)
+	if torch.Elements > 0 {
+		maxZ += fmt.Sprintf("; PyTorch %.2g", torch.MaxZ)
+		rmsZ += fmt.Sprintf("; PyTorch %.2g", torch.RMSZ)
+	}
 	t.prose("numbers", []string{
 		proportions(c),
-		fmt.Sprintf("max z %.3g (at most %g; PyTorch %.2g), rms z %.3g (at most %.1f; PyTorch %.2g)%s",
-			c.MaxZ, c.Limits.Z, torch.MaxZ, c.RMSZ, c.Limits.RMS, torch.RMSZ, measured(c)),
+		fmt.Sprintf("max z %.3g (%s), rms z %.3g (%s)%s", c.MaxZ, maxZ, c.RMSZ, rmsZ, measured(c)),
 	})
 }
 

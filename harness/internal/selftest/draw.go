@@ -9,6 +9,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	drawing "github.com/difftest/difftest/harness/internal/random"
 	"github.com/difftest/difftest/harness/internal/variant"
@@ -35,12 +36,9 @@ func drawCase(seed uint64, n int) *fixture.Case {
 func setResults(c *fixture.Case) {
 	p := oracle.FromCase(c)
 	right := p.Run()
-	inLayout := func(values []float64) oracle.Array {
-		return oracle.FromBatchFirst(c.Layer.InputLayout, oracle.Array{Shape: right.Shape, Value: values})
-	}
-	truth, output := inLayout(right.Value), inLayout(variant.Variant{}.Run(p))
-	c.Truth, c.Output = truth.Value, attention.NewTensor(truth.Shape...)
-	for i, v := range output.Value {
+	fresh.SetResult(c, right)
+	computed := oracle.Array{Shape: right.Shape, Value: variant.Variant{}.Run(p)}
+	for i, v := range oracle.FromBatchFirst(c.Layer.InputLayout, computed).Value {
 		c.Output.Data[i] = float32(v)
 	}
 }
@@ -250,10 +248,10 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 	if from == fromTwo {
 		in.Value = input(keys, full.VDim)
 	}
-	init := drawing.Pick(d.Draw, scoring, scoring, torchDefault, xavier, small, unit)
+	init := drawing.Pick(d.Draw, fresh.Scoring, fresh.Scoring, fresh.TorchDefault, fresh.Xavier, fresh.Small, fresh.Unit)
 	c.State = made.StateDict()
 	for _, name := range slices.Sorted(maps.Keys(c.State)) {
-		d.fill(c.State[name], strings.TrimPrefix(name, l.Prefix), init, l.ParamLayout)
+		fresh.Fill(d.Draw, c.State[name], strings.TrimPrefix(name, l.Prefix), init, l.ParamLayout)
 	}
 	if past > 0 {
 		d.cache(in, init, full, batch, past)
@@ -263,9 +261,9 @@ func (d draw) layer(l attention.Config, from sources, queries, keys, past int) *
 }
 
 // cache draws keys and values of past positions, of the size that the projections give.
-func (d draw) cache(in *attention.Inputs, init initialisation, full attention.Config, batch, past int) {
+func (d draw) cache(in *attention.Inputs, init fresh.Initialisation, full attention.Config, batch, past int) {
 	width := float64(full.EmbedDim)
-	size := std(init, full.EmbedDim, full.EmbedDim, "k_proj.weight") * math.Sqrt(width)
+	size := fresh.Std(init, full.EmbedDim, full.EmbedDim, "k_proj.weight") * math.Sqrt(width)
 	in.PastKey = d.Tensor(batch, full.NumKVHeads, past, full.HeadDim)
 	in.PastValue = d.Tensor(batch, full.NumKVHeads, past, full.HeadDim)
 	for i := range in.PastKey.Data {
@@ -317,66 +315,6 @@ func (d draw) bias(shape ...int) *attention.Tensor {
 		}
 	}
 	return t
-}
-
-// initialisation tells how the weights of a layer are drawn.
-type initialisation int
-
-const (
-	scoring      initialisation = iota // scores have a standard deviation near 1
-	torchDefault                       // torch.nn.Linear's
-	xavier                             // torch.nn.init.xavier_normal_
-	small                              // N(0, 0.02²)
-	unit                               // N(0, 1)
-)
-
-// std returns the standard deviation of a weight (out, in).
-func std(init initialisation, in, out int, name string) float64 {
-	linear := 1 / math.Sqrt(3*float64(in))
-	switch init {
-	case scoring:
-		if strings.Contains(name, "out") || strings.HasPrefix(name, "o_proj") || strings.HasPrefix(name, "v_") ||
-			name == "W_V" || name == "W_O" {
-			return linear
-		}
-		return 1 / math.Sqrt(float64(in))
-	case xavier:
-		return math.Sqrt(2 / float64(in+out))
-	case small:
-		return 0.02
-	case unit:
-		return 1
-	}
-	return linear
-}
-
-// fill draws a parameter. Biases are not zero, because zeros would hide every mistake in a bias.
-func (d draw) fill(t *attention.Tensor, name string, init initialisation, layout attention.ParamLayout) {
-	var size, mean float64
-	switch {
-	case strings.HasSuffix(name, "norm.weight"):
-		size, mean = 0.3, 1
-	case name == "sinks":
-		size = 1
-	case name == "relative_bias.weight":
-		size = 0.5
-	case name == "bias_k", name == "bias_v":
-		size = std(init, t.Shape[2], t.Shape[2], name) * math.Sqrt(float64(t.Shape[2]))
-	case len(t.Shape) == 1:
-		size = map[initialisation]float64{small: 0.02, unit: 1}[init]
-		if size == 0 {
-			size = 0.1
-		}
-	default:
-		in, out := t.Shape[1], t.Shape[0]
-		if layout == attention.GPT2Layout { // (in, out)
-			in, out = out, in
-		}
-		size = std(init, in, out, name)
-	}
-	for i := range t.Data {
-		t.Data[i] = float32(mean + size*d.NormFloat64())
-	}
 }
 
 // sdpa draws scaled dot-product attention, of three dimensions or four.

@@ -1,0 +1,39 @@
+package check
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/report"
+	"github.com/difftest/difftest/harness/internal/subject"
+)
+
+// Fresh gives the verdict on a subject's run of a case that has no results yet: the case gets the
+// oracle's. The result has no diagnosis, and no finding about attention weights.
+func Fresh(
+	ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result,
+) (report.Result, error) {
+	if ran.Err != nil {
+		return withoutOutput(c, ran.Err), nil
+	}
+	declared, err := onePrecision(about.Precision, ran.Precision)
+	if err != nil {
+		return report.Result{}, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	referee, err := judge.OfOracle(ctx, c, judge.Arithmetic(declared))
+	if err != nil {
+		return report.Result{}, err
+	}
+	r, err := referee.Compare(ran.Output.Shape, ran.Output.Float64s())
+	if err != nil {
+		return r, err
+	}
+	r.Findings = append(r.Findings, ran.Findings...)
+	r.Findings = append(r.Findings, ran.Load.Wrong...)
+	if len(r.Findings) > 0 {
+		r.Verdict = report.Fail
+	}
+	return r, nil
+}

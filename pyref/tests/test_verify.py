@@ -1,0 +1,72 @@
+"""PyTorch's results take the place of an oracle's truth where the two agree, and only there."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyref.build import verify
+from pyref.build.environment import PYTHON
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+CASES = [
+    "sdpa/causal-lower-right",
+    "sdpa/float-mask",
+    "sdpa/bfloat16-gqa",
+    "sdpa/sinks-window-gqa",
+    "mha/causal-left-padding",
+    "decoder/rope-half",
+    "decoder/softcap-alibi",
+    "decoder/qwen-biases",
+]
+
+
+def by_oracle(folder: Path, name: str, shift: float = 0) -> Path:
+    """Copy a case as if the oracle had made it, with one element of the truth moved by `shift`."""
+    shutil.copytree(FIXTURES / name, folder / name)
+    file = folder / name / "case.json"
+    case = json.loads(file.read_text())
+    case["provenance"] |= {"torch": verify.BY_ORACLE, "torch_git": "", "function": "difftest new"}
+    place = folder / name / case["expected"]["truth"]
+    truth = np.load(place)
+    truth.flat[3] += shift
+    np.save(place, truth)
+    sha256 = hashlib.sha256(place.read_bytes()).hexdigest()
+    case["files"][case["expected"]["truth"]]["sha256"] = sha256
+    file.write_text(json.dumps(case))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pytorch_fills_in_the_results_of_the_suite(tmp_path, name):
+    folder = by_oracle(tmp_path, name)
+    assert list(verify.cases(tmp_path)) == [folder]
+    verify.verify(folder)
+    assert list(verify.cases(tmp_path)) == []
+    was, now = (json.loads((root / name / "case.json").read_text()) for root in (FIXTURES, tmp_path))
+    assert now["provenance"]["python"] == PYTHON
+    for field in ("name", "purpose", "op", "config", "inputs", "expected", "files"):
+        assert now[field] == was[field], field
+    assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name]
+
+
+def test_a_truth_that_differs_is_refused_and_stays(tmp_path):
+    folder = by_oracle(tmp_path, "sdpa/causal-lower-right", shift=1e-9)
+    before = {file: file.read_bytes() for file in folder.rglob("*.*")}
+    with pytest.raises(ValueError, match=r"the oracle's truth is .*e-.* away from pytorch's float64"):
+        verify.verify(folder)
+    assert {file: file.read_bytes() for file in folder.rglob("*.*")} == before
+    assert sorted(p.name for p in folder.parent.iterdir()) == [folder.name]
+
+
+def test_what_pyref_cannot_call_is_refused(tmp_path):
+    folder = by_oracle(tmp_path, "sdpa/float-mask")
+    file = folder / "case.json"
+    case = json.loads(file.read_text())
+    case["config"]["window"] = 3
+    file.write_text(json.dumps(case))
+    with pytest.raises(ValueError, match="no call of pytorch for a mask beside other options"):
+        verify.verify(folder)
