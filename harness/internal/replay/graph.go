@@ -116,7 +116,7 @@ func (m *Module) Find(ctx context.Context, got []float64) ([]Match, Cut) {
 			return nil, cut
 		}
 		s := newSearch()
-		s.miss(compare.Residual(got, m.Truth.Value)) // a mistake must come much nearer than no mistake
+		s.miss(compare.Residual(got, m.Truth.Value)) // a mistake must come much nearer
 		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, ""
