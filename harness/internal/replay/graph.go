@@ -123,7 +123,7 @@ func (m *Module) Measure(ctx context.Context, got []float64) ([]Match, []Distanc
 			return nil, byDistance(known), cut
 		}
 		s := newSearch()
-		s.miss(compare.Residual(got, m.Truth.Value)) // a mistake must come much nearer than no mistake
+		s.miss(compare.Residual(got, m.Truth.Value)) // a mistake must come much nearer
 		m.confirm(s, m.withoutDoubles(made), got)
 		if found := s.matches(); len(found) > 0 {
 			return found, byDistance(known), ""

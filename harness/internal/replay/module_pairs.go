@@ -79,7 +79,7 @@ func (m *Module) newPairSearch(ctx context.Context, got []float64) *pairSearch {
 	q := &pairSearch{
 		ctx: ctx, module: m, got: got, search: newSearch(), tried: map[pairOf]bool{}, least: math.Inf(1),
 	}
-	q.search.miss(compare.Residual(got, m.Truth.Value)) // two mistakes must come much nearer than none
+	q.search.miss(compare.Residual(got, m.Truth.Value)) // a pair must come much nearer
 	made := m.hypotheses(everywhere)
 	each(ctx, "mistakes to be made at once", len(made), func(i int) { made[i] = m.compute(made[i], got) })
 	made = slices.DeleteFunc(made, func(h hypothesis) bool { return h.output == nil })

@@ -127,10 +127,11 @@ func (m *Module) rewired(path, taken, other string) *graph.Graph {
 	return edited.Until(m.output)
 }
 
-// explainedBy reports whether a hypothesis gives the output in its own noise, and is among the
-// nearest of all.
+// explainedBy reports whether a hypothesis gives the output in its own noise, is among the nearest
+// of all, and comes much nearer than the right output.
 func (m *Module) explainedBy(h hypothesis, all []hypothesis, got []float64) (compare.Comparison, bool) {
-	if h.isFar(leastOf(all)) || h.residual > compare.MaxResidual {
+	near := min(compare.MaxResidual, compare.Residual(got, m.Truth.Value)/compare.MinMargin)
+	if h.isFar(leastOf(all)) || h.residual > near {
 		return compare.Comparison{}, false
 	}
 	wrong, err := m.expected(h.graph, h.output)
