@@ -26,7 +26,7 @@ type Explained struct {
 const (
 	round     = 24  // draws that are run at once
 	mostRuns  = 900 // draws with the options of one case
-	hungRuns  = 120 // likewise, if the case hangs
+	hungRuns  = 25  // draws that hang, each for the whole timeout
 	quiet     = 4   // rounds without a refutation that end a search
 	pool      = 1500
 	mutations = 3 // of a known point, in one draw of three
@@ -201,12 +201,12 @@ func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s sou
 		f.add(o)
 	}
 	var e Explained
-	calm, most := 0, mostRuns
-	if hangs.MatchString(of.Text) {
-		most = hungRuns
+	calm := 0
+	enough := func() bool {
+		return len(f.points) >= mostRuns || hangs.MatchString(of.Text) && len(f.failing) >= hungRuns
 	}
 	var found []condition.Condition
-	for calm < quiet && len(f.points) < most {
+	for calm < quiet && !enough() {
 		outcomes, err := r.all(ctx, f.choose(found))
 		if err != nil {
 			return e, err
@@ -224,7 +224,7 @@ func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s sou
 		}
 		before := found
 		found = f.table.Search()
-		if len(found) == 0 && len(before) == 0 && len(f.points) > most/3 {
+		if len(found) == 0 && len(before) == 0 && len(f.points) > mostRuns/3 {
 			break // no conjunction of three describes it
 		}
 		if len(found) > 0 && f.disagree(found) {

@@ -146,7 +146,7 @@ func TestHangs(t *testing.T) {
 	require.Less(t, r.Draws, 500)
 	require.Equal(t, Crashed, r.Findings[0].Shrunk.Kind)
 	require.Contains(t, printed(t, r), "it has not answered for 1s")
-	require.Less(t, r.Findings[0].Condition.Failed+r.Findings[0].Condition.Passed, hungRuns+2*round)
+	require.Less(t, r.Findings[0].Condition.Failed, hungRuns+round)
 }
 
 func TestRunEndsWithItsContext(t *testing.T) {
