@@ -76,8 +76,9 @@ func (f *fitter) explainsOther(free freeSet, m Projection, rel float64) bool {
 
 // explainsOutput reports whether a fit explains the output of a wrong problem.
 func (f *fitter) explainsOutput(free freeSet, wrong *oracle.Problem) bool {
-	drawn := *f
-	drawn.got = wrong.Run().Value
+	drawn := &fitter{
+		ctx: f.ctx, p: f.p, trace: f.trace, shape: f.shape, got: wrong.Run().Value, placements: f.placements,
+	}
 	return !compare.Outputs(f.shape, drawn.got, f.trace.Output.Expected()).OK() && drawn.fit(free).Explains()
 }
 
