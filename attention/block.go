@@ -124,16 +124,15 @@ func (b *block) positioned(query int) keyRange {
 // softmax turns q.k of a query into exponentials, with zeros for hidden keys. It returns their sum,
 // in which a sink takes part. The sum is 0 if the sink and all scores are -inf.
 //
-// Where a partial sum begins and ends depends on the index of a key alone. So the bits do not
-// depend on how keys are hidden.
+// The bits do not depend on how keys are hidden: the partial sums of [kernel.ExpSum] hold every
+// 16th key and are added in a circle, so that the first key does not matter.
 func (b *block) softmax(i int) float32 {
-	const lanes = 16 // of the partial sums
 	row, seen := b.row(i), [2]keyRange{b.seen[i], {b.keys - b.appended, b.length}}
 	top, end, first := b.sink(b.head), b.start, b.columns
 	for _, r := range seen {
 		if !r.empty() {
 			fill(row[end-b.start:r.first-b.start], float32(math.Inf(-1)))
-			top, end, first = max(top, b.score(i, r)), r.end, min(first, (r.first-b.start)/lanes*lanes)
+			top, end, first = max(top, b.score(i, r)), r.end, min(first, r.first-b.start)
 		}
 	}
 	clear(row[end-b.start:])

@@ -108,6 +108,19 @@ func TestSameBitsOnEveryMachine(t *testing.T) {
 	}
 }
 
+// A window gives the bits of a mask that hides the same keys.
+func TestWindowAndMaskHaveTheSameBits(t *testing.T) {
+	for _, window := range []int{1, 2, 7, 20, 33} {
+		allow := attention.NewMask(50, 70)
+		for at := range allow.Data {
+			distance := at%70 - at/70
+			allow.Data[at] = max(distance, -distance) < window
+		}
+		masked := wide(t, attention.SDPAOptions{Allow: allow})
+		require.Equal(t, masked.Data, wide(t, attention.SDPAOptions{Window: window}).Data, "window %d", window)
+	}
+}
+
 // wide computes attention of 4 heads, 50 queries and 70 keys.
 func wide(t *testing.T, o attention.SDPAOptions) *attention.Tensor {
 	t.Helper()
