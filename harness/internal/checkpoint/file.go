@@ -187,6 +187,7 @@ func (f *File) check(size int64) error {
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
 			return fmt.Errorf("%q stands twice", t.Name)
 		}
+		t.most = mostBytes(size)
 		n, err := t.bytes()
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)

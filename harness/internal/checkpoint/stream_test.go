@@ -87,6 +87,19 @@ func TestStreamChecksSums(t *testing.T) {
 	}
 }
 
+// A stream of a number that is repeated takes no memory, but its values in memory would.
+func TestRepeatedNumbersAreNotWidened(t *testing.T) {
+	file := pt(saved(dictOf(
+		text("w"),
+		global("torch._utils", "_rebuild_tensor_v3")+"("+storageOf("UntypedStorage", "0", 24)+number(0)+
+			numbers(1<<13, 1<<13)+numbers(0, 0)+"\x89N"+global("torch", "uint8")+"tR",
+	)))
+	f, err := checkpoint.New(bytes.NewReader(file), int64(len(file)))
+	require.NoError(t, err)
+	_, err = f.Tensor("w").Float64s()
+	require.EqualError(t, err, "w: 67108864 elements as float64 take more than 8 times the file and 256 MiB")
+}
+
 func TestStreamBlocks(t *testing.T) {
 	data := make([]uint8, 1<<17+5)
 	for i := range data {

@@ -17,6 +17,7 @@ type Tensor struct {
 	Shape []int
 
 	place place
+	most  int64 // bytes that the values may take in memory
 	print fingerprint
 }
 
@@ -78,11 +79,15 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	})
 }
 
-// Float64s reads the values as float64. All are exact, except integers beyond 2^53. true is 1.
+// Float64s reads the values as float64. All are exact, except integers beyond 2^53. true is 1. It
+// fails on a view that repeats few numbers too often.
 func (t *Tensor) Float64s() ([]float64, error) {
 	n, err := attention.Size(t.Shape)
 	if err != nil {
 		return nil, t.failed(err)
+	}
+	if int64(n) > t.most/8 {
+		return nil, t.failed(fmt.Errorf("%d elements as float64 take more than %d times the file and 256 MiB", n, maxTimes))
 	}
 	all := make([]float64, 0, n)
 	err = t.each(func(s *Stream, block []byte) error {
@@ -101,6 +106,9 @@ func (t *Tensor) Float32s() (*attention.Tensor, error) {
 	n, err := attention.Size(t.Shape)
 	if err != nil {
 		return nil, t.failed(err)
+	}
+	if int64(n) > t.most/4 {
+		return nil, t.failed(fmt.Errorf("%d elements as float32 take more than %d times the file and 256 MiB", n, maxTimes))
 	}
 	out := &attention.Tensor{Shape: t.Shape, Data: make([]float32, 0, n)}
 	err = t.each(func(s *Stream, block []byte) error {
