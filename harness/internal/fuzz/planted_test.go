@@ -308,6 +308,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// One wrong element proves no value of a number: some value always gives it.
+func TestOneElementHasNoName(t *testing.T) {
+	r := newRunner(kernelSubject("k", func(c *call) (*attention.Tensor, error) { return c.spoiled(true) }))
+	for seed := range uint64(8) {
+		names, err := r.names(t.Context(), fresh.Config{
+			Batch: 1, Heads: 1, HeadDim: 1, Queries: 1, Keys: 3, Seed: seed, Softcap: float64(seed%2) * 2,
+		})
+		require.NoError(t, err)
+		require.Empty(t, names, "seed %d", seed)
+	}
+}
+
 // Conditions of other forms are stated exactly, too, with other seeds.
 func TestOtherConditions(t *testing.T) {
 	for i, o := range others {

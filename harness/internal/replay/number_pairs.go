@@ -16,9 +16,10 @@ import (
 // search is bounded: mistakes are of the families below, and values are usual ones or near the
 // right one. FindNumbersWithMistakes returns nil if many of them give the same output.
 func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut) {
-	const most = 4
+	const most = 4   // numbers that are found
+	const fewest = 3 // wrong elements; fewer do not prove a number and a mistake
 	wrong := num.Where(o.Comparison.WrongRows())
-	if len(wrong) == 0 || o.Comparison.NonFinite > 0 || !o.PairsAffordable() {
+	if len(wrong) == 0 || o.Comparison.Outside < fewest || o.Comparison.NonFinite > 0 || !o.PairsAffordable() {
 		return nil, ""
 	}
 	p := newPiece(o, wrong[0]*o.batches()/o.rows())
