@@ -157,6 +157,7 @@ func (f fault) made(p *oracle.Problem, t oracle.Trace) []float64 {
 // cases that are padded or whose memory is another sequence: there, keys that few rows see leave
 // least squares much freedom.
 func TestFaultsThatAreNoParameters(t *testing.T) {
+	campaign.SkipShort(t)
 	seen, all := 0, layers(t)
 	for n, name := range slices.Sorted(maps.Keys(all)) {
 		p := all[name]

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -36,6 +37,7 @@ func moduleOf(t *testing.T, suite fs.FS, name string) *Module {
 // A search that replays in float32 first finds the same mistakes, with the same residuals, and the
 // same distance of the next ones.
 func TestRoughReplaysChangeNoResult(t *testing.T) {
+	campaign.SkipShort(t)
 	exact, rough := moduleIn(t, "models/bert"), moduleIn(t, "models/bert")
 	rough.large = 0
 	tried, ruledOut := 0, 0

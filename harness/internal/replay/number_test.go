@@ -41,6 +41,7 @@ var numberCases = []struct{ id, name string }{
 // A wrong number is found to within its interval, and no other number is named, whatever float32
 // implementation gave the output. A plain run tries each number on one case.
 func TestFindNumbers(t *testing.T) {
+	campaign.SkipShort(t)
 	draws := 1
 	if campaign.Full() {
 		draws = 20
@@ -135,6 +136,7 @@ func TestFindNumbersFindsNoneElsewhere(t *testing.T) {
 
 // No number stands for a feature that is missing: no value of it is the limit.
 func TestNoNumberForAMissingFeature(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, tc := range []struct{ name, missing string }{
 		{"sdpa/window", "window-missing"}, {"sdpa/softcap", "softcap-missing"}, {"decoder/alibi", "alibi-missing"},
 		{"decoder/relative-bias", "relative-missing"}, {"decoder/qk-norm", "qk-norm-missing"},
@@ -179,6 +181,7 @@ func TestFindNumbersIsCutOff(t *testing.T) {
 // A whole number at the end of its range is found, and nothing outside the range is computed: a
 // rotation wider than the head has no features.
 func TestFindNumbersAtTheEndOfTheRange(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, tc := range []struct{ id, name string }{
 		{"rope-dim", "decoder/rope-partial"}, {"window", "sdpa/window"}, {"window", "decoder/window-cache"},
 		{"relative-clip", "decoder/relative-bias"},

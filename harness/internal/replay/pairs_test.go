@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/progress"
@@ -38,6 +39,7 @@ func normalLayer() *oracle.Problem {
 
 // The second of two mistakes may come after the context, which the first one changes.
 func TestFindPairsAcrossTheContext(t *testing.T) {
+	campaign.SkipShort(t)
 	p := normalLayer().Cached() // it keeps its context
 	c := caseOf(p)
 	for _, pair := range []string{

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -59,6 +60,7 @@ func requireSameOutput(t *testing.T, p *oracle.Problem, a, b string) {
 // The output of each variant is explained by the variant. Only mistakes with the same output
 // explain it as well.
 func TestFindSingleFindsVariants(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Committed(t, "sdpa/long")
 	c := caseOf(p)
 	for _, m := range catalogue.WithVariants {
