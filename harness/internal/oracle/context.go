@@ -117,7 +117,7 @@ type contextSums struct {
 //	      + Σ p² Var v
 //	      + O² rounding of Σ p           the denominator of the softmax
 //	      + rounding of p and of its division
-//	      + underflow² (1 + Σ v²)        of O, and of p
+//	      + underflow² + Σ v² times the least noise of p
 func (r *row) noiseOfContext(out Field) {
 	first := r.kvHead * r.v.Shape[len(r.v.Shape)-2]
 	s, terms := &r.sums, len(r.weights)
@@ -126,9 +126,9 @@ func (r *row) noiseOfContext(out Field) {
 			sumOfProducts(terms, sum, s.valueSquares[c]) +
 			(r.Precision.stored+r.Precision.softmax+2*r.Precision.factor)*s.valueSquares[c] +
 			sum*sum*(r.noiseOfDenominator()+2*roundoff+r.Precision.softmax)
-		// Beside a larger variance underflow is negligible.
-		if others < 1e12*underflow*underflow*r.largest*float64(terms) {
-			others += underflow * underflow * r.sumOfSquares(first, c)
+		// Beside a larger variance the noise of the smallest weights is negligible.
+		if least := r.Precision.leastWeight(); others < 1e12*least*r.largest*float64(terms) {
+			others += least * r.sumOfSquares(first, c)
 		}
 		out.Variance[c] = others + r.noiseOfScores(first, c, sum, others)
 	}

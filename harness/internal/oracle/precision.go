@@ -20,6 +20,10 @@ type Precision struct {
 	learned float64 // of the parameters
 	softmax float64 // of each step of a softmax: scores, exponentials, their sum, weights
 
+	// least and leastSoftmax are the variances of a stored result, and of a step of a softmax, in
+	// the smallest numbers of the type: they have fewer digits than others.
+	least, leastSoftmax float64
+
 	// round returns the nearest number of the precision; nil for float32.
 	round func(float32) float32
 
@@ -38,7 +42,7 @@ type Precision struct {
 // float16 and TensorFloat-32, which have 11 bits, and 2⁻⁸ in bfloat16, which has 8. TensorFloat-32
 // and BFloat16Factors round the factors of matrix products and nothing else.
 var (
-	Float16         = Precision{stored: half16, given: half16, learned: half16, round: toFloat16}
+	Float16         = Precision{stored: half16, given: half16, learned: half16, least: least16, round: toFloat16}
 	BFloat16        = Precision{stored: halfB16, given: halfB16, learned: halfB16, round: toBFloat16}
 	TensorFloat32   = Precision{factor: half16, round: toTensorFloat32}
 	BFloat16Factors = Precision{factor: halfB16, round: toBFloat16}
@@ -56,6 +60,7 @@ var (
 const (
 	half16  = 0x1p-22 / 3
 	halfB16 = 0x1p-16 / 3
+	least16 = 0x1p-50 / 3 // numbers below 2⁻¹⁴ are multiples of 2⁻²⁴
 )
 
 func toFloat16(v float32) float32       { return float16.Fromfloat32(v).Float32() }
@@ -98,7 +103,7 @@ func (p Precision) Round(v float64) float64 {
 // precisions are the precisions of cases. The inputs of a case have its own type and are exact,
 // except that float32 implementations round the inputs of a float64 case.
 var precisions = map[fixture.DType]Precision{
-	fixture.Float16:  {stored: half16},
+	fixture.Float16:  {stored: half16, least: least16},
 	fixture.BFloat16: {stored: halfB16},
 	fixture.Float64:  {given: roundoff},
 }
@@ -108,7 +113,8 @@ var precisions = map[fixture.DType]Precision{
 // more exact than the case's type rounds no more than the case does.
 func precisionOf(c *fixture.Case) Precision {
 	p := precisions[c.Precision]
-	p.softmax = precisions[c.SoftmaxPrecision].stored
+	softmax := precisions[c.SoftmaxPrecision]
+	p.softmax, p.leastSoftmax = softmax.stored, softmax.least
 	return p
 }
 
@@ -120,6 +126,7 @@ func (p *Problem) In(lower Precision) *Problem {
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
 		given: max(own.given, lower.given), learned: max(own.learned, lower.learned), softmax: own.softmax,
+		least: max(own.least, lower.least), leastSoftmax: own.leastSoftmax,
 		round: lower.round, loss: lower.loss, cached: max(own.cached, lower.cached),
 	}
 	return q
@@ -207,12 +214,14 @@ func (p Precision) Rounds() bool { return p.stored > 0 || p.factor > 0 || p.soft
 
 // arithmetic is all that decides the noise of a precision, and its mean errors.
 type arithmetic struct {
-	stored, factor, given, learned, loss, softmax float64
-	cached                                        quantisation
+	stored, factor, given, learned, loss, softmax, least, leastSoftmax float64
+	cached                                                             quantisation
 }
 
 func (p Precision) arithmetic() arithmetic {
-	return arithmetic{p.stored, p.factor, p.given, p.learned, p.loss, p.softmax, p.cached}
+	return arithmetic{
+		p.stored, p.factor, p.given, p.learned, p.loss, p.softmax, p.least, p.leastSoftmax, p.cached,
+	}
 }
 
 // Holds reports whether every finite value is a number of the precision. A result of an arithmetic
@@ -240,19 +249,35 @@ func (p Precision) ofProduct() float64 { return 2*p.factor + p.learned }
 // store adds the rounding of each stored value to its variance. The rounding to float32 is counted
 // where the value is computed.
 func (p Precision) store(f Field) Field {
-	addSquares(f, p.stored)
-	if p.stored > 0 {
-		return p.lose(f)
+	if p.stored == 0 {
+		return f
 	}
-	return f
+	if f.noisy() {
+		for i, v := range f.Value {
+			f.Variance[i] += p.ofStored(v)
+		}
+	}
+	return p.lose(f)
 }
+
+// ofStored returns the variance of the rounding of a stored value. Zero is not rounded.
+func (p Precision) ofStored(v float64) float64 {
+	if v == 0 {
+		return 0
+	}
+	return max(p.stored*v*v, p.least)
+}
+
+// leastWeight returns the variance of the smallest weights of a softmax. Float32 may turn them into
+// zero.
+func (p Precision) leastWeight() float64 { return max(underflow*underflow, p.least, p.leastSoftmax) }
 
 // storeScore is [Precision.store] for one score.
 func (p Precision) storeScore(s, variance float64) (stored, storedVariance float64) {
 	if p.stored == 0 {
 		return s, variance
 	}
-	return s * (1 - p.loss), variance + p.stored*s*s
+	return s * (1 - p.loss), variance + p.ofStored(s)
 }
 
 // asFactor adds the mean error of a result as a factor of the next product.

@@ -94,7 +94,7 @@ func (p *Problem) weightsSumToOne() bool { return p.Axis == OverKeys && p.Softma
 //
 //	Var p = p² ((1 - p)² Var s + Σ p'² Var s' over the others
 //	            + rounding of Σ p, of p and of its division)
-//	      + underflow²
+//	      + the least noise of p
 //	      + (p - p')², with p' the weight where scores are lost: see lostScores
 func (r *row) storeWeights(out Field) {
 	if len(r.keys) == 0 {
@@ -113,7 +113,7 @@ func (r *row) storeWeights(out Field) {
 		if out.noisy() {
 			relative := all + (1-2*w)*r.scoreVar[n] + sumOfProducts(len(r.weights), 1, squareSum) +
 				2*(roundoff+r.Precision.softmax)
-			out.Variance[j] = underflow*underflow + w*w*relative
+			out.Variance[j] = r.Precision.leastWeight() + w*w*relative
 			if r.lost.weights != nil {
 				out.Variance[j] += (r.lost.weights[n] - w) * (r.lost.weights[n] - w)
 			}
