@@ -5,6 +5,7 @@ package builtin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -66,17 +67,19 @@ func (m model) Forward(a subject.Arguments) (*attention.Tensor, error) {
 	takes := map[string]*[][]int{
 		"input_ids": &in.InputIDs, "attention_mask": &in.AttentionMask, "token_type_ids": &in.TokenTypeIDs,
 	}
-	for name := range a.Tensors {
+	for _, name := range slices.Sorted(maps.Keys(a.Tensors)) {
 		return nil, fmt.Errorf("%w: the argument %s", errors.ErrUnsupported, name)
 	}
-	for name, mask := range a.Masks {
+	for _, name := range slices.Sorted(maps.Keys(a.Masks)) {
+		mask := a.Masks[name]
 		into, ok := takes[name]
 		if !ok || name != "attention_mask" || len(mask.Shape) != 2 {
 			return nil, fmt.Errorf("%w: the argument %s", errors.ErrUnsupported, name)
 		}
 		*into = rows(mask.Shape, numbers(mask.Data))
 	}
-	for name, values := range a.Integers {
+	for _, name := range slices.Sorted(maps.Keys(a.Integers)) {
+		values := a.Integers[name]
 		into, ok := takes[name]
 		if !ok || len(values.Shape) != 2 {
 			return nil, fmt.Errorf("%w: the argument %s", errors.ErrUnsupported, name)

@@ -69,8 +69,8 @@ func moduleData(c *fixture.Case) (data, error) {
 	if err != nil {
 		return d, err
 	}
-	for key, a := range state {
-		if d.State[key], err = a.Tensor(npy.Float32); err != nil {
+	for _, key := range slices.Sorted(maps.Keys(state)) {
+		if d.State[key], err = state[key].Tensor(npy.Float32); err != nil {
 			return d, unsupported(fmt.Errorf("state_dict.%s: %w", key, err))
 		}
 	}
@@ -78,7 +78,8 @@ func moduleData(c *fixture.Case) (data, error) {
 	if err != nil {
 		return d, err
 	}
-	for name, a := range inputs {
+	for _, name := range slices.Sorted(maps.Keys(inputs)) {
+		a := inputs[name]
 		switch a.DType {
 		case npy.Bool:
 			d.Arguments.Masks[name], err = a.Mask()
