@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/campaign"
 )
 
 // initialized runs init in a folder.
@@ -98,6 +100,7 @@ func TestInitPython(t *testing.T) {
 
 // The test for pytest fails with what difftest says.
 func TestInitPytest(t *testing.T) {
+	campaign.SkipShort(t)
 	python, dir := python(t), t.TempDir()
 	if exec.Command(python, "-c", "import pytest").Run() != nil {
 		t.Skip("no pytest")

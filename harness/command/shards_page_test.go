@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/starter"
 )
 
@@ -31,6 +32,7 @@ func shardsWorkflow() string {
 // The steps of the workflow run here, with another program instead of Python: the shards of the
 // matrix write blobs, and the job behind them merges these.
 func TestWorkflowOfShards(t *testing.T) {
+	campaign.SkipShort(t)
 	if _, err := exec.LookPath("difftest"); err != nil || runtime.GOOS == "windows" {
 		t.Skip("needs a shell, and difftest, which TestMain puts there")
 	}

@@ -102,6 +102,7 @@ func TestOneMistakeOverTheSuiteIsOneCause(t *testing.T) {
 
 // Two mistakes at once are two causes. Some cases can show only one of them, and some both.
 func TestTwoMistakesAreTwoCauses(t *testing.T) {
+	campaign.SkipShort(t)
 	results, read := withMistakes(t, []string{"causal-missing", "padding-ignored"},
 		"mha/causal", "mha/padding", "mha/causal-left-padding", "mha/unmasked", "sdpa/causal", "seed/unmasked")
 	found := find(t, results, read)

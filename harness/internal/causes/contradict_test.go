@@ -10,6 +10,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -20,6 +21,7 @@ import (
 
 // Another case can rule out a match: by failing in another way, or by passing.
 func TestCasesRuleOutForOneAnother(t *testing.T) {
+	campaign.SkipShort(t)
 	const sample, decode = "samples/forward-batch-packed-no-mask", "decoder/alibi-decode"
 	for _, tc := range []struct {
 		made, other, on, elsewhere string

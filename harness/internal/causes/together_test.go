@@ -54,6 +54,7 @@ func jointIDs(r *report.Report) map[string][]string {
 // A wrong number that some cases show alone is tried on the others, together with each mistake and
 // with each other number.
 func TestTwoThingsWrongAtOnce(t *testing.T) {
+	campaign.SkipShort(t)
 	masked := []string{"sdpa/causal", "sdpa/causal-rectangular"}
 	r := checked(t, function(func(_ *attention.Tensor, o *attention.SDPAOptions) {
 		o.Scale *= 1.5
@@ -81,6 +82,7 @@ func TestTwoThingsWrongAtOnce(t *testing.T) {
 
 // A number explains another failure within its noise, or not at all.
 func TestANumberDoesNotExplainAnotherFault(t *testing.T) {
+	campaign.SkipShort(t)
 	r := checked(t, function(func(q *attention.Tensor, o *attention.SDPAOptions) {
 		o.Scale *= 1.5
 		if o.Window > 0 { // a fault that is no mistake of the catalogue

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -16,6 +17,7 @@ import (
 // Outputs that were exchanged between two cases are said to be the expected ones of the other. A
 // right output, and a wrong one with a name, are not looked for.
 func TestExchangedOutputs(t *testing.T) {
+	campaign.SkipShort(t)
 	cases := []string{"mha/causal", "mha/padding", "mha/unmasked"}
 	files := fstest.MapFS{}
 	put := func(name, of string) {
@@ -41,6 +43,7 @@ func TestExchangedOutputs(t *testing.T) {
 // One output is compared with the whole suite, in the shape that it has. One wrong element is
 // enough to be no case's output.
 func TestOutputOfAnotherCase(t *testing.T) {
+	campaign.SkipShort(t)
 	c, other := harnesstest.ReadCase(t, "sdpa/causal"), harnesstest.ReadCase(t, "mha/cross-kdim")
 	output := oracle.Array{Shape: other.Output.Shape, Value: other.Output.Float64s()}
 	r, err := Output(t.Context(), fixtures.FS, c, subject.Float32, output, nil)

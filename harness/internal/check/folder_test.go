@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -44,6 +45,7 @@ func verdicts(r *report.Report) map[string]report.Verdict {
 
 // Outputs in a folder are judged as the subject itself, and the failures get the same causes.
 func TestFolder(t *testing.T) {
+	campaign.SkipShort(t)
 	cases := []string{"mha/causal", "seed/causal", "seed/unmasked", "mha/weights-per-head"}
 	ctx := context.Background()
 	r, err := Folder(ctx, fixtures.FS, answers(t, harnesstest.Unmasked(), cases...), subject.Float32)

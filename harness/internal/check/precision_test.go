@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -32,6 +33,7 @@ func inBFloat16(t *testing.T, cases ...string) fstest.MapFS {
 
 // Outputs in bfloat16 pass if the caller or their replies declare bfloat16, and fail otherwise.
 func TestFolderInADeclaredPrecision(t *testing.T) {
+	campaign.SkipShort(t)
 	cases := []string{"mha/causal", "sdpa/causal"}
 	reply := func(files fstest.MapFS, name, text string) {
 		files[name+"/reply.json"] = &fstest.MapFile{Data: []byte(text)}

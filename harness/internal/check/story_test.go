@@ -77,6 +77,7 @@ func TestStory(t *testing.T) {
 
 // A case without a mask gets no remark about masks.
 func TestStoryWithoutAMask(t *testing.T) {
+	campaign.SkipShort(t)
 	r := judged(t, harnesstest.NeverLoaded(), harnesstest.ReadCase(t, "seed/unmasked"))
 	require.Equal(t, diagnose.WrongWeights, r.Diagnosis.Class)
 	require.NotContains(t, strings.Join(r.Diagnosis.Reasons, "\n"), "masks cannot be judged")

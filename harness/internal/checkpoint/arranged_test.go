@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/checkpoint"
 )
 
@@ -320,6 +321,7 @@ func bfloat16File(t *testing.T, dict attention.StateDict) *checkpoint.File {
 
 // Numbers that only look alike prove nothing: no change is named for tensors of other numbers.
 func TestAgainstNamesNothingElse(t *testing.T) {
+	campaign.SkipShort(t)
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		s := separate(r)

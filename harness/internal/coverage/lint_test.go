@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -169,6 +170,7 @@ func TestMergedGroups(t *testing.T) {
 
 // Mistakes in captured modules are a catalogue of their own.
 func TestModulesAreSummarizedByThemselves(t *testing.T) {
+	campaign.SkipShort(t)
 	l, err := New(fixtures.FS, "models/llama", "models/moe-softmax")
 	require.NoError(t, err)
 	require.Zero(t, l.Summary.Cases)

@@ -113,6 +113,7 @@ func TestOrdersFollowTheLayout(t *testing.T) {
 // The output of each mistake is explained by this mistake and by the mistakes with the same
 // output. Two mistakes give constant outputs, which have other causes too.
 func TestEveryMistakeIsItsOwnExplanation(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Padded()
 	reference := NewReference(p, p.Run().Expected())
 	visibility := reference.Visibility()

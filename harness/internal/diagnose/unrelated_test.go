@@ -135,6 +135,7 @@ func TestNoiseIsNotWrongWeights(t *testing.T) {
 
 // An output whose elements follow from the expected elements is no other weights'.
 func TestFunctionIsNotWrongWeights(t *testing.T) {
+	campaign.SkipShort(t)
 	r := rand.New(rand.NewPCG(1024, 768))
 	p := selfAttention(r, 2, 24, 32, 4, false, linearDefault)
 	truth := p.Run().Expected()

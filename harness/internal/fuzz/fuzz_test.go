@@ -114,6 +114,7 @@ func TestOffers(t *testing.T) {
 
 // Two faults are two findings, and a case that one of them explains is not explained twice.
 func TestTwoFaults(t *testing.T) {
+	campaign.SkipShort(t)
 	r, err := Run(t.Context(), kernelSubject("k", func(c *call) (*attention.Tensor, error) {
 		if c.keys == 64 {
 			return nil, errors.New("no kernel for 64 keys")

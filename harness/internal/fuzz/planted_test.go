@@ -245,6 +245,7 @@ func kernelSubject(name string, kernel kernelFunc) subject.Subject {
 
 // Every planted fault is found within 500 draws, shrunk, and its condition is stated exactly.
 func TestPlantedFaults(t *testing.T) {
+	campaign.SkipShort(t)
 	for i, f := range faults {
 		if !campaign.Full() && i%10 != 0 {
 			continue
@@ -289,6 +290,7 @@ var others = []struct {
 
 // A name explains the failing draws of many shapes, not the smallest case alone.
 func TestNames(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, tc := range []struct {
 		kernel kernelFunc
 		want   []string
@@ -322,6 +324,7 @@ func TestOneElementHasNoName(t *testing.T) {
 
 // Conditions of other forms are stated exactly, too, with other seeds.
 func TestOtherConditions(t *testing.T) {
+	campaign.SkipShort(t)
 	for i, o := range others {
 		if !campaign.Full() && i%11 != 5 {
 			continue

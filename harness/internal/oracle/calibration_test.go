@@ -49,6 +49,7 @@ var calibrations = []calibration{
 // implementation is refused, and rms z stays near one. A model that allows too much would show as a
 // small rms z. A full campaign must also measure what CALIBRATION.md says.
 func TestCalibration(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, c := range calibrations {
 		t.Run(c.name, func(t *testing.T) {
 			all := c.run(t, casesOf(c.cases))

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/fixtures"
+	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
@@ -14,6 +15,7 @@ import (
 // A trace is consistent. Its scores give its weights, its weights and values give its context, and
 // its output is the output of Run.
 func TestTraceIsConsistent(t *testing.T) {
+	campaign.SkipShort(t)
 	names, err := fixture.Names(fixtures.FS)
 	require.NoError(t, err)
 	for _, name := range names {

@@ -60,6 +60,7 @@ func TestFindNumbersWithMistakes(t *testing.T) {
 // A mistake that gives the output alone is not named with a number: not beside a value within a
 // hair of the right one, and not beside a number that changes nothing.
 func TestNoNumberBesideAMistakeThatIsEnough(t *testing.T) {
+	campaign.SkipShort(t)
 	for name, id := range map[string]string{
 		"sdpa/window": "causal-next-seen", "sdpa/softcap": "scale-twice", "decoder/rope-half": "causal-missing",
 		"mha/causal-left-padding": "padding-ignored", "sdpa/causal": "tail-keys-of-zero",

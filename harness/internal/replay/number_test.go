@@ -117,6 +117,7 @@ func requireTheOutput(t *testing.T, c *Case, m NumberMatch, got []float64) bool 
 
 // No number explains an output with another fault: noise in one element, or a mistake.
 func TestFindNumbersFindsNoneElsewhere(t *testing.T) {
+	campaign.SkipShort(t)
 	for _, name := range []string{"decoder/rope-half", "sdpa/softcap", "sdpa/window", "decoder/qk-norm"} {
 		c := caseOf(oracletest.Committed(t, name))
 		r := rand.New(rand.NewPCG(5, 5))

@@ -25,6 +25,7 @@ func TestALargeCaseIsSampled(t *testing.T) {
 // A mask hides a key from one query alone, which is in no sample. A subject that ignores the mask
 // is found out.
 func TestAMistakeOutsideTheSampleIsNamed(t *testing.T) {
+	campaign.SkipShort(t)
 	p := oracletest.Wide()
 	p.Block = attention.NewMask(1024, 1024)
 	p.Block.Data[7*1024+3] = true
