@@ -99,7 +99,7 @@ func (p *prefixes[F]) require(t *testing.T, m, k, n, pad int) {
 func oneIn() int {
 	n := 200
 	if os.Getenv("DIFFTEST_CAMPAIGNS") == "1" {
-		n = 8
+		n = 16
 	}
 	if kernel.Used() == kernel.Plain {
 		n *= 20

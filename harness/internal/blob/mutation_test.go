@@ -49,7 +49,7 @@ func TestMutatedBlobs(t *testing.T) {
 	read := casesOf(t, cases)
 	tries := 30
 	if campaign.Full() {
-		tries = 300
+		tries = 100
 	}
 	draw := rand.New(rand.NewPCG(1, 2))
 	accepted := 0

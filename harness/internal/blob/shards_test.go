@@ -279,13 +279,13 @@ func TestAnotherShardRulesOutAnExplanation(t *testing.T) {
 	require.Empty(t, merged.Causes[0].Alternatives)
 }
 
-// The same for every twentieth mistake of the catalogue.
+// The same for every fortieth mistake of the catalogue.
 func TestShardsOfMistakes(t *testing.T) {
 	if !campaign.Full() {
 		t.Skip("takes minutes")
 	}
 	names := harnesstest.AttentionCases(t)
-	for i := 0; i < len(catalogue.Mistakes); i += 20 {
+	for i := 0; i < len(catalogue.Mistakes); i += 40 {
 		m := catalogue.Mistakes[i]
 		t.Run(m.ID, func(t *testing.T) {
 			one, err := outputsOf(t, names, making(m.ID))(t.Context(), names...)

@@ -70,7 +70,7 @@ func TestRandomFailuresShareNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 5))
 	draws, said := 40, 0
 	if campaign.Full() {
-		draws = 1000
+		draws = 400
 	}
 	for range draws {
 		r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })

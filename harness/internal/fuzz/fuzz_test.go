@@ -22,7 +22,7 @@ import (
 func TestBuiltInPasses(t *testing.T) {
 	count := 200
 	if campaign.Full() {
-		count = 10_000
+		count = 3_000
 	}
 	r, err := Run(t.Context(), builtin.Subject(), Options{Seed: 11, Count: count})
 	require.NoError(t, err)
