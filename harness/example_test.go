@@ -14,17 +14,12 @@ import (
 
 // Every case is a subtest. The layer here is the built-in one; a port has its own maker.
 func ExampleRun() {
-	TestAttention := func(t *testing.T) {
-		harness.Run(t, fixtures.FS, harness.Subject{
-			Name: "mine",
-			SDPA: attention.SDPA,
-			MHA:  func(c attention.Config) (harness.Module, error) { return attention.New(c) },
-		}, harness.Select("seed/**"))
-	}
-	ok := testing.RunTests(func(string, string) (bool, error) { return true, nil },
-		[]testing.InternalTest{{Name: "TestAttention", F: TestAttention}})
-	fmt.Println(ok)
-	// Output: true
+	var t *testing.T // of func TestAttention(t *testing.T)
+	harness.Run(t, fixtures.FS, harness.Subject{
+		Name: "mine",
+		SDPA: attention.SDPA,
+		MHA:  func(c attention.Config) (harness.Module, error) { return attention.New(c) },
+	}, harness.Select("seed/**"))
 }
 
 // A layer that forgets its causal mask, and what Check finds out about it.

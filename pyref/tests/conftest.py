@@ -1,22 +1,17 @@
-"""Fixtures that are made once for all tests: the suite, and the command difftest."""
+"""Fixtures that all tests share: the suite, and the command difftest."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pyref import zoo
-from pyref.build import suite
-from pyref.table import CASES
-from pyref.tests.support import ROOT, Command, needs
+from pyref.tests.support import FIXTURES, ROOT, Command, needs
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a suite that this process made. No test writes to it."""
-    folder = tmp_path_factory.mktemp("made") / "fixtures"
-    suite.generate(CASES, folder, zoo.write)
-    return folder
+def made() -> Path:
+    """Return the committed suite, which `.ci/run` makes again. No test writes to it."""
+    return FIXTURES
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from pyref.tests.support import contents
 def checked(made, monkeypatch, capsys):
     """Return a function that checks a suite against `made`, and returns the status and the lines.
 
-    Making the cases takes more than a minute. test_pinned_torch and `.ci/run` make them again.
+    Making the cases takes more than a minute. `.ci/run` makes them again.
     """
 
     def copy(folder: Path) -> None:

@@ -97,7 +97,7 @@ FIRST = {
     },
     "bert": {
         "untyped": ("embeddings.LayerNorm", "token-types-missing"),
-        "padded": ("encoder.layer.0.attention.self", "model-padding-ignored"),
+        "padded": ("encoder.layer.0.attention.self", "padding-ignored"),
         "sample": ("embeddings.LayerNorm", "norm-variance-unbiased"),
         "tanh": ("encoder.layer.0.intermediate", "gelu-tanh"),
         "reordered": ("encoder.layer.0.attention.self.query", "layers-reversed"),

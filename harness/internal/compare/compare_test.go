@@ -43,8 +43,8 @@ func TestOutputs(t *testing.T) {
 			},
 		},
 		{
-			"beyond rms z", []float64{2, 3}, []float64{0, 1}, []float64{1, 1}, false,
-			numbers{maxZ: 2, rmsZ: 2, rel: math.Sqrt(8), gain: math.Sqrt(13), cosine: 3 / math.Sqrt(13)},
+			"beyond rms z", []float64{3, 4}, []float64{0, 1}, []float64{1, 1}, false,
+			numbers{maxZ: 3, rmsZ: 3, rel: math.Sqrt(18), gain: 5, cosine: 0.8},
 		},
 		{
 			"NaN is wrong", []float64{nan, 1}, []float64{1, 1}, []float64{1, 1}, false,
@@ -71,12 +71,12 @@ func TestOutputs(t *testing.T) {
 			numbers{outside: 2, nonFinite: 2, maxZ: inf, rmsZ: inf, rel: nan, gain: nan, cosine: nan},
 		},
 		{
-			"at the limit of rms z", []float64{1.5, -1.5}, []float64{0, 0}, []float64{1, 1}, true,
-			numbers{maxZ: 1.5, rmsZ: 1.5, rel: inf, gain: inf, cosine: nan},
+			"at the limit of rms z", []float64{2.6457, -2.6457}, []float64{0, 0}, []float64{1, 1}, true,
+			numbers{maxZ: 2.6457, rmsZ: 2.6457, rel: inf, gain: inf, cosine: nan},
 		},
 		{
-			"just beyond the limit of rms z", []float64{1.501, -1.501}, []float64{0, 0}, []float64{1, 1}, false,
-			numbers{maxZ: 1.501, rmsZ: 1.501, rel: inf, gain: inf, cosine: nan},
+			"just beyond the limit of rms z", []float64{2.646, -2.646}, []float64{0, 0}, []float64{1, 1}, false,
+			numbers{maxZ: 2.646, rmsZ: 2.646, rel: inf, gain: inf, cosine: nan},
 		},
 		{
 			"exact where there is no noise", []float64{5, 1}, []float64{5, 1}, []float64{0, 1}, true,
@@ -122,8 +122,8 @@ func ones(n int) []float64 {
 // Rows that are exact by nature must not hide an error that is everywhere else.
 func TestExactElementsDoNotDiluteRMSZ(t *testing.T) {
 	want := compare.Expected{Shape: []int{4}, Value: make([]float64, 4), Sigma: []float64{0, 0, 0, 1}}
-	c := compare.Outputs([]int{4}, []float64{0, 0, 0, 1.6}, want)
-	require.InDelta(t, 1.6, c.RMSZ, 1e-12)
+	c := compare.Outputs([]int{4}, []float64{0, 0, 0, 3.1}, want)
+	require.InDelta(t, 3.1, c.RMSZ, 1e-12)
 	require.False(t, c.OK())
 }
 
@@ -192,5 +192,19 @@ func TestOutputsOfAnySize(t *testing.T) {
 		})
 		require.InEpsilon(t, 1/gain, tiny.Gain, 1e-12)
 		require.InEpsilon(t, math.Abs(1/gain-1), tiny.Rel, 1e-12)
+	}
+}
+
+// The mean square of few elements varies by chance. Its limit is larger by six of its deviations.
+func TestTheLimitOfFewElements(t *testing.T) {
+	for n, rms := range map[int]float64{1: 3.0797, 2: 2.6458, 12: 1.8572, 46: 1.5, 1000: 1.5} {
+		want := compare.Expected{Shape: []int{n}, Value: make([]float64, n), Sigma: make([]float64, n)}
+		within, beyond := make([]float64, n), make([]float64, n)
+		for i := range n {
+			want.Value[i], want.Sigma[i] = 5, 0.25
+			within[i], beyond[i] = 5+0.25*0.999*rms, 5+0.25*1.001*rms
+		}
+		require.True(t, compare.Outputs(want.Shape, within, want).OK(), "%d", n)
+		require.False(t, compare.Outputs(want.Shape, beyond, want).OK(), "%d", n)
 	}
 }

@@ -14,8 +14,11 @@ const MaxResidual = 0.05
 const MinMargin = 5
 
 // Explained reports whether a computation explains an output: the output is within the noise of
-// the computation, and near its result.
-func (c Comparison) Explained() bool { return c.OK() && c.Rel <= MaxResidual }
+// the computation, and near its result. The limit of the root mean square is the one for many
+// elements, because a few elements fit more easily.
+func (c Comparison) Explained() bool {
+	return c.OK() && c.Rel <= MaxResidual && c.RMSZ <= Expected{Measured: c.Measured}.Limits().RMS
+}
 
 // WrongRows reports for each row whether it has an element outside the noise. A row is all elements
 // of the last dimension.

@@ -27,7 +27,7 @@ func TestTwoMistakesInModels(t *testing.T) {
 		var pairs [][2]string
 		require.NoError(t, json.Unmarshal(list, &pairs))
 		for i, got := range storedOutputs(t, plantedModels+"/"+name+"-pairs.npy", len(pairs)) {
-			if n++; n%12 != 0 && !campaign.Full() {
+			if n++; n%12 != 0 && (n%3 != 0 || !campaign.Full()) {
 				continue
 			}
 			d := judgeModel(t, referee, c, got).Diagnosis

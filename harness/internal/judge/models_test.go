@@ -171,13 +171,13 @@ var insideAttention = map[string]string{
 }
 
 // drawn reports whether a test asks for mistake n: for one of so many in small models, and for
-// fewer in others, which take longer. The full campaign asks for twice as many.
+// fewer in others, which take longer. The full campaign asks for half as many again.
 func drawn(n int, small bool, every, everyOfOthers int) bool {
 	if !small {
 		every = everyOfOthers
 	}
 	if campaign.Full() {
-		every = (every + 1) / 2
+		every = (2*every + 2) / 3
 	}
 	return n%every == 0
 }

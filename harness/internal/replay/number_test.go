@@ -44,7 +44,7 @@ func TestFindNumbers(t *testing.T) {
 	campaign.SkipShort(t)
 	draws := 1
 	if campaign.Full() {
-		draws = 20
+		draws = 10
 	}
 	tried, seen, found := 0, 0, 0
 	for i, tc := range numberCases {
