@@ -57,7 +57,11 @@ func (f Finding) text(b *strings.Builder, rerun string) {
 	} else {
 		line("fails", "under no condition that was found, in %s", counts)
 	}
-	line("draws", "%d failing draws are like it; the first was draw %d", f.Draws, f.Draw)
+	first := fmt.Sprintf("draw %d", f.Draw)
+	if f.Draw < 0 {
+		first = "a case that failed before"
+	}
+	line("draws", "%d failing draws are like it; the first was %s", f.Draws, first)
 	if rerun != "" {
 		line("rerun", "%s", rerun)
 	}
