@@ -1,5 +1,6 @@
 """Fixtures that all tests share: the suite, and the command difftest."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from pyref.tests.support import FIXTURES, ROOT, Command, needs
 
 
 @pytest.fixture(scope="session")
-def made() -> Path:
-    """Return the committed suite, which `.ci/run` makes again. No test writes to it."""
-    return FIXTURES
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the committed suite, which `.ci/run` makes again. No test writes to it."""
+    folder = tmp_path_factory.mktemp("made") / "fixtures"
+    return shutil.copytree(FIXTURES, folder, ignore=shutil.ignore_patterns("*.go"))
 
 
 @pytest.fixture(scope="session")
