@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/npy"
@@ -200,7 +201,7 @@ func checkWeights(result *report.Result, c *fixture.Case, one oneOutput) error {
 // readOutput reads a .npy file of floating-point numbers. In a case of bfloat16, an array of uint16
 // holds the bits of bfloat16.
 func readOutput(file string, precision fixture.DType) (*npy.Array, []float64, error) {
-	f, err := openRegular(file)
+	f, err := checkpoint.OpenRegular(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
 	}

@@ -6,22 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/difftest/difftest/harness/internal/checkpoint"
 )
 
 // maxText bounds a file of text that a person or difftest writes, in bytes.
 const maxText = 1 << 24
-
-// openRegular opens a regular file. A pipe would block for ever, and a device has no end.
-func openRegular(file string) (*os.File, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file: only regular files are read", file)
-	}
-	return os.Open(file)
-}
 
 // openFolder opens a folder. Links that lead out of it are not followed. It fails on anything but a
 // folder: a pipe would block for ever.
@@ -38,7 +28,7 @@ func openFolder(dir string) (*os.Root, error) {
 
 // readText reads a regular file of at most maxText bytes.
 func readText(file string) ([]byte, error) {
-	f, err := openRegular(file)
+	f, err := checkpoint.OpenRegular(file)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/blob"
 	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/known"
 	"github.com/difftest/difftest/harness/internal/report"
@@ -129,7 +130,7 @@ func (s *suiteFlag) hint() string {
 }
 
 func readBlob(file string) (*blob.Blob, error) {
-	f, err := openRegular(file)
+	f, err := checkpoint.OpenRegular(file)
 	if err != nil {
 		return nil, err
 	}

@@ -54,17 +54,18 @@ func Open(path string) (*File, error) {
 			return nil, err
 		}
 	}
-	f, err := openRegular(path)
+	f, err := OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	return opened(path, f, func(shard string) (fs.File, error) {
-		return openRegular(filepath.Join(filepath.Dir(path), filepath.FromSlash(shard)))
+		return OpenRegular(filepath.Join(filepath.Dir(path), filepath.FromSlash(shard)))
 	})
 }
 
-// openRegular opens a regular file. A pipe would block for ever, and a device has no end.
-func openRegular(path string) (*os.File, error) {
+// OpenRegular opens a regular file, and fails on any other. A pipe would block for ever, and a
+// device has no end.
+func OpenRegular(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
