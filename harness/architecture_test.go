@@ -68,7 +68,7 @@ var mayImport = []struct{ name, imports string }{
 	{"review", "attention compare fixture judge npy oracle"},
 	{"variant", "attention oracle"},
 	{"oracletest", "attention fixture fixtures num oracle"},
-	{"fuzz", "attention check condition fixture fresh judge oracle report subject"},
+	{"fuzz", "attention check condition fixture fresh oracle report subject"},
 	{"selftest", "attention catalogue compare diagnose fixture fresh judge npy oracle random replay report variant"},
 	{"harnesstest", "attention builtin fixture fixtures subject"},
 	{"harness", "attention bazel causes check child fixture fuzz judge known oracle report shard subject"},

@@ -18,11 +18,7 @@ func Fresh(
 	if ran.Err != nil {
 		return withoutOutput(c, ran.Err), nil
 	}
-	declared, err := onePrecision(about.Precision, ran.Precision)
-	if err != nil {
-		return report.Result{}, fmt.Errorf("%s: %w", c.Name, err)
-	}
-	referee, err := judge.OfOracle(ctx, c, judge.Arithmetic(declared))
+	referee, err := FreshReferee(ctx, about, c, ran)
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -36,4 +32,16 @@ func Fresh(
 		r.Verdict = report.Fail
 	}
 	return r, nil
+}
+
+// FreshReferee returns the referee of a run of a case that has no results yet, in the precision
+// that the subject declares. The case gets the oracle's results.
+func FreshReferee(
+	ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result,
+) (*judge.Referee, error) {
+	declared, err := onePrecision(about.Precision, ran.Precision)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Name, err)
+	}
+	return judge.OfOracle(ctx, c, judge.Arithmetic(declared))
 }

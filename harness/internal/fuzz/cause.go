@@ -4,8 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/fresh"
-	"github.com/difftest/difftest/harness/internal/judge"
 )
 
 // shrinkByCause shrinks a failure. If known mistakes explain the failure as drawn, the shrunk one
@@ -79,17 +79,11 @@ func (r *runner) names(ctx context.Context, config fresh.Config) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	r.places <- struct{}{}
-	ran := r.subject.Run(ctx, c)
-	<-r.places
-	if err := ctx.Err(); err != nil || ran.Err != nil {
+	ran, err := r.hand(ctx, c)
+	if err != nil || ran.Err != nil {
 		return nil, err
 	}
-	declared := r.about.Precision
-	if ran.Precision != "" {
-		declared = ran.Precision
-	}
-	referee, err := judge.OfOracle(ctx, c, judge.Arithmetic(declared))
+	referee, err := check.FreshReferee(ctx, r.about, c, ran)
 	if err != nil {
 		return nil, err
 	}

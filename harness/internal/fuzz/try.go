@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/difftest/difftest/harness/internal/check"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -61,7 +62,6 @@ type runner struct {
 
 	mu    sync.Mutex
 	known map[fresh.Config]Outcome
-	runs  int
 }
 
 func newRunner(s subject.Runner) *runner {
@@ -88,7 +88,6 @@ func (r *runner) try(ctx context.Context, c fresh.Config) (Outcome, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.known[c] = o
-	r.runs++
 	return o, nil
 }
 
@@ -98,10 +97,8 @@ func (r *runner) run(ctx context.Context, config fresh.Config) (Outcome, error) 
 	if err != nil {
 		return o, err
 	}
-	r.places <- struct{}{}
-	ran := r.subject.Run(ctx, c)
-	<-r.places
-	if err := ctx.Err(); err != nil {
+	ran, err := r.hand(ctx, c)
+	if err != nil {
 		return o, err
 	}
 	if errors.Is(ran.Err, subject.ErrNotRun) {
@@ -124,6 +121,14 @@ func (r *runner) run(ctx context.Context, config fresh.Config) (Outcome, error) 
 		o.Kind = Passed
 	}
 	return o, nil
+}
+
+// hand gives a case to the subject, in its turn. The error says that ctx ended.
+func (r *runner) hand(ctx context.Context, c *fixture.Case) (subject.Result, error) {
+	r.places <- struct{}{}
+	ran := r.subject.Run(ctx, c)
+	<-r.places
+	return ran, ctx.Err()
 }
 
 // all runs several configurations and returns their outcomes in order.
