@@ -3,6 +3,7 @@ package harness_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"math"
 	"os"
 	"os/exec"
@@ -114,6 +115,19 @@ func TestReportIsWritten(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(asJSON.String()), &got))
 	require.Equal(t, 1, got.Summary.Pass)
 	require.Equal(t, 1, got.Summary.Fail)
+	var suites struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+	}
+	var asJUnit, page, markdown strings.Builder
+	require.NoError(t, r.WriteJUnit(&asJUnit))
+	require.NoError(t, xml.Unmarshal([]byte(asJUnit.String()), &suites))
+	require.Equal(t, []int{2, 1}, []int{suites.Tests, suites.Failures})
+	require.NoError(t, r.WriteHTML(&page))
+	require.Contains(t, page.String(), "<html")
+	require.Contains(t, page.String(), "causal-missing")
+	require.NoError(t, r.WriteMarkdown(&markdown))
+	require.Contains(t, markdown.String(), "causal-missing")
 }
 
 func TestExpect(t *testing.T) {
