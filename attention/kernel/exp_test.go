@@ -88,7 +88,8 @@ func exactExp(x float64) *big.Float {
 	return sum
 }
 
-// units returns the error of a number in units of the last of so many bits.
+// units returns the error of a number. The unit is the last place of a significand of the given
+// number of bits.
 func units(got float64, want *big.Float, bits int) float64 {
 	off := new(big.Float).Sub(new(big.Float).SetPrec(200).SetFloat64(got), want)
 	v, _ := off.Abs(off).Float64()

@@ -97,7 +97,7 @@ type tile struct {
 	left   []VecVirtual   // elements of a, each in all lanes
 }
 
-// begin declares a tile function and loads its arguments, except those of the result.
+// begin declares a tile function and loads its arguments, except the ones of the result.
 func begin(t number, set string, rows int, vector func() VecVirtual, lefts int) *tile {
 	f := "float" + t.name
 	TEXT(fmt.Sprintf("tile%s%sx%d", t.name, set, rows), NOSPLIT, fmt.Sprintf(

@@ -69,7 +69,7 @@ func (u *row) each(f func(v int)) {
 	JG(LabelRef("loop"))
 }
 
-// hide prepares masks for so many elements.
+// hide prepares masks that keep the given number of elements and hide the rest of a vector.
 func (u *row) hide(elements Register) {
 	if u.vectors == 1 {
 		ones, k := GP64(), K()

@@ -97,7 +97,8 @@ func sameBytes(a, b *Tensor) (bool, error) {
 	}
 }
 
-// fingerprint is what the bytes of a tensor are recognised by. The zero value is unknown.
+// fingerprint identifies the bytes of a tensor, but for chance. The zero value means that nobody
+// read the bytes.
 type fingerprint struct {
 	known, repeats bool // repeats is set if all elements have the same bytes
 	sum            uint64

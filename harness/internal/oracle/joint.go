@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// groups returns the wanted context rows, of so many heads and queries, in groups that are computed
-// together: rows of one head, or rows whose softmaxes share scores.
+// groups returns the wanted context rows in groups that are computed together: rows of one head, or
+// rows whose softmaxes share scores. A row is a query of a head; queries of a head are neighbours.
 func (p *Problem) groups(heads, queries int, wanted rowSet) [][]int {
 	if p.Axis != OverKeys {
 		return p.jointRows(heads, queries, wanted)
@@ -24,9 +24,8 @@ func (p *Problem) groups(heads, queries int, wanted rowSet) [][]int {
 	return groups
 }
 
-// jointRows groups the context rows, of so many heads and queries, whose softmaxes share scores. It
-// returns the groups that contain a wanted row. The softmax must not be over keys, where each row
-// has scores of its own.
+// jointRows groups the context rows whose softmaxes share scores, and returns the groups that have
+// a wanted row. The softmax must not be over keys, where each row has scores of its own.
 func (p *Problem) jointRows(heads, queries int, wanted rowSet) [][]int {
 	numbers, groups := map[[2]int]int{}, [][]int{}
 	for row := range heads * queries { // the groups are in the order of their first wanted rows

@@ -46,8 +46,8 @@ func shadeOf(weight float64) shade {
 	return mixed
 }
 
-// code returns the end of an escape sequence for a colour: after 38; of the character, after 48; of
-// what is behind it.
+// code returns the end of an escape sequence for a colour. After "38;" the sequence colours the
+// character, after "48;" its background.
 func (p Palette) code(s shade) string {
 	if p == TrueColors {
 		return fmt.Sprintf("2;%d;%d;%d", s[0], s[1], s[2])
