@@ -8,21 +8,14 @@ It needs Go. Two builds of the same commit with the same Go give the same bytes,
 """
 
 import argparse
-import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGETS = [f"{system}-{chip}" for system in ("linux", "darwin", "windows") for chip in ("amd64", "arm64")]
-PACKAGE = "github.com/difftest/difftest"
-
-# Go's variables that say where things are. The others could change the binary.
-KEPT = {"GOCACHE", "GOMODCACHE", "GONOSUMDB", "GOPATH", "GOPROXY", "GOROOT", "GOSUMDB", "GOTOOLCHAIN"}
+from go_build import LICENSES, PACKAGE, ROOT, TARGETS, build, environment, write_sums
 
 
 def main() -> None:
@@ -36,12 +29,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     targets = [arguments.target] if arguments.target else TARGETS
     for target in targets:
-        build(target, arguments.version, folder)
-    for name in ("LICENSE", "THIRD_PARTY_LICENSES.md"):
+        name = f"difftest-{arguments.version}-{target}" + (".exe" if target.startswith("windows") else "")
+        build(folder / name, target, arguments.version)
+        print(name)
+    for name in LICENSES:
         shutil.copy(ROOT / name, folder)
     text = json.dumps(bill_of_materials(arguments.version, targets), indent=2) + "\n"
     (folder / f"difftest-{arguments.version}.spdx.json").write_text(text, encoding="utf-8")
-    write_sums(folder)
+    write_sums(folder, (file for file in folder.iterdir() if file.name != "SHA256SUMS"))
 
 
 def version(text: str) -> str:
@@ -49,32 +44,6 @@ def version(text: str) -> str:
     if not re.fullmatch(r"v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", text):
         raise argparse.ArgumentTypeError(f"{text!r}, want a version such as v1.2.0")
     return text
-
-
-def environment(target: str) -> dict[str, str]:
-    """Return the variables for a static build of a platform."""
-    system, processor = target.split("-")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GO") or name in KEPT}
-    return plain | {"CGO_ENABLED": "0", "GOOS": system, "GOARCH": processor}
-
-
-def build(target: str, release: str, folder: Path) -> None:
-    """Build the command for a platform, with no trace of this machine in its bytes."""
-    name = f"difftest-{release}-{target}" + (".exe" if target.startswith("windows") else "")
-    flags = f"-s -w -buildid= -X {PACKAGE}/harness/command.release={release}"
-    command = [
-        "go",
-        "build",
-        "-trimpath",
-        "-buildvcs=false",
-        "-ldflags",
-        flags,
-        "-o",
-        folder / name,
-        "./cmd/difftest",
-    ]
-    subprocess.run(command, cwd=ROOT, env=environment(target), check=True)
-    print(name)
 
 
 def bill_of_materials(release: str, targets: list[str]) -> dict[str, object]:
@@ -146,13 +115,6 @@ def committed() -> str:
         ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     )
     return datetime.fromtimestamp(int(done.stdout), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def write_sums(folder: Path) -> None:
-    """Write the checksums of all files, as sha256sum does."""
-    files = sorted(file for file in folder.iterdir() if file.name != "SHA256SUMS")
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
-    (folder / "SHA256SUMS").write_text("".join(lines), newline="\n")
 
 
 if __name__ == "__main__":

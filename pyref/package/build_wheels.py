@@ -16,8 +16,9 @@ import sys
 import venv
 from pathlib import Path
 
+from go_build import TARGETS, write_sums
+
 HERE = Path(__file__).resolve().parent
-TARGETS = [f"{system}-{chip}" for system in ("linux", "darwin", "windows") for chip in ("amd64", "arm64")]
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     for target in TARGETS if arguments.all else [arguments.target or ""]:
         build(python, target, arguments.into.resolve())
     if arguments.all:
-        write_sums(arguments.into)
+        write_sums(arguments.into, arguments.into.glob("*.whl"))
 
 
 def environment() -> Path:
@@ -52,13 +53,6 @@ def build(python: Path, target: str, folder: Path) -> None:
     """Build one wheel, and print its file."""
     command = [python, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder]
     subprocess.run(command, cwd=HERE, env=os.environ | {"DIFFTEST_TARGET": target}, check=True)
-
-
-def write_sums(folder: Path) -> None:
-    """Write the checksums of all wheels in a folder, as sha256sum does."""
-    wheels = sorted(folder.glob("*.whl"))
-    lines = [f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}\n" for wheel in wheels]
-    (folder / "SHA256SUMS").write_text("".join(lines), newline="\n")
 
 
 if __name__ == "__main__":

@@ -9,14 +9,16 @@ import os
 import platform
 import re
 import shutil
-import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))  # a build may run in another folder
+
+from go_build import LICENSES, ROOT, build  # noqa: E402
 
 # The tags of a wheel by its platform. A static binary runs with any C library of Linux. Go 1.26
 # needs macOS 12.
@@ -28,9 +30,6 @@ TAGS = {
     "windows-amd64": "win_amd64",
     "windows-arm64": "win_arm64",
 }
-
-# The license, and the licenses of the modules in the command.
-LICENSES = ["LICENSE", "THIRD_PARTY_LICENSES.md"]
 
 # The modules of pyref that the package offers. What they import comes along.
 CARRIED = ["pyref.commands", "pyref.subject", "pyref.trace"]
@@ -46,7 +45,7 @@ class CustomBuildHook(BuildHookInterface):
             raise ValueError(f"DIFFTEST_TARGET: {target!r}, want one of {', '.join(TAGS)}")
         self.scratch = Path(tempfile.mkdtemp(prefix="difftest-wheel-"))
         command = self.scratch / ("difftest.exe" if target.startswith("windows") else "difftest")
-        build(command, target, self.metadata.version)
+        build(command, target, f"v{self.metadata.version}")
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{TAGS[target]}"
         build_data["shared_scripts"][str(command)] = command.name
@@ -68,28 +67,6 @@ def this_machine() -> str:
     """Return the platform of this machine as Go names it, such as darwin-arm64."""
     processor = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine().lower())
     return f"{platform.system().lower()}-{processor}"
-
-
-def build(command: Path, target: str, version: str) -> None:
-    """Build the command for a platform, with no trace of this machine in its bytes."""
-    system, processor = target.split("-")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GO") or name in KEPT}
-    subprocess.run(
-        [
-            *("go", "build", "-trimpath", "-buildvcs=false", "-o", command),
-            *("-ldflags", f"-s -w -buildid= -X {PACKAGE}.release=v{version}"),
-            "./cmd/difftest",
-        ],
-        cwd=ROOT,
-        env=plain | {"CGO_ENABLED": "0", "GOOS": system, "GOARCH": processor},
-        check=True,
-    )
-
-
-PACKAGE = "github.com/difftest/difftest/harness/command"
-
-# Go's variables that say where things are. The others could change the binary.
-KEPT = {"GOCACHE", "GOMODCACHE", "GONOSUMDB", "GOPATH", "GOPROXY", "GOROOT", "GOSUMDB", "GOTOOLCHAIN"}
 
 
 def carried() -> list[Path]:

@@ -1,4 +1,4 @@
-"""A release holds the command of a platform, what is in it, and checksums."""
+"""A release holds the command of a platform, its licenses, its modules, and checksums."""
 
 import hashlib
 import json
