@@ -17,8 +17,9 @@ from pyref.build.pinned_torch import torch
 from pyref.build.rng import Stream
 from pyref.capture import capture
 from pyref.models import decoder, encoder, store
+from pyref.planted import precision
 
-nn, Tensor = torch.nn, torch.Tensor
+nn, functional, Tensor = torch.nn, torch.nn.functional, torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -278,7 +279,26 @@ def write(folder: Path, draws: int = DRAWS) -> dict[str, int]:
     store.shake(model, Stream(len("scaled")))
     for word, dtype in (("bfloat16", torch.bfloat16), ("float16", torch.float16)):
         np.save(folder / f"scaled-{word}.npy", in_precision(model.eval(), dtype))
+    for word, rounding in (("tf32", precision.tf32), ("tf32-truncated", precision.truncated(11))):
+        with RoundedFactors(rounding):
+            np.save(folder / f"scaled-{word}.npy", in_precision(model.eval(), torch.float32))
     return counts
+
+
+class RoundedFactors(torch.overrides.TorchFunctionMode):
+    """Round the factors of matrix products, as a CUDA device does with TensorFloat-32."""
+
+    PRODUCTS = (functional.linear, torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__)
+
+    def __init__(self, rounding: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.rounding = rounding
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Round the two factors of a product."""
+        if function in self.PRODUCTS:
+            args = *map(self.rounding, args[:2]), *args[2:]
+        return function(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

@@ -105,7 +105,24 @@ def rms(module: decoder.RMSNorm, x: Tensor, divisor: Tensor) -> Tensor:
     return x / divisor * (module.weight + module.offset)
 
 
+def through(dtype: torch.dtype, *kinds: type) -> Plant:
+    """Round the parameters of modules of some classes, or of all, to another type."""
+
+    @torch.no_grad()
+    def plant(model: nn.Module) -> None:
+        for module in model.modules():
+            if not kinds or isinstance(module, kinds):
+                for parameter in module.parameters(recurse=False):
+                    parameter.copy_(parameter.to(dtype))
+
+    return plant
+
+
 DECODER: dict[str, Plant] = {
+    "parameters-bfloat16": through(torch.bfloat16),
+    "parameters-float16": through(torch.float16),
+    "linear-parameters-bfloat16": through(torch.bfloat16, nn.Linear),
+    "linear-parameters-float16": through(torch.float16, nn.Linear),
     "norm-skipped": each(decoder.RMSNorm, "forward", lambda _, x: x),
     "norm-final-missing": lambda model: setattr(model, "norm", nn.Identity()),
     "norm-twice": lambda model: [twice(norm) for norm in list(norms(model))],

@@ -130,6 +130,7 @@ var structural = []step{
 	{"fewer bits", check(fewerBits)},
 	{"lower precision", check(lowerPrecision)},
 	{"one mistake in the graph", mistakeInGraph},
+	{"rounded factors", check(roundedFactors)},
 	{"one wrong number in the graph", numberInGraph((*replay.Module).FindNumbers)},
 	{"gain or shift", check(gainOrShift)},
 	{"parameters in wrong places", inGraph((*replay.Module).FindParameters)},

@@ -34,6 +34,7 @@ var Mistakes = byFamily(slices.Concat(
 	layerOrder,
 	layerLimits,
 	schedules,
+	shortParameters,
 ))
 
 // byFamily brings the mistakes of each family together, in the order of their first ones.

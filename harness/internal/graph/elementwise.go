@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/x448/float16"
 )
 
 func hardSigmoid(x float64) float64 { return min(max(x+3, 0), 6) / 6 }
@@ -120,3 +121,7 @@ func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	}
 	return elementwise[T](f)(n, in)
 }
+
+func toBFloat16(x float64) float64 { return float64(num.Nearest(float32(x), 16)) }
+
+func toFloat16(x float64) float64 { return float64(float16.Fromfloat32(float32(x)).Float32()) }

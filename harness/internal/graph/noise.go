@@ -38,12 +38,18 @@ type Jitter struct {
 	graph  *Graph
 	arrays map[string]*npy.Array
 	truths Values[float64]
-	done   []Values[float32] // the runs so far
+	factor func(x float32) float32 // rounds the factors of products, unless it is nil
+	done   []Values[float32]       // the runs so far
 }
 
 // NewJitter returns a Jitter that has made no run yet. [NoiseOf] takes the same arguments.
 func NewJitter(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *Jitter {
 	return &Jitter{graph: g, arrays: arrays, truths: truths}
+}
+
+// RoundingFactors returns a Jitter whose products round their factors first, as TensorFloat-32 does.
+func (j *Jitter) RoundingFactors(round func(x float32) float32) *Jitter {
+	return &Jitter{graph: j.graph, arrays: j.arrays, truths: j.truths, factor: round}
 }
 
 // Sigma returns the standard deviations.
@@ -83,7 +89,7 @@ func (j *Jitter) run(count int) error {
 		spare := map[int][][]float32{}
 		return func(n int) {
 			moved := nudging{g: j.graph, given: given, arrays: j.arrays, run: uint64(first + n), spare: spare}
-			made[n], errs[n] = moved.computed(last, j.truths)
+			made[n], errs[n] = moved.computed(last, j.truths, j.factor)
 		}
 	})
 	for _, err := range errs {
@@ -139,10 +145,17 @@ type nudging struct {
 	spare  map[int][][]float32 // by length
 }
 
-// computed returns the values of one run that have a truth.
-func (n nudging) computed(last map[string]int, truths Values[float64]) (Values[float32], error) {
+// computed returns the values of one run that have a truth. factor rounds the factors of products,
+// unless it is nil.
+func (n nudging) computed(
+	last map[string]int, truths Values[float64], factor func(x float32) float32,
+) (Values[float32], error) {
 	r := rand.New(rand.NewPCG(n.run, 0))
-	values, err := rerun(nil, n.g, n.others(), plan[float32]{last: last, parameters: n, rounding: r})
+	p := plan[float32]{last: last, parameters: n, rounding: r}
+	if factor != nil {
+		p.table = roundingFactors(factor, func() float32 { return 1 + r.Float32() })
+	}
+	values, err := rerun(nil, n.g, n.others(), p)
 	if err != nil {
 		return nil, err
 	}

@@ -186,6 +186,8 @@ var unary = map[string]struct {
 	"ceil":        {math.Ceil, "smallest integer above"},
 	"round":       {math.RoundToEven, "nearest integer, half to even"},
 	"trunc":       {math.Trunc, "integer part"},
+	"bfloat16":    {toBFloat16, "nearest number of bfloat16"},
+	"float16":     {toFloat16, "nearest number of float16"},
 }
 
 // binary holds the elementwise functions of two operands, which are broadcast.

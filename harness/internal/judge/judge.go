@@ -87,37 +87,34 @@ func newReferee(c *fixture.Case, problem *oracle.Problem, truth compare.Expected
 // newModule returns the referee of a module. Its noise was measured by PyTorch and stands in the
 // case. If the case has a graph, the graph must give the truth.
 func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
-	expected := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
-	if lower.Rounds() {
-		sigma, err := lowerSigma(c, lower)
-		if err != nil {
-			return nil, err
-		}
-		expected.Sigma = sigma
-	}
-	expected = expected.WithPadding(c.PaddedRows(c.Output.Shape))
-	r := &Referee{c: c, expected: expected}
-	if !lower.Rounds() {
-		r.lower = lowerSigmas(c)
-	}
-	if c.Graph == nil {
-		return r, nil
-	}
-	g, err := graph.Parse(c.Graph)
-	if err == nil {
-		r.module, err = replay.NewModule(g, c.Given, expected)
-	}
-	if err == nil {
-		r.module = r.module.WithPadding(c.PaddedRows)
-		err = graphReproduces(r.module.Output(), expected)
-	}
-	if err == nil && lower.Rounds() {
-		r.module = r.module.InLowerPrecision()
-	}
-	if err != nil {
+	r := &Referee{c: c}
+	r.expected = compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
+	r.expected = r.expected.WithPadding(c.PaddedRows(c.Output.Shape))
+	if err := r.setGraph(); err != nil {
 		return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
 	}
-	return r, nil
+	if !lower.Rounds() {
+		r.lower = lowerSigmas(c)
+		return r, nil
+	}
+	return r, r.setLower(lower)
+}
+
+// setGraph reads the graph of a module, if the case has one.
+func (r *Referee) setGraph() error {
+	if r.c.Graph == nil {
+		return nil
+	}
+	g, err := graph.Parse(r.c.Graph)
+	if err != nil {
+		return err
+	}
+	module, err := replay.NewModule(g, r.c.Given, r.expected)
+	if err != nil {
+		return err
+	}
+	r.module = module.WithPadding(r.c.PaddedRows)
+	return graphReproduces(r.module.Output(), r.expected)
 }
 
 // grace returns a context that ends a little after ctx, so that an output that is there already

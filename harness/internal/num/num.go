@@ -40,3 +40,11 @@ func Dot(a, b []float64) float64 { return floats.Dot(a, b[:len(a)]) }
 
 // AddScaled adds a times x to as many leading values of y, in place.
 func AddScaled(a float64, x, y []float64) { floats.AddScaled(y[:len(x)], a, x) }
+
+// Nearest rounds away the last bits of a float32, ties to even. 16 bits leave a bfloat16, and 13 a
+// number of TensorFloat-32.
+func Nearest(v float32, bits uint) float32 {
+	pattern := math.Float32bits(v)
+	below := uint32(1)<<bits - 1
+	return math.Float32frombits((pattern + below>>1 + pattern>>bits&1) &^ below)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // Precision is an arithmetic that rounds more than float32 does. Its variances hold for a value
@@ -64,8 +65,8 @@ const (
 )
 
 func toFloat16(v float32) float32       { return float16.Fromfloat32(v).Float32() }
-func toBFloat16(v float32) float32      { return nearest(v, 16) }
-func toTensorFloat32(v float32) float32 { return nearest(v, 13) }
+func toBFloat16(v float32) float32      { return num.Nearest(v, 16) }
+func toTensorFloat32(v float32) float32 { return num.Nearest(v, 13) }
 
 // truncated returns the precision that drops the last bits of a float32.
 //
@@ -83,13 +84,6 @@ func towardsZero(v float32, bits uint) float32 {
 		return v
 	}
 	return math.Float32frombits(math.Float32bits(v) &^ (1<<bits - 1))
-}
-
-// nearest rounds away the last bits of a float32, ties to even.
-func nearest(v float32, bits uint) float32 {
-	pattern := math.Float32bits(v)
-	below := uint32(1)<<bits - 1
-	return math.Float32frombits((pattern + below>>1 + pattern>>bits&1) &^ below)
 }
 
 // Round returns the nearest number of the precision.
@@ -232,6 +226,11 @@ func (p Precision) Holds(values []float64) bool {
 
 // Stores reports whether results are stored in fewer bits than float32's.
 func (p Precision) Stores() bool { return p.stored > 0 }
+
+// RoundsFactors reports whether the factors of matrix products are rounded, and nothing else is.
+func (p Precision) RoundsFactors() bool {
+	return p.factor > 0 && p.stored == 0 && p.softmax == 0 && p.cached == unquantised
+}
 
 // input returns an array that was given: exact, or rounded to float32 by the implementation.
 func (p Precision) input(a Array) Field {

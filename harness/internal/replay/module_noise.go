@@ -7,10 +7,34 @@ import (
 
 // InLowerPrecision returns the same module, whose truth has the noise of a lower precision.
 // Mistakes are then judged by this noise: their own is only measured in float32.
-func (m *Module) InLowerPrecision() *Module {
+func (m *Module) InLowerPrecision(sigma []float64) *Module {
 	other := *m
-	other.lower = true
+	other.lower, other.Truth.Sigma = true, sigma
 	return &other
+}
+
+// RoundingFactors returns the output if all products round their factors, with NaN in rows that do
+// not matter.
+func (m *Module) RoundingFactors(round func(x float64) float64) ([]float64, error) {
+	output, err := graph.RunRounding(m.graph, m.given, narrow(round))
+	if err != nil {
+		return nil, err
+	}
+	values := make([]float64, len(output.Data))
+	for i, x := range output.Data {
+		values[i] = float64(x)
+	}
+	return m.Truth.Blank(values), nil
+}
+
+func narrow(round func(x float64) float64) func(x float32) float32 {
+	return func(x float32) float32 { return float32(round(float64(x))) }
+}
+
+// NoiseOfFactors returns the noise that the output has if all products round their factors.
+func (m *Module) NoiseOfFactors(round func(x float64) float64) ([]float64, error) {
+	sigma, err := m.noiseOf(m.graph, m.right).jitter.RoundingFactors(narrow(round)).Sigma()
+	return sigma[m.output], err
 }
 
 // LowerPrecision reports whether the truth has the noise of a lower precision than float32.

@@ -172,6 +172,8 @@ def choose(condition, yes, no):
     return torch.where(condition, *operands)
 
 
+SHORT_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 OPERATORS: dict[str, Callable] = {
     **{op: getattr(torch, op) for op in ("neg", "exp", "log", "sqrt", "rsqrt", "tanh", "sigmoid")},
     **{op: getattr(torch, op) for op in ("sin", "cos", "abs", "erf", "relu")},
@@ -181,6 +183,7 @@ OPERATORS: dict[str, Callable] = {
     **{op: elementwise(getattr(torch, op)) for op in ("maximum", "minimum")},
     **{op: elementwise(getattr(torch, op)) for op in ("eq", "ne", "lt", "le", "gt", "ge")},
     **{op: getattr(torch, op) for op in ("logical_and", "logical_or", "logical_not")},
+    **{op: lambda x, dtype=dtype: x.float().to(dtype).double() for op, dtype in SHORT_TYPES.items()},
     "leaky_relu": elementwise(lambda x, slope: torch.where(x > 0, x, x * slope)),
     "elu": elementwise(lambda x, alpha: torch.where(x > 0, x, alpha * torch.expm1(x))),
     "silu": functional.silu,

@@ -68,6 +68,7 @@ def samples() -> list[Sample]:
         *((op, [3 * x], {}) for op in ("neg", "exp", "tanh", "sigmoid", "silu", "quick_gelu", "relu")),
         *((op, [3 * x], {}) for op in ("sin", "cos", "abs", "erf")),
         *((op, [np.round(3 * x, 1)], {}) for op in ("floor", "ceil", "round", "trunc", "sign", "expm1")),
+        *((op, [3 * x], {}) for op in ("bfloat16", "float16")),
         *((op, [5 * x], {}) for op in ("hardswish", "hardsigmoid", "mish")),
         ("round", [np.array([0.5, 1.5, -0.5, 2.5, 0.0])], {}),
         ("sign", [np.array([0.0, -2.0])], {}),
