@@ -23,6 +23,8 @@ BACKENDS = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "cudnn": SDPBackend.CUDNN_ATTENTION,
 }
+# How PyTorch's warnings call the kernels.
+WORDS = {"math": "math", "flash": "flash", "efficient": "memory efficient", "cudnn": "cudnn"}
 DTYPES = {
     "float32": torch.float32,
     "tf32": torch.float32,
@@ -89,9 +91,12 @@ def sdpa(
 
 
 def reason(refusal: RuntimeError, said: list[warnings.WarningMessage]) -> str:
-    """Return why the kernel refuses a case: PyTorch says so in its warnings."""
-    texts = [str(refusal), *(str(warning.message).partition(" (Triggered")[0] for warning in said)]
-    return f"{CHOSEN.backend}: {texts[-1]}"
+    """Return why the kernel refuses a case. PyTorch warns for each kernel: "... not used because:"."""
+    texts = [str(warning.message).partition(" (Triggered")[0] for warning in said]
+    heads = [i for i, text in enumerate(texts) if "not used because" in text]
+    own = [i for i in heads if WORDS[CHOSEN.backend] in texts[i].lower()]
+    following = texts[own[0] + 1 :] if own else texts
+    return f"{CHOSEN.backend}: {(following or [str(refusal)])[0]}"
 
 
 def by_element(numbers):

@@ -47,7 +47,8 @@ func NewJitter(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *
 	return &Jitter{graph: g, arrays: arrays, truths: truths}
 }
 
-// RoundingFactors returns a Jitter whose products round their factors first, as TensorFloat-32 does.
+// RoundingFactors returns a Jitter whose products round their factors first, as TensorFloat-32
+// does.
 func (j *Jitter) RoundingFactors(round func(x float32) float32) *Jitter {
 	return &Jitter{graph: j.graph, arrays: j.arrays, truths: j.truths, factor: round}
 }
