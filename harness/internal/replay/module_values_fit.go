@@ -22,6 +22,7 @@ type valueFit struct {
 	now   []float64              // the values found so far
 	off   []float64              // what the output lacks with them, in sigma
 	left  float64                // part of the error that the first step leaves
+	first [][]float64            // the columns of the first step; nil if they take much memory
 }
 
 // newFit returns nil if the parameter has too many elements, or if the graph does not use it.
@@ -117,7 +118,10 @@ func (q *valueSearch) columns(f *valueFit, sides []float64) [][]float64 {
 	return columns
 }
 
-// A screen makes do with one side.
+// mostKeptColumns is the number of elements up to which the columns of a screen are kept.
+const mostKeptColumns = 1 << 18
+
+// A screen makes do with one side, and so do steps far from an explanation.
 var (
 	oneSide   = []float64{1}
 	bothSides = []float64{1, -1}
@@ -202,14 +206,26 @@ func (q *valueSearch) begin(f *valueFit) {
 	}
 	left := after(f.off, columns, step)
 	f.left = product(left, left) / product(f.off, f.off)
+	if len(columns)*len(q.got) <= mostKeptColumns {
+		f.first = columns
+	}
 }
 
 // descend takes steps until they do not help, and asks whether the values found are an explanation.
 func (q *valueSearch) descend(f *valueFit) {
-	const steps, enough = 20, 0.9
+	const steps, enough, far = 20, 0.9, 0.01
 	var columns [][]float64
-	for range steps {
-		if columns = q.columns(f, bothSides); columns == nil {
+	whole := product(f.off, f.off)
+	for n := range steps {
+		switch {
+		case n == 0 && f.first != nil:
+			columns = f.first
+		case product(f.off, f.off) > far*whole:
+			columns = q.columns(f, oneSide)
+		default:
+			columns = q.columns(f, bothSides)
+		}
+		if columns == nil {
 			return
 		}
 		step, before := q.solve(f, columns, q.everything()), product(f.off, f.off)
