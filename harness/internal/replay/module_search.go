@@ -125,9 +125,11 @@ func (q *moduleSearch) candidates() []tried {
 	var found []tried
 	for _, i := range minima(order, candidates) {
 		switch {
-		case math.IsInf(grid[i].off, 1) || q.at.number.Step == 0 && q.passesBy(order[i].off, ways, i):
+		case math.IsInf(grid[i].off, 1):
 		case q.at.number.Step > 0:
 			found = append(found, grid[i])
+		case q.passesBy(order[i].off, ways, i):
+			found = append(found, q.try(grid[i].value))
 		default:
 			found = append(found, q.descend(grid[i].value))
 		}
