@@ -108,7 +108,7 @@ func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 		r.module, err = replay.NewModule(g, c.Given, expected)
 	}
 	if err == nil {
-		r.module = r.module.WithPadding(c.PaddedRows)
+		r.module = r.module.WithPadding(c.PaddedRowsInside)
 		err = graphReproduces(r.module.Output(), expected)
 	}
 	if err == nil && lower.Rounds() {
