@@ -211,18 +211,20 @@ func (q *moduleSearch) valueAt(coordinate float64) float64 {
 // descend returns the value near a given one that comes nearest to the output.
 func (q *moduleSearch) descend(from float64) tried {
 	const steps, first, longest, last = 30, 1e-5, 1.0, 1e-13
-	const leading = 0.3 // cosine: near an explanation, the outputs of the values lead to the subject's
+	const leading, nearer = 0.3, 0.98 // towards an explanation, steps lead there or come much nearer
 	x, best := q.coordinate(from), q.try(from)
 	beside := x + first
 	other := q.try(q.valueAt(beside))
-	for n := range steps {
+	before := math.Inf(1)
+	for range steps {
 		if q.ctx.Err() != nil || other.output == nil {
 			return best
 		}
 		part, cosine := q.step(best, other)
-		if n > 1 && cosine < leading {
-			return best // the curve passes by
+		if cosine < leading && best.off > nearer*before {
+			return best // the outputs of the values pass by
 		}
+		before = best.off
 		step := part * (beside - x)
 		if step = min(max(step, -longest), longest); math.IsNaN(step) || math.Abs(step) < last {
 			return best
@@ -270,8 +272,11 @@ func (q *moduleSearch) confirm(t tried) (*NumberMatch, float64) {
 		return nil, c.Rel
 	}
 	m := &NumberMatch{
-		Number: q.at.number.Number, Value: t.value, Right: q.at.right, Where: q.at.where, Alike: q.at.number.Alike,
+		Number: q.at.number.Number, Value: t.value, Right: q.at.right, Where: q.at.where,
 		Residual: c.Rel, MaxZ: c.MaxZ,
+	}
+	if alike := q.at.number.Alike; alike != nil {
+		m.Alike = alike(q.module.view, q.module.graph.Nodes[q.at.sites[0]])
 	}
 	if m.Least, ok = q.bound(want, t.value, -1); !ok {
 		return nil, c.Rel
