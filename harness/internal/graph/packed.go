@@ -2,8 +2,8 @@ package graph
 
 import "github.com/difftest/difftest/attention/kernel"
 
-// packed is the weight of a linear layer as the right factor of a product, in the layout that a node
-// states.
+// packed is the weight of a linear layer as the right factor of a product, in the layout that a
+// node states.
 type packed[T Float] struct {
 	layout string
 	right  kernel.Right[T]

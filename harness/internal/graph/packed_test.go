@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A small weight is multiplied as a right factor, with the result of plain loops in either layout. A
-// tensor that is the weight of two layouts has both results.
+// A small weight is multiplied as a right factor, with the result of plain loops in either layout.
+// A tensor that is the weight of two layouts has both results.
 func TestTheRightFactorOfALinearLayer(t *testing.T) {
 	const rows, inner, out = 5, 7, 19
 	x, w := drawn[float64](rows*inner), drawn[float32](out*inner)

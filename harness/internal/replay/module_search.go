@@ -211,7 +211,8 @@ func (q *moduleSearch) valueAt(coordinate float64) float64 {
 // descend returns the value near a given one that comes nearest to the output.
 func (q *moduleSearch) descend(from float64) tried {
 	const steps, first, longest, last = 30, 1e-5, 1.0, 1e-13
-	const leading, nearer = 0.3, 0.98 // towards an explanation, steps lead there or come much nearer
+	// On the way to an explanation, the outputs lead there, or a step comes much nearer.
+	const leading, nearer = 0.3, 0.98
 	x, best := q.coordinate(from), q.try(from)
 	beside := x + first
 	other := q.try(q.valueAt(beside))
