@@ -41,7 +41,7 @@ var mayImport = []struct{ name, imports string }{
 	{"oracle", "attention attention/kernel compare fixture num"},
 	{"random", "attention fixture"},
 	{"fresh", "attention fixture npy oracle random"},
-	{"graph", "jsonread npy num parallel"},
+	{"graph", "attention/kernel jsonread npy num parallel"},
 	{"catalogue", "attention graph num oracle"},
 	{"edits", "catalogue graph"},
 	{"sites", "attention catalogue graph num oracle parallel"},

@@ -15,7 +15,7 @@ var attentionNumbers = []Number{
 			ID: "model-scale", Title: "scale of the attention scores",
 			Fix: "See which width the scale is computed from, and whether it is applied once.",
 		},
-		Alike: "all queries, or all keys, that much larger would give the same",
+		Alike: always("all queries, or all keys, that much larger would give the same"),
 		At:    func(_ *graph.View, n graph.Node) (float64, bool) { return n.Attributes.Scale, n.Attributes.Scale > 0 },
 		To:    attentionNumber(func(a *graph.Attributes, value float64) { a.Scale = value }),
 		Span:  times(300),

@@ -22,9 +22,9 @@ type Number struct {
 	Span func(v *graph.View, n graph.Node, right float64) (least, most float64)
 	// ByClass means that modules of different classes have different numbers.
 	ByClass bool
-	// Alike names other changes that give the same output by their mathematics, a sentence; "" if
-	// there are none.
-	Alike string
+	// Alike returns a sentence about other changes that give the same output by their mathematics,
+	// "" if there are none. It is nil for a number without such changes.
+	Alike func(v *graph.View, n graph.Node) string
 }
 
 // Numbers are the numbers that a search can find from the output of a model.
@@ -54,7 +54,8 @@ var normNumbers = []Number{{
 		Usual:    []float64{1e-3, 1e-5, 1e-6, 1e-8, 1e-12},
 		Vanishes: true,
 	},
-	At: epsOf,
+	At:    epsOf,
+	Alike: scaledInput,
 	To: func(value float64) graph.Edit {
 		return func(v *graph.View, n graph.Node) []graph.Node {
 			if n.Attributes.Eps > 0 {
@@ -76,6 +77,20 @@ func epsOf(v *graph.View, n graph.Node) (float64, bool) {
 	users := v.Users(n.Name)
 	rooted := len(users) == 1 && slices.Contains([]string{"rsqrt", "sqrt"}, users[0].Op)
 	return value, ok && n.Op == "add" && rooted && value > 0 && value <= largest
+}
+
+// scaledInput says that a factor of a norm's input has the effect of another epsilon: the norm of
+// s x divides by the root of the mean square of x plus eps / s^2. Nothing else may read the input.
+func scaledInput(v *graph.View, n graph.Node) string {
+	if n.Attributes.Eps == 0 || len(v.Users(n.Operands[0].Name)) > 1 {
+		return ""
+	}
+	return "an input of the norm multiplied by a factor would give the same"
+}
+
+// always returns a sentence that holds for every node.
+func always(text string) func(*graph.View, graph.Node) string {
+	return func(*graph.View, graph.Node) string { return text }
 }
 
 // otherNumbers are the numbers of positions, clamps and sums.

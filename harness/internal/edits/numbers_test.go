@@ -144,3 +144,23 @@ func TestTheWindowOfAMask(t *testing.T) {
 		}
 	}
 }
+
+// Another epsilon has the effect of a factor of the norm's input, unless something else reads the
+// input.
+func TestAnEpsilonLikeAFactorOfTheInput(t *testing.T) {
+	eps, known := edits.NumberByID("norm-eps")
+	require.True(t, known)
+	norm := graph.Node{Name: "norm", Op: "rms_norm", Operands: []graph.Operand{graph.Value("x")}}
+	norm.Attributes.Eps = 1e-6
+	sum := graph.Node{Name: "sum", Op: "add", Operands: []graph.Operand{graph.Value("x"), graph.Value("norm")}}
+	for _, tc := range []struct {
+		nodes []graph.Node
+		want  string
+	}{
+		{[]graph.Node{norm}, "an input of the norm multiplied by a factor would give the same"},
+		{[]graph.Node{norm, sum}, ""},
+	} {
+		g := &graph.Graph{Nodes: tc.nodes, Output: tc.nodes[len(tc.nodes)-1].Name}
+		require.Equal(t, tc.want, eps.Alike(graph.NewView(g, graph.Values[float64]{}), norm))
+	}
+}

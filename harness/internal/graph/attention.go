@@ -25,13 +25,15 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if sinks != nil && (rank < 3 || !slices.Equal(sinks.Shape, q.Shape[rank-3:rank-2])) {
 		return nil, fmt.Errorf("sinks of shape %v for queries of shape %v", sinks.Shape, q.Shape)
 	}
-	var places []int
+	var places []int // of each query's first element of the mask
+	apart := 0       // from one key to the next
 	if mask != nil {
 		shape, err := broadcast(mask.Shape, scoreShape)
 		if err != nil || !slices.Equal(shape, scoreShape) {
 			return nil, fmt.Errorf("mask of shape %v for scores of shape %v", mask.Shape, scoreShape)
 		}
-		places = spread(mask.Shape, scoreShape)
+		steps := spreadSteps(mask.Shape, scoreShape)
+		places, apart = walk(scoreShape[:rank-1], steps[:rank-1], 0), steps[rank-1]
 	}
 	out, err := New[T](append(slices.Clone(q.Shape[:rank-1]), width))
 	if err != nil {
@@ -46,7 +48,7 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 				row[j] = T(math.Inf(-1))
 			}
 			if mask != nil {
-				row[j] = masked(row[j], mask.Data[places[i*keys+j]], mask.Bool)
+				row[j] = masked(row[j], mask.Data[places[i]+j*apart], mask.Bool)
 			}
 		}
 		if sinks != nil {
@@ -121,11 +123,14 @@ func rotary[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	places := spread(in[1].Shape, x.Shape)
-	for i := range out.Data {
-		other, sign := partner(i % width)
-		turned := sign * x.Data[i-i%width+other]
-		out.Data[i] = x.Data[i]*in[1].Data[places[i]] + turned*in[2].Data[places[i]]
-	}
+	row := 0
+	eachLine(x.Shape, view{spreadSteps(in[1].Shape, x.Shape), 0}, view{}, func(at, _, _, step, _ int) {
+		from, to := x.Data[row:row+width], out.Data[row:row+width]
+		for i, v := range from {
+			other, sign := partner(i)
+			to[i] = v*in[1].Data[at+i*step] + sign*from[other]*in[2].Data[at+i*step]
+		}
+		row += width
+	})
 	return out, nil
 }

@@ -74,10 +74,14 @@ func pairwise[T Float](f func(x, y float64) float64) func(*Node, []*Tensor[T]) (
 				out.Data[i] = T(f(float64(x), float64(right[0])))
 			}
 		default:
-			l, r := spread(in[0].Shape, shape), spread(in[1].Shape, shape)
-			for i := range out.Data {
-				out.Data[i] = T(f(float64(left[l[i]]), float64(right[r[i]])))
-			}
+			to := out.Data
+			l, r := view{spreadSteps(in[0].Shape, shape), 0}, view{spreadSteps(in[1].Shape, shape), 0}
+			eachLine(shape, l, r, func(l, r, width, stepL, stepR int) {
+				for i := range to[:width] {
+					to[i] = T(f(float64(left[l+i*stepL]), float64(right[r+i*stepR])))
+				}
+				to = to[width:]
+			})
 		}
 		return out, nil
 	}

@@ -24,7 +24,7 @@ func RunRounding(
 		return nil, err
 	}
 	one := func() float32 { return 1 }
-	p := plan[float32]{table: roundingFactors(round, one), last: lastUses(g, []string{g.Output})}
+	p := plan[float32]{table: roundingFactors(round, one), last: lastUses(g, 0, []string{g.Output})}
 	values, err := rerun(nil, g, given, p)
 	return values.of(g.Output), err
 }

@@ -12,7 +12,7 @@ func gather[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.view(indices.Shape, places), nil
+	return x.at(indices.Shape, places), nil
 }
 
 // replace and add are what scatter and scatter_add do with a new element.

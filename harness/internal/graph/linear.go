@@ -31,15 +31,20 @@ func linear[T Float](
 		if err != nil {
 			return nil, err
 		}
-		if w.narrow != nil {
+		if right := w.right(out, inner, n.Attributes.Weight); right != nil {
+			right.Mul(len(x.Data)/max(inner, 1), x.Data, inner, y.Data, out)
+		} else if w.narrow != nil {
 			multiply(x.Data, matrix[float32]{w.narrow, out, inner, steps}, y.Data)
 		} else {
 			own(x.Data, matrix[T]{w.Data, out, inner, steps}, y.Data)
 		}
 		if bias != nil {
-			bias = bias.Wide()
-			for i := range y.Data {
-				y.Data[i] += bias.Data[i%out]
+			added := bias.Wide().Data
+			for start := 0; start < len(y.Data); start += out {
+				row := y.Data[start:][:out]
+				for i, b := range added {
+					row[i] += b
+				}
 			}
 		}
 		return y, nil

@@ -79,7 +79,7 @@ func Within(path, around string) bool {
 // Until returns the graph whose output is the value of a node. It lacks the nodes that do not
 // matter to this value.
 func (g *Graph) Until(name string) *Graph {
-	part, needed := *g, lastUses(g, []string{name})
+	part, needed := *g, lastUses(g, 0, []string{name})
 	matters := func(i int) bool {
 		_, ok := needed[g.Nodes[i].Name]
 		return ok

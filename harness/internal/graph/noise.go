@@ -84,7 +84,7 @@ func (j *Jitter) run(count int) error {
 	if err != nil {
 		return err
 	}
-	first, last := len(j.done), lastUses(j.graph, slices.Sorted(maps.Keys(j.truths)))
+	first, last := len(j.done), lastUses(j.graph, 0, slices.Sorted(maps.Keys(j.truths)))
 	made, errs := make([]Values[float32], max(0, count-first)), make([]error, max(0, count-first))
 	inParallel(len(made), func() func(n int) {
 		spare := map[int][][]float32{}

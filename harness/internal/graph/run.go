@@ -32,7 +32,7 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 // Outputs computes a graph as Rerun does. It returns the values with some names alone, computes
 // nothing that these do not need, and frees each value after its last use.
 func Outputs[T Float](before, after *Graph, known Values[T], names ...string) (Values[T], error) {
-	values, err := rerun(before, after, known, plan[T]{last: lastUses(after, names)})
+	values, err := rerun(before, after, known, plan[T]{last: lastUses(after, after.firstChange(before), names)})
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +63,13 @@ type maker[T Float] interface {
 }
 
 // lastUses maps each value that some results need to the place of the node that needs it last. The
-// results themselves are needed behind the last node.
-func lastUses(g *Graph, results []string) map[string]int {
-	last := map[string]int{}
+// results themselves are needed behind the last node. Nodes before the place first are not asked.
+func lastUses(g *Graph, first int, results []string) map[string]int {
+	last := make(map[string]int, 2*(len(g.Nodes)-first))
 	for _, name := range results {
 		last[name] = len(g.Nodes)
 	}
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
+	for i := len(g.Nodes) - 1; i >= first; i-- {
 		if _, needed := last[g.Nodes[i].Name]; !needed {
 			continue
 		}
@@ -137,6 +137,21 @@ func (g *Graph) since(before *Graph) func(n *Node) bool {
 		was := old[n.Name]
 		return was != nil && same(was, n)
 	}
+}
+
+// firstChange returns the place of the first node that an edit of another graph changed. It returns
+// 0 unless the graph was made from the other.
+func (g *Graph) firstChange(before *Graph) int {
+	if before == nil || g.base != before {
+		return 0
+	}
+	asBefore := g.since(before)
+	for i := range g.Nodes {
+		if !asBefore(&g.Nodes[i]) {
+			return i
+		}
+	}
+	return len(g.Nodes)
 }
 
 // fetch adds the parameters that a node takes.

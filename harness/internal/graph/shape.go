@@ -30,7 +30,7 @@ func permute[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		}
 		shape[i], steps[i] = in[0].Shape[d], own[d]
 	}
-	return in[0].view(shape, walk(shape, steps, 0)), nil
+	return in[0].through(shape, view{steps, 0}, shape), nil
 }
 
 func expand[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
@@ -44,7 +44,7 @@ func expand[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if _, err := elements(shape); err != nil {
 		return nil, err
 	}
-	return in[0].view(shape, spread(in[0].Shape, shape)), nil
+	return in[0].through(shape, view{spreadSteps(in[0].Shape, shape), 0}, shape), nil
 }
 
 func slice[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
@@ -58,7 +58,7 @@ func slice[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	start := a.Start * steps[a.Dim]
 	shape[a.Dim] = (a.Stop - a.Start + a.Step - 1) / a.Step
 	steps[a.Dim] *= a.Step
-	return in[0].view(shape, walk(shape, steps, start)), nil
+	return in[0].through(shape, view{steps, start}, shape), nil
 }
 
 func selectOne[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
@@ -67,8 +67,9 @@ func selectOne[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		return nil, fmt.Errorf("no index %d in dimension %d of %v", a.Index, a.Dim, in[0].Shape)
 	}
 	steps := strides(in[0].Shape)
+	start := a.Index * steps[a.Dim]
 	shape := slices.Delete(slices.Clone(in[0].Shape), a.Dim, a.Dim+1)
-	return in[0].view(shape, walk(shape, slices.Delete(slices.Clone(steps), a.Dim, a.Dim+1), a.Index*steps[a.Dim])), nil
+	return in[0].through(shape, view{slices.Delete(steps, a.Dim, a.Dim+1), start}, shape), nil
 }
 
 func cat[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
@@ -97,9 +98,13 @@ func cat[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	for _, t := range in {
 		out.Bool = out.Bool && t.Bool
 		steps := strides(shape)
-		for i, p := range walk(t.Shape, steps, at*steps[dim]) {
-			out.Data[p] = t.Data[i]
-		}
+		from := t.Data
+		eachLine(t.Shape, view{steps, at * steps[dim]}, view{}, func(place, _, width, step, _ int) {
+			for i, v := range from[:width] {
+				out.Data[place+i*step] = v
+			}
+			from = from[width:]
+		})
 		at += t.Shape[dim]
 	}
 	return out, nil
@@ -117,5 +122,5 @@ func repeatInterleave[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if _, err := elements(repeated); err != nil {
 		return nil, err
 	}
-	return in[0].view(repeated, walk(shape, steps, 0)), nil
+	return in[0].through(repeated, view{steps, 0}, shape), nil
 }

@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/difftest/difftest/harness/internal/npy"
 )
@@ -20,6 +21,8 @@ type Tensor[T Float] struct {
 	// narrow holds the elements of a parameter in fewer bits than T, to save memory. Data is nil
 	// then. [Tensor.Wide] returns a tensor with Data.
 	narrow []float32
+	// packed is the tensor as the weight of a linear layer, nil until [Tensor.right] needs it.
+	packed atomic.Pointer[packed[T]]
 }
 
 // New returns a tensor of zeros.
@@ -132,7 +135,10 @@ func sizeFromEnd(shape []int, i int) int {
 }
 
 // spread returns, for each element of a broadcast shape, the place of its element in a tensor.
-func spread(from, to []int) []int {
+func spread(from, to []int) []int { return walk(to, spreadSteps(from, to), 0) }
+
+// spreadSteps returns the step of a tensor in each dimension of a broadcast shape.
+func spreadSteps(from, to []int) []int {
 	steps := make([]int, len(to))
 	own := strides(from)
 	for i := range from {
@@ -140,48 +146,91 @@ func spread(from, to []int) []int {
 			steps[len(to)-len(from)+i] = own[i]
 		}
 	}
-	return walk(to, steps, 0)
+	return steps
 }
 
 // walk lists the places of a view's elements: the view has a shape, a step in each dimension, and a
 // start.
 func walk(shape, steps []int, start int) []int {
+	places := make([]int, 0, sizeOf(shape))
+	eachLine(shape, view{steps, start}, view{}, func(at, _, width, step, _ int) {
+		for i := range width {
+			places = append(places, at+i*step)
+		}
+	})
+	return places
+}
+
+// view is a way through the elements of a tensor: a step in each dimension, and a start. Without
+// steps it stays at its start.
+type view struct {
+	steps []int
+	start int
+}
+
+// eachLine calls a function for each line of the last dimension of a shape, in order. The function
+// gets the place of the line's first element in two views, the width of the line, and the step from
+// one element to the next in each view.
+func eachLine(shape []int, a, b view, do func(atA, atB, width, stepA, stepB int)) {
+	count, last := sizeOf(shape), len(shape)-1
+	if count == 0 {
+		return
+	}
+	if last < 0 {
+		do(a.start, b.start, 1, 0, 0)
+		return
+	}
+	if b.steps == nil {
+		b.steps = make([]int, len(shape))
+	}
+	index := make([]int, len(shape))
+	for range count / shape[last] {
+		do(a.start, b.start, shape[last], a.steps[last], b.steps[last])
+		for d := last - 1; d >= 0; d-- {
+			index[d]++
+			a.start += a.steps[d]
+			b.start += b.steps[d]
+			if index[d] < shape[d] {
+				break
+			}
+			a.start -= a.steps[d] * shape[d]
+			b.start -= b.steps[d] * shape[d]
+			index[d] = 0
+		}
+	}
+}
+
+// sizeOf returns the number of elements of a shape.
+func sizeOf(shape []int) int {
 	count := 1
 	for _, size := range shape {
 		count *= size
 	}
-	places, last := make([]int, count), len(shape)-1
-	if count == 0 {
-		return places
-	}
-	if last < 0 {
-		places[0] = start
-		return places
-	}
-	index := make([]int, len(shape))
-	width, step, at := shape[last], steps[last], start
-	for row := 0; row < count; row += width {
-		for i := range places[row : row+width] {
-			places[row+i] = at + i*step
-		}
-		for d := last - 1; d >= 0; d-- {
-			index[d]++
-			at += steps[d]
-			if index[d] < shape[d] {
-				break
-			}
-			at -= steps[d] * shape[d]
-			index[d] = 0
-		}
-	}
-	return places
+	return count
 }
 
-// view returns a copy of the elements at some places.
-func (t *Tensor[T]) view(shape, places []int) *Tensor[T] {
+// at returns a copy of the elements at some places.
+func (t *Tensor[T]) at(shape, places []int) *Tensor[T] {
 	v := &Tensor[T]{Shape: shape, Data: make([]T, len(places)), Bool: t.Bool}
 	for i, p := range places {
 		v.Data[i] = t.Data[p]
 	}
 	return v
+}
+
+// through returns a copy of the elements of a view, whose shape need not be the copy's.
+func (t *Tensor[T]) through(shape []int, v view, viewed []int) *Tensor[T] {
+	out := &Tensor[T]{Shape: shape, Data: make([]T, sizeOf(shape)), Bool: t.Bool}
+	to := out.Data
+	eachLine(viewed, v, view{}, func(at, _, width, step, _ int) {
+		if step == 1 {
+			copy(to[:width], t.Data[at:])
+		} else {
+			for i := range to[:width] {
+				to[i] = t.Data[at+i*step]
+			}
+		}
+		to = to[width:]
+	})
+	return out
 }

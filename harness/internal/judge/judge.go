@@ -97,7 +97,10 @@ func newModule(c *fixture.Case, lower oracle.Precision) (*Referee, error) {
 		r.lower = lowerSigmas(c)
 		return r, nil
 	}
-	return r, r.setLower(lower)
+	if err := r.setLower(lower); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // setGraph reads the graph of a module, if the case has one.
@@ -113,7 +116,7 @@ func (r *Referee) setGraph() error {
 	if err != nil {
 		return err
 	}
-	r.module = module.WithPadding(r.c.PaddedRows)
+	r.module = module.WithPadding(r.c.PaddedRowsInside)
 	return graphReproduces(r.module.Output(), r.expected)
 }
 

@@ -12,6 +12,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
@@ -81,4 +83,24 @@ func TestWrongNumbersInModelsAreFound(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"factor", "term"}, never)
+}
+
+// The search for a number goes on where the outputs of its values wind: with a scale this large,
+// attention chooses one key.
+func TestANumberWithOutputsThatWind(t *testing.T) {
+	const value = 7.133
+	c := harnesstest.ReadCase(t, "models/t5")
+	referee, err := New(t.Context(), c, oracle.Precision{})
+	require.NoError(t, err)
+	g, view, right := viewOf(t, c)
+	scale, known := edits.NumberByID("model-scale")
+	require.True(t, known)
+	edit := scale.To(value)
+	wrong, err := graph.Rerun(g, view.Apply(edit, view.Sites(edit)), right)
+	require.NoError(t, err)
+	found, cut := referee.module.FindNumbers(t.Context(), referee.Expected().Blank(toFloat32(wrong[g.Output].Data)))
+	require.Empty(t, cut)
+	require.Len(t, found, 1)
+	require.Equal(t, "model-scale", found[0].Number.ID)
+	require.True(t, found[0].Allows(value))
 }

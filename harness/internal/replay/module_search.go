@@ -107,12 +107,17 @@ func (q *moduleSearch) candidates() []tried {
 	}
 	var grid []tried
 	var order []near
+	var ways []float64 // from each value's output to the next one's
+	var before tried
 	for _, v := range q.grid() {
 		if q.ctx.Err() != nil {
 			return nil
 		}
 		t := q.try(v)
-		if q.at.number.Step == 0 {
+		if grid != nil {
+			ways = append(ways, q.between(before, t))
+		}
+		if before = t; q.at.number.Step == 0 {
 			t.output = nil // a large model has large outputs
 		}
 		grid, order = append(grid, t), append(order, near{v, t.off})
@@ -123,12 +128,33 @@ func (q *moduleSearch) candidates() []tried {
 		case math.IsInf(grid[i].off, 1):
 		case q.at.number.Step > 0:
 			found = append(found, grid[i])
+		case q.passesBy(order[i].off, ways, i):
+			found = append(found, q.try(grid[i].value))
 		default:
 			found = append(found, q.descend(grid[i].value))
 		}
 	}
 	slices.SortStableFunc(found, func(a, b tried) int { return cmp.Compare(a.off, b.off) })
 	return found
+}
+
+// between returns the distance between the outputs of two values, in the noise of the case. It is
+// infinite if no program gives one of them.
+func (q *moduleSearch) between(a, b tried) float64 {
+	if a.output == nil || b.output == nil {
+		return math.Inf(1)
+	}
+	return inNoise(a.output, b.output, q.module.Truth.Sigma)
+}
+
+// passesBy reports whether the outputs of all values near value i of the grid are further from the
+// subject's than an explanation allows. The outputs of the values lie on a curve. An output on the
+// curve between two neighbours is hardly further from them than they are from each other, unless
+// the curve winds.
+func (q *moduleSearch) passesBy(off float64, ways []float64, i int) bool {
+	const winds = 3
+	inside := i > 0 && i < len(ways)
+	return inside && !q.at.number.Periodic && off > winds*max(ways[i-1], ways[i])
 }
 
 // grid returns the values that are tried first, in order. The right value is none of them.
@@ -185,14 +211,22 @@ func (q *moduleSearch) valueAt(coordinate float64) float64 {
 // descend returns the value near a given one that comes nearest to the output.
 func (q *moduleSearch) descend(from float64) tried {
 	const steps, first, longest, last = 30, 1e-5, 1.0, 1e-13
+	// On the way to an explanation, the outputs lead there, or a step comes much nearer.
+	const leading, nearer = 0.3, 0.98
 	x, best := q.coordinate(from), q.try(from)
 	beside := x + first
 	other := q.try(q.valueAt(beside))
+	before := math.Inf(1)
 	for range steps {
 		if q.ctx.Err() != nil || other.output == nil {
 			return best
 		}
-		step := q.step(best, other) * (beside - x)
+		part, cosine := q.step(best, other)
+		if cosine < leading && best.off > nearer*before {
+			return best // the outputs of the values pass by
+		}
+		before = best.off
+		step := part * (beside - x)
 		if step = min(max(step, -longest), longest); math.IsNaN(step) || math.Abs(step) < last {
 			return best
 		}
@@ -212,17 +246,19 @@ func (q *moduleSearch) descend(from float64) tried {
 	return best
 }
 
-// step returns which part of the way from one output to another leads nearest to the subject's.
-func (q *moduleSearch) step(from, to tried) float64 {
-	var along, length float64
+// step returns which part of the way from one output to another leads nearest to the subject's, and
+// the cosine between the ways to the two.
+func (q *moduleSearch) step(from, to tried) (part, cosine float64) {
+	var along, length, distance float64
 	for i, s := range q.module.Truth.Sigma {
 		if s > 0 {
-			way := (to.output[i] - from.output[i]) / s
-			along += way * (q.got[i] - from.output[i]) / s
+			way, lack := (to.output[i]-from.output[i])/s, (q.got[i]-from.output[i])/s
+			along += way * lack
 			length += way * way
+			distance += lack * lack
 		}
 	}
-	return along / length
+	return along / length, math.Abs(along) / math.Sqrt(length*distance)
 }
 
 // confirm holds the output against a value in its own noise. It returns nil, and the residual, if
@@ -237,8 +273,11 @@ func (q *moduleSearch) confirm(t tried) (*NumberMatch, float64) {
 		return nil, c.Rel
 	}
 	m := &NumberMatch{
-		Number: q.at.number.Number, Value: t.value, Right: q.at.right, Where: q.at.where, Alike: q.at.number.Alike,
+		Number: q.at.number.Number, Value: t.value, Right: q.at.right, Where: q.at.where,
 		Residual: c.Rel, MaxZ: c.MaxZ,
+	}
+	if alike := q.at.number.Alike; alike != nil {
+		m.Alike = alike(q.module.view, q.module.graph.Nodes[q.at.sites[0]])
 	}
 	if m.Least, ok = q.bound(want, t.value, -1); !ok {
 		return nil, c.Rel

@@ -22,6 +22,7 @@ type valueFit struct {
 	now   []float64              // the values found so far
 	off   []float64              // what the output lacks with them, in sigma
 	left  float64                // part of the error that the first step leaves
+	first [][]float64            // the columns of the first step; nil if they take much memory
 }
 
 // newFit returns nil if the parameter has too many elements, or if the graph does not use it.
@@ -117,7 +118,14 @@ func (q *valueSearch) columns(f *valueFit, sides []float64) [][]float64 {
 	return columns
 }
 
-// A screen makes do with one side.
+// mostKeptColumns is the number of elements up to which the columns of a screen are kept.
+const mostKeptColumns = 1 << 18
+
+// resolved is the part of the columns' products, at least, that a direction has for which the
+// columns say something. Columns of one side say less.
+const resolved, resolvedByOneSide = 1e-13, 1e-8
+
+// A screen makes do with one side, and so do steps far from an explanation.
 var (
 	oneSide   = []float64{1}
 	bothSides = []float64{1, -1}
@@ -133,8 +141,10 @@ func scaleOf(values []float64) float64 {
 
 // solve returns the step of least squares for some elements of the output. In directions that these
 // say nothing about, the parameter returns to its right values.
-func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool) []float64 {
-	const wide, resolved = 100, 1e-13
+//
+// Directions are resolved whose part of the columns' products is at least so large.
+func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool, resolved float64) []float64 {
+	const wide = 100
 	n := len(columns)
 	normal, right, back := mat.NewSymDense(n, nil), mat.NewVecDense(n, nil), mat.NewVecDense(n, nil)
 	for k := range columns {
@@ -196,26 +206,22 @@ func (q *valueSearch) begin(f *valueFit) {
 	if columns == nil {
 		return
 	}
-	step := q.solve(f, columns, q.everything())
+	step := q.solve(f, columns, q.everything(), resolved)
 	if step == nil {
 		return
 	}
 	left := after(f.off, columns, step)
 	f.left = product(left, left) / product(f.off, f.off)
+	if len(columns)*len(q.got) <= mostKeptColumns {
+		f.first = columns
+	}
 }
 
 // descend takes steps until they do not help, and asks whether the values found are an explanation.
 func (q *valueSearch) descend(f *valueFit) {
-	const steps, enough = 20, 0.9
-	var columns [][]float64
-	for range steps {
-		if columns = q.columns(f, bothSides); columns == nil {
-			return
-		}
-		step, before := q.solve(f, columns, q.everything()), product(f.off, f.off)
-		if step == nil || !q.move(f, step) || product(f.off, f.off) > enough*before {
-			break
-		}
+	columns := q.steps(f)
+	if columns == nil {
+		return
 	}
 	output := q.with(f, f.now)
 	truth := q.module.Truth
@@ -227,6 +233,39 @@ func (q *valueSearch) descend(f *valueFit) {
 	if c.Explained() && scaleOf(f.now) <= larger*scaleOf(f.from.Data) && q.proved(f, columns) {
 		f.Rows = len(q.wrong)
 	}
+}
+
+// steps takes steps until they do not help, and returns the columns of the last one, nil if there
+// are none. Far from an explanation, columns of one side are good enough. Their errors would hide
+// directions that move little, which wait.
+func (q *valueSearch) steps(f *valueFit) (columns [][]float64) {
+	const most, enough, far, hopeful = 20, 0.9, 0.01, 0.5
+	whole, exact := product(f.off, f.off), false
+	for n := range most {
+		before := product(f.off, f.off)
+		exact = exact || before <= far*whole
+		least := resolved
+		switch {
+		case exact:
+			columns = q.columns(f, bothSides)
+		case n == 0 && f.first != nil:
+			columns, least = f.first, resolvedByOneSide
+		default:
+			columns, least = q.columns(f, oneSide), resolvedByOneSide
+		}
+		if columns == nil {
+			return nil
+		}
+		step := q.solve(f, columns, q.everything(), least)
+		if step != nil && q.move(f, step) && product(f.off, f.off) <= enough*before {
+			continue
+		}
+		if exact || before > hopeful*whole {
+			break
+		}
+		exact = true
+	}
+	return columns
 }
 
 // move takes a step, or a part of it that comes nearer.
@@ -256,7 +295,7 @@ func (q *valueSearch) proved(f *valueFit, columns [][]float64) bool {
 				clear(use[row*q.width:][:q.width])
 			}
 		}
-		step := q.solve(f, columns, use)
+		step := q.solve(f, columns, use, resolved)
 		if step == nil {
 			return false
 		}

@@ -121,10 +121,10 @@ func TestAttentionWithoutItsProjections(t *testing.T) {
 // A site whose problem does not give its value is left out.
 func TestAProblemWithAnotherValue(t *testing.T) {
 	g, values := read(t, "cross")
-	wrong := *values[g.Output]
-	wrong.Data = slices.Clone(wrong.Data)
+	right := values[g.Output]
+	wrong := &graph.Tensor[float64]{Shape: right.Shape, Data: slices.Clone(right.Data)}
 	wrong.Data[3] += 1e-9
-	values[g.Output] = &wrong
+	values[g.Output] = wrong
 	found := Find(graph.NewView(g, values), values)
 	require.Len(t, found, 1)
 	assert.Nil(t, found[0].problem.Layer, "attention alone still gives its value")

@@ -36,7 +36,7 @@ func of(t *testing.T, c *fixture.Case) model {
 	truth := compare.Expected{Shape: c.Output.Shape, Value: c.Truth, Sigma: c.Sigma, Measured: true}
 	m, err := replay.NewModule(g, c.Given, truth.WithPadding(c.PaddedRows(truth.Shape)))
 	require.NoError(t, err)
-	return model{c, g, m.WithPadding(c.PaddedRows)}
+	return model{c, g, m.WithPadding(c.PaddedRowsInside)}
 }
 
 // traced returns the outputs of all modules in a graph like the model's, computed in float32.
@@ -44,6 +44,12 @@ func (m model) traced(t *testing.T, g *graph.Graph) map[string]*Array {
 	t.Helper()
 	given, err := graph.Given[float32](g, m.c.Given)
 	require.NoError(t, err)
+	return m.tracedFrom(t, g, given)
+}
+
+// tracedFrom returns the outputs of all modules in a graph, computed from given values.
+func (m model) tracedFrom(t *testing.T, g *graph.Graph, given graph.Values[float32]) map[string]*Array {
+	t.Helper()
 	values, err := graph.Run(g, given)
 	require.NoError(t, err)
 	outputs := map[string]*Array{}
