@@ -69,12 +69,14 @@ func TestRowsThatMatter(t *testing.T) {
 	require.Equal(t, []int{0, 1, 4, 5}, wide.KeptRows())
 	c := compare.Outputs(wide.Shape, make([]float64, 18), wide)
 	require.Equal(t, []int{12, 3, 1}, []int{c.Elements, c.Rows, c.Padded})
-	require.Equal(t, []float64{1, 2}, wide.Kept([]float64{1, 2}), "values of another shape have no rows to leave out")
-	require.Equal(t, []float64{1, 2}, wide.Blank([]float64{1, 2}))
+	other := ones(8)
+	require.Equal(t, other, wide.Kept(other), "values of another shape have no rows to leave out")
+	require.Equal(t, other, wide.Blank(other))
 
 	// A single row, which does not matter.
 	none := compare.Expected{Shape: []int{1, 2}, Value: []float64{1, 2}, Sigma: ones(2)}.WithPadding([]bool{true})
 	require.False(t, none.Judged(1))
+	require.True(t, compare.Same([]float64{nan, nan}, none.Value))
 	require.Equal(t, []int{0, 2}, none.Compact().Shape)
 	require.Empty(t, none.Kept([]float64{1, 2}))
 
