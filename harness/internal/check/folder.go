@@ -8,9 +8,9 @@ import (
 	"path"
 	"strings"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
-	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
@@ -80,8 +80,8 @@ func judgeOutputs(
 	ctx context.Context, t *turn, declared subject.Precision, outputs fs.FS, expected *expectedOutputs,
 ) (report.Result, error) {
 	c := t.c
-	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
-	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
+	output, outputErr := readOutput(outputs, c, protocol.OutputFile, c.Output)
+	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile, c.Weights)
 	reply, replyErr := readReply(outputs, c)
 	inside, traceErr := readTrace(outputs, c)
 	if err := errors.Join(outputErr, weightsErr, replyErr, traceErr); err != nil {
@@ -123,18 +123,17 @@ func judgeOutputs(
 }
 
 // readOutput reads a file of a case; nil where there is none.
-func readOutput(outputs fs.FS, c *fixture.Case, name string) (*oracle.Array, error) {
-	file := path.Join(c.Name, name)
-	data, err := fixture.ReadFile(outputs, file)
+func readOutput(outputs fs.FS, c *fixture.Case, name string, want *attention.Tensor) (*oracle.Array, error) {
+	var shape []int
+	if want != nil {
+		shape = want.Shape
+	}
+	a, values, err := fixture.ReadOutputFile(outputs, path.Join(c.Name, name), c.Precision, shape)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	a, values, err := npy.ParseOutput(data, c.Precision)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return &oracle.Array{Shape: a.Shape, Value: values}, nil
 }
