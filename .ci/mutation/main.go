@@ -30,6 +30,7 @@ type options struct {
 	seed  uint64
 	files *regexp.Regexp
 	least float64
+	skip  string
 	list  bool
 }
 
@@ -40,6 +41,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "another seed draws others")
 	files := flag.String("files", "", "only files whose names match this regular expression")
 	flag.Float64Var(&o.least, "least", 95, "exit status 1 below this percentage")
+	flag.StringVar(&o.skip, "skip", "", "leave out tests whose names match this regular expression, such as slow ones")
 	flag.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	flag.Parse()
 	o.files = regexp.MustCompile(*files)
@@ -89,24 +91,25 @@ func measure(root, pattern string, o options, reasons map[string]string) (float6
 		return 0, err
 	}
 	defer os.RemoveAll(folder)
-	t, err := newTrial(c, folder)
+	t, err := newTrial(c, folder, o.skip)
 	if err != nil {
 		return 0, err
 	}
-	alive, err := t.survivors(chosen)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range alive {
+	alive := 0
+	err = t.run(chosen, func(m mutant) {
+		alive++
 		note := ""
 		if !t.reached(m) {
 			note = " (no test runs it)"
 		}
 		fmt.Printf("%d%s %s\n", m.line, note, m.key(root))
+	})
+	if err != nil {
+		return 0, err
 	}
-	score := 100 * float64(len(chosen)-len(alive)) / float64(max(1, len(chosen)))
+	score := 100 * float64(len(chosen)-alive) / float64(max(1, len(chosen)))
 	fmt.Printf("%s: of %d mutants %d tried, %d survived, %d equivalent: %.1f %%\n",
-		pattern, len(found), len(chosen), len(alive), equivalent, score)
+		pattern, len(found), len(chosen), alive, equivalent, score)
 	return score, nil
 }
 

@@ -20,6 +20,7 @@ const memory = 8 << 20
 type trial struct {
 	*code
 	folder string // scratch
+	skip   string // tests that are left out
 	limit  time.Duration
 	never  []block
 }
@@ -31,10 +32,10 @@ type block struct {
 }
 
 // newTrial runs the tests once as they are. They must pass.
-func newTrial(c *code, folder string) (*trial, error) {
-	t := &trial{code: c, folder: folder, limit: 10 * time.Minute}
+func newTrial(c *code, folder, skip string) (*trial, error) {
+	t := &trial{code: c, folder: folder, skip: skip, limit: 10 * time.Minute}
 	profile := filepath.Join(folder, "cover")
-	if out, err := exec.Command("go", "test", "-coverprofile", profile, c.ImportPath).CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "test", "-skip", skip, "-coverprofile", profile, c.ImportPath).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the tests fail before any change:\n%s", out)
 	}
 	if err := t.readProfile(profile); err != nil {
@@ -72,37 +73,37 @@ func (t *trial) reached(m mutant) bool {
 	return true
 }
 
-// survivors runs the tests on mutants and returns the ones that pass.
-func (t *trial) survivors(chosen []mutant) ([]mutant, error) {
-	var alive, alone []mutant
+// run runs the tests on mutants, and calls alive with each that passes.
+func (t *trial) run(chosen []mutant, alive func(m mutant)) error {
+	var alone []mutant
 	together := newSchemata(t.code)
 	for _, m := range chosen {
 		switch {
 		case !t.reached(m):
-			alive = append(alive, m)
+			alive(m)
 		case !together.add(m):
 			alone = append(alone, m)
 		}
 	}
 	if err := t.build(together.overlay()); err != nil {
-		return nil, err
+		return err
 	}
 	begin := time.Now()
 	if !t.pass(0) {
-		return nil, errors.New("the tests fail beside mutants that are switched off")
+		return errors.New("the tests fail beside mutants that are switched off")
 	}
 	t.limit = 5*time.Since(begin) + 10*time.Second
 	for i, m := range together.added {
 		if t.pass(i + 1) {
-			alive = append(alive, m)
+			alive(m)
 		}
 	}
 	for _, m := range alone {
 		if err := t.build(map[string]string{m.file: string(m.apply(t.sources[m.file]))}); err == nil && t.pass(0) {
-			alive = append(alive, m)
+			alive(m)
 		}
 	}
-	return alive, nil
+	return nil
 }
 
 // build compiles the tests with other texts for some files.
@@ -136,7 +137,7 @@ func (t *trial) binary() string { return filepath.Join(t.folder, "tests") }
 func (t *trial) pass(on int) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
 	defer cancel()
-	command := exec.CommandContext(ctx, "bash", "-c", `ulimit -v `+strconv.Itoa(memory)+`; exec "$0" -test.failfast`, t.binary())
+	command := exec.CommandContext(ctx, "bash", "-c", `ulimit -v `+strconv.Itoa(memory)+`; exec "$0" -test.failfast -test.skip "$1"`, t.binary(), t.skip)
 	command.Dir = t.Dir
 	command.Env = append(os.Environ(), variable+"="+strconv.Itoa(on))
 	command.WaitDelay = time.Second
