@@ -38,7 +38,7 @@ func Folder(
 	}
 	r := &report.Report{Precision: string(declared), Broken: brokenSuite(suiteErr)}
 	if err := strays(outputs, names); err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: err.Error()})
+		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: printable.Message(err.Error())})
 	}
 	expected := newExpectedOutputs(suite)
 	return r, work{
@@ -66,9 +66,9 @@ func strays(outputs fs.FS, cases []string) error {
 			return fs.SkipAll
 		case belonging == protocol.Unknown:
 			errs = append(errs, fmt.Errorf("%s: unknown file: an output is %s, attention weights are %s",
-				file, protocol.OutputFile, protocol.WeightsFile))
+				printable.Line(file), protocol.OutputFile, protocol.WeightsFile))
 		default:
-			errs = append(errs, fmt.Errorf("%s: belongs to no case", file))
+			errs = append(errs, fmt.Errorf("%s: belongs to no case", printable.Line(file)))
 		}
 		return nil
 	})
