@@ -198,8 +198,11 @@ func (f *finder) text(n ast.Node) string {
 
 func (f *finder) offset(p token.Pos) int { return f.fset.Position(p).Offset }
 
-// replace records the mutant that has text between two positions.
+// replace records the mutant that has text between two positions, unless it stands there already.
 func (f *finder) replace(from, to token.Pos, text string) {
+	if string(f.source[f.offset(from):f.offset(to)]) == text {
+		return
+	}
 	m := mutant{file: f.name, start: f.offset(from), end: f.offset(to), text: text, line: f.fset.Position(from).Line, function: f.function}
 	first := bytes.LastIndexByte(f.source[:m.start], '\n') + 1
 	last := m.end
