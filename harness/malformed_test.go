@@ -35,9 +35,9 @@ const (
 	malformedError  = 4000 // bytes of an error
 )
 
-// TestMalformedFiles damages files of every format in ways that follow from the format. Each file is
-// read within its limits of time and memory, and gives one clear error or is sound. A tenth of the
-// files are read, and all of them in a campaign.
+// TestMalformedFiles damages files of every format in ways that follow from the format. Each file
+// is read within its limits of time and memory, and gives one clear error or is sound. A tenth of
+// the files are read, and all of them in a campaign.
 func TestMalformedFiles(t *testing.T) {
 	campaign.SkipShort(t)
 	all := malformedFiles(t)

@@ -33,7 +33,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 
 def obey_signals() -> None:
-    """Make SIGINT, SIGTERM and SIGHUP end the command with 128 plus their number, after all cleanups."""
+    """Make SIGINT, SIGTERM and SIGHUP clean up and end the command with 128 plus their number."""
     signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def stop(number: int, _frame: object) -> None:

@@ -83,7 +83,8 @@ func (c *code) check(m *mutant, info *types.Info) error {
 // list returns a package, and the compiled types of everything that it imports.
 func list(pattern string) (listed, map[string]string, error) {
 	var pkg listed
-	out, err := exec.Command("go", "list", "-deps", "-export", "-json=ImportPath,Dir,Name,GoFiles,Export,DepOnly", pattern).Output()
+	const fields = "-json=ImportPath,Dir,Name,GoFiles,Export,DepOnly"
+	out, err := exec.Command("go", "list", "-deps", "-export", fields, pattern).Output()
 	if err != nil {
 		return pkg, nil, fmt.Errorf("go list %s: %w", pattern, err)
 	}

@@ -113,8 +113,8 @@ func measure(root, pattern string, o options, reasons map[string]string) (float6
 	return score, nil
 }
 
-// choose takes the first mutants that compile and are not equivalent, and counts the equivalent ones
-// among them.
+// choose takes the first mutants that compile and are not equivalent, and counts the equivalent
+// ones among them.
 func choose(c *code, found []mutant, root string, count int, reasons map[string]string) (chosen []mutant, equivalent int) {
 	for _, m := range found {
 		switch {

@@ -105,7 +105,8 @@ func (f *finder) visit(n ast.Node) bool {
 	return true
 }
 
-// call reports whether the arguments of a call count. Neither the text of a panic nor a capacity does.
+// call reports whether the arguments of a call count. Neither the text of a panic nor a capacity
+// does.
 func (f *finder) call(n *ast.CallExpr) bool {
 	name, ok := n.Fun.(*ast.Ident)
 	switch {
@@ -203,7 +204,10 @@ func (f *finder) replace(from, to token.Pos, text string) {
 	if string(f.source[f.offset(from):f.offset(to)]) == text {
 		return
 	}
-	m := mutant{file: f.name, start: f.offset(from), end: f.offset(to), text: text, line: f.fset.Position(from).Line, function: f.function}
+	m := mutant{
+		file: f.name, start: f.offset(from), end: f.offset(to), text: text,
+		line: f.fset.Position(from).Line, function: f.function,
+	}
 	first := bytes.LastIndexByte(f.source[:m.start], '\n') + 1
 	last := m.end
 	if n := bytes.IndexByte(f.source[m.end:], '\n'); n >= 0 {

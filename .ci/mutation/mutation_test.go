@@ -75,7 +75,8 @@ func TestMutants(t *testing.T) {
 	}, keys)
 }
 
-// One program holds all mutants of functions. The call of a mutant has the arguments of its function.
+// One program holds all mutants of functions. The call of a mutant has the arguments of its
+// function.
 func TestSchemata(t *testing.T) {
 	c, found := codeOf(t, sample)
 	s := newSchemata(c)

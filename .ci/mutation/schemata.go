@@ -46,7 +46,8 @@ func (s *schemata) add(m mutant) bool {
 	named, nameEnd := s.offset(function.Name.Pos()), s.offset(function.Name.End())
 	s.added = append(s.added, m)
 	s.calls[function] += fmt.Sprintf(" case %d: %s;", len(s.added), call)
-	s.copies[m.file] += "\n" + string(source[begin:named]) + name + string(source[nameEnd:m.start]) + m.text + string(source[m.end:end]) + "\n"
+	head, before, after := source[begin:named], source[nameEnd:m.start], source[m.end:end]
+	s.copies[m.file] += fmt.Sprintf("\n%s%s%s%s%s\n", head, name, before, m.text, after)
 	return true
 }
 

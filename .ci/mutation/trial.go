@@ -35,7 +35,8 @@ type block struct {
 func newTrial(c *code, folder, skip string) (*trial, error) {
 	t := &trial{code: c, folder: folder, skip: skip, limit: 10 * time.Minute}
 	profile := filepath.Join(folder, "cover")
-	if out, err := exec.Command("go", "test", "-skip", skip, "-coverprofile", profile, c.ImportPath).CombinedOutput(); err != nil {
+	tests := exec.Command("go", "test", "-skip", skip, "-coverprofile", profile, c.ImportPath)
+	if out, err := tests.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the tests fail before any change:\n%s", out)
 	}
 	if err := t.readProfile(profile); err != nil {
@@ -137,7 +138,8 @@ func (t *trial) binary() string { return filepath.Join(t.folder, "tests") }
 func (t *trial) pass(on int) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
 	defer cancel()
-	command := exec.CommandContext(ctx, "bash", "-c", `ulimit -v `+strconv.Itoa(memory)+`; exec "$0" -test.failfast -test.skip "$1"`, t.binary(), t.skip)
+	script := fmt.Sprintf(`ulimit -v %d; exec "$0" -test.failfast -test.skip "$1"`, memory)
+	command := exec.CommandContext(ctx, "bash", "-c", script, t.binary(), t.skip)
 	command.Dir = t.Dir
 	command.Env = append(os.Environ(), variable+"="+strconv.Itoa(on))
 	command.WaitDelay = time.Second

@@ -83,7 +83,8 @@ const skipping = `echo '{"type":"skipped","reason":"quick"}' >"$1/reply.json"`
 func knownList(t *testing.T, dir string) (file, text string) {
 	t.Helper()
 	file = filepath.Join(dir, "known")
-	text = "# mine\n" + strings.Repeat("# "+strings.Repeat("x", 70)+"\n", 50) + "causal    # not ported\nunmasked  # nor this\n"
+	comment := "# " + strings.Repeat("x", 70) + "\n"
+	text = "# mine\n" + strings.Repeat(comment, 50) + "causal    # not ported\nunmasked  # nor this\n"
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	return file, text
 }
@@ -92,7 +93,8 @@ func knownList(t *testing.T, dir string) (file, text string) {
 func TestKilledUpdateOfKnownFailures(t *testing.T) {
 	t.Setenv("CI", "")
 	file, old := knownList(t, t.TempDir())
-	update := []string{"--known", file, "--update-known", "-q", "--fixtures", smallSuite(t)} // all pass: no entry stays
+	// All cases pass, and so no entry stays.
+	update := []string{"--known", file, "--update-known", "-q", "--fixtures", smallSuite(t)}
 	begin := time.Now()
 	status, out := runCommand(update...)
 	took := time.Since(begin)
@@ -130,7 +132,8 @@ func TestFullDisk(t *testing.T) {
 	file, text := knownList(t, dir)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "more"), make([]byte, 4<<10), 0o600))
 	suite := smallSuite(t)
-	status, out := runCommand("--known", file, "--update-known", "-q", "--once", "--fixtures", suite, "--", "sh", "-c", skipping, "x")
+	status, out := runCommand(
+		"--known", file, "--update-known", "-q", "--once", "--fixtures", suite, "--", "sh", "-c", skipping, "x")
 	require.NotZero(t, status, out)
 	require.Contains(t, out, "no space left on device")
 	now, err := os.ReadFile(file)

@@ -23,7 +23,7 @@ type resources struct {
 }
 
 func held() resources {
-	open, _ := os.ReadDir("/proc/self/fd") // none on other systems; before files without an owner are closed
+	open, _ := os.ReadDir("/proc/self/fd") // none on other systems; the collector closes lost files
 	time.Sleep(20 * time.Millisecond)      // goroutines that have ended leave the count late
 	runtime.GC()
 	runtime.GC()
@@ -73,7 +73,8 @@ func TestSoak(t *testing.T) {
 	sameWithJobs(t, child)
 }
 
-// sameWithJobs requires the same report of a failing program from one process at a time and from two.
+// sameWithJobs requires the same report of a failing program from one process at a time and from
+// two.
 func sameWithJobs(t *testing.T, child string) {
 	t.Helper()
 	var printed []string

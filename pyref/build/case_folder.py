@@ -91,7 +91,7 @@ def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[Path]:
-    """Put the path of a file into errors of writing it, such as a full disk. NumPy leaves it out."""
+    """Put a file's path into errors of writing it, such as a full disk. NumPy leaves it out."""
     try:
         yield path
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Scratch folders inside a suite. Readers of suites skip them, because their names begin with a dot."""
+"""Scratch folders inside a suite. Their names begin with a dot, and readers skip them."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ def remove_left(folder: Path) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold a lock on a folder, which ends with this process. Raise BlockingIOError if another holds it."""
+    """Hold a folder's lock, which ends with this process; BlockingIOError if another has it."""
     if fcntl is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""A capture or regeneration that is stopped leaves no folder, and one that is killed harms no suite."""
+"""A capture that is stopped leaves no folder, and one that is killed harms no suite."""
 
 import errno
 import os

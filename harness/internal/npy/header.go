@@ -143,7 +143,8 @@ func (h *Header) setDescr(descr string) error {
 	dtype, known := codes[code]
 	if !known || (order != "|") != (dtype.Size() > 1) || !strings.Contains("|<>", order) {
 		return fmt.Errorf(
-			".npy header: descr is %s, want a floating-point type, an integer or bool, and its byte order", shown(descr))
+			".npy header: descr is %s, want a floating-point type, an integer or bool, and its byte order",
+			shown(descr))
 	}
 	h.DType, h.BigEndian, h.descr = dtype, order == ">", descr
 	return nil

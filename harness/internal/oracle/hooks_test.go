@@ -31,8 +31,8 @@ func TestVarianceOfAScoreHook(t *testing.T) {
 	requireVariance(t, p, attended(scores, exact(3, -2)).variance)
 }
 
-// Visible and masked scores are changed each by its own hook. Masked keys then take part. A constant
-// has no noise, and neither has a score that its hook leaves as it is more than before.
+// Visible and masked scores are changed each by its own hook. Masked keys then take part. A
+// constant has no noise, and neither has a score that its hook leaves as it is more than before.
 func TestVarianceOfChangedScores(t *testing.T) {
 	before := []noisy{scored(0.7, exact(2), exact(0.5)), scored(0.7, exact(2), exact(-1)), scored(0.7, exact(2), exact(0.25))}
 	values := exact(3, -2, 1)

@@ -19,8 +19,8 @@ func beside(got []float64, outputs map[string][]float64, order ...string) Output
 	return o
 }
 
-// Distances are sorted, and the nearest mistake is the first of them. A mistake with a NaN of its own
-// is at no distance.
+// Distances are sorted, and the nearest mistake is the first of them. A mistake with a NaN of its
+// own is at no distance.
 func TestDistances(t *testing.T) {
 	o := beside([]float64{3, 4}, map[string][]float64{
 		"far": {6, 8}, "near": {3, 4.5}, "twin": {3, 4.5}, "nan": {math.NaN(), 4}, "further": {-3, -4},
@@ -61,8 +61,8 @@ func TestByDistance(t *testing.T) {
 	require.Equal(t, []Distance{{"a", "layers.0", 0.25}, {"0", "", 0.5}, {"b", "", 0.5}}, got)
 }
 
-// The numbers of an output's error beside other errors, in units of sigma. Elements without noise do
-// not count.
+// The numbers of an output's error beside other errors, in units of sigma. Elements without noise
+// do not count.
 func TestErrorsInUnitsOfSigma(t *testing.T) {
 	truth := compare.Expected{Value: []float64{1, 2, 5}, Sigma: []float64{0.5, 2, 0}}
 	other := compare.Expected{Value: []float64{2, 4, 9}, Sigma: truth.Sigma}
