@@ -176,3 +176,44 @@ func TestHasEmptyRow(t *testing.T) {
 		require.Equal(t, tc.want, problem(tc.change).HasEmptyRow(), name)
 	}
 }
+
+// TensorFloat32 rounds both factors of q.k, and of p v.
+func TestVarianceOfFactors(t *testing.T) {
+	const factor = 0x1p-22 / 3
+	p := &oracle.Problem{Query: row(2), Key: column(0.5, -1), Value: column(3, -3), Scale: 0.7}
+	p = p.In(oracle.TensorFloat32)
+	var scores []noisy
+	for _, k := range []float64{0.5, -1} {
+		s := scored(0.7, exact(2), exact(k))
+		s.variance += 0.7 * 0.7 * 2 * factor * 2 * k * 2 * k
+		scores = append(scores, s)
+	}
+	weights, variance := weighed(scores)
+	context := attended(scores, exact(3, -3))
+	w := weights[0]
+	moved := w * w * (1 - w) * (1 - w) * (variance[0] + variance[1])
+	require.InEpsilon(t, moved, p.Weights().Variance[0], 1e-4, "of the weight")
+	require.Greater(t, p.Run().Variance[0], context.variance+factor*9*w*w, "and of p and v")
+}
+
+// Some rows of a layer have the values that the whole has.
+func TestRowsOfALayer(t *testing.T) {
+	x := oracle.Array{Shape: []int{1, 6, 1}, Value: []float64{1, -2, 0.5, 3, 2, -1}}
+	p := &oracle.Problem{Query: x, Key: x, Value: x, Scale: 1, Causal: causal, Layer: &oracle.Layer{
+		Heads: 1, KVHeads: 1, Query: linear1(0.75), Key: linear1(0.5), Value: linear1(2), Output: linear1(-1),
+	}}
+	whole := p.Run()
+	for _, rows := range [][]int{{0}, {5}, {1, 2}, {2, 3, 4}, {0, 2, 3, 5}, {0, 1, 2, 3, 4, 5}} {
+		some, err := p.Rows(t.Context(), rows, oracle.WithNoise)
+		require.NoError(t, err)
+		for i, row := range rows {
+			require.InDelta(t, whole.Value[row], some.Value[i], 1e-14, "%v", rows)
+			require.InEpsilon(t, whole.Variance[row], some.Variance[i], 1e-12, "%v", rows)
+		}
+	}
+}
+
+func TestVisibleWithoutAttention(t *testing.T) {
+	x := oracle.Array{Shape: []int{1, 3, 2}, Value: make([]float64, 6)}
+	require.Equal(t, []int{1, 1, 1}, (&oracle.Problem{Query: x, Turn: &oracle.Turn{Heads: 1}}).Visible())
+}
