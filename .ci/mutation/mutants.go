@@ -109,14 +109,33 @@ func (f *finder) visit(n ast.Node) bool {
 // does.
 func (f *finder) call(n *ast.CallExpr) bool {
 	name, ok := n.Fun.(*ast.Ident)
-	switch {
+	switch what := f.text(n.Fun); {
+	case what == "math.Inf" || what == "math.IsInf":
+		f.infinity(n)
+		return false
 	case !ok:
-		return f.text(n) != "math.Inf(1)" // as is math.Inf(2)
+		return true
 	case name.Name == "make" && len(n.Args) > 1:
 		ast.Inspect(n.Args[1], f.visit)
 		return false
 	}
 	return name.Name != "panic"
+}
+
+// infinity takes the arguments of math.Inf or math.IsInf, of whose last the sign alone counts.
+func (f *finder) infinity(n *ast.CallExpr) {
+	last := len(n.Args) - 1
+	for _, x := range n.Args[:last] {
+		ast.Inspect(x, f.visit)
+	}
+	switch sign := n.Args[last].(type) {
+	case *ast.UnaryExpr:
+		f.replace(sign.OpPos, sign.X.Pos(), "")
+	case *ast.BasicLit:
+		if sign.Value == "0" {
+			f.number(sign)
+		}
+	}
 }
 
 func (f *finder) operator(at token.Pos, op token.Token) {

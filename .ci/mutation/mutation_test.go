@@ -15,6 +15,8 @@ import (
 
 const sample = `package sample
 
+import "math"
+
 var limit = 3
 
 func Clip[T ~int](values []T, most T) (kept []T) {
@@ -31,6 +33,8 @@ type set map[int]bool
 func (s set) Has(keys ...int) bool { return len(keys) > 0 && s[keys[0]] }
 
 func (set) Nothing() {}
+
+func (s set) Far(x float64) bool { return math.IsInf(-x, 1) }
 `
 
 // codeOf returns a package of one file.
@@ -64,6 +68,7 @@ func TestMutants(t *testing.T) {
 		"Clip: if v >= most && true {",
 		"Clip: return nil",
 		"Clip: without kept = append(kept, v)",
+		"Far: func (s set) Far(x float64) bool { return math.IsInf(x, 1) }",
 		"Has: func (s set) Has(keys ...int) bool { return false }",
 		"Has: func (s set) Has(keys ...int) bool { return len(keys) <= 0 && s[keys[0]] }",
 		"Has: func (s set) Has(keys ...int) bool { return len(keys) > 0 && s[keys[1]] }",
