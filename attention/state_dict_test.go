@@ -112,6 +112,12 @@ func TestLenientLoad(t *testing.T) {
 	_, err = m.LoadStateDict(wrong, attention.Lenient)
 	require.ErrorContains(t, err, "size mismatch for out_proj.bias")
 	require.Empty(t, cmp.Diff(m.StateDict(), before), "a failed load changed the layer")
+
+	full := filled(m.StateDict(), 1)
+	full["in_proj_bias"] = attention.NewTensor(1)
+	_, err = m.LoadStateDict(full, attention.Strict)
+	require.EqualError(t, err, `error(s) in loading state_dict for MultiHead:
+	size mismatch for in_proj_bias: the state dict has shape (1,), the model has (12,)`)
 }
 
 func TestLoadStateDictRefusesBrokenTensors(t *testing.T) {
@@ -123,6 +129,10 @@ func TestLoadStateDictRefusesBrokenTensors(t *testing.T) {
 	for _, s := range []attention.Strictness{attention.Strict, attention.Lenient} {
 		_, err := m.LoadStateDict(dict, s)
 		require.ErrorContains(t, err, "in_proj_bias: no tensor")
+		var load *attention.LoadError
+		require.ErrorAs(t, err, &load)
+		require.Len(t, load.Invalid, 2)
+		require.ErrorIs(t, err, load.Invalid[1])
 		require.ErrorContains(t, err, "out_proj.bias: shape (4,) needs 4 elements, the data has 3")
 		require.Empty(t, cmp.Diff(m.StateDict(), before), "a failed load changed the layer")
 	}

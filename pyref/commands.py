@@ -5,6 +5,7 @@ They run in the user's environment, with any PyTorch from 2.0 on.
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +23,27 @@ def main(arguments: Sequence[str]) -> int:
 
 def carry_out(arguments: argparse.Namespace) -> int:
     """Run the command of parsed arguments. An error becomes a line on stderr, and the status 1."""
+    if arguments.run is not serve:
+        obey_signals()
     try:
         return arguments.run(arguments)
     except (OSError, ValueError) as error:
         tell(str(error))
         return 1
+
+
+def obey_signals() -> None:
+    """Make SIGINT, SIGTERM and SIGHUP clean up and end the command with 128 plus their number."""
+    signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def stop(number: int, _frame: object) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for each in signals:
+        if signal.getsignal(each) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(each, stop)
 
 
 def add(commands: argparse._SubParsersAction) -> None:

@@ -30,9 +30,13 @@ const (
 )
 
 // Main runs one command line, without the name of the program, and returns its exit status.
-// The first SIGINT or SIGTERM ends the work early; the second ends the process.
+// The first SIGINT, SIGTERM or SIGHUP ends the work early; the second ends the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its default effect
 	return run(ctx, args, stdin, stdout, stderr)

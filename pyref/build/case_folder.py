@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -72,7 +73,8 @@ def store(
         "files": {path.relative_to(folder).as_posix(): about(path) for path in sorted(folder.rglob("*.npy"))},
         "provenance": provenance,
     }
-    (folder / "case.json").write_text(dump(case) + "\n", encoding="ascii")
+    with naming(folder / "case.json") as path:
+        path.write_text(dump(case) + "\n", encoding="ascii")
 
 
 def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
@@ -82,8 +84,18 @@ def save(folder: Path, section: str, arrays: Arrays) -> dict[str, str]:
     for name, array in arrays.items():
         if id(array) not in files:
             files[id(array)] = f"{section}/{name}.npy"
-            np.save(folder / files[id(array)], array, allow_pickle=False)
+            with naming(folder / files[id(array)]) as path:
+                np.save(path, array, allow_pickle=False)
     return {name: files[id(array)] for name, array in arrays.items()}
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[Path]:
+    """Put a file's path into errors of writing it, such as a full disk. NumPy leaves it out."""
+    try:
+        yield path
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}") from error
 
 
 def save_graph(folder: Path, graph: StoredGraph) -> dict:
@@ -91,7 +103,8 @@ def save_graph(folder: Path, graph: StoredGraph) -> dict:
     if graph.missing:
         return {"graph": {"missing": graph.missing}}
     data = graph.text.encode()
-    (folder / "graph.json").write_bytes(data)
+    with naming(folder / "graph.json") as path:
+        path.write_bytes(data)
     return {"graph": {"sha256": hashlib.sha256(data).hexdigest()}}
 
 

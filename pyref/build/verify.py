@@ -1,8 +1,6 @@
 """Cases whose truth difftest's oracle computed: PyTorch's results take its place if they agree."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +8,9 @@ import numpy as np
 
 from pyref import crosscheck
 from pyref.build import case_folder
-from pyref.build.atomic_replace import put_in_place
+from pyref.build.atomic_replace import put_in_place, recover
 from pyref.build.pinned_torch import torch
+from pyref.build.scratch import scratch
 from pyref.ops.decoder import DecoderAttention
 from pyref.ops.mha import MultiheadAttention
 from pyref.ops.operation import Arrays, Operation
@@ -24,6 +23,8 @@ BY_ORACLE = "oracle, not PyTorch"  # provenance.torch of such a case
 def cases(suite: Path) -> Iterator[Path]:
     """Yield the folders of the cases below `suite` that PyTorch has not computed."""
     for file in sorted(suite.rglob("case.json")):
+        if any(part.startswith(".") for part in file.relative_to(suite).parts):
+            continue
         if json.loads(file.read_text(encoding="ascii"))["provenance"]["torch"] == BY_ORACLE:
             yield file.parent
 
@@ -46,14 +47,11 @@ def verify(folder: Path) -> None:
     fields = {name: case[name] for name in ("name", "purpose", "op", "config")}
     sections = {"inputs": inputs, "state_dict": parameters, "expected": expected}
     seed = case["provenance"]["seed"]
-    scratch = Path(tempfile.mkdtemp(prefix=".verified-", dir=folder.parent))
-    try:
+    with scratch(folder.parent) as beside:
+        recover(folder)
         made = case_folder.provenance(operation.function, operation.call, seed, torch)
-        case_folder.store(scratch, fields, sections, made)
-        scratch.chmod(0o755)
-        put_in_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        case_folder.store(beside / folder.name, fields, sections, made)
+        put_in_place(beside / folder.name, folder)
 
 
 def load(folder: Path, files: dict[str, str]) -> Arrays:

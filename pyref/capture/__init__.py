@@ -12,7 +12,6 @@ deviation that rounding gives each output element.
 """
 
 import copy
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,9 @@ import numpy as np
 import torch
 
 from pyref.build import case_folder
-from pyref.build.atomic_replace import put_in_place
+from pyref.build.atomic_replace import put_in_place, recover
 from pyref.build.rng import digest
+from pyref.build.scratch import scratch
 from pyref.capture import about, any_module, autocast, check, mha, padding
 from pyref.capture.call import PLAIN, Call, to_array
 from pyref.capture.flat import flat
@@ -96,9 +96,9 @@ def written(
         parameters = state_dict(module)
         truth = expected["truth"]
         graph = module_graph(module, call, parameters, truth, padded.of(truth)) if op == "module" else None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
-        case = Path(scratch) / target.name
+    with scratch(target.parent) as beside:
+        recover(target)
+        case = beside / target.name
         case_folder.store(
             case,
             {"name": name, "purpose": purpose, "op": op, "config": config},

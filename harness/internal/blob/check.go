@@ -19,7 +19,7 @@ func (b *Blob) checkHeader(h header) error {
 	names := []string{b.Tool, b.SuiteHash, b.About, b.Precision, b.Subject}
 	for _, text := range slices.Concat(names, b.Flags, b.Cases) {
 		if strings.Contains(text, "\n") {
-			return fmt.Errorf("%q: more than one line", text)
+			return fmt.Errorf("%.200q: more than one line", text)
 		}
 	}
 	if !slices.IsSortedFunc(b.Cases, strictly) {
@@ -71,7 +71,7 @@ func (b *Blob) Fits(cases map[string]*fixture.Case) error {
 			return fmt.Errorf("%s: %w", r.Case, err)
 		}
 		if !slices.Contains(classes, b.Observed.Judged[i].Diagnosis.Class) {
-			return fmt.Errorf("%s: Class: %q", r.Case, b.Observed.Judged[i].Diagnosis.Class)
+			return fmt.Errorf("%s: Class: %.200q", r.Case, b.Observed.Judged[i].Diagnosis.Class)
 		}
 	}
 	return b.checkBroken()
@@ -90,7 +90,7 @@ func (b *Blob) checkBroken() error {
 	}
 	for _, broken := range b.Observed.General {
 		if !strings.HasPrefix(broken.Case, "(") || strings.Contains(broken.Case, "\n") {
-			return wrong("General", "%q is about a case", broken.Case)
+			return wrong("General", "%.200q is about a case", broken.Case)
 		}
 	}
 	return nil

@@ -114,7 +114,7 @@ func checkVerdict(r report.Result) error {
 		ok = !compared
 	}
 	if !ok || r.Known != "" {
-		return wrong("Verdict", "%q does not fit the rest", r.Verdict)
+		return wrong("Verdict", "%.200q does not fit the rest", r.Verdict)
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func checkTrace(t *trace.Trace) error {
 
 func checkDiagnosis(d diagnose.Diagnosis, c *fixture.Case) error {
 	if !slices.Contains(classes, d.Class) || !slices.Contains(stages, d.Stage) {
-		return wrong("Class, Stage", "%q, %q", d.Class, d.Stage)
+		return wrong("Class, Stage", "%.200q, %.200q", d.Class, d.Stage)
 	}
 	for _, n := range []int{len(d.Matches), len(d.Numbers), len(d.Fits), len(d.Orders)} {
 		if n > mostFindings {

@@ -104,7 +104,7 @@ func shortened(text string) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
-	return fmt.Sprintf("%q", text)
+	return fmt.Sprintf("%.200q", text)
 }
 
 // complete refuses a shard that ended before all of its cases were judged.

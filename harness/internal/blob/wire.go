@@ -158,7 +158,7 @@ func readMistake(from *jsontext.Decoder, m *catalogue.Mistake) error {
 		known, ok = edits.ByID(r.ID)
 	}
 	if !ok || !r.called(known.Title) {
-		return fmt.Errorf("%q, titled %q, is no known mistake", r.ID, r.Title)
+		return fmt.Errorf("%.200q, titled %.200q, is no known mistake", r.ID, r.Title)
 	}
 	known.Title = r.Title
 	*m = known
@@ -175,7 +175,7 @@ func readNumber(from *jsontext.Decoder, n *catalogue.Number) error {
 		known, ok = inGraph.Number, true
 	}
 	if !ok || !r.called(known.Title) {
-		return fmt.Errorf("%q, titled %q, is no known number", r.ID, r.Title)
+		return fmt.Errorf("%.200q, titled %.200q, is no known number", r.ID, r.Title)
 	}
 	known.Title = r.Title
 	*n = known
@@ -189,7 +189,7 @@ func readFit(from *jsontext.Decoder, f *fit.Fit) error {
 	}
 	read, ok := fit.Fit(stored.Fit).WithProjections(stored.Projections)
 	if !ok {
-		return fmt.Errorf("%q are no projections", stored.Projections)
+		return fmt.Errorf("%.200q are no projections", stored.Projections)
 	}
 	*f = read
 	return nil

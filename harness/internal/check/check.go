@@ -11,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -103,7 +104,7 @@ func judgeRun(ctx context.Context, about subject.About, c *fixture.Case, ran sub
 
 // withoutOutput is the result of a case that the subject skips, refuses or crashes on.
 func withoutOutput(c *fixture.Case, err error) report.Result {
-	r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: err.Error()}
+	r := report.Result{Case: c.Name, Purpose: c.Purpose, Verdict: report.Error, Err: printable.Message(err.Error())}
 	if errors.Is(err, subject.ErrNotOffered) {
 		r.Verdict = report.Skip
 	}
@@ -122,5 +123,5 @@ func brokenSuite(err error) []report.Broken {
 	if err == nil {
 		return nil
 	}
-	return []report.Broken{{Case: "(suite)", Err: err.Error()}}
+	return []report.Broken{{Case: "(suite)", Err: printable.Message(err.Error())}}
 }

@@ -8,9 +8,9 @@ import (
 	"path"
 	"strings"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/judge"
-	"github.com/difftest/difftest/harness/internal/npy"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
@@ -38,7 +38,7 @@ func Folder(
 	}
 	r := &report.Report{Precision: string(declared), Broken: brokenSuite(suiteErr)}
 	if err := strays(outputs, names); err != nil {
-		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: err.Error()})
+		r.Broken = append(r.Broken, report.Broken{Case: "(outputs)", Err: printable.Message(err.Error())})
 	}
 	expected := newExpectedOutputs(suite)
 	return r, work{
@@ -66,9 +66,9 @@ func strays(outputs fs.FS, cases []string) error {
 			return fs.SkipAll
 		case belonging == protocol.Unknown:
 			errs = append(errs, fmt.Errorf("%s: unknown file: an output is %s, attention weights are %s",
-				file, protocol.OutputFile, protocol.WeightsFile))
+				printable.Line(file), protocol.OutputFile, protocol.WeightsFile))
 		default:
-			errs = append(errs, fmt.Errorf("%s: belongs to no case", file))
+			errs = append(errs, fmt.Errorf("%s: belongs to no case", printable.Line(file)))
 		}
 		return nil
 	})
@@ -80,8 +80,8 @@ func judgeOutputs(
 	ctx context.Context, t *turn, declared subject.Precision, outputs fs.FS, expected *expectedOutputs,
 ) (report.Result, error) {
 	c := t.c
-	output, outputErr := readOutput(outputs, c, protocol.OutputFile)
-	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile)
+	output, outputErr := readOutput(outputs, c, protocol.OutputFile, c.Output)
+	weights, weightsErr := readOutput(outputs, c, protocol.WeightsFile, c.Weights)
 	reply, replyErr := readReply(outputs, c)
 	inside, traceErr := readTrace(outputs, c)
 	if err := errors.Join(outputErr, weightsErr, replyErr, traceErr); err != nil {
@@ -123,18 +123,17 @@ func judgeOutputs(
 }
 
 // readOutput reads a file of a case; nil where there is none.
-func readOutput(outputs fs.FS, c *fixture.Case, name string) (*oracle.Array, error) {
-	file := path.Join(c.Name, name)
-	data, err := fixture.ReadFile(outputs, file)
+func readOutput(outputs fs.FS, c *fixture.Case, name string, want *attention.Tensor) (*oracle.Array, error) {
+	var shape []int
+	if want != nil {
+		shape = want.Shape
+	}
+	a, values, err := fixture.ReadOutputFile(outputs, path.Join(c.Name, name), c.Precision, shape)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
-	}
-	a, values, err := npy.ParseOutput(data, c.Precision)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return &oracle.Array{Shape: a.Shape, Value: values}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/harnesstest"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/protocol"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -198,7 +199,7 @@ func TestFolderRefuses(t *testing.T) {
 		},
 		{
 			"a claim beyond the file", putting(output, npy("<f4", 1<<40)),
-			"mha/causal/output.npy: .npy data is truncated",
+			"mha/causal/output.npy: the output has shape (1099511627776,), want (5, 9, 40): it is not read",
 		},
 		{
 			"a folder", putting(output, fstest.MapFile{Mode: fs.ModeDir}),
@@ -262,4 +263,26 @@ func TestExportComesBack(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 2, r.Count(report.Pass))
 	require.Equal(t, len(r.Results)-2, r.Count(report.Skip))
+}
+
+// Names of files come from elsewhere. In a report they cannot forge lines or move the cursor.
+func TestNamesOfFilesAreShownAsText(t *testing.T) {
+	const forged = "\x1b[2Jok\n\u202eeverything.npy"
+	seed, err := fs.Sub(fixtures.FS, "seed")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, seed))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "causal", forged), nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, forged), nil, 0o600))
+	r, err := Check(context.Background(), os.DirFS(dir), harnesstest.BuiltIn())
+	require.Error(t, err)
+	require.Len(t, r.Broken, 2)
+	outputs, err := Folder(context.Background(), fixtures.FS, os.DirFS(dir), subject.Float32, "seed/causal")
+	require.Error(t, err)
+	require.NotEmpty(t, outputs.Broken)
+	for _, b := range append(r.Broken, outputs.Broken...) {
+		for line := range strings.SplitSeq(b.Err, "\n") {
+			require.True(t, printable.Is(line) && strings.Contains(line, ": "), "%q", line)
+		}
+	}
 }

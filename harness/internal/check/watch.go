@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -83,7 +84,7 @@ func (q *queue) announce(i int) {
 	if q.watch != nil {
 		about := Judged{Result: t.result, Output: t.ran.Output, Weights: t.ran.Weights}
 		if t.err != nil {
-			about = Judged{Result: report.Result{Case: q.names[i]}, Broken: t.err.Error()}
+			about = Judged{Result: report.Result{Case: q.names[i]}, Broken: printable.Message(t.err.Error())}
 		}
 		q.closed = !q.watch(about)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/causes"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/printable"
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/report"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -129,7 +130,7 @@ func gather(ctx context.Context, r *report.Report, names []string, turns []turn)
 	for i, t := range turns {
 		switch {
 		case t.err != nil:
-			saw.Broken = append(saw.Broken, report.Broken{Case: names[i], Err: t.err.Error()})
+			saw.Broken = append(saw.Broken, report.Broken{Case: names[i], Err: printable.Message(t.err.Error())})
 		case t.c != nil:
 			saw.Judged, saw.Probed = append(saw.Judged, t.judged), append(saw.Probed, t.result)
 			read[names[i]] = t.c

@@ -163,7 +163,7 @@ func reader(head []byte) (func(io.ReaderAt, int64) (*File, error), error) {
 	if what := mistaken(head); what != "" {
 		return nil, errors.New(what)
 	}
-	return nil, fmt.Errorf("neither .npy, .npz, .safetensors, .pt nor .pth: it begins with %q",
+	return nil, fmt.Errorf("neither .npy, .npz, .safetensors, .pt nor .pth: it begins with %.200q",
 		head[:min(8, len(head))])
 }
 
@@ -186,7 +186,7 @@ func (f *File) check(size int64) error {
 			return fmt.Errorf("%.200q: a name that cannot be printed", t.Name)
 		}
 		if i > 0 && t.Name == f.Tensors[i-1].Name {
-			return fmt.Errorf("%q stands twice", t.Name)
+			return fmt.Errorf("%.200q stands twice", t.Name)
 		}
 		t.most = mostBytes(size)
 		n, err := t.bytes()

@@ -125,7 +125,7 @@ func (f *File) openShards(names []string, open func(string) (fs.File, error)) ([
 	for _, name := range names {
 		opened, err := open(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("weight_map: the file %q is missing", name))
+			errs = append(errs, fmt.Errorf("weight_map: the file %.200q is missing", name))
 			continue
 		}
 		if err != nil {
@@ -154,7 +154,7 @@ func checkMap(shardOf map[string]string, names []string, shards []*File) error {
 	for i, shard := range shards {
 		for _, t := range shard.Tensors {
 			if first, twice := holder[t.Name]; twice {
-				errs = append(errs, fmt.Errorf("weight_map: %q stands in two files, %s and "+
+				errs = append(errs, fmt.Errorf("weight_map: %.200q stands in two files, %s and "+
 					"%s", t.Name, first, names[i]))
 			}
 			holder[t.Name] = names[i]

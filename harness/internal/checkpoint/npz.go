@@ -31,7 +31,7 @@ func readNPZ(z *archive) (*File, error) {
 	for _, m := range z.members {
 		t, err := readArray(m)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", m.Name, err))
+			errs = append(errs, fmt.Errorf("%.200q: %w", m.Name, err))
 			continue
 		}
 		f.Tensors = append(f.Tensors, t)

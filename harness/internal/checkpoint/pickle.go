@@ -62,7 +62,7 @@ func (u *unpickler) load() (any, error) {
 			if op, known := opcodes[code[0]]; known {
 				op(u)
 			} else {
-				u.fail("opcode %q has no place in a state dict", code[0])
+				u.fail("opcode %.200q has no place in a state dict", code[0])
 			}
 		}
 		if u.made+len(u.memo)+len(u.stack)+len(u.marks) > maxMade {

@@ -82,11 +82,11 @@ func checkByteOrder(z *archive, folder string) error {
 	}
 	const little = "little"
 	if m.UncompressedSize64 > uint64(len(little)) {
-		return fmt.Errorf("byteorder has %d bytes, want %q", m.UncompressedSize64, little)
+		return fmt.Errorf("byteorder has %d bytes, want %.200q", m.UncompressedSize64, little)
 	}
 	order, err := readMember(m.File)
 	if err == nil && string(order) != little {
-		err = fmt.Errorf("byteorder is %q, want %q", order, little)
+		err = fmt.Errorf("byteorder is %.200q, want %.200q", order, little)
 	}
 	return err
 }
@@ -110,15 +110,15 @@ func zipStorages(z *archive, folder string) func(tuple) (any, error) {
 		name := folder + "data/" + key
 		i, found := members[name]
 		if !found {
-			return nil, fmt.Errorf("the archive has no %q", name)
+			return nil, fmt.Errorf("the archive has no %.200q", name)
 		}
 		m, size := z.members[i], uint64(sizeOf(s.dtype))
 		if m.UncompressedSize64%size != 0 || m.UncompressedSize64/size != uint64(s.elements) {
-			return nil, fmt.Errorf("%q has %d bytes, the pickle claims %d elements of %d",
+			return nil, fmt.Errorf("%.200q has %d bytes, the pickle claims %d elements of %d",
 				name, m.UncompressedSize64, s.elements, size)
 		}
 		if m.UncompressedSize64 > uint64(mostBytes(z.size)) {
-			return nil, fmt.Errorf("%q claims %d bytes, too many for a file of %d", name, m.UncompressedSize64, z.size)
+			return nil, fmt.Errorf("%.200q claims %d bytes, too many for a file of %d", name, m.UncompressedSize64, z.size)
 		}
 		s.data = m
 		known[key] = s

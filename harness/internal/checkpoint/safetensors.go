@@ -157,20 +157,23 @@ func checkSpans(spans []span, size uint64) error {
 // check compares a tensor's place with the end of the one before it and with its own shape.
 func (s span) check(end, size uint64) error {
 	from, to, bits := s.from, s.to, uint64(bitsOf(s.dtype))
+	if len(s.shape) > maxDimensions {
+		return fmt.Errorf("%.200q: %d dimensions, want at most %d", s.name, len(s.shape), maxDimensions)
+	}
 	n, err := attention.Size(s.shape)
 	if err != nil {
-		return fmt.Errorf("%q: %w", s.name, err)
+		return fmt.Errorf("%.200q: %w", s.name, err)
 	}
 	switch {
 	case from > to || to > size:
-		return fmt.Errorf("%q: data_offsets [%d, %d] in %d bytes of data", s.name, from, to, size)
+		return fmt.Errorf("%.200q: data_offsets [%d, %d] in %d bytes of data", s.name, from, to, size)
 	case from > end:
-		return fmt.Errorf("%q: data_offsets [%d, %d] leave a hole: the tensor before ends at %d", s.name, from, to, end)
+		return fmt.Errorf("%.200q: data_offsets [%d, %d] leave a hole: the tensor before ends at %d", s.name, from, to, end)
 	case from < end:
-		return fmt.Errorf("%q: data_offsets [%d, %d] overlap the tensor before, which ends at %d",
+		return fmt.Errorf("%.200q: data_offsets [%d, %d] overlap the tensor before, which ends at %d",
 			s.name, from, to, end)
 	case (to-from)*8%bits != 0 || (to-from)*8/bits != uint64(n):
-		return fmt.Errorf("%q: %d bytes of data, %s of shape %s needs %d elements of %d bits",
+		return fmt.Errorf("%.200q: %d bytes of data, %s of shape %s needs %d elements of %d bits",
 			s.name, to-from, s.dtype, attention.FormatShape(s.shape), n, bits)
 	}
 	return nil

@@ -55,7 +55,7 @@ func openZip(r io.ReaderAt, size int64) (*archive, error) {
 		}
 		z.members = append(z.members, &member{File: m, archive: r, last: last})
 		if names[m.Name] {
-			errs = append(errs, fmt.Errorf("member %q stands twice", m.Name))
+			errs = append(errs, fmt.Errorf("member %.200q stands twice", m.Name))
 		}
 		names[m.Name] = true
 		errs = append(errs, checkMember(m, &left))
@@ -67,18 +67,18 @@ func openZip(r io.ReaderAt, size int64) (*archive, error) {
 // has claimed, so that members cannot overlap.
 func checkMember(m *zip.File, left *uint64) error {
 	if m.CompressedSize64 > *left {
-		return fmt.Errorf("member %q claims %d bytes of the file, which has %d left", m.Name, m.CompressedSize64, *left)
+		return fmt.Errorf("member %.200q claims %d bytes of the file, which has %d left", m.Name, m.CompressedSize64, *left)
 	}
 	*left -= m.CompressedSize64
 	const encrypted = 1
 	switch {
 	case m.Flags&encrypted != 0:
-		return fmt.Errorf("member %q is encrypted", m.Name)
+		return fmt.Errorf("member %.200q is encrypted", m.Name)
 	case m.Method == zip.Store && m.UncompressedSize64 != m.CompressedSize64:
-		return fmt.Errorf("member %q is stored in %d bytes and claims %d",
+		return fmt.Errorf("member %.200q is stored in %d bytes and claims %d",
 			m.Name, m.CompressedSize64, m.UncompressedSize64)
 	case m.UncompressedSize64/maxInflation > m.CompressedSize64:
-		return fmt.Errorf("member %q claims %d bytes, which %d compressed ones cannot give",
+		return fmt.Errorf("member %.200q claims %d bytes, which %d compressed ones cannot give",
 			m.Name, m.UncompressedSize64, m.CompressedSize64)
 	}
 	return nil
@@ -93,10 +93,10 @@ func readMember(m *zip.File) ([]byte, error) {
 	defer r.Close()
 	data := make([]byte, m.UncompressedSize64)
 	if _, err := io.ReadFull(r, data); err != nil {
-		return nil, fmt.Errorf("member %q: %w", m.Name, err)
+		return nil, fmt.Errorf("member %.200q: %w", m.Name, err)
 	}
 	if err := atEnd(r); err != nil {
-		return nil, fmt.Errorf("member %q: its end: %w", m.Name, err)
+		return nil, fmt.Errorf("member %.200q: its end: %w", m.Name, err)
 	}
 	return data, nil
 }

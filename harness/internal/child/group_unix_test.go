@@ -45,6 +45,10 @@ func init() {
 		os.Exit(1)
 		return true
 	}
+	inPlaceOf["removes the root"] = func(_ *faulty, m message) bool {
+		must(os.RemoveAll(filepath.Dir(m.Dir)))
+		return ok(m)
+	}
 	inPlaceOf["links its output"] = func(_ *faulty, m message) bool {
 		must(os.Symlink("/dev/zero", filepath.Join(m.Dir, m.Request.Output)))
 		return ok(m)
@@ -97,6 +101,7 @@ func TestFaultsOfUnix(t *testing.T) {
 		{"kills itself", "it ended (signal: killed) instead of answering"},
 		{"ignores SIGTERM", "it has not answered for 2s"},
 		{"leaves stubborn grandchildren", "it has not answered for 2s"},
+		{"removes the root", "output.npy: the child has not written it"},
 		{"links its output", "output.npy: not a regular file"},
 		{"links to a right output", "output.npy: not a regular file"},
 		{"pipe for output", "output.npy: not a regular file"},

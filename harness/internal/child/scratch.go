@@ -5,12 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
 // scratch is a folder for the folders of the cases. A lock on it, which the system drops when this
 // process ends, tells other runs that it is in use.
 type scratch struct {
+	mu   sync.Mutex // of dir and lock, while children run
 	dir  string
 	lock *os.File
 }
@@ -30,7 +32,26 @@ func newScratch() (*scratch, error) {
 		return nil, errors.Join(err, os.Remove(dir))
 	}
 	_ = tryLock(lock) // without locks the folder stays if this run is killed
-	return &scratch{dir, lock}, nil
+	return &scratch{dir: dir, lock: lock}, nil
+}
+
+// folder returns the folder, and makes it anew if something has removed it.
+func (s *scratch) folder() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := os.Stat(s.dir); !errors.Is(err, fs.ErrNotExist) {
+		return s.dir, err
+	}
+	if err := os.MkdirAll(os.TempDir(), 0o700); err != nil {
+		return "", err
+	}
+	made, err := newScratch()
+	if err != nil {
+		return "", err
+	}
+	_ = s.lock.Close()
+	s.dir, s.lock = made.dir, made.lock
+	return s.dir, nil
 }
 
 // remove deletes the folder.

@@ -132,7 +132,11 @@ func (s *Subject) Series(ctx context.Context, cases ...*fixture.Case) (outputs [
 
 // run has a case computed by the child of a slot, or in Once mode by a process of its own.
 func (s *Subject) run(ctx context.Context, place *slot, c *fixture.Case, how serving) (r subject.Result) {
-	f, err := newFolder(s.root.dir, c)
+	root, err := s.root.folder()
+	if err != nil {
+		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
+	}
+	f, err := newFolder(root, c)
 	if err != nil {
 		return subject.Result{Err: fmt.Errorf("%w: %w", subject.ErrNotRun, err)}
 	}

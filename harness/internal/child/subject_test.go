@@ -441,10 +441,31 @@ func TestNoFolder(t *testing.T) {
 	s, err := child.New(t.Context(), command(""))
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(w.tmp))
+	require.NoError(t, os.WriteFile(w.tmp, nil, 0o600)) // no folder can be made here
 	require.ErrorIs(t, s.Run(t.Context(), harnesstest.ReadCase(t, cases[0])).Err, subject.ErrNotRun)
 	_, err = check.Check(t.Context(), fixtures.FS, s, cases...)
 	require.ErrorContains(t, err, cases[0]+": "+subject.ErrNotRun.Error())
+	require.NoError(t, os.Remove(w.tmp))
 	require.NoError(t, s.Close())
+}
+
+// A run goes on in a new folder if something removes the folder of all cases, or all temporary
+// folders.
+func TestARemovedRootIsMadeAgain(t *testing.T) {
+	w := newWorld(t, "nothing")
+	s, err := child.New(t.Context(), command(""))
+	require.NoError(t, err)
+	run := func() error { return s.Run(t.Context(), harnesstest.ReadCase(t, cases[0])).Err }
+	require.NoError(t, run())
+	left, err := os.ReadDir(w.tmp)
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.NoError(t, os.Remove(filepath.Join(w.tmp, left[0].Name())))
+	require.NoError(t, run())
+	require.NoError(t, os.RemoveAll(w.tmp))
+	require.NoError(t, run())
+	require.NoError(t, s.Close())
+	w.nothingLeft()
 }
 
 // BenchmarkCase measures the cost of a child without its arithmetic: two runs of a case, with all

@@ -94,6 +94,31 @@ func TestOutputs(t *testing.T) {
 			},
 		},
 		{
+			"a number with noise where NaN is expected", []float64{0, 1}, []float64{nan, 1}, []float64{1, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"-infinity is wrong", []float64{-inf, 1}, []float64{1, 1}, []float64{1, 1}, false,
+			numbers{outside: 1, nonFinite: 1, maxZ: inf, rmsZ: inf, gain: 1, cosine: 1},
+		},
+		{
+			"beyond max z alone",
+			append([]float64{16.001}, make([]float64, 255)...), make([]float64, 256), ones(256), false,
+			numbers{outside: 1, maxZ: 16.001, rmsZ: 1.00006, rel: inf, gain: inf, cosine: nan},
+		},
+		{
+			"at the limit of rms z of many", scaled(1.5, ones(64)), make([]float64, 64), ones(64), true,
+			numbers{maxZ: 1.5, rmsZ: 1.5, rel: inf, gain: inf, cosine: nan},
+		},
+		{
+			"no noise at all", []float64{3, 4}, []float64{3, 4}, []float64{0, 0}, true,
+			numbers{gain: 1, cosine: 1},
+		},
+		{
+			"zeros in both", []float64{0, 0}, []float64{0, 0}, []float64{1, 1}, true,
+			numbers{cosine: nan},
+		},
+		{
 			"all zero", []float64{0, 0}, []float64{3, 4}, []float64{1, 1}, false,
 			numbers{maxZ: 4, rmsZ: 5 / math.Sqrt2, rel: 1, cosine: nan},
 		},
@@ -119,6 +144,13 @@ func ones(n int) []float64 {
 	return v
 }
 
+func scaled(by float64, values []float64) []float64 {
+	for i := range values {
+		values[i] *= by
+	}
+	return values
+}
+
 // Rows that are exact by nature must not hide an error that is everywhere else.
 func TestExactElementsDoNotDiluteRMSZ(t *testing.T) {
 	want := compare.Expected{Shape: []int{4}, Value: make([]float64, 4), Sigma: []float64{0, 0, 0, 1}}
@@ -138,6 +170,20 @@ func TestOutputsLocates(t *testing.T) {
 	}
 	require.Equal(t, [][]int{{0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {1, 0, 1}, {1, 1, 0}}, first)
 	require.Equal(t, 6, c.Outside)
+}
+
+// An element at the limit is not outside. The first of two equal distances is the worst.
+func TestLocatesAtTheLimit(t *testing.T) {
+	want := compare.Expected{Shape: []int{4}, Value: make([]float64, 4), Sigma: []float64{0.5, 0.5, 0.25, 0.25}}
+	c := compare.Outputs([]int{4}, []float64{1, 8, 4, 0}, want)
+	require.Empty(t, c.First)
+	require.Equal(t, compare.Element{Index: []int{1}, Got: 8, Allowed: 8, Z: 16}, c.Worst)
+
+	one := compare.Expected{Shape: []int{1}, Value: []float64{2}, Sigma: []float64{1}, Measured: true}
+	c = compare.Outputs([]int{1}, []float64{22}, one)
+	require.Equal(t, compare.Element{Index: []int{0}, Got: 22, Want: 2, Allowed: 20, Z: 20}, c.Worst)
+	require.Empty(t, c.First)
+	require.Equal(t, compare.Limits{Z: 20, RMS: 2}, one.Limits())
 }
 
 func TestOtherShapesAreNotCompared(t *testing.T) {
@@ -167,6 +213,15 @@ func TestValues(t *testing.T) {
 	require.Equal(t, 1, d.Equal)
 	require.Equal(t, []int{1}, d.Largest.Index)
 
+	d = compare.Values([]int{3}, []float64{1, 5, -1}, []float64{1, 3, 1})
+	require.Equal(t, compare.Element{Index: []int{1}, Got: 5, Want: 3, Z: 2}, d.Largest, "the first of two equal distances")
+
+	d = compare.Values([]int{2}, []float64{7, 8}, []float64{7, 8})
+	require.Equal(t, compare.Element{Index: []int{0}, Got: 7, Want: 7}, d.Largest)
+
+	d = compare.Values([]int{2}, []float64{nan, 1}, []float64{1, inf})
+	require.True(t, math.IsNaN(d.Rel) && math.IsNaN(d.Gain) && math.IsNaN(d.Cosine), "nothing is finite in both")
+
 	d = compare.Values([]int{4}, []float64{nan, 1, 2, 4}, []float64{nan, 1, 2, 3})
 	require.Equal(t, []int{3}, d.Largest.Index, "NaN that is equal is no difference")
 }
@@ -192,7 +247,18 @@ func TestOutputsOfAnySize(t *testing.T) {
 		})
 		require.InEpsilon(t, 1/gain, tiny.Gain, 1e-12)
 		require.InEpsilon(t, math.Abs(1/gain-1), tiny.Rel, 1e-12)
+
+		d, back := compare.Values(want.Shape, got, want.Value), compare.Values(want.Shape, want.Value, got)
+		require.InEpsilonSlice(t, []float64{c.Gain, c.Rel, 1}, []float64{d.Gain, d.Rel, d.Cosine}, 1e-12)
+		require.InEpsilonSlice(t, []float64{tiny.Gain, tiny.Rel, 1}, []float64{back.Gain, back.Rel, back.Cosine}, 1e-12)
 	}
+}
+
+func TestTheLargestNumber(t *testing.T) {
+	want := compare.Expected{Shape: []int{2}, Value: []float64{1, 1}, Sigma: ones(2)}
+	c := compare.Outputs(want.Shape, []float64{math.MaxFloat64, 0}, want)
+	require.InEpsilon(t, 1/math.Sqrt2, c.Cosine, 1e-12)
+	require.Zero(t, c.NonFinite)
 }
 
 // The mean square of few elements varies by chance. Its limit is larger by six of its deviations.

@@ -19,6 +19,7 @@ func TestResidual(t *testing.T) {
 		{"near", []float64{3, 4.5}, []float64{3, 4}, 0.1},
 		{"NaN in both", []float64{nan, 3, 4.5}, []float64{nan, 3, 4}, 0.1},
 		{"NaN in one", []float64{nan, 3}, []float64{1, 3}, inf},
+		{"a number for NaN", []float64{1, 3}, []float64{nan, 3}, inf},
 		{"equal infinities", []float64{-inf, 3, 4.5}, []float64{-inf, 3, 4}, 0.1},
 		{"infinities of different sign", []float64{-inf, 3}, []float64{inf, 3}, inf},
 		{"zeros", []float64{0, 0}, []float64{0, 0}, 0},
@@ -50,9 +51,17 @@ func TestExplained(t *testing.T) {
 		{0.01, 1.02, false},
 		{1, 1.04, true},
 		{1, 1.06, false},
+		{0x1p-7, 1 + 1.5*0x1p-7, true}, // at the limit
 	} {
 		want := compare.Expected{Shape: []int{1}, Value: []float64{1}, Sigma: []float64{tc.sigma}}
 		c := compare.Outputs(want.Shape, []float64{tc.got}, want)
 		require.Equal(t, tc.explained, c.Explained(), "%+v", tc)
 	}
+	near := compare.Expected{Shape: []int{1}, Value: []float64{20}, Sigma: []float64{1}}
+	require.True(t, compare.Outputs(near.Shape, []float64{21}, near).Explained(), "at the limit of Rel")
+
+	many := compare.Expected{Shape: []int{1000}, Value: ones(1000), Sigma: scaled(1e-3, ones(1000))}
+	got := ones(1000)
+	got[7] += 0.017
+	require.False(t, compare.Outputs(many.Shape, got, many).Explained(), "one element is far beyond the noise")
 }

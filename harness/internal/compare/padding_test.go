@@ -49,11 +49,36 @@ func TestRowsThatMatter(t *testing.T) {
 	require.True(t, compare.Same(e.Blank(e.Value), e.Value))
 	require.False(t, compare.Same([]float64{nan}, []float64{1}))
 
+	require.False(t, compare.Same([]float64{1}, []float64{nan}))
+
 	all := compare.Expected{Shape: []int{1, 2}, Value: []float64{1, 2}, Sigma: ones(2)}
 	require.Equal(t, all, all.WithPadding(nil))
 	require.Equal(t, all, all.WithPadding([]bool{false, false}))
 	require.Equal(t, all, all.Compact())
 	require.Nil(t, all.KeptRows())
+	require.True(t, all.Judged(0))
+	require.Equal(t, []float64{5, 6}, all.Kept([]float64{5, 6}))
+	require.Equal(t, []float64{5, 6}, all.Blank([]float64{5, 6}))
+	cube := compare.Expected{Shape: []int{1, 2, 1}, Value: []float64{1, 2}, Sigma: ones(2)}
+	require.Equal(t, cube, cube.Compact())
+
+	// Rows of a width that no other dimension has.
+	wide := compare.Expected{Shape: []int{3, 2, 3}, Value: make([]float64, 18), Sigma: ones(18)}
+	wide = wide.WithPadding([]bool{false, true, false})
+	require.Equal(t, []int{4, 3}, wide.Compact().Shape)
+	require.Equal(t, []int{0, 1, 4, 5}, wide.KeptRows())
+	c := compare.Outputs(wide.Shape, make([]float64, 18), wide)
+	require.Equal(t, []int{12, 3, 1}, []int{c.Elements, c.Rows, c.Padded})
+	other := ones(8)
+	require.Equal(t, other, wide.Kept(other), "values of another shape have no rows to leave out")
+	require.Equal(t, other, wide.Blank(other))
+
+	// A single row, which does not matter.
+	none := compare.Expected{Shape: []int{1, 2}, Value: []float64{1, 2}, Sigma: ones(2)}.WithPadding([]bool{true})
+	require.False(t, none.Judged(1))
+	require.True(t, compare.Same([]float64{nan, nan}, none.Value))
+	require.Equal(t, []int{0, 2}, none.Compact().Shape)
+	require.Empty(t, none.Kept([]float64{1, 2}))
 
 	// A number for each token.
 	numbers := compare.Expected{Shape: []int{2, 2}, Value: []float64{1, 2, 3, 4}, Sigma: ones(4)}

@@ -33,6 +33,8 @@ func TestInUnits(t *testing.T) {
 		{"neighbours", 1 + 0x1p-23, 1, f32, f32, 1, true},
 		{"next but one", 1 + 0x1p-22, 1, f32, f32, 2, false},
 		{"neighbours across a power of two", 1 - 0x1p-24, 1, f32, f32, 0.5, true},
+		{"the other way round", 1, 1 - 0x1p-24, f32, f32, 0.5, true},
+		{"the largest number", math.MaxFloat64, 0, f64, f64, 1<<53 - 1, false},
 		{"neighbours of the least size", 0x1p-149, 0, f32, f32, 1, true},
 		{"both signs of the least size", 0x1p-149, -0x1p-149, f32, f32, 2, false},
 		{"half a unit of float16", 1 + 0x1p-11, 1, f32, f16, 0.5, true},
@@ -52,7 +54,7 @@ func TestInUnits(t *testing.T) {
 			u := inUnits([]int{1}, []float64{tc.got}, []float64{tc.want}, tc.ofGot, tc.ofW)
 			require.Equal(t, tc.units, u.Median)
 			require.Equal(t, tc.units, u.Largest.Z)
-			require.Equal(t, tc.roundedOnce, u.Beyond == 0)
+			require.Equal(t, map[bool]int{true: 0, false: 1}[tc.roundedOnce], u.Beyond)
 		})
 	}
 }
@@ -66,6 +68,63 @@ func TestInUnitsOfManyElements(t *testing.T) {
 	require.Equal(t, 4.0, u.Largest.Z)
 	require.Equal(t, 2, u.Beyond)
 	require.True(t, math.IsNaN(inUnits([]int{0}, nil, nil, npy.Float32, npy.Float32).Median))
+}
+
+// Every unit is asked for once, by the least magnitude of each exponent.
+func TestInUnitsAsksForEachExponent(t *testing.T) {
+	var asked []float64
+	one := func(float64) float64 { return 1 }
+	compare.NewRunning([]int{1}).InUnits(func(m float64) float64 { asked = append(asked, m); return 1 }, one)
+	require.Len(t, asked, 2047)
+	require.Equal(t, []float64{0, 0x1p-1022, 0x1p-1021}, asked[:3])
+	require.Equal(t, 0x1p1023, asked[2046])
+}
+
+// The median is the least number of its bin. A bin spans 0.5 of the numbers near 1000.
+func TestMedianOfBins(t *testing.T) {
+	one := func(float64) float64 { return 1 }
+	median := func(distances ...float64) float64 {
+		r := compare.NewRunning([]int{len(distances)}).InUnits(one, one)
+		r.Add(distances, make([]float64, len(distances)))
+		return r.Units().Median
+	}
+	require.Equal(t, 1000.0, median(1000.25, 1000, 1000.25))
+	require.Equal(t, 1000.5, median(1000, 1000.5, 1000.5))
+}
+
+// Blocks whose numbers differ by hundreds of orders of magnitude share their sums.
+func TestRunningChangesItsScale(t *testing.T) {
+	for _, blocks := range [][][2]float64{
+		{{1, 1}, {2, 1}},
+		{{0x1p-999, 0x1p-999}, {2, 1}},
+		{{0, 0x1p-999}, {0x1p-999, 0}, {2, 1}},
+		{{0, 0}, {0x1p-1000, 0x1p-1001}},
+		{{2, 1}, {0x1p900, 0x1p901}},
+		{{0x1p900, 0x1p901}, {2, 1}},
+	} {
+		r := compare.NewRunning([]int{len(blocks)}).InUnits(npy.Float64.ULP, npy.Float64.ULP)
+		var got, want []float64
+		for _, b := range blocks {
+			r.Add(b[:1], b[1:])
+			got, want = append(got, b[0]), append(want, b[1])
+		}
+		c := compare.Outputs([]int{len(got)}, got, compare.Expected{Shape: []int{len(got)}, Value: want, Sigma: ones(len(got))})
+		d := r.Difference()
+		require.InEpsilonSlice(t, []float64{c.Rel, c.Gain, c.Cosine}, []float64{d.Rel, d.Gain, d.Cosine}, 1e-12, "%v", blocks)
+	}
+}
+
+// Where all elements are equal, the first stands for the furthest.
+func TestRunningOfEqualElements(t *testing.T) {
+	r := compare.NewRunning([]int{3}).InUnits(npy.Float64.ULP, npy.Float64.ULP)
+	r.Add([]float64{7}, []float64{7})
+	r.Add([]float64{8, 9}, []float64{8, 9})
+	require.Equal(t, compare.Element{Index: []int{0}, Got: 7, Want: 7}, r.Difference().Largest)
+	require.Equal(t, compare.Element{Index: []int{0}, Got: 7, Want: 7}, r.Units().Largest)
+
+	r = compare.NewRunning([]int{2}).InUnits(npy.Float64.ULP, npy.Float64.ULP)
+	r.Add([]float64{1, 1}, []float64{1.5, 1.5})
+	require.Equal(t, []int{0}, r.Units().Largest.Index, "the first of two equal distances")
 }
 
 func TestDistance(t *testing.T) {

@@ -128,6 +128,22 @@ func TestAskStopsAtADecision(t *testing.T) {
 	require.Equal(t, []string{"another weight"}, c.fits.Reasons)
 }
 
+// Notes and distances of all steps are kept in their order.
+func TestAskKeepsNotesAndDistances(t *testing.T) {
+	says := func(a answer) step {
+		return step{"step", func(context.Context, *input, fit.Result) answer { return a }}
+	}
+	near, far := replay.Distance{ID: "near", Residual: 0.1}, replay.Distance{ID: "far", Residual: 1}
+	c := ask(t.Context(), []step{
+		says(answer{note: "first"}), says(answer{distances: []replay.Distance{near}}),
+		says(answer{note: "second", distances: []replay.Distance{far}}),
+	}, &input{})
+	require.Equal(t, []string{"first", "second"}, c.notes)
+	require.Equal(t, []replay.Distance{near, far}, c.distances)
+	require.Empty(t, c.reasons)
+	require.False(t, c.interrupted)
+}
+
 // Every step that takes long is cut off when the context ends, decides nothing then, and is
 // reported once. No other step asks for the context.
 func TestEveryLongStepIsCutOff(t *testing.T) {

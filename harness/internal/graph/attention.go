@@ -117,7 +117,7 @@ func rotary[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 			return i - 1, 1
 		}
 	default:
-		return nil, fmt.Errorf("pairs: %q, want halves or neighbours", n.Attributes.Pairs)
+		return nil, fmt.Errorf("pairs: %.200q, want halves or neighbours", n.Attributes.Pairs)
 	}
 	out, err := New[T](x.Shape)
 	if err != nil {

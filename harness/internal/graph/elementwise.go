@@ -121,7 +121,7 @@ func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		f = func(x float64) float64 { return x / 2 * (1 + math.Tanh(*c*(x+0.044715*x*x*x))) }
 	}
 	if !ok {
-		return nil, fmt.Errorf("approximate: %q, want none or tanh", n.Attributes.Approximate)
+		return nil, fmt.Errorf("approximate: %.200q, want none or tanh", n.Attributes.Approximate)
 	}
 	return elementwise[T](f)(n, in)
 }

@@ -75,7 +75,7 @@ func (o *Operand) UnmarshalJSON(data []byte) error {
 		return json.Unmarshal(data, &o.Name)
 	}
 	if err := json.Unmarshal(data, &o.Number); err != nil {
-		return fmt.Errorf("operand %s: want a name, a number or null", data)
+		return fmt.Errorf("operand %.100q: want a name, a number or null", data)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func linear[T Float](
 		case "in, out":
 			out, inner, steps = inner, out, [2]int{1, inner}
 		default:
-			return nil, fmt.Errorf("weight: %q, want \"out, in\" or \"in, out\"", n.Attributes.Weight)
+			return nil, fmt.Errorf("weight: %.200q, want \"out, in\" or \"in, out\"", n.Attributes.Weight)
 		}
 		if x.last() != inner || bias != nil && !slices.Equal(bias.Shape, []int{out}) {
 			return nil, fmt.Errorf("weight of shape %v for an input of shape %v", w.Shape, x.Shape)

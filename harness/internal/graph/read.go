@@ -65,7 +65,7 @@ func (g *Graph) check() error {
 	known := map[string]bool{}
 	define := func(name, what string) {
 		if name == "" || known[name] {
-			errs = append(errs, fmt.Errorf("%s: %q is empty or names two values", what, name))
+			errs = append(errs, fmt.Errorf("%s: %.200q is empty or names two values", what, name))
 		}
 		known[name] = true
 	}
@@ -80,12 +80,12 @@ func (g *Graph) check() error {
 	}
 	for i, n := range g.Nodes {
 		if err := n.check(known); err != nil {
-			errs = append(errs, fmt.Errorf("nodes[%d] %q: %w", i, n.Name, err))
+			errs = append(errs, fmt.Errorf("nodes[%d] %.200q: %w", i, n.Name, err))
 		}
 		define(n.Name, fmt.Sprintf("nodes[%d]", i))
 	}
 	if !known[g.Output] {
-		errs = append(errs, fmt.Errorf("output: %q names no value", g.Output))
+		errs = append(errs, fmt.Errorf("output: %.200q names no value", g.Output))
 	}
 	return errors.Join(errs...)
 }
@@ -94,11 +94,11 @@ func (g *Graph) check() error {
 func (n *Node) check(known map[string]bool) error {
 	op, ok := operators64[n.Op]
 	if !ok {
-		return fmt.Errorf("op: %q is unknown", n.Op)
+		return fmt.Errorf("op: %.200q is unknown", n.Op)
 	}
 	for i, o := range n.Operands {
 		if o.Name != "" && !known[o.Name] {
-			return fmt.Errorf("operands[%d]: no value before this node is named %q", i, o.Name)
+			return fmt.Errorf("operands[%d]: no value before this node is named %.200q", i, o.Name)
 		}
 	}
 	if err := op.operands.check(n.Operands); err != nil {

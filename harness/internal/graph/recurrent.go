@@ -97,7 +97,7 @@ func order(gates, standard string) ([]int, error) {
 	for i, gate := range standard {
 		places[i] = strings.IndexRune(gates, gate)
 		if places[i] < 0 || len(gates) != len(standard) {
-			return nil, fmt.Errorf("gates: %q, want an order of %q", gates, standard)
+			return nil, fmt.Errorf("gates: %.200q, want an order of %.200q", gates, standard)
 		}
 	}
 	return places, nil
@@ -156,7 +156,7 @@ func gru[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	}
 	before := n.Attributes.Reset == "before"
 	if !before && n.Attributes.Reset != "after" {
-		return nil, fmt.Errorf("reset: %q, want after or before", n.Attributes.Reset)
+		return nil, fmt.Errorf("reset: %.200q, want after or before", n.Attributes.Reset)
 	}
 	state, err := l.state(in[1])
 	if err != nil {
@@ -200,7 +200,7 @@ func rnn[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		"relu": func(x float64) float64 { return max(x, 0) },
 	}[n.Attributes.Function]
 	if !ok {
-		return nil, fmt.Errorf("function: %q, want tanh or relu", n.Attributes.Function)
+		return nil, fmt.Errorf("function: %.200q, want tanh or relu", n.Attributes.Function)
 	}
 	state, err := l.state(in[1])
 	if err != nil {

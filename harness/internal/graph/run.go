@@ -110,7 +110,7 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (overlay[T
 		p.fetch(n, values)
 		value, err := compute(table, n, values, p.rounding)
 		if err != nil {
-			return values, fmt.Errorf("node %q, %s: %w", n.Name, n.Op, err)
+			return values, fmt.Errorf("node %.200q, %s: %w", n.Name, n.Op, err)
 		}
 		if was := known[n.Name]; was == nil || !slices.Equal(was.Data, value.Data) {
 			values.own[n.Name], computed[n.Name] = value, true
@@ -193,7 +193,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values overlay[T], 
 			in[i] = scalar[T](o.Number)
 		default:
 			if in[i] = values.of(o.Name); in[i] == nil {
-				return nil, fmt.Errorf("operand %q has no value", o.Name)
+				return nil, fmt.Errorf("operand %.200q has no value", o.Name)
 			}
 			if place, reads := readsNarrow[n.Op]; !reads || place != i {
 				in[i] = in[i].Wide()

@@ -80,7 +80,7 @@ func tapsOf(a Attributes, size, wanted int, step float64) ([][]tap, error) {
 				taps[i] = append(taps[i], tap{min(max(int(low)-1+j, 0), size-1), weight})
 			}
 		default:
-			return nil, fmt.Errorf("mode: %q, want nearest, nearest-exact, linear or cubic", a.Mode)
+			return nil, fmt.Errorf("mode: %.200q, want nearest, nearest-exact, linear or cubic", a.Mode)
 		}
 	}
 	return taps, nil
@@ -160,5 +160,5 @@ func padded(mode string, at, size int) (int, error) {
 	case mode == "circular" && at >= -size && at < 2*size:
 		return (at + size) % size, nil
 	}
-	return 0, fmt.Errorf("mode %q for index %d of a dimension of %d", mode, at, size)
+	return 0, fmt.Errorf("mode %.200q for index %d of a dimension of %d", mode, at, size)
 }

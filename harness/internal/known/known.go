@@ -101,13 +101,13 @@ func Check(known []Failure, cases []string) error {
 	var errs []error
 	for i, k := range known {
 		for _, problem := range k.problems() {
-			errs = append(errs, fmt.Errorf("known %q: %s", k.Pattern, problem))
+			errs = append(errs, fmt.Errorf("known %.200q: %s", k.Pattern, problem))
 		}
 		if slices.ContainsFunc(known[:i], func(other Failure) bool { return other.Pattern == k.Pattern }) {
-			errs = append(errs, fmt.Errorf("known %q: listed twice", k.Pattern))
+			errs = append(errs, fmt.Errorf("known %.200q: listed twice", k.Pattern))
 		}
 		if !slices.ContainsFunc(cases, func(name string) bool { return fixture.Selects(k.Pattern, name) }) {
-			errs = append(errs, fmt.Errorf("known %q: the suite has no such case", k.Pattern))
+			errs = append(errs, fmt.Errorf("known %.200q: the suite has no such case", k.Pattern))
 		}
 	}
 	return errors.Join(errs...)
@@ -131,7 +131,7 @@ func (k Failure) problems() []string {
 			_, isEdit := edits.ByID(id)
 			_, inGraph := edits.NumberByID(id)
 			if _, isNumber := catalogue.NumberByID(id); !isMistake && !isEdit && !isNumber && !inGraph {
-				problems = append(problems, fmt.Sprintf("cause=%s: %q is no known mistake", k.Cause, id))
+				problems = append(problems, fmt.Sprintf("cause=%.200s: %.200q is no known mistake", printable.Name(k.Cause), id))
 			}
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/difftest/difftest/attention"
 )
@@ -92,7 +94,7 @@ func parseHeader(text string) (Header, error) {
 		h.Fortran = true
 	case "False":
 	default:
-		return Header{}, fmt.Errorf(".npy header: fortran_order is %q, want True or False", order)
+		return Header{}, fmt.Errorf(".npy header: fortran_order is %.200q, want True or False", order)
 	}
 	if err := h.setDescr(values["descr"]); err != nil {
 		return Header{}, err
@@ -141,17 +143,28 @@ func (h *Header) setDescr(descr string) error {
 	dtype, known := codes[code]
 	if !known || (order != "|") != (dtype.Size() > 1) || !strings.Contains("|<>", order) {
 		return fmt.Errorf(
-			".npy header: descr is %s, want a floating-point type, an integer or bool, and its byte order", descr)
+			".npy header: descr is %s, want a floating-point type, an integer or bool, and its byte order",
+			shown(descr))
 	}
 	h.DType, h.BigEndian, h.descr = dtype, order == ">", descr
 	return nil
+}
+
+// shown replaces the characters of a type that a terminal does not show.
+func shown(descr string) string {
+	return fmt.Sprintf("%.100s", strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != utf8.RuneError {
+			return r
+		}
+		return '?'
+	}, descr))
 }
 
 // parseShape reads a Python tuple of integers: (), (3,), (5, 9, 40).
 func parseShape(tuple string) ([]int, error) {
 	inner, isTuple := strings.CutPrefix(tuple, "(")
 	if !isTuple {
-		return nil, fmt.Errorf(".npy header: shape is %q, want a tuple", tuple)
+		return nil, fmt.Errorf(".npy header: shape is %.200q, want a tuple", tuple)
 	}
 	inner = strings.TrimSpace(strings.TrimSuffix(inner, ")"))
 	if inner == "" {
@@ -162,7 +175,7 @@ func parseShape(tuple string) ([]int, error) {
 	for i, w := range words {
 		d, err := strconv.Atoi(strings.TrimSpace(w))
 		if err != nil {
-			return nil, fmt.Errorf(".npy header: shape %s: %w", tuple, err)
+			return nil, fmt.Errorf(".npy header: shape %.100s: %.100q: %w", tuple, w, errors.Unwrap(err))
 		}
 		shape[i] = d
 	}

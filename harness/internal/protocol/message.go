@@ -119,7 +119,7 @@ func (r Reply) check() error {
 	}
 	types := []Type{TypeStarted, TypeOK, TypeSkipped, TypeError}
 	if !slices.Contains(types, r.Type) {
-		return fmt.Errorf("type: %q, want one of %q", r.Type, types)
+		return fmt.Errorf("type: %.200q, want one of %.200q", r.Type, types)
 	}
 	refuse(r.Type == TypeSkipped && r.Reason == "", "reason: empty")
 	refuse(r.Type != TypeSkipped && r.Reason != "", "reason: goes with %s, not with %s", TypeSkipped, r.Type)
@@ -147,7 +147,7 @@ func (s Started) check() error {
 		errs = append(errs, errors.New("name: empty"))
 	}
 	if len(s.Ops) == 0 {
-		errs = append(errs, fmt.Errorf("ops: empty, want some of %q", ops))
+		errs = append(errs, fmt.Errorf("ops: empty, want some of %.200q", ops))
 	}
 	return errors.Join(append(errs, known("ops", s.Ops, ops), known("features", s.Features, features))...)
 }
@@ -158,7 +158,7 @@ var ops = []fixture.Op{fixture.SDPA, fixture.MultiHead, fixture.Rotary, fixture.
 func known[T ~string](field string, words, defined []T) error {
 	for _, w := range words {
 		if !slices.Contains(defined, w) {
-			return fmt.Errorf("%s: %q, want some of %q", field, w, defined)
+			return fmt.Errorf("%s: %.200q, want some of %.200q", field, w, defined)
 		}
 	}
 	return nil
