@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/fuzz"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
@@ -21,6 +23,9 @@ long caches, windows that do not divide. It shrinks a failure to the smallest
 case that fails in the same way, and says under which condition cases fail. The
 truth comes from the oracle of difftest, not from PyTorch.
 
+With --case, the draws are inputs of other shapes for a captured module: another
+batch, other tokens, padding. The module was captured with --vary batch,tokens.
+
 The smallest cases are kept in a folder, and run first the next time. A crash
 or a hang is a failure of its shape. A seed gives the same result for the same
 number of draws, whatever --jobs is. FUZZ.md tells more.
@@ -33,7 +38,8 @@ Exit status:
   4    every draw was skipped
   130  interrupted`,
 		Example: `  difftest fuzz --for 5m -- python mine.py
-  difftest fuzz --count 2000 --seed 7 --corpus found -- ./mine`,
+  difftest fuzz --count 2000 --seed 7 --corpus found -- ./mine
+  difftest fuzz --case models/llama -- python port.py`,
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args) },
 	}
@@ -43,6 +49,8 @@ Exit status:
 	f.Uint64Var(&flags.Seed, "seed", 1, "draw from seed `N`")
 	f.StringVar(&flags.Corpus, "corpus", "fuzz-cases", "keep the smallest failing cases in folder `DIR`")
 	_ = cmd.MarkFlagDirname("corpus")
+	f.StringVar(&flags.name, "case", "", "draw inputs of other shapes for the module in case `NAME`")
+	flags.suite.add(cmd)
 	flags.child.add(cmd)
 	flags.child.timeout = 10 * time.Second // a hang costs as much on every draw of its shape
 	f.Lookup("timeout").DefValue = flags.child.timeout.String()
@@ -52,10 +60,12 @@ Exit status:
 // fuzzFlags are the flags of difftest fuzz.
 type fuzzFlags struct {
 	fuzz.Options
+	name  string    // of a captured module
+	suite suiteFlag // that holds its case
 	child childFlags
 }
 
-func (f *fuzzFlags) run(cmd *cobra.Command, args []string) error {
+func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
 	switch {
 	case f.Count < 0 || cmd.Flags().Changed("count") && f.Count == 0:
 		return exit(exitUsage, "--count: %d, want more than 0", f.Count)
@@ -67,6 +77,9 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) error {
 	o := f.Options
 	if o.Count == 0 && o.For == 0 {
 		o.Count = 1000
+	}
+	if o.Model, err = f.model(); err != nil {
+		return err
 	}
 	limitMemory()
 	ctx, follow := followed(cmd)
@@ -100,4 +113,24 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) error {
 		return exit(exitNothing, "every draw was skipped")
 	}
 	return nil
+}
+
+// model returns the module that --case names, nil without the flag.
+func (f *fuzzFlags) model() (*fresh.Model, error) {
+	if f.name == "" {
+		return nil, nil
+	}
+	suite, err := f.suite.open()
+	if err != nil {
+		return nil, err
+	}
+	c, err := fixture.Read(suite, f.name)
+	if err != nil {
+		return nil, exit(exitBroken, "--case: %w", err)
+	}
+	m, err := fresh.NewModel(c)
+	if err != nil {
+		return nil, exit(exitUsage, "--case: %w", err)
+	}
+	return m, nil
 }

@@ -34,6 +34,12 @@ func Fresh(
 	return r, nil
 }
 
+// SetTruth gives a case that has no results yet the oracle's result, as [Fresh] does.
+func SetTruth(ctx context.Context, c *fixture.Case) error {
+	_, err := judge.OfOracle(ctx, c, judge.Arithmetic(""))
+	return err
+}
+
 // FreshReferee returns the referee of a run of a case that has no results yet, in the precision
 // that the subject declares. The case gets the oracle's results.
 func FreshReferee(

@@ -46,11 +46,18 @@ func Case(name string, c Config) (*fixture.Case, error) {
 // ConfigOf returns the configuration that a case was made from, by its purpose, which stays if
 // PyTorch computes the case later. It reports false for a case from elsewhere.
 func ConfigOf(c *fixture.Case) (Config, bool) {
+	base := Default()
 	flags, ok := strings.CutPrefix(c.Purpose, purpose)
+	if !ok {
+		var of string
+		of, ok = strings.CutPrefix(c.Purpose, purposeOfModel)
+		of, flags, _ = strings.Cut(of, ": ")
+		base = Config{Model: of}
+	}
 	if !ok {
 		return Config{}, false
 	}
-	made, err := Parse(strings.Fields(strings.TrimSuffix(flags, ".")))
+	made, err := base.parse(strings.Fields(strings.TrimSuffix(flags, ".")))
 	return made, err == nil
 }
 

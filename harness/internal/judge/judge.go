@@ -63,9 +63,16 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	return newReferee(c, problem, truth), nil
 }
 
-// OfOracle returns the referee of a case of attention that has no results yet. The case gets the
-// oracle's result as its truth. The error says that ctx ended.
+// OfOracle returns the referee of a case that has no results yet. The case gets the oracle's result
+// as its truth, or the result of its graph. The error says that ctx ended, or that the graph cannot
+// be computed.
 func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
+	if c.Op == fixture.Module {
+		if err := setGraphsResult(c); err != nil {
+			return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
+		}
+		return newModule(c, lower)
+	}
 	problem := oracle.FromCase(c).In(lower).Cached()
 	f, err := problem.Rows(ctx, nil, oracle.WithNoise)
 	if err != nil {
@@ -73,6 +80,33 @@ func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Re
 	}
 	fresh.SetResult(c, f)
 	return newReferee(c, problem, f.Expected()), nil
+}
+
+// setGraphsResult gives a module the float64 result of its graph as its truth, and the noise that
+// float32 gives to the graph.
+func setGraphsResult(c *fixture.Case) error {
+	g, err := graph.Parse(c.Graph)
+	if err != nil {
+		return err
+	}
+	given, err := graph.Given[float64](g, c.Given)
+	if err != nil {
+		return err
+	}
+	truths, err := graph.Outputs(nil, g, given, g.Output)
+	if err != nil {
+		return err
+	}
+	sigma, err := graph.NoiseOf(g, c.Given, truths)
+	if err != nil {
+		return err
+	}
+	truth := truths[g.Output]
+	c.Truth, c.Sigma, c.Output = truth.Data, sigma[g.Output], attention.NewTensor(truth.Shape...)
+	for i, v := range truth.Data {
+		c.Output.Data[i] = float32(v)
+	}
+	return nil
 }
 
 // newReferee returns the referee of a problem with its truth, in the oracle's order of dimensions.
