@@ -71,7 +71,7 @@ var mayImport = []struct{ name, imports string }{
 	{"fuzz", "attention check condition fixture fresh oracle report subject"},
 	{"selftest", "attention catalogue compare diagnose fixture fresh judge npy oracle random replay report variant"},
 	{"harnesstest", "attention builtin fixture fixtures subject"},
-	{"harness", "attention bazel causes check child fixture fuzz judge known oracle report shard subject"},
+	{"harness", "attention bazel causes check child fixture fresh fuzz judge known oracle report shard subject"},
 	{"harness/schemas", ""},
 	{"harness/command", "attention bazel blob builtin catalogue check checkpoint child compare coverage edits fixture " +
 		"fixtures fresh fuzz judge known npy oracle parallel progress printable protocol replay report review selftest shard starter subject"},

@@ -49,8 +49,8 @@ def capture(
     well. `inputs` is a dict of arguments, a tuple or list of arguments, or one argument. Arguments
     may be nested, and may hold a cache. The output is the first tensor of floats in the result, or
     in its part `output`: "logits", "1". `say` is called with each difference from the user's
-    module, such as another type. With a seed in `shake`, all parameters are drawn anew. With `varies`,
-    the case also holds the graph for any batch and number of tokens: see pyref.capture.vary.
+    module, such as another type. With a seed in `shake`, all parameters are drawn anew. With
+    `varies`, the case also holds the graph for other shapes of the inputs: see pyref.capture.vary.
     ValueError if the module cannot be captured.
     """
     module = shaken(module_of(module), shake)

@@ -126,9 +126,7 @@ func (m *Model) draw(made *fixture.Case, name string, c Config) (*npy.Array, err
 	whole := make([]int, count)
 	switch in.Kind {
 	case "ids":
-		for i := range whole {
-			whole[i] = in.Low + d.IntN(in.High-in.Low+1)
-		}
+		drawIDs(d, in, c.Tokens, whole)
 	case "positions":
 		for i := range whole {
 			whole[i] = i % c.Tokens
@@ -152,6 +150,20 @@ func (m *Model) draw(made *fixture.Case, name string, c Config) (*npy.Array, err
 		return npy.MaskArray(mask)
 	}
 	return npy.IntArray(whole, shape...), nil
+}
+
+// drawIDs draws integers. Rows differ in each column if there are enough of them, so that no two
+// batch elements have the same output.
+func drawIDs(d random.Draw, in graph.Input, tokens int, ids []int) {
+	count := in.High - in.Low + 1
+	for i := range ids {
+		for again := true; again; {
+			ids[i], again = in.Low+d.IntN(count), false
+			for j := i - tokens; j >= 0 && count >= 2*len(ids)/tokens; j -= tokens {
+				again = again || ids[j] == ids[i]
+			}
+		}
+	}
 }
 
 // padding draws which tokens a mask hides, as [Lengths] does. It hides none if another mask does.

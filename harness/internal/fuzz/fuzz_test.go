@@ -90,7 +90,7 @@ func TestOffers(t *testing.T) {
 		return c.o.Allow == nil && c.o.Bias == nil && c.o.KeyLengths == nil && c.past == 0 && !c.o.ALiBi &&
 			c.o.Sinks == nil && !c.o.GroupedQuery
 	}
-	r := newRunner(kernelSubject("k", only(plain, (*call).right)))
+	r := newRunner(kernelSubject("k", only(plain, (*call).right)), nil)
 	o, err := r.offers(t.Context())
 	require.NoError(t, err)
 	require.False(t, o.kinds[true])

@@ -312,7 +312,7 @@ func TestNames(t *testing.T) {
 
 // One wrong element proves no value of a number: some value always gives it.
 func TestOneElementHasNoName(t *testing.T) {
-	r := newRunner(kernelSubject("k", func(c *call) (*attention.Tensor, error) { return c.spoiled(true) }))
+	r := newRunner(kernelSubject("k", func(c *call) (*attention.Tensor, error) { return c.spoiled(true) }), nil)
 	for seed := range uint64(8) {
 		names, err := r.names(t.Context(), fresh.Config{
 			Batch: 1, Heads: 1, HeadDim: 1, Queries: 1, Keys: 3, Seed: seed, Softcap: float64(seed%2) * 2,

@@ -242,6 +242,12 @@ func (t *Tensor[T]) array(dtype npy.DType) (*npy.Array, error) {
 			whole[i] = int(x)
 		}
 		return npy.IntArray(whole, t.Shape...), nil
+	case npy.Float32:
+		narrow := attention.NewTensor(t.Shape...)
+		for i, x := range wide.Data {
+			narrow.Data[i] = float32(x)
+		}
+		return npy.TensorArray(narrow, npy.Float32)
 	}
 	return npy.Float64Array(t.Shape, wide.Data)
 }

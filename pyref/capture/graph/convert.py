@@ -111,7 +111,7 @@ class Conversion:
         mask = f"{node.name}.mask"
         sees_no_key = np.broadcast_to(hidden, self.traced.values[node.name].shape).all(-1, keepdims=True)
         number = np.where(sees_no_key & math.isfinite(value), np.finfo(np.float32).min, -np.inf)
-        recipe = partial(mask_of, condition.name, target != "masked_fill", math.isfinite(value))
+        recipe = partial(mask_of, condition.name, node.name, target != "masked_fill", math.isfinite(value))
         self.constant(mask, np.where(hidden, number, 0.0), recipe)
         return [("add", [scores, self.names[mask]], {})]
 
@@ -215,9 +215,9 @@ def literal(array: np.ndarray, unfolding) -> str:
     return unfolding.literal(array)
 
 
-def mask_of(condition: str, shows: bool, finite: bool, unfolding) -> str:
+def mask_of(condition: str, scores: str, shows: bool, finite: bool, unfolding) -> str:
     """Add the mask of an exported condition to an unfolding: see Conversion.added_mask."""
-    return unfolding.mask(condition, shows, finite)
+    return unfolding.mask(condition, scores, shows, finite)
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:

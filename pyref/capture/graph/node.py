@@ -7,8 +7,8 @@ import numpy as np
 
 Operand = str | float | int | None
 
-# How a constant is computed from the inputs: a function that adds nodes to an Unfolding, and returns
-# the name of the value.
+# How a constant is computed from the inputs: a function that adds nodes to an Unfolding, and
+# returns the name of the value.
 Recipe = Callable[..., str]
 
 

@@ -16,7 +16,7 @@ ONE = np.array(1)
 
 
 class Unfolding(convert.Conversion):
-    """The nodes of some constants, in the order of their computation, and the constants they need."""
+    """The nodes of some constants, in the order of their computation, and the arrays they need."""
 
     def __init__(self, traced: Traced):
         """Begin without a node."""
@@ -44,12 +44,9 @@ class Unfolding(convert.Conversion):
         return self.append(MADE + node.name, node.changed(operands=operands))
 
     def again_operand(self, operand: object) -> object:
-        """Return the operand of a node on constants: an input, a parameter or a constant has a name."""
-        if (
-            not isinstance(operand, str)
-            or operand in self.inputs
-            or operand in self.traced.parameters.values()
-        ):
+        """Return the operand of a node on constants. Numbers, inputs and parameters stay."""
+        given = (*self.inputs, *self.traced.parameters.values())
+        if not isinstance(operand, str) or operand in given:
             return operand
         return self.value(operand)
 
@@ -61,14 +58,15 @@ class Unfolding(convert.Conversion):
         self.nodes.append(node.changed(name=wanted))
         return wanted
 
-    def mask(self, condition: str, shows: bool, finite: bool) -> str:
-        """Add the mask of a condition: see Conversion.added_mask."""
-        hidden = self.operand_named(condition)
+    def mask(self, condition: str, scores: str, shows: bool, finite: bool) -> str:
+        """Add the mask of scores: see Conversion.added_mask."""
+        shape = list(self.traced.values[scores].shape)
+        hidden = self.made("expand", self.operand_named(condition), shape=shape)
         if shows:
             hidden = self.made("logical_not", hidden)
         none, zero = self.literal(np.array(-np.inf)), self.literal(np.array(0.0))
         if finite:
-            rows = self.made("min", hidden, dims=[self.traced.values[condition].dim() - 1], keep=True)
+            rows = self.made("min", hidden, dims=[len(shape) - 1], keep=True)
             least = self.literal(np.array(float(np.finfo(np.float32).min)))
             none = self.made("where", self.made("ne", rows, 0.0), least, none)
         return self.made("where", hidden, none, zero)
