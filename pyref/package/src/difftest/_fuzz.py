@@ -63,13 +63,13 @@ def fuzz(
     functions = {operation: place(function) for operation, function in given.items() if function is not None}
     if not functions or (module is not None) != bool(str(case)):
         raise ValueError("fuzz: want sdpa or mha, or module and case")
-    served = {"path": sys.path, "functions": functions, "precision": precision}
+    served: dict[str, Any] = {"path": sys.path, "functions": functions, "precision": precision}
     if features is not None:
         served["features"] = list(features)
     if suite is None and isinstance(case, Case):
         suite = case.suite
     with tempfile.TemporaryDirectory(prefix="difftest-") as scratch:
-        flags = ["--count", count, "--seed", seed, "--corpus", corpus or scratch]
+        flags: list[object] = ["--count", count, "--seed", seed, "--corpus", corpus or scratch]
         flags += ["--timeout", f"{timeout}s", "--jobs", jobs]
         flags += [] if minutes is None else ["--for", f"{minutes * 60}s"]
         flags += ["--case", case, *fixtures(Path(suite) if suite else None)] if str(case) else []
