@@ -39,6 +39,7 @@ const longest = "max(queries, keys)"
 type family struct {
 	of      Outcome
 	model   *fresh.Model // nil for attention
+	round   int          // draws that are run at once
 	columns []string
 	source  source
 	points  []fresh.Config
@@ -48,8 +49,8 @@ type family struct {
 	options []string
 }
 
-func newFamily(of Outcome, model *fresh.Model, s source) *family {
-	f := &family{of: of, model: model, source: s, seen: map[fresh.Config]bool{}, options: optionsOf(of.Config)}
+func (r *runner) family(of Outcome, s source) *family {
+	f := &family{of: of, model: r.model, round: r.round, source: s, seen: map[fresh.Config]bool{}, options: optionsOf(of.Config)}
 	for _, name := range numberFields() {
 		c := of.Config
 		if f.varies(c, name) {
@@ -57,7 +58,7 @@ func newFamily(of Outcome, model *fresh.Model, s source) *family {
 		}
 	}
 	f.table.Names = slices.Clone(f.columns)
-	if model != nil {
+	if f.model != nil {
 		f.table.Names = append(f.table.Names, "batch*tokens")
 		f.table.Apart = func(x, y int) bool { return max(x, y) == len(f.columns) }
 		return f
@@ -216,7 +217,7 @@ func (f *family) add(o Outcome) {
 // explain looks for the condition under which the configurations of a family fail. Every round runs
 // draws on which the possible conditions disagree, and draws beside the bounds of the simplest one.
 func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s source) (Explained, error) {
-	f := newFamily(of, r.model, s)
+	f := r.family(of, s)
 	f.add(of)
 	for _, o := range known {
 		f.add(o)
@@ -292,16 +293,16 @@ func (f *family) choose(found []condition.Condition) []fresh.Config {
 		taken[shape] = true
 		if n := split(found, f.values(c)); n > 0 {
 			disputed = append(disputed, contested{c, n})
-		} else if len(others) < round {
+		} else if len(others) < f.round {
 			others = append(others, c)
 		}
 	}
 	slices.SortStableFunc(disputed, func(a, b contested) int { return b.split - a.split })
 	var chosen []fresh.Config
-	for _, d := range disputed[:min(len(disputed), round*2/3)] {
+	for _, d := range disputed[:min(len(disputed), f.round*2/3)] {
 		chosen = append(chosen, d.config)
 	}
-	return append(chosen, others[:min(len(others), round-len(chosen))]...)
+	return append(chosen, others[:min(len(others), f.round-len(chosen))]...)
 }
 
 // split returns how evenly the conditions divide over a point: the smaller of the two sides.

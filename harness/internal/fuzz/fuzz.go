@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ type Options struct {
 	Model *fresh.Model
 	// Progress hears how many draws have run, and how many of them failed; nil if nobody listens.
 	Progress func(draws, failed int)
+
+	// round is how many draws a search for a condition runs at once; 0 is 24. Tests take fewer.
+	round int
 }
 
 // Result holds the findings of a run. It depends on the subject, the seed and the number of draws.
@@ -74,6 +78,7 @@ var hangs = regexp.MustCompile(`has not (answered|ended) for`)
 // read or written.
 func Run(ctx context.Context, s subject.Runner, o Options) (*Result, error) {
 	begun, r := time.Now(), newRunner(s, o.Model)
+	r.round = cmp.Or(o.round, round)
 	result := &Result{Subject: r.about.Name, Seed: o.Seed}
 	kept, err := corpus(o.Corpus, o.Model)
 	if err != nil {
@@ -184,7 +189,7 @@ func (r *runner) finding(ctx context.Context, first Outcome, outcomes []Outcome,
 	}
 	if f.Condition.holds != nil {
 		// The numbers that the condition leaves free may still shrink.
-		same := newFamily(f.Shrunk, r.model, s)
+		same := r.family(f.Shrunk, s)
 		allowed := func(c fresh.Config) bool { return same.belongs(c) && f.Condition.holds(c) }
 		if f.Shrunk, err = r.shrink(ctx, f.Shrunk, allowed); err != nil {
 			return f, err

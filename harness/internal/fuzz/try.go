@@ -59,6 +59,7 @@ type runner struct {
 	subject subject.Runner
 	about   subject.About
 	model   *fresh.Model  // nil for cases of attention
+	round   int           // draws that a search for a condition runs at once
 	places  chan struct{} // one for each case that the subject runs at once
 
 	mu    sync.Mutex
@@ -68,7 +69,7 @@ type runner struct {
 func newRunner(s subject.Runner, model *fresh.Model) *runner {
 	about := s.About()
 	return &runner{
-		subject: s, about: about, model: model,
+		subject: s, about: about, model: model, round: round,
 		places: make(chan struct{}, max(1, about.Jobs)), known: map[fresh.Config]Outcome{},
 	}
 }
