@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 
@@ -262,5 +263,8 @@ func (c Config) layerMask(in *attention.Inputs) {
 func (c Config) Name(group string) string {
 	h := fnv.New32a()
 	h.Write([]byte(c.String()))
+	if c.Model != "" {
+		return fmt.Sprintf("%s/%s-b%d-t%d-%08x", group, path.Base(c.Model), c.Batch, c.Tokens, h.Sum32())
+	}
 	return fmt.Sprintf("%s/b%d-h%d-e%d-q%d-k%d-%08x", group, c.Batch, c.Heads, c.HeadDim, c.Queries, c.Keys, h.Sum32())
 }
