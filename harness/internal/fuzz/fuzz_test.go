@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +170,48 @@ func TestEdges(t *testing.T) {
 	require.Zero(t, seen[0])
 	require.Greater(t, len(seen), 150)
 	require.Equal(t, fresh.Config{}, without(fresh.Config{RoPE: "half", RoPEDim: 4, Layer: true}, "layer"))
+}
+
+// The time ends the drawing, and not the draws that have begun.
+func TestForEndsTheDrawing(t *testing.T) {
+	kernel := kernelSubject("k", (*call).right)
+	begun := time.Now()
+	r, err := Run(t.Context(), kernel, Options{Seed: 1, For: 50 * time.Millisecond})
+	require.NoError(t, err)
+	require.Positive(t, r.Draws)
+	require.Zero(t, r.Draws%batch)
+	require.GreaterOrEqual(t, r.Took, 50*time.Millisecond)
+	require.Less(t, time.Since(begun), 10*time.Second)
+	counted, err := Run(t.Context(), kernel, Options{Seed: 1, Count: r.Draws})
+	require.NoError(t, err)
+	require.Equal(t, printed(t, counted), printed(t, r))
+}
+
+// A draw leaves nothing behind but its outcome.
+func TestDrawsAreForgotten(t *testing.T) {
+	r := newRunner(kernelSubject("k", (*call).right), nil)
+	offered, err := r.offers(t.Context())
+	require.NoError(t, err)
+	run := func(first, count uint64) {
+		configs := make([]fresh.Config, count)
+		for i := range configs {
+			configs[i] = newSource(2, first+uint64(i)).draw(offered)
+		}
+		_, err := r.all(t.Context(), configs)
+		require.NoError(t, err)
+	}
+	run(0, 50)
+	before := held()
+	run(50, 200)
+	const each = 8 << 10 // bytes, for a configuration and its outcome
+	require.Less(t, held(), before+200*each)
+}
+
+// held returns the bytes of memory that are in use.
+func held() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools are emptied at the second collection
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
