@@ -179,6 +179,10 @@ func TestModelsRefuse(t *testing.T) {
 	require.NoError(t, err)
 	_, err = fresh.NewModel(c)
 	require.ErrorContains(t, err, "--vary batch,tokens")
+	half := portOf(func(f forward) (*attention.Tensor, error) { return f.right() })
+	half.Precision = subject.BFloat16
+	_, err = Run(t.Context(), half, Options{Count: 1, Model: embedded(t, "models/gpt2")})
+	require.ErrorContains(t, err, "declare float32")
 	m := embedded(t, "models/gpt2")
 	_, err = m.Case("x", fresh.Config{Model: "models/gpt2", Batch: 1, Tokens: 17})
 	require.ErrorContains(t, err, "at most 16")
