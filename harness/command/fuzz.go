@@ -6,14 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/difftest/difftest/harness/internal/fixture"
-	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/fuzz"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 func fuzzCommand() *cobra.Command {
-	var flags fuzzFlags
+	flags := fuzzFlags{module: modelFlags{flag: "case"}}
 	cmd := &cobra.Command{
 		Use:   "fuzz [-- CMD ARG...]",
 		Short: "Look for shapes that an implementation gets wrong",
@@ -49,8 +47,8 @@ Exit status:
 	f.Uint64Var(&flags.Seed, "seed", 1, "draw from seed `N`")
 	f.StringVar(&flags.Corpus, "corpus", "fuzz-cases", "keep the smallest failing cases in folder `DIR`")
 	_ = cmd.MarkFlagDirname("corpus")
-	f.StringVar(&flags.name, "case", "", "draw inputs of other shapes for the module in case `NAME`")
-	flags.suite.add(cmd)
+	f.StringVar(&flags.module.name, "case", "", "draw inputs of other shapes for the module in case `NAME`")
+	flags.module.suite.add(cmd)
 	flags.child.add(cmd)
 	flags.child.timeout = 10 * time.Second // a hang costs as much on every draw of its shape
 	f.Lookup("timeout").DefValue = flags.child.timeout.String()
@@ -60,9 +58,8 @@ Exit status:
 // fuzzFlags are the flags of difftest fuzz.
 type fuzzFlags struct {
 	fuzz.Options
-	name  string    // of a captured module
-	suite suiteFlag // that holds its case
-	child childFlags
+	module modelFlags
+	child  childFlags
 }
 
 func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
@@ -78,7 +75,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if o.Count == 0 && o.For == 0 {
 		o.Count = 1000
 	}
-	if o.Model, err = f.model(); err != nil {
+	if o.Model, err = f.module.model(); err != nil {
 		return err
 	}
 	limitMemory()
@@ -113,24 +110,4 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
 		return exit(exitNothing, "every draw was skipped")
 	}
 	return nil
-}
-
-// model returns the module that --case names, nil without the flag.
-func (f *fuzzFlags) model() (*fresh.Model, error) {
-	if f.name == "" {
-		return nil, nil
-	}
-	suite, err := f.suite.open()
-	if err != nil {
-		return nil, err
-	}
-	c, err := fixture.Read(suite, f.name)
-	if err != nil {
-		return nil, exit(exitBroken, "--case: %w", err)
-	}
-	m, err := fresh.NewModel(c)
-	if err != nil {
-		return nil, exit(exitUsage, "--case: %w", err)
-	}
-	return m, nil
 }

@@ -54,7 +54,7 @@ def attention(
 
 
 def alibi(num_heads: int, distance: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return what ALiBi adds for distances (..., L, S): each head's slope times less than nothing."""
+    """Return what ALiBi adds for distances (..., L, S)."""
     slope = torch.tensor(slopes(num_heads), dtype=dtype)
     return -slope[:, None, None] * distance.abs()
 

@@ -32,9 +32,9 @@ def capture(
     `name` is GROUP/NAME, and replaces an earlier capture of that name. `inputs` is a dict of
     arguments, a tuple or list of arguments, or one argument. `output` is the part of the result
     that is the output, such as "logits"; without it, the first tensor of floats. With a seed in
-    `shake`, all parameters are drawn anew, so that the case sees a mistake in each. With `vary`, the
-    case also holds what the module computes for other batches and numbers of tokens, for fuzz. The
-    module is not changed.
+    `shake`, all parameters are drawn anew, so that the case sees a mistake in each. With `vary`,
+    the case also holds what the module computes for other batches and numbers of tokens, for fuzz.
+    The module is not changed.
 
     A CaptureWarning tells what differs from the module, and what the case cannot see. ValueError if
     the module cannot be captured. ImportError without PyTorch.
