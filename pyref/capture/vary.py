@@ -176,7 +176,8 @@ def shapes_json(
         flattened, words, names = flat(module, one)
         samples.append(renamed(varied.sample(flattened, words, parameters, other), one, names))
     graph = varied.vary(samples)
-    for other in ((1, shape[1]), (shape[0], 1), (1, 1), (2 * shape[0] + 1, min(most, 2 * shape[1] + 3))):
+    large = (2 * shape[0] + 1, min(most, 2 * shape[1] + 3))
+    for other in ((1, shape[1]), (shape[0], 1), (1, 1), large, (1, most)):
         check(name, module, drawn(found, call, other, stream), graph, parameters, other, found)
     fields = {
         "version": varied.VERSION,

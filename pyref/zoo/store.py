@@ -111,7 +111,7 @@ CAUSAL = {
     "granite",
 }
 # Their cases hold the graph for other shapes, too.
-VARIED = {"models/gpt2", "models/llama", "models/bert"}
+VARIED = {"models/gpt2", "models/llama", "models/bert", "models/moe-softmax"}
 WITHOUT_PADDING = {"granite-hybrid", "falcon-h1", "mamba", "tagger", "embeddings"}
 
 

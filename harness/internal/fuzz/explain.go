@@ -49,8 +49,12 @@ type family struct {
 	options []string
 }
 
+// family returns the family of a failing configuration, with this one alone in it.
 func (r *runner) family(of Outcome, s source) *family {
-	f := &family{of: of, model: r.model, round: r.round, source: s, seen: map[fresh.Config]bool{}, options: optionsOf(of.Config)}
+	f := &family{
+		of: of, model: r.model, round: r.round, source: s,
+		seen: map[fresh.Config]bool{}, options: optionsOf(of.Config),
+	}
 	for _, name := range numberFields() {
 		c := of.Config
 		if f.varies(c, name) {

@@ -79,12 +79,18 @@ func (f forward) spoiled(shows bool) (*attention.Tensor, error) {
 func TestModelsPass(t *testing.T) {
 	count := 6
 	if campaign.Full() {
-		count = 500
+		count = 150
 	}
-	for _, name := range []string{"models/gpt2", "models/llama", "models/bert"} {
+	for _, name := range []string{"models/gpt2", "models/llama", "models/bert", "models/moe-softmax"} {
 		r, err := Run(t.Context(), builtin.Subject(), Options{Seed: 3, Count: count, Model: embedded(t, name)})
 		require.NoError(t, err)
-		require.Equal(t, count, r.Passed, "%s: %v", name, r.Findings)
+		require.Zero(t, r.Failed, "%s: %v", name, r.Findings)
+		if strings.Contains(name, "moe") {
+			t.Logf("%d of %d draws have a choice of experts within rounding", r.Skipped, r.Draws)
+			require.Less(t, r.Skipped, max(2, count/5))
+		} else {
+			require.Zero(t, r.Skipped, name)
+		}
 	}
 }
 
@@ -139,7 +145,8 @@ func TestPlantedModels(t *testing.T) {
 			t.Logf("%v: %s", found.Shrunk.Config, found.Condition.Text)
 			require.Contains(t, found.Condition.Text, tt.wants)
 			if tt.batch > 0 {
-				require.Equal(t, [2]int{tt.batch, tt.tokens}, [2]int{found.Shrunk.Config.Batch, found.Shrunk.Config.Tokens})
+				require.Equal(t, tt.batch, found.Shrunk.Config.Batch)
+				require.Equal(t, tt.tokens, found.Shrunk.Config.Tokens)
 			}
 			require.Equal(t, tt.needs, strings.Join(optionsOf(found.Shrunk.Config), " "))
 			again, err := fixture.Read(os.DirFS(o.Corpus), found.Case.Name)

@@ -119,8 +119,8 @@ func optionFields() []string {
 // numberFields returns the numbers that shrink, the largest tensors' first.
 func numberFields() []string {
 	return []string{
-		"tokens", "keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window", "rope-dim",
-		"embed-dim",
+		"tokens", "keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window",
+		"rope-dim", "embed-dim",
 	}
 }
 

@@ -180,7 +180,7 @@ func (d madeDocument) run(arrays map[string]*npy.Array) (Values[float64], error)
 	return Run(g, given)
 }
 
-// sized returns a document with numbers in the place of sizes.
+// sized returns a document whose sizes are numbers.
 func sized(document any, batch, tokens int) any {
 	switch d := document.(type) {
 	case []any:

@@ -4,6 +4,7 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -72,7 +73,9 @@ func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Re
 			return nil, fmt.Errorf("%s: the noise of lower precisions is known of captured cases alone: declare float32",
 				c.Name)
 		}
-		if err := setGraphsResult(c); err != nil {
+		if err := setGraphsResult(c); errors.Is(err, ErrTie) {
+			return nil, err
+		} else if err != nil {
 			return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
 		}
 		return newModule(c, lower)
@@ -86,8 +89,12 @@ func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Re
 	return newReferee(c, problem, f.Expected()), nil
 }
 
+// ErrTie means that rounding may change a choice in a module, such as the one of experts. A right
+// program may give another output than the truth.
+var ErrTie = errors.New("a choice is within rounding")
+
 // setGraphsResult gives a module the float64 result of its graph as its truth, and the noise that
-// float32 gives to the graph.
+// float32 gives to the graph. It returns [ErrTie] after it has done so.
 func setGraphsResult(c *fixture.Case) error {
 	g, err := graph.Parse(c.Graph)
 	if err != nil {
@@ -97,7 +104,7 @@ func setGraphsResult(c *fixture.Case) error {
 	if err != nil {
 		return err
 	}
-	truths, err := graph.Outputs(nil, g, given, g.Output)
+	truths, err := graph.Outputs(nil, g, given, append(g.Choices(), g.Output)...)
 	if err != nil {
 		return err
 	}
@@ -109,6 +116,9 @@ func setGraphsResult(c *fixture.Case) error {
 	c.Truth, c.Sigma, c.Output = truth.Data, sigma[g.Output], attention.NewTensor(truth.Shape...)
 	for i, v := range truth.Data {
 		c.Output.Data[i] = float32(v)
+	}
+	if g.Tie(truths, sigma) {
+		return ErrTie
 	}
 	return nil
 }

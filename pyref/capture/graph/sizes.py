@@ -26,9 +26,9 @@ def terms(shape: Shape) -> list[int]:
 
 
 def joined(documents: Sequence[object], shapes: Sequence[Shape], place: str = "graph") -> object:
-    """Return a document with sizes in the place of the numbers in which some documents differ.
+    """Return what documents have in common. A number in which they differ becomes a size.
 
-    OtherGraph if they differ in more. The first four shapes must have independent terms.
+    OtherGraph if they differ in more than numbers. The first four shapes must have independent terms.
     """
     first = documents[0]
     if all(same(document, first) for document in documents):
@@ -84,7 +84,7 @@ def words(shape: Shape) -> str:
 
 
 def at(document: object, shape: Shape) -> object:
-    """Return a document with numbers in the place of sizes."""
+    """Return a document whose sizes are numbers."""
     if isinstance(document, dict):
         if document and all(key in TERMS for key in document):
             values = dict(zip(TERMS, terms(shape), strict=True))
