@@ -49,7 +49,7 @@ type family struct {
 	options []string
 }
 
-// family returns the family of a failing configuration, with this one alone in it.
+// family returns the family of a failing configuration, without a draw.
 func (r *runner) family(of Outcome, s source) *family {
 	f := &family{
 		of: of, model: r.model, round: r.round, source: s,

@@ -28,7 +28,8 @@ def terms(shape: Shape) -> list[int]:
 def joined(documents: Sequence[object], shapes: Sequence[Shape], place: str = "graph") -> object:
     """Return what documents have in common. A number in which they differ becomes a size.
 
-    OtherGraph if they differ in more than numbers. The first four shapes must have independent terms.
+    OtherGraph if they differ in more than numbers. The first four shapes must have independent
+    terms.
     """
     first = documents[0]
     if all(same(document, first) for document in documents):
