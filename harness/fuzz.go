@@ -1,10 +1,15 @@
 package harness
 
 import (
+	"cmp"
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/fuzz"
 )
 
@@ -19,6 +24,13 @@ type FuzzOptions struct {
 	// Corpus is a folder for the smallest failing cases. They run first the next time, and [Run]
 	// takes the folder as a suite. "" keeps none.
 	Corpus string
+	// Case is the name of a case in Suite, a module that was captured with --vary batch,tokens. Its
+	// inputs are drawn in other shapes. "" draws cases of attention.
+	Case  string
+	Suite fs.FS
+	// Timeout is how long a [Subject] may take for a case; 0 is 10 seconds. One that takes longer
+	// fails the case, and its goroutine goes on. A [Command] has a timeout of its own.
+	Timeout time.Duration
 }
 
 // Fuzz draws cases among what an implementation offers, most of them at edges: shapes of 1, powers
@@ -26,19 +38,26 @@ type FuzzOptions struct {
 // becomes one error of t. It holds the smallest failing case and the condition under which cases
 // fail. The truth comes from difftest's oracle, not from PyTorch.
 //
-// One goroutine calls a [Subject], case by case. The seed and the number of draws decide the
-// result.
+// A [Subject] gets one case after the other. A panic or a hang is a failure of its case. The seed
+// and the number of draws decide the result.
 func Fuzz(t *testing.T, r Runner, o FuzzOptions) {
 	t.Helper()
 	if o.Count == 0 && o.For == 0 {
 		o.Count = 500
 	}
+	model, err := o.model()
+	if err != nil {
+		t.Fatal(err)
+	}
 	running, end, err := r.start(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, inProcess := r.(Subject); inProcess {
+		running = fuzz.Patient{Runner: running, Timeout: cmp.Or(o.Timeout, 10*time.Second)}
+	}
 	result, err := fuzz.Run(t.Context(), running, fuzz.Options{
-		Seed: o.Seed, Count: o.Count, For: o.For, Corpus: o.Corpus,
+		Seed: o.Seed, Count: o.Count, For: o.For, Corpus: o.Corpus, Model: model,
 	})
 	if endErr := end(); err == nil {
 		err = endErr
@@ -60,4 +79,19 @@ func Fuzz(t *testing.T, r Runner, o FuzzOptions) {
 	default:
 		t.Log(text)
 	}
+}
+
+// model returns the module of the case, nil if there is no case.
+func (o FuzzOptions) model() (*fresh.Model, error) {
+	if o.Case == "" {
+		return nil, nil
+	}
+	if o.Suite == nil {
+		return nil, errors.New("FuzzOptions.Case: want a Suite that holds it")
+	}
+	c, err := fixture.Read(o.Suite, o.Case)
+	if err != nil {
+		return nil, err
+	}
+	return fresh.NewModel(c)
 }

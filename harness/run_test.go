@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness"
+	"github.com/difftest/difftest/harness/internal/builtin"
 )
 
 var builtIn = harness.Subject{
@@ -88,6 +90,36 @@ var runs = map[string]func(t *testing.T){
 		harness.Fuzz(t, odd, harness.FuzzOptions{Seed: 2, Count: 60, Corpus: t.TempDir()})
 	},
 	"fuzz nothing": func(t *testing.T) { harness.Fuzz(t, harness.Subject{Name: "none"}, harness.FuzzOptions{}) },
+	"fuzz model": func(t *testing.T) {
+		models := harness.Subject{Name: "models", Model: func(d harness.Description) (harness.Model, error) {
+			return builtin.Model(d)
+		}}
+		harness.Fuzz(t, models, harness.FuzzOptions{Seed: 2, Count: 10, Case: "models/gpt2", Suite: fixtures.FS})
+	},
+	"fuzz fixed model": func(t *testing.T) {
+		harness.Fuzz(t, builtIn, harness.FuzzOptions{Case: "models/vit", Suite: fixtures.FS})
+	},
+	"fuzz hang": func(t *testing.T) {
+		stuck := harness.Subject{Name: "stuck", SDPA: func(
+			q, k, v *attention.Tensor, o attention.SDPAOptions,
+		) (*attention.Tensor, error) {
+			if k.Shape[2] > 20 {
+				<-t.Context().Done()
+			}
+			return attention.SDPA(q, k, v, o)
+		}}
+		harness.Fuzz(t, stuck, harness.FuzzOptions{Seed: 2, Count: 60, Timeout: 30 * time.Millisecond})
+	},
+	"fuzz panic": func(t *testing.T) {
+		harness.Fuzz(t, harness.Subject{Name: "panics", SDPA: func(
+			q, k, v *attention.Tensor, o attention.SDPAOptions,
+		) (*attention.Tensor, error) {
+			if k.Shape[2] > 20 {
+				panic("kaboom")
+			}
+			return attention.SDPA(q, k, v, o)
+		}}, harness.FuzzOptions{Seed: 2, Count: 60})
+	},
 	"broken": func(t *testing.T) {
 		harness.Run(t, fstest.MapFS{"gone/case.json": {Data: []byte("{}")}}, builtIn)
 	},
@@ -128,6 +160,10 @@ func TestRun(t *testing.T) {
 		{"no shard", "", false, []string{"4/3 is no shard"}, nil},
 		{"sub", "", true, []string{"--- PASS: TestRun/causal "}, nil},
 		{"fuzz", "", true, []string{"60 draws, 60 passed, 0 failed"}, nil},
+		{"fuzz model", "", true, []string{"10 draws, 10 passed, 0 failed"}, nil},
+		{"fuzz fixed model", "", false, []string{"capture the module with --vary batch,tokens"}, nil},
+		{"fuzz hang", "", false, []string{"it has not answered for 30ms", "keys 21"}, nil},
+		{"fuzz panic", "", false, []string{"panic: kaboom", "if and only if keys >= 21"}, nil},
 		{"fuzz odd heads", "", false, []string{
 			"FAIL fuzz/b1-h1-e1-q1-k1-", "fails     if and only if heads mod 2 = 1", "rerun     go test -run '^TestRun$'",
 		}, nil},

@@ -83,6 +83,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="with transformers:CLASS, fields of the configuration in place of the tiny ones",
     )
     command.add_argument(
+        "--vary",
+        choices=("batch,tokens",),
+        help="store the graph for other shapes, too, so that difftest fuzz can draw them",
+    )
+    command.add_argument(
         "--submodules",
         metavar="PATTERN",
         help="run the module once, and capture each submodule with a matching name, such as 'layers.*'",
@@ -112,11 +117,14 @@ def capture(arguments: argparse.Namespace) -> int:
         seed = 0
     where = (arguments.name, arguments.into)
     refused = {}
+    if arguments.vary and (arguments.submodules is not None or outputs.several(arguments.output)):
+        raise ValueError("--vary: takes one case, without --submodules or a pattern of outputs")
     if arguments.submodules is None and outputs.several(arguments.output):
         captured = outputs.capture_outputs(module, made.inputs, arguments.output, *where, tell, seed)
         folders, refused = captured.folders, captured.refused
     elif arguments.submodules is None:
-        folders = [write(module, made.inputs, *where, arguments.output, tell, seed)]
+        varies = arguments.vary is not None
+        folders = [write(module, made.inputs, *where, arguments.output, tell, seed, varies)]
     else:
         captured = submodules.capture_submodules(
             module, made.inputs, arguments.submodules, *where, tell, seed

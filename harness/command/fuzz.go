@@ -11,7 +11,7 @@ import (
 )
 
 func fuzzCommand() *cobra.Command {
-	var flags fuzzFlags
+	flags := fuzzFlags{module: modelFlags{flag: "case"}}
 	cmd := &cobra.Command{
 		Use:   "fuzz [-- CMD ARG...]",
 		Short: "Look for shapes that an implementation gets wrong",
@@ -20,6 +20,9 @@ at edges: 1, powers of two, multiples of 8 to 64 and their neighbours, primes,
 long caches, windows that do not divide. It shrinks a failure to the smallest
 case that fails in the same way, and says under which condition cases fail. The
 truth comes from the oracle of difftest, not from PyTorch.
+
+With --case, the draws are inputs of other shapes for a captured module: another
+batch, other tokens, padding. The module was captured with --vary batch,tokens.
 
 The smallest cases are kept in a folder, and run first the next time. A crash
 or a hang is a failure of its shape. A seed gives the same result for the same
@@ -33,7 +36,8 @@ Exit status:
   4    every draw was skipped
   130  interrupted`,
 		Example: `  difftest fuzz --for 5m -- python mine.py
-  difftest fuzz --count 2000 --seed 7 --corpus found -- ./mine`,
+  difftest fuzz --count 2000 --seed 7 --corpus found -- ./mine
+  difftest fuzz --case models/llama -- python port.py`,
 		Args: commandArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return flags.run(cmd, args) },
 	}
@@ -43,6 +47,8 @@ Exit status:
 	f.Uint64Var(&flags.Seed, "seed", 1, "draw from seed `N`")
 	f.StringVar(&flags.Corpus, "corpus", "fuzz-cases", "keep the smallest failing cases in folder `DIR`")
 	_ = cmd.MarkFlagDirname("corpus")
+	f.StringVar(&flags.module.name, "case", "", "draw inputs of other shapes for the module in case `NAME`")
+	flags.module.suite.add(cmd)
 	flags.child.add(cmd)
 	flags.child.timeout = 10 * time.Second // a hang costs as much on every draw of its shape
 	f.Lookup("timeout").DefValue = flags.child.timeout.String()
@@ -52,10 +58,11 @@ Exit status:
 // fuzzFlags are the flags of difftest fuzz.
 type fuzzFlags struct {
 	fuzz.Options
-	child childFlags
+	module modelFlags
+	child  childFlags
 }
 
-func (f *fuzzFlags) run(cmd *cobra.Command, args []string) error {
+func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
 	switch {
 	case f.Count < 0 || cmd.Flags().Changed("count") && f.Count == 0:
 		return exit(exitUsage, "--count: %d, want more than 0", f.Count)
@@ -67,6 +74,9 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) error {
 	o := f.Options
 	if o.Count == 0 && o.For == 0 {
 		o.Count = 1000
+	}
+	if o.Model, err = f.module.model(); err != nil {
+		return err
 	}
 	limitMemory()
 	ctx, follow := followed(cmd)

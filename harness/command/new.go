@@ -15,7 +15,7 @@ import (
 )
 
 func newCommand() *cobra.Command {
-	config, into := fresh.Default(), ""
+	config, into, model := fresh.Default(), "", modelFlags{flag: "model"}
 	cmd := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Make a case of any shape, without PyTorch",
@@ -25,19 +25,21 @@ come from the oracle of difftest in float64, not from PyTorch. In a checkout,
 "pyref/regenerate --run -m pyref verify DIR" fills in PyTorch's results later.
 
 A case is scaled_dot_product_attention, or a layer with --layer or any option
-of a layer. In a layer, keys beyond the queries are a cache. new overwrites
+of a layer. In a layer, keys beyond the queries are a cache. With --model, the
+case has other inputs for a captured module: --batch, --tokens and --mask
+padding. The module was captured with --vary batch,tokens. new overwrites
 nothing.`,
 		Example: `  difftest new mine/tail --keys 33 --head-dim 80
   difftest new mine/decode --heads 32 --kv-heads 8 --head-dim 128 \
     --queries 7 --keys 300 --causal --rope half --window 64
+  difftest new mine/long --model models/llama --batch 2 --tokens 33
   difftest --fixtures cases -- python mine.py`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := fresh.Case(args[0], config)
+			c, err := model.newCase(cmd, args[0], config)
 			if err != nil {
-				return exit(exitUsage, "%w", err)
+				return err
 			}
-			fresh.SetTruth(c)
 			switch err := fixture.Write(into, c); {
 			case errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrInvalid):
 				return exit(exitUsage, "%w", err)
@@ -51,6 +53,9 @@ nothing.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	addFields(cmd.Flags(), &config)
+	cmd.Flags().StringVar(&model.name, "model", "", "make inputs for the module in case `NAME`")
+	cmd.Flags().IntVar(&config.Tokens, "tokens", 0, "tokens of a module `N`")
+	model.suite.add(cmd)
 	cmd.Flags().StringVar(&into, "into", "cases", "the suite to add the case to, in folder `DIR`")
 	_ = cmd.MarkFlagDirname("into")
 	return cmd

@@ -19,9 +19,13 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """The graph of a module as a file, with its constants, or the reason why there is none."""
+    """The graph of a module as a file, with its constants, or the reason why there is none.
+
+    `shapes` is shapes.json, empty unless the shapes of the inputs can vary.
+    """
 
     text: str = ""
+    shapes: str = ""
     constants: Arrays = field(default_factory=dict)
     missing: str = ""
 
@@ -99,13 +103,21 @@ def naming(path: Path) -> Iterator[Path]:
 
 
 def save_graph(folder: Path, graph: StoredGraph) -> dict:
-    """Write graph.json, and return its field in case.json."""
+    """Write graph.json and shapes.json, and return their field in case.json."""
     if graph.missing:
         return {"graph": {"missing": graph.missing}}
-    data = graph.text.encode()
-    with naming(folder / "graph.json") as path:
+    sums = {"sha256": save_text(folder / "graph.json", graph.text)}
+    if graph.shapes:
+        sums["shapes_sha256"] = save_text(folder / "shapes.json", graph.shapes)
+    return {"graph": sums}
+
+
+def save_text(path: Path, text: str) -> str:
+    """Write a file, and return its sum."""
+    data = text.encode()
+    with naming(path):
         path.write_bytes(data)
-    return {"graph": {"sha256": hashlib.sha256(data).hexdigest()}}
+    return hashlib.sha256(data).hexdigest()
 
 
 def about(path: Path) -> dict:

@@ -11,7 +11,12 @@ from pyref.build import case_folder
 from pyref.build.atomic_replace import put_in_place, recover
 from pyref.build.pinned_torch import torch
 from pyref.build.scratch import scratch
+from pyref.capture.graph import evaluate
+from pyref.capture.graph.node import Graph
+from pyref.capture.graph.varied import node_of
 from pyref.ops.decoder import DecoderAttention
+from pyref.ops.formula import FunctionByFormula, LayerByFormula
+from pyref.ops.layouts import LAYOUTS
 from pyref.ops.mha import MultiheadAttention
 from pyref.ops.operation import Arrays, Operation
 from pyref.ops.rope import Rope
@@ -30,20 +35,20 @@ def cases(suite: Path) -> Iterator[Path]:
 
 
 def verify(folder: Path) -> None:
-    """Fill in PyTorch's results. Raise ValueError if the truth differs, or pyref has no call."""
+    """Fill in PyTorch's results. Raise ValueError if the truth differs.
+
+    A case of a module stays as it is: PyTorch computes its graph, and not the module, which stands
+    nowhere in the case.
+    """
     case = json.loads((folder / "case.json").read_text(encoding="ascii"))
     inputs, parameters = load(folder, case["inputs"]), load(folder, case.get("state_dict", {}))
+    truth = np.load(folder / case["expected"]["truth"])
+    if case["op"] == "module":
+        compare(truth, result_of_graph(folder, case, inputs, parameters))
+        return
     operation = operation_of(case, inputs)
     expected = case_folder.expect(operation, inputs, parameters)
-    truth = np.load(folder / case["expected"]["truth"])
-    difference = (
-        crosscheck.distance(truth, expected["truth"]) if truth.any() else np.abs(expected["truth"]).max()
-    )
-    if not difference <= crosscheck.TOLERANCE:
-        raise ValueError(
-            f"the oracle's truth is {difference:.1e} away from pytorch's float64 result,"
-            f" relative to its largest element; at most {crosscheck.TOLERANCE:.0e} is allowed"
-        )
+    compare(truth, expected["truth"])
     fields = {name: case[name] for name in ("name", "purpose", "op", "config")}
     sections = {"inputs": inputs, "state_dict": parameters, "expected": expected}
     seed = case["provenance"]["seed"]
@@ -54,6 +59,30 @@ def verify(folder: Path) -> None:
         put_in_place(beside / folder.name, folder)
 
 
+def compare(truth: np.ndarray, right: np.ndarray) -> None:
+    """Raise ValueError if the oracle's truth differs from PyTorch's float64 result."""
+    difference = crosscheck.distance(truth, right) if truth.any() else np.abs(right).max()
+    if not difference <= crosscheck.TOLERANCE:
+        raise ValueError(
+            f"the oracle's truth is {difference:.1e} away from pytorch's float64 result,"
+            f" relative to its largest element; at most {crosscheck.TOLERANCE:.0e} is allowed"
+        )
+
+
+def result_of_graph(folder: Path, case: dict, inputs: Arrays, parameters: Arrays) -> np.ndarray:
+    """Return what the graph of a module computes in PyTorch, in float64."""
+    text = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+    constants = load(folder, case.get("constants", {}))
+    graph = Graph(
+        text["inputs"],
+        tuple(text["parameters"]),
+        {name: constants[name] for name in text["constants"]},
+        tuple(map(node_of, text["nodes"])),
+        text["output"],
+    )
+    return evaluate.evaluate(graph, inputs, parameters)[graph.output].numpy()
+
+
 def load(folder: Path, files: dict[str, str]) -> Arrays:
     """Return arrays by name. Names of one file share an array."""
     arrays = {file: np.load(folder / file, allow_pickle=False) for file in set(files.values())}
@@ -61,7 +90,7 @@ def load(folder: Path, files: dict[str, str]) -> Arrays:
 
 
 def operation_of(case: dict, inputs: Arrays) -> Operation:
-    """Return PyTorch's call for a case. Raise ValueError if pyref has none."""
+    """Return PyTorch's call for a case, or pyref's formula if PyTorch has no call."""
     config = case["config"]
     if case["op"] == ScaledDotProductAttention.name:
         return function(config, inputs)
@@ -70,21 +99,18 @@ def operation_of(case: dict, inputs: Arrays) -> Operation:
     return decoder(config, inputs)
 
 
-def refuse(condition: bool, what: str) -> None:
-    """Raise ValueError if the condition holds."""
-    if condition:
-        raise ValueError(f"pyref has no call of pytorch for {what}")
-
-
 def function(config: dict, inputs: Arrays) -> ScaledDotProductAttention:
     """Return the call of a function."""
     masked = "allow" in inputs or "bias" in inputs
     moved = "past_key" in inputs or "key_lengths" in inputs
     scored = any(name in config for name in ("window", "softcap", "alibi"))
-    refuse(masked and (moved or scored or "sinks" in inputs), "a mask beside other options")
-    refuse("sinks" in inputs and ("softcap" in config or "alibi" in config), "sinks with softcap or ALiBi")
+    sinks = "sinks" in inputs
+    formula = (masked and (moved or scored or sinks)) or (
+        sinks and ("softcap" in config or "alibi" in config)
+    )
+    kind = FunctionByFormula if formula else ScaledDotProductAttention
     query, key, value = inputs["query"], inputs["key"], inputs["value"]
-    return ScaledDotProductAttention(
+    return kind(
         batch=query.shape[0],
         num_heads=query.shape[1],
         seq_q=query.shape[2],
@@ -125,23 +151,27 @@ def torch_layer(config: dict, inputs: Arrays) -> MultiheadAttention:
 
 
 def decoder(config: dict, inputs: Arrays) -> DecoderAttention:
-    """Return the call of a decoder layer."""
-    refuse("block" in inputs or "bias" in inputs, "a decoder layer with a mask")
-    refuse("input_layout" in config, "a decoder layer whose batch is not first")
-    refuse(config["keys"] == "torch-separate", "a layer of torch.nn.MultiheadAttention with separate keys")
-    refuse(
-        config.get("sinks", False) and ("softcap" in config or "alibi" in config),
-        "sinks with softcap or ALiBi",
+    """Return the call of a decoder layer, or of pyref's formula."""
+    sequence_first = config.get("input_layout", "batch-first") == "sequence-first"
+    formula = (
+        sequence_first
+        or "block" in inputs
+        or "bias" in inputs
+        or config["keys"] not in LAYOUTS
+        or (config.get("sinks", False) and ("softcap" in config or "alibi" in config))
     )
     query, heads = inputs["query"], config["num_heads"]
-    return DecoderAttention(
-        batch=query.shape[0],
-        seq_q=query.shape[1],
+    batch, length = query.shape[1::-1] if sequence_first else query.shape[:2]
+    more = {"sequence_first": sequence_first} if formula else {}
+    return (LayerByFormula if formula else DecoderAttention)(
+        **more,
+        batch=batch,
+        seq_q=length,
         embed_dim=config["embed_dim"],
         num_heads=heads,
         num_kv_heads=config.get("num_kv_heads", heads),
         head_dim=config.get("head_dim", config["embed_dim"] // heads),
-        seq_kv=None if inputs["key"] is query else inputs["key"].shape[1],
+        seq_kv=None if inputs["key"] is query else inputs["key"].shape[0 if sequence_first else 1],
         past_len=inputs["past_key"].shape[2] if "past_key" in inputs else 0,
         param_layout=config["keys"],
         bias=config["bias"],

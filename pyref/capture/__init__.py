@@ -21,9 +21,9 @@ import torch
 
 from pyref.build import case_folder
 from pyref.build.atomic_replace import put_in_place, recover
-from pyref.build.rng import digest
+from pyref.build.rng import Stream, digest
 from pyref.build.scratch import scratch
-from pyref.capture import about, any_module, autocast, check, mha, padding
+from pyref.capture import about, any_module, autocast, check, mha, padding, vary
 from pyref.capture.call import PLAIN, Call, to_array
 from pyref.capture.flat import flat
 from pyref.capture.graph import store
@@ -41,6 +41,7 @@ def capture(
     output: str = "",
     say: Callable[[str], None] = lambda note: None,
     shake: int | None = None,
+    varies: bool = False,
 ) -> Path:
     """Write a case of one call, `module(**inputs)`, below `folder`, and return the case's folder.
 
@@ -48,12 +49,14 @@ def capture(
     well. `inputs` is a dict of arguments, a tuple or list of arguments, or one argument. Arguments
     may be nested, and may hold a cache. The output is the first tensor of floats in the result, or
     in its part `output`: "logits", "1". `say` is called with each difference from the user's
-    module, such as another type. With a seed in `shake`, all parameters are drawn anew.
+    module, such as another type. With a seed in `shake`, all parameters are drawn anew. With
+    `varies`, the case also holds the graph for other shapes of the inputs: see pyref.capture.vary.
     ValueError if the module cannot be captured.
     """
     module = shaken(module_of(module), shake)
     call = replace(Call.of(module, inputs), output=output)
-    return write(module, call, name, folder, f"{class_name(module)}, captured{with_seed(shake)}.", say)
+    purpose = f"{class_name(module)}, captured{with_seed(shake)}."
+    return write(module, call, name, folder, purpose, say, varies=varies)
 
 
 def write(
@@ -63,10 +66,12 @@ def write(
     folder: Path,
     purpose: str,
     say: Callable[[str], None] = lambda note: None,
+    *,
+    varies: bool = False,
 ) -> Path:
     """Write a case of one call, and replace an earlier capture of this name."""
     with autocast.left_out() as short:
-        return written(module, call, name, folder, purpose, say, short)
+        return written(module, call, name, folder, purpose, say, short, varies=varies)
 
 
 def written(
@@ -77,6 +82,8 @@ def written(
     purpose: str,
     say: Callable[[str], None],
     short: autocast.LeftOut,
+    *,
+    varies: bool = False,
 ) -> Path:
     """Write a case of one call without autocast, and its noise under autocast."""
     target = check.case_folder(name, folder)
@@ -96,6 +103,8 @@ def written(
         parameters = state_dict(module)
         truth = expected["truth"]
         graph = module_graph(module, call, parameters, truth, padded.of(truth)) if op == "module" else None
+        if varies:
+            graph = with_shapes(graph, name, module, call, padded, seed)
     with scratch(target.parent) as beside:
         recover(target)
         case = beside / target.name
@@ -135,6 +144,25 @@ def module_graph(
         reason = str(error).strip().splitlines() or [type(error).__name__]
         return case_folder.StoredGraph(missing=reason[0][:200])
     return case_folder.StoredGraph(text=store.dump(graph, values), constants=graph.constants)
+
+
+def with_shapes(
+    graph: case_folder.StoredGraph | None,
+    name: str,
+    module: torch.nn.Module,
+    call: Call,
+    padded: padding.Padded,
+    seed: int,
+) -> case_folder.StoredGraph:
+    """Return a graph with shapes.json; ValueError if the shapes of the inputs cannot vary."""
+    if graph is None or graph.missing:
+        reason = graph.missing if graph else "the layer is no module with a graph"
+        raise ValueError(f"{name}: --vary: there is no graph: {reason}")
+    try:
+        text, arrays = vary.shapes_json(name, module, call, state_dict(module), padded, Stream(seed))
+    except ValueError as error:
+        raise ValueError(f"{name}: --vary: {error}") from error
+    return replace(graph, shapes=text, constants={**graph.constants, **arrays})
 
 
 def with_seed(shake: int | None) -> str:

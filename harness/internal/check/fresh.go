@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -11,7 +12,8 @@ import (
 )
 
 // Fresh gives the verdict on a subject's run of a case that has no results yet: the case gets the
-// oracle's. The result has no diagnosis, and no finding about attention weights.
+// oracle's. The result has no diagnosis, and no finding about attention weights. It is a skip if
+// rounding may change a choice in the case.
 func Fresh(
 	ctx context.Context, about subject.About, c *fixture.Case, ran subject.Result,
 ) (report.Result, error) {
@@ -19,6 +21,9 @@ func Fresh(
 		return withoutOutput(c, ran.Err), nil
 	}
 	referee, err := FreshReferee(ctx, about, c, ran)
+	if errors.Is(err, judge.ErrTie) {
+		return report.Result{Case: c.Name, Verdict: report.Skip, Err: err.Error()}, nil
+	}
 	if err != nil {
 		return report.Result{}, err
 	}
@@ -32,6 +37,15 @@ func Fresh(
 		r.Verdict = report.Fail
 	}
 	return r, nil
+}
+
+// SetTruth gives a case that has no results yet the oracle's result, as [Fresh] does.
+func SetTruth(ctx context.Context, c *fixture.Case) error {
+	_, err := judge.OfOracle(ctx, c, judge.Arithmetic(""))
+	if errors.Is(err, judge.ErrTie) {
+		return nil
+	}
+	return err
 }
 
 // FreshReferee returns the referee of a run of a case that has no results yet, in the precision

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 
@@ -46,11 +47,18 @@ func Case(name string, c Config) (*fixture.Case, error) {
 // ConfigOf returns the configuration that a case was made from, by its purpose, which stays if
 // PyTorch computes the case later. It reports false for a case from elsewhere.
 func ConfigOf(c *fixture.Case) (Config, bool) {
+	base := Default()
 	flags, ok := strings.CutPrefix(c.Purpose, purpose)
+	if !ok {
+		var of string
+		of, ok = strings.CutPrefix(c.Purpose, purposeOfModel)
+		of, flags, _ = strings.Cut(of, ": ")
+		base = Config{Model: of}
+	}
 	if !ok {
 		return Config{}, false
 	}
-	made, err := Parse(strings.Fields(strings.TrimSuffix(flags, ".")))
+	made, err := base.parse(strings.Fields(strings.TrimSuffix(flags, ".")))
 	return made, err == nil
 }
 
@@ -255,5 +263,8 @@ func (c Config) layerMask(in *attention.Inputs) {
 func (c Config) Name(group string) string {
 	h := fnv.New32a()
 	h.Write([]byte(c.String()))
+	if c.Model != "" {
+		return fmt.Sprintf("%s/%s-b%d-t%d-%08x", group, path.Base(c.Model), c.Batch, c.Tokens, h.Sum32())
+	}
 	return fmt.Sprintf("%s/b%d-h%d-e%d-q%d-k%d-%08x", group, c.Batch, c.Heads, c.HeadDim, c.Queries, c.Keys, h.Sum32())
 }

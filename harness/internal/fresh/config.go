@@ -15,6 +15,11 @@ import (
 // Config describes a case by numbers and words. The zero value of an option means that the case
 // does not have it. The tags of [Config.Fields] are the flags of difftest new.
 type Config struct {
+	// Model is the name of the captured case whose module a case computes; "" for attention. Such a
+	// case has a batch, Tokens, and maybe padding, and no other fields but the seed.
+	Model  string
+	Tokens int
+
 	Layer bool // a layer with projections; false: scaled_dot_product_attention
 
 	Batch   int
@@ -74,6 +79,14 @@ var (
 
 // Fields returns the fields of a configuration in the order in which they are printed.
 func (c *Config) Fields() []Field {
+	if c.Model != "" {
+		return []Field{
+			{Name: "batch", Usage: "batch elements", Value: &c.Batch},
+			{Name: "tokens", Usage: "tokens", Value: &c.Tokens},
+			{Name: "mask", Usage: "padded tokens", Value: &c.Mask, Words: []string{"padding"}, Option: true},
+			{Name: "seed", Usage: "seed of the numbers", Value: &c.Seed},
+		}
+	}
 	return []Field{
 		{Name: "layer", Usage: "a layer with projections, not the function", Value: &c.Layer, Option: true},
 		{Name: "batch", Usage: "batch elements", Value: &c.Batch},
@@ -112,6 +125,9 @@ func Default() Config {
 // Complete returns the configuration with every number that follows from others. Options of a layer
 // make it a layer.
 func (c Config) Complete() Config {
+	if c.Model != "" {
+		return c
+	}
 	if c.RoPE != "" || c.QKNorm || c.Layout != "" || c.Order != "" || c.Cross || c.EmbedDim != 0 {
 		c.Layer = true
 	}
@@ -139,7 +155,9 @@ func (c Config) Complete() Config {
 // Args returns the flags of difftest new that give the configuration.
 func (c Config) Args() []string {
 	base := Default()
-	base.Keys = 0
+	if c.Model != "" {
+		base = Config{Model: c.Model}
+	}
 	var args []string
 	usual := base.Fields()
 	for i, f := range c.Fields() {
@@ -159,8 +177,10 @@ func (c Config) Args() []string {
 func (c Config) String() string { return strings.Join(c.Args(), " ") }
 
 // Parse reads the flags that [Config.Args] returns.
-func Parse(args []string) (Config, error) {
-	c := Default()
+func Parse(args []string) (Config, error) { return Default().parse(args) }
+
+// parse sets the fields of a configuration from flags.
+func (c Config) parse(args []string) (Config, error) {
 	fields := c.Fields()
 	for _, arg := range args {
 		name, value, given := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
@@ -235,7 +255,7 @@ func (c Config) Check() error {
 			refuse(*v != "" && !slices.Contains(f.Words, *v), "--%s %q: want one of %q", f.Name, *v, f.Words)
 		}
 	}
-	if len(errs) > 0 {
+	if len(errs) > 0 || c.Model != "" {
 		return errors.Join(errs...)
 	}
 	c.checkTogether(refuse)

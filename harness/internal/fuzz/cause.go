@@ -75,7 +75,7 @@ func intersection(a, b []string) []string {
 // names returns the known mistakes and wrong numbers that explain a subject's output, nil if none
 // does.
 func (r *runner) names(ctx context.Context, config fresh.Config) ([]string, error) {
-	c, err := fresh.Case("fuzz", config)
+	c, err := r.make("fuzz", config)
 	if err != nil {
 		return nil, err
 	}

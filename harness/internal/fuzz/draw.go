@@ -56,6 +56,9 @@ const (
 
 // draw draws a configuration among what a subject offers.
 func (s source) draw(o *offer) fresh.Config {
+	if o.model != nil {
+		return s.drawModel(o.model)
+	}
 	for {
 		c := fresh.Config{Seed: s.Uint64()}
 		c.Layer = o.kinds[true] && (!o.kinds[false] || s.oneIn(3))
@@ -64,6 +67,32 @@ func (s source) draw(o *offer) fresh.Config {
 		if c = c.Complete(); c.Check() == nil {
 			return c
 		}
+	}
+}
+
+// drawModel draws a configuration of a module: a batch, tokens, and maybe padding.
+func (s source) drawModel(m *fresh.Model) fresh.Config {
+	c := m.Default()
+	c.Seed = s.Uint64()
+	s.shapeOfModel(&c, m.MostTokens())
+	if m.Pads() && s.oneIn(3) {
+		c.Mask = "padding"
+	}
+	return c
+}
+
+// shapeOfModel draws the batch and the tokens of a module.
+func (s source) shapeOfModel(c *fresh.Config, most int) {
+	c.Batch, c.Tokens = s.edge(4), s.edge(min(most, 40))
+	switch s.IntN(6) {
+	case 0:
+		c.Tokens = s.edge(most)
+	case 1:
+		c.Batch = s.edge(20)
+	}
+	for bound := s.bound(); work(*c) > bound; {
+		number := pick(s, &c.Batch, &c.Tokens)
+		*number = s.edge((*number + 1) / 2)
 	}
 }
 
@@ -126,6 +155,9 @@ func (s source) reduce(c *fresh.Config) {
 
 // work returns about the number of multiplications that a case takes.
 func work(c fresh.Config) int {
+	if c.Model != "" {
+		return c.Batch * c.Tokens * (1000 + 10*c.Tokens)
+	}
 	n := c.Batch * c.Heads * c.Queries * (2*c.Keys*c.HeadDim + 10*c.Keys)
 	if c.Layer {
 		width := c.Heads * c.HeadDim
@@ -228,6 +260,7 @@ func (s source) window(keys int) int {
 
 // offer lists the options that a subject offers: for functions under false, for layers under true.
 type offer struct {
+	model    *fresh.Model // the only thing that is drawn, unless it is nil
 	kinds    map[bool]bool
 	features map[bool][]feature
 }

@@ -38,6 +38,8 @@ const longest = "max(queries, keys)"
 // family is all configurations with the options of one failing configuration, whose numbers vary.
 type family struct {
 	of      Outcome
+	model   *fresh.Model // nil for attention
+	round   int          // draws that are run at once
 	columns []string
 	source  source
 	points  []fresh.Config
@@ -47,8 +49,12 @@ type family struct {
 	options []string
 }
 
-func newFamily(of Outcome, s source) *family {
-	f := &family{of: of, source: s, seen: map[fresh.Config]bool{}, options: optionsOf(of.Config)}
+// family returns the family of a failing configuration, without a draw.
+func (r *runner) family(of Outcome, s source) *family {
+	f := &family{
+		of: of, model: r.model, round: r.round, source: s,
+		seen: map[fresh.Config]bool{}, options: optionsOf(of.Config),
+	}
 	for _, name := range numberFields() {
 		c := of.Config
 		if f.varies(c, name) {
@@ -56,6 +62,11 @@ func newFamily(of Outcome, s source) *family {
 		}
 	}
 	f.table.Names = slices.Clone(f.columns)
+	if f.model != nil {
+		f.table.Names = append(f.table.Names, "batch*tokens")
+		f.table.Apart = func(x, y int) bool { return max(x, y) == len(f.columns) }
+		return f
+	}
 	f.table.Names = append(f.table.Names, "batch*heads", "batch*heads*queries", longest)
 	derived := len(f.columns)
 	f.table.Apart = func(x, y int) bool { // a product or a maximum, and its parts
@@ -85,6 +96,9 @@ func (f *family) values(c fresh.Config) []int {
 	for _, name := range f.columns {
 		row = append(row, *number(&c, name))
 	}
+	if f.model != nil {
+		return append(row, c.Batch*c.Tokens)
+	}
 	row = append(row, c.Batch*c.Heads, c.Batch*c.Heads*c.Queries, max(c.Queries, c.Keys))
 	if f.of.Config.KVHeads > 0 {
 		row = append(row, c.Heads/max(1, c.KVHeads))
@@ -97,6 +111,9 @@ func (f *family) values(c fresh.Config) []int {
 
 // belongs reports whether a configuration has the options of the family and no others.
 func (f *family) belongs(c fresh.Config) bool {
+	if f.model != nil && c.Tokens > f.model.MostTokens() {
+		return false
+	}
 	return slices.Equal(optionsOf(c), f.options) && c.Layer == f.of.Config.Layer &&
 		c.Scale == f.of.Config.Scale && c.Softcap == f.of.Config.Softcap && c.Scores == f.of.Config.Scores
 }
@@ -115,11 +132,7 @@ func (f *family) candidate(bounds []int) (fresh.Config, bool) {
 			f.mutate(&c, bounds)
 		}
 	} else {
-		var shape fresh.Config
-		s.numbers(&shape)
-		c.Batch, c.Heads, c.HeadDim = shape.Batch, shape.Heads, shape.HeadDim
-		c.Queries, c.Keys = shape.Queries, shape.Keys
-		f.drawOptions(&c)
+		f.drawShape(&c)
 	}
 	c.Seed = s.Uint64()
 	c = settled(c, "").Complete()
@@ -128,6 +141,19 @@ func (f *family) candidate(bounds []int) (fresh.Config, bool) {
 		most = muchWork
 	}
 	return c, work(c) <= max(most, 2*work(f.of.Config)) && f.belongs(c) && c.Check() == nil
+}
+
+// drawShape draws every number of a configuration.
+func (f *family) drawShape(c *fresh.Config) {
+	if f.model != nil {
+		f.source.shapeOfModel(c, f.model.MostTokens())
+		return
+	}
+	var shape fresh.Config
+	f.source.numbers(&shape)
+	c.Batch, c.Heads, c.HeadDim = shape.Batch, shape.Heads, shape.HeadDim
+	c.Queries, c.Keys = shape.Queries, shape.Keys
+	f.drawOptions(c)
 }
 
 // drawOptions draws the numbers of the options that the family has.
@@ -195,7 +221,7 @@ func (f *family) add(o Outcome) {
 // explain looks for the condition under which the configurations of a family fail. Every round runs
 // draws on which the possible conditions disagree, and draws beside the bounds of the simplest one.
 func (r *runner) explain(ctx context.Context, of Outcome, known []Outcome, s source) (Explained, error) {
-	f := newFamily(of, s)
+	f := r.family(of, s)
 	f.add(of)
 	for _, o := range known {
 		f.add(o)
@@ -271,16 +297,16 @@ func (f *family) choose(found []condition.Condition) []fresh.Config {
 		taken[shape] = true
 		if n := split(found, f.values(c)); n > 0 {
 			disputed = append(disputed, contested{c, n})
-		} else if len(others) < round {
+		} else if len(others) < f.round {
 			others = append(others, c)
 		}
 	}
 	slices.SortStableFunc(disputed, func(a, b contested) int { return b.split - a.split })
 	var chosen []fresh.Config
-	for _, d := range disputed[:min(len(disputed), round*2/3)] {
+	for _, d := range disputed[:min(len(disputed), f.round*2/3)] {
 		chosen = append(chosen, d.config)
 	}
-	return append(chosen, others[:min(len(others), round-len(chosen))]...)
+	return append(chosen, others[:min(len(others), f.round-len(chosen))]...)
 }
 
 // split returns how evenly the conditions divide over a point: the smaller of the two sides.

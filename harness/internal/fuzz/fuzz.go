@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/difftest/difftest/harness/internal/check"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/fresh"
 	"github.com/difftest/difftest/harness/internal/subject"
@@ -26,8 +28,13 @@ type Options struct {
 	// Corpus is a suite of cases that failed before. They run first, and new failures are added.
 	// "" keeps nothing.
 	Corpus string
+	// Model is the module to draw inputs for; nil draws cases of attention.
+	Model *fresh.Model
 	// Progress hears how many draws have run, and how many of them failed; nil if nobody listens.
 	Progress func(draws, failed int)
+
+	// round is how many draws a search for a condition runs at once; 0 is 24. Tests take fewer.
+	round int
 }
 
 // Result holds the findings of a run. It depends on the subject, the seed and the number of draws.
@@ -70,18 +77,16 @@ var hangs = regexp.MustCompile(`has not (answered|ended) for`)
 // says that ctx ended, that a case could not be handed to the subject, or that the corpus cannot be
 // read or written.
 func Run(ctx context.Context, s subject.Runner, o Options) (*Result, error) {
-	begun, r := time.Now(), newRunner(s)
+	begun, r := time.Now(), newRunner(s, o.Model)
+	r.round = cmp.Or(o.round, round)
 	result := &Result{Subject: r.about.Name, Seed: o.Seed}
-	kept, err := corpus(o.Corpus)
+	kept, err := corpus(o.Corpus, o.Model)
 	if err != nil {
 		return nil, err
 	}
 	offered, err := r.offers(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if !offered.kinds[false] && !offered.kinds[true] {
-		return nil, errors.New("the implementation offers neither scaled_dot_product_attention nor a layer")
 	}
 	outcomes, err := r.all(ctx, kept)
 	for err == nil && more(o, outcomes, len(kept), begun) {
@@ -184,17 +189,16 @@ func (r *runner) finding(ctx context.Context, first Outcome, outcomes []Outcome,
 	}
 	if f.Condition.holds != nil {
 		// The numbers that the condition leaves free may still shrink.
-		same := newFamily(f.Shrunk, s)
+		same := r.family(f.Shrunk, s)
 		allowed := func(c fresh.Config) bool { return same.belongs(c) && f.Condition.holds(c) }
 		if f.Shrunk, err = r.shrink(ctx, f.Shrunk, allowed); err != nil {
 			return f, err
 		}
 	}
-	f.Case, err = fresh.Case(f.Shrunk.Config.Name("fuzz"), f.Shrunk.Config)
-	if err == nil {
-		fresh.SetTruth(f.Case)
+	if f.Case, err = r.make(f.Shrunk.Config.Name("fuzz"), f.Shrunk.Config); err != nil {
+		return f, err
 	}
-	return f, err
+	return f, check.SetTruth(ctx, f.Case)
 }
 
 // covers reports whether a failure has the options of the finding and meets its condition.
@@ -211,8 +215,13 @@ func (f Finding) covers(other Outcome) bool {
 	return f.Condition.holds == nil || f.Condition.holds(other.Config)
 }
 
-// corpus reads the configurations of a corpus. A folder that does not exist is an empty corpus.
-func corpus(dir string) ([]fresh.Config, error) {
+// corpus reads the configurations of a corpus: the cases of a module, or of attention if model is
+// nil. A folder that does not exist is an empty corpus.
+func corpus(dir string, model *fresh.Model) ([]fresh.Config, error) {
+	own := ""
+	if model != nil {
+		own = model.Name()
+	}
 	if dir == "" {
 		return nil, nil
 	}
@@ -230,7 +239,7 @@ func corpus(dir string) ([]fresh.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", dir, err)
 		}
-		if made, ok := fresh.ConfigOf(c); ok {
+		if made, ok := fresh.ConfigOf(c); ok && made.Model == own {
 			configs = append(configs, made)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,7 @@ import (
 
 // The built-in implementation passes every draw.
 func TestBuiltInPasses(t *testing.T) {
-	count := 200
+	count := 100
 	if campaign.Full() {
 		count = 3_000
 	}
@@ -49,13 +50,13 @@ func (p parallel) About() subject.About {
 // A seed gives the same result however many cases run at once.
 func TestResultsDependOnTheSeedAlone(t *testing.T) {
 	kernel := func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys%4 == 3 && c.headDim > 8) }
-	one, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 5, Count: 150})
+	one, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 5, Count: 60})
 	require.NoError(t, err)
 	require.Contains(t, printed(t, one), "if and only if head-dim >= 9 and keys mod 4 = 3")
-	several, err := Run(t.Context(), parallel{kernelSubject("k", kernel)}, Options{Seed: 5, Count: 150})
+	several, err := Run(t.Context(), parallel{kernelSubject("k", kernel)}, Options{Seed: 5, Count: 60})
 	require.NoError(t, err)
 	require.Equal(t, printed(t, one), printed(t, several))
-	other, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 6, Count: 150})
+	other, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 6, Count: 60})
 	require.NoError(t, err)
 	require.NotEqual(t, printed(t, one), printed(t, other))
 }
@@ -63,8 +64,8 @@ func TestResultsDependOnTheSeedAlone(t *testing.T) {
 // A case that failed is kept, is a case as any other, and runs first the next time.
 func TestCorpus(t *testing.T) {
 	dir := t.TempDir()
-	kernel := func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys == 37) }
-	first, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 5, Count: 600, Corpus: dir})
+	kernel := func(c *call) (*attention.Tensor, error) { return c.spoiled(c.keys == 2) }
+	first, err := Run(t.Context(), kernelSubject("k", kernel), Options{Seed: 5, Count: 60, Corpus: dir})
 	require.NoError(t, err)
 	require.NotEmpty(t, first.Findings)
 	require.Zero(t, first.Kept)
@@ -77,7 +78,7 @@ func TestCorpus(t *testing.T) {
 	require.Equal(t, len(names), again.Kept)
 	require.Negative(t, again.Findings[0].Draw)
 	require.Contains(t, printed(t, again), "failed before")
-	require.Equal(t, "keys = 37", again.Findings[0].Condition.Text)
+	require.Equal(t, "keys = 2", again.Findings[0].Condition.Text)
 
 	fixed, err := Run(t.Context(), builtin.Subject(), Options{Seed: 99, Count: 1, Corpus: dir})
 	require.NoError(t, err)
@@ -90,7 +91,7 @@ func TestOffers(t *testing.T) {
 		return c.o.Allow == nil && c.o.Bias == nil && c.o.KeyLengths == nil && c.past == 0 && !c.o.ALiBi &&
 			c.o.Sinks == nil && !c.o.GroupedQuery
 	}
-	r := newRunner(kernelSubject("k", only(plain, (*call).right)))
+	r := newRunner(kernelSubject("k", only(plain, (*call).right)), nil)
 	o, err := r.offers(t.Context())
 	require.NoError(t, err)
 	require.False(t, o.kinds[true])
@@ -104,7 +105,7 @@ func TestOffers(t *testing.T) {
 	for _, lacking := range []string{"kv-heads", "mask=bool", "mask=padding", "past", "sinks", "rope=half"} {
 		require.NotContains(t, names, lacking)
 	}
-	for n := range uint64(300) {
+	for n := range uint64(100) {
 		c := newSource(4, n).draw(o)
 		out, err := r.try(t.Context(), c)
 		require.NoError(t, err)
@@ -169,4 +170,48 @@ func TestEdges(t *testing.T) {
 	require.Zero(t, seen[0])
 	require.Greater(t, len(seen), 150)
 	require.Equal(t, fresh.Config{}, without(fresh.Config{RoPE: "half", RoPEDim: 4, Layer: true}, "layer"))
+}
+
+// The time ends the drawing, and not the draws that have begun.
+func TestForEndsTheDrawing(t *testing.T) {
+	kernel := kernelSubject("k", (*call).right)
+	begun := time.Now()
+	r, err := Run(t.Context(), kernel, Options{Seed: 1, For: 50 * time.Millisecond})
+	require.NoError(t, err)
+	require.Positive(t, r.Draws)
+	require.Zero(t, r.Draws%batch)
+	require.GreaterOrEqual(t, r.Took, 50*time.Millisecond)
+	require.Less(t, time.Since(begun), 10*time.Second)
+	counted, err := Run(t.Context(), kernel, Options{Seed: 1, Count: r.Draws})
+	require.NoError(t, err)
+	require.Equal(t, printed(t, counted), printed(t, r))
+}
+
+// A draw leaves nothing behind but its outcome.
+func TestDrawsAreForgotten(t *testing.T) {
+	r := newRunner(kernelSubject("k", (*call).right), nil)
+	offered, err := r.offers(t.Context())
+	require.NoError(t, err)
+	run := func(first, count uint64) {
+		configs := make([]fresh.Config, count)
+		for i := range configs {
+			configs[i] = newSource(2, first+uint64(i)).draw(offered)
+		}
+		_, err := r.all(t.Context(), configs)
+		require.NoError(t, err)
+	}
+	run(0, 50)
+	before := held()
+	run(50, 200)
+	const each = 8 << 10 // bytes, for a configuration and its outcome
+	require.Less(t, held(), before+200*each)
+}
+
+// held returns the bytes of memory that are in use.
+func held() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // pools are emptied at the second collection
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

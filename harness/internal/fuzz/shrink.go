@@ -56,6 +56,9 @@ func (r *runner) smaller(ctx context.Context, o Outcome, allowed func(fresh.Conf
 
 // settled lets the numbers that follow from a changed one follow it.
 func settled(c fresh.Config, changed string) fresh.Config {
+	if c.Model != "" {
+		return c
+	}
 	if c.Layer && !c.Cross {
 		if changed == "keys" {
 			c.Past = max(0, c.Keys-c.Queries)
@@ -116,8 +119,8 @@ func optionFields() []string {
 // numberFields returns the numbers that shrink, the largest tensors' first.
 func numberFields() []string {
 	return []string{
-		"keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window", "rope-dim",
-		"embed-dim",
+		"tokens", "keys", "queries", "batch", "heads", "kv-heads", "head-dim", "value-dim", "past", "window",
+		"rope-dim", "embed-dim",
 	}
 }
 
@@ -140,6 +143,8 @@ func number(c *fresh.Config, name string) *int {
 		return &c.Keys
 	case "past":
 		return &c.Past
+	case "tokens":
+		return &c.Tokens
 	case "window":
 		return &c.Window
 	case "rope-dim":

@@ -44,7 +44,7 @@ func (f Finding) text(b *strings.Builder, rerun string) {
 	}
 	line("case", "%s", shape(f.Shrunk.Config))
 	if options := f.Shrunk.Config; complexity(options) > 0 {
-		line("needs", "%s; without any of them it passes", strings.Join(needed(options), ", "))
+		line("needs", "%s; without any of them it does not fail like this", strings.Join(needed(options), ", "))
 	}
 	e := f.Condition
 	counts := fmt.Sprintf("%d draws like this case: %d failed, %d passed", e.Failed+e.Passed, e.Failed, e.Passed)

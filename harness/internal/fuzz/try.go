@@ -58,17 +58,28 @@ func normal(text string) string {
 type runner struct {
 	subject subject.Runner
 	about   subject.About
+	model   *fresh.Model  // nil for cases of attention
+	round   int           // draws that a search for a condition runs at once
 	places  chan struct{} // one for each case that the subject runs at once
 
 	mu    sync.Mutex
 	known map[fresh.Config]Outcome
 }
 
-func newRunner(s subject.Runner) *runner {
+func newRunner(s subject.Runner, model *fresh.Model) *runner {
 	about := s.About()
 	return &runner{
-		subject: s, about: about, places: make(chan struct{}, max(1, about.Jobs)), known: map[fresh.Config]Outcome{},
+		subject: s, about: about, model: model, round: round,
+		places: make(chan struct{}, max(1, about.Jobs)), known: map[fresh.Config]Outcome{},
 	}
+}
+
+// make draws the inputs of a configuration.
+func (r *runner) make(name string, c fresh.Config) (*fixture.Case, error) {
+	if r.model != nil {
+		return r.model.Case(name, c)
+	}
+	return fresh.Case(name, c)
 }
 
 // try runs the subject on a configuration and judges the output. The error says that the case could
@@ -93,7 +104,7 @@ func (r *runner) try(ctx context.Context, c fresh.Config) (Outcome, error) {
 
 func (r *runner) run(ctx context.Context, config fresh.Config) (Outcome, error) {
 	o := Outcome{Config: config}
-	c, err := fresh.Case("fuzz", config)
+	c, err := r.make("fuzz", config)
 	if err != nil {
 		return o, err
 	}
@@ -145,8 +156,12 @@ func (r *runner) all(ctx context.Context, configs []fresh.Config) ([]Outcome, er
 	return outcomes, group.Wait()
 }
 
-// offers finds out what the subject offers, by a small case of each option.
+// offers finds out what the subject offers, by a small case of each option. The error says that it
+// offers nothing.
 func (r *runner) offers(ctx context.Context) (*offer, error) {
+	if r.model != nil {
+		return &offer{model: r.model}, nil
+	}
 	o := &offer{kinds: map[bool]bool{}, features: map[bool][]feature{}}
 	plain := fresh.Default()
 	for _, layer := range []bool{false, true} {
@@ -171,6 +186,9 @@ func (r *runner) offers(ctx context.Context) (*offer, error) {
 				o.features[layer] = append(o.features[layer], f)
 			}
 		}
+	}
+	if !o.kinds[false] && !o.kinds[true] {
+		return nil, errors.New("the implementation offers neither scaled_dot_product_attention nor a layer")
 	}
 	return o, nil
 }

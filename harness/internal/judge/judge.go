@@ -4,6 +4,7 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,9 +64,22 @@ func New(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee
 	return newReferee(c, problem, truth), nil
 }
 
-// OfOracle returns the referee of a case of attention that has no results yet. The case gets the
-// oracle's result as its truth. The error says that ctx ended.
+// OfOracle returns the referee of a case that has no results yet. The case gets the oracle's result
+// as its truth, or the result of its graph. The error says that ctx ended, or that the graph cannot
+// be computed.
 func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Referee, error) {
+	if c.Op == fixture.Module {
+		if lower.Rounds() {
+			return nil, fmt.Errorf("%s: the noise of lower precisions is known of captured cases alone: declare float32",
+				c.Name)
+		}
+		if err := setGraphsResult(c); errors.Is(err, ErrTie) {
+			return nil, err
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: graph.json: %w", c.Name, err)
+		}
+		return newModule(c, lower)
+	}
 	problem := oracle.FromCase(c).In(lower).Cached()
 	f, err := problem.Rows(ctx, nil, oracle.WithNoise)
 	if err != nil {
@@ -73,6 +87,40 @@ func OfOracle(ctx context.Context, c *fixture.Case, lower oracle.Precision) (*Re
 	}
 	fresh.SetResult(c, f)
 	return newReferee(c, problem, f.Expected()), nil
+}
+
+// ErrTie means that rounding may change a choice in a module, such as the one of experts. A right
+// program may give another output than the truth.
+var ErrTie = errors.New("a choice is within rounding")
+
+// setGraphsResult gives a module the float64 result of its graph as its truth, and the noise that
+// float32 gives to the graph. It returns [ErrTie] after it has done so.
+func setGraphsResult(c *fixture.Case) error {
+	g, err := graph.Parse(c.Graph)
+	if err != nil {
+		return err
+	}
+	given, err := graph.Given[float64](g, c.Given)
+	if err != nil {
+		return err
+	}
+	truths, err := graph.Outputs(nil, g, given, append(g.Choices(), g.Output)...)
+	if err != nil {
+		return err
+	}
+	sigma, err := graph.NoiseOf(g, c.Given, truths)
+	if err != nil {
+		return err
+	}
+	truth := truths[g.Output]
+	c.Truth, c.Sigma, c.Output = truth.Data, sigma[g.Output], attention.NewTensor(truth.Shape...)
+	for i, v := range truth.Data {
+		c.Output.Data[i] = float32(v)
+	}
+	if g.Tie(truths, sigma) {
+		return ErrTie
+	}
+	return nil
 }
 
 // newReferee returns the referee of a problem with its truth, in the oracle's order of dimensions.

@@ -5,6 +5,7 @@
 
 import math
 import operator
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ import torch
 from pyref.capture.graph import aten
 from pyref.capture.graph.aten.arguments import Converted, NoOperator, Part, bound
 from pyref.capture.graph.export import Traced
-from pyref.capture.graph.node import Graph, Node, Operand
+from pyref.capture.graph.node import Graph, Node, Operand, Recipe
 
 HIDDEN = -1e30  # a score of at most this has no weight in a softmax
 MOVES = {"reshape", "permute", "expand", "slice"}
@@ -32,6 +33,7 @@ class Conversion:
         self.names: dict[str, str] = {}
         self.taken: set[str] = set()
         self.constants: dict[str, np.ndarray] = {}
+        self.recipes: dict[str, Recipe] = {}
         self.nodes: list[Node] = []
         self.names.update(traced.parameters)
         self.taken.update(traced.parameters.values())
@@ -44,12 +46,13 @@ class Conversion:
                 self.add(node)
         output = self.operand_named(self.traced.output)
         parameters = tuple(dict.fromkeys(self.traced.parameters.values()))
-        return Graph(self.inputs, parameters, self.constants, tuple(self.nodes), output).needed()
+        nodes = tuple(self.nodes)
+        return Graph(self.inputs, parameters, self.constants, nodes, output, self.recipes).needed()
 
     def operand_named(self, node: str) -> str:
         """Return the new name of an exported value. An output may be a constant."""
         if node not in self.names:
-            self.constant(node, as_array(self.traced.values[node]))
+            self.constant(node, as_array(self.traced.values[node]), partial(traced_value, node))
         return self.names[node]
 
     def name(self, node: str, wanted: str) -> str:
@@ -108,7 +111,8 @@ class Conversion:
         mask = f"{node.name}.mask"
         sees_no_key = np.broadcast_to(hidden, self.traced.values[node.name].shape).all(-1, keepdims=True)
         number = np.where(sees_no_key & math.isfinite(value), np.finfo(np.float32).min, -np.inf)
-        self.constant(mask, np.where(hidden, number, 0.0))
+        recipe = partial(mask_of, condition.name, node.name, target != "masked_fill", math.isfinite(value))
+        self.constant(mask, np.where(hidden, number, 0.0), recipe)
         return [("add", [scores, self.names[mask]], {})]
 
     def number(self, value: object) -> object:
@@ -175,7 +179,7 @@ class Conversion:
         """Return the name or the number that stands for an argument."""
         if isinstance(value, np.ndarray):
             key = f"constant.{len(self.names)}"
-            self.constant(key, value)
+            self.constant(key, value, partial(literal, value))
             return self.names[key]
         if isinstance(value, bool):
             return float(value)
@@ -185,7 +189,7 @@ class Conversion:
             return value
         return self.operand_named(value.name)
 
-    def constant(self, node: str, array: np.ndarray) -> None:
+    def constant(self, node: str, array: np.ndarray, recipe: Recipe | None = None) -> None:
         """Name a constant: as an equal input or constant, or as its node."""
         for placeholder in self.traced.inputs:
             if same(self.traced.values[placeholder], array):
@@ -195,7 +199,25 @@ class Conversion:
             if same(other, array):
                 self.names[node] = name
                 return
-        self.constants[self.name(node, node)] = array
+        name = self.name(node, node)
+        self.constants[name] = array
+        if recipe is not None:
+            self.recipes[name] = recipe
+
+
+def traced_value(node: str, unfolding) -> str:
+    """Add the value of an exported node to an unfolding, and return its name there."""
+    return unfolding.operand_named(node)
+
+
+def literal(array: np.ndarray, unfolding) -> str:
+    """Add an array to an unfolding, and return its name there."""
+    return unfolding.literal(array)
+
+
+def mask_of(condition: str, scores: str, shows: bool, finite: bool, unfolding) -> str:
+    """Add the mask of an exported condition to an unfolding: see Conversion.added_mask."""
+    return unfolding.mask(condition, scores, shows, finite)
 
 
 def as_array(tensor: torch.Tensor) -> np.ndarray:

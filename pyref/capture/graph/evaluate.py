@@ -101,7 +101,7 @@ def product(x, matrix, bias, *, weight):
 
 def take_indices(x, *indices, dims):
     """Return elements by arrays of indices in neighbouring dimensions."""
-    return x[(slice(None),) * dims[0] + indices]
+    return x[(slice(None),) * dims[0] + tuple(index.long() for index in indices)]
 
 
 def convolve(x, weight, bias, *, stride, padding, dilation, groups):

@@ -6,6 +6,7 @@ pattern. A rule that moves the value by more than rounding in float64 is not app
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 
@@ -45,7 +46,7 @@ def apply(rule: Rule, graph: Graph, values: dict[str, torch.Tensor]) -> Graph:
             order.append(made)
     if len(order) == len(graph.nodes) and all(a is b for a, b in zip(order, graph.nodes, strict=True)):
         return graph
-    return Graph(graph.inputs, graph.parameters, graph.constants, tuple(order), graph.output).needed()
+    return replace(graph, nodes=tuple(order)).needed()
 
 
 def accepted(found: list[Node], values: dict[str, torch.Tensor]) -> list[Node] | None:

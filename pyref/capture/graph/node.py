@@ -1,10 +1,15 @@
 """A graph: nodes in the order of their computation."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 Operand = str | float | int | None
+
+# How a constant is computed from the inputs: a function that adds nodes to an Unfolding, and
+# returns the name of the value.
+Recipe = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Graph:
     """Inputs, parameters and constants by the names of their values, the nodes, and the output.
 
     `inputs` maps a value's name to the role of the input. The name of a parameter is its key in the
-    state dict. Tied parameters have the first of their keys.
+    state dict. Tied parameters have the first of their keys. `recipes` tells how constants are
+    computed, by their names.
     """
 
     inputs: dict[str, str]
@@ -46,6 +52,7 @@ class Graph:
     constants: dict[str, np.ndarray]
     nodes: tuple[Node, ...]
     output: str
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     def users(self) -> dict[str, list[Node]]:
         """Return the nodes that take each value."""
@@ -68,4 +75,5 @@ class Graph:
             {name: array for name, array in self.constants.items() if name in wanted},
             tuple(reversed(nodes)),
             self.output,
+            self.recipes,
         )

@@ -1,5 +1,8 @@
 """Tidying: nodes that compute nothing new disappear, and constant nodes become constants."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -20,6 +23,7 @@ class Tidying:
         self.names: dict[str, str] = {}  # from a value to the value that it equals
         self.nodes: dict[str, Node] = {}
         self.constants = dict(graph.constants)
+        self.recipes = dict(graph.recipes)
         self.seen: dict[str, str] = {}
 
     def graph(self) -> Graph:
@@ -27,9 +31,8 @@ class Tidying:
         for node in self.before.nodes:
             self.visit(node)
         output = self.names.get(self.before.output, self.before.output)
-        return Graph(
-            self.before.inputs, self.before.parameters, self.constants, tuple(self.nodes.values()), output
-        ).needed()
+        changed = replace(self.before, constants=self.constants, nodes=tuple(self.nodes.values()))
+        return replace(changed, output=output, recipes=self.recipes).needed()
 
     def visit(self, node: Node) -> None:
         """Keep a node, rename it, or compute it now."""
@@ -40,6 +43,7 @@ class Tidying:
             return
         if node.sources and all(source in self.constants for source in node.sources):
             array = self.values[node.name].contiguous().numpy()
+            self.recipes[node.name] = partial(again, node)
             self.names[node.name] = self.constant(node.name, array)
             return
         key = repr((node.op, node.operands, node.attributes, node.module))
@@ -104,3 +108,8 @@ class Tidying:
                 return node.changed(operands=(name,), attributes=a | {"start": 0, "stop": size})
             start += size
         return node
+
+
+def again(node: Node, unfolding) -> str:
+    """Add a node on constants to an unfolding, and return its name there."""
+    return unfolding.again(node)

@@ -2,6 +2,7 @@
 
     result = difftest.check("seed/causal", output)      # judge one output
     difftest.assert_matches("seed/causal", output)      # the same in a test
+    difftest.fuzz(sdpa=function)                        # a test of many shapes
     difftest.cases("mha/**")                            # the cases, for pytest.mark.parametrize
     difftest.capture(module, inputs, "mine/gate")       # a case from your own module; needs PyTorch
     difftest.serve(sdpa=function)                       # a program that `difftest -- CMD` runs
@@ -13,6 +14,7 @@ end of the session.
 from difftest._arrays import save_output
 from difftest._binary import DifftestError, binary
 from difftest._cases import Case, case, cases
+from difftest._fuzz import fuzz
 from difftest._judge import assert_matches, check
 from difftest._result import Cause, Result
 from difftest._serve import serve
@@ -32,6 +34,7 @@ __all__ = [
     "case",
     "cases",
     "check",
+    "fuzz",
     "record",
     "save_output",
     "serve",

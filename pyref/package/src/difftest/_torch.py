@@ -25,14 +25,16 @@ def capture(
     into: PathLike = "cases",
     output: str = "",
     shake: int | None = None,
+    vary: bool = False,
 ) -> Case:
     """Write a case of one call, `module(**inputs)`, into a suite, and return it.
 
     `name` is GROUP/NAME, and replaces an earlier capture of that name. `inputs` is a dict of
     arguments, a tuple or list of arguments, or one argument. `output` is the part of the result
     that is the output, such as "logits"; without it, the first tensor of floats. With a seed in
-    `shake`, all parameters are drawn anew, so that the case sees a mistake in each. The module is
-    not changed.
+    `shake`, all parameters are drawn anew, so that the case sees a mistake in each. With `vary`,
+    the case also holds what the module computes for other batches and numbers of tokens, for fuzz.
+    The module is not changed.
 
     A CaptureWarning tells what differs from the module, and what the case cannot see. ValueError if
     the module cannot be captured. ImportError without PyTorch.
@@ -44,7 +46,7 @@ def capture(
     from difftest._pyref.capture.shake import shaken
 
     whole, notes = module_of(module), list[str]()
-    write(whole, inputs, name, Path(into), output, notes.append, shake)
+    write(whole, inputs, name, Path(into), output, notes.append, shake, vary)
     spots = blind.spots(shaken(whole, shake), call.Call.of(whole, inputs))
     warn([*notes, *(f"this case cannot see everything: {spot}" for spot in spots)])
     return case(name, suite=into)
