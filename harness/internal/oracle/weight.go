@@ -1,6 +1,9 @@
 package oracle
 
-import "github.com/difftest/difftest/attention/kernel"
+import (
+	"github.com/difftest/difftest/attention/kernel"
+	"github.com/difftest/difftest/harness/internal/num"
+)
 
 // weight is the weight of a projection, (out, in), or the squares of its elements.
 type weight struct {
@@ -49,7 +52,11 @@ const leastTogether, mostTogether = 24, 192
 // depends on the other rows that are computed.
 func (s *pass) multiply(y, x []float64, w *weight, rows rowSet) {
 	count := len(x) / w.in
-	if few := rows.indices(); rows != nil && 4*len(few) <= w.out {
+	few := rows.indices()
+	if rows == nil {
+		few = num.UpTo(count)
+	}
+	if 4*len(few) <= w.out {
 		s.multiplyFew(y, x, w, few)
 		return
 	}
