@@ -74,7 +74,7 @@ func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mista
 		if m.Lower == nil || o.Case.Problem.Precision.Rounds() || !storesAs(*m.Lower, o.Sampled.Got) {
 			continue
 		}
-		if outside, err := isOutside(ctx, o, *m.Lower); err == nil && outside {
+		if outside, err := isOutside(ctx, o, m.Lower); err == nil && outside {
 			all = append(all, m)
 		}
 	}
@@ -83,14 +83,14 @@ func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mista
 
 // isOutside reports whether an output is outside the noise of the right computation in a lower
 // precision. A sampled element outside decides; the root mean square is one of all elements.
-func isOutside(ctx context.Context, o Output, lower oracle.Precision) (bool, error) {
+func isOutside(ctx context.Context, o Output, lower *oracle.Precision) (bool, error) {
 	if o.Sampled.Partial() {
-		want, err := roundedIn(ctx, o.Case.Problem, o.Sampled.Rows, lower)
+		want, err := o.Case.sampleIn(ctx, lower)
 		if err != nil || compare.Outputs(want.Shape, o.Sampled.Got, want).Outside > 0 {
 			return true, err
 		}
 	}
-	want, err := roundedIn(ctx, o.Case.Problem, nil, lower)
+	want, err := roundedIn(ctx, o.Case.Problem, nil, *lower)
 	return err == nil && !compare.Outputs(want.Shape, o.Got, want).OK(), err
 }
 
@@ -109,7 +109,13 @@ func (s *search) addLow(
 		if !storesAs(*low.Lower, got) {
 			return
 		}
-		f, err := newLowPrecision(ctx, p, rows, *low.Lower)
+		f := lowPrecision{problem: p, precision: *low.Lower, rows: rows}
+		var err error
+		if p == o.Case.Problem && rows != nil {
+			f.rounded, err = o.Case.sampleIn(ctx, low.Lower)
+		} else {
+			f.rounded, err = roundedIn(ctx, p, rows, *low.Lower)
+		}
 		if err != nil {
 			return
 		}
@@ -137,12 +143,18 @@ type lowPrecision struct {
 	rounded   compare.Expected
 }
 
-// newLowPrecision fails when ctx ends.
-func newLowPrecision(
-	ctx context.Context, p *oracle.Problem, rows []int, precision oracle.Precision,
-) (lowPrecision, error) {
-	rounded, err := roundedIn(ctx, p, rows, precision)
-	return lowPrecision{problem: p, precision: precision, rows: rows, rounded: rounded}, err
+// sampleIn is [roundedIn] for the sample of the right problem, computed when first needed and kept.
+func (c *Case) sampleIn(ctx context.Context, lower *oracle.Precision) (compare.Expected, error) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	if known, ok := c.cache.lower[lower]; ok {
+		return known, nil
+	}
+	e, err := roundedIn(ctx, c.Problem, c.sample.Rows, *lower)
+	if err == nil {
+		c.cache.lower[lower] = e
+	}
+	return e, err
 }
 
 // roundedIn computes rows of a problem from inputs and parameters rounded to a precision, with the
