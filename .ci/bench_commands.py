@@ -68,7 +68,8 @@ q, k, v = (torch.nn.functional.linear(x, w, b).unflatten(2, (-1, width)).transpo
 mixed = torch.nn.functional.scaled_dot_product_attention(
     q, k, v, is_causal=True, scale=1 / width, enable_gqa=k.shape[1] != heads)
 out = "out_proj" if "out_proj.weight" in state else "o_proj"
-y = torch.nn.functional.linear(mixed.transpose(1, 2).flatten(2), state[out + ".weight"], state[out + ".bias"])
+context = mixed.transpose(1, 2).flatten(2)
+y = torch.nn.functional.linear(context, state[out + ".weight"], state[out + ".bias"])
 np.save(output, y.numpy())
 """
 

@@ -74,8 +74,8 @@ func (s *pass) multiply(y, x []float64, w *weight, rows rowSet) {
 	})
 }
 
-// multiplyFew is multiply for few rows. It computes W x^T, so that the weight is read once and never
-// transposed. Every number has the same bits.
+// multiplyFew is multiply for few rows. It computes W x^T, and so reads the weight once and never
+// transposes it. Every number has the same bits.
 func (s *pass) multiplyFew(y, x []float64, w *weight, rows []int) {
 	n := len(rows)
 	if n == 0 {

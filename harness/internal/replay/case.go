@@ -35,7 +35,7 @@ type replayCache struct {
 	turn     chan struct{} // full while a goroutine computes replays
 
 	mu    sync.Mutex
-	lower map[*oracle.Precision]compare.Expected // the right sample in lower precisions, see sampleIn
+	lower map[*oracle.Precision]compare.Expected // the right sample in each, see sampleIn
 }
 
 // NewCase returns the case of a problem and its right result. If the problem is
