@@ -1,6 +1,10 @@
 package attention
 
-import "github.com/difftest/difftest/attention/kernel"
+import (
+	"runtime"
+
+	"github.com/difftest/difftest/attention/kernel"
+)
 
 // projection is one linear map of a layer, y = x weight^T + bias, as torch.nn.Linear.
 type projection struct {
@@ -17,9 +21,9 @@ func newProjection(weight, bias []float32, in, out int) projection {
 // apply maps the last dimension of x: (B, T, in) -> (B, T, out). The sum of an output begins with
 // its bias.
 func (p projection) apply(x *Tensor) *Tensor {
-	const rows = 96 // in a block: each block reads the whole weight
 	y := NewTensor(x.Shape[0], x.Shape[1], p.out)
 	count := x.Shape[0] * x.Shape[1]
+	rows := blockFor(count, runtime.GOMAXPROCS(0))
 	parallel((count+rows-1)/rows, func(block int) {
 		first := block * rows
 		n := min(rows, count-first)
@@ -30,4 +34,13 @@ func (p projection) apply(x *Tensor) *Tensor {
 		p.weight.MulAdd(n, x.Data[first*p.in:], p.in, out, p.out)
 	})
 	return y
+}
+
+// blockFor returns the rows of a block if so many rows are shared by cores. Each block reads the
+// whole weight, so few large blocks are best, and all of about the same size.
+func blockFor(count, cores int) int {
+	const least, most, together = 96, 384, 12 // the kernels multiply so many rows together
+	blocks := cores * max(1, (count+cores*most-1)/(cores*most))
+	rows := (count + blocks - 1) / blocks
+	return max(least, (rows+together-1)/together*together)
 }

@@ -24,12 +24,30 @@ type tile[F Float] struct {
 // panels: so few that they stay in a processor's second cache.
 const together = 1 << 19
 
-// inTiles is multiply with the tiles of a set.
+// inTiles is multiply with the tiles of a set. Rows that begin a multiple of 4 KiB apart push each
+// other out of a processor's first cache. inTiles copies such rows side by side, a part at a time:
+// every chain goes on where the part before ended.
 func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
-	columns := max(1, together/(panelWidth[F]()*sizeOf[F]()*r.rows)) * panelWidth[F]()
-	if rows >= k.tiles[0].rows && lda*sizeOf[F]()%4096 == 0 {
-		a, lda = apart(a, rows, r.rows, lda)
+	if rows < k.tiles[0].rows || lda*sizeOf[F]()%4096 > 0 {
+		r.inPanels(k, rows, a, lda, c, ldc, add)
+		return
 	}
+	part := min(r.rows, 2048/sizeOf[F]())
+	stride := part + 64/sizeOf[F]()
+	copied := make([]F, rows*stride)
+	for first := 0; first < r.rows; first += part {
+		n := min(part, r.rows-first)
+		for row := range rows {
+			copy(copied[row*stride:][:n], a[row*lda+first:])
+		}
+		r.Rows(first, n).inPanels(k, rows, copied, stride, c, ldc, add)
+		add = 1
+	}
+}
+
+// inPanels is inTiles without copies.
+func (r Right[F]) inPanels(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
+	columns := max(1, together/(panelWidth[F]()*sizeOf[F]()*r.rows)) * panelWidth[F]()
 	for first := 0; first < r.cols; first += columns {
 		end := min(r.cols, first+columns)
 		for row, n := 0, 0; row < rows; row += k.tiles[n].rows {
@@ -43,20 +61,6 @@ func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc, a
 			}
 		}
 	}
-}
-
-// apart copies a matrix whose rows begin a multiple of 4 KiB apart: such rows push each other out
-// of a processor's first cache.
-func apart[F Float](a []F, rows, k, lda int) ([]F, int) {
-	stride := k + 64/sizeOf[F]()
-	if stride*sizeOf[F]()%4096 == 0 {
-		stride += 64 / sizeOf[F]()
-	}
-	out := make([]F, rows*stride)
-	for row := range rows {
-		copy(out[row*stride:][:k], a[row*lda:])
-	}
-	return out, stride
 }
 
 func sizeOf[F Float]() int { return 128 / panelWidth[F]() }

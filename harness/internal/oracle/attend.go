@@ -11,15 +11,18 @@ import (
 // after the other. It takes queries (..., H, L, E), keys (..., Hk, S, E) and values (..., Hk, S,
 // Ev). It returns the context (..., H, L, Ev) and, if the pass keeps them, the weights (..., H, L,
 // S).
-func (s *pass) attend(q, k, v Field, rows rowSet) (context, weights Field) {
+func (s *pass) attend(q, k, v Field, rows rowSet, kept keptRows) (context contexts, weights Field) {
 	lead := q.Shape[:len(q.Shape)-2]
 	queries, keys := q.Shape[len(lead)], k.Shape[len(k.Shape)-2]
-	context = newField(s.detail, append(slices.Clone(lead), queries, num.Last(v.Shape))...)
+	context = s.newContexts(append(slices.Clone(lead), queries, num.Last(v.Shape)), rows, kept)
 	if s.keepWeights {
 		weights = newField(s.detail, append(slices.Clone(lead), queries, keys)...)
 	}
 	c := &core{pass: s, masks: s.masks(keys), q: q, k: k, v: v, context: context, weights: weights, wanted: rows}
 	c.factors = make([]factors, num.Size(k.Shape[:len(k.Shape)-2]))
+	if c.masks.sameForHeads() && c.masks.p.MaskedScore == nil {
+		c.sights = make([]sight, num.Size(lead)/c.masks.heads*queries)
+	}
 	c.findLargest()
 	groups := s.groups(num.Size(lead), queries, rows)
 	work := 0
@@ -34,18 +37,21 @@ func (s *pass) attend(q, k, v Field, rows rowSet) (context, weights Field) {
 		w.normalise(group)
 		free.put(w)
 	})
-	return s.Precision.store(s.Precision.loseWeights(context)), weights
+	context.Field = s.Precision.store(s.Precision.loseWeights(context.Field))
+	return context, weights
 }
 
 // core holds the inputs and outputs that all rows of one call of attend share.
 type core struct {
 	*pass
-	masks            masks
-	q, k, v          Field
-	context, weights Field // weights have no values unless the pass keeps them
-	wanted           rowSet
+	masks   masks
+	q, k, v Field
+	context contexts
+	weights Field // without values unless the pass keeps them
+	wanted  rowSet
 
 	factors []factors // of each key/value head
+	sights  []sight   // of each position of each batch element, if all heads see the same keys
 	largest float64   // the largest v²; 0 without noise
 }
 

@@ -126,9 +126,9 @@ func (c *cache) keepContext(s *pass, f Field) {
 }
 
 // multiply computes the given rows of y = x W^T, from cached products as far as possible.
-func (c *cache) multiply(s *pass, y, x []float64, l Linear, rows rowSet) {
-	if c == nil || !c.products.multiply(s, y, x, l, rows) {
-		s.multiply(y, x, l.factor(), l.In, l.Out, rows)
+func (c *cache) multiply(s *pass, y, x []float64, w *weight, rows rowSet) {
+	if c == nil || !c.products.multiply(s, y, x, w, rows) {
+		s.multiply(y, x, w, rows)
 	}
 }
 

@@ -13,7 +13,7 @@ func (w *workspace) mix(rows []*row) {
 		w.mixBlock(block, keys)
 		for _, r := range block {
 			if r.noisy() {
-				r.noiseOfContext(r.context.row(r.number))
+				r.noiseOfContext(r.context.of(r.number))
 			}
 		}
 	})
@@ -55,7 +55,7 @@ func (w *workspace) mixWeights(block []*row, keys span) {
 	f, width := w.factorsOf(block[0].kvHead), num.Last(w.v.Shape)
 	w.mixed[0] = w.product(w.mixed[0], block, keys, func(r *row) []float64 { return r.weights }, f.values)
 	for i, r := range block {
-		copy(r.context.row(r.number).Value, w.mixed[0][i*width:][:width])
+		copy(r.context.of(r.number).Value, w.mixed[0][i*width:][:width])
 	}
 }
 
@@ -143,15 +143,22 @@ func (r *row) noiseOfDenominator() float64 {
 
 // computeSums fills the part of r.sums that no values need.
 func (r *row) computeSums() {
-	s, slopes := &r.sums, r.slopes
+	s, slopes, n := &r.sums, r.slopes, len(r.weights)
 	if slopes == nil {
 		slopes = r.weights
 	}
-	s.squares, s.variance, s.sumSquares, s.sumVariance = s.squares[:0], s.variance[:0], 0, 0
-	for n, w := range r.weights {
-		b := r.weightNoise(slopes[n], r.scoreVar[n])
-		s.squares, s.variance = append(s.squares, w*w), append(s.variance, b)
-		s.sumSquares, s.sumVariance = s.sumSquares+w*w, s.sumVariance+b
+	s.squares, s.variance = numbers(s.squares, n), numbers(s.variance, n)
+	s.sumSquares, s.sumVariance = 0, 0
+	squares, variances, scoreVar := s.squares[:n], s.variance[:n], r.scoreVar[:n]
+	for i, w := range r.weights {
+		slope, v := slopes[i], scoreVar[i]
+		b := slope * slope * v * (1 + v) // as weightNoise has it for small v
+		if v >= smallVariance || r.Precision.small || slope == 0 {
+			b = r.weightNoise(slope, v)
+		}
+		squares[i], variances[i] = w*w, b
+		s.sumSquares += w * w
+		s.sumVariance += b
 	}
 }
 
@@ -180,6 +187,10 @@ func (r *row) noiseOfScores(first, feature int, context, others float64) float64
 	return sum
 }
 
+// smallVariance is the variance of a score below which the series of e^2v has a negligible third
+// term.
+const smallVariance = 1e-9
+
 // weightNoise returns the variance of a weight p whose score has variance v:
 //
 //	p² (e^2v - 1)/2 = ∫ p² e^2t dt from 0 to v
@@ -193,7 +204,7 @@ func (p *Problem) weightNoise(slope, v float64) float64 {
 		return 0
 	case p.Precision.small:
 		return slope * slope * v
-	case v < 1e-9: // the next term of the series is negligible
+	case v < smallVariance:
 		return slope * slope * v * (1 + v)
 	case v < 0.1:
 		v = slope * slope * math.Expm1(2*v) / 2

@@ -110,7 +110,7 @@ func (w *workspace) jointSoftmax(rows []*row) {
 	wanted := slices.DeleteFunc(slices.Clone(rows), func(r *row) bool { return !w.wanted.has(r.number) })
 	for _, r := range wanted {
 		if len(r.keys) == 0 {
-			r.fillEmpty(r.context.row(r.number).Value)
+			r.fillEmpty(r.context.of(r.number).Value)
 		}
 	}
 	w.mix(wanted)

@@ -1,7 +1,5 @@
 package oracle
 
-import "github.com/difftest/difftest/attention/kernel"
-
 // linear computes the given rows of y = x W^T + b: (B, T, In) -> (B, T, Out). If x is an input, the
 // product may be in the cache.
 //
@@ -16,10 +14,11 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 		return x
 	}
 	y := newField(s.detail, x.Shape[0], x.Shape[1], m.Out)
-	cache.multiply(s, y.Value, x.Value, m, rows)
+	w := &weight{value: m.Weight, in: m.In, out: m.Out}
+	cache.multiply(s, y.Value, x.Value, w, rows)
 	if s.noisy() {
-		noise := m.noiseOfTerms(x, rows, s.Precision.ofProduct())
-		s.multiply(y.Variance, noise, m.factor().Squared(), m.In, m.Out, rows)
+		w.square()
+		s.multiply(y.Variance, m.noiseOfTerms(x, rows, s.Precision.ofProduct()), w, rows)
 	}
 	for row := range len(y.Value) / m.Out {
 		if rows.has(row) {
@@ -27,11 +26,6 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 		}
 	}
 	return s.Precision.linear(m, y)
-}
-
-// factor returns W^T.
-func (m Linear) factor() kernel.Right[float64] {
-	return kernel.Transposed(m.Weight, m.In, m.Out, m.In, nil)
 }
 
 // noiseOfTerms returns the factors of W² in Var y,
@@ -70,21 +64,4 @@ func (m Linear) finish(y Field) {
 			y.Variance[o] += roundoff * (y.Value[o]*y.Value[o] + biasFirst)
 		}
 	}
-}
-
-// multiply adds the given rows of x W^T to y: (rows, in) and (out, in) -> (rows, out). No number
-// depends on the other rows that are computed.
-func (s *pass) multiply(y, x []float64, weight kernel.Right[float64], in, out int, rows rowSet) {
-	count := len(x) / in
-	s.parallel((count+blockRows-1)/blockRows, blockRows*in*out, func(block int) {
-		end := min(count, (block+1)*blockRows)
-		for row := block * blockRows; row < end; row++ {
-			n := 0
-			for row+n < end && rows.has(row+n) {
-				n++
-			}
-			weight.MulAdd(n, x[row*in:], in, y[row*out:], out)
-			row += n
-		}
-	})
 }

@@ -87,7 +87,7 @@ func (r *row) withoutLoss() {
 // addLoss adds the distance to the context of a row without its lost scores to the variance, as one
 // deviation.
 func (w *workspace) addLoss(r *row) {
-	out := r.context.row(r.number)
+	out := r.context.of(r.number)
 	exact := append([]float64{}, out.Value...)
 	other := row{core: r.core, number: r.number, kvHead: r.kvHead, keys: r.keys, spans: r.spans}
 	clear(out.Value)

@@ -164,8 +164,14 @@ func (p *Problem) WithMeanErrors(lower Precision) *Problem {
 }
 
 func (p *Problem) roundInputs(lower Precision) {
+	done := map[identity]Array{}
 	for _, in := range []*Array{&p.Query, &p.Key, &p.Value} {
-		*in = lower.roundArray(*in)
+		rounded, ok := done[identityOf(in.Value)]
+		if !ok {
+			rounded = lower.roundArray(*in)
+			done[identityOf(in.Value)] = rounded
+		}
+		*in = Array{in.Shape, rounded.Value}
 	}
 	if p.Turn != nil {
 		p.Turn.RoundTables(lower.Round)

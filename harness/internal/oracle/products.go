@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"sync"
-
-	"github.com/difftest/difftest/attention/kernel"
 )
 
 // products are row products x·wᵀ that were computed before, found by the contents of x and w. So
@@ -44,19 +42,19 @@ func (c column) weight(width int) []float64 { return c.block.weight[c.at*width:]
 // multiply computes the given rows of y = x W^T. It takes the products that are cached, and
 // computes and caches the others. It computes nothing and returns false if not all rows are asked
 // for and a product is not cached, or if there is no room for x.
-func (p *products) multiply(s *pass, y, x []float64, l Linear, rows rowSet) bool {
+func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet) bool {
 	p.mu.Lock()
-	in, places := p.find(x, l.In)
+	in, places := p.find(x, w.in)
 	if in == nil && rows == nil {
-		in = p.remember(x, l.In)
+		in = p.remember(x, w.in)
 	}
 	if in == nil {
 		p.mu.Unlock()
 		return false
 	}
-	columns, missing := in.find(l.Weight)
+	columns, missing := in.find(w.value)
 	if len(missing) > 0 && rows == nil {
-		p.add(s, in, columns, missing, l.Weight)
+		p.add(s, in, columns, missing, w.value)
 	}
 	p.mu.Unlock()
 	if len(missing) > 0 && rows != nil {
@@ -135,14 +133,14 @@ func (in *cachedInput) find(weight []float64) (columns []column, missing []int) 
 }
 
 // add computes the missing columns, and caches them if there is room.
-func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int, weight []float64) {
+func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int, values []float64) {
 	n, count := len(missing), len(in.value)/in.width
 	b := &block{value: make([]float64, count*n), weight: make([]float64, 0, n*in.width), n: n}
 	for i, o := range missing {
-		b.weight = append(b.weight, weight[o*in.width:][:in.width]...)
+		b.weight = append(b.weight, values[o*in.width:][:in.width]...)
 		columns[o] = column{b, i}
 	}
-	s.multiply(b.value, in.value, kernel.Transposed(b.weight, in.width, n, in.width, nil), in.width, n, nil)
+	s.multiply(b.value, in.value, &weight{value: b.weight, in: in.width, out: n}, nil)
 	if s.ctx.Err() != nil || p.room < len(b.value)+len(b.weight) {
 		return
 	}

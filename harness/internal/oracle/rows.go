@@ -12,6 +12,17 @@ type rowSet []bool
 
 func (r rowSet) has(i int) bool { return r == nil || r[i] }
 
+// indices returns the rows of a set; nil for all rows.
+func (r rowSet) indices() []int {
+	var all []int
+	for i, has := range r {
+		if has {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
 // rowsBeforeFinish returns the rows of the result that must be known before [Hooks.Finish] moves
 // its elements. It finds them by letting Finish move the numbers of all elements.
 func (p *Problem) rowsBeforeFinish(rows []int, shape []int) rowSet {

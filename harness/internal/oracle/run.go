@@ -18,11 +18,17 @@ func (p *Problem) Run() Field {
 // its own shape. It fails only if ctx ends.
 func (p *Problem) Rows(ctx context.Context, rows []int, d Detail) (Field, error) {
 	s := &pass{Problem: p, ctx: ctx, detail: d}
-	output, _ := s.run(rows)
+	apart := rows != nil && p.rowsStayApart()
+	var output Field
+	if apart {
+		output = s.someRows(rows)
+	} else {
+		output, _ = s.run(rows)
+	}
 	if err := ctx.Err(); err != nil {
 		return Field{}, err
 	}
-	if rows == nil {
+	if rows == nil || apart {
 		return output, nil
 	}
 	width := num.Last(output.Shape)
@@ -56,7 +62,9 @@ func (s *pass) run(rows []int) (output, weights Field) {
 	if s.Turn != nil {
 		output = s.turn()
 	} else {
-		output, weights = s.context(s.contextRows(needed))
+		var c contexts
+		c, weights = s.context(s.contextRows(needed), everyRow)
+		output = c.Field
 	}
 	if s.Mix != nil {
 		output = s.Mix(output)
@@ -84,16 +92,16 @@ func (p *Problem) resultShape() []int {
 }
 
 // context computes the given context rows, or returns the context that the cache has.
-func (s *pass) context(rows rowSet) (context, weights Field) {
+func (s *pass) context(rows rowSet, kept keptRows) (context contexts, weights Field) {
 	if !s.keepWeights {
 		if known, ok := s.cache.contextFor(s); ok {
-			return known, Field{}
+			return contexts{Field: known}, Field{}
 		}
 	}
 	q, k, v := s.prepare(s.withJointRows(rows))
-	context, weights = s.attend(q, k, v, rows)
+	context, weights = s.attend(q, k, v, rows, kept)
 	if rows == nil {
-		s.cache.keepContext(s, context)
+		s.cache.keepContext(s, context.Field)
 	}
 	return context, weights
 }

@@ -33,32 +33,21 @@ type row struct {
 	sums         contextSums
 }
 
-// span is a span of n keys side by side. first is the index of its first key in row.keys, key the
-// index among all keys.
-type span struct{ first, key, n int }
-
-// findSpans joins neighbouring keys into spans.
-func (r *row) findSpans() {
-	r.spans = r.spans[:0]
-	for n, j := range r.keys {
-		if last := len(r.spans) - 1; last >= 0 && r.spans[last].key+r.spans[last].n == j {
-			r.spans[last].n++
-			continue
-		}
-		r.spans = append(r.spans, span{n, j, 1})
-	}
-}
-
 // begin makes r the context row number, and finds the keys that take part.
 func (r *row) begin(number int) {
 	queries := r.q.Shape[len(r.q.Shape)-2]
 	r.number, r.head, r.query = number, number/queries, number%queries
 	r.kvHead = r.pass.kvHead(r.head)
 	r.weights, r.slopes, r.sink, r.sinkVar = nil, nil, 0, 0
-	r.keys, r.masked = r.masks.visible(r.head, r.query, r.keys[:0], r.masked[:0])
+	if r.sights != nil {
+		s := r.sightOf(r.head, r.query)
+		r.keys, r.masked, r.spans = s.keys, s.masked, s.spans
+	} else {
+		r.keys, r.masked = r.masks.visible(r.head, r.query, r.keys[:0], r.masked[:0])
+		r.spans = spansOf(r.keys, r.spans[:0])
+	}
 	r.scores, r.scoreVar = r.scores[:0], r.scoreVar[:0]
 	r.lost.reset()
-	r.findSpans()
 }
 
 // score computes the scores of rows, and their variances:
@@ -147,17 +136,22 @@ func (r *row) score() {
 // plainScores computes the scores if they are q.k times the scale, and nothing else.
 func (r *row) plainScores(width float64) {
 	c := r.Scale
-	for _, j := range r.keys {
-		r.scores = append(r.scores, c*r.products[j-r.first])
-	}
-	if !r.noisy() {
-		r.scoreVar = zeros(r.scoreVar, len(r.keys))
-		return
-	}
-	for _, j := range r.keys {
-		product := r.products[j-r.first]
-		variance := (width/3+1)*roundoff*product*product + r.productNoise[j-r.first]
-		r.scoreVar = append(r.scoreVar, c*c*(variance+2*roundoff*product*product))
+	r.scores, r.scoreVar = numbers(r.scores, len(r.keys)), numbers(r.scoreVar, len(r.keys))
+	for _, span := range r.spans {
+		products, scores := r.products[span.key-r.first:][:span.n], r.scores[span.first:][:span.n]
+		for i, product := range products {
+			scores[i] = c * product
+		}
+		variances := r.scoreVar[span.first:][:span.n]
+		if !r.noisy() {
+			clear(variances)
+			continue
+		}
+		noise, own := r.productNoise[span.key-r.first:][:span.n], (width/3+1)*roundoff
+		for i, product := range products {
+			variance := own*product*product + noise[i]
+			variances[i] = c * c * (variance + 2*roundoff*product*product)
+		}
 	}
 }
 

@@ -2,9 +2,9 @@ package oracle
 
 import (
 	"math"
-	"slices"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/attention/kernel"
 )
 
 // softmax turns scores into weights exp(s - top) / Σ. A sink is one more score, without a value,
@@ -18,7 +18,7 @@ func (r *row) softmax() {
 		r.takeMean()
 		return
 	case len(r.keys) == 0:
-		r.fillEmpty(r.context.row(r.number).Value)
+		r.fillEmpty(r.context.of(r.number).Value)
 		return
 	}
 	sink, lower := r.sinkScore(r.head), r.Precision.softmax
@@ -29,7 +29,7 @@ func (r *row) softmax() {
 		r.weights, r.slopes = r.Softmax(Row{r.head, r.query, r.keys, r.scores, r.masked, sink})
 		return
 	}
-	top := math.Max(slices.Max(r.scores), sink)
+	top := math.Max(kernel.ScaleMax(r.scores, 1), sink) // a NaN shows in the exponentials
 	r.weights, r.sink = softmaxOf(r.scores, top, sink, r.weightMemory[:0])
 	r.weightMemory = r.weights
 	for j, s := range r.scores {
@@ -47,29 +47,29 @@ func (r *row) softmax() {
 // takeMean gives a query that sees no key the mean of all values.
 func (r *row) takeMean() {
 	keys := r.v.Shape[len(r.v.Shape)-2]
+	r.keys = make([]int, 0, keys)
 	r.weightMemory, r.scoreVar = zeros(r.weightMemory, keys), zeros(r.scoreVar, keys)
 	for j := range keys {
 		r.keys, r.weightMemory[j] = append(r.keys, j), 1/float64(keys)
 	}
-	r.weights = r.weightMemory
-	r.findSpans()
+	r.weights, r.spans = r.weightMemory, spansOf(r.keys, nil)
 }
 
 // softmaxOf returns the weights of scores, appended to memory, and the weight of a sink. top is the
 // largest of the scores and the sink's.
 func softmaxOf(scores []float64, top, sinkScore float64, memory []float64) (weights []float64, sink float64) {
-	total := 0.0
-	for _, s := range scores {
-		w := math.Exp(s - top)
-		memory = append(memory, w)
+	weights = append(memory, scores...)
+	sink = math.Exp(sinkScore - top)
+	kernel.ExpSum(weights, top)
+	total := 0.0 // in the order of the keys: hidden keys, which add zeros, do not change its bits
+	for _, w := range weights {
 		total += w
 	}
-	sink = math.Exp(sinkScore - top)
 	total += sink
-	for j := range memory {
-		memory[j] /= total
+	for j := range weights {
+		weights[j] /= total
 	}
-	return memory, sink / total
+	return weights, sink / total
 }
 
 // sinkScore returns one score that stands for all scores without a value in a head: its sink's and

@@ -38,10 +38,10 @@ type Trace struct {
 func (p *Problem) Trace() Trace {
 	s := &pass{Problem: p, ctx: context.Background(), keepWeights: true}
 	q, k, v := s.prepare(nil)
-	context, weights := s.attend(q, k, v, nil)
+	context, weights := s.attend(q, k, v, nil, everyRow)
 	t := Trace{
 		Query: q.Value, Key: k.Value, Value: v.Value,
-		Weights: weights.Value, Context: context.Value, Output: context,
+		Weights: weights.Value, Context: context.Value, Output: context.Field,
 		Queries: q.Shape[len(q.Shape)-2], Keys: k.Shape[len(k.Shape)-2],
 		Width: num.Last(q.Shape), ValueWidth: num.Last(v.Shape),
 	}
@@ -49,7 +49,7 @@ func (p *Problem) Trace() Trace {
 	t.Group = t.Heads / t.KVHeads
 	t.score(p)
 	if l := p.Layer; l != nil {
-		t.Output = s.linear(nil, l.Output, l.mergeHeads(context, nil), nil)
+		t.Output = s.linear(nil, l.Output, l.mergeHeads(context.Field, nil), nil)
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +33,9 @@ type replayCache struct {
 	mistakes []catalogue.Mistake
 	replays  []*Replay
 	turn     chan struct{} // full while a goroutine computes replays
+
+	mu    sync.Mutex
+	lower map[*oracle.Precision]compare.Expected // the right sample in each, see sampleIn
 }
 
 // NewCase returns the case of a problem and its right result. If the problem is
@@ -45,6 +49,7 @@ func NewCase(p *oracle.Problem, truth compare.Expected) *Case {
 			mistakes: catalogue.WithVariants,
 			replays:  make([]*Replay, len(catalogue.WithVariants)),
 			turn:     make(chan struct{}, 1),
+			lower:    map[*oracle.Precision]compare.Expected{},
 		},
 	}
 }

@@ -71,10 +71,10 @@ func FindSingleInLowPrecision(ctx context.Context, o Output) ([]Match, Cut) {
 func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mistake {
 	var all []catalogue.Mistake
 	for _, m := range o.Case.known {
-		if m.Lower == nil || o.Case.Problem.Precision.Rounds() {
+		if m.Lower == nil || o.Case.Problem.Precision.Rounds() || !storesAs(*m.Lower, o.Sampled.Got) {
 			continue
 		}
-		if outside, err := isOutside(ctx, o, *m.Lower); err == nil && outside {
+		if outside, err := isOutside(ctx, o, m.Lower); err == nil && outside {
 			all = append(all, m)
 		}
 	}
@@ -83,14 +83,14 @@ func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mista
 
 // isOutside reports whether an output is outside the noise of the right computation in a lower
 // precision. A sampled element outside decides; the root mean square is one of all elements.
-func isOutside(ctx context.Context, o Output, lower oracle.Precision) (bool, error) {
+func isOutside(ctx context.Context, o Output, lower *oracle.Precision) (bool, error) {
 	if o.Sampled.Partial() {
-		want, err := roundedIn(ctx, o.Case.Problem, o.Sampled.Rows, lower)
+		want, err := o.Case.sampleIn(ctx, lower)
 		if err != nil || compare.Outputs(want.Shape, o.Sampled.Got, want).Outside > 0 {
 			return true, err
 		}
 	}
-	want, err := roundedIn(ctx, o.Case.Problem, nil, lower)
+	want, err := roundedIn(ctx, o.Case.Problem, nil, *lower)
 	return err == nil && !compare.Outputs(want.Shape, o.Got, want).OK(), err
 }
 
@@ -105,12 +105,22 @@ func (s *search) addLow(
 	}
 	var m Match
 	for _, rows := range levels {
-		f, err := newLowPrecision(ctx, p, rows, *low.Lower)
+		got := rowsOf(o.Got, rows, o.width())
+		if !storesAs(*low.Lower, got) {
+			return
+		}
+		f := lowPrecision{problem: p, precision: *low.Lower, rows: rows}
+		var err error
+		if p == o.Case.Problem && rows != nil {
+			f.rounded, err = o.Case.sampleIn(ctx, low.Lower)
+		} else {
+			f.rounded, err = roundedIn(ctx, p, rows, *low.Lower)
+		}
 		if err != nil {
 			return
 		}
 		var ok bool
-		if m, ok = f.explains(ctx, rowsOf(o.Got, rows, o.width())); !ok {
+		if m, ok = f.explains(ctx, got); !ok {
 			return
 		}
 	}
@@ -118,29 +128,33 @@ func (s *search) addLow(
 	s.found = append(s.found, m)
 }
 
-// lowPrecision holds selected rows of a problem, computed at reduced precision twice: from exact
-// and from rounded inputs and parameters. Sigma covers all other roundings.
-type lowPrecision struct {
-	problem        *oracle.Problem
-	precision      oracle.Precision
-	rows           []int // nil means all rows
-	exact, rounded compare.Expected
+// storesAs reports whether an output consists of numbers of a precision, as the results of an
+// arithmetic do that stores them in fewer bits, and of no others.
+func storesAs(precision oracle.Precision, got []float64) bool {
+	return precision.Stores() == precision.Holds(got)
 }
 
-// newLowPrecision fails when ctx ends.
-func newLowPrecision(
-	ctx context.Context, p *oracle.Problem, rows []int, precision oracle.Precision,
-) (lowPrecision, error) {
-	f := lowPrecision{problem: p, precision: precision, rows: rows}
-	exact, err := p.Rows(ctx, rows, oracle.ValuesAlone)
-	if err != nil {
-		return f, err
+// lowPrecision holds selected rows of a problem, computed at reduced precision from rounded inputs
+// and parameters. Sigma covers all other roundings.
+type lowPrecision struct {
+	problem   *oracle.Problem
+	precision oracle.Precision
+	rows      []int // nil means all rows
+	rounded   compare.Expected
+}
+
+// sampleIn is [roundedIn] for the sample of the right problem, computed when first needed and kept.
+func (c *Case) sampleIn(ctx context.Context, lower *oracle.Precision) (compare.Expected, error) {
+	c.cache.mu.Lock()
+	defer c.cache.mu.Unlock()
+	if known, ok := c.cache.lower[lower]; ok {
+		return known, nil
 	}
-	if f.rounded, err = roundedIn(ctx, p, rows, precision); err != nil {
-		return f, err
+	e, err := roundedIn(ctx, c.Problem, c.sample.Rows, *lower)
+	if err == nil {
+		c.cache.lower[lower] = e
 	}
-	f.exact = compare.Expected{Shape: exact.Shape, Value: exact.Value, Sigma: f.rounded.Sigma}
-	return f, nil
+	return e, err
 }
 
 // roundedIn computes rows of a problem from inputs and parameters rounded to a precision, with the
@@ -166,15 +180,17 @@ func roundedIn(
 func (f lowPrecision) explains(ctx context.Context, got []float64) (Match, bool) {
 	const telling = 0.5
 	c := compare.Outputs(f.rounded.Shape, got, f.rounded)
-	trace := cosine(got, f.exact, f.rounded)
-	enough := math.Max(telling, 6/math.Sqrt(float64(len(got))))
-	ok := c.Explained() && trace >= enough && f.precision.Stores() == f.holds(got) && f.showsAllRoundings(ctx, got)
-	return Match{Residual: c.Rel, MaxZ: c.MaxZ, Trace: trace}, ok
+	if !c.Explained() {
+		return Match{}, false
+	}
+	exact, err := f.problem.Rows(ctx, f.rows, oracle.ValuesAlone)
+	if err != nil {
+		return Match{}, false
+	}
+	known := compare.Expected{Shape: exact.Shape, Value: exact.Value, Sigma: f.rounded.Sigma}
+	trace, enough := cosine(got, known, f.rounded), math.Max(telling, 6/math.Sqrt(float64(len(got))))
+	return Match{Residual: c.Rel, MaxZ: c.MaxZ, Trace: trace}, trace >= enough && f.showsAllRoundings(ctx, got)
 }
-
-// holds reports whether an output consists of numbers of the precision, as the results of an
-// arithmetic do that stores them in fewer bits.
-func (f lowPrecision) holds(got []float64) bool { return f.precision.Holds(got) }
 
 // showsAllRoundings reports whether an output has the errors of rounded inputs and of rounded
 // parameters, each once. Rounding the weights alone leaves the other errors out.
