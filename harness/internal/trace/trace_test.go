@@ -225,7 +225,7 @@ func TestValuesThatCannotBeCompared(t *testing.T) {
 func TestValuesOfALowerPrecisionAreNotCompared(t *testing.T) {
 	m := open(t, "llama")
 	values := m.traced(t, m.mistakenAt(t, "norm-mean-subtracted", "layers.1"))
-	trace, err := Judge(t.Context(), m.module.InLowerPrecision(), values)
+	trace, err := Judge(t.Context(), m.module.InLowerPrecision(m.module.Truth.Sigma), values)
 	require.NoError(t, err)
 	require.Equal(t, -1, trace.First)
 	require.NotEmpty(t, trace.Lines)
