@@ -142,7 +142,7 @@ func checkOne(cmd *cobra.Command, flags *judgeFlags, one oneOutput) error {
 	if err != nil {
 		return err
 	}
-	a, got, err := readOutput(one.file, c.Precision, c.Output.Shape)
+	a, got, err := readOutput(one.file, c.Output.Shape)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func checkWeights(result *report.Result, c *fixture.Case, one oneOutput) error {
 	if c.Weights == nil {
 		return exit(exitUsage, "--weights: %s has no attention weights to compare with", c.Name)
 	}
-	a, got, err := readOutput(one.weights, c.Precision, c.Weights.Shape)
+	a, got, err := readOutput(one.weights, c.Weights.Shape)
 	if err != nil {
 		return err
 	}
@@ -198,15 +198,15 @@ func checkWeights(result *report.Result, c *fixture.Case, one oneOutput) error {
 	return nil
 }
 
-// readOutput reads a .npy file of floating-point numbers. In a case of bfloat16, an array of uint16
-// holds the bits of bfloat16.
-func readOutput(file string, precision fixture.DType, want []int) (*npy.Array, []float64, error) {
+// readOutput reads a .npy file of floating-point numbers. An array of uint16 holds the bits of
+// bfloat16.
+func readOutput(file string, want []int) (*npy.Array, []float64, error) {
 	f, err := checkpoint.OpenRegular(file)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%w", err)
 	}
 	defer f.Close()
-	a, values, err := fixture.ReadOutput(f, precision, want)
+	a, values, err := fixture.ReadOutput(f, want)
 	if err != nil {
 		return nil, nil, exit(exitBroken, "%s: %w", file, err)
 	}

@@ -128,7 +128,7 @@ func readOutput(outputs fs.FS, c *fixture.Case, name string, want *attention.Ten
 	if want != nil {
 		shape = want.Shape
 	}
-	a, values, err := fixture.ReadOutputFile(outputs, path.Join(c.Name, name), c.Precision, shape)
+	a, values, err := fixture.ReadOutputFile(outputs, path.Join(c.Name, name), shape)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

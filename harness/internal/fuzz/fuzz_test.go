@@ -85,6 +85,18 @@ func TestCorpus(t *testing.T) {
 	require.Equal(t, 1+len(names), fixed.Passed)
 }
 
+// A kernel of 64 features and their multiples offers something.
+func TestOffersOfAKernelOfFewWidths(t *testing.T) {
+	wide := func(c *call) bool { return c.headDim%64 == 0 }
+	o, err := newRunner(kernelSubject("k", only(wide, (*call).right)), nil).offers(t.Context())
+	require.NoError(t, err)
+	require.True(t, o.kinds[false])
+	require.NotEmpty(t, o.features[false])
+	none := func(*call) bool { return false }
+	_, err = newRunner(kernelSubject("k", only(none, (*call).right)), nil).offers(t.Context())
+	require.ErrorContains(t, err, "offers neither")
+}
+
 // Draws keep to what the subject offers.
 func TestOffers(t *testing.T) {
 	plain := func(c *call) bool {

@@ -25,7 +25,7 @@ func TestNoiseOfTheBuiltIn(t *testing.T) {
 	if campaign.Full() {
 		count = full
 	}
-	offered, err := newRunner(builtin.Subject()).offers(t.Context())
+	offered, err := newRunner(builtin.Subject(), nil).offers(t.Context())
 	require.NoError(t, err)
 	maxZ, squares := 0.0, []float64{}
 	for n := uint64(0); len(squares) < count; n++ {

@@ -165,12 +165,12 @@ func (r *runner) offers(ctx context.Context) (*offer, error) {
 	o := &offer{kinds: map[bool]bool{}, features: map[bool][]feature{}}
 	plain := fresh.Default()
 	for _, layer := range []bool{false, true} {
+		var err error
 		plain.Layer = layer
-		found, err := r.try(ctx, plain)
-		if err != nil {
+		if plain.HeadDim, o.kinds[layer], err = r.headDim(ctx, plain); err != nil {
 			return nil, err
 		}
-		if o.kinds[layer] = found.Kind != Skipped; !o.kinds[layer] {
+		if !o.kinds[layer] {
 			continue
 		}
 		for _, f := range features() {
@@ -191,6 +191,19 @@ func (r *runner) offers(ctx context.Context) (*offer, error) {
 		return nil, errors.New("the implementation offers neither scaled_dot_product_attention nor a layer")
 	}
 	return o, nil
+}
+
+// headDim returns a head dimension at which the subject does not skip a case, and whether there is
+// one. Some kernels take multiples of 8 or more alone.
+func (r *runner) headDim(ctx context.Context, plain fresh.Config) (dim int, ok bool, err error) {
+	for _, dim := range []int{fresh.Default().HeadDim, 64, 128} {
+		plain.HeadDim = dim
+		found, err := r.try(ctx, plain)
+		if err != nil || found.Kind != Skipped {
+			return dim, err == nil, err
+		}
+	}
+	return 0, false, nil
 }
 
 // alone adds the feature to a plain case. It reports false if the case cannot have it.
