@@ -22,7 +22,7 @@ import (
 // computed once.
 type witnesses struct {
 	results []report.Result
-	cases   map[string]*fixture.Case
+	cases   Cases
 	// A referee is nil if the oracle cannot judge the case.
 	referees map[string]func() *judge.Referee
 	declared oracle.Precision
@@ -31,13 +31,14 @@ type witnesses struct {
 	lists cache[string, []string]
 }
 
-func newWitnesses(results []report.Result, cases map[string]*fixture.Case, declared subject.Precision) *witnesses {
+func newWitnesses(results []report.Result, cases Cases, declared subject.Precision) *witnesses {
 	w := &witnesses{
 		results: results, cases: cases, referees: map[string]func() *judge.Referee{},
 		declared: judge.Arithmetic(declared),
 	}
-	for name, c := range cases {
-		w.referees[name] = sync.OnceValue(func() *judge.Referee {
+	for _, result := range results {
+		w.referees[result.Case] = sync.OnceValue(func() *judge.Referee {
+			c := cases(result.Case)
 			if c == nil || c.Op == fixture.Module {
 				return nil
 			}
@@ -55,7 +56,10 @@ func newWitnesses(results []report.Result, cases map[string]*fixture.Case, decla
 func (w *witnesses) passes() int {
 	n := 0
 	for _, r := range w.results {
-		if c := w.cases[r.Case]; r.Right() && c != nil && c.Op != fixture.Module {
+		if !r.Right() {
+			continue
+		}
+		if c := w.cases(r.Case); c != nil && c.Op != fixture.Module {
 			n++
 		}
 	}
@@ -63,7 +67,7 @@ func (w *witnesses) passes() int {
 }
 
 func (w *witnesses) hasParameters(name string) bool {
-	c := w.cases[name]
+	c := w.cases(name)
 	return c != nil && len(c.State) > 0
 }
 
@@ -95,7 +99,7 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 		if r == nil {
 			return false
 		}
-		out, ok := judge.Planted(w.cases[name], w.declared, m)
+		out, ok := judge.Planted(w.cases(name), w.declared, m)
 		return ok && !compare.Outputs(out.Shape, out.Value, r.Expected()).OK()
 	})
 }
@@ -112,7 +116,7 @@ func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []cata
 	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
 		return false
 	}
-	c := w.cases[r.Case]
+	c := w.cases(r.Case)
 	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return contains(match.Mistakes, m) ||
 			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
@@ -144,7 +148,7 @@ func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, agai
 		if !r.Right() || w.referee(r.Case) == nil {
 			return nil
 		}
-		return probe.WithoutMask(w.cases[r.Case], id)
+		return probe.WithoutMask(w.cases(r.Case), id)
 	}
 	for _, r := range w.results {
 		if without(r) != nil {
