@@ -24,7 +24,7 @@ type witnesses struct {
 	results []report.Result
 	cases   Cases
 	// A referee is nil if the oracle cannot judge the case.
-	referees map[string]func() *judge.Referee
+	referees cache[string, func() *judge.Referee]
 	declared oracle.Precision
 
 	seen  cache[string, bool]
@@ -32,24 +32,7 @@ type witnesses struct {
 }
 
 func newWitnesses(results []report.Result, cases Cases, declared subject.Precision) *witnesses {
-	w := &witnesses{
-		results: results, cases: cases, referees: map[string]func() *judge.Referee{},
-		declared: judge.Arithmetic(declared),
-	}
-	for _, result := range results {
-		w.referees[result.Case] = sync.OnceValue(func() *judge.Referee {
-			c := cases(result.Case)
-			if c == nil || c.Op == fixture.Module {
-				return nil
-			}
-			r, err := judge.New(context.Background(), c, w.declared)
-			if err != nil {
-				return nil
-			}
-			return r
-		})
-	}
-	return w
+	return &witnesses{results: results, cases: cases, declared: judge.Arithmetic(declared)}
 }
 
 // passes counts the cases that may contradict mistakes: they pass, and the oracle knows them.
@@ -166,10 +149,19 @@ func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, agai
 }
 
 func (w *witnesses) referee(name string) *judge.Referee {
-	if get := w.referees[name]; get != nil {
-		return get()
-	}
-	return nil
+	return w.referees.get(name, func() func() *judge.Referee {
+		return sync.OnceValue(func() *judge.Referee {
+			c := w.cases(name)
+			if c == nil || c.Op == fixture.Module {
+				return nil
+			}
+			r, err := judge.New(context.Background(), c, w.declared)
+			if err != nil {
+				return nil
+			}
+			return r
+		})
+	})()
 }
 
 // which names the cases for which a statement holds, in their order. All processors are used.
@@ -192,7 +184,8 @@ type cache[K comparable, V any] struct {
 	kept map[K]V
 }
 
-// get returns the answer to a question, which work computes if it is not known.
+// get returns the answer to a question, which work computes if it is not known. If several
+// goroutines compute it at once, all get the answer of the first.
 func (c *cache[K, V]) get(key K, work func() V) V {
 	c.mu.Lock()
 	v, ok := c.kept[key]
@@ -203,6 +196,9 @@ func (c *cache[K, V]) get(key K, work func() V) V {
 	v = work()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if first, ok := c.kept[key]; ok {
+		return first
+	}
 	if c.kept == nil {
 		c.kept = map[K]V{}
 	}

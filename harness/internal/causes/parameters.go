@@ -15,7 +15,6 @@ import (
 // them: it holds the right parameters.
 func (in *inquiry) load() []report.Cause {
 	var found []report.Cause
-	right := in.rightLayers()
 	for _, cause := range []struct {
 		proof report.Proof
 		fix   string
@@ -31,7 +30,8 @@ func (in *inquiry) load() []report.Cause {
 			}
 		}
 		if len(c.Failures) > 0 {
-			c.Contradictions, c.Passes = right, len(right)
+			c.Contradictions = in.rightLayers()
+			c.Passes = len(c.Contradictions)
 			found = append(found, c)
 		}
 	}

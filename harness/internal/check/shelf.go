@@ -11,7 +11,7 @@ import (
 
 // shelfSize is how many bytes of arrays of right cases stay in memory for the search for causes.
 // The embedded cases of attention take less. Other cases are read again when a cause needs them.
-const shelfSize = 64 << 20
+const shelfSize = 32 << 20
 
 // shelf holds the cases of a run. It may be used from several goroutines.
 type shelf struct {

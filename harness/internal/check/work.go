@@ -49,8 +49,13 @@ type work struct {
 // on works through cases and adds them to a report in their order, and then the causes of the
 // failures.
 func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
-	q, places := newQueue(ctx, suite, names), make(chan int, len(names))
-	for i := range names {
+	return w.through(ctx, r, newQueue(ctx, suite, names))
+}
+
+// through works through the turns of a queue.
+func (w work) through(ctx context.Context, r *report.Report, q *queue) error {
+	places := make(chan int, len(q.turns))
+	for i := range q.turns {
 		places <- i
 	}
 	close(places)
@@ -59,7 +64,7 @@ func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []str
 	takeAll := func() error {
 		for i := range places {
 			if ctx.Err() == nil && !q.isClosed() {
-				w.start(ctx, suite, q, i, &judges)
+				w.start(ctx, q, i, &judges)
 			}
 		}
 		return nil
@@ -76,9 +81,9 @@ func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []str
 }
 
 // start takes one case and has it judged in the background.
-func (w work) start(ctx context.Context, suite fs.FS, q *queue, i int, judges *errgroup.Group) {
+func (w work) start(ctx context.Context, q *queue, i int, judges *errgroup.Group) {
 	name, t := q.names[i], &q.turns[i]
-	c, err := fixture.Read(suite, name)
+	c, err := fixture.Read(q.shelf.suite, name)
 	if err != nil {
 		t.err = err
 		q.end(i)
@@ -131,6 +136,7 @@ func gather(ctx context.Context, r *report.Report, q *queue) error {
 	r.Selected = len(q.turns)
 	done := 0
 	saw := &report.Observed{Precision: r.Precision, Replies: declaredPrecisions(q.turns), General: r.Broken}
+	saw.Judged, saw.Probed = make([]report.Result, 0, len(q.turns)), make([]report.Result, 0, len(q.turns))
 	for i := range q.turns {
 		t := &q.turns[i]
 		switch {

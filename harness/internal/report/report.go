@@ -203,12 +203,12 @@ type Broken struct {
 	Err  string // names file and field, one problem a line
 }
 
-// AddSource adds what made a case to Suite, once.
+// AddSource adds what made a case to Suite, once. A source may hold a comma itself.
 func (r *Report) AddSource(source string) {
 	switch {
 	case r.Suite == "":
 		r.Suite = source
-	case !slices.Contains(strings.Split(r.Suite, ", "), source):
+	case r.Suite != source && !strings.Contains(", "+r.Suite+", ", ", "+source+", "):
 		r.Suite += ", " + source
 	}
 }
