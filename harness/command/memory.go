@@ -7,6 +7,17 @@ import (
 	"runtime/debug"
 )
 
+// ballast is never touched, and takes no memory but addresses. The collector of garbage counts it,
+// and so does not collect a heap that is much smaller than the ballast.
+var ballast []byte
+
+// quietCollector lets the collector of garbage rest until a heap of some size has grown.
+func quietCollector() {
+	if ballast == nil {
+		ballast = make([]byte, 24<<20)
+	}
+}
+
 // limitMemory makes the collector of garbage keep the memory near 1.5 GiB, or twice the memory that
 // the cases take. Without a limit a large model's garbage doubles its memory. Far below the limit
 // the collector runs rarely: small models make much garbage quickly. A limit and a percentage that
