@@ -125,8 +125,8 @@ func checkVerdict(r report.Result) error {
 	return nil
 }
 
-// checkComparison refuses a comparison that no output of a shape gives, or that has another number of
-// distances z if the output has that shape.
+// checkComparison refuses a comparison that no output of a shape gives, or that has another number
+// of distances z if the output has that shape.
 func checkComparison(c compare.Comparison, shape []int, distances int) error {
 	if !slices.Equal(c.WantShape, shape) {
 		return wrong("WantShape", "%s, want %s", attention.FormatShape(c.WantShape), attention.FormatShape(shape))

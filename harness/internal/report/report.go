@@ -156,7 +156,8 @@ func (r Result) Wrong() bool { return r.Comparison.WantShape != nil && !r.Compar
 // Right reports whether the output was compared and is within the noise, whatever the verdict is.
 func (r Result) Right() bool { return r.Comparison.OK() }
 
-// WithoutValues returns the result without its elements: reports show none of outputs that are right.
+// WithoutValues returns the result without its elements: reports show none of outputs that are
+// right.
 func (r Result) WithoutValues() Result {
 	r.Got, r.Comparison.Z, r.PyTorch.Z = nil, nil, nil
 	return r
