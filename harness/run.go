@@ -113,7 +113,7 @@ func (s *session) finish(t *testing.T, chosen selection) {
 	if len(s.results) < 2 {
 		return
 	}
-	found := causes.Find(t.Context(), s.results, s.cases, s.running.About().Precision)
+	found := causes.Find(t.Context(), s.results, causes.Of(s.cases), s.running.About().Precision)
 	full := &report.Report{Causes: found.Causes, Shared: found.Shared, Results: found.Results}
 	full, _ = known.Acknowledge(full, s.known, chosen.all) // the list was checked at the beginning
 	var b strings.Builder

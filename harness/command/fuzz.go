@@ -78,7 +78,7 @@ func (f *fuzzFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if o.Model, err = f.module.model(); err != nil {
 		return err
 	}
-	limitMemory()
+	limitMemory(boundOfModels)
 	ctx, follow := followed(cmd)
 	o.Progress = func(draws, _ int) {
 		progress.Tell(ctx, progress.Update{Stage: "draws", Done: draws, Total: o.Count})

@@ -84,6 +84,7 @@ func (j *judgeFlags) selected(subject string) (selected, error) {
 // command line that judges one case again. An interrupted run is reported as far as it went.
 func (j *judgeFlags) judge(cmd *cobra.Command, who about, run checkFunc, rerun func(name string) string) error {
 	begun := time.Now()
+	quietCollector()
 	list, err := j.known.read(&j.selection)
 	if err != nil {
 		return err

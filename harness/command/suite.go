@@ -104,7 +104,7 @@ func (s *suiteFlag) read(pattern string) (*fixture.Case, error) {
 	if err != nil {
 		return nil, exit(exitBroken, "%w", err)
 	}
-	limitMemory()
+	limitMemory(boundOf(c))
 	return c, nil
 }
 
@@ -135,7 +135,7 @@ func (s *suiteFlag) readAll(patterns []string) ([]*fixture.Case, error) {
 		}
 		cases = append(cases, c)
 	}
-	limitMemory()
+	limitMemory(boundOf(cases...))
 	return cases, nil
 }
 

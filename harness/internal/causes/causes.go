@@ -15,6 +15,15 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
+// Cases returns a case of the run by its name, nil if it is not known. It is called from several
+// goroutines, and may read the case.
+type Cases func(name string) *fixture.Case
+
+// Of returns the cases of a map.
+func Of(read map[string]*fixture.Case) Cases {
+	return func(name string) *fixture.Case { return read[name] }
+}
+
 // Found holds what [Find] finds.
 type Found struct {
 	Causes  []report.Cause
@@ -27,7 +36,7 @@ type Found struct {
 // The given results stay as they are. declared is the precision of the subject. When ctx ends,
 // causes that are not found by then are missing.
 func Find(
-	ctx context.Context, results []report.Result, cases map[string]*fixture.Case, declared subject.Precision,
+	ctx context.Context, results []report.Result, cases Cases, declared subject.Precision,
 ) Found {
 	in := &inquiry{ctx: ctx, results: slices.Clone(results), witnesses: newWitnesses(results, cases, declared)}
 	in.ruleOut()
@@ -57,7 +66,13 @@ type inquiry struct {
 
 // failures returns the results whose output is wrong.
 func (in *inquiry) failures() []report.Result {
-	return slices.DeleteFunc(slices.Clone(in.results), func(r report.Result) bool { return !r.Wrong() })
+	var wrong []report.Result
+	for _, r := range in.results {
+		if r.Wrong() {
+			wrong = append(wrong, r)
+		}
+	}
+	return wrong
 }
 
 // explained returns the failures that at least one mistake explains, and no wrong number better.

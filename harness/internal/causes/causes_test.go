@@ -31,7 +31,7 @@ func TestARightSubjectHasNoCauses(t *testing.T) {
 // find returns the causes of results, and replaces the results by the ordered ones.
 func find(t *testing.T, results []report.Result, read map[string]*fixture.Case) []report.Cause {
 	t.Helper()
-	found := causes.Find(t.Context(), results, read, "")
+	found := causes.Find(t.Context(), results, causes.Of(read), "")
 	copy(results, found.Results)
 	return found.Causes
 }
@@ -219,7 +219,7 @@ func TestFindLeavesItsInput(t *testing.T) {
 	before := idsOf(results[0])
 	require.Equal(t, []string{"scale-of-model", "scale-twice"}, before)
 
-	ordered := causes.Find(t.Context(), results, read, "").Results
+	ordered := causes.Find(t.Context(), results, causes.Of(read), "").Results
 	require.Equal(t, []string{"scale-twice", "scale-of-model"}, idsOf(ordered[0]))
 	require.NotEmpty(t, ordered[0].RuledOut)
 	require.Equal(t, before, idsOf(results[0]))

@@ -22,40 +22,27 @@ import (
 // computed once.
 type witnesses struct {
 	results []report.Result
-	cases   map[string]*fixture.Case
+	cases   Cases
 	// A referee is nil if the oracle cannot judge the case.
-	referees map[string]func() *judge.Referee
+	referees cache[string, func() *judge.Referee]
 	declared oracle.Precision
 
 	seen  cache[string, bool]
 	lists cache[string, []string]
 }
 
-func newWitnesses(results []report.Result, cases map[string]*fixture.Case, declared subject.Precision) *witnesses {
-	w := &witnesses{
-		results: results, cases: cases, referees: map[string]func() *judge.Referee{},
-		declared: judge.Arithmetic(declared),
-	}
-	for name, c := range cases {
-		w.referees[name] = sync.OnceValue(func() *judge.Referee {
-			if c == nil || c.Op == fixture.Module {
-				return nil
-			}
-			r, err := judge.New(context.Background(), c, w.declared)
-			if err != nil {
-				return nil
-			}
-			return r
-		})
-	}
-	return w
+func newWitnesses(results []report.Result, cases Cases, declared subject.Precision) *witnesses {
+	return &witnesses{results: results, cases: cases, declared: judge.Arithmetic(declared)}
 }
 
 // passes counts the cases that may contradict mistakes: they pass, and the oracle knows them.
 func (w *witnesses) passes() int {
 	n := 0
 	for _, r := range w.results {
-		if c := w.cases[r.Case]; r.Right() && c != nil && c.Op != fixture.Module {
+		if !r.Right() {
+			continue
+		}
+		if c := w.cases(r.Case); c != nil && c.Op != fixture.Module {
 			n++
 		}
 	}
@@ -63,7 +50,7 @@ func (w *witnesses) passes() int {
 }
 
 func (w *witnesses) hasParameters(name string) bool {
-	c := w.cases[name]
+	c := w.cases(name)
 	return c != nil && len(c.State) > 0
 }
 
@@ -95,7 +82,7 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 		if r == nil {
 			return false
 		}
-		out, ok := judge.Planted(w.cases[name], w.declared, m)
+		out, ok := judge.Planted(w.cases(name), w.declared, m)
 		return ok && !compare.Outputs(out.Shape, out.Value, r.Expected()).OK()
 	})
 }
@@ -112,7 +99,7 @@ func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []cata
 	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
 		return false
 	}
-	c := w.cases[r.Case]
+	c := w.cases(r.Case)
 	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
 		return contains(match.Mistakes, m) ||
 			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
@@ -144,7 +131,7 @@ func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, agai
 		if !r.Right() || w.referee(r.Case) == nil {
 			return nil
 		}
-		return probe.WithoutMask(w.cases[r.Case], id)
+		return probe.WithoutMask(w.cases(r.Case), id)
 	}
 	for _, r := range w.results {
 		if without(r) != nil {
@@ -162,10 +149,19 @@ func (w *witnesses) withoutMask(ctx context.Context, id string) (asked int, agai
 }
 
 func (w *witnesses) referee(name string) *judge.Referee {
-	if get := w.referees[name]; get != nil {
-		return get()
-	}
-	return nil
+	return w.referees.get(name, func() func() *judge.Referee {
+		return sync.OnceValue(func() *judge.Referee {
+			c := w.cases(name)
+			if c == nil || c.Op == fixture.Module {
+				return nil
+			}
+			r, err := judge.New(context.Background(), c, w.declared)
+			if err != nil {
+				return nil
+			}
+			return r
+		})
+	})()
 }
 
 // which names the cases for which a statement holds, in their order. All processors are used.
@@ -188,7 +184,8 @@ type cache[K comparable, V any] struct {
 	kept map[K]V
 }
 
-// get returns the answer to a question, which work computes if it is not known.
+// get returns the answer to a question, which work computes if it is not known. If several
+// goroutines compute it at once, all get the answer of the first.
 func (c *cache[K, V]) get(key K, work func() V) V {
 	c.mu.Lock()
 	v, ok := c.kept[key]
@@ -199,6 +196,9 @@ func (c *cache[K, V]) get(key K, work func() V) V {
 	v = work()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if first, ok := c.kept[key]; ok {
+		return first
+	}
 	if c.kept == nil {
 		c.kept = map[K]V{}
 	}

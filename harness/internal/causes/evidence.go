@@ -27,7 +27,7 @@ type evidence struct {
 //     these cases only.
 //   - It explains several failures alone, and they share a feature that no denying case has. The
 //     implementation does it only with this feature.
-func (e evidence) enough(cases map[string]*fixture.Case) bool {
+func (e evidence) enough(cases Cases) bool {
 	switch {
 	case len(e.supporting) == 0, len(e.otherwise) > len(e.supporting):
 		return false
@@ -47,11 +47,11 @@ func (e evidence) enoughForSymptom() bool {
 }
 
 // confined reports whether all supporting cases have a feature that no denying case has.
-func (e evidence) confined(cases map[string]*fixture.Case) bool { return e.only(cases) != "" }
+func (e evidence) confined(cases Cases) bool { return e.only(cases) != "" }
 
 // only returns a feature that all supporting cases have and no denying case: "a window". The result
 // is "" if no feature is, or if the cases are too few to rule out chance.
-func (e evidence) only(cases map[string]*fixture.Case) string {
+func (e evidence) only(cases Cases) string {
 	supporting, denying := read(e.supporting, cases), read(e.denying, cases)
 	if len(supporting) < len(e.supporting) || len(denying) < len(e.denying) || len(denying) == 0 {
 		return ""
@@ -65,10 +65,10 @@ func (e evidence) only(cases map[string]*fixture.Case) string {
 }
 
 // read returns the cases of some names, without the ones that are not known.
-func read(names []string, cases map[string]*fixture.Case) []*fixture.Case {
+func read(names []string, cases Cases) []*fixture.Case {
 	var found []*fixture.Case
 	for _, name := range names {
-		if c := cases[name]; c != nil {
+		if c := cases(name); c != nil {
 			found = append(found, c)
 		}
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 // plainCases returns the names of cases, and the cases. The first ones have a window.
-func plainCases(windows, others int) (names []string, cases map[string]*fixture.Case) {
-	cases = map[string]*fixture.Case{}
+func plainCases(windows, others int) (names []string, cases Cases) {
+	read := map[string]*fixture.Case{}
 	q := attention.NewTensor(2, 2, 4, 8)
 	for i := range windows + others {
 		c := &fixture.Case{
@@ -22,9 +22,9 @@ func plainCases(windows, others int) (names []string, cases map[string]*fixture.
 		if i < windows {
 			c.Options.Window = 2
 		}
-		names, cases[c.Name] = append(names, c.Name), c
+		names, read[c.Name] = append(names, c.Name), c
 	}
-	return names, cases
+	return names, Of(read)
 }
 
 // The borders of what makes a cause.

@@ -37,13 +37,13 @@ func (in *inquiry) numbers() []wrongNumber {
 	for _, r := range in.failures() {
 		for _, n := range r.Diagnosis.Numbers {
 			id := n.Number.ID
-			if in.cases[r.Case] == nil {
+			if in.cases(r.Case) == nil {
 				continue
 			}
 			if all[id] == nil {
 				ids = append(ids, id)
 			}
-			all[id] = append(all[id], observed{n, in.cases[r.Case]})
+			all[id] = append(all[id], observed{n, in.cases(r.Case)})
 		}
 	}
 	var found []wrongNumber
@@ -204,7 +204,7 @@ func (w *witnesses) byNumber(r report.Result, n wrongNumber) *replay.NumberMatch
 	if !ok {
 		return nil
 	}
-	s, ok := judge.Suppose(w.cases[r.Case], w.declared, m)
+	s, ok := judge.Suppose(w.cases(r.Case), w.declared, m)
 	if !ok {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (w *witnesses) valueOf(r report.Result, n wrongNumber) (m replay.NumberMatc
 	if n.rule == nil || r.Got == nil || !r.Comparison.SameShape() || w.referee(r.Case) == nil {
 		return m, false
 	}
-	c := w.cases[r.Case]
+	c := w.cases(r.Case)
 	right, ok := n.number.Get(oracle.FromCase(c))
 	if !ok {
 		return m, false
@@ -251,8 +251,8 @@ func (w *witnesses) passesAgainst(ctx context.Context, n catalogue.Number, by ru
 		if !r.Right() || referee == nil {
 			return false
 		}
-		out, ok := judge.WithNumber(w.cases[r.Case], w.declared, n, func(right float64) (float64, bool) {
-			v := by.value(w.cases[r.Case], right)
+		out, ok := judge.WithNumber(w.cases(r.Case), w.declared, n, func(right float64) (float64, bool) {
+			v := by.value(w.cases(r.Case), right)
 			return v, !math.IsNaN(v) && !math.IsInf(v, 0)
 		})
 		return ok && !compare.Outputs(out.Shape, out.Value, referee.Expected()).OK()
@@ -297,14 +297,14 @@ func (in *inquiry) ruleOutNumbers(numbers []wrongNumber, chosen []catalogue.Mist
 func (in *inquiry) againstNumber(
 	n replay.NumberMatch, r report.Result, numbers []wrongNumber, chosen []catalogue.Mistake,
 ) string {
-	if len(n.With) == 0 || in.cases[r.Case] == nil {
+	if len(n.With) == 0 || in.cases(r.Case) == nil {
 		return ""
 	}
 	known := slices.ContainsFunc(numbers, func(w wrongNumber) bool {
 		return w.number.ID == n.Number.ID && slices.Contains(w.failures, r.Case)
 	})
 	if !known {
-		rule := constant([]observed{{n, in.cases[r.Case]}})[0]
+		rule := constant([]observed{{n, in.cases(r.Case)}})[0]
 		if by := in.passesAgainst(in.ctx, n.Number, rule); len(by) > 0 {
 			return by[0]
 		}

@@ -15,7 +15,6 @@ import (
 // them: it holds the right parameters.
 func (in *inquiry) load() []report.Cause {
 	var found []report.Cause
-	right := in.rightLayers()
 	for _, cause := range []struct {
 		proof report.Proof
 		fix   string
@@ -31,7 +30,8 @@ func (in *inquiry) load() []report.Cause {
 			}
 		}
 		if len(c.Failures) > 0 {
-			c.Contradictions, c.Passes = right, len(right)
+			c.Contradictions = in.rightLayers()
+			c.Passes = len(c.Contradictions)
 			found = append(found, c)
 		}
 	}
@@ -154,7 +154,7 @@ func (in *inquiry) denials(what freed, supporting []string, explained map[string
 		if explained[r.Case] || slices.Contains(supporting, r.Case) {
 			continue
 		}
-		c := in.cases[r.Case]
+		c := in.cases(r.Case)
 		if c != nil && c.Op == fixture.SDPA || r.Loaded || refuted(r.Diagnosis.Fits, what) {
 			failures = append(failures, r.Case)
 		}
@@ -169,7 +169,7 @@ func (w *witnesses) takesPart(name string, what freed) bool {
 		if r == nil || !w.hasParameters(name) {
 			return false
 		}
-		out, ok := judge.WithProjections(w.cases[name], w.declared, what.projections, what.bias)
+		out, ok := judge.WithProjections(w.cases(name), w.declared, what.projections, what.bias)
 		return ok && !compare.Outputs(out.Shape, out.Value, r.Expected()).OK()
 	})
 }

@@ -209,15 +209,19 @@ func (in *inquiry) shared(causes []report.Cause) []report.Shared {
 		among, explained = report.AllFailures, nil
 	}
 	failures := in.casesOf(func(r report.Result) bool { return r.Wrong() && !explained[r.Case] })
-	passes := in.casesOf(report.Result.Right)
 	errors := in.casesOf(func(r report.Result) bool { return r.Verdict == report.Error })
-	ran := in.casesOf(func(r report.Result) bool { return r.Right() || r.Wrong() })
+	ran := func(r report.Result) bool { return r.Right() || r.Wrong() }
 	var found []report.Shared
-	for _, s := range []*report.Shared{shared(among, failures, passes), shared(report.Errors, errors, ran)} {
-		if s != nil {
+	add := func(among report.Among, failures []*fixture.Case, others func(report.Result) bool) {
+		if len(failures) == 0 {
+			return
+		}
+		if s := shared(among, failures, in.casesOf(others)); s != nil {
 			found = append(found, *s)
 		}
 	}
+	add(among, failures, report.Result.Right)
+	add(report.Errors, errors, ran)
 	return found
 }
 
@@ -225,7 +229,10 @@ func (in *inquiry) shared(causes []report.Cause) []report.Shared {
 func (in *inquiry) casesOf(which func(report.Result) bool) []*fixture.Case {
 	var found []*fixture.Case
 	for _, r := range in.results {
-		if c := in.cases[r.Case]; c != nil && which(r) {
+		if !which(r) {
+			continue
+		}
+		if c := in.cases(r.Case); c != nil {
 			found = append(found, c)
 		}
 	}

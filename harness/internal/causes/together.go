@@ -64,7 +64,7 @@ func (in *inquiry) joint(numbers []wrongNumber, chosen []catalogue.Mistake) [][]
 			if !ok || found[i] != nil {
 				continue
 			}
-			s, ok := judge.Suppose(in.cases[r.Case], in.declared, m)
+			s, ok := judge.Suppose(in.cases(r.Case), in.declared, m)
 			if !ok {
 				continue
 			}
@@ -99,7 +99,7 @@ func (in *inquiry) jointNumbers(numbers []wrongNumber, joint [][]report.Joint) [
 				switch {
 				case at < 0:
 					ids = append(ids, n.Number.ID)
-					others[n.Number.ID] = append(others[n.Number.ID], observed{n, in.cases[name]})
+					others[n.Number.ID] = append(others[n.Number.ID], observed{n, in.cases(name)})
 				case !slices.Contains(numbers[at].failures, name):
 					numbers[at].failures = append(slices.Clone(numbers[at].failures), name)
 				}
@@ -176,7 +176,7 @@ func (in *inquiry) pairsOf(r report.Result, chosen []catalogue.Mistake) []report
 	if r.Got == nil || !r.Comparison.SameShape() || in.referee(r.Case) == nil || len(chosen) < 2 {
 		return nil
 	}
-	s, ok := judge.Suppose(in.cases[r.Case], in.declared)
+	s, ok := judge.Suppose(in.cases(r.Case), in.declared)
 	if !ok {
 		return nil
 	}

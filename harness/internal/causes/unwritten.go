@@ -29,8 +29,11 @@ func (in *inquiry) unwritten() []report.Cause {
 	for _, c := range byFailures(found) {
 		c.Title, c.Passes = someTitles(titles[c.ID]), in.passes()
 		c.Contradictions = in.which(in.ctx, func(r report.Result) bool {
-			read := in.cases[r.Case]
-			return r.Right() && read != nil && read.Op != fixture.Module && hasSeveral(read, c.ID)
+			if !r.Right() {
+				return false
+			}
+			read := in.cases(r.Case)
+			return read != nil && read.Op != fixture.Module && hasSeveral(read, c.ID)
 		})
 		e := evidence{supporting: c.Failures, denying: c.Contradictions}
 		c.Only = e.only(in.cases)

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 
+	"github.com/difftest/difftest/harness/internal/causes"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -13,7 +14,10 @@ func Explain(
 	ctx context.Context, names []string, saw *report.Observed, cases map[string]*fixture.Case,
 ) (*report.Report, error) {
 	r := &report.Report{Precision: saw.Precision, Selected: len(names)}
-	err := explain(ctx, r, saw, cases)
+	for _, result := range saw.Probed {
+		r.AddSource(cases[result.Case].Provenance.Source())
+	}
+	err := explain(ctx, r, saw, causes.Of(cases))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

@@ -26,7 +26,7 @@ func onePrecision(forAll, own subject.Precision) (subject.Precision, error) {
 func declaredPrecisions(turns []turn) []string {
 	declared := map[string]bool{}
 	for _, t := range turns {
-		if t.c != nil && t.err == nil && (t.result.Verdict == report.Pass || t.result.Verdict == report.Fail) {
+		if t.done && (t.result.Verdict == report.Pass || t.result.Verdict == report.Fail) {
 			declared[string(t.declared)] = true
 		}
 	}

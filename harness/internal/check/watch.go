@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"io/fs"
 	"sync"
 
 	"github.com/difftest/difftest/attention"
@@ -37,6 +38,7 @@ type queue struct {
 	watch Watcher // nil if nobody watches
 	names []string
 	turns []turn
+	shelf *shelf
 
 	mu     sync.Mutex
 	ended  []bool
@@ -44,10 +46,11 @@ type queue struct {
 	closed bool
 }
 
-func newQueue(ctx context.Context, names []string) *queue {
+func newQueue(ctx context.Context, suite fs.FS, names []string) *queue {
 	watch, _ := ctx.Value(watcherKey{}).(Watcher)
 	return &queue{
-		ctx: ctx, watch: watch, names: names, turns: make([]turn, len(names)), ended: make([]bool, len(names)),
+		ctx: ctx, watch: watch, names: names, shelf: newShelf(suite),
+		turns: make([]turn, len(names)), ended: make([]bool, len(names)),
 	}
 }
 
@@ -78,7 +81,7 @@ func (q *queue) announce(i int) {
 	case q.closed:
 		*t = turn{}
 		return
-	case t.err == nil && t.c == nil:
+	case t.err == nil && !t.done:
 		return // ctx ended before its verdict
 	}
 	if q.watch != nil {
@@ -88,6 +91,7 @@ func (q *queue) announce(i int) {
 		}
 		q.closed = !q.watch(about)
 	}
+	t.letGo(q.shelf, q.names[i])
 	progress.Tell(q.ctx, progress.Update{Stage: progress.Cases, Done: q.next, Total: len(q.turns)})
 }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,13 +20,15 @@ import (
 	"github.com/difftest/difftest/harness/internal/subject"
 )
 
-// turn is one case of a run. c is nil if ctx ended before the case was judged.
+// turn is one case of a run.
 type turn struct {
-	c      *fixture.Case
+	c      *fixture.Case // nil before the case is read, and after the turn has let it go
+	done   bool          // the case has its verdict
+	source string        // what made the case
 	ran    subject.Result
 	took   time.Duration // of the subject
 	result report.Result
-	judged report.Result // before the subject ran again
+	judged *report.Result // before the subject ran again; nil if it did not
 	// declared is the precision that the reply to this case declares; the zero value is none.
 	declared subject.Precision
 	err      error // the case is broken, or could not be handed to the subject
@@ -46,8 +49,13 @@ type work struct {
 // on works through cases and adds them to a report in their order, and then the causes of the
 // failures.
 func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []string) error {
-	q, places := newQueue(ctx, names), make(chan int, len(names))
-	for i := range names {
+	return w.through(ctx, r, newQueue(ctx, suite, names))
+}
+
+// through works through the turns of a queue.
+func (w work) through(ctx context.Context, r *report.Report, q *queue) error {
+	places := make(chan int, len(q.turns))
+	for i := range q.turns {
 		places <- i
 	}
 	close(places)
@@ -56,7 +64,7 @@ func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []str
 	takeAll := func() error {
 		for i := range places {
 			if ctx.Err() == nil && !q.isClosed() {
-				w.start(ctx, suite, q, i, &judges)
+				w.start(ctx, q, i, &judges)
 			}
 		}
 		return nil
@@ -69,13 +77,13 @@ func (w work) on(ctx context.Context, r *report.Report, suite fs.FS, names []str
 	_ = judges.Wait()
 	q.rest()
 	w.repeat(ctx, q.turns)
-	return gather(ctx, r, names, q.turns)
+	return gather(ctx, r, q)
 }
 
 // start takes one case and has it judged in the background.
-func (w work) start(ctx context.Context, suite fs.FS, q *queue, i int, judges *errgroup.Group) {
+func (w work) start(ctx context.Context, q *queue, i int, judges *errgroup.Group) {
 	name, t := q.names[i], &q.turns[i]
-	c, err := fixture.Read(suite, name)
+	c, err := fixture.Read(q.shelf.suite, name)
 	if err != nil {
 		t.err = err
 		q.end(i)
@@ -93,11 +101,11 @@ func (w work) start(ctx context.Context, suite fs.FS, q *queue, i int, judges *e
 	judges.Go(func() error {
 		t.result, t.err = w.judge(progress.Within(ctx, name), t)
 		t.result.Took = t.took
-		t.judged = t.result
 		if t.err != nil && ctx.Err() != nil {
 			t.c, t.err = nil, nil // ctx ended before the verdict
 			return nil
 		}
+		t.done, t.source = t.err == nil, c.Provenance.Source()
 		q.end(i)
 		return nil
 	})
@@ -112,9 +120,10 @@ func (w work) repeat(ctx context.Context, turns []turn) {
 	group.SetLimit(max(1, w.jobs))
 	for i := range turns {
 		t := &turns[i]
-		if t.c != nil && t.err == nil && t.result.Wrong() {
+		if t.done && t.result.Wrong() {
 			group.Go(func() error {
-				t.result = w.again(ctx, t)
+				judged := t.result
+				t.result, t.judged = w.again(ctx, t), &judged
 				return nil
 			})
 		}
@@ -123,42 +132,43 @@ func (w work) repeat(ctx context.Context, turns []turn) {
 }
 
 // gather puts all turns into the report and asks for the causes, unless ctx has ended.
-func gather(ctx context.Context, r *report.Report, names []string, turns []turn) error {
-	r.Selected = len(names)
-	read, done := map[string]*fixture.Case{}, 0
-	saw := &report.Observed{Precision: r.Precision, Replies: declaredPrecisions(turns), General: r.Broken}
-	for i, t := range turns {
+func gather(ctx context.Context, r *report.Report, q *queue) error {
+	r.Selected = len(q.turns)
+	done := 0
+	saw := &report.Observed{Precision: r.Precision, Replies: declaredPrecisions(q.turns), General: r.Broken}
+	saw.Judged, saw.Probed = make([]report.Result, 0, len(q.turns)), make([]report.Result, 0, len(q.turns))
+	for i := range q.turns {
+		t := &q.turns[i]
 		switch {
 		case t.err != nil:
-			saw.Broken = append(saw.Broken, report.Broken{Case: names[i], Err: printable.Message(t.err.Error())})
-		case t.c != nil:
-			saw.Judged, saw.Probed = append(saw.Judged, t.judged), append(saw.Probed, t.result)
-			read[names[i]] = t.c
+			saw.Broken = append(saw.Broken, report.Broken{Case: q.names[i], Err: printable.Message(t.err.Error())})
+		case t.done:
+			saw.Judged, saw.Probed = append(saw.Judged, *cmp.Or(t.judged, &t.result)), append(saw.Probed, t.result)
+			r.AddSource(t.source)
+			q.shelf.keep(q.names[i], t.c)
 		default:
 			continue // ctx ended before its turn
 		}
 		done++
 	}
+	q.turns = nil
 	if err := ctx.Err(); err != nil {
-		observe(r, saw, read)
+		observe(r, saw)
 		r.Interrupted = true
-		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, len(names)), brokenError(r.Broken))
+		return errors.Join(fmt.Errorf("%w after %d of %d cases", err, done, r.Selected), brokenError(r.Broken))
 	}
-	return explain(ctx, r, saw, read)
+	return explain(ctx, r, saw, q.shelf.get)
 }
 
 // observe puts what a run saw into its report.
-func observe(r *report.Report, saw *report.Observed, cases map[string]*fixture.Case) {
+func observe(r *report.Report, saw *report.Observed) {
 	r.Observed, r.Results = saw, saw.Probed
 	r.Broken = slices.Concat(saw.General, saw.Broken)
-	for _, result := range saw.Probed {
-		r.AddSource(cases[result.Case].Provenance.Source())
-	}
 }
 
 // explain puts what a run saw into its report, and then the causes of the failures.
-func explain(ctx context.Context, r *report.Report, saw *report.Observed, cases map[string]*fixture.Case) error {
-	observe(r, saw, cases)
+func explain(ctx context.Context, r *report.Report, saw *report.Observed, cases causes.Cases) error {
+	observe(r, saw)
 	declarePrecision(r, saw.Replies)
 	found := causes.Find(ctx, r.Results, cases, subject.Precision(r.Precision))
 	r.Causes, r.Shared, r.Results = found.Causes, found.Shared, found.Results

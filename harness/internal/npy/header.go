@@ -107,6 +107,28 @@ func parseHeader(text string) (Header, error) {
 
 // headerValues returns the values of the dictionary as they are spelt.
 func headerValues(text string) (map[string]string, error) {
+	if values := numPyValues(text); values != nil {
+		return values, nil
+	}
+	return dictValues(text)
+}
+
+// numPyValues reads a dictionary as NumPy spells it. It returns nil for any other.
+func numPyValues(text string) map[string]string {
+	descr, rest, begins := strings.Cut(text, "', 'fortran_order': ")
+	descr, isDict := strings.CutPrefix(descr, "{'descr': '")
+	order, rest, hasShape := strings.Cut(rest, ", 'shape': (")
+	shape, end, ends := strings.Cut(rest, "), }")
+	if !begins || !isDict || !hasShape || !ends || order != "True" && order != "False" ||
+		strings.ContainsAny(descr, "'\n") || strings.Trim(shape, "0123456789, ") != "" ||
+		strings.TrimLeft(end, " ") != "\n" {
+		return nil
+	}
+	return map[string]string{"descr": "'" + descr + "'", "fortran_order": order, "shape": "(" + shape + ")"}
+}
+
+// dictValues reads any dictionary of the three keys.
+func dictValues(text string) (map[string]string, error) {
 	dict := headerDict.FindStringSubmatch(text)
 	if dict == nil {
 		return nil, fmt.Errorf(".npy header is not a dictionary on one line that ends in a newline: %.80q", text)

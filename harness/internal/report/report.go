@@ -156,6 +156,13 @@ func (r Result) Wrong() bool { return r.Comparison.WantShape != nil && !r.Compar
 // Right reports whether the output was compared and is within the noise, whatever the verdict is.
 func (r Result) Right() bool { return r.Comparison.OK() }
 
+// WithoutValues returns the result without its elements: reports show none of outputs that are
+// right.
+func (r Result) WithoutValues() Result {
+	r.Got, r.Comparison.Z, r.PyTorch.Z = nil, nil, nil
+	return r
+}
+
 // RuledOutBy names the case that rules a match out; "" if none does.
 func (r Result) RuledOutBy(m replay.Match) string {
 	for _, out := range r.RuledOut {
@@ -197,12 +204,12 @@ type Broken struct {
 	Err  string // names file and field, one problem a line
 }
 
-// AddSource adds what made a case to Suite, once.
+// AddSource adds what made a case to Suite, once. A source may hold a comma itself.
 func (r *Report) AddSource(source string) {
 	switch {
 	case r.Suite == "":
 		r.Suite = source
-	case !slices.Contains(strings.Split(r.Suite, ", "), source):
+	case r.Suite != source && !strings.Contains(", "+r.Suite+", ", ", "+source+", "):
 		r.Suite += ", " + source
 	}
 }

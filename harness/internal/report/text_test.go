@@ -178,10 +178,10 @@ func TestOKNeedsAJudgedCase(t *testing.T) {
 
 func TestSuiteNamesEverySourceOnce(t *testing.T) {
 	var r report.Report
-	for _, source := range []string{"PyTorch 2.15.0", "PyTorch 2.14.1", "PyTorch 2.15.0"} {
+	for _, source := range []string{"PyTorch 2.15.0", "a, b", "PyTorch 2.14.1", "PyTorch 2.15.0", "a, b"} {
 		r.AddSource(source)
 	}
-	require.Equal(t, "PyTorch 2.15.0, PyTorch 2.14.1", r.Suite)
+	require.Equal(t, "PyTorch 2.15.0, a, b, PyTorch 2.14.1", r.Suite)
 }
 
 // Noise that is nowhere beyond the limit by itself has no place: no picture says that rows are
