@@ -91,7 +91,8 @@ func (s *search) confirm(ctx context.Context, o Output, m catalogue.Mistake) {
 			break
 		}
 	}
-	if o.Sampled.Partial() && len(out.Value) == len(o.Got) && compare.Outputs(out.Shape, out.Value, o.Case.Truth).OK() {
+	// Some rows have another shape than the truth, so this asks about all rows.
+	if o.Sampled.Partial() && compare.Outputs(out.Shape, out.Value, o.Case.Truth).OK() {
 		return // no row shows the mistake, so it explains nothing
 	}
 	switch match := (Match{Mistakes: []catalogue.Mistake{m}, Residual: c.Rel, MaxZ: c.MaxZ}); {
