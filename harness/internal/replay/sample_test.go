@@ -113,7 +113,8 @@ func TestAnInvisibleMistakeIsNotNamed(t *testing.T) {
 
 // Of many wrong rows a few are compared first, the first and the last among them.
 func TestSomeWrongRows(t *testing.T) {
-	o := Output{Comparison: compare.Comparison{WantShape: []int{30, 2}, Limits: compare.Limits{Z: 1}, Z: make([]float64, 60)}}
+	var o Output
+	o.Comparison = compare.Comparison{WantShape: []int{30, 2}, Limits: compare.Limits{Z: 1}, Z: make([]float64, 60)}
 	require.Empty(t, o.someWrongRows(4))
 	for _, row := range []int{3, 9, 20} {
 		o.Comparison.Z[2*row+1] = 2
