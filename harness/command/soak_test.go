@@ -36,8 +36,8 @@ func held() resources {
 	return resources{m.HeapAlloc, runtime.NumGoroutine(), len(open)}
 }
 
-// keptByCobra returns the bytes of the heap that stay after each run: Cobra keeps the completions of
-// every flag in a variable of its own. A program runs one command and ends.
+// keptByCobra returns the bytes of the heap that stay after each run: Cobra keeps the completions
+// of every flag in a variable of its own. A program runs one command and ends.
 func keptByCobra() uint64 {
 	const runs = 50
 	none := func() { Main([]string{"--version"}, nil, io.Discard, io.Discard) }

@@ -10,7 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// scaledBy is what the tests of twins multiply values or output weights by.
+// scaledBy is the factor of values or output weights in the tests of twins.
 const scaledBy = 1.5
 
 // scaleValues multiplies the values from a row of the weight on.
@@ -88,6 +88,29 @@ func TestTwin(t *testing.T) {
 		none = f.twin(of(wrong, freeSet{projections: []Projection{ValueProjection}, bias: true}))
 		require.False(t, none.Holds, "a bias has no twin")
 	}
+}
+
+// The twin of one head's values is the part of the output weight that reads the head.
+func TestTwinOfAHead(t *testing.T) {
+	p, wrong := oracletest.Tall(2), oracletest.Tall(2)
+	p.Layer.Value.Bias, wrong.Layer.Value.Bias = nil, nil
+	half := wrong.Layer.Value.Out / 2
+	for i := half * wrong.Layer.Value.In; i < len(wrong.Layer.Value.Weight); i++ {
+		wrong.Layer.Value.Weight[i] *= scaledBy
+	}
+	f := &fitter{
+		ctx: context.Background(), p: p, trace: p.Trace(), shape: p.Run().Shape,
+		got: oracletest.InFloat32(wrong.Run()), placements: placements,
+	}
+	values := f.fit(freeSet{projections: []Projection{ValueProjection}, heads: []int{1}})
+	require.True(t, values.Explains())
+	output := f.twin(values)
+	require.True(t, output.Holds)
+	require.Equal(t, []int{1}, output.free.heads)
+	require.Contains(t, output.Freed, "head 1")
+	back := f.twin(output)
+	require.True(t, back.Holds)
+	require.Equal(t, []int{1}, back.free.heads)
 }
 
 // A head that alone is wrong is named alone.

@@ -122,6 +122,21 @@ func TestNoPairOfAMistakeThatIsEnough(t *testing.T) {
 	}
 }
 
+// Two mistakes are found together, with the distance of the nearest others.
+func TestFindPairs(t *testing.T) {
+	p := oracletest.Padded()
+	o := against(t, caseOf(p), oracletest.InFloat32(planted(t, p, "causal-missing", "output-bias-missing").Run()))
+	matches, cut := FindPairs(t.Context(), o)
+	require.Empty(t, cut)
+	require.Contains(t, idsOf(matches), "output-bias-missing+causal-missing")
+	for _, m := range matches {
+		require.GreaterOrEqual(t, m.Margin, float64(compare.MinMargin))
+		require.Less(t, m.Residual, 1e-6)
+		require.False(t, math.IsInf(m.Next, 1))
+		require.LessOrEqual(t, m.Next, o.Distances()[0].Residual)
+	}
+}
+
 // Pairs are tried if the candidates and a batch element are small, and on no sampled case.
 func TestPairsAffordable(t *testing.T) {
 	p := oracletest.Padded()
@@ -192,6 +207,9 @@ func TestPieceOfACase(t *testing.T) {
 	}
 	const near = compare.MaxResidual / (1 - compare.MaxResidual)
 	require.InDelta(t, near*near*square, last.most, 1e-12*square)
+	narrow := o
+	narrow.Comparison.WantShape = []int{2, 12, 1} // one feature
+	require.Len(t, newPiece(narrow, allElements).few, 3)
 	o.Got[23] = math.NaN()
 	require.False(t, math.IsNaN(newPiece(o, 1).most), "one element says nothing about the others")
 }
