@@ -89,7 +89,8 @@ func TestSoak(t *testing.T) {
 	}
 	end := held()
 	require.LessOrEqual(t, end.goroutines, begin.goroutines)
-	require.LessOrEqual(t, end.descriptors, begin.descriptors)
+	// One that is about to be closed may be open. A run that leaves one leaves six by now.
+	require.LessOrEqual(t, end.descriptors, begin.descriptors+1)
 	require.Less(t, end.heap, begin.heap+1<<20+ran*kept, "the heap grows")
 
 	sameWithJobs(t, child, pairs)
@@ -113,7 +114,7 @@ func sameWithJobs(t *testing.T, child string, pairs int) {
 		}
 		require.Equal(t, first, out.String(), "--jobs %s", jobs)
 	}
-	require.LessOrEqual(t, held().descriptors, before.descriptors)
+	require.LessOrEqual(t, held().descriptors, before.descriptors+1)
 }
 
 // smallSuite returns a folder with two cases.
