@@ -106,7 +106,8 @@ func sameWithJobs(t *testing.T, child string, pairs int) {
 		jobs := strconv.Itoa(1 + run%2)
 		var out, errs bytes.Buffer
 		status := Main([]string{
-			"--json", "--no-duration", "--once", "--jobs", jobs, "--case", "seed/causal", "--case", "mha/causal", "--", child,
+			"--json", "--no-duration", "--once", "--jobs", jobs,
+			"--case", "seed/causal", "--case", "mha/causal", "--", child,
 		}, nil, &out, &errs)
 		require.Equal(t, exitFailed, status, "%s%s", &out, &errs)
 		if run == 0 {
