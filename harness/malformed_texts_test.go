@@ -41,7 +41,8 @@ func malformedTexts(t *testing.T, draw *rand.Rand) []malformed {
 		all = append(all, prefixes("graph.json", readsGraph, bytes.TrimSpace(data))...)
 	}
 	for _, line := range []string{
-		`{"type":"ok","seq":1}`, `{"type":"error","seq":1,"message":"x","traceback":"y"}`, `{"type":"skipped","seq":1,"reason":"x"}`,
+		`{"type":"ok","seq":1}`, `{"type":"error","seq":1,"message":"x","traceback":"y"}`,
+		`{"type":"skipped","seq":1,"reason":"x"}`,
 		`{"type":"started","seq":1,"protocol":1,"name":"x","ops":["module"],"features":["masks"]}`,
 	} {
 		all = append(all, otherJSON("reply", readsReply, []byte(line))...)
@@ -101,7 +102,8 @@ func otherJSON(kind string, read func([]byte) error, data []byte) (all []malform
 	}
 	deep := json.RawMessage(strings.Repeat("[", 9000) + strings.Repeat("]", 9000))
 	others := []any{
-		nil, true, -1, 1.5, json.RawMessage("1e400"), json.RawMessage("123456789012345678901234567890"), "", "\x1b[2J\u202e",
+		nil, true, -1, 1.5, json.RawMessage("1e400"), json.RawMessage("123456789012345678901234567890"), "",
+		"\x1b[2J\u202e",
 		strings.Repeat("x", 1<<16), []any{}, map[string]any{}, []any{nil}, deep, removed,
 	}
 	for _, place := range places(document, nil) {
@@ -115,7 +117,8 @@ func otherJSON(kind string, read func([]byte) error, data []byte) (all []malform
 	}
 	text := string(data)
 	for _, bad := range []string{
-		"", "null", "[]", `"x"`, "{", text + text, text[:len(text)/2], "\xef\xbb\xbf" + text, strings.Repeat(`{"a":`, 100000), strings.Replace(text, "{", `{"more":1,`, 1),
+		"", "null", "[]", `"x"`, "{", text + text, text[:len(text)/2], "\xef\xbb\xbf" + text,
+		strings.Repeat(`{"a":`, 100000), strings.Replace(text, "{", `{"more":1,`, 1),
 		strings.Replace(text, `"`, "'", 1), "\xff" + text, strings.Replace(text, ":", "=", 1),
 	} {
 		all = append(all, malformed{fmt.Sprintf("%s: %.20q", kind, bad), read, []byte(bad), true})
@@ -183,8 +186,10 @@ func malformedLists(draw *rand.Rand) (all []malformed) {
 		return err
 	}
 	for _, line := range []string{
-		"a cause=", "a cause=x cause=y # z", "a b", "a cause=\x1b[2J # x", "\x1b[2J # x", "[ # x", "{ # x", "a/{b # x", "a # \u202e", "a",
-		strings.Repeat("{", 10000) + " # x", strings.Repeat("*", 10000) + " # x", strings.Repeat("a", 1<<20) + " # x", "a\x00b # x",
+		"a cause=", "a cause=x cause=y # z", "a b", "a cause=\x1b[2J # x", "\x1b[2J # x", "[ # x", "{ # x", "a/{b # x",
+		"a # \u202e", "a",
+		strings.Repeat("{", 10000) + " # x", strings.Repeat("*", 10000) + " # x", strings.Repeat("a", 1<<20) + " # x",
+		"a\x00b # x",
 		strings.Repeat("{a,b}", 2000) + " # x", strings.Repeat("**/", 200) + " # x", "[z-a] # x", "\\ # x", "\xff # x",
 	} {
 		all = append(all, malformed{fmt.Sprintf("known: %.20q", line), read, []byte(line + "\n"), false})

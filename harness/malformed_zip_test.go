@@ -75,14 +75,16 @@ func malformedZips(t *testing.T) []malformed {
 	add := func(name string, file []byte) { all = append(all, malformed{"npz: " + name, weights, file, true}) }
 	add("a name twice", archive(member{"a.npy", array, zip.Store}, member{"a.npy", array, zip.Store}))
 	for _, name := range []string{"a.txt", "a", "\x1b[2J.npy", "a\nb.npy", "\u202e.npy"} {
-		add(fmt.Sprintf("a member %.20q", name), archive(member{"ok.npy", array, zip.Store}, member{name, array, zip.Store}))
+		file := archive(member{"ok.npy", array, zip.Store}, member{name, array, zip.Store})
+		add(fmt.Sprintf("a member %.20q", name), file)
 	}
 	add("an archive inside", archive(member{"a.npy", good, zip.Deflate}))
 	// 64 MiB of zeros behind a header, deflated to 64 kB: of 3 elements, and of all of them.
 	zeros := make([]byte, 64<<20)
 	add("a bomb behind an array", archive(member{"a.npy", append(bytes.Clone(array), zeros...), zip.Deflate}))
 	bomb := harnesstest.NPYFile(1, harnesstest.NPYHeader("<f4", true, []int{4096, 4096}), zeros)
-	all = append(all, malformed{"npz: a bomb in Fortran order", weights, archive(member{"a.npy", bomb, zip.Deflate}), false})
+	fortran := archive(member{"a.npy", bomb, zip.Deflate})
+	all = append(all, malformed{"npz: a bomb in Fortran order", weights, fortran, false})
 	// Fields of the central directory that lie.
 	for _, field := range []struct {
 		name       string
@@ -114,7 +116,8 @@ func malformedPickles(t *testing.T) []malformed {
 	var all []malformed
 	for i, p := range evilPickles() {
 		file := archive(
-			member{"a/data.pkl", []byte("\x80\x02" + p.text + "."), zip.Store}, member{"a/byteorder", []byte("little"), zip.Store},
+			member{"a/data.pkl", []byte("\x80\x02" + p.text + "."), zip.Store},
+			member{"a/byteorder", []byte("little"), zip.Store},
 			member{"a/data/0", storage, zip.Store}, member{"a/version", []byte("3\n"), zip.Store},
 		)
 		all = append(all, malformed{fmt.Sprintf("pickle: %d %s", i, p.name), weights, file, !p.sound})
@@ -140,7 +143,8 @@ func evilPickles() []evil {
 		return s + "t"
 	}
 	tensor := func(class, key, elements, offset, shape, strides string) string {
-		return "ctorch._utils\n_rebuild_tensor_v2\n((" + word("storage") + "ctorch\n" + class + "\n" + key + word("cpu") + elements + "tQ" +
+		return "ctorch._utils\n_rebuild_tensor_v2\n((" +
+			word("storage") + "ctorch\n" + class + "\n" + key + word("cpu") + elements + "tQ" +
 			offset + shape + strides + "\x89ccollections\nOrderedDict\n)RtR"
 	}
 	dict := func(value string) string { return "}(" + word("w") + value + "u" }
@@ -152,38 +156,73 @@ func evilPickles() []evil {
 		offset         int64
 		shape, strides []int64
 	}{
-		{1, []int64{2, 3}, []int64{3, 1}}, {-1, []int64{2, 3}, []int64{3, 1}}, {1 << 62, []int64{1}, []int64{1}}, {0, []int64{2, 3}, []int64{4, 1}},
-		{0, []int64{2, 3}, []int64{-3, 1}}, {5, []int64{6}, []int64{-1}}, {0, []int64{-2, 3}, []int64{3, 1}}, {0, []int64{7}, []int64{1}},
+		{1, []int64{2, 3}, []int64{3, 1}}, {-1, []int64{2, 3}, []int64{3, 1}}, {1 << 62, []int64{1}, []int64{1}},
+		{0, []int64{2, 3}, []int64{4, 1}},
+		{0, []int64{2, 3}, []int64{-3, 1}}, {5, []int64{6}, []int64{-1}}, {0, []int64{-2, 3}, []int64{3, 1}},
+		{0, []int64{7}, []int64{1}},
 		{0, []int64{2, 3}, []int64{3}}, {0, []int64{2}, []int64{3, 1}}, {0, []int64{1 << 62, 4}, []int64{0, 0}},
-		{0, []int64{1 << 31, 1 << 31, 1 << 31}, []int64{0, 0, 0}}, {0, []int64{1 << 30}, []int64{0}}, {0, []int64{1 << 16, 1 << 16}, []int64{0, 0}},
-		{0, []int64{2, 2}, []int64{1 << 62, 1 << 62}}, {0, []int64{3, 2}, []int64{1 << 63 / 2 / -1, 1}}, {0, make([]int64, 65), make([]int64, 65)},
+		{0, []int64{1 << 31, 1 << 31, 1 << 31}, []int64{0, 0, 0}}, {0, []int64{1 << 30}, []int64{0}},
+		{0, []int64{1 << 16, 1 << 16}, []int64{0, 0}},
+		{0, []int64{2, 2}, []int64{1 << 62, 1 << 62}}, {0, []int64{3, 2}, []int64{1 << 63 / 2 / -1, 1}},
+		{0, make([]int64, 65), make([]int64, 65)},
 	} {
-		all = append(all, evil{fmt.Sprintf("offset %d shape %.30v strides %.30v", v.offset, v.shape, v.strides), made(v.offset, tuple(v.shape...), tuple(v.strides...)), false})
+		name := fmt.Sprintf("offset %d shape %.30v strides %.30v", v.offset, v.shape, v.strides)
+		all = append(all, evil{name, made(v.offset, tuple(v.shape...), tuple(v.strides...)), false})
 	}
 	// A view of one element by stride 0, within the limit of all tensors, is sound.
 	all = append(all, evil{"1,000 by stride 0", made(0, tuple(1000), tuple(0)), true})
 	for _, class := range []string{"os\nsystem", "FloatStorage2", "QInt8Storage", "", "load", "_C"} {
-		all = append(all, evil{"class " + class, dict(tensor(class, word("0"), number(6), number(0), tuple(2, 3), tuple(3, 1))), false})
+		pickle := dict(tensor(class, word("0"), number(6), number(0), tuple(2, 3), tuple(3, 1)))
+		all = append(all, evil{"class " + class, pickle, false})
 	}
-	for _, key := range []string{word("1"), word(""), word("../0"), word("\x1b[2J"), number(0), "N", word(strings.Repeat("0", 100000))} {
-		all = append(all, evil{fmt.Sprintf("key %.20q", key), dict(tensor("FloatStorage", key, number(6), number(0), tuple(2, 3), tuple(3, 1))), false})
+	for _, key := range []string{
+		word("1"), word(""), word("../0"), word("\x1b[2J"), number(0), "N", word(strings.Repeat("0", 100000)),
+	} {
+		pickle := dict(tensor("FloatStorage", key, number(6), number(0), tuple(2, 3), tuple(3, 1)))
+		all = append(all, evil{fmt.Sprintf("key %.20q", key), pickle, false})
 	}
 	for _, n := range []int64{-1, 0, 5, 7, 1 << 40, 1 << 62} {
-		all = append(all, evil{fmt.Sprintf("%d elements claimed", n), dict(tensor("FloatStorage", word("0"), number(n), number(0), tuple(2, 3), tuple(3, 1))), false})
+		pickle := dict(tensor("FloatStorage", word("0"), number(n), number(0), tuple(2, 3), tuple(3, 1)))
+		all = append(all, evil{fmt.Sprintf("%d elements claimed", n), pickle, false})
 	}
+	flat := tensor("FloatStorage", word("0"), number(6), number(0), tuple(6), tuple(1))
 	for name, text := range map[string]string{
-		"an empty pickle": "", "a call": "cos\nsystem\n" + word("true") + "\x85R", "builtins": "cbuiltins\neval\n" + word("1") + "\x85R",
-		"deep tuples": strings.Repeat("(", 200000) + strings.Repeat("t", 200000), "deep lists": strings.Repeat("]", 100000) + strings.Repeat("a", 99999),
-		"millions of None": strings.Repeat("N", 4<<20), "millions of marks": strings.Repeat("(", 4<<20), "a long integer": "\x8b\xff\xff\xff\x7f",
-		"a negative length": "\x8b\xff\xff\xff\xff", "a text beyond the end": "X\xff\xff\xff\xff", "bytes beyond the end": "B\xff\xff\xff\x7f",
-		"a memo that is empty": "h\x07", "a memo far away": "j\xff\xff\xff\xff", "pop of nothing": "0", "a mark that is missing": "t",
-		"a frame of 2^63 bytes": "\x95\x00\x00\x00\x00\x00\x00\x00\x80", "two objects": "NN", "a persistent id": "Pa\n", "an extension": "\x82\x01",
-		"an instance": "(ios\nsystem\n", "a build of a tensor": tensor("FloatStorage", word("0"), number(6), number(0), tuple(6), tuple(1)) + "}b",
-		"itself in itself": "]q\x00h\x00a", "a dict in itself": "}q\x00(" + word("a") + "h\x00u", "a number": number(7), "None": "N", "a text": word("x"),
-		"odd items": "}(" + word("a") + "u", "a list as key": "}(]Nu", "a name of 20 MB": dict("N")[:2] + word(strings.Repeat("a", 20<<20)) + "Nu",
-		"a name with an escape": "}(" + word("\x1b[2Jok") + tensor("FloatStorage", word("0"), number(6), number(0), tuple(6), tuple(1)) + "u",
-		"a float as a shape":    made(0, "(G\x00\x00\x00\x00\x00\x00\x00\x00t", tuple(1)), "a text as a shape": made(0, word("2"), tuple(1)),
-		"a class without its newline": "cos", "an unknown opcode": "\xfe", "protocol 9": "\x80\x09N", "a float": "G\x7f\xf8\x00\x00\x00\x00\x00\x00",
+		"an empty pickle":             "",
+		"a call":                      "cos\nsystem\n" + word("true") + "\x85R",
+		"builtins":                    "cbuiltins\neval\n" + word("1") + "\x85R",
+		"deep tuples":                 strings.Repeat("(", 200000) + strings.Repeat("t", 200000),
+		"deep lists":                  strings.Repeat("]", 100000) + strings.Repeat("a", 99999),
+		"millions of None":            strings.Repeat("N", 4<<20),
+		"millions of marks":           strings.Repeat("(", 4<<20),
+		"a long integer":              "\x8b\xff\xff\xff\x7f",
+		"a negative length":           "\x8b\xff\xff\xff\xff",
+		"a text beyond the end":       "X\xff\xff\xff\xff",
+		"bytes beyond the end":        "B\xff\xff\xff\x7f",
+		"a memo that is empty":        "h\x07",
+		"a memo far away":             "j\xff\xff\xff\xff",
+		"pop of nothing":              "0",
+		"a mark that is missing":      "t",
+		"a frame of 2^63 bytes":       "\x95\x00\x00\x00\x00\x00\x00\x00\x80",
+		"two objects":                 "NN",
+		"a persistent id":             "Pa\n",
+		"an extension":                "\x82\x01",
+		"an instance":                 "(ios\nsystem\n",
+		"a build of a tensor":         flat + "}b",
+		"itself in itself":            "]q\x00h\x00a",
+		"a dict in itself":            "}q\x00(" + word("a") + "h\x00u",
+		"a number":                    number(7),
+		"None":                        "N",
+		"a text":                      word("x"),
+		"odd items":                   "}(" + word("a") + "u",
+		"a list as key":               "}(]Nu",
+		"a name of 20 MB":             dict("N")[:2] + word(strings.Repeat("a", 20<<20)) + "Nu",
+		"a name with an escape":       "}(" + word("\x1b[2Jok") + flat + "u",
+		"a float as a shape":          made(0, "(G\x00\x00\x00\x00\x00\x00\x00\x00t", tuple(1)),
+		"a text as a shape":           made(0, word("2"), tuple(1)),
+		"a class without its newline": "cos",
+		"an unknown opcode":           "\xfe",
+		"protocol 9":                  "\x80\x09N",
+		"a float":                     "G\x7f\xf8\x00\x00\x00\x00\x00\x00",
 	} {
 		all = append(all, evil{name, text, false})
 	}

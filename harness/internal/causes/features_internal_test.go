@@ -1,11 +1,15 @@
 package causes
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/fixture"
@@ -80,4 +84,172 @@ func TestRandomFailuresShareNothing(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, said, draws/20)
+}
+
+// All features of some cases that together have every one, and their sizes: batch elements, heads,
+// queries, keys, head size and the largest input.
+func TestFeaturesOfCases(t *testing.T) {
+	for _, tc := range []struct {
+		name, has string
+		sizes     []int
+	}{
+		{
+			"decoder/gemma",
+			"window softcap scale grouped-heads causal padding left-padding no-key cache more-keys" +
+				" heads-no-power-of-two head-size-no-multiple rope rope-half rope-partial qk-norm" +
+				" head-width parameters-llama layer",
+			[]int{4, 6, 4, 9, 10, 3},
+		},
+		{
+			"samples/module-bias-add-bias-kv-add-zero-attn-masked",
+			"boolean-mask mask-per-head padding more-keys cross own-values no-batch" +
+				" heads-no-power-of-two head-size-no-multiple bias-kv zero-attn biases weights" +
+				" parameters-torch layer",
+			[]int{1, 3, 3, 5, 1, 2},
+		},
+		{
+			"sdpa/float16-mask",
+			"float-mask mask-per-head float16 more-keys value-width head-size-no-multiple function",
+			[]int{3, 4, 7, 10, 10, 3},
+		},
+		{
+			"sdpa/key-lengths-decode",
+			"alibi causal causal-lower-right key-lengths more-keys heads-no-power-of-two" +
+				" head-size-no-multiple function",
+			[]int{3, 6, 1, 11, 10, 3},
+		},
+		{
+			"decoder/relative-bias-cross",
+			"scale more-keys cross heads-no-power-of-two head-size-no-multiple relative-bias" +
+				" head-width key-width parameters-llama layer",
+			[]int{3, 6, 5, 9, 10, 3},
+		},
+		{
+			"decoder/rope-interleaved",
+			"grouped-heads causal heads-no-power-of-two head-size-no-multiple rope rope-interleaved" +
+				" rope-partial rope-factor head-width parameters-llama layer",
+			[]int{4, 6, 9, 9, 10, 3},
+		},
+		{
+			"layouts/fused-compiled",
+			"causal head-size-no-multiple biases prefix parameters-fused layer",
+			[]int{3, 4, 9, 9, 10, 3},
+		},
+		{
+			"rotary/bfloat16",
+			"bfloat16 function rotation",
+			[]int{0, 0, 0, 0, 0, 0},
+		},
+		{
+			"samples/forward-batch-separate-mask",
+			"float-mask more-keys cross own-values sequence-first head-size-no-multiple bias-kv biases" +
+				" weights parameters-torch-separate layer",
+			[]int{2, 2, 3, 6, 2, 3},
+		},
+		{
+			"blocks/aligned-path",
+			"module",
+			[]int{0, 0, 0, 0, 0, 0},
+		},
+		{
+			"decoder/multi-query",
+			"grouped-heads one-kv-head causal heads-no-power-of-two head-size-no-multiple rope" +
+				" rope-half head-width parameters-llama layer",
+			[]int{4, 6, 9, 9, 10, 3},
+		},
+		{
+			"decoder/sinks",
+			"sinks grouped-heads causal heads-no-power-of-two head-size-no-multiple head-width" +
+				" parameters-llama layer",
+			[]int{4, 6, 9, 9, 10, 3},
+		},
+		{
+			"layouts/gpt",
+			"causal head-size-no-multiple biases parameters-gpt2 layer",
+			[]int{3, 4, 9, 9, 10, 3},
+		},
+		{
+			"layouts/neox",
+			"causal head-size-no-multiple rope rope-half rope-partial biases parameters-neox layer",
+			[]int{3, 4, 9, 9, 10, 3},
+		},
+		{
+			"layouts/seed-parallel",
+			"causal head-size-no-multiple prefix parameters-seed layer",
+			[]int{3, 4, 9, 9, 10, 3},
+		},
+		{
+			"sdpa/first-positions",
+			"causal first-positions more-keys head-size-no-multiple function",
+			[]int{3, 4, 4, 10, 10, 3},
+		},
+		{
+			"sdpa/float64",
+			"causal float64 head-size-no-multiple function",
+			[]int{3, 4, 9, 9, 10, 3},
+		},
+	} {
+		c, err := fixture.Read(fixtures.FS, tc.name)
+		require.NoError(t, err)
+		var has []string
+		for _, f := range features {
+			if f.has(c) {
+				has = append(has, f.id)
+			}
+		}
+		require.Equal(t, tc.has, strings.Join(has, " "), tc.name)
+		var counts []int
+		for _, s := range sizes {
+			counts = append(counts, s.of(c))
+		}
+		require.Equal(t, tc.sizes, counts, tc.name)
+	}
+}
+
+// Features at the borders of what counts.
+func TestFeaturesAtTheirBorders(t *testing.T) {
+	q, long := attention.NewTensor(1, 2, 3, 8), attention.NewTensor(1, 2, 4, 8)
+	function := fixture.Case{Op: fixture.SDPA, Inputs: attention.Inputs{Query: q, Key: q, Value: q}}
+	has := func(id string, c fixture.Case) bool {
+		i := slices.IndexFunc(features, func(f feature) bool { return f.id == id })
+		return features[i].has(&c)
+	}
+	for _, id := range []string{
+		"more-keys", "more-queries", "value-width", "no-batch", "grouped-heads", "heads-no-power-of-two",
+		"head-size-no-multiple", "window", "softcap", "mask-per-head", "no-key", "rope", "cross",
+	} {
+		require.False(t, has(id, function), id)
+	}
+	shorter := function
+	shorter.Inputs.Query, shorter.Inputs.Key, shorter.Inputs.Value = long, q, q
+	require.True(t, has("more-queries", shorter))
+	require.False(t, has("more-keys", shorter))
+	narrow := function
+	narrow.Inputs.Query = attention.NewTensor(2, 3, 8)
+	require.True(t, has("no-batch", narrow))
+	require.Equal(t, 1, batchCount(&narrow))
+	window := function
+	window.Options.Window = 1
+	require.True(t, has("window", window))
+	for heads, want := range map[int]bool{1: false, 2: true} {
+		masked := function
+		masked.Options.Bias = attention.NewTensor(heads, 3, 3)
+		require.Equal(t, want, has("mask-per-head", masked), heads)
+	}
+	masked := function
+	masked.Options.Bias = attention.NewTensor(3, 3)
+	require.False(t, has("mask-per-head", masked))
+
+	flat := fixture.Case{Op: fixture.SDPA}
+	flat.Inputs.Query = attention.NewTensor(3, 8)
+	flat.Inputs.Key, flat.Inputs.Value = flat.Inputs.Query, flat.Inputs.Query
+	heads, kv := headCounts(&flat)
+	require.Equal(t, []int{1, 1}, []int{heads, kv})
+	require.False(t, has("one-kv-head", flat), "one head is not grouped")
+	huge := function
+	huge.Inputs.Value = attention.NewTensor(1, 2, 3, 8)
+	huge.Inputs.Value.Data[5] = -1e30
+	require.Equal(t, math.MaxInt32, largestInput(&huge))
+	huge.Inputs.Value.Data[5] = -7.9
+	require.Equal(t, 7, largestInput(&huge))
 }

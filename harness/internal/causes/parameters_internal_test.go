@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/report"
 )
 
@@ -24,4 +25,25 @@ func TestOnlyNewCauses(t *testing.T) {
 		ids = append(ids, c.ID)
 	}
 	require.Equal(t, []string{"value", "query"}, ids)
+}
+
+// Failures without such parameters, and failures whose parameters are proved right, speak against
+// other parameters. Failures that have another cause say nothing.
+func TestDenials(t *testing.T) {
+	loaded := result("loaded", false)
+	loaded.Loaded = true
+	results := []report.Result{
+		result("function", false), result("layer", false), loaded, result("unread", false),
+		result("explained", false), result("supporting", false), result("right", true),
+	}
+	cases := map[string]*fixture.Case{"function": {Op: fixture.SDPA}}
+	for _, name := range []string{"layer", "loaded", "explained", "supporting"} {
+		cases[name] = &fixture.Case{Op: fixture.MultiHead}
+	}
+	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, nil, "")}
+	in.cases = cases
+	passes, failures := in.denials(
+		freed{projections: []string{"value"}}, []string{"supporting"}, map[string]bool{"explained": true})
+	require.Empty(t, passes)
+	require.Equal(t, []string{"function", "loaded"}, failures)
 }

@@ -7,9 +7,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/replay"
+	"github.com/difftest/difftest/harness/internal/report"
 )
 
 // seen is a number in the output of a case with some heads of some size, with the interval that
@@ -126,4 +128,31 @@ func TestRulesKeepToTheNoise(t *testing.T) {
 	}
 	near[1] = seen("rope-base", 2e4, 6.00002e4, 4, 8)
 	require.Equal(t, "3 times as large as it should be", rulesOf(near)[0].text)
+}
+
+// A rule gives a value to try if it is finite and another than the right one.
+func TestValueOfARule(t *testing.T) {
+	c, err := fixture.Read(fixtures.FS, "sdpa/causal")
+	require.NoError(t, err)
+	r := result(c.Name, false)
+	scale, ok := catalogue.NumberByID("scale")
+	require.True(t, ok)
+	w := newWitnesses([]report.Result{r}, map[string]*fixture.Case{c.Name: c}, "")
+	of := func(value float64) (replay.NumberMatch, bool) {
+		gives := func(_ *fixture.Case, right float64) float64 { return right + value }
+		return w.valueOf(r, wrongNumber{number: scale, rule: &rule{value: gives}})
+	}
+	m, ok := of(0.25)
+	require.True(t, ok)
+	require.InDelta(t, m.Right+0.25, m.Value, 1e-15)
+	for _, value := range []float64{0, math.NaN(), math.Inf(1), math.Inf(-1)} {
+		_, ok = of(value)
+		require.False(t, ok, value)
+	}
+	_, ok = w.valueOf(r, wrongNumber{number: scale})
+	require.False(t, ok, "no rule")
+	require.False(t, w.hasParameters(c.Name))
+	w.cases["layer"] = &fixture.Case{State: attention.StateDict{"out_proj.weight": c.Output}}
+	require.True(t, w.hasParameters("layer"))
+	require.False(t, w.hasParameters("unread"))
 }

@@ -1,12 +1,14 @@
 package causes
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -115,4 +117,71 @@ func TestSharedByChance(t *testing.T) {
 	require.False(t, telling(1, 1, 99, 0)) // 1 of 100, but one failure
 	require.False(t, telling(1, 2, 5, 1))  // 3 of 21
 	require.True(t, telling(60, 3, 30, 0)) // 60 of 5456
+}
+
+// Of several features that few passes have, the one with the fewest counts.
+func TestSharedByTheFewestPasses(t *testing.T) {
+	both := func(_ int, c *fixture.Case) { c.Options.Window, c.Options.Softcap = 3, 2 }
+	passes := suite(60, func(i int, c *fixture.Case) {
+		if i < 2 {
+			c.Options.Window = 3
+		}
+		if i < 1 {
+			c.Options.Softcap = 2
+		}
+	})
+	s := shared(report.AllFailures, suite(9, both), passes)
+	require.NotNil(t, s)
+	require.Equal(t, []string{"all 9 failures have a softcap; so does 1 of the 60 passes"}, s.Sentences())
+}
+
+// Failures without a cause are asked alone if some cause is sure. All failures are asked if passes
+// contradict every cause. Cases without an output are asked apart.
+func TestSharedAmong(t *testing.T) {
+	cases, names := map[string]*fixture.Case{}, []string{}
+	var results []report.Result
+	add := func(right bool, change func(o *attention.SDPAOptions)) {
+		name := fmt.Sprintf("a/%d", len(names))
+		cases[name] = suite(1, func(_ int, c *fixture.Case) { c.Name = name; change(&c.Options) })[0]
+		names, results = append(names, name), append(results, result(name, right))
+	}
+	for range 5 {
+		add(false, func(o *attention.SDPAOptions) { o.Window = 3 })
+	}
+	for range 3 {
+		add(false, func(o *attention.SDPAOptions) { o.Window, o.Softcap = 3, 2 })
+	}
+	for range 40 {
+		add(true, func(*attention.SDPAOptions) {})
+	}
+	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, cases, "")}
+	sure := report.Cause{ID: "x", Failures: names[:5]}
+	contradicted, symptom, only := sure, sure, sure
+	contradicted.Contradictions = []string{names[20]}
+	symptom.Symptom = true
+	only.Contradictions, only.Only = contradicted.Contradictions, "a window"
+	for _, tc := range []struct {
+		cause report.Cause
+		among report.Among
+		cases []string
+	}{
+		{sure, report.Unexplained, names[5:8]}, {only, report.Unexplained, names[5:8]},
+		{contradicted, report.AllFailures, names[:8]}, {symptom, report.AllFailures, names[:8]},
+	} {
+		found := in.shared([]report.Cause{tc.cause})
+		require.Len(t, found, 1)
+		require.Equal(t, tc.among, found[0].Among)
+		require.Equal(t, tc.cases, found[0].Cases)
+		require.Equal(t, 40, found[0].Passes)
+	}
+
+	for i := range 3 {
+		r := &results[5+i]
+		r.Comparison, r.Verdict = compare.Comparison{}, report.Error
+	}
+	found := in.shared([]report.Cause{sure})
+	require.Len(t, found, 1)
+	require.Equal(t, report.Errors, found[0].Among)
+	require.Equal(t, names[5:8], found[0].Cases)
+	require.Equal(t, 45, found[0].Passes)
 }

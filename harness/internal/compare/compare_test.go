@@ -214,7 +214,8 @@ func TestValues(t *testing.T) {
 	require.Equal(t, []int{1}, d.Largest.Index)
 
 	d = compare.Values([]int{3}, []float64{1, 5, -1}, []float64{1, 3, 1})
-	require.Equal(t, compare.Element{Index: []int{1}, Got: 5, Want: 3, Z: 2}, d.Largest, "the first of two equal distances")
+	first := compare.Element{Index: []int{1}, Got: 5, Want: 3, Z: 2}
+	require.Equal(t, first, d.Largest, "the first of two equal distances")
 
 	d = compare.Values([]int{2}, []float64{7, 8}, []float64{7, 8})
 	require.Equal(t, compare.Element{Index: []int{0}, Got: 7, Want: 7}, d.Largest)

@@ -108,9 +108,11 @@ func TestRunningChangesItsScale(t *testing.T) {
 			r.Add(b[:1], b[1:])
 			got, want = append(got, b[0]), append(want, b[1])
 		}
-		c := compare.Outputs([]int{len(got)}, got, compare.Expected{Shape: []int{len(got)}, Value: want, Sigma: ones(len(got))})
+		shape := []int{len(got)}
+		c := compare.Outputs(shape, got, compare.Expected{Shape: shape, Value: want, Sigma: ones(len(got))})
 		d := r.Difference()
-		require.InEpsilonSlice(t, []float64{c.Rel, c.Gain, c.Cosine}, []float64{d.Rel, d.Gain, d.Cosine}, 1e-12, "%v", blocks)
+		numbers, others := []float64{c.Rel, c.Gain, c.Cosine}, []float64{d.Rel, d.Gain, d.Cosine}
+		require.InEpsilonSlice(t, numbers, others, 1e-12, "%v", blocks)
 	}
 }
 

@@ -79,7 +79,8 @@ func TestFloats(t *testing.T) {
 
 // A NaN whose significand bfloat16 cuts off must not become an infinity.
 func TestNaNStaysNaN(t *testing.T) {
-	a, err := npy.TensorArray(&attention.Tensor{Shape: []int{1}, Data: []float32{math.Float32frombits(0x7f800001)}}, npy.BFloat16)
+	nan := &attention.Tensor{Shape: []int{1}, Data: []float32{math.Float32frombits(0x7f800001)}}
+	a, err := npy.TensorArray(nan, npy.BFloat16)
 	require.NoError(t, err)
 	file, err := a.EncodeNPY()
 	require.NoError(t, err)

@@ -2,11 +2,14 @@ package oracle_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
 // The noise of query and key reaches the output through the scores.
@@ -123,4 +126,36 @@ func TestVarianceOfAScoreOfZero(t *testing.T) {
 		scores = append(scores, noisy{b, s.variance})
 	}
 	requireVariance(t, p, passedOn(attended(scores, []noisy{projected(3, 1)[0], projected(-3, 1)[0]}), 2))
+}
+
+// Keys that a mask hides change nothing, neither values nor noise, wherever they stand.
+func TestHiddenKeysChangeNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 1))
+	const queries, keys, width = 3, 40, 4
+	hidden := func(key int) bool { return key < 17 || key == 20 || key > 25 && key < 31 }
+	p := &oracle.Problem{
+		Query: oracletest.Normal(r, 1, 1, queries, width), Key: oracletest.Normal(r, 1, 1, keys, width),
+		Value: oracletest.Normal(r, 1, 1, keys, width), Scale: 0.5, Block: attention.NewMask(queries, keys),
+	}
+	for i := range p.Block.Data {
+		p.Block.Data[i] = hidden(i % keys)
+	}
+	seen := func(a oracle.Array) oracle.Array {
+		var values []float64
+		for key := range keys {
+			if !hidden(key) {
+				values = append(values, a.Value[key*width:][:width]...)
+			}
+		}
+		return oracle.Array{Shape: []int{1, 1, len(values) / width, width}, Value: values}
+	}
+	want := (&oracle.Problem{Query: p.Query, Key: seen(p.Key), Value: seen(p.Value), Scale: p.Scale}).Run()
+	got := p.Run()
+	require.InDeltaSlice(t, want.Value, got.Value, 1e-14)
+	for i, v := range want.Variance {
+		require.InEpsilon(t, v, got.Variance[i], 1e-9)
+	}
+	plain, err := p.Rows(t.Context(), nil, oracle.ValuesAlone)
+	require.NoError(t, err)
+	require.InDeltaSlice(t, want.Value, plain.Value, 1e-14)
 }

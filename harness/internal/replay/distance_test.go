@@ -14,7 +14,8 @@ import (
 func beside(got []float64, outputs map[string][]float64, order ...string) Output {
 	o := Output{Got: got, Sampled: Sampled{Got: got}}
 	for _, id := range order {
-		o.Candidates = append(o.Candidates, Replay{Mistake: catalogue.Mistake{ID: id}, Outputs: [][]float64{outputs[id]}})
+		m := catalogue.Mistake{ID: id}
+		o.Candidates = append(o.Candidates, Replay{Mistake: m, Outputs: [][]float64{outputs[id]}})
 	}
 	return o
 }
@@ -73,11 +74,15 @@ func TestErrorsInUnitsOfSigma(t *testing.T) {
 	o := Output{Sampled: Sampled{Sample: Sample{Truth: truth}, Got: got}}
 	require.InDelta(t, 1/math.Sqrt(10), o.Towards(Replay{Outputs: [][]float64{other.Value}}), 1e-12)
 
-	require.InDelta(t, math.Sqrt((1.+1)/2), inNoise(got, truth.Value, truth.Sigma), 1e-12)
+	require.InDelta(t, math.Sqrt((1.+9)/2), inNoise([]float64{1.5, 8, 7}, truth.Value, truth.Sigma), 1e-12)
 	nan, inf := math.NaN(), math.Inf(1)
 	require.InDelta(t, 1, inNoise([]float64{nan, 4}, []float64{nan, 2}, []float64{1, 2}), 1e-12)
-	for _, pair := range [][2]float64{{nan, 1}, {1, nan}, {inf, 1}, {1, -inf}} {
-		require.True(t, math.IsInf(inNoise([]float64{pair[0], 4}, []float64{pair[1], 2}, []float64{1, 2}), 1))
+	for _, pair := range [][2]float64{
+		{nan, 1}, {1, nan}, {inf, 1}, {-inf, 1}, {1, inf}, {1, -inf}, {inf, inf}, {inf, -inf},
+	} {
+		got, want := []float64{pair[0], 4}, []float64{pair[1], 2}
+		require.True(t, math.IsInf(inNoise(got, want, []float64{1, 2}), 1))
+		require.True(t, math.IsInf(inNoise(got, want, []float64{0, 2}), 1), "an exact element counts")
 	}
 	require.True(t, math.IsInf(inNoise(got[:1], truth.Value[:1], []float64{0}), 1), "no element has noise")
 }

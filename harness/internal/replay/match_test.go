@@ -50,7 +50,9 @@ func TestLeastMargin(t *testing.T) {
 
 // The words of a match follow the order of its mistakes, and name the only place.
 func TestWordsOfAMatch(t *testing.T) {
-	m := Match{Mistakes: []catalogue.Mistake{{ID: "a", Title: "no scale", Fix: "Scale."}, {ID: "b", Title: "no mask", Fix: "Mask."}}}
+	m := Match{Mistakes: []catalogue.Mistake{
+		{ID: "a", Title: "no scale", Fix: "Scale."}, {ID: "b", Title: "no mask", Fix: "Mask."},
+	}}
 	require.Equal(t, "no scale, and no mask", m.Title())
 	require.Equal(t, []string{"Scale.", "Mask."}, m.Fixes())
 	require.Equal(t, []string{"a", "b"}, m.IDs())

@@ -114,7 +114,7 @@ func cosine(got []float64, truth, other compare.Expected) float64 {
 // the start, 1 at the other result, NaN if the two are equal. It ignores a common factor of all
 // elements: the roundings of other steps may give one as well.
 func progressBesideGain(got []float64, start, other compare.Expected) float64 {
-	var size, ag, bg float64
+	var size, bg float64
 	each := func(do func(a, b, gain float64)) {
 		for i, w := range start.Value {
 			if s := start.Sigma[i]; s > 0 {
@@ -122,7 +122,7 @@ func progressBesideGain(got []float64, start, other compare.Expected) float64 {
 			}
 		}
 	}
-	each(func(a, b, gain float64) { size, ag, bg = size+gain*gain, ag+a*gain, bg+b*gain })
+	each(func(_, b, gain float64) { size, bg = size+gain*gain, bg+b*gain })
 	var ab, bb float64
 	each(func(a, b, gain float64) {
 		b -= bg / size * gain

@@ -14,6 +14,13 @@ import (
 // caseOf returns the case of a problem, with the oracle's result for a truth.
 func caseOf(p *oracle.Problem) *Case { return NewCase(p, p.Run().Expected()) }
 
+// sampled returns a case that makes mistakes first in some rows, as if it were large.
+func sampled(c *Case, rows ...int) *Case {
+	c = NewCase(c.Problem, c.Truth)
+	c.sample = Sample{Rows: rows, Truth: expectedRows(c.Truth, rows)}
+	return c
+}
+
 // against puts an output beside the mistakes of a case.
 func against(t *testing.T, c *Case, got []float64) Output {
 	t.Helper()

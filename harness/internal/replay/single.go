@@ -65,34 +65,37 @@ func sameValues(ctx context.Context, o Output, a, b []catalogue.Mistake) bool {
 }
 
 // confirm makes a mistake with its noise, and compares it with the output in more and more rows:
-// the sample, some wrong rows, and all rows.
+// the sample, some wrong rows, and all rows. It stops at the first rows that refute the mistake.
 func (s *search) confirm(ctx context.Context, o Output, m catalogue.Mistake) {
 	wrong, ok := catalogue.Make(o.Case.Problem, nil, m)
 	if !ok {
 		return
 	}
+	parts := [][]int{nil}
 	if o.Sampled.Partial() {
-		for _, rows := range [][]int{o.Sampled.Rows, o.someWrongRows(8)} {
-			f, err := wrong.Rows(ctx, rows, oracle.WithNoise)
-			if err != nil {
-				return
-			}
-			if _, ok := s.explains(rowsOf(o.Got, rows, o.width()), f.Expected()); len(rows) > 0 && !ok {
-				return
-			}
+		parts = [][]int{o.Sampled.Rows, o.someWrongRows(8), nil}
+	}
+	var out compare.Expected
+	var c compare.Comparison
+	for _, rows := range parts {
+		if rows != nil && len(rows) == 0 {
+			continue // no row is wrong
+		}
+		f, err := wrong.Rows(ctx, rows, oracle.WithNoise)
+		if err != nil {
+			return
+		}
+		out = f.Expected()
+		c = compare.Outputs(out.Shape, rowsOf(o.Got, rows, o.width()), out)
+		if !c.Explained() {
+			break
 		}
 	}
-	f, err := wrong.Rows(ctx, nil, oracle.WithNoise)
-	if err != nil {
-		return
-	}
-	out := f.Expected()
+	// Some rows have another shape than the truth, so this asks about all rows.
 	if o.Sampled.Partial() && compare.Outputs(out.Shape, out.Value, o.Case.Truth).OK() {
 		return // no row shows the mistake, so it explains nothing
 	}
-	c := compare.Outputs(out.Shape, o.Got, out)
-	match := Match{Mistakes: []catalogue.Mistake{m}, Residual: c.Rel, MaxZ: c.MaxZ}
-	switch {
+	switch match := (Match{Mistakes: []catalogue.Mistake{m}, Residual: c.Rel, MaxZ: c.MaxZ}); {
 	case c.Explained():
 		s.found = append(s.found, match)
 	case c.NonFinite == 0:

@@ -96,12 +96,12 @@ func TestFindSingleIsCutOff(t *testing.T) {
 }
 
 // Two ways to the same numbers stand together, although only one allows as much noise as the output
-// has: the last key is a key of zeros, and is repeated.
+// has: the last key is a key of zeros, and is repeated. A sample of the rows changes nothing.
 func TestFindSingleJoinsTheSameComputation(t *testing.T) {
 	const repeated, zero = "tail-keys-repeated-4", "tail-keys-of-zero-4"
 	const size = 1.4 // in sigma
 	p := oracletest.Committed(t, "mha/bias-kv-zero-attn-left-padding")
-	c := caseOf(p)
+	whole := caseOf(p)
 	noisy := planted(t, p, repeated).Run()
 	for i, variance := range noisy.Variance {
 		sign := float64(1 - 2*(i*7%5%2))
@@ -109,11 +109,79 @@ func TestFindSingleJoinsTheSameComputation(t *testing.T) {
 	}
 	quiet := planted(t, p, zero).Run().Expected()
 	require.False(t, compare.Outputs(quiet.Shape, noisy.Value, quiet).OK())
-	matches, cut := FindSingle(t.Context(), against(t, c, noisy.Value))
-	require.Empty(t, cut)
-	require.Contains(t, idsOf(matches), repeated)
-	require.Contains(t, idsOf(matches), zero)
-	for _, m := range matches {
-		requireSameOutput(t, p, zero, m.ID())
+	for _, c := range []*Case{whole, sampled(whole, 0, 1, 2, 5, 7)} {
+		matches, cut := FindSingle(t.Context(), against(t, c, noisy.Value))
+		require.Empty(t, cut)
+		require.Contains(t, idsOf(matches), repeated)
+		require.Contains(t, idsOf(matches), zero)
+		for _, m := range matches {
+			requireSameOutput(t, p, zero, m.ID())
+		}
 	}
+}
+
+// The nearest mistake with another output sets the margin, however far it is.
+func TestFindSingleTellsTheNearestOther(t *testing.T) {
+	p := oracletest.Padded()
+	o := against(t, caseOf(p), oracletest.InFloat32(planted(t, p, "causal-missing").Run()))
+	matches, _ := FindSingle(t.Context(), o)
+	require.NotEmpty(t, matches)
+	next := math.Inf(1)
+	for _, d := range o.Distances() {
+		if d.Residual > compare.MaxResidual {
+			next = min(next, d.Residual)
+		}
+	}
+	require.False(t, math.IsInf(next, 1))
+	require.InDelta(t, next, matches[0].Next, 1e-12)
+	require.InDelta(t, next/matches[0].Residual, matches[0].Margin, 1e-9*matches[0].Margin)
+}
+
+// A mistake at the greatest residual in the sample is still made with its noise.
+func TestFindSingleAtTheGreatestResidual(t *testing.T) {
+	p := oracletest.Padded()
+	o := against(t, caseOf(p), oracletest.InFloat32(planted(t, p, "causal-missing").Run()))
+	for _, c := range o.Candidates {
+		if c.Mistake.ID == "causal-missing" {
+			o.Sampled.Got, c.Outputs = []float64{21}, [][]float64{{20}}
+			o.Candidates = []Replay{c}
+		}
+	}
+	matches, _ := FindSingle(t.Context(), o)
+	require.Equal(t, []string{"causal-missing"}, idsOf(matches))
+}
+
+// A near mistake joins a match if both are the same computation. Another one is a miss.
+func TestJoinSame(t *testing.T) {
+	p := oracletest.Committed(t, "mha/bias-kv-zero-attn-left-padding")
+	match := func(id string, residual float64) Match {
+		m, ok := catalogue.ByID(id)
+		require.True(t, ok, id)
+		return Match{Mistakes: []catalogue.Mistake{m}, Residual: residual}
+	}
+	const first, same = "tail-keys-repeated-4", "tail-keys-of-zero-4"
+	for _, c := range []struct {
+		near Match
+		next float64 // infinite if it joins
+	}{
+		{match(same, 2e-3), math.Inf(1)},
+		{match(same, 5e-3), 5e-3},
+		{match(same, 6e-3), 6e-3},
+		{match("padding-ignored", 2e-3), 2e-3},
+		{match("window-missing", 2e-3), 2e-3}, // the case has no window
+	} {
+		s := newSearch()
+		s.found, s.near = []Match{match(first, 1e-3)}, []Match{c.near}
+		s.joinSame(t.Context(), Output{Case: caseOf(p)})
+		require.Equal(t, c.next, s.next, c.near.ID())
+		if math.IsInf(c.next, 1) {
+			require.Equal(t, []string{first, same}, idsOf(s.found))
+		} else {
+			require.Equal(t, []string{first}, idsOf(s.found))
+		}
+	}
+	s := newSearch()
+	s.found, s.near = []Match{match(first, 1e-3)}, []Match{match(same, 2e-3)}
+	s.joinSame(ended(t), Output{Case: caseOf(p)})
+	require.Len(t, s.found, 1, "nothing was made")
 }
