@@ -41,7 +41,7 @@ func TestDenials(t *testing.T) {
 		cases[name] = &fixture.Case{Op: fixture.MultiHead}
 	}
 	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, nil, "")}
-	in.cases = cases
+	in.cases = Of(cases)
 	passes, failures := in.denials(
 		freed{projections: []string{"value"}}, []string{"supporting"}, map[string]bool{"explained": true})
 	require.Empty(t, passes)

@@ -137,7 +137,8 @@ func TestValueOfARule(t *testing.T) {
 	r := result(c.Name, false)
 	scale, ok := catalogue.NumberByID("scale")
 	require.True(t, ok)
-	w := newWitnesses([]report.Result{r}, map[string]*fixture.Case{c.Name: c}, "")
+	cases := map[string]*fixture.Case{c.Name: c}
+	w := newWitnesses([]report.Result{r}, Of(cases), "")
 	of := func(value float64) (replay.NumberMatch, bool) {
 		gives := func(_ *fixture.Case, right float64) float64 { return right + value }
 		return w.valueOf(r, wrongNumber{number: scale, rule: &rule{value: gives}})
@@ -152,7 +153,7 @@ func TestValueOfARule(t *testing.T) {
 	_, ok = w.valueOf(r, wrongNumber{number: scale})
 	require.False(t, ok, "no rule")
 	require.False(t, w.hasParameters(c.Name))
-	w.cases["layer"] = &fixture.Case{State: attention.StateDict{"out_proj.weight": c.Output}}
+	cases["layer"] = &fixture.Case{State: attention.StateDict{"out_proj.weight": c.Output}}
 	require.True(t, w.hasParameters("layer"))
 	require.False(t, w.hasParameters("unread"))
 }

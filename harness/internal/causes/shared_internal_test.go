@@ -154,7 +154,7 @@ func TestSharedAmong(t *testing.T) {
 	for range 40 {
 		add(true, func(*attention.SDPAOptions) {})
 	}
-	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, cases, "")}
+	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, Of(cases), "")}
 	sure := report.Cause{ID: "x", Failures: names[:5]}
 	contradicted, symptom, only := sure, sure, sure
 	contradicted.Contradictions = []string{names[20]}
