@@ -17,7 +17,7 @@ type Nudged struct {
 // NewNudged returns nil for a graph whose values, in all runs, take much memory. arrays and truths
 // are as in [NewJitter], with a truth for every node.
 func NewNudged(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *Nudged {
-	const most = 1 << 20 // elements of one run: 40 MB in all
+	const most = 1 << 21 // elements of one run: 75 MB in all
 	size := 0
 	for _, t := range truths {
 		size += max(len(t.Data), len(t.narrow))

@@ -52,6 +52,6 @@ func TestNudged(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got, name)
 	}
-	values["huge"] = &Tensor[float64]{Shape: []int{1 << 20}, Data: make([]float64, 1<<20)}
+	values["huge"] = &Tensor[float64]{Shape: []int{1 << 21}, Data: make([]float64, 1<<21)}
 	assert.Nil(t, NewNudged(g, arrays, values), "too large")
 }
