@@ -23,7 +23,7 @@ func TestShowDescribesModule(t *testing.T) {
 		"\nsettings\n  {\n    \"heads\": 4,\n    \"rope\": {\n      \"base\": 10000\n    }\n  }\n")
 	c.Structure, c.Settings, c.Stored, out = nil, nil, "", bytes.Buffer{}
 	require.NoError(t, show(&out, c))
-	for _, absent := range []string{"structure", "settings", "parameters"} {
+	for _, absent := range []string{"\nstructure\n", "\nsettings\n", "\nparameters  "} {
 		require.NotContains(t, out.String(), absent)
 	}
 }

@@ -67,7 +67,8 @@ func TestSoak(t *testing.T) {
 	}
 	end := held()
 	require.LessOrEqual(t, end.goroutines, begin.goroutines)
-	require.LessOrEqual(t, end.descriptors, begin.descriptors)
+	// One that is about to be closed may be open. A run that leaves one leaves six by now.
+	require.LessOrEqual(t, end.descriptors, begin.descriptors+1)
 	require.Less(t, end.heap, begin.heap+2<<20, "the heap grows")
 
 	sameWithJobs(t, child)
@@ -88,7 +89,7 @@ func sameWithJobs(t *testing.T, child string) {
 		printed = append(printed, out.String())
 	}
 	require.Equal(t, printed[0], printed[1])
-	require.LessOrEqual(t, held().descriptors, before.descriptors)
+	require.LessOrEqual(t, held().descriptors, before.descriptors+1)
 }
 
 // smallSuite returns a folder with two cases.

@@ -91,7 +91,7 @@ def sdpa(
 
 
 def reason(refusal: RuntimeError, said: list[warnings.WarningMessage]) -> str:
-    """Return why the kernel refuses a case. PyTorch warns for each kernel: "... not used because:"."""
+    """Return why the kernel refuses a case: the warning behind "not used because:"."""
     texts = [str(warning.message).partition(" (Triggered")[0] for warning in said]
     heads = [i for i, text in enumerate(texts) if "not used because" in text]
     own = [i for i in heads if WORDS[CHOSEN.backend] in texts[i].lower()]

@@ -11,25 +11,25 @@ import (
 // float32.
 var shortParameters = []catalogue.Mistake{
 	{
-		ID: "parameters-bfloat16", Title: "all parameters rounded to bfloat16", Family: catalogue.Precision, Kind: catalogue.Rounded,
+		ID: "parameters-bfloat16", Title: "all parameters rounded to bfloat16", Family: catalogue.Linear, Kind: catalogue.Rounded,
 		Explanation: "The parameters passed through bfloat16, as in a checkpoint of that type.",
 		Fix:         "Load the float32 parameters of the case.",
 		Edit:        roundingParameters("bfloat16", anyNode),
 	},
 	{
-		ID: "parameters-float16", Title: "all parameters rounded to float16", Family: catalogue.Precision, Kind: catalogue.Rounded,
+		ID: "parameters-float16", Title: "all parameters rounded to float16", Family: catalogue.Linear, Kind: catalogue.Rounded,
 		Explanation: "The parameters passed through float16, as in a checkpoint of that type.",
 		Fix:         "Load the float32 parameters of the case.",
 		Edit:        roundingParameters("float16", anyNode),
 	},
 	{
-		ID: "linear-parameters-bfloat16", Title: "the parameters of the linear layers rounded to bfloat16", Family: catalogue.Precision, Kind: catalogue.Rounded,
+		ID: "linear-parameters-bfloat16", Title: "the parameters of the linear layers rounded to bfloat16", Family: catalogue.Linear, Kind: catalogue.Rounded,
 		Explanation: "The weights and biases of the linear layers passed through bfloat16.",
 		Fix:         "Load the float32 parameters of the case.",
 		Edit:        roundingParameters("bfloat16", isOp("linear")),
 	},
 	{
-		ID: "linear-parameters-float16", Title: "the parameters of the linear layers rounded to float16", Family: catalogue.Precision, Kind: catalogue.Rounded,
+		ID: "linear-parameters-float16", Title: "the parameters of the linear layers rounded to float16", Family: catalogue.Linear, Kind: catalogue.Rounded,
 		Explanation: "The weights and biases of the linear layers passed through float16.",
 		Fix:         "Load the float32 parameters of the case.",
 		Edit:        roundingParameters("float16", isOp("linear")),
