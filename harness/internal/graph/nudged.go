@@ -33,7 +33,8 @@ func NewNudged(g *Graph, arrays map[string]*npy.Array, truths Values[float64]) *
 			if err != nil {
 				return nil, err
 			}
-			return nudging{g: g, given: given, arrays: arrays, run: uint64(run), spare: map[int][][]float32{}}.everything()
+			moved := nudging{g: g, given: given, arrays: arrays, run: uint64(run)}
+			return moved.everything()
 		})
 	}
 	return n

@@ -275,13 +275,13 @@ func (q *valueSearch) steps(f *valueFit) (columns [][]float64) {
 	return columns
 }
 
-// fallsShort reports whether the first step shows that no values give the output: after it, the output
-// lacks much, and just what it would lack if it were linear in the parameter. On the way to an
-// explanation, all that the step leaves is due to the output's bend. straight is what a linear
-// output lacks, and whole the size of the error before the step.
+// fallsShort reports whether the first step shows that no values give the output. The output then
+// lacks much, and just the part that it would lack if it were linear in the parameter. On the way
+// to an explanation, all that the step leaves is due to the output's bend. straight is the error
+// that a linear output would keep, and whole the size of the error before the step.
 func (f *valueFit) fallsShort(straight []float64, whole, far float64) bool {
-	// The bend was 0.86 of what is left, or more, on the way to 26 planted parameters, and 0.0003
-	// to 0.3 on the way to most wrong ones.
+	// On the way to 24 planted parameters, the bend was at least 0.86 of the rest. On the way to
+	// most wrong ones it was below 0.03.
 	const bends, resolved = 0.03, 0.9
 	left := product(straight, straight)
 	bend := after(f.off, [][]float64{straight}, []float64{1})
