@@ -87,6 +87,10 @@ func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		left := a.Data[matrixA[m]*rows*inner:]
 		right := b.Data[matrixB[m]*inner*columns:]
 		to := y.Data[m*rows*columns:]
+		if columns == 1 {
+			timesVector(left[:rows*inner], right[:inner], to[:rows])
+			continue
+		}
 		for i := range rows {
 			row := to[i*columns : (i+1)*columns]
 			for k, x := range left[i*inner : (i+1)*inner] {
@@ -97,6 +101,27 @@ func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		}
 	}
 	return y, nil
+}
+
+// timesVector sets y to a matrix times a vector. Each sum is added in the order of the vector's
+// elements. A few rows at once keep the processor busy while it adds.
+func timesVector[T Float](matrix, x, y []T) {
+	const few = 4
+	inner := len(x)
+	for ; len(y) >= few; matrix, y = matrix[few*inner:], y[few:] {
+		p, q, r, s := matrix[:inner], matrix[inner:][:inner], matrix[2*inner:][:inner], matrix[3*inner:][:inner]
+		var a, b, c, d T
+		for k, v := range x {
+			a += p[k] * v
+			b += q[k] * v
+			c += r[k] * v
+			d += s[k] * v
+		}
+		y[0], y[1], y[2], y[3] = a, b, c, d
+	}
+	for r := range y {
+		y[r] = dot(x, matrix[r*inner:][:inner], 1)
+	}
 }
 
 // embedding takes the rows of a table.

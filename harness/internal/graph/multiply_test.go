@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func drawn[T Float](n int) []T {
@@ -67,6 +68,27 @@ func TestMultiply(t *testing.T) {
 				}
 			}
 			assert.Equal(t, want, got, "%v, steps %v", size, steps)
+		}
+	}
+}
+
+// A matrix times one column has the bits of the columns of a wider product, for rows that fill no
+// four, and none.
+func TestTimesOneColumn(t *testing.T) {
+	for _, rows := range []int{0, 1, 3, 4, 11} {
+		const matrices, inner, columns = 2, 5, 3
+		a := &Tensor[float32]{Shape: []int{matrices, rows, inner}, Data: drawn[float32](matrices * rows * inner)}
+		b := &Tensor[float32]{Shape: []int{matrices, inner, columns}, Data: drawn[float32](matrices * inner * columns)}
+		wide, err := matmul(nil, []*Tensor[float32]{a, b})
+		require.NoError(t, err)
+		for column := range columns {
+			v := view{strides(b.Shape), column}
+			one := b.through([]int{matrices, inner, 1}, v, []int{matrices, inner, 1})
+			got, err := matmul(nil, []*Tensor[float32]{a, one})
+			require.NoError(t, err)
+			v = view{strides(wide.Shape), column}
+			want := wide.through(got.Shape, v, got.Shape)
+			assert.Equal(t, want, got, "%d rows, column %d", rows, column)
 		}
 	}
 }

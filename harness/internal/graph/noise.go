@@ -40,6 +40,7 @@ type Jitter struct {
 	truths Values[float64]
 	factor func(x float32) float32 // rounds the factors of products, unless it is nil
 	done   []Values[float32]       // the runs so far
+	base   *Nudged                 // the runs of the graph that was changed, or nil
 }
 
 // NewJitter returns a Jitter that has made no run yet. [NoiseOf] takes the same arguments.
@@ -80,6 +81,9 @@ func (j *Jitter) sigma(runs int) (map[string][]float64, error) {
 
 // run makes more runs, several at a time, until count runs are done.
 func (j *Jitter) run(count int) error {
+	if j.base != nil {
+		return j.rerun(count)
+	}
 	given, err := Given[float32](j.graph, j.arrays)
 	if err != nil {
 		return err
@@ -90,9 +94,42 @@ func (j *Jitter) run(count int) error {
 		spare := map[int][][]float32{}
 		return func(n int) {
 			moved := nudging{g: j.graph, given: given, arrays: j.arrays, run: uint64(first + n), spare: spare}
-			made[n], errs[n] = moved.computed(last, j.truths, j.factor)
+			values, err := moved.computed(last, j.factor)
+			made[n], errs[n] = j.keep(values), err
 		}
 	})
+	return j.add(made, errs)
+}
+
+// rerun makes the same runs as run, each from the change of the graph on.
+func (j *Jitter) rerun(count int) error {
+	first := len(j.done)
+	last := lastUses(j.graph, j.graph.firstChange(j.base.graph), slices.Sorted(maps.Keys(j.truths)))
+	made, errs := make([]Values[float32], max(0, count-first)), make([]error, max(0, count-first))
+	parallel.Each(len(made), func(n int) {
+		known, err := j.base.values[first+n]()
+		if err != nil {
+			errs[n] = err
+			return
+		}
+		p := plan[float32]{last: last, rounding: rand.New(rand.NewPCG(uint64(first+n), 0))}
+		values, err := rerun(j.base.graph, j.graph, known, p)
+		made[n], errs[n] = j.keep(values), err
+	})
+	return j.add(made, errs)
+}
+
+// keep returns the values of a run that have a truth.
+func (j *Jitter) keep(values overlay[float32]) Values[float32] {
+	kept := Values[float32]{}
+	for name := range j.truths {
+		kept[name] = values.of(name)
+	}
+	return kept
+}
+
+// add notes more runs.
+func (j *Jitter) add(made []Values[float32], errs []error) error {
 	for _, err := range errs {
 		if err != nil {
 			return fmt.Errorf("in float32: %w", err)
@@ -146,25 +183,14 @@ type nudging struct {
 	spare  map[int][][]float32 // by length
 }
 
-// computed returns the values of one run that have a truth. factor rounds the factors of products,
-// unless it is nil.
-func (n nudging) computed(
-	last map[string]int, truths Values[float64], factor func(x float32) float32,
-) (Values[float32], error) {
+// computed returns the values of one run. factor rounds the factors of products, unless it is nil.
+func (n nudging) computed(last map[string]int, factor func(x float32) float32) (overlay[float32], error) {
 	r := rand.New(rand.NewPCG(n.run, 0))
 	p := plan[float32]{last: last, parameters: n, rounding: r}
 	if factor != nil {
 		p.table = roundingFactors(factor, func() float32 { return 1 + r.Float32() })
 	}
-	values, err := rerun(nil, n.g, n.others(), p)
-	if err != nil {
-		return nil, err
-	}
-	kept := Values[float32]{}
-	for name := range truths {
-		kept[name] = values.of(name)
-	}
-	return kept, nil
+	return rerun(nil, n.g, n.others(), p)
 }
 
 // others returns the inputs and constants. Integers, masks and constants are not moved.

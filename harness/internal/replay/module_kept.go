@@ -17,6 +17,9 @@ type kept struct {
 
 	roughOnce sync.Once
 	rough     *graph.Rough // see [Module.roughly]
+
+	nudgedOnce sync.Once
+	nudged     *graph.Nudged
 }
 
 // mostKept is the number of elements up to which an output is kept.
@@ -77,4 +80,10 @@ func (m *Module) outputOfGraph(g *graph.Graph) *graph.Tensor[float64] {
 		return nil
 	}
 	return m.blank(values[g.Output])
+}
+
+// nudged returns the runs that measure the noise of the right graph, nil for a large graph.
+func (m *Module) nudged() *graph.Nudged {
+	m.kept.nudgedOnce.Do(func() { m.kept.nudged = graph.NewNudged(m.graph, m.given, m.values) })
+	return m.kept.nudged
 }

@@ -33,7 +33,8 @@ func narrow(round func(x float64) float64) func(x float32) float32 {
 
 // NoiseOfFactors returns the noise that the output has if all products round their factors.
 func (m *Module) NoiseOfFactors(round func(x float64) float64) ([]float64, error) {
-	sigma, err := m.noiseOf(m.graph, m.right).jitter.RoundingFactors(narrow(round)).Sigma()
+	sigma, err := graph.NewJitter(m.graph, m.given, graph.Values[float64]{m.output: m.right}).
+		RoundingFactors(narrow(round)).Sigma()
 	return sigma[m.output], err
 }
 
@@ -55,7 +56,11 @@ type noise struct {
 
 func (m *Module) noiseOf(g *graph.Graph, output *graph.Tensor[float64]) *noise {
 	n := &noise{module: m, output: output, name: g.Output}
-	n.jitter = graph.NewJitter(g, m.given, graph.Values[float64]{g.Output: output})
+	if nudged := m.nudged(); nudged != nil {
+		n.jitter = nudged.Jitter(g, output)
+	} else {
+		n.jitter = graph.NewJitter(g, m.given, graph.Values[float64]{g.Output: output})
+	}
 	return n
 }
 

@@ -95,14 +95,3 @@ func runAll(ctx context.Context, stage string, s *search, searches []*moduleSear
 	}
 	return slices.Clip(matches)
 }
-
-// expected returns the output of the graph with another value of a number, with its noise.
-func (q *moduleSearch) expected(value float64) (compare.Expected, bool) {
-	g := q.graph(value)
-	output := q.module.outputOfGraph(g)
-	if output == nil {
-		return compare.Expected{}, false
-	}
-	wrong, err := q.module.expected(g, output)
-	return wrong, err == nil
-}

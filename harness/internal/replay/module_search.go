@@ -264,8 +264,17 @@ func (q *moduleSearch) step(from, to tried) (part, cosine float64) {
 // confirm holds the output against a value in its own noise. It returns nil, and the residual, if
 // the output is not explained, or if nothing bounds the value.
 func (q *moduleSearch) confirm(t tried) (*NumberMatch, float64) {
-	want, ok := q.expected(t.value)
-	if !ok {
+	g := q.graph(t.value)
+	output := q.module.outputOfGraph(g)
+	if output == nil {
+		return nil, math.Inf(1)
+	}
+	own := q.module.noiseOf(g, output)
+	if own.tooSmall(q.got) {
+		return nil, compare.Residual(q.got, output.Data)
+	}
+	want, err := own.expected()
+	if err != nil {
 		return nil, math.Inf(1)
 	}
 	c := compare.Outputs(want.Shape, q.got, want)
@@ -279,6 +288,7 @@ func (q *moduleSearch) confirm(t tried) (*NumberMatch, float64) {
 	if alike := q.at.number.Alike; alike != nil {
 		m.Alike = alike(q.module.view, q.module.graph.Nodes[q.at.sites[0]])
 	}
+	var ok bool
 	if m.Least, ok = q.bound(want, t.value, -1); !ok {
 		return nil, c.Rel
 	}
