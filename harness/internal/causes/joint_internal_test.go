@@ -25,7 +25,7 @@ func result(name string, right bool) report.Result {
 // inquire returns an inquiry into results of cases that nobody reads.
 func inquire(t *testing.T, results ...report.Result) *inquiry {
 	t.Helper()
-	return &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, nil, "")}
+	return &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, Of(nil), "")}
 }
 
 func mistakesOf(t *testing.T, ids ...string) []catalogue.Mistake {

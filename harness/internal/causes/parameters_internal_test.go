@@ -12,7 +12,7 @@ import (
 // Several projections may explain the same failures. Only the first is a cause, unless a later one
 // explains another failure as well.
 func TestOnlyNewCauses(t *testing.T) {
-	in := &inquiry{witnesses: newWitnesses(nil, nil, "")}
+	in := &inquiry{witnesses: newWitnesses(nil, Of(nil), "")}
 	kept := in.onlySupported([]report.Cause{
 		{ID: "value", Failures: []string{"a", "b", "c"}},
 		{ID: "output", Failures: []string{"a", "b"}},
@@ -40,7 +40,7 @@ func TestDenials(t *testing.T) {
 	for _, name := range []string{"layer", "loaded", "explained", "supporting"} {
 		cases[name] = &fixture.Case{Op: fixture.MultiHead}
 	}
-	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, nil, "")}
+	in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, Of(nil), "")}
 	in.cases = Of(cases)
 	passes, failures := in.denials(
 		freed{projections: []string{"value"}}, []string{"supporting"}, map[string]bool{"explained": true})
