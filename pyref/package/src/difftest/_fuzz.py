@@ -86,14 +86,14 @@ def place(function: Function) -> dict[str, str]:
     name = getattr(function, "__qualname__", "")
     module = sys.modules.get(getattr(function, "__module__", ""))
     file = getattr(module, "__file__", None)
-    if not name or "<" in name or file is None:
+    if module is None or file is None or not name or "<" in name:
         raise ValueError(f"fuzz: {function!r} does not stand at the top of a module or of a file")
-    found = module
+    found: object = module
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not function:
         raise ValueError(f"fuzz: {name} in {file} is another function")
-    return {"module": str(module.__name__), "file": str(Path(file).resolve()), "name": name}
+    return {"module": module.__name__, "file": str(Path(file).resolve()), "name": name}
 
 
 def readable(text: str, *, keep_rerun: bool) -> str:
