@@ -59,7 +59,7 @@ func TestSoak(t *testing.T) {
 	}
 	checks, suites, pairs := 5, 5, 1
 	if campaign.Full() {
-		checks, suites, pairs = 300, 200, 100
+		checks, suites, pairs = 300, 40, 10
 	}
 	quick := []string{"--json", "--no-duration", "--case", "seed/causal", "--case", "mha/causal"}
 	runs := [][]string{
