@@ -128,7 +128,7 @@ func more(o Options, outcomes []Outcome, kept int, begun time.Time) bool {
 	hung := func(o Outcome) bool { return hangs.MatchString(o.Text) }
 	switch {
 	case o.Count > 0 && len(outcomes)-kept >= o.Count,
-		o.For > 0 && len(outcomes) > kept && time.Since(begun) >= o.For, // at least one round is drawn
+		o.For > 0 && len(outcomes) > kept && time.Since(begun) >= o.For, // one round is drawn
 		count(outcomes, Outcome.Failed) >= mostFailures,
 		count(outcomes, hung) >= mostHangs:
 		return false
