@@ -36,10 +36,10 @@ func (p projection) apply(x *Tensor) *Tensor {
 	return y
 }
 
-// blockFor returns the rows of a block if so many rows are shared by cores. Each block reads the
-// whole weight, so few large blocks are best, and all of about the same size.
+// blockFor returns the rows of a block, for count rows on a number of cores. Each block reads the
+// whole weight, so few large blocks of about the same size are best.
 func blockFor(count, cores int) int {
-	const least, most, together = 96, 384, 12 // the kernels multiply so many rows together
+	const least, most, together = 96, 384, 12 // kernels multiply 12 rows together
 	blocks := cores * max(1, (count+cores*most-1)/(cores*most))
 	rows := (count + blocks - 1) / blocks
 	return max(least, (rows+together-1)/together*together)

@@ -17,7 +17,7 @@ import (
 	"strings"
 )
 
-// listed is what go list knows about a package.
+// listed holds the fields of go list's description of a package.
 type listed struct {
 	ImportPath, Dir, Name, Export string
 	GoFiles                       []string
@@ -63,7 +63,7 @@ func load(pattern string, names *regexp.Regexp) (*code, []mutant, error) {
 	return c, found, nil
 }
 
-// check finds out types, with a mutant in the place of one file if there is one.
+// check finds the types of a package. A mutant, if there is one, replaces its file.
 func (c *code) check(m *mutant, info *types.Info) error {
 	var files []*ast.File
 	for path, file := range c.files {

@@ -22,8 +22,8 @@ type shelf struct {
 	free  int // bytes
 }
 
-// letGo forgets what nobody asks about an output that is not wrong. The causes find the case on the
-// shelf. A turn without a verdict, or with a wrong output, stays as it is.
+// letGo frees the case and the values of an output that is not wrong. The causes find the case on
+// the shelf. A turn without a verdict, or with a wrong output, stays as it is.
 func (t *turn) letGo(s *shelf, name string) {
 	if !t.done || t.result.Wrong() {
 		return

@@ -7,7 +7,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
-// shortParameters holds mistakes whose parameters have fewer bits. The arithmetic itself is that of
+// shortParameters holds mistakes whose parameters have fewer bits than float32. The arithmetic is
 // float32.
 var shortParameters = []catalogue.Mistake{
 	{
