@@ -49,7 +49,7 @@ func Check(ctx context.Context, suite fs.FS, s subject.Runner, cases ...string) 
 				return r, err
 			}
 			precision, err := onePrecision(about.Precision, t.declared)
-			return expected.name(ctx, r, precision, t.ran.Output.Shape, t.ran.Output.Float64s()), err
+			return expected.name(ctx, r, precision, t.ran.Output.Shape, r.Got), err
 		},
 		again: func(ctx context.Context, t *turn) report.Result {
 			return probed(ctx, s, t.c, t.ran, t.result)

@@ -171,7 +171,7 @@ func (c *Comparison) summarize(got []float64, want Expected) {
 	ofBoth := math.Min(ofGot, ofWant)
 	for i, g := range got {
 		w := want.Value[i]
-		c.MaxZ = math.Max(c.MaxZ, c.Z[i])
+		c.MaxZ = max(c.MaxZ, c.Z[i])
 		if want.Sigma[i] > 0 || c.Z[i] > 0 {
 			zz += square(c.Z[i] * ofZ)
 			noisy++

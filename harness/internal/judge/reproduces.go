@@ -48,7 +48,7 @@ func distances(got, want []float64) (off []float64, worst, largest float64) {
 			continue
 		}
 		off[i] = math.Abs(got[i] - w)
-		worst, largest = math.Max(worst, off[i]), math.Max(largest, math.Abs(w))
+		worst, largest = max(worst, off[i]), max(largest, math.Abs(w))
 	}
 	return off, worst, largest
 }

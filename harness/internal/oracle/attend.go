@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"math"
 	"slices"
 
 	"github.com/difftest/difftest/harness/internal/num"
@@ -60,7 +59,7 @@ func (c *core) findLargest() {
 		return
 	}
 	for _, v := range c.v.Value {
-		c.largest = math.Max(c.largest, v*v)
+		c.largest = max(c.largest, v*v)
 	}
 }
 

@@ -1,9 +1,9 @@
 package oracle
 
 // InDouble returns the problem for an implementation that computes in float64. The sigma of its
-// results must be multiplied by [DoubleRatio].
+// results must be multiplied by [DoubleRatio]. It shares its arrays with p.
 func (p *Problem) InDouble() *Problem {
-	q := p.Clone()
+	q := p.fresh()
 	q.Precision = Precision{small: true}
 	return q
 }

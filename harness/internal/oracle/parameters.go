@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/difftest/difftest/attention"
@@ -32,10 +31,10 @@ func layerOf(c attention.Config, state attention.StateDict) *Layer {
 		w = w.transposed()
 	}
 	l.Output = linear(w, d.table(biasOf(output)))
-	l.LearnedKey, l.LearnedValue = d.table("bias_k").flat(), d.table("bias_v").flat()
+	l.LearnedKey, l.LearnedValue = d.table("bias_k").values, d.table("bias_v").values
 	if c.QKNorm != nil {
-		l.QueryNorm = &Norm{Weight: d.table("q_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
-		l.KeyNorm = &Norm{Weight: d.table("k_norm.weight").flat(), Epsilon: c.QKNorm.Epsilon}
+		l.QueryNorm = &Norm{Weight: d.table("q_norm.weight").values, Epsilon: c.QKNorm.Epsilon}
+		l.KeyNorm = &Norm{Weight: d.table("k_norm.weight").values, Epsilon: c.QKNorm.Epsilon}
 	}
 	return l
 }
@@ -46,37 +45,50 @@ type prefixed struct {
 	prefix string
 }
 
-// table returns a parameter as rows; nil if there is none of that name. A vector has rows of one
-// number.
+// table returns a parameter as rows, and no rows if there is none of that name. A vector has rows of
+// one number.
 func (d prefixed) table(name string) table {
 	t, ok := d.state[d.prefix+name]
 	if !ok {
-		return nil
+		return table{}
 	}
 	columns := 1
 	if len(t.Shape) > 1 {
 		columns = num.Last(t.Shape)
 	}
-	return slices.Collect(slices.Chunk(t.Float64s(), columns))
+	return table{t.Float64s(), columns}
 }
 
-// table holds the rows of a matrix.
-type table [][]float64
+// table holds the rows of a matrix, one behind another. Its values are nil if it has no rows.
+type table struct {
+	values  []float64
+	columns int
+}
 
-func (m table) flat() []float64 { return slices.Concat(m...) }
+func (m table) rows() int {
+	if m.values == nil {
+		return 0
+	}
+	return len(m.values) / m.columns
+}
+
+// split returns the first rows and the others. Nothing can be appended to the first rows in place.
+func (m table) split(rows int) (first, others table) {
+	n := rows * m.columns
+	return table{m.values[:n:n], m.columns}, table{m.values[n:], m.columns}
+}
 
 func (m table) transposed() table {
-	out := make(table, len(m[0]))
-	for _, row := range m {
-		for i, v := range row {
-			out[i] = append(out[i], v)
-		}
+	rows := m.rows()
+	out := table{make([]float64, len(m.values)), rows}
+	for i, v := range m.values {
+		out.values[i%m.columns*rows+i/m.columns] = v
 	}
 	return out
 }
 
 func linear(weight, bias table) Linear {
-	return Linear{Weight: weight.flat(), Bias: bias.flat(), Out: len(weight), In: len(weight[0])}
+	return Linear{Weight: weight.values, Bias: bias.values, Out: weight.rows(), In: weight.columns}
 }
 
 // outputNames are the keys of the output projection.
@@ -112,7 +124,7 @@ func inputProjections(layout attention.ParamLayout, l *Layer, width int, find fu
 		return [3]table{find("q_proj.weight"), find("k_proj.weight"), find("v_proj.weight")}
 	case attention.GPT2Layout:
 		fused := find("c_attn.weight")
-		if len(fused) > 0 && len(fused[0]) > 1 { // the weight is stored (in, out)
+		if fused.rows() > 0 && fused.columns > 1 { // the weight is stored (in, out)
 			fused = fused.transposed()
 		}
 		return stacked(fused, sizes)
@@ -121,7 +133,7 @@ func inputProjections(layout attention.ParamLayout, l *Layer, width int, find fu
 	case attention.NeoXLayout:
 		return grouped(find("query_key_value.weight"), l, width)
 	}
-	if packed := find("in_proj_weight"); packed != nil && len(packed) == 3*sizes[0] {
+	if packed := find("in_proj_weight"); packed.rows() == 3*sizes[0] {
 		return stacked(packed, sizes)
 	}
 	return [3]table{find("q_proj_weight"), find("k_proj_weight"), find("v_proj_weight")}
@@ -129,24 +141,25 @@ func inputProjections(layout attention.ParamLayout, l *Layer, width int, find fu
 
 // stacked separates query, key and value rows that are stacked in this order.
 func stacked(m table, sizes [3]int) (parts [3]table) {
-	if m == nil {
+	if m.values == nil {
 		return parts
 	}
 	for i, n := range sizes {
-		parts[i], m = m[:n], m[n:]
+		parts[i], m = m.split(n)
 	}
 	return parts
 }
 
 // grouped separates rows that are stored by key/value head: its query heads, its key, its value.
 func grouped(m table, l *Layer, width int) (parts [3]table) {
-	if m == nil {
+	if m.values == nil {
 		return parts
 	}
 	for range l.KVHeads {
 		for i, heads := range [3]int{l.Heads / l.KVHeads, 1, 1} {
-			parts[i] = append(parts[i], m[:heads*width]...)
-			m = m[heads*width:]
+			var rows table
+			rows, m = m.split(heads * width)
+			parts[i] = table{append(parts[i].values, rows.values...), m.columns}
 		}
 	}
 	return parts

@@ -113,9 +113,9 @@ func precisionOf(c *fixture.Case) Precision {
 }
 
 // In returns the problem for an implementation of a lower precision, which also rounds the inputs
-// and parameters that it is given.
+// and parameters that it is given. It shares its arrays with p.
 func (p *Problem) In(lower Precision) *Problem {
-	q := p.Clone()
+	q := p.fresh()
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
@@ -147,9 +147,7 @@ func (p *Problem) Rounded(lower Precision, what Given) *Problem {
 	if what&Parameters != 0 {
 		q.Precision.learned = p.Precision.learned
 		for _, values := range q.parametersRoundedIn(lower) {
-			for i, v := range *values {
-				(*values)[i] = lower.Round(v)
-			}
+			*values = lower.roundAll(*values)
 		}
 	}
 	return q
@@ -194,12 +192,15 @@ func (p *Problem) parametersRoundedIn(lower Precision) []*[]float64 {
 	return weights
 }
 
-func (p Precision) roundArray(a Array) Array {
-	out := Array{a.Shape, make([]float64, len(a.Value))}
-	for i, v := range a.Value {
-		out.Value[i] = p.Round(v)
+func (p Precision) roundArray(a Array) Array { return Array{a.Shape, p.roundAll(a.Value)} }
+
+// roundAll returns rounded copies of values, and nil for nil.
+func (p Precision) roundAll(values []float64) []float64 {
+	rounded := slices.Clone(values)
+	for i, v := range values {
+		rounded[i] = p.Round(v)
 	}
-	return out
+	return rounded
 }
 
 // IsFloat32 reports whether nothing is rounded to fewer bits than float32's, and nothing was given

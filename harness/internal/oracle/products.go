@@ -135,9 +135,14 @@ func (in *cachedInput) find(weight []float64) (columns []column, missing []int) 
 // add computes the missing columns, and caches them if there is room.
 func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int, values []float64) {
 	n, count := len(missing), len(in.value)/in.width
-	b := &block{value: make([]float64, count*n), weight: make([]float64, 0, n*in.width), n: n}
+	b := &block{value: make([]float64, count*n), weight: values, n: n}
+	if n < len(columns) {
+		b.weight = make([]float64, 0, n*in.width)
+	}
 	for i, o := range missing {
-		b.weight = append(b.weight, values[o*in.width:][:in.width]...)
+		if n < len(columns) {
+			b.weight = append(b.weight, values[o*in.width:][:in.width]...)
+		}
 		columns[o] = column{b, i}
 	}
 	s.multiply(b.value, in.value, &weight{value: b.weight, in: in.width, out: n}, nil)
@@ -154,7 +159,7 @@ func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int
 // gather writes the given rows of y from columns. Row i of y is row places[i] of the columns, or
 // row i if places is nil.
 func gather(y []float64, columns []column, places []int, rows rowSet) {
-	out := len(columns)
+	out, whole := len(columns), wholeBlock(columns)
 	for row := range len(y) / out {
 		if !rows.has(row) {
 			continue
@@ -164,10 +169,28 @@ func gather(y []float64, columns []column, places []int, rows rowSet) {
 			place = places[row]
 		}
 		to := y[row*out:][:out]
+		if whole != nil {
+			copy(to, whole.value[place*whole.n:])
+			continue
+		}
 		for o, c := range columns {
 			to[o] = c.block.value[place*c.block.n+c.at]
 		}
 	}
+}
+
+// wholeBlock returns the block whose columns are the given ones in order, nil if none is.
+func wholeBlock(columns []column) *block {
+	b := columns[0].block
+	if b.n != len(columns) {
+		return nil
+	}
+	for i, c := range columns {
+		if c != (column{b, i}) {
+			return nil
+		}
+	}
+	return b
 }
 
 // hash returns a hash of the bits of numbers: FNV-1a by words, with one more mixing step.
