@@ -11,7 +11,7 @@ import (
 
 // Bounds of a gatherer's memory and of its calls, in bytes.
 const (
-	gathered = 1 << 23 // of a block, which takes all indices of the last dimensions
+	gathered = 1 << 24 // of a block, which takes all indices of the last dimensions
 	detour   = 1 << 16 // read for a few elements, as quickly as the elements alone
 )
 
@@ -114,17 +114,49 @@ func (g *gatherer) gather(from int64, axes []axis, to []byte) error {
 	const waste = 4
 	if extent <= max(detour/g.size, waste*n) || len(axes) == 0 {
 		g.span = slices.Grow(g.span[:0], extent*g.size)[:extent*g.size]
-		if n, err := g.storage.ReadAt(g.span, from*int64(g.size)); n < len(g.span) {
-			return cutOff(err)
+		if err := g.read(g.span, from); err != nil {
+			return err
 		}
 		scatter(to, g.span, axes, g.size)
 		return nil
 	}
 	first := axes[0]
+	if len(axes) == 2 && first.to == 1 && axes[1].from == 1 {
+		return g.transpose(from, first, axes[1], to)
+	}
 	for i := range first.n {
 		if err := g.gather(from+int64(i*first.from), axes[1:], to[i*first.to*g.size:]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// transpose is gather for a matrix whose columns lie in the storage one behind another. Many
+// columns are read before a row is written, so that its elements fill lines of the processor's
+// cache.
+func (g *gatherer) transpose(from int64, columns, rows axis, to []byte) error {
+	const together = 64
+	g.span = slices.Grow(g.span[:0], together*rows.n*g.size)[:together*rows.n*g.size]
+	for at := 0; at < columns.n; at += together {
+		n := min(together, columns.n-at)
+		for c := range n {
+			column := g.span[c*rows.n*g.size:][:rows.n*g.size]
+			if err := g.read(column, from+int64((at+c)*columns.from)); err != nil {
+				return err
+			}
+		}
+		for r := range rows.n {
+			scatterRow(to[(r*rows.to+at)*g.size:], g.span[r*g.size:], axis{n, rows.n, 1}, g.size)
+		}
+	}
+	return nil
+}
+
+// read fills p with what the storage holds from an element on.
+func (g *gatherer) read(p []byte, from int64) error {
+	if n, err := g.storage.ReadAt(p, from*int64(g.size)); n < len(p) {
+		return cutOff(err)
 	}
 	return nil
 }

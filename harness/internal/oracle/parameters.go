@@ -45,8 +45,8 @@ type prefixed struct {
 	prefix string
 }
 
-// table returns a parameter as rows, and no rows if there is none of that name. A vector has rows of
-// one number.
+// table returns a parameter as rows, and no rows if there is none of that name. A vector has rows
+// of one number.
 func (d prefixed) table(name string) table {
 	t, ok := d.state[d.prefix+name]
 	if !ok {
