@@ -85,6 +85,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument(
         "--vary",
         choices=("batch,tokens",),
+        metavar="batch,tokens",
         help="store the graph for other shapes, too, so that difftest fuzz can draw them",
     )
     command.add_argument(
