@@ -13,7 +13,7 @@ import (
 )
 
 // factorsOrFunctions decides if the output follows from the expected one by factors of features or
-// rows, or by a function of each element.
+// rows, or by a function of each element or row.
 func factorsOrFunctions(in *input) *finding {
 	if in.comparison.NonFinite > 0 {
 		return nil
@@ -25,7 +25,13 @@ func factorsOrFunctions(in *input) *finding {
 	for _, f := range functions {
 		all = append(all, applied(in, f.text, f.of))
 	}
+	for _, f := range rowFunctions {
+		all = append(all, appliedToRows(in, f))
+	}
 	if f := related(in, all...); f != nil {
+		return f
+	}
+	if f := related(in, softcapped(in)); f != nil { // tanh alone is a softcap of 1
 		return f
 	}
 	return proportional(in)
@@ -73,6 +79,66 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 		return nil
 	}
 	return r
+}
+
+// softcapped is cap · tanh(w / cap) of each expected element w, as models cap logits. The cap comes
+// from the output. It returns nil if no cap brings the largest element to where the output is.
+func softcapped(in *input) *relation {
+	largest := 0
+	for i, w := range in.truth.Value {
+		if math.Abs(w) > math.Abs(in.truth.Value[largest]) {
+			largest = i
+		}
+	}
+	limit := capThat(in.truth.Value[largest], in.got[largest])
+	if math.IsNaN(limit) {
+		return nil
+	}
+	limit += stepOfCap(in, limit)
+	text := fmt.Sprintf("the expected one behind a softcap of %.6g: %.6g·tanh(x/%.6g) for each element x",
+		limit, limit, limit)
+	r := applied(in, text, func(w float64) float64 { return limit * math.Tanh(w/limit) })
+	if r != nil {
+		r.fitted = 1
+	}
+	return r
+}
+
+// capThat returns the cap with cap · tanh(w / cap) = g; NaN if there is none.
+func capThat(w, g float64) float64 {
+	w, g = w*math.Copysign(1, g), math.Abs(g)
+	if g == 0 || !(g < w) {
+		return math.NaN()
+	}
+	low, high := math.Log(g)-1, math.Log(w)+20 // the logarithm of the cap; g itself caps a saturated w
+	for range 100 {
+		middle := (low + high) / 2
+		if c := math.Exp(middle); c*math.Tanh(w/c) < g {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return math.Exp(high)
+}
+
+// stepOfCap returns the change of a cap that brings it nearest to all elements by least squares, in
+// units of their noise.
+func stepOfCap(in *input, limit float64) float64 {
+	var against, squares float64
+	for i, w := range in.truth.Value {
+		t, s := math.Tanh(w/limit), in.truth.Sigma[i]
+		slope := t - w/limit*(1-t*t) // the derivative by the cap
+		if !(s > 0) {
+			continue
+		}
+		against += slope / s * ((in.got[i] - limit*t) / s)
+		squares += slope / s * (slope / s)
+	}
+	if squares == 0 {
+		return 0
+	}
+	return against / squares
 }
 
 // dependence returns Chatterjee's xi: 1 if each element of an output is a function of the expected

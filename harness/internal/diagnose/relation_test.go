@@ -123,6 +123,15 @@ func TestRelations(t *testing.T) {
 		{"silu", func(_ int, w float64) float64 { return w / (1 + math.Exp(-w)) }, "silu of the expected one"},
 		{"gelu", func(_ int, w float64) float64 { return w * 0.5 * math.Erfc(-w/math.Sqrt2) },
 			"is gelu of the expected one"},
+		{"softcap", func(_ int, w float64) float64 { return 1.375 * math.Tanh(w/1.375) },
+			"the expected one behind a softcap of 1.375: 1.375·tanh(x/1.375) for"},
+		{"softmax", func(i int, w float64) float64 { return math.Exp(w) / sums(want, math.Exp)[i/width] },
+			"is the softmax of each row of the expected one"},
+		{"log-softmax", func(i int, w float64) float64 { return w - math.Log(sums(want, math.Exp)[i/width]) },
+			"the logarithm of the softmax of each row of the expected one"},
+		{"normalised", func(i int, w float64) float64 {
+			return w / math.Sqrt(sums(want, func(v float64) float64 { return v * v })[i/width])
+		}, "each row divided by its length"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			d := ofUnknown(want, tc.change)
@@ -140,6 +149,16 @@ func TestRelations(t *testing.T) {
 			require.Contains(t, refuted.Reasons[0], "the case has no graph of this module")
 		})
 	}
+}
+
+// sums returns the sum of a function over each row of an expected output.
+func sums(e compare.Expected, of func(float64) float64) []float64 {
+	width := e.Shape[len(e.Shape)-1]
+	sums := make([]float64, len(e.Value)/width)
+	for i, v := range e.Value {
+		sums[i/width] += of(v)
+	}
+	return sums
 }
 
 // An output that was rounded once has the class rounding. An output of the same type with larger
