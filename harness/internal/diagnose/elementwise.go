@@ -81,8 +81,9 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 	return r
 }
 
-// softcapped is cap · tanh(w / cap) of each expected element w, as models cap logits. The cap comes
-// from the output. It returns nil if no cap brings the largest element to where the output is.
+// softcapped is cap · tanh(w / cap) of each expected element w, as models cap logits. The cap
+// comes from the output. softcapped returns nil if no cap brings the largest element to where the
+// output is.
 func softcapped(in *input) *relation {
 	largest := 0
 	for i, w := range in.truth.Value {
@@ -110,7 +111,7 @@ func capThat(w, g float64) float64 {
 	if g == 0 || !(g < w) {
 		return math.NaN()
 	}
-	low, high := math.Log(g)-1, math.Log(w)+20 // the logarithm of the cap; g itself caps a saturated w
+	low, high := math.Log(g)-1, math.Log(w)+20 // of the logarithm of the cap, which is g or more
 	for range 100 {
 		middle := (low + high) / 2
 		if c := math.Exp(middle); c*math.Tanh(w/c) < g {

@@ -7,8 +7,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// rowFunction is a function that code often applies to each row of a result, which is its last
-// dimension. An element of the result depends on the element of the row and on one total of the row.
+// rowFunction is a function that code often applies to each row of a result, along its last
+// dimension. An element of the result depends on the element of the row and on a total of the row.
 type rowFunction struct {
 	text  string
 	total func(row []float64) float64
