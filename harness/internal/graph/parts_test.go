@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A product with chosen matrices of a table is the product with their copies, for a table of float64
-// and for a narrow one.
+// A product with chosen matrices of a table is the product with their copies. The table is of
+// float64, or narrow.
 func TestProductOfParts(t *testing.T) {
 	const count, out, inner = 3, 20, 33
 	wide := &Tensor[float64]{Shape: []int{count, out, inner}, Data: drawn[float64](count * out * inner)}

@@ -21,8 +21,8 @@ const (
 	erfEnd    = 6  // from there on erf is 1
 )
 
-// erfSeries holds the coefficients of the Taylor series at each point. The rest of a series is below
-// 1e-18.
+// erfSeries holds the coefficients of the Taylor series at each point. The rest of a series is
+// below 1e-18.
 var erfSeries = func() (series [erfEnd*erfPoints + 1][9]float64) {
 	for n := range series {
 		z := float64(n) / erfPoints
