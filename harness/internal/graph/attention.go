@@ -42,8 +42,9 @@ func attend[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	row := make([]T, keys, keys+1)
 	for i := range len(out.Data) / max(width, 1) {
 		matrix, query := i/queries, i%queries
-		for j := range row {
-			row[j] = score(n, dot(q.Data[i*size:(i+1)*size], k.Data[(matrix*keys+j)*size:], 1))
+		timesVector(k.Data[matrix*keys*size:][:keys*size], q.Data[i*size:][:size], row)
+		for j, product := range row {
+			row[j] = score(n, product)
 			if n.Attributes.Causal && j > query {
 				row[j] = T(math.Inf(-1))
 			}
@@ -86,8 +87,8 @@ func weigh[T Float](scores, values, to []T) {
 	}
 	normalizeScores(scores)
 	for j, w := range scores[:min(len(scores), len(values)/max(len(to), 1))] {
-		for f := range to {
-			to[f] += w * values[j*len(to)+f]
+		for f, v := range values[j*len(to):][:len(to)] {
+			to[f] += w * v
 		}
 	}
 }

@@ -37,14 +37,17 @@ func index[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	for _, size := range inner {
 		block *= size
 	}
-	outside := walk(outer, own[:dims[0]], 0)
-	out := &Tensor[T]{Shape: shape, Data: make([]T, 0, len(outside)*len(starts)*block), Bool: x.Bool}
-	for _, o := range outside {
+	var places []int
+	for _, o := range walk(outer, own[:dims[0]], 0) {
 		for _, s := range starts {
-			out.Data = append(out.Data, x.Data[o+s:o+s+block]...)
+			places = append(places, o+s)
 		}
 	}
-	return out, nil
+	p := &parts[T]{x, places, block}
+	if sameBits[T]() || block < manyInPart {
+		return &Tensor[T]{Shape: shape, Data: p.copied(), Bool: x.Bool}, nil
+	}
+	return &Tensor[T]{Shape: shape, Bool: x.Bool, parts: p}, nil
 }
 
 // offsets returns the place that each choice of indices has in a tensor.

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/difftest/difftest/harness/internal/num"
@@ -111,19 +110,6 @@ func one(condition bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// gelu computes torch.nn.functional.gelu in its two forms. Some models round the factor
-// sqrt(2 / pi) of the approximation.
-func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
-	f, ok := map[string]func(float64) float64{"none": num.GELU, "tanh": num.GELUTanh}[n.Attributes.Approximate]
-	if c := n.Attributes.Factor; c != nil && n.Attributes.Approximate == "tanh" {
-		f = func(x float64) float64 { return x / 2 * (1 + math.Tanh(*c*(x+0.044715*x*x*x))) }
-	}
-	if !ok {
-		return nil, fmt.Errorf("approximate: %.200q, want none or tanh", n.Attributes.Approximate)
-	}
-	return elementwise[T](f)(n, in)
 }
 
 func toBFloat16(x float64) float64 { return float64(num.Nearest(float32(x), 16)) }

@@ -73,6 +73,7 @@ func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 		return nil, fmt.Errorf("no product of %v and %v", a.Shape, b.Shape)
 	}
 	rows, inner, columns := a.Shape[len(a.Shape)-2], a.last(), b.last()
+	ofParts := a.parts != nil && a.parts.size == rows*inner && columns == 1 && !sameBits[T]()
 	outerA, outerB := a.Shape[:len(a.Shape)-2], b.Shape[:len(b.Shape)-2]
 	outer, err := broadcast(outerA, outerB)
 	if err != nil {
@@ -82,6 +83,11 @@ func matmul[T Float](_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
+	if ofParts && slices.Equal(outerA, outerB) {
+		a.parts.timesVectors(b.Data, rows, inner, y.Data)
+		return y, nil
+	}
+	a = a.Wide()
 	matrixA, matrixB := spread(outerA, outer), spread(outerB, outer)
 	for m := range matrixA {
 		left := a.Data[matrixA[m]*rows*inner:]

@@ -107,5 +107,6 @@ func dots[T, W Float](weights []W, rows [][tile]T) [tile]T {
 	return [tile]T{a, b, c, d}
 }
 
-// readsNarrow maps the operators that read the narrow elements of an operand to its place.
-var readsNarrow = map[string]int{"linear": 1, "embedding": 0}
+// readsNarrow maps the operators that read the narrow elements of an operand, or its parts, to its
+// place.
+var readsNarrow = map[string]int{"linear": 1, "embedding": 0, "index": 0, "matmul": 0}

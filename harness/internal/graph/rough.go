@@ -2,7 +2,6 @@ package graph
 
 import (
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 
@@ -10,7 +9,6 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 
 	"github.com/difftest/difftest/harness/internal/npy"
-	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // Rough computes changed graphs in float32, which takes a third of the time that float64 takes. Of
@@ -26,15 +24,12 @@ type Rough struct {
 	right    *Tensor[float32]
 }
 
-// roughOperators is the table in float32, with a faster product and a faster GELU.
+// roughOperators is the table in float32, with a faster product.
 var roughOperators = func() map[string]operator[float32] {
 	table := maps.Clone(operators32)
 	product := table["linear"]
 	product.compute = linear(roughMultiply)
 	table["linear"] = product
-	gelu := table["gelu"]
-	gelu.compute = roughGELU
-	table["gelu"] = gelu
 	return table
 }()
 
@@ -155,17 +150,3 @@ func roughMultiply(x []float32, w matrix[float32], y []float32) {
 }
 
 func vector(x []float32) blas32.Vector { return blas32.Vector{N: len(x), Data: x, Inc: 1} }
-
-// roughGELU computes the form by tanh as x sigmoid(2 y) in place of x/2 (1 + tanh(y)).
-func roughGELU(n *Node, in []*Tensor[float32]) (*Tensor[float32], error) {
-	if n.Attributes.Approximate != "tanh" {
-		return gelu(n, in)
-	}
-	factor := math.Sqrt(2 / math.Pi)
-	if c := n.Attributes.Factor; c != nil {
-		factor = *c
-	}
-	return elementwise[float32](func(x float64) float64 {
-		return x * num.Sigmoid(2*factor*(x+0.044715*x*x*x))
-	})(n, in)
-}

@@ -87,19 +87,3 @@ func TestRoughMultiply(t *testing.T) {
 		}
 	}
 }
-
-func TestRoughGELU(t *testing.T) {
-	x := &Tensor[float32]{Shape: []int{300}, Data: drawn[float32](300)}
-	x.Data[0], x.Data[1] = 40, -40
-	factor := 0.79
-	for _, a := range []Attributes{{Approximate: "none"}, {Approximate: "tanh"}, {Approximate: "tanh", Factor: &factor}} {
-		n := &Node{Op: "gelu", Attributes: a}
-		want, err := gelu(n, []*Tensor[float32]{x})
-		require.NoError(t, err)
-		got, err := roughGELU(n, []*Tensor[float32]{x})
-		require.NoError(t, err)
-		assert.InDeltaSlice(t, want.Data, got.Data, 1e-6, "%+v", a)
-	}
-	_, err := roughGELU(&Node{}, []*Tensor[float32]{x})
-	assert.ErrorContains(t, err, "approximate")
-}

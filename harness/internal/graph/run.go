@@ -38,7 +38,7 @@ func Outputs[T Float](before, after *Graph, known Values[T], names ...string) (V
 	}
 	kept := Values[T]{}
 	for _, name := range names {
-		kept[name] = values.of(name)
+		kept[name] = values.of(name).Wide()
 	}
 	return kept, nil
 }
@@ -112,7 +112,10 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (overlay[T
 		if err != nil {
 			return values, fmt.Errorf("node %.200q, %s: %w", n.Name, n.Op, err)
 		}
-		if was := known[n.Name]; was == nil || !slices.Equal(was.Data, value.Data) {
+		if p.last == nil {
+			value = value.Wide() // others look at the values that stay
+		}
+		if was := known[n.Name]; was == nil || !value.equal(was) {
 			values.own[n.Name], computed[n.Name] = value, true
 		}
 		p.free(n, i, values)
@@ -195,7 +198,7 @@ func compute[T Float](table map[string]operator[T], n *Node, values overlay[T], 
 			if in[i] = values.of(o.Name); in[i] == nil {
 				return nil, fmt.Errorf("operand %.200q has no value", o.Name)
 			}
-			if place, reads := readsNarrow[n.Op]; !reads || place != i {
+			if place, reads := readsNarrow[n.Op]; !reads || place != i || n.Computed != nil {
 				in[i] = in[i].Wide()
 			}
 		}

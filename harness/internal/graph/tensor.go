@@ -21,8 +21,13 @@ type Tensor[T Float] struct {
 	// narrow holds the elements of a parameter in fewer bits than T, to save memory. Data is nil
 	// then. [Tensor.Wide] returns a tensor with Data.
 	narrow []float32
+	// parts says of which parts of a table the tensor consists, and is nil for other tensors. Data
+	// may be nil then, too.
+	parts *parts[T]
 	// packed is the tensor as the weight of a linear layer, nil until [Tensor.right] needs it.
 	packed atomic.Pointer[packed[T]]
+	// rights holds parts of the tensor that products needed.
+	rights rights[T]
 }
 
 // New returns a tensor of zeros.
@@ -64,8 +69,12 @@ func narrowed[T Float](a *npy.Array) (*Tensor[T], error) {
 	return &Tensor[T]{Shape: slices.Clone(a.Shape), narrow: t.Data}, nil
 }
 
-// Wide returns a tensor with its elements in Data. Parameters of a graph in float64 may lack Data.
+// Wide returns a tensor with its elements in Data. Parameters of a graph in float64 may lack Data,
+// and so may parts of them.
 func (t *Tensor[T]) Wide() *Tensor[T] {
+	if t != nil && t.Data == nil && t.parts != nil {
+		return &Tensor[T]{Shape: t.Shape, Data: t.parts.copied(), Bool: t.Bool, parts: t.parts}
+	}
 	if t == nil || t.narrow == nil {
 		return t
 	}

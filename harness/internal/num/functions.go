@@ -9,7 +9,7 @@ func Sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 func SiLU(x float64) float64 { return x * Sigmoid(x) }
 
 // GELU returns x times the normal distribution of x: torch.nn.functional.gelu.
-func GELU(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) }
+func GELU(x float64) float64 { return x / 2 * (1 + erf(x/math.Sqrt2)) }
 
 // GELUTanh returns the approximation of GELU by tanh: torch.nn.functional.gelu(x,
 // approximate="tanh").

@@ -257,33 +257,52 @@ func (m *Module) against(got []float64, h hypothesis, output *graph.Tensor[float
 	return h
 }
 
-// confirm holds the output against the nearest hypotheses, each in its own noise.
+// confirm holds the output against the nearest hypotheses, each in its own noise. The noise of the
+// hopeful ones is measured first, and of the others only if one of these may match.
 func (m *Module) confirm(s *search, all []hypothesis, got []float64) {
 	least := leastOf(all)
-	for _, h := range all {
-		if h.rough {
-			continue
+	noises := make([]*noise, len(all))
+	measure := func(chosen func(h hypothesis) bool) (some bool) {
+		for i, h := range all {
+			near := !h.rough && !h.isFar(least) && !(h.residual > compare.MaxResidual)
+			if near && noises[i] == nil && chosen(h) {
+				noises[i] = m.noiseFor(h, got)
+				some = some || noises[i] != nil
+			}
 		}
-		if h.isFar(least) || h.residual > compare.MaxResidual {
+		return some
+	}
+	if !measure(func(h hypothesis) bool { return s.hopeful(h.residual) }) {
+		return
+	}
+	measure(func(h hypothesis) bool { return !s.hopeful(h.residual) })
+	for i, h := range all {
+		switch own := noises[i]; {
+		case h.rough:
+		case own == nil:
 			s.miss(h.residual)
-			continue
-		}
-		h.graph = m.edited(h)
-		if h.output == nil {
-			h.output = m.outputOf(h)
-		}
-		own := m.noiseOf(h.graph, h.output)
-		if own.tooSmall(got) {
-			s.miss(h.residual)
-			continue
-		}
-		if wrong, err := own.expected(); err == nil {
-			s.addAt(got, wrong, h)
+		default:
+			h.graph, h.output = own.graph, own.output
+			if wrong, err := own.expected(); err == nil {
+				s.addAt(got, wrong, h)
+			}
 		}
 	}
 	if len(s.found) > 0 {
 		m.missRough(s, all, got)
 	}
+}
+
+// noiseFor returns the noise of a hypothesis, nil if the noise is too small to explain the output.
+func (m *Module) noiseFor(h hypothesis, got []float64) *noise {
+	if h.output == nil {
+		h.output = m.outputOf(h)
+	}
+	own := m.noiseOf(m.edited(h), h.output)
+	if own.tooSmall(got) {
+		return nil
+	}
+	return own
 }
 
 // leastOf returns the distance of the nearest hypothesis.

@@ -66,6 +66,13 @@ func (s *search) miss(distance float64) {
 	}
 }
 
+// hopeful reports whether a computation with a residual may be much nearer than every one that does
+// not match. Without such a match there is none: see [search.matches].
+func (s *search) hopeful(residual float64) bool {
+	const rounding = 1.001
+	return residual*compare.MinMargin <= rounding*s.next
+}
+
 // missSingles notes the distance of each mistake alone. Two things at once that do not come much
 // nearer than one of them are no explanation.
 func (s *search) missSingles(o Output) {

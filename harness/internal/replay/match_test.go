@@ -76,3 +76,14 @@ func TestAddAt(t *testing.T) {
 	require.InDelta(t, 0.002, got.Residual, 1e-12)
 	require.InDelta(t, 1, got.MaxZ, 1e-9)
 }
+
+// Only a hopeful computation can be a match with margin, whatever else is computed later.
+func TestHopeful(t *testing.T) {
+	s := newSearch()
+	s.miss(0.05)
+	require.True(t, s.hopeful(0.0099))
+	require.True(t, s.hopeful(0.01), "the margin is just reached")
+	require.False(t, s.hopeful(0.0101))
+	s.found = []Match{{Residual: 0.0101}}
+	require.Nil(t, s.matches())
+}

@@ -49,13 +49,14 @@ func (m *Module) expected(g *graph.Graph, output *graph.Tensor[float64]) (compar
 // noise measures the noise of a changed graph's output, with two runs or with all of them.
 type noise struct {
 	module *Module
+	graph  *graph.Graph
 	output *graph.Tensor[float64]
 	name   string
 	jitter *graph.Jitter
 }
 
 func (m *Module) noiseOf(g *graph.Graph, output *graph.Tensor[float64]) *noise {
-	n := &noise{module: m, output: output, name: g.Output}
+	n := &noise{module: m, graph: g, output: output, name: g.Output}
 	if nudged := m.nudged(); nudged != nil {
 		n.jitter = nudged.Jitter(g, output)
 	} else {

@@ -8,8 +8,13 @@ import (
 )
 
 // confirmed holds the output against the nearest pairs, each in its own noise, and keeps the ones
-// that explain it.
+// that explain it. It keeps none if none of the hopeful ones does.
 func (q *pairSearch) confirmed() []bothMade {
+	hope := func(b bothMade) bool { return q.search.hopeful(b.residual) && q.explains(b) }
+	if !slices.ContainsFunc(q.near, hope) {
+		q.near = nil
+		return nil
+	}
 	q.near = slices.DeleteFunc(q.near, func(b bothMade) bool { return !q.explains(b) })
 	return q.near
 }
