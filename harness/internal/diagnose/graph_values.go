@@ -30,12 +30,12 @@ func valuesInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	}
 	f := findingf(WrongWeights, "the output is as with other values of %s", strings.Join(titles, ", or of "))
 	first := found[0]
-	const half, tenth = "each half of the %d wrong rows follows from the other half", "each tenth of the %d wrong rows follows from the others"
-	proof := half
-	if first.Parts > 2 {
-		proof = tenth
+	leaves := fmt.Sprintf("least squares leaves %.2g (max z %.2g)", first.Residual, first.MaxZ)
+	if first.Equations > 0 {
+		f.because("%s in %d equations with %d unknown elements", leaves, first.Equations, first.Unknowns)
+	} else {
+		f.because("%s; each half of the %d wrong rows follows from the other half", leaves, first.Rows)
 	}
-	f.because("least squares leaves %.2g (max z %.2g); "+proof, first.Residual, first.MaxZ, first.Rows)
 	if len(found) > 1 {
 		f.because("this case cannot tell these apart")
 	}

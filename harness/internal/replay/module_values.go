@@ -19,9 +19,11 @@ type ValueMatch struct {
 	Changed  string   // "3 of its 64 columns"; "" if most of the parameter has other values
 	Unknowns int      // elements of the parameter that least squares found
 	Rows     int      // wrong rows of the output
-	Parts    int      // of the wrong rows, each predicted from the others and from the right rows
-	Residual float64
-	MaxZ     float64 // in units of the case's sigma
+	// Equations is how many the unknown elements have. It is 0 if each half of the wrong rows was
+	// predicted from the other half and the right rows.
+	Equations int
+	Residual  float64
+	MaxZ      float64 // in units of the case's sigma
 }
 
 // Title names the parameter: "head.weight (3 of its 64 columns)".

@@ -37,7 +37,7 @@ func (q *valueSearch) newFit(key string) *valueFit {
 		return nil
 	}
 	f := &valueFit{
-		ValueMatch: ValueMatch{Keys: []string{key}, Parts: 2, Unknowns: len(from.Data), Residual: math.Inf(1)},
+		ValueMatch: ValueMatch{Keys: []string{key}, Unknowns: len(from.Data), Residual: math.Inf(1)},
 		name:       key + "'", from: from, now: slices.Clone(from.Data),
 	}
 	edit := func(_ *graph.View, n graph.Node) []graph.Node {

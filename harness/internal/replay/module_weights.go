@@ -49,12 +49,15 @@ func (q *valueSearch) weight(s *weightSite) *ValueMatch {
 	if start == nil {
 		return nil
 	}
-	for _, f := range []*weightFit{start.ofFewColumns(), start.ofAll(false), start.ofAll(true)} {
-		if f == nil {
-			continue
-		}
-		if match := q.provedBy(f); match != nil {
-			return match
+	for _, fit := range []func() *weightFit{
+		start.ofFewColumns,
+		func() *weightFit { return start.ofAll(false) },
+		func() *weightFit { return start.ofAll(true) },
+	} {
+		if f := fit(); f != nil {
+			if match := q.provedBy(f); match != nil {
+				return match
+			}
 		}
 	}
 	return nil
@@ -91,10 +94,14 @@ func (q *valueSearch) provedBy(f *weightFit) *ValueMatch {
 	if bias != nil {
 		keys = append(keys, s.node.Operands[2].Name)
 	}
-	return &ValueMatch{
+	v := &ValueMatch{
 		Keys: keys, Where: s.where, Changed: s.part(weight), Unknowns: f.unknowns(), Rows: len(q.wrong),
-		Parts: f.parts, Residual: c.Rel, MaxZ: c.MaxZ,
+		Residual: c.Rel, MaxZ: c.MaxZ,
 	}
+	if !f.few {
+		v.Equations = f.equations()
+	}
+	return v
 }
 
 // weightSite is a linear layer that stands alone before its part of the output: no row of the output

@@ -25,7 +25,7 @@ type weightFit struct {
 
 	columns []int      // the features whose columns may change
 	change  *mat.Dense // of each of these columns, for each output feature
-	parts   int        // of the rows, each of which must follow from the others
+	few     bool       // columns, so that each half of the rows must follow from the other half
 }
 
 // newWeightFit returns the fit that changes nothing, nil if the layer's output cannot be moved.
@@ -53,9 +53,9 @@ func (q *valueSearch) newWeightFit(s *weightSite) *weightFit {
 	return f
 }
 
-// classes numbers the rows by their input. Rows that are the same to float32 have one number.
+// classes numbers the rows by their input. Rows that are nearly the same have one number.
 func (f *weightFit) classes() []int {
-	const same = 1e-6
+	const same = 1e-3
 	class := make([]int, len(f.rows))
 	var first []int
 	for n := range f.rows {
@@ -170,9 +170,9 @@ func (f *weightFit) linearise() bool {
 }
 
 // ofColumns returns the fit that may change some columns, and has not changed them yet.
-func (f *weightFit) ofColumns(columns []int, parts int) *weightFit {
+func (f *weightFit) ofColumns(columns []int, few bool) *weightFit {
 	other := *f
-	other.columns, other.parts = slices.Clone(columns), parts
+	other.columns, other.few = slices.Clone(columns), few
 	other.change = mat.NewDense(len(columns), f.site.out, nil)
 	return &other
 }
@@ -180,17 +180,17 @@ func (f *weightFit) ofColumns(columns []int, parts int) *weightFit {
 // ofAll returns the fit that changes every column, and the bias if it is asked about. It returns
 // nil if there are too few different rows, or if the values found do not give the output.
 func (f *weightFit) ofAll(withBias bool) *weightFit {
-	const freedom, parts, most, linear = 1.25, 10, 12, 0.3
+	const freedom, most, linear = 1.25, 12, 0.3
 	s, unknown := f.site, f.site.in
 	if withBias {
 		unknown++
 	}
 	rows, _ := f.different()
 	if withBias && s.node.Operands[2].Absent || !f.unlikely(rows-unknown, 0) ||
-		float64(rows*min(s.out, f.search.width)) < freedom*float64(unknown*s.out) {
+		float64(f.equations()) < freedom*float64(unknown*s.out) {
 		return nil
 	}
-	all := f.ofColumns(num.UpTo(unknown), parts)
+	all := f.ofColumns(num.UpTo(unknown), false)
 	basis, back := orthonormal(all.inputs())
 	if basis == nil {
 		return nil
@@ -208,7 +208,7 @@ func (f *weightFit) ofAll(withBias bool) *weightFit {
 // ofFewColumns returns the fit of the fewest columns that give the output, nil if there is none.
 // Each column is the likeliest one to give what the columns before it leave.
 func (f *weightFit) ofFewColumns() *weightFit {
-	const most, parts, steps, linear = 6, 2, 6, 0.3
+	const most, steps, linear = 6, 6, 0.3
 	_, wrong := f.different()
 	var columns []int
 	left, accuracy := f.off, roughly
@@ -221,7 +221,7 @@ func (f *weightFit) ofFewColumns() *weightFit {
 			return nil
 		}
 		columns = append(columns, j)
-		few := f.ofColumns(columns, parts)
+		few := f.ofColumns(columns, true)
 		basis, back := orthonormal(few.inputs())
 		if basis == nil {
 			return nil
@@ -343,16 +343,39 @@ func (f *weightFit) found() (weight, bias *graph.Tensor[float64]) {
 
 func (f *weightFit) unknowns() int { return len(f.columns) * f.site.out }
 
+// equations counts what the rows with different inputs say about the layer's output. Features that
+// move a row alike, as where a smaller layer follows, give one equation.
+func (f *weightFit) equations() int {
+	const least = 1e-9 // of the largest direction
+	rows, _ := f.different()
+	if f.site.direct {
+		return rows * f.site.out
+	}
+	var svd mat.SVD
+	if !svd.Factorize(mat.NewDense(f.search.width, f.site.out, f.maps.slopes[len(f.rows)-1]), mat.SVDNone) {
+		return 0
+	}
+	sizes := svd.Values(nil)
+	rank := 0
+	for rank < len(sizes) && sizes[rank] > least*sizes[0] {
+		rank++
+	}
+	return rows * rank
+}
+
 // inflation returns how many times larger the noise is than what a fit with so many unknown numbers
 // leaves of it.
 func (f *weightFit) inflation() float64 {
-	rows, _ := f.different()
-	equations := float64(rows * min(f.site.out, f.search.width))
+	equations := float64(f.equations())
 	return math.Sqrt(equations / max(1, equations-float64(f.unknowns())))
 }
 
-// proved reports whether each part of the rows follows from the others. Equal rows are in one part.
+// proved reports whether each half of the wrong rows follows from all other rows. Equal rows are in
+// one half. A change of all columns is proved by the number of its equations.
 func (f *weightFit) proved() bool {
+	if !f.few {
+		return true
+	}
 	if !f.linearise() {
 		return false
 	}
@@ -364,11 +387,11 @@ func (f *weightFit) proved() bool {
 	for n, moved := range whole {
 		num.AddScaled(1, f.off[n], moved)
 	}
-	part := f.partOfRows()
-	for held := range f.parts {
+	half := f.halves()
+	for held := range 2 {
 		use := make([]bool, len(whole))
 		for n := range use {
-			use[n] = part[n] != held
+			use[n] = half[n] != held
 		}
 		_, left := f.maps.solve(basis, whole, use, exactly)
 		for n, used := range use {
@@ -381,18 +404,18 @@ func (f *weightFit) proved() bool {
 	return true
 }
 
-// partOfRows divides the rows that are wrong among the parts. Right rows are in none, and have -1.
-func (f *weightFit) partOfRows() []int {
-	part, of := make([]int, len(f.rows)), map[int]int{}
+// halves divides the wrong rows into the halves 0 and 1. Right rows are in none, and have -1.
+func (f *weightFit) halves() []int {
+	half, of := make([]int, len(f.rows)), map[int]int{}
 	for n, row := range f.rows {
-		part[n] = -1
+		half[n] = -1
 		if !slices.Contains(f.search.wrong, row) {
 			continue
 		}
 		if _, known := of[f.class[n]]; !known {
-			of[f.class[n]] = len(of) % f.parts
+			of[f.class[n]] = len(of) % 2
 		}
-		part[n] = of[f.class[n]]
+		half[n] = of[f.class[n]]
 	}
-	return part
+	return half
 }
