@@ -50,7 +50,7 @@ func (q *valueSearch) newFit(key string) *valueFit {
 	}
 	var users []int
 	for i, n := range m.graph.Nodes {
-		if slices.Contains(n.Operands, graph.Value(key)) {
+		if slices.Contains(n.Operands, graph.Value(key)) && m.asksAbout(n) {
 			users = append(users, i)
 		}
 	}

@@ -164,7 +164,7 @@ func (q *valueSearch) small(s *weightSite) bool {
 // whose rows are those of the output.
 func (m *Module) weightSite(place int) *weightSite {
 	n := m.graph.Nodes[place]
-	if n.Op != "linear" || n.Operands[0].Name == "" || !m.view.Parameter(n.Operands[1]) {
+	if n.Op != "linear" || n.Operands[0].Name == "" || !m.view.Parameter(n.Operands[1]) || !m.asksAbout(n) {
 		return nil
 	}
 	s := &weightSite{

@@ -180,14 +180,17 @@ func (f *weightFit) ofColumns(columns []int, few bool) *weightFit {
 // ofAll returns the fit that changes every column, and the bias if it is asked about. It returns
 // nil if there are too few different rows, or if the values found do not give the output.
 func (f *weightFit) ofAll(withBias bool) *weightFit {
-	const freedom, most, linear = 1.25, 12, 0.3
+	const most, linear = 12, 0.3
 	s, unknown := f.site, f.site.in
 	if withBias {
 		unknown++
 	}
+	if withBias && s.node.Operands[2].Absent {
+		return nil
+	}
 	rows, _ := f.different()
-	if withBias && s.node.Operands[2].Absent || !f.unlikely(rows-unknown, 0) ||
-		float64(f.equations()) < freedom*float64(unknown*s.out) {
+	equations := f.equations()
+	if spare := rows * (equations - unknown*s.out) / max(1, equations); !f.unlikely(spare, 0) {
 		return nil
 	}
 	all := f.ofColumns(num.UpTo(unknown), false)
@@ -196,8 +199,7 @@ func (f *weightFit) ofAll(withBias bool) *weightFit {
 		return nil
 	}
 	// An error of another kind leaves about what the freedom of the rows leaves.
-	_, rank := basis.Dims()
-	chance := 1 - float64(rank)/float64(rows)
+	chance := 1 - float64(unknown*s.out)/float64(equations)
 	_, left := f.maps.solve(basis, f.off, nil, roughly)
 	if sizeOf(left) > linear*chance*f.before || !all.descend(basis, back, most) {
 		return nil
@@ -274,7 +276,7 @@ func choices(n, some int) float64 {
 // an error much larger than the noise, all follow from the others. There are as many such fits as
 // the logarithm says. Each row counts as one equation, since its elements may depend on each other.
 func (f *weightFit) unlikely(rows int, choices float64) bool {
-	const least, chance = 4, 1e-9
+	const least, chance = 2, 1e-9
 	times := math.Sqrt(f.before/float64(len(f.off)*f.search.width)) / (noisier * compare.MeasuredMaxRMSZ)
 	return rows >= least && times > 1 && choices-float64(rows)*math.Log(times) < math.Log(chance)
 }
