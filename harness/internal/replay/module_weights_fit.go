@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -180,7 +181,7 @@ func (f *weightFit) ofColumns(columns []int, few bool) *weightFit {
 // ofAll returns the fit that changes every column, and the bias if it is asked about. It returns
 // nil if there are too few different rows, or if the values found do not give the output.
 func (f *weightFit) ofAll(withBias bool) *weightFit {
-	const most, linear = 12, 0.3
+	const most, linear = 12, 0.6
 	s, unknown := f.site, f.site.in
 	if withBias {
 		unknown++
@@ -212,23 +213,33 @@ func (f *weightFit) ofAll(withBias bool) *weightFit {
 func (f *weightFit) ofFewColumns() *weightFit {
 	const most, steps, linear = 6, 6, 0.3
 	_, wrong := f.different()
-	var columns []int
-	left, accuracy := f.off, roughly
-	if f.site.direct {
-		accuracy = exactly
-	}
-	for len(columns) < most {
-		j := f.likeliest(columns, left)
-		if j < 0 || !f.unlikely(wrong-len(columns)-1, choices(f.site.in, len(columns)+1)) {
+	var few *weightFit
+	left := f.off
+	for count := 1; count <= most; count++ {
+		if !f.unlikely(wrong-count, choices(f.site.in, count)) {
 			return nil
 		}
-		columns = append(columns, j)
-		few := f.ofColumns(columns, true)
-		basis, back := orthonormal(few.inputs())
-		if basis == nil {
+		var columns []int
+		if few != nil {
+			columns = few.columns
+		}
+		var best *weightFit
+		var basis, back *mat.Dense
+		bestLeft := left
+		for _, j := range f.likeliest(columns, left) {
+			one := f.ofColumns(append(slices.Clone(columns), j), true)
+			span, turn := orthonormal(one.inputs())
+			if span == nil {
+				continue
+			}
+			if _, rest := f.maps.solve(span, f.off, nil, f.accuracy()); best == nil || sizeOf(rest) < sizeOf(bestLeft) {
+				best, basis, back, bestLeft = one, span, turn, rest
+			}
+		}
+		if best == nil {
 			return nil
 		}
-		_, left = f.maps.solve(basis, f.off, nil, accuracy)
+		few, left = best, bestLeft
 		hopeful := sizeOf(left) <= linear*f.before
 		if f.site.direct {
 			hopeful = rmsOf(left) <= noisier*compare.MeasuredMaxRMSZ
@@ -240,11 +251,21 @@ func (f *weightFit) ofFewColumns() *weightFit {
 	return nil
 }
 
-// likeliest returns the column that may give most of what rows lack, beside some columns. It
-// returns -1 if no column is left. A feature that is the same in every row is as good as a bias.
-func (f *weightFit) likeliest(beside []int, lacking [][]float64) int {
-	const constant = 1e-2
-	best, most := -1, 0.0
+// accuracy returns how far a first look at some columns solves for them. The output is linear in
+// the weight of its own layer, so that the look is the answer.
+func (f *weightFit) accuracy() float64 {
+	if f.site.direct {
+		return exactly
+	}
+	return roughly
+}
+
+// likeliest returns a few columns, beside some others, that may give most of what rows lack. A
+// feature that is the same in every row is as good as a bias, and is none of them.
+func (f *weightFit) likeliest(beside []int, lacking [][]float64) []int {
+	const constant, few = 1e-2, 3
+	gains := map[int]float64{}
+	var columns []int
 	gradient := f.maps.gradient(f.input, lacking, nil)
 	scaled := f.maps.scaled(gradient)
 	for j := range f.site.in {
@@ -254,14 +275,13 @@ func (f *weightFit) likeliest(beside []int, lacking [][]float64) int {
 			sum += x
 		}
 		varies := size-sum*sum/float64(len(column)) > constant*constant*size
-		if !varies || slices.Contains(beside, j) {
-			continue
-		}
-		if gain := num.Dot(gradient.RawRowView(j), scaled.RawRowView(j)) / size; gain > most {
-			best, most = j, gain
+		if varies && !slices.Contains(beside, j) {
+			gains[j] = num.Dot(gradient.RawRowView(j), scaled.RawRowView(j)) / size
+			columns = append(columns, j)
 		}
 	}
-	return best
+	slices.SortStableFunc(columns, func(a, b int) int { return cmp.Compare(gains[b], gains[a]) })
+	return columns[:min(few, len(columns))]
 }
 
 // choices returns the logarithm of the number of ways to choose some of n.
@@ -299,7 +319,7 @@ func (f *weightFit) descend(basis, back *mat.Dense, most int) bool {
 		if n > 0 && !f.linearise() {
 			return false
 		}
-		weight, _ := f.maps.solve(basis, f.off, nil, exactly)
+		weight, _ := f.maps.solve(basis, f.off, nil, finely)
 		var step mat.Dense
 		if step.Mul(back, weight); !f.move(&step) || f.size() > enough*before {
 			break
@@ -395,15 +415,46 @@ func (f *weightFit) proved() bool {
 		for n := range use {
 			use[n] = half[n] != held
 		}
+		times := noiseOfOthers(basis, use)
+		if times == nil {
+			return false
+		}
 		_, left := f.maps.solve(basis, whole, use, exactly)
 		for n, used := range use {
-			large := func(x float64) bool { return !(math.Abs(x) <= compare.MeasuredMaxZ) }
-			if !used && (!(num.RMS(left[n]) <= compare.MeasuredMaxRMSZ) || slices.ContainsFunc(left[n], large)) {
+			large := func(x float64) bool { return !(math.Abs(x) <= times[n]*compare.MeasuredMaxZ) }
+			if !used && (!(num.RMS(left[n]) <= times[n]*compare.MeasuredMaxRMSZ) || slices.ContainsFunc(left[n], large)) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// noiseOfOthers returns for each row how many times its own noise a prediction from the rows in use is
+// off, by the variance that least squares has for equal noise in all rows. It returns nil if the rows
+// in use do not give a prediction.
+func noiseOfOthers(basis *mat.Dense, use []bool) []float64 {
+	const most = 1e6 // condition
+	rows, rank := basis.Dims()
+	products := mat.NewSymDense(rank, nil)
+	for n := range rows {
+		if use[n] {
+			products.SymRankOne(products, 1, basis.RowView(n))
+		}
+	}
+	var factors mat.Cholesky
+	if !factors.Factorize(products) || factors.Cond() > most {
+		return nil
+	}
+	times := make([]float64, rows)
+	for n := range times {
+		var solved mat.VecDense
+		if factors.SolveVecTo(&solved, basis.RowView(n)) != nil {
+			return nil
+		}
+		times[n] = math.Sqrt(1 + mat.Dot(basis.RowView(n), &solved))
+	}
+	return times
 }
 
 // halves divides the wrong rows into the halves 0 and 1. Right rows are in none, and have -1.
