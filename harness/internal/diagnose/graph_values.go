@@ -8,8 +8,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/fit"
 )
 
-// valuesInGraph decides if a parameter of a module proves to have other values: one of few elements,
-// or the weight of a linear layer.
+// valuesInGraph decides if a parameter of a module proves to have other values: one of few
+// elements, or the weight of a linear layer.
 func valuesInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.module == nil || in.comparison.NonFinite > 0 {
 		return answer{}

@@ -16,8 +16,8 @@ import (
 )
 
 // A weight behind which no row depends on another is named where few of its columns have other
-// values, or where there are more rows than features. Any other weight gets no name: 14 rows say too
-// little about 40 features, and about the one row of a weight that differs.
+// values, or where there are more rows than features. Any other weight gets no name: 14 rows say
+// too little about 40 features, and about the one row of a weight that differs.
 func TestWeightsWithOtherValues(t *testing.T) {
 	llama, _ := plantedIn(t, "llama")
 	olmoe := harnesstest.ReadCase(t, "models/olmoe")

@@ -11,11 +11,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// ValueMatch is a parameter that gives an output with other values, everything else being right. The
-// bias of a layer may have other values, too.
+// ValueMatch is a parameter that gives an output with other values, everything else being right.
+// The bias of a layer may have other values, too.
 type ValueMatch struct {
 	Keys     []string // in the state dict
-	Where    string   // path of the only module that takes these values; "" if no other uses the parameter
+	Where    string   // path of the only module of several that takes these values, else ""
 	Changed  string   // "3 of its 64 columns"; "" if most of the parameter has other values
 	Unknowns int      // elements of the parameter that least squares found
 	Rows     int      // wrong rows of the output

@@ -104,8 +104,8 @@ func (q *valueSearch) provedBy(f *weightFit) *ValueMatch {
 	return v
 }
 
-// weightSite is a linear layer that stands alone before its part of the output: no row of the output
-// depends on another row of the layer's.
+// weightSite is a linear layer that stands alone before its part of the output: no row of the
+// output depends on another row of the layer's.
 type weightSite struct {
 	node   graph.Node
 	place  int
@@ -313,8 +313,8 @@ func (s *weightSite) mayBeOfOthers(weight *graph.Tensor[float64]) bool {
 	return factors || order || behind
 }
 
-// isThis reports whether a part of a weight that was another one is now a third, up to the noise of a
-// fit.
+// isThis reports whether a part of a weight that was another one is now a third, up to the noise of
+// a fit.
 func isThis(is, was, other []float64) bool {
 	const noise = 0.05 // of the change
 	off, moved := after(is, [][]float64{other}, []float64{1}), after(is, [][]float64{was}, []float64{1})

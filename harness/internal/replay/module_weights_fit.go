@@ -430,9 +430,9 @@ func (f *weightFit) proved() bool {
 	return true
 }
 
-// noiseOfOthers returns for each row how many times its own noise a prediction from the rows in use is
-// off, by the variance that least squares has for equal noise in all rows. It returns nil if the rows
-// in use do not give a prediction.
+// noiseOfOthers returns for each row how many times its own noise a prediction from the rows in use
+// is off, by the variance that least squares has for equal noise in all rows. It returns nil if the
+// rows in use do not give a prediction.
 func noiseOfOthers(basis *mat.Dense, use []bool) []float64 {
 	const most = 1e6 // condition
 	rows, rank := basis.Dims()

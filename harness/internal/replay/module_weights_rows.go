@@ -104,8 +104,8 @@ func (m *rowMaps) scaled(gradients *mat.Dense) *mat.Dense {
 	return &changes
 }
 
-// Parts of the size of the gradient at which [rowMaps.solve] ends: for a look, for a step of several,
-// and for an answer.
+// Parts of the size of the gradient at which [rowMaps.solve] ends: for a look, for a step of
+// several, and for an answer.
 const roughly, finely, exactly = 1e-4, 1e-10, 1e-20
 
 // solve returns the weight for some columns whose products with each row's numbers give what the

@@ -168,8 +168,8 @@ func (m *Module) asksAbout(n graph.Node) bool {
 }
 
 // Until returns the part of a module that ends with the output of a submodule, in float32. Mistakes
-// look at the whole graph, and the places behind the part are left out. Other values are looked for in
-// the submodule's own parameters.
+// look at the whole graph, and the places behind the part are left out. Other values are looked for
+// in the submodule's own parameters.
 func (m *Module) Until(o graph.ModuleOutput, truth compare.Expected) *Module {
 	part := *m
 	part.Truth, part.last, part.output, part.lower = truth, o.Node, m.graph.Nodes[o.Node].Name, false

@@ -167,7 +167,7 @@ type jsonTrace struct {
 	Numbers []jsonNumber `json:"numbers"`         // numbers that give its output with other values
 	Same    []string     `json:"same"`            // modules whose right output it is
 	Wirings []jsonWiring `json:"wirings"`         // other inputs of the module that give its output
-	Values  []jsonValues `json:"values"`          // parameters that give its output with other values
+	Values  []jsonValues `json:"values"`          // parameters that give it with other values
 	Modules []jsonModule `json:"modules"`
 }
 

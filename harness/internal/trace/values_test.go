@@ -44,7 +44,8 @@ func TestAWeightWithOtherValues(t *testing.T) {
 	}
 }
 
-// withColumns returns the outputs of all modules if some columns of a weight, or all, are drawn anew.
+// withColumns returns the outputs of all modules if some columns of a weight, or all, are drawn
+// anew.
 func (m model) withColumns(t *testing.T, key string, columns []int) map[string]*Array {
 	t.Helper()
 	given, err := graph.Given[float32](m.graph, m.c.Given)
