@@ -27,6 +27,7 @@ type Module struct {
 	values graph.Values[float64]
 	given  map[string]*npy.Array // by role
 	lower  bool                  // Truth has the noise of a lower precision
+	within string                // path of the submodule to ask about other values; "" for all
 	kept   *kept
 	large  float64 // see the constant of this name
 	// attention finds the attention in the graph when first called. An output that passes needs

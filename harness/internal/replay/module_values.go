@@ -5,18 +5,56 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // ValueMatch is a parameter that gives an output with other values, everything else being right.
+// The bias of a layer may have other values, too.
 type ValueMatch struct {
-	Key      string // in the state dict
-	Unknowns int    // elements of the parameter that least squares found
-	Rows     int    // wrong rows of the output, each predicted from the others
-	Residual float64
-	MaxZ     float64 // in units of the case's sigma
+	Keys     []string // in the state dict
+	Where    string   // path of the only module of several that takes these values, else ""
+	Changed  string   // "3 of its 64 columns"; "" if most of the parameter has other values
+	Unknowns int      // elements of the parameter that least squares found
+	Rows     int      // wrong rows of the output
+	// Equations is how many the unknown elements have. It is 0 if each half of the wrong rows was
+	// predicted from the other half and the right rows.
+	Equations int
+	Residual  float64
+	MaxZ      float64 // in units of the case's sigma
+}
+
+// Title names the parameter: "head.weight (3 of its 64 columns)".
+func (v ValueMatch) Title() string {
+	title := strings.Join(v.Keys, " and ")
+	if v.Where != "" {
+		title += " in " + v.Where + " alone"
+	}
+	if v.Changed != "" {
+		title += " (" + v.Changed + ")"
+	}
+	return title
+}
+
+// FindOtherValues looks for a parameter whose other values give an output: see [Module.FindValues]
+// and [Module.FindWeights].
+func (m *Module) FindOtherValues(ctx context.Context, got []float64) ([]ValueMatch, Cut) {
+	small, cut := m.FindValues(ctx, got)
+	if cut != "" {
+		return nil, cut
+	}
+	weights, cut := m.FindWeights(ctx, got)
+	if cut != "" {
+		return nil, cut
+	}
+	for _, v := range weights {
+		if !slices.ContainsFunc(small, func(s ValueMatch) bool { return s.Keys[0] == v.Keys[0] }) {
+			small = append(small, v)
+		}
+	}
+	return small, ""
 }
 
 // FindValues looks for a parameter whose other values give an output. Least squares finds values

@@ -37,7 +37,7 @@ func (q *valueSearch) newFit(key string) *valueFit {
 		return nil
 	}
 	f := &valueFit{
-		ValueMatch: ValueMatch{Key: key, Unknowns: len(from.Data), Residual: math.Inf(1)},
+		ValueMatch: ValueMatch{Keys: []string{key}, Unknowns: len(from.Data), Residual: math.Inf(1)},
 		name:       key + "'", from: from, now: slices.Clone(from.Data),
 	}
 	edit := func(_ *graph.View, n graph.Node) []graph.Node {
@@ -50,7 +50,7 @@ func (q *valueSearch) newFit(key string) *valueFit {
 	}
 	var users []int
 	for i, n := range m.graph.Nodes {
-		if slices.Contains(n.Operands, graph.Value(key)) {
+		if slices.Contains(n.Operands, graph.Value(key)) && m.asksAbout(n) {
 			users = append(users, i)
 		}
 	}
@@ -64,7 +64,12 @@ func (q *valueSearch) newFit(key string) *valueFit {
 // lacking returns what the output lacks with other values of a parameter, in sigma, and nil if no
 // program gives an output.
 func (q *valueSearch) lacking(f *valueFit, values []float64) []float64 {
-	output := q.with(f, values)
+	return q.short(q.with(f.graph, f.name, &graph.Tensor[float64]{Shape: f.from.Shape, Data: values}))
+}
+
+// short returns what an output lacks, in sigma. It returns nil if there is no output, or no finite
+// distance from it.
+func (q *valueSearch) short(output []float64) []float64 {
 	if output == nil {
 		return nil
 	}
@@ -80,12 +85,13 @@ func (q *valueSearch) lacking(f *valueFit, values []float64) []float64 {
 	return off
 }
 
-// with returns the output with other values of a parameter, nil if no program gives one.
-func (q *valueSearch) with(f *valueFit, values []float64) []float64 {
+// with returns the output of a changed graph that takes a value with a name of its own. It returns
+// nil if no program gives one.
+func (q *valueSearch) with(g *graph.Graph, name string, value *graph.Tensor[float64]) []float64 {
 	m := q.module
 	known := maps.Clone(m.values)
-	known[f.name] = &graph.Tensor[float64]{Shape: f.from.Shape, Data: values}
-	outputs, err := graph.Outputs(m.graph, f.graph, known, m.output)
+	known[name] = value
+	outputs, err := graph.Outputs(m.graph, g, known, m.output)
 	if err != nil {
 		return nil
 	}
@@ -223,7 +229,7 @@ func (q *valueSearch) descend(f *valueFit) {
 	if columns == nil {
 		return
 	}
-	output := q.with(f, f.now)
+	output := q.with(f.graph, f.name, &graph.Tensor[float64]{Shape: f.from.Shape, Data: f.now})
 	truth := q.module.Truth
 	c := compare.Outputs(truth.Shape, q.got, compare.Expected{
 		Shape: truth.Shape, Value: output, Sigma: truth.Sigma, Measured: true, Padded: truth.Padded,

@@ -162,11 +162,18 @@ func (m *Module) instead(match Match) []Match {
 	return []Match{match}
 }
 
+// asksAbout reports whether other values are looked for in the parameters of a node.
+func (m *Module) asksAbout(n graph.Node) bool {
+	return m.within == "" || graph.Within(n.Module, m.within)
+}
+
 // Until returns the part of a module that ends with the output of a submodule, in float32. Mistakes
-// look at the whole graph, and the places behind the part are left out.
+// look at the whole graph, and the places behind the part are left out. Other values are looked for
+// in the submodule's own parameters.
 func (m *Module) Until(o graph.ModuleOutput, truth compare.Expected) *Module {
 	part := *m
 	part.Truth, part.last, part.output, part.lower = truth, o.Node, m.graph.Nodes[o.Node].Name, false
+	part.within = o.Path
 	part.right = part.blank(part.values[part.output])
 	return &part
 }

@@ -118,6 +118,13 @@ func explained(all *trace.Trace) []string {
 	if len(titles) > 0 {
 		said = append(said, its+" is computed with "+strings.Join(titles, ", or with "))
 	}
+	var values []string
+	for _, v := range all.Values {
+		values = append(values, v.Title())
+	}
+	if len(values) > 0 {
+		said = append(said, its+" is as with other values of "+strings.Join(values, ", or of "))
+	}
 	for _, w := range all.Wirings {
 		said = append(said, fmt.Sprintf("%s takes %s as input; PyTorch's takes %s", it, w.Is, w.Was))
 	}
@@ -160,6 +167,7 @@ type jsonTrace struct {
 	Numbers []jsonNumber `json:"numbers"`         // numbers that give its output with other values
 	Same    []string     `json:"same"`            // modules whose right output it is
 	Wirings []jsonWiring `json:"wirings"`         // other inputs of the module that give its output
+	Values  []jsonValues `json:"values"`          // parameters that give it with other values
 	Modules []jsonModule `json:"modules"`
 }
 
@@ -169,6 +177,15 @@ type jsonWiring struct {
 	Is       string `json:"is"`
 	Residual number `json:"residual"`
 	MaxZ     number `json:"max_z"`
+}
+
+// jsonValues is a parameter of a module, perhaps with its bias, that has other values.
+type jsonValues struct {
+	Parameters []string `json:"parameters"`
+	Where      string   `json:"where"`   // path of the only module that takes the values, or ""
+	Changed    string   `json:"changed"` // "3 of its 64 columns", or "" for most of the parameter
+	Residual   number   `json:"residual"`
+	MaxZ       number   `json:"max_z"`
 }
 
 type jsonModule struct {
@@ -186,10 +203,13 @@ func traceJSON(all *trace.Trace) *jsonTrace {
 	}
 	out := &jsonTrace{
 		Around: all.Around, Matches: []jsonMatch{}, Numbers: []jsonNumber{}, Same: orEmpty(all.Same),
-		Wirings: []jsonWiring{}, Modules: []jsonModule{},
+		Wirings: []jsonWiring{}, Values: []jsonValues{}, Modules: []jsonModule{},
 	}
 	for _, w := range all.Wirings {
 		out.Wirings = append(out.Wirings, jsonWiring{w.Was, w.Is, number(w.Residual), number(w.MaxZ)})
+	}
+	for _, v := range all.Values {
+		out.Values = append(out.Values, jsonValues{v.Keys, v.Where, v.Changed, number(v.Residual), number(v.MaxZ)})
 	}
 	if all.First >= 0 {
 		out.First = all.Lines[all.First].Path

@@ -18,12 +18,15 @@ type Named struct {
 	Numbers []replay.NumberMatch
 	// Wirings are other inputs of the module.
 	Wirings []replay.Wiring
+	// Values are parameters of the first wrong module with other values, looked for if nothing else
+	// gives its value.
+	Values []replay.ValueMatch
 	// Cut says what was not tried.
 	Cut replay.Cut
 }
 
 // empty reports whether nothing gives the value.
-func (n Named) empty() bool { return len(n.Matches)+len(n.Numbers)+len(n.Wirings) == 0 }
+func (n Named) empty() bool { return len(n.Matches)+len(n.Numbers)+len(n.Wirings)+len(n.Values) == 0 }
 
 // explain looks for all that gives the value of the first wrong module, at a place in all modules.
 // If nothing does, a value of a module around it in the same layer may have an explanation: a
@@ -43,6 +46,10 @@ func (j judge) explain(ctx context.Context, t *Trace, first int) {
 		}
 	}
 	if !t.empty() {
+		return
+	}
+	part, output := j.part(first)
+	if t.Values, t.Cut = part.FindOtherValues(ctx, output); t.Cut != "" || !t.empty() {
 		return
 	}
 	for _, around := range j.around(first) {
@@ -76,14 +83,13 @@ func (j judge) around(first int) []int {
 
 // named looks for all that gives the value of a module.
 func (j judge) named(ctx context.Context, place int) Named {
-	o, expected := j.all[place], j.expected[place]
-	part, output := j.module.Until(o, expected), expected.Blank(j.values[o.Path].Data)
+	part, output := j.part(place)
 	n := Named{}
 	if n.Matches, n.Cut = part.Find(ctx, output); n.Cut != "" {
 		return n
 	}
 	n.Matches = j.refuted(n.Matches, place)
-	if n.Wirings, n.Cut = part.Rewired(ctx, o.Path, output); n.Cut != "" || !n.empty() {
+	if n.Wirings, n.Cut = part.Rewired(ctx, j.all[place].Path, output); n.Cut != "" || !n.empty() {
 		return n
 	}
 	if n.Numbers, n.Cut = part.FindNumbers(ctx, output); n.Cut != "" || !n.empty() {
@@ -93,6 +99,12 @@ func (j judge) named(ctx context.Context, place int) Named {
 		n.Matches = j.refuted(n.Matches, place)
 	}
 	return n
+}
+
+// part returns the model up to a module's output, and this output in the program.
+func (j judge) part(place int) (*replay.Module, []float64) {
+	o, expected := j.all[place], j.expected[place]
+	return j.module.Until(o, expected), expected.Blank(j.values[o.Path].Data)
 }
 
 // refuted takes back the mistakes that do not give the later values of the layer of a module. They
