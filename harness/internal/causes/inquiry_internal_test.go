@@ -275,6 +275,9 @@ func TestNumbersOverMistakes(t *testing.T) {
 		matched(t, "e", []string{"causal-missing"}))
 	in.contradicted("scale-missing", "x", "y")
 	in.contradicted("window-missing", "z")
+	in.contradicted("softcap-missing")
+	in.results[0].Diagnosis.Matches = append(in.results[0].Diagnosis.Matches,
+		replay.Match{Mistakes: mistakesOf(t, "softcap-missing")})
 	in.preferNumbers([]wrongNumber{
 		{number: numberOf(t, "scale"), failures: []string{"a", "c"}, alternatives: []string{"window"}},
 		{number: numberOf(t, "rope-base"), failures: []string{"c"}},
@@ -292,7 +295,7 @@ func TestNumbersOverMistakes(t *testing.T) {
 	// causal-missing explains as many failures as the number does
 	require.Equal(t, map[string]bool{"b": false, "c": true}, in.settled)
 	require.Equal(t, []report.RuledOut{{ID: "window-missing", By: "z"}}, in.results[1].RuledOut)
-	require.Equal(t, []string{"b", "e"}, namesOf(in.explained()), "the match of a is ruled out")
+	require.Equal(t, []string{"a", "b", "e"}, namesOf(in.explained()))
 }
 
 func namesOf(results []report.Result) []string {
@@ -306,7 +309,7 @@ func namesOf(results []report.Result) []string {
 // A match is ruled out by a case that contradicts one of its mistakes, unless all are.
 func TestMatchesThatAreRuledOut(t *testing.T) {
 	both := [][]string{{"causal-missing"}, {"padding-ignored", "scale-missing"}, {"window-missing"}}
-	in := inquire(t, matched(t, "a", both...), matched(t, "b", both[0]), result("c", true), result("d", true))
+	in := inquire(t, matched(t, "b", both[0]), matched(t, "a", both...), result("c", true), result("d", true))
 	in.contradicted("scale-missing", "d")
 	in.contradicted("window-missing", "c")
 	for _, name := range []string{"c", "d"} {
@@ -315,9 +318,9 @@ func TestMatchesThatAreRuledOut(t *testing.T) {
 	in.ruleOut()
 	require.Equal(t, []report.RuledOut{
 		{ID: "padding-ignored+scale-missing", By: "c"}, {ID: "window-missing", By: "c"},
-	}, in.results[0].RuledOut, "once for each match")
-	require.Empty(t, in.results[1].RuledOut, "the only match")
-	require.Equal(t, []string{"a", "b"}, namesOf(in.explained()))
+	}, in.results[1].RuledOut, "once for each match")
+	require.Empty(t, in.results[0].RuledOut, "the only match")
+	require.Equal(t, []string{"b", "a"}, namesOf(in.explained()))
 
 	in = inquire(t, matched(t, "a", both...), result("c", true), result("d", true))
 	for _, id := range []string{"scale-missing", "window-missing", "causal-missing"} {
@@ -348,6 +351,11 @@ func TestPairsThatAreRuledOut(t *testing.T) {
 	}
 	require.Empty(t, in.results[2].RuledOut)
 	require.False(t, in.results[2].Diagnosis.Unexplained)
+	in = inquire(t, matched(t, "a", pair))
+	in.contradicted("causal-missing", "x", "y")
+	in.contradicted("padding-ignored", "x", "y")
+	in.ruleOutPairs()
+	require.Len(t, in.results[0].RuledOut, 1, "once for both mistakes")
 }
 
 // The match that explains most is chosen first; among equals, the one that fewest passes contradict.
@@ -373,6 +381,9 @@ func TestFewestMistakes(t *testing.T) {
 	best := mostExplaining(failures, nil, mistakesOf(t, "padding-ignored"))
 	require.Len(t, best, 1)
 	require.Equal(t, "causal-missing", best[0].ID())
+	best = mostExplaining(failures, nil, mistakesOf(t, "causal-missing"))
+	require.Len(t, best, 1)
+	require.Equal(t, "padding-ignored", best[0].ID())
 	require.Len(t, mostExplaining(failures, nil, nil), 2)
 	require.Empty(t, mostExplaining(nil, nil, nil))
 	require.Len(t, candidates(failures), 4)
@@ -533,4 +544,18 @@ func TestAnswersAreKept(t *testing.T) {
 	work := func() int { asked++; return asked }
 	require.Equal(t, []int{1, 1, 2}, []int{c.get("a", work), c.get("a", work), c.get("b", work)})
 	require.Equal(t, 7, c.get("x", func() int { c.get("x", func() int { return 7 }); return 8 }), "the first answer counts")
+}
+
+// A mistake, a number or several parts at once name a failure.
+func TestNamedFailures(t *testing.T) {
+	r := result("a", false)
+	require.False(t, isNamed(r))
+	r.Joint = make([]report.Joint, 1)
+	require.True(t, isNamed(r))
+	r.Joint, r.Diagnosis.Numbers = nil, []replay.NumberMatch{scaleWith(t)}
+	require.True(t, isNamed(r))
+	r = matched(t, "a", []string{"causal-missing"})
+	require.True(t, isNamed(r))
+	r.RuledOut = []report.RuledOut{{ID: "causal-missing", By: "b"}}
+	require.False(t, isNamed(r))
 }

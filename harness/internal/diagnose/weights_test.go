@@ -50,7 +50,7 @@ func TestUnrelatedOutputs(t *testing.T) {
 	got := turned(want)
 	kind := randomKind{
 		title: "weights of a kind", listed: true, gain: replay.Range{Min: 1, Max: 1},
-		limit: direction{0.3, 0.3}, alike: replay.Range{Min: 0.8, Max: 0.9},
+		limit: direction{0.3, 0.3}, alike: 0.8,
 	}
 	with := func(change func(k *randomKind)) []randomKind {
 		k := kind
@@ -106,7 +106,7 @@ func TestUnrelatedOutputs(t *testing.T) {
 			func(in *input) { in.replays.Sampled.Got = normals(4, 320) }, "not even which rows are alike",
 		},
 		{
-			"rows that need not be alike", with(func(k *randomKind) { k.alike.Min = 0.09 }),
+			"rows that need not be alike", with(func(k *randomKind) { k.alike = 0.09 }),
 			func(in *input) { in.replays.Sampled.Got = normals(4, 320) }, "",
 		},
 	} {
@@ -139,7 +139,7 @@ func TestReasonsOfWrongWeights(t *testing.T) {
 	want := normals(1, 320)
 	in := elsewhere(want, turned(want))
 	kinds := []randomKind{
-		{title: "a", listed: true, gain: replay.Range{Min: 1, Max: 1}, limit: direction{0.5, 0.3}, alike: replay.Range{Min: 1}},
+		{title: "a", listed: true, gain: replay.Range{Min: 1, Max: 1}, limit: direction{0.5, 0.3}, alike: 1},
 		{title: "b", listed: true, gain: replay.Range{Min: 5, Max: 5}},
 		{title: "c", gain: replay.Range{Min: 7, Max: 7}},
 	}
@@ -165,7 +165,7 @@ func TestHowMuchRowsAreAlike(t *testing.T) {
 	want := normals(1, 80)
 	in := elsewhere(want, turned(want))
 	of := func(gain, least float64) randomKind {
-		return randomKind{gain: replay.Range{Min: gain, Max: gain}, alike: replay.Range{Min: least}}
+		return randomKind{gain: replay.Range{Min: gain, Max: gain}, alike: least}
 	}
 	for _, tc := range []struct {
 		least float64
