@@ -36,7 +36,8 @@ Exit status:
 	}
 }
 
-// reviewSuites compares the suites in two folders. Links that lead out of a folder are not followed.
+// reviewSuites compares the suites in two folders. Links that lead out of a folder are not
+// followed.
 func reviewSuites(out io.Writer, before, after string) error {
 	var suites [2]review.Suite
 	for i, dir := range []string{before, after} {

@@ -26,7 +26,8 @@ type resources struct {
 
 // held counts resources after the collector ran.
 func held() resources {
-	open, _ := os.ReadDir("/proc/self/fd") // none on other systems; the collector closes what is lost
+	// None on other systems; the collector closes what is lost.
+	open, _ := os.ReadDir("/proc/self/fd")
 	runtime.GC()
 	runtime.GC()
 	time.Sleep(20 * time.Millisecond) // goroutines end beside this one

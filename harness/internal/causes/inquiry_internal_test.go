@@ -130,8 +130,8 @@ func TestTogetherIsTold(t *testing.T) {
 	require.Empty(t, r.Joint, "the given result stays as it is")
 }
 
-// A wrong number explains other failures by its rule. It becomes the class of a failure that nothing
-// else explains.
+// A wrong number explains other failures by its rule. It becomes the class of a failure that
+// nothing else explains.
 func TestCarriedNumbers(t *testing.T) {
 	times := func(factor float64) func(o *attention.SDPAOptions) {
 		return func(o *attention.SDPAOptions) { o.Scale *= factor }
@@ -330,8 +330,8 @@ func TestMatchesThatAreRuledOut(t *testing.T) {
 	require.Empty(t, in.results[0].RuledOut, "all are contradicted")
 }
 
-// A pair is ruled out if more passes contradict one of its mistakes than failures have it, unless the
-// mistake explains a failure alone.
+// A pair is ruled out if more passes contradict one of its mistakes than failures have it, unless
+// the mistake explains a failure alone.
 func TestPairsThatAreRuledOut(t *testing.T) {
 	pair := []string{"causal-missing", "padding-ignored"}
 	in := inquire(t, matched(t, "a", pair), matched(t, "b", pair), matched(t, "c", []string{"causal-missing"}))
@@ -358,8 +358,8 @@ func TestPairsThatAreRuledOut(t *testing.T) {
 	require.Len(t, in.results[0].RuledOut, 1, "once for both mistakes")
 }
 
-// The match that explains most is chosen first; among equals, the one that fewest passes contradict.
-// Another that explains as much, and is contradicted as little, is an alternative.
+// The match that explains most is chosen first; among equals, the one that fewest passes
+// contradict. Another that explains as much, and is contradicted as little, is an alternative.
 func TestFewestMistakes(t *testing.T) {
 	in := inquire(t,
 		matched(t, "a", []string{"causal-missing"}, []string{"padding-ignored"}),
@@ -407,7 +407,8 @@ func TestFewestMistakes(t *testing.T) {
 	require.Len(t, candidates(in.results), 3)
 }
 
-// Parts that nobody writes are a cause if several failures lack them, and more than passes have them.
+// Parts that nobody writes are a cause if several failures lack them, and more than passes have
+// them.
 func TestUnwrittenParts(t *testing.T) {
 	lacking := func(name, title string) report.Result {
 		r := result(name, false)

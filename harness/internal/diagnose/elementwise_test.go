@@ -28,8 +28,8 @@ func looked(sigma float64, shape []int, want, got []float64) *input {
 	return in
 }
 
-// Chatterjee's xi, 1 - 3·steps/(n² - 1), of four elements. The steps are those of the output's ranks,
-// in the order of the expected elements.
+// Chatterjee's xi, 1 - 3·steps/(n² - 1), of four elements. The steps are those of the output's
+// ranks, in the order of the expected elements.
 func TestDependence(t *testing.T) {
 	require.InDelta(t, 1-3*3.0/15, dependence([]float64{10, 20, 30, 40}, []float64{1, 2, 3, 4}), 1e-15)
 	// ranks 1, 0, 3, 2
@@ -108,7 +108,8 @@ func TestClamped(t *testing.T) {
 	r := of(8, 8, 8, -1, 2)
 	require.Equal(t, []float64{-1, 2, 0.5}, []float64{r.want.Value[0], r.want.Value[8], r.want.Value[16]})
 
-	for _, off := range []float64{-1.5, -0.5, 8.5} { // another bound below, and one above that is no bound
+	// Another bound below, and one above that is no bound.
+	for _, off := range []float64{-1.5, -0.5, 8.5} {
 		want, got := make([]float64, 24), make([]float64, 24)
 		for i := range 16 {
 			want[i], got[i] = -9, -1
@@ -127,7 +128,8 @@ func TestClamped(t *testing.T) {
 func TestRoundedTo(t *testing.T) {
 	const sigma, step = 1e-6, 1.0 / 1024 // reach 16e-6; the distance of float16 numbers above 1
 	want, got := slices.Repeat([]float64{1.0003}, 10), slices.Repeat([]float64{1}, 10)
-	want[0], want[1] = 1+step/2+5e-6, 1+step/2-5e-6 // the noise reaches over the middle of two numbers
+	// The noise reaches over the middle of two numbers.
+	want[0], want[1] = 1+step/2+5e-6, 1+step/2-5e-6
 	for _, tc := range []struct {
 		name    string
 		first   [3]float64

@@ -69,7 +69,8 @@ func TestNoiseOfARelation(t *testing.T) {
 
 // Every group with an element outside the noise needs two more such elements than fitted numbers.
 func TestInformativeGroups(t *testing.T) {
-	in := looked(0.125, []int{2, 4}, []float64{2, 9, 9, 9, 9, 9, 9, 9}, make([]float64, 8)) // limit 2
+	// Limit 2.
+	in := looked(0.125, []int{2, 4}, []float64{2, 9, 9, 9, 9, 9, 9, 9}, make([]float64, 8))
 	rows := groupsOf(in, byRow)
 	require.Equal(t, []int{2, 0}, []int{rows.informative(in, 1), rows.informative(in, 2)}, "the first has three")
 	require.Zero(t, groupsOf(in, byFeature).informative(in, 1), "two elements each")
@@ -113,7 +114,8 @@ func TestFittedNumbersLowerTheLimit(t *testing.T) {
 	}
 	in := looked(1, []int{10, 10}, want, got)
 	require.InDelta(t, 1.5, in.comparison.Limits.RMS, 1e-12)
-	for fitted, holds := range map[int]bool{0: true, 12: true, 14: false} { // 1.5·sqrt(1 - fitted/100) = 1.4 at 12.9
+	// 1.5·sqrt(1 - fitted/100) = 1.4 at 12.9.
+	for fitted, holds := range map[int]bool{0: true, 12: true, 14: false} {
 		r := relation{want: in.truth, fitted: fitted}
 		_, ok := r.holds(in)
 		require.Equal(t, holds, ok, fitted)

@@ -11,8 +11,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
-// layered is the context of two batch elements, three heads, four rows and two features a head, with
-// an output of five features. The output lacks a block of the context.
+// layered is the context of two batch elements, three heads, four rows and two features a head,
+// with an output of five features. The output lacks a block of the context.
 func layered(block zeros) contexts {
 	r := rand.New(rand.NewPCG(5, 6))
 	random := func(n int) []float64 {

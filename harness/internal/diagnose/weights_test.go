@@ -23,8 +23,8 @@ func normals(seed uint64, n int) []float64 {
 	return oracletest.Normal(rand.New(rand.NewPCG(seed, 1)), n).Value
 }
 
-// turned returns rows of pairs, each turned by a right angle: orthogonal to the given ones, and alike
-// where these are.
+// turned returns rows of pairs, each turned by a right angle: orthogonal to the given ones, and
+// alike where these are.
 func turned(v []float64) []float64 {
 	out := make([]float64, len(v))
 	for i := 0; i < len(v); i += 2 {

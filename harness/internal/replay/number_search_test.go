@@ -29,8 +29,9 @@ func ofScale(t *testing.T, right, wrong float64, n catalogue.Number) *numberSear
 	}
 }
 
-// The values that are tried first: whole numbers near the right one and some others, doublings twice,
-// steps of a tenth for numbers with several minima, and even steps for numbers that are added.
+// The values that are tried first: whole numbers near the right one and some others, doublings
+// twice, steps of a tenth for numbers with several minima, and even steps for numbers that are
+// added.
 func TestFirstValuesOfANumber(t *testing.T) {
 	grid := func(n catalogue.Number, least, most, right float64) []float64 {
 		q := &numberSearch{number: n, least: least, most: most, right: right}
