@@ -30,7 +30,7 @@ type options struct {
 	seed  uint64
 	files *regexp.Regexp
 	least float64
-	skip  string
+	slow  string
 	list  bool
 }
 
@@ -41,7 +41,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "another seed draws others")
 	files := flag.String("files", "", "only files whose names match this regular expression")
 	flag.Float64Var(&o.least, "least", 95, "exit status 1 below this percentage")
-	flag.StringVar(&o.skip, "skip", "", "leave out tests whose names match this regular expression, such as slow ones")
+	flag.StringVar(&o.slow, "slow", "", "run tests whose names match this regular expression last, on mutants that the others leave alive")
 	flag.BoolVar(&o.list, "list", false, "list the mutants and run nothing")
 	flag.Parse()
 	o.files = regexp.MustCompile(*files)
@@ -91,7 +91,7 @@ func measure(root, pattern string, o options, reasons map[string]string) (float6
 		return 0, err
 	}
 	defer os.RemoveAll(folder)
-	t, err := newTrial(c, folder, o.skip)
+	t, err := newTrial(c, folder, o.slow)
 	if err != nil {
 		return 0, err
 	}
@@ -110,6 +110,9 @@ func measure(root, pattern string, o options, reasons map[string]string) (float6
 	score := 100 * float64(len(chosen)-alive) / float64(max(1, len(chosen)))
 	fmt.Printf("%s: of %d mutants %d tried, %d survived, %d equivalent: %.1f %%\n",
 		pattern, len(found), len(chosen), alive, equivalent, score)
+	if t.late > 0 {
+		fmt.Printf("%d of them died in slow tests alone\n", t.late)
+	}
 	return score, nil
 }
 

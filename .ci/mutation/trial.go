@@ -20,7 +20,8 @@ const memory = 8 << 20
 type trial struct {
 	*code
 	folder string // scratch
-	skip   string // tests that are left out
+	slow   string // tests that run last; "" for none
+	late   int    // mutants that slow tests alone see
 	limit  time.Duration
 	never  []block
 }
@@ -32,10 +33,10 @@ type block struct {
 }
 
 // newTrial runs the tests once as they are. They must pass.
-func newTrial(c *code, folder, skip string) (*trial, error) {
-	t := &trial{code: c, folder: folder, skip: skip, limit: 10 * time.Minute}
+func newTrial(c *code, folder, slow string) (*trial, error) {
+	t := &trial{code: c, folder: folder, slow: slow, limit: 10 * time.Minute}
 	profile := filepath.Join(folder, "cover")
-	tests := exec.Command("go", "test", "-skip", skip, "-coverprofile", profile, c.ImportPath)
+	tests := exec.Command("go", "test", "-coverprofile", profile, c.ImportPath)
 	if out, err := tests.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("the tests fail before any change:\n%s", out)
 	}
@@ -133,13 +134,24 @@ func (t *trial) build(texts map[string]string) error {
 
 func (t *trial) binary() string { return filepath.Join(t.folder, "tests") }
 
-// pass reports whether the tests pass within the limits of time and memory, with one mutant on, or
-// none for 0.
+// pass reports whether the tests pass with one mutant on, or none for 0: first the quick ones.
 func (t *trial) pass(on int) bool {
+	if !t.passes(on, "-test.skip", t.slow) {
+		return false
+	}
+	if t.slow == "" || t.passes(on, "-test.run", t.slow) {
+		return true
+	}
+	t.late++
+	return false
+}
+
+// passes reports whether some tests pass within the limits of time and memory.
+func (t *trial) passes(on int, which, tests string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
 	defer cancel()
-	script := fmt.Sprintf(`ulimit -v %d; exec "$0" -test.failfast -test.skip "$1"`, memory)
-	command := exec.CommandContext(ctx, "bash", "-c", script, t.binary(), t.skip)
+	script := fmt.Sprintf(`ulimit -v %d; exec "$0" -test.failfast "$1" "$2"`, memory)
+	command := exec.CommandContext(ctx, "bash", "-c", script, t.binary(), which, tests)
 	command.Dir = t.Dir
 	command.Env = append(os.Environ(), variable+"="+strconv.Itoa(on))
 	command.WaitDelay = time.Second

@@ -36,16 +36,19 @@ Exit status:
 	}
 }
 
+// reviewSuites compares the suites in two folders. Links that lead out of a folder are not
+// followed.
 func reviewSuites(out io.Writer, before, after string) error {
-	olds, err := openSuite(before)
-	if err != nil {
-		return err
+	var suites [2]review.Suite
+	for i, dir := range []string{before, after} {
+		root, err := openFolder(dir)
+		if err != nil {
+			return exit(exitBroken, "%w", err)
+		}
+		defer root.Close()
+		suites[i] = review.Suite{Name: dir, FS: root.FS()}
 	}
-	news, err := openSuite(after)
-	if err != nil {
-		return err
-	}
-	r, unread := review.Suites(olds, news)
+	r, unread := review.Suites(suites[0], suites[1])
 	if r == nil {
 		return exit(exitBroken, "%w", unread)
 	}
@@ -59,15 +62,6 @@ func reviewSuites(out io.Writer, before, after string) error {
 		return &exitError{status: exitFailed}
 	}
 	return nil
-}
-
-// openSuite returns the suite in a folder. Links that lead out of the folder are not followed.
-func openSuite(dir string) (review.Suite, error) {
-	root, err := openFolder(dir)
-	if err != nil {
-		return review.Suite{}, exit(exitBroken, "%w", err)
-	}
-	return review.Suite{Name: dir, FS: root.FS()}, nil
 }
 
 // writeReview names the files that differ, and counts all files by kind.

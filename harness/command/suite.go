@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -17,9 +19,20 @@ import (
 )
 
 // suiteFlag names the suite of a command: a folder, or the embedded suite if dir is empty.
-type suiteFlag struct{ dir string }
+type suiteFlag struct {
+	dir string
 
+	mu     sync.Mutex // work that was interrupted may still open the folder
+	folder *os.Root   // nil until it is opened
+}
+
+// add adds the flag to a command, whose work must be set. The end of the work closes the folder.
 func (s *suiteFlag) add(cmd *cobra.Command) {
+	work := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		defer s.close()
+		return work(cmd, args)
+	}
 	cmd.Flags().StringVar(&s.dir, "fixtures", "", "use the cases in folder `DIR` instead of the embedded ones")
 	_ = cmd.MarkFlagDirname("fixtures")
 }
@@ -29,11 +42,24 @@ func (s *suiteFlag) open() (fs.FS, error) {
 	if s.dir == "" {
 		return fixtures.FS, nil
 	}
-	root, err := openFolder(s.dir)
-	if err != nil {
-		return nil, exit(exitBroken, "--fixtures: %w", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.folder == nil {
+		var err error
+		if s.folder, err = openFolder(s.dir); err != nil {
+			return nil, exit(exitBroken, "--fixtures: %w", err)
+		}
 	}
-	return root.FS(), nil
+	return s.folder.FS(), nil
+}
+
+// close closes the folder. Files that are open stay open.
+func (s *suiteFlag) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.folder != nil {
+		_ = s.folder.Close() // nothing was written
+	}
 }
 
 // cases opens the suite and names its cases. A suite with cases and broken files is no error here:
@@ -143,6 +169,7 @@ func (s *suiteFlag) readAll(patterns []string) ([]*fixture.Case, error) {
 func (s *suiteFlag) complete(
 	_ *cobra.Command, _ []string, word string,
 ) ([]cobra.Completion, cobra.ShellCompDirective) {
+	defer s.close()
 	_, names, err := s.cases()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError

@@ -36,6 +36,7 @@ func TestDenials(t *testing.T) {
 		result("function", false), result("layer", false), loaded, result("unread", false),
 		result("explained", false), result("supporting", false), result("right", true),
 	}
+	results[4].Loaded, results[5].Loaded = true, true
 	cases := map[string]*fixture.Case{"function": {Op: fixture.SDPA}}
 	for _, name := range []string{"layer", "loaded", "explained", "supporting"} {
 		cases[name] = &fixture.Case{Op: fixture.MultiHead}

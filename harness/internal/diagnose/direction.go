@@ -102,7 +102,7 @@ type randomKind struct {
 	listed bool         // in the catalogue, and told even if it does not fit
 	gain   replay.Range // of the draws
 	limit  direction    // the largest cosines that another draw is likely to have
-	alike  replay.Range // of the draws' geometry
+	alike  float64      // the least geometry of the draws
 }
 
 func (k randomKind) String() string {
@@ -144,10 +144,9 @@ func randomWeights(ctx context.Context, in *input) (all []randomKind, done bool)
 
 func newRandomKind(in *input, r replay.Replay) randomKind {
 	k := randomKind{title: r.Mistake.Title, listed: r.Mistake.ID != "", gain: r.Band().Gain}
-	k.alike = replay.Range{Min: 1, Max: -1}
+	k.alike = 1
 	for _, values := range r.Outputs {
-		g := geometry(in, values, in.replays.Sampled.Truth.Value)
-		k.alike.Min, k.alike.Max = math.Min(k.alike.Min, g), math.Max(k.alike.Max, g)
+		k.alike = math.Min(k.alike, geometry(in, values, in.replays.Sampled.Truth.Value))
 		d := newDirection(in, values, in.replays.Sampled.Truth.Value)
 		k.limit = k.limit.orMore(direction{chance * math.Abs(d.whole), chance * math.Abs(d.centred)})
 	}

@@ -147,10 +147,10 @@ func (in *input) alike(kinds []randomKind, gain float64) (alike, least float64) 
 	for _, k := range kinds {
 		switch {
 		case !k.fits(gain):
-		case k.alike.Min < tells:
+		case k.alike < tells:
 			least = -1
 		default:
-			least = math.Min(least, likely*k.alike.Min)
+			least = math.Min(least, likely*k.alike)
 		}
 	}
 	return geometry(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value), least

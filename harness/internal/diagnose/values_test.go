@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,7 +34,8 @@ func TestDead(t *testing.T) {
 		{[]float64{7, 8, 7, 8, 7, 8}, "every row is the same, and the expected ones are not"},
 		{[]float64{7, 8, 7, 8, 7, 9}, ""},
 		{[]float64{1, 7, 7, 7, 7, 7}, ""},
-		{[]float64{math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)}, ""},
+		{slices.Repeat([]float64{math.Inf(1)}, 6), ""},
+		{slices.Repeat([]float64{math.Inf(-1)}, 6), ""},
 	} {
 		f := dead(rowsOfTwo(tc.got...))
 		if tc.want == "" {

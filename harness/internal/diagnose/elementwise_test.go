@@ -1,0 +1,160 @@
+package diagnose
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/replay"
+)
+
+// looked is what steps see of an output of rows that all see a key, with the same noise everywhere.
+func looked(sigma float64, shape []int, want, got []float64) *input {
+	truth := compare.Expected{Shape: shape, Value: want, Sigma: slices.Repeat([]float64{sigma}, len(want))}
+	in := &input{
+		problem: &oracle.Problem{}, truth: truth, whole: truth, got: got, output: got,
+		comparison: compare.Outputs(shape, got, truth),
+		visible:    slices.Repeat([]int{1}, len(want)/num.Last(shape)),
+	}
+	in.replays.Sampled = replay.Sampled{Sample: replay.Sample{Truth: truth}, Got: got, Comparison: in.comparison}
+	if len(shape) > 1 {
+		in.structure = newStructure(in.comparison, in.visible)
+	}
+	return in
+}
+
+// Chatterjee's xi, 1 - 3·steps/(n² - 1), of four elements. The steps are those of the output's
+// ranks, in the order of the expected elements.
+func TestDependence(t *testing.T) {
+	require.InDelta(t, 1-3*3.0/15, dependence([]float64{10, 20, 30, 40}, []float64{1, 2, 3, 4}), 1e-15)
+	// ranks 1, 0, 3, 2
+	require.InDelta(t, 1-3*5.0/15, dependence([]float64{-1, -7, 9, 8}, []float64{1, 2, 3, 4}), 1e-15)
+	// in the order of the expected elements: ranks 2, 1, 3, 0
+	require.InDelta(t, 1-3*6.0/15, dependence([]float64{5, 9, 1, 7}, []float64{2, 3, 4, 1}), 1e-15)
+	require.Equal(t, []int{1, 3, 0, 2}, sortedBy([]float64{2, 1, 2, 1}), "equal values keep their order")
+}
+
+// A function is asked if it changes eight elements by more than the noise. Its noise is the largest
+// change of its value within one sigma, beside a rounding to float32.
+func TestAppliedFunction(t *testing.T) {
+	const sigma = 1.0 / 16 // limit 1
+	want := slices.Repeat([]float64{3}, 9)
+	in := looked(sigma, []int{3, 3}, want, want)
+	square := func(v float64) float64 { return v * v }
+	r := applied(in, "the square", square)
+	require.Equal(t, "the square", r.text)
+	require.Equal(t, slices.Repeat([]float64{9}, 9), r.want.Value)
+	require.InDelta(t, (3+sigma)*(3+sigma)-9, r.want.Sigma[4], 1e-6)
+	falling := applied(in, "", func(v float64) float64 { return math.Exp2(-8 * v) })
+	require.InDelta(t, math.Exp2(-24+0.5)-math.Exp2(-24), falling.want.Sigma[4], 1e-15)
+
+	exact := looked(0, []int{3, 3}, want, want)
+	require.InDelta(t, 9*math.Exp2(-24), applied(exact, "", square).want.Sigma[0], 1e-20)
+
+	require.Nil(t, applied(in, "", func(v float64) float64 { return v + 1 }), "as much as the limit")
+	require.NotNil(t, applied(in, "", func(v float64) float64 { return v + 1.001 }))
+	for changed, asked := range map[int]bool{7: false, 8: true} {
+		some := looked(sigma, []int{3, 3}, ones(9, changed), want)
+		require.Equal(t, asked, applied(some, "", func(v float64) float64 { return 5 * v }) != nil, changed)
+	}
+}
+
+// ones returns n numbers: some ones, then zeros.
+func ones(n, most int) []float64 {
+	v := make([]float64, n)
+	for i := range most {
+		v[i] = 1
+	}
+	return v
+}
+
+// A clamp needs eight elements on each side that it cuts, and eight that it leaves, with bounds in
+// their order.
+func TestClamped(t *testing.T) {
+	// lows elements are raised to low, highs are lowered to high, and right ones stay.
+	of := func(lows, highs, right int, low, high float64) *relation {
+		var want, got []float64
+		add := func(n int, w, g float64) {
+			want, got = append(want, slices.Repeat([]float64{w}, n)...), append(got, slices.Repeat([]float64{g}, n)...)
+		}
+		add(lows, -9, low)
+		add(highs, 9, high)
+		add(right, 0.5, 0.5)
+		return clamped(looked(1e-6, []int{len(want), 1}, want, got))
+	}
+	for _, tc := range []struct {
+		lows, highs, right int
+		low, high          float64
+		text               string // "" for none
+	}{
+		{8, 0, 8, 0, 0, "the expected one with every negative element set to zero, as relu does"},
+		{8, 0, 8, -2, 0, "the expected one with every element below -2 set to it"},
+		{0, 8, 8, 0, 2.5, "the expected one with every element above 2.5 set to it"},
+		{8, 8, 8, 0, 1, "the expected one with every element below 0 set to it, and every element above 1 set to it"},
+		{7, 0, 9, 0, 0, ""}, {0, 7, 9, 0, 1, ""}, {8, 7, 9, 0, 1, ""}, {7, 8, 9, 0, 1, ""}, {8, 8, 7, 0, 1, ""},
+		{0, 0, 20, 0, 0, ""}, {8, 8, 8, 2, 2, ""}, {8, 8, 8, 3, 2, ""},
+	} {
+		r := of(tc.lows, tc.highs, tc.right, tc.low, tc.high)
+		require.Equal(t, tc.text != "", r != nil, tc)
+		if r != nil {
+			require.Equal(t, tc.text, r.text)
+		}
+	}
+	r := of(8, 8, 8, -1, 2)
+	require.Equal(t, []float64{-1, 2, 0.5}, []float64{r.want.Value[0], r.want.Value[8], r.want.Value[16]})
+
+	// Another bound below, and one above that is no bound.
+	for _, off := range []float64{-1.5, -0.5, 8.5} {
+		want, got := make([]float64, 24), make([]float64, 24)
+		for i := range 16 {
+			want[i], got[i] = -9, -1
+			if i > 7 {
+				want[i], got[i] = 9, 2
+			}
+		}
+		got[3] = off
+		got[11] = off
+		require.Nil(t, clamped(looked(1e-6, []int{24, 1}, want, got)), off)
+	}
+}
+
+// An output is rounded once if every element is the number of the type next to the expected one, or
+// next to one within its noise, and eight elements are outside the noise.
+func TestRoundedTo(t *testing.T) {
+	const sigma, step = 1e-6, 1.0 / 1024 // reach 16e-6; the distance of float16 numbers above 1
+	want, got := slices.Repeat([]float64{1.0003}, 10), slices.Repeat([]float64{1}, 10)
+	// The noise reaches over the middle of two numbers.
+	want[0], want[1] = 1+step/2+5e-6, 1+step/2-5e-6
+	for _, tc := range []struct {
+		name    string
+		first   [3]float64
+		rounded bool
+	}{
+		{"nearest", [3]float64{1 + step, 1, 1}, true},
+		{"next to one in the noise", [3]float64{1, 1 + step, 1}, true},
+		{"a number above", [3]float64{1 + 2*step, 1, 1}, false},
+		{"a number above, far from the middle", [3]float64{1 + step, 1, 1 + step}, false},
+		{"a number below", [3]float64{1 + step, 1, 1 - step/2}, false},
+		{"no number of float16", [3]float64{1 + step, 1, 1.0003}, false},
+	} {
+		copy(got, tc.first[:])
+		in := looked(sigma, []int{10}, want, got)
+		require.Equal(t, tc.rounded, roundedTo(in, oracle.Float16), tc.name)
+	}
+	copy(got, []float64{1 + step, 1, 1})
+	for wrong, rounded := range map[int]bool{7: false, 8: true} {
+		some := slices.Repeat([]float64{1}, 10)
+		copy(some, slices.Repeat([]float64{1.0003}, wrong))
+		in := looked(sigma, []int{10}, some, slices.Repeat([]float64{1}, 10))
+		require.Equal(t, rounded, roundedTo(in, oracle.Float16), wrong)
+		require.Equal(t, rounded, fewerBits(in) != nil, wrong)
+	}
+	got[0] = math.NaN()
+	require.Nil(t, fewerBits(looked(sigma, []int{10}, want, got)))
+	require.Nil(t, factorsOrFunctions(looked(sigma, []int{10}, want, got)))
+}

@@ -1,0 +1,217 @@
+package diagnose
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// layered is the context of two batch elements, three heads, four rows and two features a head,
+// with an output of five features. The output lacks a block of the context.
+func layered(block zeros) contexts {
+	r := rand.New(rand.NewPCG(5, 6))
+	random := func(n int) []float64 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = r.NormFloat64()
+		}
+		return v
+	}
+	c := contexts{
+		size:   [4]int{2, 3, 4, 2},
+		trace:  oracle.Trace{Context: random(48), ValueWidth: 2},
+		output: oracle.Linear{In: 6, Out: 5, Weight: random(30)},
+	}
+	want := make([]float64, 40)
+	add := func(to []float64, sign float64) func(at [4]int) {
+		return func(at [4]int) {
+			v := c.trace.Context[((at[0]*3+at[1])*4+at[2])*2+at[3]]
+			for o := range 5 {
+				to[(at[0]*4+at[2])*5+o] += sign * v * c.output.Weight[o*6+at[1]*2+at[3]]
+			}
+		}
+	}
+	block.size = c.size
+	newZeros(c.size, all, all).each(add(want, 1))
+	got := slices.Clone(want)
+	block.each(add(got, -1))
+	c.in = looked(1e-9, []int{2, 4, 5}, want, got)
+	return c
+}
+
+func all([4]int) bool { return true }
+
+// The share of a head in an output row, and what a row lacks.
+func TestContextOfALayer(t *testing.T) {
+	c := contexts{
+		size:   [4]int{1, 2, 2, 2},
+		trace:  oracle.Trace{Context: []float64{1, 2, 3, 4, 5, 6, 7, 8}},
+		output: oracle.Linear{In: 4, Out: 2, Weight: []float64{1, 0, 10, 0.5, 0, 1, 2, 3}},
+	}
+	require.InDelta(t, 7, c.value([4]int{0, 1, 1, 0}), 0)
+	require.Equal(t, []float64{7*10 + 8*0.5, 7*2 + 8*3}, c.share(0, 1, 1))
+	require.Equal(t, []float64{3, 4}, c.share(0, 0, 1))
+	c.in = looked(1e-3, []int{1, 2, 2}, []float64{1, 2, 3, 4}, []float64{1, 2, 3, 4.5})
+	off, wrong := c.missing(0, 1)
+	require.Equal(t, []float64{0, -0.5}, off)
+	require.True(t, wrong)
+	_, wrong = c.missing(0, 0)
+	require.False(t, wrong)
+	require.InDeltaSlice(t, []float64{2, -1}, coefficients([][]float64{{1, 2, 0}, {0, 1, 3}}, []float64{2, 3, -3}), 1e-9)
+	require.Equal(t, []float64{0, 0}, coefficients([][]float64{{0, 0}, {0, 0}}, []float64{1, 1}))
+}
+
+// Blocks of heads and rows, or of heads and features, are found from what the output lacks.
+func TestBlocksOfTheContext(t *testing.T) {
+	block := func(b, h, i, e []int) zeros { return zeros{at: [4][]int{b, h, i, e}} }
+	for name, z := range map[string]zeros{
+		"a head":                block(num.UpTo(2), []int{1}, num.UpTo(4), num.UpTo(2)),
+		"two heads in two rows": block([]int{1}, []int{0, 2}, []int{2, 3}, num.UpTo(2)),
+		"a row":                 block(num.UpTo(2), num.UpTo(3), []int{3}, num.UpTo(2)),
+	} {
+		c := layered(z)
+		found := c.zeroRows()
+		require.Equal(t, z.at, found.at, name)
+		require.True(t, found.isPart())
+		require.True(t, c.without(found).OK(), name)
+		found.at[ofRow] = []int{0}
+		require.False(t, c.without(found).OK(), name)
+	}
+	features := block(num.UpTo(2), []int{0, 1, 2}, num.UpTo(4), []int{1})
+	c := layered(features)
+	found := c.zeroFeatures()
+	require.Equal(t, features.at, found.at)
+	require.Equal(t, "feature 1 of every head is not written", found.unwritten().Title)
+	require.True(t, c.without(found).OK())
+	one := block(num.UpTo(2), []int{2}, num.UpTo(4), []int{0})
+	require.Equal(t, one.at, layered(one).zeroFeatures().at)
+
+	c.output.Out = 3
+	require.False(t, c.zeroRows().isPart(), "as many heads as numbers in a row")
+	c.output.In = 513
+	require.False(t, c.zeroFeatures().isPart())
+	right := layered(zeros{})
+	require.False(t, right.zeroRows().isPart())
+	require.False(t, right.zeroFeatures().isPart())
+}
+
+// A head whose context is zero anyway belongs to a block of missing heads beside it.
+func TestZerosThatNobodySees(t *testing.T) {
+	block := zeros{at: [4][]int{num.UpTo(2), {1}, num.UpTo(4), num.UpTo(2)}}
+	c := layered(block)
+	for b := range 2 {
+		at := (b*3+1)*8 + 2*2 // row 2 of head 1
+		off := c.trace.Context[at:][:2]
+		for o := range 5 {
+			place := (b*4+2)*5 + o
+			part := off[0]*c.output.Weight[o*6+2] + off[1]*c.output.Weight[o*6+3]
+			c.in.truth.Value[place] -= part // without it the row is right
+			c.in.comparison.Z[place] = 0
+		}
+		clear(off)
+	}
+	require.Equal(t, block.at, c.zeroRows().at)
+}
+
+// A block is the smallest one around the marks, and grows over blanks, one dimension after another.
+func TestNewZeros(t *testing.T) {
+	size := [4]int{2, 3, 4, 1}
+	at := func(places ...[4]int) func([4]int) bool {
+		return func(p [4]int) bool { return slices.Contains(places, p) }
+	}
+	none := func([4]int) bool { return false }
+	z := newZeros(size, at([4]int{0, 1, 2, 0}, [4]int{1, 1, 0, 0}), none)
+	require.Equal(t, [4][]int{{0, 1}, {1}, {0, 2}, {0}}, z.at)
+	require.True(t, z.isPart())
+	z = newZeros(size, at([4]int{0, 1, 2, 0}), at([4]int{0, 2, 2, 0}, [4]int{0, 1, 3, 0}))
+	require.Equal(t, [4][]int{{0}, {1, 2}, {2}, {0}}, z.at, "row 3 of head 2 is not blank")
+	z = newZeros(size, at([4]int{0, 1, 2, 0}), at([4]int{0, 1, 2, 0}, [4]int{0, 2, 2, 0}, [4]int{0, 1, 3, 0}, [4]int{0, 2, 3, 0}))
+	require.Equal(t, [4][]int{{0}, {1, 2}, {2, 3}, {0}}, z.at)
+	require.False(t, newZeros(size, none, none).isPart())
+	require.False(t, newZeros(size, all, all).isPart(), "the whole array")
+	count := 0
+	z.each(func([4]int) { count++ })
+	require.Equal(t, 4, count)
+}
+
+// A block is named by its heads, features, rows and batch elements, in this order.
+func TestNamesOfBlocks(t *testing.T) {
+	for _, tc := range []struct {
+		b, h, i, e []int
+		id, title  string
+	}{
+		{num.UpTo(2), []int{1}, num.UpTo(4), num.UpTo(5), "heads-not-written", "head 1 is not written"},
+		{num.UpTo(2), []int{0, 1}, num.UpTo(4), num.UpTo(5), "heads-not-written", "heads 0-1 are not written"},
+		{
+			num.UpTo(2), num.UpTo(3), num.UpTo(4), []int{3, 4},
+			"features-not-written", "features 3-4 of an array are not written",
+		},
+		{[]int{0}, num.UpTo(3), []int{2}, num.UpTo(5), "rows-not-written", "row 2 in batch element 0 is not written"},
+		{[]int{1}, num.UpTo(3), num.UpTo(4), num.UpTo(5), "batch-elements-not-written", "batch element 1 is not written"},
+		{
+			num.UpTo(2), []int{2}, []int{0, 1}, []int{4},
+			"heads-not-written", "head 2 in feature 4 in rows 0-1 is not written",
+		},
+	} {
+		z := zeros{size: [4]int{2, 3, 4, 5}, at: [4][]int{tc.b, tc.h, tc.i, tc.e}, what: "an array"}
+		u := z.unwritten()
+		require.Equal(t, []string{tc.id, tc.title}, []string{u.ID, u.Title})
+		require.NotEmpty(t, u.Fix)
+		a := z.answer("so it is", "more")
+		require.Equal(t, []string{tc.title + ": so it is", "more"}, a.finding.reasons)
+		require.Equal(t, Dead, a.finding.class)
+		require.Equal(t, tc.id, a.finding.unwritten.ID)
+	}
+	for i, u := range UnwrittenParts() {
+		require.Equal(t, kinds[i].id, u.ID)
+		require.Equal(t, kinds[i].many+" are not written", u.Title)
+		require.Equal(t, kinds[i].fix, u.Fix)
+	}
+}
+
+// A block of every row and batch element is as good as columns of zeros in the output weight.
+func TestBlocksThatParametersGive(t *testing.T) {
+	z := zeros{size: [4]int{2, 3, 4, 5}, at: [4][]int{num.UpTo(2), {1, 2}, num.UpTo(4), {3, 4}}}
+	require.Equal(t, []string{"an output weight with zeros for its inputs 8-9, 13-14 would give the same"}, z.sameAs(5))
+	z.at[ofRow] = []int{0, 1, 2}
+	require.Empty(t, z.sameAs(5))
+	z.at[ofRow], z.at[ofBatch] = num.UpTo(4), []int{1}
+	require.Empty(t, z.sameAs(5))
+}
+
+// Zeros in the output itself: of a function they may be those of a head.
+func TestZerosOfTheOutput(t *testing.T) {
+	want := make([]float64, 2*3*2*2)
+	for i := range want {
+		want[i] = float64(i) + 1
+	}
+	got := slices.Clone(want)
+	for _, b := range []int{0, 1} {
+		clear(got[b*12+4:][:4])
+	}
+	in := looked(1e-6, []int{2, 3, 2, 2}, want, got)
+	require.Equal(t, "head 1 is not written", zerosOfOutput(in).unwritten().Title)
+	require.Equal(t, "head 1 is not written: the output is zero there, and right everywhere else",
+		notWritten(t.Context(), in, fits()).finding.reasons[0])
+	got[5] = 1e-30
+	require.False(t, zerosOfOutput(looked(1e-6, []int{2, 3, 2, 2}, want, got)).isPart(), "not zero")
+
+	got = slices.Clone(want)
+	for i := 1; i < len(got); i += 2 {
+		got[i] = 0
+	}
+	in = looked(1e-6, []int{2, 3, 2, 2}, want, got)
+	require.Equal(t, "feature 1 of every head is not written", zerosOfOutput(in).unwritten().Title)
+	in = looked(1e-6, []int{6, 2, 2}, want, got)
+	in.problem.Layer = &oracle.Layer{}
+	require.Equal(t, "feature 1 of the output is not written", zerosOfOutput(in).unwritten().Title)
+	require.Equal(t, [4]int{6, 1, 2, 2}, zerosOfOutput(in).size)
+	in = looked(1e-6, []int{12, 2}, want, got)
+	require.Equal(t, [4]int{1, 1, 12, 2}, zerosOfOutput(in).size)
+	require.Nil(t, notWritten(t.Context(), looked(1e-6, []int{12, 2}, want, want), fits()).finding)
+}

@@ -1,0 +1,247 @@
+package replay
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+)
+
+// ofScale searches for the scale of two keys' scores. The second value alone is not zero, so that
+// the output is the sigmoid of twice the scale.
+func ofScale(t *testing.T, right, wrong float64, n catalogue.Number) *numberSearch {
+	t.Helper()
+	array := func(v ...float64) oracle.Array { return oracle.Array{Shape: []int{1, 1, len(v), 1}, Value: v} }
+	p := &oracle.Problem{
+		Query: array(1), Key: array(0, 2), Value: array(0, 1), Scale: right, EmptyRow: attention.EmptyZero,
+	}
+	got := []float64{1 / (1 + math.Exp(-2*wrong))}
+	o := against(t, caseOf(p), got)
+	n.Set = func(p *oracle.Problem, v float64) { p.Scale = v }
+	return &numberSearch{
+		ctx: t.Context(), number: n, right: right, least: 0.01, most: 64, whole: p,
+		part: &numberPart{output: o, problem: p, got: got, sigma: o.Case.Truth.Sigma},
+	}
+}
+
+// The values that are tried first: whole numbers near the right one and some others, doublings
+// twice, steps of a tenth for numbers with several minima, and even steps for numbers that are
+// added.
+func TestFirstValuesOfANumber(t *testing.T) {
+	grid := func(n catalogue.Number, least, most, right float64) []float64 {
+		q := &numberSearch{number: n, least: least, most: most, right: right}
+		return q.grid()
+	}
+	require.Equal(t, []float64{1, 2, 4, 5}, grid(catalogue.Number{Step: 1}, 1, 5, 3))
+	require.Equal(t, []float64{2, 4, 8}, grid(catalogue.Number{Step: 2}, 2, 8, 6))
+	many := grid(catalogue.Number{Step: 1}, 1, 1000, 500)
+	// every sixteenth from 1 to 993, and 484 to 516 without 500; 497 and 513 are both
+	require.Len(t, many, 63+32-2)
+	require.Equal(t, []float64{1, 17, 33}, many[:3])
+	require.Contains(t, many, 484.0)
+	require.Contains(t, many, 516.0)
+	require.NotContains(t, many, 483.0)
+	require.NotContains(t, many, 500.0)
+
+	require.InDeltaSlice(t, []float64{1, 4, 16, 20}, grid(catalogue.Number{}, 1, 20, 3), 1e-9)
+	require.InDeltaSlice(t, []float64{1, 1.1, 1.21, 1.3}, grid(catalogue.Number{Periodic: true}, 1, 1.3, 3), 1e-9)
+	added := catalogue.Number{Added: true, Usual: []float64{0.5, 4}}
+	require.InDeltaSlice(t, []float64{-4, -1, 0.5, 2, 4}, grid(added, -4, 4, 0), 1e-9)
+	q := &numberSearch{}
+	require.InDelta(t, math.Log(5), q.coordinate(5), 1e-15)
+	require.InDelta(t, 5, q.valueAt(q.coordinate(5)), 1e-12)
+	q.number.Added = true
+	require.Equal(t, []float64{-5, -5}, []float64{q.coordinate(-5), q.valueAt(-5)})
+}
+
+// The local minima of a list, the least first.
+func TestMinima(t *testing.T) {
+	of := func(most int, off ...float64) []int {
+		var list []near
+		for i, v := range off {
+			list = append(list, near{float64(i), v})
+		}
+		return minima(list, most)
+	}
+	require.Equal(t, []int{3, 0, 5}, of(9, 2, 4, 3, 1, 5, 3))
+	require.Equal(t, []int{3, 0}, of(2, 2, 4, 3, 1, 5, 3))
+	require.Equal(t, []int{1, 2}, of(9, 2, 1, 1, 2), "equal neighbours")
+	require.Equal(t, []int{2}, of(9, 3, 2, 1))
+	require.Equal(t, []int{0}, of(9, 1, 2, 3))
+	require.Empty(t, of(9))
+	require.Equal(t, near{1, 2}, nearer(near{1, 2}, near{3, 2}), "the first of equals")
+	require.Equal(t, near{3, 1}, nearer(near{1, 2}, near{3, 1}))
+	require.Equal(t, []float64{4, 1, 3}, nearest([]near{{1, 2}, {2, 9}, {3, 5}, {4, 0}}))
+}
+
+// Rounding to significant digits, and the roundest value that explains the output.
+func TestRoundestValue(t *testing.T) {
+	for _, tc := range []struct {
+		value  float64
+		digits int
+		want   float64
+	}{{1234, 2, 1200}, {-0.0567, 1, -0.06}, {9.96, 2, 10}, {1000, 1, 1000}, {0, 3, 0}, {0.125, 3, 0.125}} {
+		require.InDelta(t, tc.want, roundTo(tc.value, tc.digits), 1e-12)
+	}
+	m := NumberMatch{Value: 1.2345, Least: 1.2, Most: 1.26}
+	require.InDelta(t, 1.2, roundest(nil, m), 1e-12)
+	m.Least = 1.21
+	require.InDelta(t, 1.23, roundest([]float64{1.2, 1.27}, m), 1e-12)
+	require.InDelta(t, 1.26, roundest([]float64{1.2, 1.26, 1.23}, m), 1e-12)
+	require.InDelta(t, 1.21, roundest([]float64{1.21}, m), 1e-12)
+}
+
+// A scale is found from the output alone, with its bounds.
+func TestSearchForAScale(t *testing.T) {
+	const wrong = 0.8
+	q := ofScale(t, 0.3, wrong, catalogue.Number{})
+	require.Zero(t, ofScale(t, wrong, wrong, catalogue.Number{}).at(wrong))
+	require.InDelta(t, 0, q.residual(wrong), 1e-15)
+	require.InDelta(t, (1/(1+math.Exp(-0.6))-q.part.got[0])/(-1/(1+math.Exp(-0.6))), q.residual(0.3), 1e-12)
+	found := q.candidates()
+	require.InDelta(t, wrong, found[0], 1e-6)
+	best, left := q.golden(bracket{0.5, 1.5}, 30)
+	require.InDelta(t, wrong, best.value, 1e-5)
+	require.InDelta(t, wrong, left.least, 1e-5)
+	require.InDelta(t, wrong, left.most, 1e-5)
+	require.Less(t, left.least, left.most)
+	_, left = q.golden(bracket{0.5, 1.5}, 1)
+	require.InDelta(t, 0.618, math.Log(left.most/left.least)/math.Log(3), 1e-3, "a step leaves the golden section")
+	require.InDelta(t, wrong, q.polished(near{wrong * (1 + 5e-5), 1}).value, 1e-8)
+	require.InDelta(t, 0.9, q.polished(near{0.9, 0}).value, 0, "nothing nearby is nearer")
+
+	_, ok := q.explains(wrong)
+	require.True(t, ok)
+	for direction, end := range map[float64]float64{1: 64, -1: 0.3} {
+		last, open := q.bound(wrong, direction)
+		require.True(t, open)
+		require.Positive(t, (last-wrong)*direction)
+		_, ok = q.explains(last)
+		require.True(t, ok)
+		beyond := q.valueAt(q.coordinate(wrong) + 1.01*(q.coordinate(last)-q.coordinate(wrong)))
+		_, ok = q.explains(beyond)
+		require.False(t, ok, "%g towards %g", direction, end)
+	}
+	q.most = wrong * (1 + 1e-12)
+	_, ok = q.bound(wrong, 1)
+	require.False(t, ok, "the end explains the output, too")
+}
+
+// Whole numbers have the neighbours for bounds that explain nothing, or the right value.
+func TestBoundsOfWholeNumbers(t *testing.T) {
+	q := ofScale(t, 30, 40, catalogue.Number{Step: 1}) // from 20 on the output is 1 in float64
+	last, ok := q.bound(40, -1)
+	require.True(t, ok)
+	require.InDelta(t, 31, last, 0, "the right value is the end")
+	last, _ = q.bound(40, 1)
+	require.InDelta(t, 64, last, 0)
+	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
+	for _, direction := range []float64{-1, 1} {
+		last, _ = q.bound(3, direction)
+		require.InDelta(t, 3, last, 0)
+	}
+	q.least, q.most = 1, 12
+	tried := []near{{1, 9}, {5, 2}, {9, 4}}
+	var values []float64
+	for _, n := range q.refined(tried) {
+		values = append(values, n.value)
+	}
+	require.Equal(t, []float64{1, 5, 9, 2, 3, 4, 6, 7, 8}, values)
+	require.InDelta(t, 3, q.candidates()[0], 0)
+}
+
+// Some indices of many, the first and the last included, and rows that see few keys.
+func TestRowsOfASample(t *testing.T) {
+	require.Equal(t, []int{0, 3, 6, 9}, spreadOver(10, 4))
+	require.Equal(t, []int{0, 1, 2}, spreadOver(3, 10))
+	require.Equal(t, []int{0}, spreadOver(1, 5))
+	require.Equal(t, []int{2, 1}, extremes([]int{3, 1, 0, 1, 0}))
+	require.Equal(t, []int{2}, extremes([]int{3, 2, 1, 1}))
+	require.Equal(t, []int{0}, extremes([]int{0, 0}))
+	require.Empty(t, extremes(nil))
+	require.Equal(t, 3, countDistinct([]int{2, 1, 2, 7, 1}))
+
+	e := compare.Expected{Shape: []int{2, 2, 2}, Value: []float64{1, 2, 3, 4, 5, 6, 7, 8}, Sigma: make([]float64, 8), Measured: true}
+	e.Sigma[7] = 9
+	some := expectedRows(e, []int{1, 3})
+	require.Equal(t, compare.Expected{
+		Shape: []int{2, 2}, Value: []float64{3, 4, 7, 8}, Sigma: []float64{0, 0, 0, 9}, Measured: true,
+	}, some)
+	require.Equal(t, e, expectedRows(e, nil))
+	whole, part := Sample{}, Sample{Rows: []int{4, 7}}
+	require.Equal(t, []int{5, 7}, []int{whole.Row(5), part.Row(1)})
+	require.Equal(t, []int{8, 2}, []int{whole.draws(), part.draws()})
+	require.Equal(t, []bool{false, true}, []bool{whole.Partial(), part.Partial()})
+}
+
+// Multiplications of a function and of a layer, by hand.
+func TestMultiplications(t *testing.T) {
+	of := func(shape ...int) oracle.Array {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		return oracle.Array{Shape: shape, Value: make([]float64, n)}
+	}
+	p := &oracle.Problem{Query: of(2, 3, 5, 4), Key: of(2, 3, 7, 4), Value: of(2, 3, 7, 6)}
+	require.InDelta(t, 6*5*7*(4+6), multiplications(p), 0)
+	p.Past = &oracle.Past{Key: of(2, 3, 2, 4)}
+	require.InDelta(t, 6*5*9*(4+6), multiplications(p), 0)
+	linear := func(in, out int) oracle.Linear { return oracle.Linear{In: in, Out: out} }
+	p = &oracle.Problem{
+		Query: of(2, 5, 4), Key: of(2, 7, 3), Value: of(2, 7, 3),
+		Layer: &oracle.Layer{Query: linear(4, 8), Key: linear(3, 8), Value: linear(3, 6), Output: linear(6, 4)},
+	}
+	require.InDelta(t, 2*(5*7*16+5*4*8+7*3*8+7*3*6+5*6*4), multiplications(p), 0)
+}
+
+// What a case has too little of to show a mistake.
+func TestWhyAMistakeIsHidden(t *testing.T) {
+	tokens := func(batch, n int) oracle.Array {
+		return oracle.Array{Shape: []int{batch, 1, n, 2}, Value: make([]float64, 2*batch*n)}
+	}
+	of := func(kind catalogue.Kind, batch, queries, keys int, change func(p *oracle.Problem)) string {
+		p := &oracle.Problem{
+			Query: tokens(batch, queries), Key: tokens(batch, keys), Value: tokens(batch, keys), Scale: 1,
+			EmptyRow: attention.EmptyZero,
+		}
+		change(p)
+		c := &Case{Problem: p}
+		return c.why(Replay{Mistake: catalogue.Mistake{Kind: kind}, Comparisons: []compare.Comparison{{}}})
+	}
+	same := func(*oracle.Problem) {}
+	const text = "the output is the same"
+	require.Equal(t, text, of(catalogue.Missing, 2, 3, 4, same))
+	require.Equal(t, text+": every query sees one key at most", of(catalogue.Missing, 2, 3, 1, same))
+	require.Equal(t, text+": every query sees one key at most", of(catalogue.Altered, 2, 1, 1, same))
+	past := func(p *oracle.Problem) { p.Offset = 3 }
+	require.Equal(t, text+": one query, and every key is in its past", of(catalogue.Altered, 2, 1, 4, past))
+	require.Equal(t, text, of(catalogue.Altered, 2, 2, 4, past))
+	require.Equal(t, text, of(catalogue.Altered, 2, 1, 4, same))
+	window := func(p *oracle.Problem) { p.Window = 9 }
+	require.Equal(t, text+": a window as narrow as this hides the same keys", of(catalogue.Altered, 2, 3, 4, window))
+	require.Equal(t, text, of(catalogue.Missing, 2, 3, 4, window))
+	require.Equal(t, text+": one position", of(catalogue.Layout, 1, 1, 4, same))
+	require.Equal(t, text+": one batch element", of(catalogue.Layout, 1, 2, 4, same))
+	require.Equal(t, text, of(catalogue.Layout, 2, 2, 4, same))
+	require.Equal(t, text, of(catalogue.Parameters, 1, 1, 1, same))
+	noisy := Replay{Comparisons: []compare.Comparison{{Rel: 3e-8, MaxZ: 2}}}
+	require.Equal(t, "it changes the output by 3e-08 of it, max z 2: within the noise", (&Case{}).why(noisy))
+}
+
+// Rows are ranked by their squared distances. One that is not finite counts as a large number.
+func TestRowDistances(t *testing.T) {
+	c := compare.Comparison{WantShape: []int{2, 2}, Z: []float64{3, 4, math.Inf(1), 1}}
+	require.InDeltaSlice(t, []float64{25, 1e18 + 1}, rowDistances(c), 1)
+}
+
+// Matches that show their known errors a tenth less clearly than the best are left out.
+func TestClearestMatches(t *testing.T) {
+	kept := clearest([]Match{{Trace: 0.5}, {Trace: 0.75}, {Trace: 0.66}, {Trace: 0.64}})
+	require.Equal(t, []Match{{Trace: 0.75}, {Trace: 0.66}}, kept)
+}
