@@ -18,7 +18,8 @@ type direction struct {
 	centred float64 // the cosine after the mean row of each array is taken out
 }
 
-// newDirection compares arrays of the sampled rows, in the rows that see a key.
+// newDirection compares arrays of the rows on which random weights are drawn, in those that see a
+// key.
 func newDirection(in *input, values, others []float64) direction {
 	width := num.Last(in.replays.Sampled.Truth.Shape)
 	a, b := in.seeing(values, width), in.seeing(others, width)
@@ -35,11 +36,11 @@ func (d direction) orMore(other direction) direction {
 	return direction{math.Min(1, math.Max(d.whole, other.whole)), math.Min(1, math.Max(d.centred, other.centred))}
 }
 
-// seeing returns the sampled rows that see a key.
+// seeing returns the rows that see a key, of those on which random weights are drawn.
 func (in *input) seeing(values []float64, width int) []float64 {
 	var rows []float64
 	for i := range len(values) / width {
-		if in.visible[in.replays.Sampled.Row(i)] > 0 {
+		if in.visible[in.replays.Drawn().Row(i)] > 0 {
 			rows = append(rows, values[i*width:][:width]...)
 		}
 	}
@@ -146,9 +147,9 @@ func newRandomKind(in *input, r replay.Replay) randomKind {
 	k := randomKind{title: r.Mistake.Title, listed: r.Mistake.ID != "", gain: r.Band().Gain}
 	k.alike = replay.Range{Min: 1, Max: -1}
 	for _, values := range r.Outputs {
-		g := geometry(in, values, in.replays.Sampled.Truth.Value)
+		g := geometry(in, values, in.replays.Drawn().Truth.Value)
 		k.alike.Min, k.alike.Max = math.Min(k.alike.Min, g), math.Max(k.alike.Max, g)
-		d := newDirection(in, values, in.replays.Sampled.Truth.Value)
+		d := newDirection(in, values, in.replays.Drawn().Truth.Value)
 		k.limit = k.limit.orMore(direction{chance * math.Abs(d.whole), chance * math.Abs(d.centred)})
 	}
 	return k

@@ -24,6 +24,7 @@ type Case struct {
 
 	known  []catalogue.Mistake // the mistakes to try, each followed by its variants
 	sample Sample
+	early  *early // nil if the case has no early rows
 	cache  *replayCache
 }
 
@@ -43,8 +44,10 @@ type replayCache struct {
 // to the arrays of either afterwards.
 func NewCase(p *oracle.Problem, truth compare.Expected) *Case {
 	p = p.Cached()
+	sample := newSample(p, truth)
 	return &Case{
-		Problem: p, Truth: truth, known: catalogue.WithVariants, sample: newSample(p, truth),
+		Problem: p, Truth: truth, known: catalogue.WithVariants,
+		sample: sample, early: newEarly(p, truth, sample),
 		cache: &replayCache{
 			mistakes: catalogue.WithVariants,
 			replays:  make([]*Replay, len(catalogue.WithVariants)),
@@ -143,12 +146,12 @@ func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, e
 		if !ok {
 			break
 		}
-		out, err := wrong.Rows(ctx, c.sample.Rows, oracle.ValuesAlone)
+		values, made, isEarly, err := c.make(ctx, wrong, m)
 		if err != nil {
 			return nil, err
 		}
-		r.Outputs = append(r.Outputs, out.Value)
-		r.Comparisons = append(r.Comparisons, compare.Outputs(out.Shape, out.Value, c.sample.Truth))
+		r.Early = isEarly
+		r.Outputs, r.Comparisons = append(r.Outputs, values), append(r.Comparisons, made)
 	}
 	return r, nil
 }

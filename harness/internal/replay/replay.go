@@ -15,6 +15,7 @@ type Replay struct {
 	// mistake does not apply to the case.
 	Outputs     [][]float64
 	Comparisons []compare.Comparison // of each output with the truth
+	Early       bool                 // the rows are the early ones of the case, not the sampled ones
 }
 
 // applies reports whether the case has anything that the mistake changes.
