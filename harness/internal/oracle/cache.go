@@ -3,19 +3,23 @@ package oracle
 import "sync"
 
 // cache is shared by a problem, its owner, and the forks of the owner. It holds the queries, keys,
-// values and context of the owner, and the row products x·wᵀ that any of them computed. Its arrays
-// are read-only. A nil cache holds nothing.
+// values and context of the owner, its keys and values as factors, and the row products x·wᵀ that
+// any of them computed. Its arrays are read-only. A nil cache holds nothing.
 type cache struct {
 	owner      *Problem
 	arithmetic arithmetic // of the owner
 	sources    [3]source
 	parts      [3]cachedField
 	context    cachedField
+	factors    knownFactors
 	products   *products
 }
 
 func newCache(owner *Problem, known *products) *cache {
-	c := &cache{owner: owner, arithmetic: owner.Precision.arithmetic(), products: known}
+	c := &cache{
+		owner: owner, arithmetic: owner.Precision.arithmetic(), products: known,
+		factors: knownFactors{keys: map[fieldIdentity][]keyFactors{}, values: map[fieldIdentity][]valueFactors{}},
+	}
 	if owner.Layer != nil {
 		c.sources = owner.sources()
 	}
