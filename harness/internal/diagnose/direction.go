@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
@@ -121,26 +120,11 @@ const (
 // randomWeights returns every kind of random weights that the case can see. It reports false if ctx
 // ended before all were drawn.
 func randomWeights(ctx context.Context, in *input) (all []randomKind, done bool) {
-	var known []replay.Replay
-	for _, r := range in.replays.Visible {
-		if r.Mistake.Kind == catalogue.Unloaded {
-			known = append(known, r)
-		}
-	}
-	for _, m := range catalogue.Initial {
-		known = append(known, replay.Replay{Mistake: m})
-	}
+	known, err := in.replays.Unloaded(ctx, draws)
 	for _, r := range known {
-		if len(r.Outputs) < draws {
-			more, err := in.replays.Case.Draw(ctx, r.Mistake, draws)
-			if err != nil {
-				return nil, false
-			}
-			r = *more
-		}
 		all = append(all, newRandomKind(in, r))
 	}
-	return all, true
+	return all, err == nil
 }
 
 func newRandomKind(in *input, r replay.Replay) randomKind {

@@ -22,7 +22,9 @@ type Output struct {
 	Sampled    Sampled
 	Early      Sampled // the same in the early rows, if the case has any
 
-	Visible    []Replay // mistakes that the sample sees, random and low-precision ones included
+	// Visible holds the mistakes that the sample sees. Those of a small case include random ones and
+	// lower precisions.
+	Visible    []Replay
 	Candidates []Replay // replayable mistakes that may explain the output
 }
 
@@ -33,7 +35,8 @@ type Sampled struct {
 	Comparison compare.Comparison // with the truth
 }
 
-// NewOutput makes the mistakes of a case, and puts an output of the right shape beside them.
+// NewOutput makes the mistakes of a case, and puts an output of the right shape beside them. Of a
+// large case it leaves out random mistakes and lower precisions.
 func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.Comparison) (Output, Cut) {
 	o := Output{
 		Case: c, Got: got, Comparison: comparison,
@@ -45,7 +48,7 @@ func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.C
 	if c.early != nil {
 		o.Early = o.in(c.early.sample)
 	}
-	all, missing := c.replays(ctx)
+	all, missing := c.replays(ctx, c.atOnce)
 	for _, r := range all {
 		if r.visible() {
 			o.Visible = append(o.Visible, r)

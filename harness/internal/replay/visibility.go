@@ -53,7 +53,7 @@ func (c *Case) Visibility() Visibility {
 	var v Visibility
 	made := map[string]Replay{}
 	var groups []group
-	all, _ := c.replays(context.Background()) // a background context never ends
+	all, _ := c.replays(context.Background(), every) // a background context never ends
 	for _, r := range all {
 		made[r.Mistake.ID] = r
 		if r.Mistake.VariantOf == "" && c.sees(r) {
