@@ -109,6 +109,6 @@ func (c *cache) owns(which role, f Field) bool {
 	part := &c.parts[which]
 	part.mu.Lock()
 	defer part.mu.Unlock()
-	return part.known && identityOf(part.field.Value) == identityOf(f.Value) && (!f.noisy() ||
+	return part.there && identityOf(part.field.Value) == identityOf(f.Value) && (!f.noisy() ||
 		identityOf(part.field.Variance) == identityOf(f.Variance))
 }
