@@ -3,7 +3,7 @@ package oracle
 // InDouble returns the problem for an implementation that computes in float64. The sigma of its
 // results must be multiplied by [DoubleRatio].
 func (p *Problem) InDouble() *Problem {
-	q := p.Clone()
+	q := p.Uncached()
 	q.Precision = Precision{small: true}
 	return q
 }
