@@ -35,6 +35,11 @@ func (d direction) orMore(other direction) direction {
 	return direction{math.Min(1, math.Max(d.whole, other.whole)), math.Min(1, math.Max(d.centred, other.centred))}
 }
 
+// times returns limits that are some times as large.
+func (d direction) times(factor float64) direction {
+	return direction{factor * d.whole, factor * d.centred}
+}
+
 // seeing returns the rows that see a key, of those on which random weights are drawn.
 func (in *input) seeing(values []float64, width int) []float64 {
 	var rows []float64

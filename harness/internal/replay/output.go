@@ -86,6 +86,18 @@ func (o Output) Drawn() Sampled {
 	return o.Sampled
 }
 
+// OnSample returns the output for draws on the sample, and whether they are otherwise made on early
+// rows.
+func (o Output) OnSample() (sampled Output, early bool) {
+	if o.Case == nil || o.Case.early == nil {
+		return o, false
+	}
+	c := *o.Case
+	c.early = nil
+	o.Case = &c
+	return o, true
+}
+
 // ValuesIn returns the output of a mistake, which is not random, in the rows of a sample.
 func (o Output) ValuesIn(r Replay, s Sampled) []float64 {
 	if slices.Equal(o.Of(r).Rows, s.Rows) {
