@@ -51,8 +51,13 @@ func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 	all, ok := randomWeights(ctx, in)
 	// Early rows see few keys: a little outside their limits, the sample decides.
 	const little = 2
-	limit := limitOf(all)
-	if off := in.fromTruth(); ok && early && !off.within(limit) && off.within(limit.times(little)) {
+	within := func(limit direction) bool {
+		return in.fromTruth().within(limit) && sampled.fromTruth().within(limit)
+	}
+	if limit := limitOf(all); ok && early && !within(limit) {
+		if !within(limit.times(little)) {
+			return answer{}
+		}
 		in = &sampled
 		all, ok = randomWeights(ctx, in)
 	}
