@@ -22,8 +22,8 @@ type Output struct {
 	Sampled    Sampled
 	Early      Sampled // the same in the early rows, if the case has any
 
-	// Visible holds the mistakes that the sample sees. Those of a small case include random ones and
-	// lower precisions.
+	// Visible holds the mistakes that the sample sees. Those of a small case include random ones
+	// and lower precisions.
 	Visible    []Replay
 	Candidates []Replay // replayable mistakes that may explain the output
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 )
 
-// Unloaded returns n draws of each kind of random weights that the case sees: those of the catalogue
-// and the usual initial values. It fails if ctx ends.
+// Unloaded returns n draws of each kind of random weights that the case sees: those of the
+// catalogue and the usual initial values. It fails if ctx ends.
 func (o Output) Unloaded(ctx context.Context, n int) (all []Replay, err error) {
 	for _, r := range o.Visible {
 		if r.Mistake.Kind == catalogue.Unloaded {
