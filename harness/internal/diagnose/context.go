@@ -41,10 +41,12 @@ func (c contexts) value(at [4]int) float64 {
 // share returns what a head adds to an output row.
 func (c contexts) share(batch, head, row int) []float64 {
 	out := make([]float64, c.output.Out)
-	for e := range c.size[ofFeature] {
-		v := c.value([4]int{batch, head, row, e})
-		for o := range out {
-			out[o] += v * c.output.Weight[o*c.output.In+head*c.size[ofFeature]+e]
+	width := c.size[ofFeature]
+	values := c.trace.Context[indexIn(c.size, [4]int{batch, head, row, 0}):][:width]
+	for o := range out {
+		weight := c.output.Weight[o*c.output.In+head*width:][:width]
+		for e, v := range values {
+			out[o] += v * weight[e]
 		}
 	}
 	return out
@@ -132,7 +134,7 @@ func (c contexts) zeroFeatures() zeros {
 		return zeros{}
 	}
 	all := mat.NewSymDense(width, nil)
-	right := mat.NewVecDense(width, nil)
+	right := make([]float64, width)
 	for b := range c.size[ofBatch] {
 		for i := range c.size[ofRow] {
 			off, wrong := c.missing(b, i)
@@ -142,8 +144,10 @@ func (c contexts) zeroFeatures() zeros {
 			row := make([]float64, width)
 			for k := range row {
 				row[k] = c.value([4]int{b, k / e, i, k % e})
-				for o, d := range off {
-					right.SetVec(k, right.AtVec(k)+row[k]*d*c.output.Weight[o*width+k])
+			}
+			for o, d := range off {
+				for k, w := range c.output.Weight[o*width:][:width] {
+					right[k] += row[k] * d * w
 				}
 			}
 			all.SymRankOne(all, 1, mat.NewVecDense(width, row))
@@ -157,7 +161,7 @@ func (c contexts) zeroFeatures() zeros {
 			gram.SetSym(k, j, gram.At(k, j)*all.At(k, j))
 		}
 	}
-	missing := solved(&gram, right)
+	missing := solved(&gram, mat.NewVecDense(width, right))
 	isMissing := func(at [4]int) bool { return missing[at[ofHead]*e+at[ofFeature]] > 0.5 }
 	z := newZeros(c.size, isMissing, isMissing)
 	z.what = "every head"

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
@@ -18,7 +17,8 @@ type direction struct {
 	centred float64 // the cosine after the mean row of each array is taken out
 }
 
-// newDirection compares arrays of the sampled rows, in the rows that see a key.
+// newDirection compares arrays of the rows on which random weights are drawn, in those that see a
+// key.
 func newDirection(in *input, values, others []float64) direction {
 	width := num.Last(in.replays.Sampled.Truth.Shape)
 	a, b := in.seeing(values, width), in.seeing(others, width)
@@ -35,11 +35,16 @@ func (d direction) orMore(other direction) direction {
 	return direction{math.Min(1, math.Max(d.whole, other.whole)), math.Min(1, math.Max(d.centred, other.centred))}
 }
 
-// seeing returns the sampled rows that see a key.
+// times returns limits that are some times as large.
+func (d direction) times(factor float64) direction {
+	return direction{factor * d.whole, factor * d.centred}
+}
+
+// seeing returns the rows that see a key, of those on which random weights are drawn.
 func (in *input) seeing(values []float64, width int) []float64 {
 	var rows []float64
 	for i := range len(values) / width {
-		if in.visible[in.replays.Sampled.Row(i)] > 0 {
+		if in.visible[in.replays.Drawn().Row(i)] > 0 {
 			rows = append(rows, values[i*width:][:width]...)
 		}
 	}
@@ -120,34 +125,19 @@ const (
 // randomWeights returns every kind of random weights that the case can see. It reports false if ctx
 // ended before all were drawn.
 func randomWeights(ctx context.Context, in *input) (all []randomKind, done bool) {
-	var known []replay.Replay
-	for _, r := range in.replays.Visible {
-		if r.Mistake.Kind == catalogue.Unloaded {
-			known = append(known, r)
-		}
-	}
-	for _, m := range catalogue.Initial {
-		known = append(known, replay.Replay{Mistake: m})
-	}
+	known, err := in.replays.Unloaded(ctx, draws)
 	for _, r := range known {
-		if len(r.Outputs) < draws {
-			more, err := in.replays.Case.Draw(ctx, r.Mistake, draws)
-			if err != nil {
-				return nil, false
-			}
-			r = *more
-		}
 		all = append(all, newRandomKind(in, r))
 	}
-	return all, true
+	return all, err == nil
 }
 
 func newRandomKind(in *input, r replay.Replay) randomKind {
 	k := randomKind{title: r.Mistake.Title, listed: r.Mistake.ID != "", gain: r.Band().Gain}
 	k.alike = 1
 	for _, values := range r.Outputs {
-		k.alike = math.Min(k.alike, geometry(in, values, in.replays.Sampled.Truth.Value))
-		d := newDirection(in, values, in.replays.Sampled.Truth.Value)
+		k.alike = math.Min(k.alike, geometry(in, values, in.replays.Drawn().Truth.Value))
+		d := newDirection(in, values, in.replays.Drawn().Truth.Value)
 		k.limit = k.limit.orMore(direction{chance * math.Abs(d.whole), chance * math.Abs(d.centred)})
 	}
 	return k

@@ -44,27 +44,51 @@ func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || in.problem.Layer == nil || in.recovery.Pattern != nil || rightRows(in) > 0 {
 		return answer{}
 	}
-	got := newDirection(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value)
-	if !got.within(direction{common, telling}) {
+	sampled, early := *in, false
+	if sampled.replays, early = in.replays.OnSample(); !sampled.fromTruth().within(direction{common, telling}) {
 		return answer{}
 	}
 	all, ok := randomWeights(ctx, in)
+	// Early rows see few keys: a little outside their limits, the sample decides.
+	const little = 2
+	within := func(limit direction) bool {
+		return in.fromTruth().within(limit) && sampled.fromTruth().within(limit)
+	}
+	if limit := limitOf(all); ok && early && !within(limit) {
+		if !within(limit.times(little)) {
+			return answer{}
+		}
+		in = &sampled
+		all, ok = randomWeights(ctx, in)
+	}
 	if !ok {
 		return answer{cut: "layers with random weights, to compare the output with"}
 	}
-	return answer{finding: in.unrelatedTo(got, all)}
+	return answer{finding: in.unrelatedTo(all)}
 }
 
-// unrelatedTo decides by what outputs of random weights look like on the case.
-func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
-	var limit direction
+// fromTruth compares the output with the truth, in the rows on which random weights are drawn.
+func (in *input) fromTruth() direction {
+	drawn := in.replays.Drawn()
+	return newDirection(in, drawn.Got, drawn.Truth.Value)
+}
+
+// limitOf returns limits that admit every kind of random weights.
+func limitOf(all []randomKind) (limit direction) {
 	for _, k := range all {
 		limit = limit.orMore(k.limit)
 	}
+	return limit
+}
+
+// unrelatedTo decides by what outputs of random weights look like on the case.
+func (in *input) unrelatedTo(all []randomKind) *finding {
+	got, limit := in.fromTruth(), limitOf(all)
 	if !got.within(limit) {
 		return nil
 	}
-	c, gain := in.comparison, in.replays.Sampled.Comparison.Gain
+	drawn := in.replays.Drawn()
+	c, gain := in.comparison, drawn.Comparison.Gain
 	if d := in.towardsQuery(); !d.within(limit) {
 		const text = "cosine %.3f with the query, and %.3f with the expected output: the query reaches the output"
 		return findingf(Unclear, text, d.whole, c.Cosine)
@@ -78,7 +102,7 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 			"and the case is too small to tell random weights by direction (up to %.3f)"
 		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine, math.Max(limit.whole, limit.centred))
 	}
-	if xi := dependence(in.replays.Sampled.Got, in.replays.Sampled.Truth.Value); xi > function {
+	if xi := dependence(drawn.Got, drawn.Truth.Value); xi > function {
 		const text = "cosine %.3f, but each element follows from the expected element by a function that is " +
 			"not known (Chatterjee's xi %.2f, 0 by chance)"
 		return findingf(Unclear, text, c.Cosine, xi)
@@ -114,11 +138,12 @@ func (in *input) towardsQuery() direction {
 	if len(query) != len(in.got) {
 		return direction{}
 	}
+	drawn := in.replays.Drawn()
 	var rows []float64
-	for i := range len(in.replays.Sampled.Got) / width {
-		rows = append(rows, query[in.replays.Sampled.Row(i)*width:][:width]...)
+	for i := range len(drawn.Got) / width {
+		rows = append(rows, query[drawn.Row(i)*width:][:width]...)
 	}
-	return newDirection(in, in.replays.Sampled.Got, rows)
+	return newDirection(in, drawn.Got, rows)
 }
 
 // missingAsFar names a missing part of the computation that leads as far from the truth as limits,
@@ -128,8 +153,10 @@ func (in *input) missingAsFar(limit direction) (title string, d direction) {
 		if r.Mistake.Kind != catalogue.Missing || !gainFits(in.replays.Sampled.Comparison.Gain, r.Band()) {
 			continue
 		}
-		d := newDirection(in, r.Outputs[0], in.replays.Sampled.Truth.Value)
-		if d.within(limit) && !newDirection(in, r.Outputs[0], in.replays.Sampled.Got).within(limit) {
+		drawn := in.replays.Drawn()
+		values := in.replays.ValuesIn(r, drawn)
+		d := newDirection(in, values, drawn.Truth.Value)
+		if d.within(limit) && !newDirection(in, values, drawn.Got).within(limit) {
 			return r.Mistake.Title, d
 		}
 	}
@@ -153,7 +180,7 @@ func (in *input) alike(kinds []randomKind, gain float64) (alike, least float64) 
 			least = math.Min(least, likely*k.alike)
 		}
 	}
-	return geometry(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value), least
+	return geometry(in, in.replays.Drawn().Got, in.replays.Drawn().Truth.Value), least
 }
 
 // gainsOf compares the size of the output with outputs of random weights, which tells parameters

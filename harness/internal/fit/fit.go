@@ -100,7 +100,7 @@ func (f *fitter) fit(free freeSet) attempt {
 		out.Refused = interrupted
 		return out
 	}
-	x := newJacobian(f.p, free)
+	x := f.jacobian(f.p, free)
 	share, reason := x.identifiable()
 	if reason != "" {
 		out.Refused = reason
@@ -136,6 +136,14 @@ func (f *fitter) fit(free freeSet) attempt {
 	return out
 }
 
+// jacobian returns the jacobian of a problem. The trace of the right one is known.
+func (f *fitter) jacobian(p *oracle.Problem, free freeSet) *jacobian {
+	if p == f.p {
+		return jacobianOf(p, f.trace, free)
+	}
+	return newJacobian(p, free)
+}
+
 // curved reports whether the search for query or key parameters may miss an explanation. The
 // search for a bias begins at the right parameters, and no search inverts a softcap.
 func (f freeSet) curved(p *oracle.Problem) bool {
@@ -147,7 +155,7 @@ func (f freeSet) curved(p *oracle.Problem) bool {
 func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) attempt {
 	const steps = 5
 	for n := range steps + 1 {
-		x := newJacobian(p, out.free)
+		x := f.jacobian(p, out.free)
 		c := compare.Outputs(f.shape, f.got, x.t.Output.Expected())
 		if n > 0 && !(c.Rel <= out.Residual) && !c.OK() {
 			return out

@@ -26,8 +26,11 @@ type jacobian struct {
 	weight              []float64 // (B*L), 1 / noise of an output row; 0 if the row holds no number
 }
 
-func newJacobian(p *oracle.Problem, free freeSet) *jacobian {
-	l, t := p.Layer, p.Trace()
+func newJacobian(p *oracle.Problem, free freeSet) *jacobian { return jacobianOf(p, p.Trace(), free) }
+
+// jacobianOf is newJacobian for a problem whose trace is known.
+func jacobianOf(p *oracle.Problem, t oracle.Trace, free freeSet) *jacobian {
+	l := p.Layer
 	x := &jacobian{
 		p: p, t: t, batch: p.Query.Shape[0], heads: l.Heads, free: free,
 		queries: p.Query.Shape[1], keys: p.Key.Shape[1], outs: l.Output.Out, weight: rowWeights(t.Output),

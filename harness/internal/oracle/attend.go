@@ -18,7 +18,7 @@ func (s *pass) attend(q, k, v Field, rows rowSet, kept keptRows) (context contex
 		weights = newField(s.detail, append(slices.Clone(lead), queries, keys)...)
 	}
 	c := &core{pass: s, masks: s.masks(keys), q: q, k: k, v: v, context: context, weights: weights, wanted: rows}
-	c.factors = make([]factors, num.Size(k.Shape[:len(k.Shape)-2]))
+	c.keyFactors, c.valueFactors = s.cache.factorsOf(k, v, num.Size(k.Shape[:len(k.Shape)-2]))
 	if c.masks.sameForHeads() && c.masks.p.MaskedScore == nil {
 		c.sights = make([]sight, num.Size(lead)/c.masks.heads*queries)
 	}
@@ -49,9 +49,10 @@ type core struct {
 	weights Field // without values unless the pass keeps them
 	wanted  rowSet
 
-	factors []factors // of each key/value head
-	sights  []sight   // of each position of each batch element, if all heads see the same keys
-	largest float64   // the largest v²; 0 without noise
+	keyFactors   []keyFactors // of each key/value head
+	valueFactors []valueFactors
+	sights       []sight // of each position of each batch element, if all heads see the same keys
+	largest      float64 // the largest v²; 0 without noise
 }
 
 func (c *core) findLargest() {

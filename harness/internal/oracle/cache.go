@@ -3,19 +3,23 @@ package oracle
 import "sync"
 
 // cache is shared by a problem, its owner, and the forks of the owner. It holds the queries, keys,
-// values and context of the owner, and the row products x·wᵀ that any of them computed. Its arrays
-// are read-only. A nil cache holds nothing.
+// values and context of the owner, its keys and values as factors, and the row products x·wᵀ that
+// any of them computed. Its arrays are read-only. A nil cache holds nothing.
 type cache struct {
 	owner      *Problem
 	arithmetic arithmetic // of the owner
 	sources    [3]source
 	parts      [3]cachedField
 	context    cachedField
+	factors    knownFactors
 	products   *products
 }
 
 func newCache(owner *Problem, known *products) *cache {
-	c := &cache{owner: owner, arithmetic: owner.Precision.arithmetic(), products: known}
+	c := &cache{
+		owner: owner, arithmetic: owner.Precision.arithmetic(), products: known,
+		factors: knownFactors{keys: map[fieldIdentity][]keyFactors{}, values: map[fieldIdentity][]valueFactors{}},
+	}
 	if owner.Layer != nil {
 		c.sources = owner.sources()
 	}
@@ -93,10 +97,26 @@ func (p *Problem) sources() [3]source {
 // projected returns queries, keys or values. If they have the same source as the owner's, it
 // returns all rows of the owner's. Otherwise it computes the given rows.
 func (c *cache) projected(s *pass, which role, rows rowSet, compute func(rowSet) Field) Field {
-	if c == nil || s.Layer.SplitIndex != nil || s.sources()[which] != c.sources[which] {
+	if c == nil {
 		return compute(rows)
 	}
-	return c.parts[which].get(s, func() Field { return compute(nil) })
+	own, right := s.sources()[which], c.sources[which]
+	if own == right && s.Layer.SplitIndex == nil {
+		return c.parts[which].get(s, func() Field { return compute(nil) })
+	}
+	heads := own.heads
+	if own.heads = right.heads; own == right && right.isSplitLinear() && c.owner.Layer.SplitIndex == nil {
+		if f, ok := c.parts[which].known(s.detail); ok {
+			return s.Layer.splitHeads(new(Layer).mergeHeads(f, nil), heads, nil)
+		}
+	}
+	return compute(rows)
+}
+
+// isSplitLinear reports whether a source is split into heads after its projection, and no more.
+func (s source) isSplitLinear() bool {
+	return !s.norm.exists && s.rotary == nil && s.pastRotary == nil && s.past == identity{} &&
+		s.learned == identity{} && !s.zeroKey
 }
 
 // contextFor returns the owner's context for a problem that has the same. It returns false if the
@@ -105,12 +125,7 @@ func (c *cache) contextFor(s *pass) (Field, bool) {
 	if c == nil || !s.afterContext || s.Precision.arithmetic() != c.arithmetic {
 		return Field{}, false
 	}
-	c.context.mu.Lock()
-	defer c.context.mu.Unlock()
-	if !c.context.holds(s.detail) {
-		return Field{}, false
-	}
-	return c.context.field.withDetail(s.detail), true
+	return c.context.known(s.detail)
 }
 
 // keepContext stores the whole context if it is the owner's.
@@ -121,7 +136,7 @@ func (c *cache) keepContext(s *pass, f Field) {
 	c.context.mu.Lock()
 	defer c.context.mu.Unlock()
 	if !c.context.holds(f.detail()) {
-		c.context.field, c.context.known = f, true
+		c.context.field, c.context.there = f, true
 	}
 }
 
@@ -136,7 +151,17 @@ func (c *cache) multiply(s *pass, y, x []float64, w *weight, rows rowSet) {
 type cachedField struct {
 	mu    sync.Mutex
 	field Field
-	known bool
+	there bool
+}
+
+// known returns the field in a detail, if it is known in the detail.
+func (c *cachedField) known(d Detail) (Field, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.holds(d) {
+		return Field{}, false
+	}
+	return c.field.withDetail(d), true
 }
 
 // get returns the field in the detail of the pass, and computes it unless it is known.
@@ -148,12 +173,12 @@ func (c *cachedField) get(s *pass, compute func() Field) Field {
 		if s.ctx.Err() != nil {
 			return f
 		}
-		c.field, c.known = f, true
+		c.field, c.there = f, true
 	}
 	return c.field.withDetail(s.detail)
 }
 
 // holds reports whether the field is known in a detail.
 func (c *cachedField) holds(d Detail) bool {
-	return c.known && (d == ValuesAlone || c.field.noisy())
+	return c.there && (d == ValuesAlone || c.field.noisy())
 }

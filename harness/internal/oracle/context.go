@@ -34,12 +34,12 @@ func (w *workspace) mixBlock(block []*row, keys span) {
 	for _, r := range block {
 		r.computeSums()
 	}
-	f := w.factorsOf(block[0].kvHead)
+	f := w.valuesOf(block[0].kvHead)
 	squares := func(r *row) []float64 { return r.sums.squares }
 	variance := func(r *row) []float64 { return r.sums.variance }
-	w.mixed[1] = w.product(w.mixed[1], block, keys, squares, f.valueSquares)
-	w.mixed[2] = w.product(w.mixed[2], block, keys, squares, f.valueVariance)
-	w.mixed[3] = w.product(w.mixed[3], block, keys, variance, f.valueSquares)
+	w.mixed[1] = w.product(w.mixed[1], block, keys, squares, f.squares)
+	w.mixed[2] = w.product(w.mixed[2], block, keys, squares, f.variance)
+	w.mixed[3] = w.product(w.mixed[3], block, keys, variance, f.squares)
 	w.mixed[4] = w.product(w.mixed[4], block, keys, variance, f.values)
 	width := num.Last(w.v.Shape)
 	for i, r := range block {
@@ -52,7 +52,7 @@ func (w *workspace) mixBlock(block []*row, keys span) {
 
 // mixWeights computes the values of contexts.
 func (w *workspace) mixWeights(block []*row, keys span) {
-	f, width := w.factorsOf(block[0].kvHead), num.Last(w.v.Shape)
+	f, width := w.valuesOf(block[0].kvHead), num.Last(w.v.Shape)
 	w.mixed[0] = w.product(w.mixed[0], block, keys, func(r *row) []float64 { return r.weights }, f.values)
 	for i, r := range block {
 		copy(r.context.of(r.number).Value, w.mixed[0][i*width:][:width])
@@ -66,7 +66,7 @@ func (w *workspace) product(memory []float64, block []*row, keys span, of func(*
 	right kernel.Right[float64],
 ) []float64 {
 	width := num.Last(w.v.Shape)
-	if w.factorsOf(block[0].kvHead).finite {
+	if w.valuesOf(block[0].kvHead).finite {
 		memory = numbers(memory, len(block)*width)
 		left := w.spread(block, keys, of)
 		right.Rows(keys.key, keys.n).Mul(len(block), left, keys.n, memory, width)

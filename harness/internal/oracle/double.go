@@ -1,9 +1,9 @@
 package oracle
 
 // InDouble returns the problem for an implementation that computes in float64. The sigma of its
-// results must be multiplied by [DoubleRatio]. It shares its arrays with p.
+// results must be multiplied by [DoubleRatio].
 func (p *Problem) InDouble() *Problem {
-	q := p.fresh()
+	q := p.Uncached()
 	q.Precision = Precision{small: true}
 	return q
 }

@@ -5,17 +5,10 @@ import "slices"
 // Clone returns a copy without a cache. Its parameters may be written to; its inputs and masks are
 // shared with p and may only be replaced.
 func (p *Problem) Clone() *Problem {
-	q := p.fresh()
+	q := p.Uncached()
 	for _, values := range q.Parameters() {
 		*values = slices.Clone(*values)
 	}
-	return q
-}
-
-// fresh returns a fork without a cache.
-func (p *Problem) fresh() *Problem {
-	q := p.Fork()
-	q.cache = nil
 	return q
 }
 

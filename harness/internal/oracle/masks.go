@@ -170,6 +170,20 @@ func (m *masks) count(n, i int) int {
 	return count
 }
 
+// seesAny reports whether query i of head n has a key in its softmax.
+func (m *masks) seesAny(n, i int) bool {
+	if m.p.MaskedScore != nil {
+		return m.all > 0
+	}
+	v := m.viewer(n, i)
+	for j := range m.all {
+		if m.sees(&v, j) {
+			return true
+		}
+	}
+	return false
+}
+
 // broadcast maps indices of the scores, (..., H, L, S), to indices of an array that is broadcast to
 // them: aligned from the right, and repeated along every dimension of 1 or that it lacks.
 type broadcast struct {

@@ -64,9 +64,17 @@ const (
 	least16 = 0x1p-50 / 3 // numbers below 2⁻¹⁴ are multiples of 2⁻²⁴
 )
 
-func toFloat16(v float32) float32       { return float16.Fromfloat32(v).Float32() }
 func toBFloat16(v float32) float32      { return num.Nearest(v, 16) }
 func toTensorFloat32(v float32) float32 { return num.Nearest(v, 13) }
+
+// toFloat16 rounds numbers from 2⁻¹⁴ to the largest one as TensorFloat-32, which has as many bits.
+func toFloat16(v float32) float32 {
+	const least, largest = 0x1p-14, 65504
+	if size := max(v, -v); size >= least && size <= largest {
+		return toTensorFloat32(v)
+	}
+	return float16.Fromfloat32(v).Float32()
+}
 
 // truncated returns the precision that drops the last bits of a float32.
 //
@@ -113,9 +121,9 @@ func precisionOf(c *fixture.Case) Precision {
 }
 
 // In returns the problem for an implementation of a lower precision, which also rounds the inputs
-// and parameters that it is given. It shares its arrays with p.
+// and parameters that it is given. The two share all arrays.
 func (p *Problem) In(lower Precision) *Problem {
-	q := p.fresh()
+	q := p.Uncached()
 	own := p.Precision
 	q.Precision = Precision{
 		stored: max(own.stored, lower.stored), factor: max(own.factor, lower.factor),
@@ -194,13 +202,16 @@ func (p *Problem) parametersRoundedIn(lower Precision) []*[]float64 {
 
 func (p Precision) roundArray(a Array) Array { return Array{a.Shape, p.roundAll(a.Value)} }
 
-// roundAll returns rounded copies of values, and nil for nil.
+// roundAll returns rounded numbers; nil for nil.
 func (p Precision) roundAll(values []float64) []float64 {
-	rounded := slices.Clone(values)
-	for i, v := range values {
-		rounded[i] = p.Round(v)
+	if values == nil {
+		return nil
 	}
-	return rounded
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = p.Round(v)
+	}
+	return out
 }
 
 // IsFloat32 reports whether nothing is rounded to fewer bits than float32's, and nothing was given

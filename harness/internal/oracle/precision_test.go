@@ -81,3 +81,17 @@ func TestVarianceOfRoundedInputs(t *testing.T) {
 	requireVariance(t, p, want.variance)
 	require.InEpsilon(t, want.value, p.Run().Value[0], 1e-15)
 }
+
+// Round agrees with another program's conversion: halfway between two numbers, beside it, and at
+// both ends of the range.
+func TestRoundsToFloat16(t *testing.T) {
+	for pattern := range uint32(1) << 20 {
+		for _, low := range []uint32{0, 1, 0x800, 0xfff} {
+			v := math.Float32frombits(pattern<<12 | low)
+			got, want := oracle.Float16.Round(float64(v)), float64(toFloat16(v))
+			if math.Float64bits(got) != math.Float64bits(want) && !(math.IsNaN(got) && math.IsNaN(want)) {
+				require.Equal(t, want, got, v)
+			}
+		}
+	}
+}

@@ -41,7 +41,7 @@ func (c column) weight(width int) []float64 { return c.block.weight[c.at*width:]
 
 // multiply computes the given rows of y = x W^T. It takes the products that are cached, and
 // computes and caches the others. It computes nothing and returns false if not all rows are asked
-// for and a product is not cached, or if there is no room for x.
+// for and a product is not cached, or if there is no room for x or for any product.
 func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet) bool {
 	p.mu.Lock()
 	in, places := p.find(x, w.in)
@@ -53,6 +53,10 @@ func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet) boo
 		return false
 	}
 	columns, missing := in.find(w.value)
+	if len(missing) == len(columns) && p.room < len(in.value)/w.in*len(missing)+len(w.value) {
+		p.mu.Unlock()
+		return false
+	}
 	if len(missing) > 0 && rows == nil {
 		p.add(s, in, columns, missing, w.value)
 	}

@@ -71,15 +71,15 @@ func (w *workspace) score(rows []*row) {
 //
 //	Σ ((E/6 + 1) q² u²/3 + 2 roundings of q² as factors + Var q) k² + q² Var k
 func (w *workspace) multiplyKeys(block []*row, keys span) {
-	f, e := w.factorsOf(block[0].kvHead), num.Last(w.q.Shape)
+	f, e := w.keysOf(block[0].kvHead), num.Last(w.q.Shape)
 	w.takeQueries(block)
-	right, first := f.keys.Columns(keys.key, keys.key+keys.n)
+	right, first := f.values.Columns(keys.key, keys.key+keys.n)
 	n := keys.key + keys.n - first
 	w.products = numbers(w.products, len(block)*n)
 	right.Mul(len(block), w.queries, e, w.products, n)
 	if w.noisy() {
-		squares, _ := f.keySquares.Columns(first, first+n)
-		variance, _ := f.keyVariance.Columns(first, first+n)
+		squares, _ := f.squares.Columns(first, first+n)
+		variance, _ := f.variance.Columns(first, first+n)
 		w.productNoise = numbers(w.productNoise, len(block)*n)
 		squares.Mul(len(block), w.queryNoise, e, w.productNoise, n)
 		variance.MulAdd(len(block), w.querySquares, e, w.productNoise, n)

@@ -60,9 +60,12 @@ func (t *Trace) score(p *Problem) {
 	n := t.Heads * t.Queries * t.Keys
 	t.Sees, t.Scores = make([]bool, n), make([]float64, n)
 	t.Terms, t.Derivatives = make([]float64, n), make([]float64, n)
+	var v viewer
 	for at := range n {
 		head, i, j := at/(t.Queries*t.Keys), at/t.Keys%t.Queries, at%t.Keys
-		v := masks.viewer(head, i)
+		if j == 0 {
+			v = masks.viewer(head, i)
+		}
 		t.Sees[at], t.Scores[at] = masks.sees(&v, j), math.Inf(-1)
 		if !t.Sees[at] {
 			continue

@@ -55,10 +55,13 @@ func (p *Problem) HasEmptyRow() bool {
 		return false
 	}
 	scores := p.scores()
-	m := p.masks(num.Last(scores))
-	for n := range num.Size(scores[:len(scores)-2]) {
+	m, step := p.masks(num.Last(scores)), 1
+	if m.sameForHeads() {
+		step = m.heads
+	}
+	for n := 0; n < num.Size(scores[:len(scores)-2]); n += step {
 		for i := range m.queries {
-			if m.count(n, i) == 0 {
+			if !m.seesAny(n, i) {
 				return true
 			}
 		}

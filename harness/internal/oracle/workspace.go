@@ -1,51 +1,14 @@
 package oracle
 
 import (
-	"slices"
 	"sync"
 
-	"github.com/difftest/difftest/attention/kernel"
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // blockRows is the number of rows that are multiplied together: so few that their scores stay in
 // the processor's cache, and a multiple of the rows that the kernels multiply at once.
 const blockRows = 24
-
-// factors are the keys and values of one key/value head as right factors of matrix products.
-type factors struct {
-	once                                sync.Once
-	keys, keySquares, keyVariance       kernel.Right[float64] // (E, S)
-	values, valueSquares, valueVariance kernel.Right[float64] // (S, Ev)
-
-	// finite is set if values, their squares and their variances are finite. A weight of zero then
-	// has no effect.
-	finite bool
-}
-
-// factorsOf returns the factors of a key/value head. It makes them when they are first needed.
-func (c *core) factorsOf(kvHead int) *factors {
-	f := &c.factors[kvHead]
-	f.once.Do(func() {
-		k, v := c.k.matrix(kvHead), c.v.matrix(kvHead)
-		keys, e, ev := k.Shape[0], k.Shape[1], v.Shape[1]
-		f.keys = kernel.Transposed(k.Value, e, keys, e, nil)
-		f.values = kernel.NewRight(v.Value, keys, ev, ev)
-		f.finite = !slices.ContainsFunc(v.Value, notFinite)
-		if c.noisy() {
-			f.keySquares = kernel.Transposed(k.Value, e, keys, e, nil).Squared()
-			f.keyVariance = kernel.Transposed(k.Variance, e, keys, e, nil)
-			valueSquares := squares(v.Value)
-			f.valueSquares = kernel.NewRight(valueSquares, keys, ev, ev)
-			f.valueVariance = kernel.NewRight(v.Variance, keys, ev, ev)
-			f.finite = f.finite && !slices.ContainsFunc(valueSquares, notFinite) &&
-				!slices.ContainsFunc(v.Variance, notFinite)
-		}
-	})
-	return f
-}
-
-func notFinite(v float64) bool { return v-v != 0 }
 
 // workspace is the memory of a block of rows that are computed together.
 type workspace struct {

@@ -93,6 +93,31 @@ func Tall(kvHeads int) *oracle.Problem {
 	return p
 }
 
+// Long returns a causal layer of 4 heads over 256 positions and two batch elements, large enough to
+// be sampled. The first element is padded on the right.
+func Long() *oracle.Problem {
+	r := rand.New(rand.NewPCG(6, 6))
+	const width, length = 96, 256
+	linear := func(out int) oracle.Linear {
+		w := Normal(r, out, width).Value
+		for i := range w {
+			w[i] = float64(float32(w[i] / math.Sqrt(width)))
+		}
+		return oracle.Linear{In: width, Out: out, Weight: w, Bias: Normal(r, out).Value}
+	}
+	x := Normal(r, 2, length, width)
+	p := &oracle.Problem{Query: x, Key: x, Value: x, Causal: Causal, Scale: 1 / math.Sqrt(24)}
+	p.Padding = attention.NewMask(2, length)
+	for i := range 20 {
+		p.Padding.Data[length-1-i] = true
+	}
+	p.Layer = &oracle.Layer{
+		Heads: 4, KVHeads: 4, Query: linear(width), Key: linear(width), Value: linear(width), Output: linear(width),
+		QueryRotary: &oracle.Rotary{Dim: 24, Base: 10000, Factor: 1}, KeyRotary: &oracle.Rotary{Dim: 24, Base: 10000, Factor: 1},
+	}
+	return p
+}
+
 // InFloat32 rounds the values of a field to float32, and returns them.
 func InFloat32(f oracle.Field) []float64 {
 	for i, v := range f.Value {

@@ -24,6 +24,7 @@ type Case struct {
 
 	known  []catalogue.Mistake // the mistakes to try, each followed by its variants
 	sample Sample
+	early  *early // nil if the case has no early rows
 	cache  *replayCache
 }
 
@@ -43,8 +44,10 @@ type replayCache struct {
 // to the arrays of either afterwards.
 func NewCase(p *oracle.Problem, truth compare.Expected) *Case {
 	p = p.Cached()
+	sample := newSample(p, truth)
 	return &Case{
-		Problem: p, Truth: truth, known: catalogue.WithVariants, sample: newSample(p, truth),
+		Problem: p, Truth: truth, known: catalogue.WithVariants,
+		sample: sample, early: newEarly(p, truth, sample),
 		cache: &replayCache{
 			mistakes: catalogue.WithVariants,
 			replays:  make([]*Replay, len(catalogue.WithVariants)),
@@ -61,20 +64,27 @@ func (c *Case) Without(id string) *Case {
 	return &other
 }
 
-// replays returns the replays of all known mistakes that apply, in the order of the catalogue,
-// and computes the ones that are not in the cache yet. When ctx ends it returns the finished ones
-// and the number of missing ones.
-func (c *Case) replays(ctx context.Context) (all []Replay, missing int) {
+// every wants every mistake.
+func every(catalogue.Mistake) bool { return true }
+
+// atOnce wants the mistakes that every diagnosis of a wrong output needs. Of a large case, random
+// mistakes and lower precisions wait until a step asks for them.
+func (c *Case) atOnce(m catalogue.Mistake) bool { return m.Replayable() || !c.sample.Partial() }
+
+// replays returns the replays of all known mistakes that apply and are wanted, in the order of the
+// catalogue, and computes the ones that are not in the cache yet. When ctx ends it returns the
+// finished ones and the number of missing ones.
+func (c *Case) replays(ctx context.Context, wanted func(catalogue.Mistake) bool) (all []Replay, missing int) {
 	select {
 	case c.cache.turn <- struct{}{}:
 		defer func() { <-c.cache.turn }()
 	case <-ctx.Done():
 		return nil, len(c.known)
 	}
-	c.replayAll(ctx)
+	c.replayAll(ctx, wanted)
 	for i, r := range c.cache.replays {
-		switch {
-		case !c.knows(c.cache.mistakes[i]):
+		switch m := c.cache.mistakes[i]; {
+		case !c.knows(m) || !wanted(m):
 		case r == nil:
 			missing++
 		case r.applies():
@@ -88,15 +98,15 @@ func (c *Case) knows(m catalogue.Mistake) bool {
 	return slices.ContainsFunc(c.known, func(known catalogue.Mistake) bool { return known.ID == m.ID })
 }
 
-// replayAll fills the cache. Random mistakes come last, because no later computation needs their
-// products.
-func (c *Case) replayAll(ctx context.Context) {
+// replayAll puts the wanted mistakes into the cache. Random mistakes come last, because no later
+// computation needs their products.
+func (c *Case) replayAll(ctx context.Context, wanted func(catalogue.Mistake) bool) {
 	var done atomic.Int64
 	for _, random := range []bool{false, true} {
 		var group errgroup.Group
 		group.SetLimit(c.concurrency())
 		for i, m := range c.cache.mistakes {
-			if m.Random != random || c.cache.replays[i] != nil {
+			if m.Random != random || c.cache.replays[i] != nil || !wanted(m) {
 				continue
 			}
 			group.Go(func() error {
@@ -143,12 +153,12 @@ func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, e
 		if !ok {
 			break
 		}
-		out, err := wrong.Rows(ctx, c.sample.Rows, oracle.ValuesAlone)
+		values, made, isEarly, err := c.make(ctx, wrong, m)
 		if err != nil {
 			return nil, err
 		}
-		r.Outputs = append(r.Outputs, out.Value)
-		r.Comparisons = append(r.Comparisons, compare.Outputs(out.Shape, out.Value, c.sample.Truth))
+		r.Early = isEarly
+		r.Outputs, r.Comparisons = append(r.Outputs, values), append(r.Comparisons, made)
 	}
 	return r, nil
 }

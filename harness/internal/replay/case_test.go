@@ -16,7 +16,7 @@ import (
 func TestReplaysLeaveTheProblemAlone(t *testing.T) {
 	p := oracletest.Padded()
 	before := p.Run().Value
-	_, missing := caseOf(p).replays(t.Context())
+	_, missing := caseOf(p).replays(t.Context(), every)
 	require.Zero(t, missing)
 	for _, m := range catalogue.Mistakes {
 		if m.Replayable() {
@@ -29,7 +29,7 @@ func TestReplaysLeaveTheProblemAlone(t *testing.T) {
 // When the context ends, the finished replays are kept, and the next call computes the others.
 func TestReplaysGoOnWhereTheyWereCutOff(t *testing.T) {
 	c := caseOf(oracletest.Padded())
-	all, missing := c.replays(ended(t))
+	all, missing := c.replays(ended(t), every)
 	require.Empty(t, all)
 	require.Equal(t, len(catalogue.WithVariants), missing)
 
@@ -38,13 +38,13 @@ func TestReplaysGoOnWhereTheyWereCutOff(t *testing.T) {
 		if u.Done == 60 {
 			cancel()
 		}
-	}))
+	}), every)
 	require.NotEmpty(t, some)
 	require.Positive(t, missing)
 	require.Less(t, missing, len(catalogue.WithVariants))
 
 	var made atomic.Int64
-	all, missing = c.replays(progress.With(t.Context(), func(progress.Update) { made.Add(1) }))
+	all, missing = c.replays(progress.With(t.Context(), func(progress.Update) { made.Add(1) }), every)
 	require.Zero(t, missing)
 	require.Greater(t, len(all), len(some))
 	require.Less(t, made.Load(), int64(len(catalogue.WithVariants)))
@@ -53,10 +53,10 @@ func TestReplaysGoOnWhereTheyWereCutOff(t *testing.T) {
 // A case without a mistake knows all others, and takes their replays from the first case.
 func TestWithout(t *testing.T) {
 	c := caseOf(oracletest.Padded())
-	all, _ := c.replays(t.Context())
+	all, _ := c.replays(t.Context(), every)
 	less, missing := c.Without("causal-missing").replays(progress.With(t.Context(), func(progress.Update) {
 		t.Error("a replay was computed again")
-	}))
+	}), every)
 	require.Zero(t, missing)
 	require.Len(t, less, len(all)-1)
 	for _, r := range less {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // Cut describes the work that a search left out because its context ended; "" if it finished.
@@ -18,8 +20,11 @@ type Output struct {
 	Got        []float64
 	Comparison compare.Comparison // with the truth
 	Sampled    Sampled
+	Early      Sampled // the same in the early rows, if the case has any
 
-	Visible    []Replay // mistakes that the sample sees, random and low-precision ones included
+	// Visible holds the mistakes that the sample sees. Those of a small case include random ones
+	// and lower precisions.
+	Visible    []Replay
 	Candidates []Replay // replayable mistakes that may explain the output
 }
 
@@ -30,17 +35,20 @@ type Sampled struct {
 	Comparison compare.Comparison // with the truth
 }
 
-// NewOutput makes the mistakes of a case, and puts an output of the right shape beside them.
+// NewOutput makes the mistakes of a case, and puts an output of the right shape beside them. Of a
+// large case it leaves out random mistakes and lower precisions.
 func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.Comparison) (Output, Cut) {
 	o := Output{
 		Case: c, Got: got, Comparison: comparison,
 		Sampled: Sampled{Sample: c.sample, Got: got, Comparison: comparison},
 	}
-	if s := c.sample; s.Partial() {
-		o.Sampled.Got = rowsOf(got, s.Rows, o.width())
-		o.Sampled.Comparison = compare.Outputs(s.Truth.Shape, o.Sampled.Got, s.Truth)
+	if c.sample.Partial() {
+		o.Sampled = o.in(c.sample)
 	}
-	all, missing := c.replays(ctx)
+	if c.early != nil {
+		o.Early = o.in(c.early.sample)
+	}
+	all, missing := c.replays(ctx, c.atOnce)
 	for _, r := range all {
 		if r.visible() {
 			o.Visible = append(o.Visible, r)
@@ -56,11 +64,53 @@ func NewOutput(ctx context.Context, c *Case, got []float64, comparison compare.C
 	return o, ""
 }
 
+// in returns the output in some rows.
+func (o Output) in(s Sample) Sampled {
+	got := rowsOf(o.Got, s.Rows, o.width())
+	return Sampled{Sample: s, Got: got, Comparison: compare.Outputs(s.Truth.Shape, got, s.Truth)}
+}
+
+// Of returns the output in the rows of a replay.
+func (o Output) Of(r Replay) Sampled {
+	if r.Early {
+		return o.Early
+	}
+	return o.Sampled
+}
+
+// Drawn returns the output in the rows on which random weights are drawn.
+func (o Output) Drawn() Sampled {
+	if o.Case != nil && o.Case.early != nil {
+		return o.Early
+	}
+	return o.Sampled
+}
+
+// OnSample returns the output for draws on the sample, and whether they are otherwise made on early
+// rows.
+func (o Output) OnSample() (sampled Output, early bool) {
+	if o.Case == nil || o.Case.early == nil {
+		return o, false
+	}
+	c := *o.Case
+	c.early = nil
+	o.Case = &c
+	return o, true
+}
+
+// ValuesIn returns the output of a mistake, which is not random, in the rows of a sample.
+func (o Output) ValuesIn(r Replay, s Sampled) []float64 {
+	if slices.Equal(o.Of(r).Rows, s.Rows) {
+		return r.Outputs[0]
+	}
+	return o.Case.output(r.Mistake, s.Rows, oracle.ValuesAlone).Value
+}
+
 // width returns the number of elements in a row.
 func (o Output) width() int { return o.Comparison.WantShape[len(o.Comparison.WantShape)-1] }
 
-// distance returns how far the output is from a replay, in the sample.
-func (o Output) distance(r Replay) float64 { return compare.Residual(o.Sampled.Got, r.Outputs[0]) }
+// distance returns how far the output is from a replay, in the rows of the replay.
+func (o Output) distance(r Replay) float64 { return compare.Residual(o.Of(r).Got, r.Outputs[0]) }
 
 // Nearest returns the candidate whose values come nearest to the output, and its distance, which
 // is infinite if there is none.
@@ -74,10 +124,11 @@ func (o Output) Nearest() (m catalogue.Mistake, distance float64) {
 	return m, distance
 }
 
-// Towards returns the cosine between the output's error and a replay's, in the sample and in
-// units of the truth's sigma; 0 if either has no error.
+// Towards returns the cosine between the output's error and a replay's, in the rows of the replay
+// and in units of the truth's sigma; 0 if either has no error.
 func (o Output) Towards(r Replay) float64 {
-	return cosine(o.Sampled.Got, o.Sampled.Truth, compare.Expected{Value: r.Outputs[0]})
+	s := o.Of(r)
+	return cosine(s.Got, s.Truth, compare.Expected{Value: r.Outputs[0]})
 }
 
 // inNoise returns the root mean square of an output's distance from other values, in units of

@@ -15,17 +15,48 @@ import (
 func FindLowPrecision(ctx context.Context, o Output) ([]Match, Cut) {
 	s := newSearch()
 	for _, r := range o.Visible {
-		switch {
-		case r.Mistake.Lower != nil:
-			s.addLow(ctx, o, o.Case.Problem, r.Mistake, r.Mistake)
-		case r.Mistake.Replayable() && r.Mistake.Family != catalogue.Precision:
+		if r.Mistake.Replayable() && r.Mistake.Family != catalogue.Precision {
 			s.miss(o.distance(r))
 		}
+	}
+	for _, low := range o.visiblePrecisions(ctx) {
+		s.addLow(ctx, o, o.Case.Problem, low, low)
 	}
 	if ctx.Err() != nil {
 		return nil, "fewer bits, and no two mistakes at once"
 	}
 	return clearest(s.withMargins()), ""
+}
+
+// visiblePrecisions returns the lower precisions that the sample sees. Of a large case it leaves
+// out those that the output's early rows rule out.
+func (o Output) visiblePrecisions(ctx context.Context) []catalogue.Mistake {
+	visible := o.Visible
+	if o.Sampled.Partial() {
+		near := map[string]bool{}
+		for _, m := range o.Case.known {
+			near[m.ID] = m.Lower != nil && storesAs(*m.Lower, o.Sampled.Got) && !o.earlyOutside(ctx, m.Lower)
+		}
+		visible, _ = o.Case.replays(ctx, func(m catalogue.Mistake) bool { return near[m.ID] })
+	}
+	var all []catalogue.Mistake
+	for _, r := range visible {
+		if r.Mistake.Lower != nil && r.visible() {
+			all = append(all, r.Mistake)
+		}
+	}
+	return all
+}
+
+// earlyOutside reports whether an element of the output's early rows is outside the noise of the
+// right computation in a lower precision. It is false if the case has no early rows.
+func (o Output) earlyOutside(ctx context.Context, lower *oracle.Precision) bool {
+	e := o.Case.early
+	if e == nil || o.Case.Problem.Precision.Rounds() {
+		return false
+	}
+	want, err := roundedIn(ctx, e.right, e.rows, *lower)
+	return err == nil && compare.Outputs(want.Shape, o.Early.Got, want).Outside > 0
 }
 
 // clearest keeps the matches that show their known errors about as clearly as the best match
@@ -84,6 +115,9 @@ func precisionsThatNeedAMistake(ctx context.Context, o Output) []catalogue.Mista
 // isOutside reports whether an output is outside the noise of the right computation in a lower
 // precision. A sampled element outside decides; the root mean square is one of all elements.
 func isOutside(ctx context.Context, o Output, lower *oracle.Precision) (bool, error) {
+	if o.earlyOutside(ctx, lower) {
+		return true, nil
+	}
 	if o.Sampled.Partial() {
 		want, err := o.Case.sampleIn(ctx, lower)
 		if err != nil || compare.Outputs(want.Shape, o.Sampled.Got, want).Outside > 0 {

@@ -8,13 +8,14 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 )
 
-// Replay is one mistake made on the sampled rows of a case, without noise.
+// Replay is one mistake made on the sampled or early rows of a case, without noise.
 type Replay struct {
 	Mistake catalogue.Mistake
 	// Outputs holds one output, or one for each draw of a random mistake. It is empty if the
 	// mistake does not apply to the case.
 	Outputs     [][]float64
 	Comparisons []compare.Comparison // of each output with the truth
+	Early       bool                 // the rows are the case's early ones, not the sampled ones
 }
 
 // applies reports whether the case has anything that the mistake changes.

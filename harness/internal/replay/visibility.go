@@ -53,7 +53,7 @@ func (c *Case) Visibility() Visibility {
 	var v Visibility
 	made := map[string]Replay{}
 	var groups []group
-	all, _ := c.replays(context.Background()) // a background context never ends
+	all, _ := c.replays(context.Background(), every) // a background context never ends
 	for _, r := range all {
 		made[r.Mistake.ID] = r
 		if r.Mistake.VariantOf == "" && c.sees(r) {
@@ -99,11 +99,16 @@ type group struct {
 // grouped adds a mistake to the group with the same output, within the noise and near, or begins
 // a group. Random outputs are never the same.
 func (c *Case) grouped(groups []group, r Replay) []group {
+	if !r.Mistake.Replayable() {
+		return append(groups, group{alike: []catalogue.Mistake{r.Mistake}})
+	}
 	out := r.Outputs[0]
+	if r.Early {
+		out = c.output(r.Mistake, c.sample.Rows, oracle.ValuesAlone).Value
+	}
 	for i := range groups {
 		g := &groups[i]
-		near := compare.Residual(out, g.first) <= compare.MaxResidual
-		if !r.Mistake.Replayable() || !g.alike[0].Replayable() || !near {
+		if !g.alike[0].Replayable() || !(compare.Residual(out, g.first) <= compare.MaxResidual) {
 			continue
 		}
 		if g.noise == nil {
