@@ -49,13 +49,10 @@ func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 		return answer{}
 	}
 	all, ok := randomWeights(ctx, in)
-	// Early rows see few keys: a little outside their limits, the sample decides.
-	const little = 2
-	within := func(limit direction) bool {
-		return in.fromTruth().within(limit) && sampled.fromTruth().within(limit)
-	}
-	if limit := limitOf(all); ok && early && !within(limit) {
-		if !within(limit.times(little)) {
+	if early && ok {
+		// Early rows cost little, and see few keys. They rule out what is far outside their limits.
+		const far = 2
+		if !in.fromTruth().within(limitOf(all).times(far)) {
 			return answer{}
 		}
 		in = &sampled
@@ -64,7 +61,7 @@ func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 	if !ok {
 		return answer{cut: "layers with random weights, to compare the output with"}
 	}
-	return answer{finding: in.unrelatedTo(all)}
+	return answer{finding: in.unrelatedTo(in.fromTruth(), all)}
 }
 
 // fromTruth compares the output with the truth, in the rows on which random weights are drawn.
@@ -82,8 +79,8 @@ func limitOf(all []randomKind) (limit direction) {
 }
 
 // unrelatedTo decides by what outputs of random weights look like on the case.
-func (in *input) unrelatedTo(all []randomKind) *finding {
-	got, limit := in.fromTruth(), limitOf(all)
+func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
+	limit := limitOf(all)
 	if !got.within(limit) {
 		return nil
 	}
