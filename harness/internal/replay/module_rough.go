@@ -14,6 +14,9 @@ import (
 // large is the number of operations above which the replays of a module are first made in float32.
 const large = 1e8
 
+// accuracy is the least part of a rough distance that the exact one is.
+const accuracy = 0.5
+
 // roughly computes the right graph in float32 at the first call. It returns nil for a small graph,
 // and if float32 gives no output.
 func (m *Module) roughly() *graph.Rough {
@@ -65,13 +68,15 @@ func (m *Module) estimate(h *hypothesis, r *graph.Rough, got []float64) bool {
 
 // exactly replays the nearest hypotheses again, this time exactly. It leaves out hypotheses whose
 // rough output is so much further from the subject's than the nearest exact one that their own
-// noise cannot explain it. exactly returns how many it did not try because ctx ended.
+// noise cannot explain it, and those that are hopeless. exactly returns how many it did not try
+// because ctx ended.
 func (m *Module) exactly(ctx context.Context, all []hypothesis, got []float64, words string) int {
 	const further = 100 // far beyond noisier, for what a rough distance may be off
 	var near []int
-	least := math.Inf(1)
+	least, right := math.Inf(1), compare.Residual(got, m.Truth.Value)
 	for i, h := range all {
 		switch {
+		case h.near && h.hopeless(right):
 		case h.near:
 			near = append(near, i)
 		case !h.discarded && !h.rough:
@@ -94,6 +99,14 @@ func (m *Module) exactly(ctx context.Context, all []hypothesis, got []float64, w
 	return 0
 }
 
+// hopeless reports whether a rough hypothesis is no explanation: it is hardly nearer to the output
+// than the right graph, and far outside any noise that a mistake gives a graph. right is the right
+// graph's residual.
+func (h hypothesis) hopeless(right float64) bool {
+	const noisiest = 10 * noisier * compare.MeasuredMaxRMSZ
+	return h.rms > noisiest && accuracy*h.residual*compare.MinMargin > right
+}
+
 // part returns some features of the values of an output.
 func (m *Module) part(values []float64, features []int) []float64 {
 	width := m.Truth.Shape[len(m.Truth.Shape)-1]
@@ -108,7 +121,6 @@ func (m *Module) part(values []float64, features []int) []float64 {
 
 // missRough notes the distances of the hypotheses that were ruled out, exactly where they count.
 func (m *Module) missRough(s *search, all []hypothesis, got []float64) {
-	const accuracy = 0.5 // of a rough distance, at least
 	for _, h := range all {
 		if h.rough && h.residual*accuracy < s.next {
 			if h = m.against(got, h, m.outputOf(h)); !h.discarded {

@@ -78,3 +78,20 @@ func TestRoughReplaysChangeNoResult(t *testing.T) {
 	assert.Greater(t, tried, 5)
 	assert.Greater(t, ruledOut, 50*tried)
 }
+
+// A rough hypothesis is replayed exactly if it comes much nearer than the right graph, or if noise
+// may explain it. A rough distance may be twice the exact one.
+func TestHopelessHypotheses(t *testing.T) {
+	const right = 0.05
+	for _, tc := range []struct {
+		rms, residual float64
+		hopeless      bool
+	}{
+		{61, 0.0201, true},
+		{61, 0.0199, false},
+		{61, 0.05, true},
+		{59, 0.05, false},
+	} {
+		assert.Equal(t, tc.hopeless, hypothesis{rms: tc.rms, residual: tc.residual}.hopeless(right), tc)
+	}
+}
