@@ -71,9 +71,11 @@ func longReports(t *testing.T, s *schema) {
 	s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
 	s.validate(t, "scale and masks in all cases",
 		checked(t, otherScaleAndMasks(), "sdpa/unmasked", "sdpa/gqa", "sdpa/window", "sdpa/causal"))
-	dir := t.TempDir()
-	traces(t, dir)
-	s.validate(t, "traces", run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))
+	for name, mistake := range map[string]change{"another input": otherInput, "another weight": otherColumn} {
+		dir := t.TempDir()
+		traces(t, dir, mistake)
+		s.validate(t, name, run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))
+	}
 }
 
 // planted holds a suite with cases of models, beside outputs with wrong numbers.
