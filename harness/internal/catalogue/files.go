@@ -311,11 +311,24 @@ func weightsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
 
 // weightColumnMajor returns the memory of a weight stored in column-major order.
 func weightColumnMajor(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-	weight := make([]float64, len(m.Weight))
-	for i, v := range m.Weight {
-		weight[columnMajorIndex([]int{m.Out, m.In}, i)] = v
+	return transposed(m.Weight, m.Out, m.In)
+}
+
+// transposed returns the transpose of a (rows, columns) matrix. The work goes by blocks that stay in
+// the cache of the processor.
+func transposed(values []float64, rows, columns int) []float64 {
+	const block = 32
+	turned := make([]float64, len(values))
+	for top := 0; top < rows; top += block {
+		for left := 0; left < columns; left += block {
+			for r := top; r < min(top+block, rows); r++ {
+				for c := left; c < min(left+block, columns); c++ {
+					turned[c*rows+r] = values[r*columns+c]
+				}
+			}
+		}
 	}
-	return weight
+	return turned
 }
 
 func weightsBFloat16AsFloat16(p *oracle.Problem, _ *rand.Rand) bool {

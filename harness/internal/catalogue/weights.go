@@ -493,13 +493,7 @@ func transposeWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
 	if m.In != m.Out {
 		return nil
 	}
-	weight := make([]float64, 0, len(m.Weight))
-	for column := range m.In {
-		for row := range m.Out {
-			weight = append(weight, m.Weight[row*m.In+column])
-		}
-	}
-	return weight
+	return transposed(m.Weight, m.Out, m.In)
 }
 
 // outputProjectionSkipped applies only if the projection keeps the width.
