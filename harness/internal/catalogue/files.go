@@ -314,8 +314,8 @@ func weightColumnMajor(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64
 	return transposed(m.Weight, m.Out, m.In)
 }
 
-// transposed returns the transpose of a (rows, columns) matrix. The work goes by blocks that stay in
-// the cache of the processor.
+// transposed returns the transpose of a (rows, columns) matrix. Blocks of the matrix stay in the
+// cache of the processor.
 func transposed(values []float64, rows, columns int) []float64 {
 	const block = 32
 	turned := make([]float64, len(values))
