@@ -26,7 +26,7 @@ type resources struct {
 
 // held counts resources after the collector ran.
 func held() resources {
-	// None on other systems; the collector closes what is lost.
+	// Other systems list no descriptors. The collector would close lost files.
 	open, _ := os.ReadDir("/proc/self/fd")
 	runtime.GC()
 	runtime.GC()

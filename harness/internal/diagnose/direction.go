@@ -17,8 +17,8 @@ type direction struct {
 	centred float64 // the cosine after the mean row of each array is taken out
 }
 
-// newDirection compares arrays of the rows on which random weights are drawn, in those that see a
-// key.
+// newDirection compares arrays of the rows on which random weights are drawn. Only rows that see a
+// key count.
 func newDirection(in *input, values, others []float64) direction {
 	width := num.Last(in.replays.Sampled.Truth.Shape)
 	a, b := in.seeing(values, width), in.seeing(others, width)

@@ -59,6 +59,16 @@ const fewestChanged = 8
 // applied is a function of each expected element. It returns nil if the function changes too few
 // elements.
 func applied(in *input, text string, f func(float64) float64) *relation {
+	return following(in, text, func(i int) (value, noise float64) {
+		w, s := in.truth.Value[i], in.truth.Sigma[i]
+		v := f(w)
+		return v, math.Max(math.Abs(f(w+s)-v), math.Abs(f(w-s)-v))
+	})
+}
+
+// following is an output that follows from the expected one. of returns an element, and the noise
+// that the element inherits. following returns nil if too few elements change.
+func following(in *input, text string, of func(i int) (value, noise float64)) *relation {
 	const rounded = 0x1p-24
 	r := &relation{text: text, want: compare.Expected{
 		Shape: in.truth.Shape, Measured: in.truth.Measured,
@@ -66,12 +76,9 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 	}}
 	changed := 0
 	for i, w := range in.truth.Value {
-		s := in.truth.Sigma[i]
-		v := f(w)
-		r.want.Value[i] = v
-		slope := math.Max(math.Abs(f(w+s)-v), math.Abs(f(w-s)-v))
-		r.want.Sigma[i] = math.Hypot(slope, rounded*v)
-		if math.Abs(v-w) > in.comparison.Limits.Z*s {
+		v, noise := of(i)
+		r.want.Value[i], r.want.Sigma[i] = v, math.Hypot(noise, rounded*v)
+		if math.Abs(v-w) > in.comparison.Limits.Z*in.truth.Sigma[i] {
 			changed++
 		}
 	}

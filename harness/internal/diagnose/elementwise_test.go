@@ -13,7 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
-// looked is what steps see of an output of rows that all see a key, with the same noise everywhere.
+// looked returns an output for steps. All rows see a key, and noise is the same everywhere.
 func looked(sigma float64, shape []int, want, got []float64) *input {
 	truth := compare.Expected{Shape: shape, Value: want, Sigma: slices.Repeat([]float64{sigma}, len(want))}
 	in := &input{
@@ -28,8 +28,8 @@ func looked(sigma float64, shape []int, want, got []float64) *input {
 	return in
 }
 
-// Chatterjee's xi, 1 - 3·steps/(n² - 1), of four elements. The steps are those of the output's
-// ranks, in the order of the expected elements.
+// Chatterjee's xi, 1 - 3·steps/(n² - 1), of four elements. The output's ranks take the steps, in
+// the order of the expected elements.
 func TestDependence(t *testing.T) {
 	require.InDelta(t, 1-3*3.0/15, dependence([]float64{10, 20, 30, 40}, []float64{1, 2, 3, 4}), 1e-15)
 	// ranks 1, 0, 3, 2

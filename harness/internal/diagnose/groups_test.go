@@ -106,7 +106,7 @@ func TestListedFactors(t *testing.T) {
 	require.Equal(t, "from 1 to 6", listed(append(four, 6), byFeature, own))
 }
 
-// Fitted numbers take noise away: what is left must be smaller than for a relation without any.
+// Fitted numbers take noise away. The rest must be smaller than for a relation without them.
 func TestFittedNumbersLowerTheLimit(t *testing.T) {
 	want, got := make([]float64, 100), make([]float64, 100)
 	for i := range want {

@@ -3,7 +3,6 @@ package diagnose
 import (
 	"math"
 
-	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
@@ -57,38 +56,26 @@ func logSumExp(row []float64) float64 {
 
 func length(row []float64) float64 { return num.RMS(row) * math.Sqrt(float64(len(row))) }
 
-// appliedToRows is a function of each expected row. It returns nil if the function changes too few
-// elements, or if the result has no rows of several elements.
+// appliedToRows is a function of each expected row. appliedToRows returns nil if the function
+// changes too few elements, or if the result has no rows of several elements.
 func appliedToRows(in *input, f rowFunction) *relation {
-	const rounded = 0x1p-24
 	if len(in.truth.Shape) == 0 || num.Last(in.truth.Shape) < 2 {
 		return nil
 	}
 	width := num.Last(in.truth.Shape)
-	r := &relation{text: f.text, want: compare.Expected{
-		Shape: in.truth.Shape, Measured: in.truth.Measured,
-		Value: make([]float64, len(in.got)), Sigma: make([]float64, len(in.got)),
-	}}
-	changed := 0
+	var totals, noises []float64 // of each row
 	for first := 0; first < len(in.got); first += width {
-		row, sigma := in.truth.Value[first:][:width], in.truth.Sigma[first:][:width]
-		total, ofTotal := f.total(row), 0.0
+		row, variance := in.truth.Value[first:][:width], 0.0
+		total := f.total(row)
 		for i, w := range row {
-			change := f.share(w, total) * sigma[i]
-			ofTotal += change * change
+			change := f.share(w, total) * in.truth.Sigma[first+i]
+			variance += change * change
 		}
-		for i, w := range row {
-			v, byElement, byTotal := f.of(w, total)
-			// errors of an element and of the total may go together
-			noise := math.Abs(byElement)*sigma[i] + math.Abs(byTotal)*math.Sqrt(ofTotal)
-			r.want.Value[first+i], r.want.Sigma[first+i] = v, math.Hypot(noise, rounded*v)
-			if math.Abs(v-w) > in.comparison.Limits.Z*sigma[i] {
-				changed++
-			}
-		}
+		totals, noises = append(totals, total), append(noises, math.Sqrt(variance))
 	}
-	if changed < fewestChanged {
-		return nil
-	}
-	return r
+	return following(in, f.text, func(i int) (value, noise float64) {
+		v, byElement, byTotal := f.of(in.truth.Value[i], totals[i/width])
+		// errors of an element and of the total may go together
+		return v, math.Abs(byElement)*in.truth.Sigma[i] + math.Abs(byTotal)*noises[i/width]
+	})
 }

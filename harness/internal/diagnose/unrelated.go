@@ -44,13 +44,14 @@ func unrelated(ctx context.Context, in *input, _ fit.Result) answer {
 	if in.comparison.NonFinite > 0 || in.problem.Layer == nil || in.recovery.Pattern != nil || rightRows(in) > 0 {
 		return answer{}
 	}
-	sampled, early := *in, false
+	var early bool
+	sampled := *in
 	if sampled.replays, early = in.replays.OnSample(); !sampled.fromTruth().within(direction{common, telling}) {
 		return answer{}
 	}
 	all, ok := randomWeights(ctx, in)
 	if early && ok {
-		// Early rows cost little, and see few keys. They rule out what is far outside their limits.
+		// Early rows cost little, and see few keys. Outputs far outside their limits are ruled out.
 		const far = 2
 		if !in.fromTruth().within(limitOf(all).times(far)) {
 			return answer{}
@@ -78,14 +79,13 @@ func limitOf(all []randomKind) (limit direction) {
 	return limit
 }
 
-// unrelatedTo decides by what outputs of random weights look like on the case.
+// unrelatedTo decides by the outputs that random weights give on the sample.
 func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 	limit := limitOf(all)
 	if !got.within(limit) {
 		return nil
 	}
-	drawn := in.replays.Drawn()
-	c, gain := in.comparison, drawn.Comparison.Gain
+	c, gain := in.comparison, in.replays.Sampled.Comparison.Gain
 	if d := in.towardsQuery(); !d.within(limit) {
 		const text = "cosine %.3f with the query, and %.3f with the expected output: the query reaches the output"
 		return findingf(Unclear, text, d.whole, c.Cosine)
@@ -99,7 +99,7 @@ func (in *input) unrelatedTo(got direction, all []randomKind) *finding {
 			"and the case is too small to tell random weights by direction (up to %.3f)"
 		return findingf(Unclear, text, c.Rel, c.Gain, c.Cosine, math.Max(limit.whole, limit.centred))
 	}
-	if xi := dependence(drawn.Got, drawn.Truth.Value); xi > function {
+	if xi := dependence(in.replays.Sampled.Got, in.replays.Sampled.Truth.Value); xi > function {
 		const text = "cosine %.3f, but each element follows from the expected element by a function that is " +
 			"not known (Chatterjee's xi %.2f, 0 by chance)"
 		return findingf(Unclear, text, c.Cosine, xi)
@@ -135,12 +135,11 @@ func (in *input) towardsQuery() direction {
 	if len(query) != len(in.got) {
 		return direction{}
 	}
-	drawn := in.replays.Drawn()
 	var rows []float64
-	for i := range len(drawn.Got) / width {
-		rows = append(rows, query[drawn.Row(i)*width:][:width]...)
+	for i := range len(in.replays.Sampled.Got) / width {
+		rows = append(rows, query[in.replays.Sampled.Row(i)*width:][:width]...)
 	}
-	return newDirection(in, drawn.Got, rows)
+	return newDirection(in, in.replays.Sampled.Got, rows)
 }
 
 // missingAsFar names a missing part of the computation that leads as far from the truth as limits,
@@ -150,10 +149,9 @@ func (in *input) missingAsFar(limit direction) (title string, d direction) {
 		if r.Mistake.Kind != catalogue.Missing || !gainFits(in.replays.Sampled.Comparison.Gain, r.Band()) {
 			continue
 		}
-		drawn := in.replays.Drawn()
-		values := in.replays.ValuesIn(r, drawn)
-		d := newDirection(in, values, drawn.Truth.Value)
-		if d.within(limit) && !newDirection(in, values, drawn.Got).within(limit) {
+		values := in.replays.SampledValues(r)
+		d := newDirection(in, values, in.replays.Sampled.Truth.Value)
+		if d.within(limit) && !newDirection(in, values, in.replays.Sampled.Got).within(limit) {
 			return r.Mistake.Title, d
 		}
 	}
@@ -177,7 +175,7 @@ func (in *input) alike(kinds []randomKind, gain float64) (alike, least float64) 
 			least = math.Min(least, likely*k.alike)
 		}
 	}
-	return geometry(in, in.replays.Drawn().Got, in.replays.Drawn().Truth.Value), least
+	return geometry(in, in.replays.Sampled.Got, in.replays.Sampled.Truth.Value), least
 }
 
 // gainsOf compares the size of the output with outputs of random weights, which tells parameters

@@ -184,7 +184,7 @@ func TestBlocksThatParametersGive(t *testing.T) {
 	require.Empty(t, z.sameAs(5))
 }
 
-// Zeros in the output itself: of a function they may be those of a head.
+// Zeros in the output itself are found. In the output of a function, a head may have zeros.
 func TestZerosOfTheOutput(t *testing.T) {
 	want := make([]float64, 2*3*2*2)
 	for i := range want {

@@ -21,8 +21,8 @@ type Tensor[T Float] struct {
 	// narrow holds the elements of a parameter in fewer bits than T, to save memory. Data is nil
 	// then. [Tensor.Wide] returns a tensor with Data.
 	narrow []float32
-	// parts says of which parts of a table the tensor consists, and is nil for other tensors. Data
-	// may be nil then, too.
+	// parts lists the parts of a table that the tensor consists of, and is nil for other tensors. A
+	// tensor with parts may lack Data.
 	parts *parts[T]
 	// packed is the tensor as the weight of a linear layer, nil until [Tensor.right] needs it.
 	packed atomic.Pointer[packed[T]]

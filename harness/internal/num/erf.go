@@ -2,8 +2,8 @@ package num
 
 import "math"
 
-// erf returns the error function, with an error below 3e-16. It takes a tenth of the time of
-// [math.Erf]: a Taylor series about the nearest of some points, without branches.
+// erf returns the error function, with an error below 3e-16, by a Taylor series about the nearest
+// of some points. Without branches, erf takes a tenth of the time of [math.Erf].
 func erf(x float64) float64 {
 	z := math.Abs(x)
 	if !(z < erfEnd) {
@@ -26,7 +26,7 @@ const (
 var erfSeries = func() (series [erfEnd*erfPoints + 1][9]float64) {
 	for n := range series {
 		z := float64(n) / erfPoints
-		// The derivatives of f = 2/sqrt(pi) exp(-z^2), of which erf is the integral, follow from
+		// erf is the integral of f = 2/sqrt(pi) exp(-z^2). The derivatives of f follow from
 		// f' = -2 z f.
 		before, f := 0.0, 2/math.Sqrt(math.Pi)*math.Exp(-z*z)
 		series[n][0] = math.Erf(z)

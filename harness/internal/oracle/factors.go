@@ -102,7 +102,7 @@ func known[F any](factors map[fieldIdentity][]F, f Field, n int, own bool) []F {
 
 // owns reports whether keys or values are the owner's.
 func (c *cache) owns(which role, f Field) bool {
-	if c.owner.Layer == nil { // what is given has a new variance each time
+	if c.owner.Layer == nil { // inputs get a new variance each time
 		given := []Array{queryRole: c.owner.Query, keyRole: c.owner.Key, valueRole: c.owner.Value}[which]
 		return !f.noisy() && identityOf(given.Value) == identityOf(f.Value)
 	}

@@ -63,8 +63,8 @@ func (p *Problem) CachedParts() *Problem {
 	return q
 }
 
-// ProjectsAnew reports whether keys or values are products of other inputs or weights than those
-// of the problem that owns the cache.
+// ProjectsAnew reports whether keys or values are products of other inputs or weights than the
+// inputs and weights of the problem that owns the cache.
 func (p *Problem) ProjectsAnew() bool {
 	if p.cache == nil || p.Layer == nil {
 		return true

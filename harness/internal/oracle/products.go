@@ -142,11 +142,11 @@ func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int
 	b := &block{value: make([]float64, count*n), weight: values, n: n}
 	if n < len(columns) {
 		b.weight = make([]float64, 0, n*in.width)
-	}
-	for i, o := range missing {
-		if n < len(columns) {
+		for _, o := range missing {
 			b.weight = append(b.weight, values[o*in.width:][:in.width]...)
 		}
+	}
+	for i, o := range missing {
 		columns[o] = column{b, i}
 	}
 	s.multiply(b.value, in.value, &weight{value: b.weight, in: in.width, out: n}, nil)

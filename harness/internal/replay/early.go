@@ -65,6 +65,14 @@ func (e *early) of(wrong *oracle.Problem, m catalogue.Mistake, right *oracle.Pro
 	return p.WithCache(e.right)
 }
 
+// sampledValues returns the output of a mistake, which is not random, in the sampled rows.
+func (c *Case) sampledValues(r Replay) []float64 {
+	if r.Early {
+		return c.output(r.Mistake, c.sample.Rows, oracle.ValuesAlone).Value
+	}
+	return r.Outputs[0]
+}
+
 // make computes a mistaken problem on the early rows, or on the sample if the early rows are not
 // enough: if they do not show the mistake, which is not a random one.
 func (c *Case) make(

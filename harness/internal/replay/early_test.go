@@ -13,7 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// The early rows of a mistaken problem are, to the last bit, those that the whole problem gives.
+// Early rows of a mistaken problem agree to the last bit with rows of the whole problem.
 func TestEarlyRowsAreThoseOfTheWholeProblem(t *testing.T) {
 	c := caseOf(oracletest.Long())
 	require.Len(t, c.early.rows, 12)

@@ -8,14 +8,21 @@ import (
 )
 
 // confirmed holds the output against the nearest pairs, each in its own noise, and keeps the ones
-// that explain it. It keeps none if none of the hopeful ones does.
+// that explain it. No pair is kept if none of the hopeful ones does.
 func (q *pairSearch) confirmed() []bothMade {
-	hope := func(b bothMade) bool { return q.search.hopeful(b.residual) && q.explains(b) }
+	asked := map[pairOf]bool{} // noise takes many replays
+	explains := func(b bothMade) bool {
+		if _, known := asked[b.pair]; !known {
+			asked[b.pair] = q.explains(b)
+		}
+		return asked[b.pair]
+	}
+	hope := func(b bothMade) bool { return q.search.hopeful(b.residual) && explains(b) }
 	if !slices.ContainsFunc(q.near, hope) {
 		q.near = nil
 		return nil
 	}
-	q.near = slices.DeleteFunc(q.near, func(b bothMade) bool { return !q.explains(b) })
+	q.near = slices.DeleteFunc(q.near, func(b bothMade) bool { return !explains(b) })
 	return q.near
 }
 

@@ -68,8 +68,8 @@ func (m *Module) estimate(h *hypothesis, r *graph.Rough, got []float64) bool {
 
 // exactly replays the nearest hypotheses again, this time exactly. It leaves out hypotheses whose
 // rough output is so much further from the subject's than the nearest exact one that their own
-// noise cannot explain it, and those that are hopeless. exactly returns how many it did not try
-// because ctx ended.
+// noise cannot explain it, and hopeless ones. exactly returns how many it did not try because ctx
+// ended.
 func (m *Module) exactly(ctx context.Context, all []hypothesis, got []float64, words string) int {
 	const further = 100 // far beyond noisier, for what a rough distance may be off
 	var near []int
@@ -99,9 +99,9 @@ func (m *Module) exactly(ctx context.Context, all []hypothesis, got []float64, w
 	return 0
 }
 
-// hopeless reports whether a rough hypothesis is no explanation: it is hardly nearer to the output
-// than the right graph, and far outside any noise that a mistake gives a graph. right is the right
-// graph's residual.
+// hopeless reports whether a rough hypothesis is no explanation. A hopeless one is hardly nearer to
+// the output than the right graph, and far outside any noise that a mistake gives a graph. right is
+// the right graph's residual.
 func (h hypothesis) hopeless(right float64) bool {
 	const noisiest = 10 * noisier * compare.MeasuredMaxRMSZ
 	return h.rms > noisiest && accuracy*h.residual*compare.MinMargin > right

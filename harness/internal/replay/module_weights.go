@@ -11,9 +11,10 @@ import (
 	"github.com/difftest/difftest/harness/internal/num"
 )
 
-// FindWeights looks for the weight of a linear layer whose other values give an output. It asks
-// about layers behind which no row of the output depends on another row: the head, the last MLP and
-// what leads from the last attention. Least squares finds two kinds of changes:
+// FindWeights looks for the weight of a linear layer whose other values give an output. FindWeights
+// asks about layers behind which no row of the output depends on another row: the head, the last
+// MLP, and the query and output projections of the last attention. Least squares finds two kinds of
+// changes:
 //
 //   - Any change, if there are more rows than the layer has features. Rows that are equal in the
 //     layer's input count once.
@@ -125,7 +126,7 @@ type weightSite struct {
 
 // weightSites lists the layers that can be asked about, the last first.
 func (q *valueSearch) weightSites() []*weightSite {
-	const mixing = 3 // layers whose rows are mixed later: what stands before them is, too
+	const mixing = 3 // layers whose rows are mixed later: all layers before them are, too
 	m := q.module
 	var sites []*weightSite
 	mixed, replays := 0, 0

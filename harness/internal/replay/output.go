@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // Cut describes the work that a search left out because its context ended; "" if it finished.
@@ -98,13 +96,8 @@ func (o Output) OnSample() (sampled Output, early bool) {
 	return o, true
 }
 
-// ValuesIn returns the output of a mistake, which is not random, in the rows of a sample.
-func (o Output) ValuesIn(r Replay, s Sampled) []float64 {
-	if slices.Equal(o.Of(r).Rows, s.Rows) {
-		return r.Outputs[0]
-	}
-	return o.Case.output(r.Mistake, s.Rows, oracle.ValuesAlone).Value
-}
+// SampledValues returns the output of a mistake, which is not random, in the sampled rows.
+func (o Output) SampledValues(r Replay) []float64 { return o.Case.sampledValues(r) }
 
 // width returns the number of elements in a row.
 func (o Output) width() int { return o.Comparison.WantShape[len(o.Comparison.WantShape)-1] }

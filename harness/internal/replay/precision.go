@@ -28,8 +28,8 @@ func FindLowPrecision(ctx context.Context, o Output) ([]Match, Cut) {
 	return clearest(s.withMargins()), ""
 }
 
-// visiblePrecisions returns the lower precisions that the sample sees. Of a large case it leaves
-// out those that the output's early rows rule out.
+// visiblePrecisions returns the lower precisions that the sample sees. Precisions that the early
+// rows of a large case rule out are left out.
 func (o Output) visiblePrecisions(ctx context.Context) []catalogue.Mistake {
 	visible := o.Visible
 	if o.Sampled.Partial() {

@@ -15,7 +15,7 @@ func (o Output) Unloaded(ctx context.Context, n int) (all []Replay, err error) {
 		}
 	}
 	var kinds []catalogue.Mistake
-	if o.Sampled.Partial() { // they are not among the visible ones yet
+	if o.Sampled.Partial() { // random weights are not among the visible mistakes yet
 		for _, m := range o.Case.known {
 			if m.Kind == catalogue.Unloaded {
 				kinds = append(kinds, m)

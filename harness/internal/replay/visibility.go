@@ -102,10 +102,7 @@ func (c *Case) grouped(groups []group, r Replay) []group {
 	if !r.Mistake.Replayable() {
 		return append(groups, group{alike: []catalogue.Mistake{r.Mistake}})
 	}
-	out := r.Outputs[0]
-	if r.Early {
-		out = c.output(r.Mistake, c.sample.Rows, oracle.ValuesAlone).Value
-	}
+	out := c.sampledValues(r)
 	for i := range groups {
 		g := &groups[i]
 		if !g.alike[0].Replayable() || !(compare.Residual(out, g.first) <= compare.MaxResidual) {
