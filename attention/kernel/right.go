@@ -32,6 +32,10 @@ func Transposed[F Float](data []F, rows, cols, stride int, memory []F) Right[F] 
 	return r
 }
 
+// Memory returns the memory of a matrix that [Transposed] returned, for another one to take its
+// place. It returns nil for the zero Right.
+func (r Right[F]) Memory() []F { return r.data }
+
 // fill copies rows of a matrix into the columns of a panel, which has the given width. It takes
 // short parts of the rows in turn, so that a part of the panel stays in a processor's first cache.
 func fill[F Float](panel, data []F, width, rows, cols, stride int) {

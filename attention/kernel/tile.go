@@ -25,28 +25,23 @@ type tile[F Float] struct {
 const together = 1 << 19
 
 // inTiles is multiply with the tiles of a set. Rows that begin a multiple of 4 KiB apart push each
-// other out of a processor's first cache. inTiles copies such rows side by side, a part at a time:
-// every chain goes on where the part before ended.
+// other out of a processor's first cache. inTiles has the rows of a tile copied side by side, a part
+// at a time: every chain goes on where the part before ended.
 func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
 	if rows < k.tiles[0].rows || lda*sizeOf[F]()%4096 > 0 {
-		r.inPanels(k, rows, a, lda, c, ldc, add)
+		r.inPanels(k, rows, a, lda, c, ldc, add, nil)
 		return
 	}
 	part := min(r.rows, 2048/sizeOf[F]())
-	stride := part + 64/sizeOf[F]()
-	copied := make([]F, rows*stride)
+	copies := make([]F, k.tiles[0].rows*(part+64/sizeOf[F]()))
 	for first := 0; first < r.rows; first += part {
-		n := min(part, r.rows-first)
-		for row := range rows {
-			copy(copied[row*stride:][:n], a[row*lda+first:])
-		}
-		r.Rows(first, n).inPanels(k, rows, copied, stride, c, ldc, add)
+		r.Rows(first, min(part, r.rows-first)).inPanels(k, rows, a[first:], lda, c, ldc, add, copies)
 		add = 1
 	}
 }
 
-// inPanels is inTiles without copies.
-func (r Right[F]) inPanels(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
+// inPanels is inTiles without copies, or with copies of the rows of a tile in the given memory.
+func (r Right[F]) inPanels(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int, copies []F) {
 	columns := max(1, together/(panelWidth[F]()*sizeOf[F]()*r.rows)) * panelWidth[F]()
 	for first := 0; first < r.cols; first += columns {
 		end := min(r.cols, first+columns)
@@ -54,9 +49,16 @@ func (r Right[F]) inPanels(k *kernels[F], rows int, a []F, lda int, c []F, ldc, 
 			for n = 0; k.tiles[n].rows > rows-row; {
 				n++
 			}
+			left, stride := a[row*lda:], lda
+			if copies != nil {
+				left, stride = copies, len(copies)/k.tiles[0].rows
+				for i := range k.tiles[n].rows {
+					copy(left[i*stride:][:r.rows], a[(row+i)*lda:])
+				}
+			}
 			for col := first; col < end; col += k.width {
 				at := col/panelWidth[F]()*r.panel + col%panelWidth[F]()
-				k.tiles[n].mulAdd(r.rows, &a[row*lda], lda, &r.data[at], r.stride,
+				k.tiles[n].mulAdd(r.rows, &left[0], stride, &r.data[at], r.stride,
 					&c[row*ldc+col], ldc, min(k.width, end-col), add)
 			}
 		}
