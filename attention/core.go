@@ -82,7 +82,8 @@ func (a *core) run(q, k, v *Tensor, keepWeights bool) (context, weights *Tensor)
 	keys, values := newFactors(k), newFactors(v)
 	blocks := (a.queries + blockRows - 1) / blockRows
 	free := sync.Pool{New: func() any { return &block{core: a} }}
-	parallel(len(a.queryOf)*blocks, func(i int) {
+	work := min(blockRows, a.queries) * a.keys * (a.width + a.valueWidth)
+	parallel(len(a.queryOf)*blocks, work, func(i int) {
 		n, first := i/blocks, i%blocks*blockRows
 		b := free.Get().(*block)
 		b.head, b.first, b.n = n, first, min(blockRows, a.queries-first)

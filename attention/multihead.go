@@ -166,7 +166,7 @@ func (m *MultiHead) arrange() {
 	for i, place := range c.Placements() {
 		in, out := widths[i].in, widths[i].out
 		weight, bias := place.weight(m.tensor(place.Weight), in, out), place.bias(m.tensor(place.Bias), out)
-		*projections[i] = newProjection(weight, bias, in, out)
+		projections[i].load(weight, bias, in, out)
 	}
 }
 

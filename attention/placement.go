@@ -39,8 +39,12 @@ func (c Config) Placements() [4]Placement {
 	return all
 }
 
-// weight gathers the projection's weight (out, in) from the tensor that holds it.
+// weight returns the projection's weight (out, in) from the tensor that holds it. The result is
+// part of the tensor if its rows stand there side by side, and a copy otherwise.
 func (p Placement) weight(stored *Tensor, in, out int) []float32 {
+	if p.Row == nil && !p.InOut {
+		return stored.Data[:out*in]
+	}
 	weight := make([]float32, 0, in*out)
 	for o := range out {
 		row := mapped(p.Row, o)

@@ -13,9 +13,9 @@ type projection struct {
 	in, out int
 }
 
-// newProjection returns a projection with a copy of weight (out, in).
-func newProjection(weight, bias []float32, in, out int) projection {
-	return projection{kernel.Transposed(weight, in, out, in, nil), bias, in, out}
+// load copies weight (out, in) into the projection, whose own weight it overwrites.
+func (p *projection) load(weight, bias []float32, in, out int) {
+	*p = projection{kernel.Transposed(weight, in, out, in, p.weight.Memory()), bias, in, out}
 }
 
 // apply maps the last dimension of x: (B, T, in) -> (B, T, out). The sum of an output begins with
@@ -24,7 +24,7 @@ func (p projection) apply(x *Tensor) *Tensor {
 	y := NewTensor(x.Shape[0], x.Shape[1], p.out)
 	count := x.Shape[0] * x.Shape[1]
 	rows := blockFor(count, runtime.GOMAXPROCS(0))
-	parallel((count+rows-1)/rows, func(block int) {
+	parallel((count+rows-1)/rows, rows*p.in*p.out, func(block int) {
 		first := block * rows
 		n := min(rows, count-first)
 		out := y.Data[first*p.out:][:n*p.out]

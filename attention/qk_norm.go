@@ -21,7 +21,7 @@ func (n *QKNorm) apply(x *Tensor, weight []float32) {
 		return
 	}
 	e := len(weight)
-	parallel(len(x.Data)/e, func(row int) {
+	parallel(len(x.Data)/e, 2*e, func(row int) {
 		features := x.Data[row*e:][:e]
 		inverse := 1 / math.Sqrt(dot(features, features)/float64(e)+n.Epsilon)
 		for i, v := range features {

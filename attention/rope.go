@@ -53,7 +53,8 @@ func (r *RoPE) rotate(x *Tensor, first int) {
 	if factor == 0 {
 		factor = 1
 	}
-	parallel(x.Shape[0]*x.Shape[1]*length, func(row int) {
+	const sincosAndPow = 64 // multiplications in their time
+	parallel(x.Shape[0]*x.Shape[1]*length, sincosAndPow*dim, func(row int) {
 		position := float64(first+row%length) / factor
 		features := x.Data[row*e:][:e]
 		for i := range dim / 2 {

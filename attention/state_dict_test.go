@@ -58,6 +58,17 @@ func TestLoadStateDictCopies(t *testing.T) {
 	require.Empty(t, cmp.Diff(m.StateDict(), before), "the layer shares memory with a state dict")
 }
 
+// A second load leaves nothing of the first one, in any layout of parameters.
+func TestLoadStateDictTwice(t *testing.T) {
+	for layout := attention.TorchLayout; layout <= attention.FusedLayout; layout++ {
+		c := attention.Config{EmbedDim: 8, NumHeads: 2, ParamLayout: layout, WithoutBias: layout == attention.SeedLayout}
+		m, once := loaded(t, c, 1), loaded(t, c, 2)
+		load(t, m, once.StateDict())
+		in := self(randomTensor(3, 1, 4, 8))
+		require.True(t, equalBits(forward(t, m, in).Data, forward(t, once, in).Data), layout)
+	}
+}
+
 func TestLoadStateDictReportsEveryProblemInPyTorchsOrder(t *testing.T) {
 	m := newLayer(t, attention.Config{EmbedDim: 4, NumHeads: 2, KDim: 3})
 	before := m.StateDict()
