@@ -142,7 +142,7 @@ func (c *cache) keepContext(s *pass, f Field) {
 
 // multiply computes the given rows of y = x W^T, from cached products as far as possible.
 func (c *cache) multiply(s *pass, y, x []float64, w *weight, rows rowSet) {
-	if c == nil || !c.products.multiply(s, y, x, w, rows) {
+	if c == nil || !c.products.multiply(s, y, x, w, rows, s.Problem == c.owner) {
 		s.multiply(y, x, w, rows)
 	}
 }

@@ -15,10 +15,13 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 	}
 	y := newField(s.detail, x.Shape[0], x.Shape[1], m.Out)
 	w := &weight{value: m.Weight, in: m.In, out: m.Out}
+	defer w.release()
 	cache.multiply(s, y.Value, x.Value, w, rows)
 	if s.noisy() {
 		w.square()
-		s.multiply(y.Variance, m.noiseOfTerms(x, rows, s.Precision.ofProduct()), w, rows)
+		noise := m.noiseOfTerms(x, rows, s.Precision.ofProduct())
+		s.multiply(y.Variance, noise, w, rows)
+		giveBack(noise)
 	}
 	for row := range len(y.Value) / m.Out {
 		if rows.has(row) {
@@ -28,12 +31,14 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 	return s.Precision.linear(m, y)
 }
 
-// noiseOfTerms returns the factors of W² in Var y,
+// noiseOfTerms returns the factors of W² in the given rows of Var y,
 //
 //	(n/6 + 1) x² u²/3 + rounding of the factors + Var x
+//
+// in borrowed memory. Other rows hold any values.
 func (m Linear) noiseOfTerms(x Field, rows rowSet, factors float64) []float64 {
 	own := (float64(m.In)/6+1)*roundoff + factors
-	noise := make([]float64, len(x.Value))
+	noise := borrow(len(x.Value))
 	for row := range len(x.Value) / m.In {
 		if !rows.has(row) {
 			continue

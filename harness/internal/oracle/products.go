@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/difftest/difftest/harness/internal/num"
 )
 
 // products are row products x·wᵀ that were computed before, found by the contents of x and w. So
@@ -21,8 +23,10 @@ const roomForProducts = 24 << 20
 type cachedInput struct {
 	value   []float64
 	width   int
-	rows    map[uint64][]int    // rows by hash; nil until needed
-	columns map[uint64][]column // products by the hash of the weight's row
+	rows    map[uint64][]int // rows by hash; nil until needed
+	blocks  []*block
+	columns map[uint64][]column // columns of some blocks by the hash of the weight's row
+	indexed int                 // how many blocks are in columns
 }
 
 // column is the product of every row of an input and one row of a weight: column at of a block.
@@ -41,8 +45,9 @@ func (c column) weight(width int) []float64 { return c.block.weight[c.at*width:]
 
 // multiply computes the given rows of y = x W^T. It takes the products that are cached, and
 // computes and caches the others. It computes nothing and returns false if not all rows are asked
-// for and a product is not cached, or if there is no room for x or for any product.
-func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet) bool {
+// for and a product is not cached, or if there is no room for x or for any product. If w belongs to
+// the owner of the cache, its rows are not looked for in products with other weights.
+func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet, own bool) bool {
 	p.mu.Lock()
 	in, places := p.find(x, w.in)
 	if in == nil && rows == nil {
@@ -52,7 +57,7 @@ func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet) boo
 		p.mu.Unlock()
 		return false
 	}
-	columns, missing := in.find(w.value)
+	columns, missing := in.find(w.value, own)
 	if len(missing) == len(columns) && p.room < len(in.value)/w.in*len(missing)+len(w.value) {
 		p.mu.Unlock()
 		return false
@@ -120,9 +125,20 @@ func (in *cachedInput) places(x []float64) []int {
 
 func (in *cachedInput) row(n int) []float64 { return in.value[n*in.width:][:in.width] }
 
-// find returns the cached column of each row of a weight, and the rows that have none.
-func (in *cachedInput) find(weight []float64) (columns []column, missing []int) {
+// find returns the cached column of each row of a weight, and the rows that have none. It finds all
+// rows or none if the weight has to be the same array.
+func (in *cachedInput) find(weight []float64, same bool) (columns []column, missing []int) {
 	columns = make([]column, len(weight)/in.width)
+	if b := in.blockOf(weight); b != nil {
+		for o := range columns {
+			columns[o] = column{b, o}
+		}
+		return columns, nil
+	}
+	if same {
+		return columns, num.UpTo(len(columns))
+	}
+	in.index()
 	for o := range columns {
 		own := weight[o*in.width:][:in.width]
 		known := in.columns[hash(own)]
@@ -134,6 +150,28 @@ func (in *cachedInput) find(weight []float64) (columns []column, missing []int) 
 		columns[o] = known[i]
 	}
 	return columns, missing
+}
+
+// blockOf returns the product with a weight, nil if none is cached.
+func (in *cachedInput) blockOf(weight []float64) *block {
+	for _, b := range in.blocks {
+		if identityOf(b.weight) == identityOf(weight) {
+			return b
+		}
+	}
+	return nil
+}
+
+// index makes the columns of all blocks known by their hashes.
+func (in *cachedInput) index() {
+	for _, b := range in.blocks[in.indexed:] {
+		for i := range b.n {
+			c := column{b, i}
+			h := hash(c.weight(in.width))
+			in.columns[h] = append(in.columns[h], c)
+		}
+	}
+	in.indexed = len(in.blocks)
 }
 
 // add computes the missing columns, and caches them if there is room.
@@ -149,15 +187,14 @@ func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int
 	for i, o := range missing {
 		columns[o] = column{b, i}
 	}
-	s.multiply(b.value, in.value, &weight{value: b.weight, in: in.width, out: n}, nil)
+	w := &weight{value: b.weight, in: in.width, out: n}
+	s.multiply(b.value, in.value, w, nil)
+	w.release()
 	if s.ctx.Err() != nil || p.room < len(b.value)+len(b.weight) {
 		return
 	}
 	p.room -= len(b.value) + len(b.weight)
-	for _, o := range missing {
-		h := hash(columns[o].weight(in.width))
-		in.columns[h] = append(in.columns[h], columns[o])
-	}
+	in.blocks = append(in.blocks, b)
 }
 
 // gather writes the given rows of y from columns. Row i of y is row places[i] of the columns, or

@@ -68,6 +68,32 @@ func TestProductsAreFoundByTheirContents(t *testing.T) {
 	}
 }
 
+// The owner's weights are not looked for among each other, and the product with each is made once.
+func TestProductsOfTheOwner(t *testing.T) {
+	const width = 3
+	x := []float64{1, 2, 3, 4, 5, 6}
+	w := []float64{1, 0, 0, 0, 1, 0}
+	p := &products{room: roomForProducts}
+	s := &pass{Problem: &Problem{}, ctx: t.Context()}
+	for _, tc := range []struct {
+		weights []float64
+		own     bool
+		want    []float64
+		room    int // for the input, a product and its weight
+	}{
+		{w, true, []float64{1, 2, 4, 5}, 6 + 4 + 6},
+		{w, true, []float64{1, 2, 4, 5}, 0},
+		{slices.Clone(w), true, []float64{1, 2, 4, 5}, 4 + 6},
+		{slices.Clone(w), false, []float64{1, 2, 4, 5}, 0},
+		{[]float64{0, 1, 0, 1, 1, 1}, false, []float64{2, 6, 5, 15}, 2 + 3}, // one row is new
+	} {
+		room, y := p.room, make([]float64, 4)
+		require.True(t, p.multiply(s, y, x, &weight{value: tc.weights, in: width, out: 2}, nil, tc.own))
+		require.Equal(t, tc.want, y)
+		require.Equal(t, tc.room, room-p.room)
+	}
+}
+
 // Two rows with the same hash are not mistaken for each other.
 func TestEqualHashesAreNotEnough(t *testing.T) {
 	known, other := []float64{1, 2, 3, 4}, []float64{1, 2, 3, 5}
@@ -77,9 +103,9 @@ func TestEqualHashesAreNotEnough(t *testing.T) {
 		rows:    map[uint64][]int{hash(other): {0}},
 		columns: map[uint64][]column{hash(known): {{b, 0}}, hash(other): {{b, 0}}},
 	}
-	_, missing := in.find(known)
+	_, missing := in.find(known, false)
 	require.Empty(t, missing)
-	_, missing = in.find(other)
+	_, missing = in.find(other, false)
 	require.Equal(t, []int{0}, missing)
 	require.Nil(t, in.places(other))
 }

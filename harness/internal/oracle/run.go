@@ -128,14 +128,12 @@ func (s *pass) prepare(rows rowSet) (q, k, v Field) {
 
 func (s *pass) queries(rows rowSet) Field {
 	l := s.Layer
-	q := s.linear(s.cache, l.Query, s.input(s.Query), rows)
-	return s.Precision.asFactor(s.normAndRotate(l.splitHeads(q, l.Heads, rows), l.QueryNorm, l.QueryRotary))
+	return s.heads(l.Query, s.Query, l.Heads, rows, l.QueryNorm, l.QueryRotary)
 }
 
 func (s *pass) keys(rows rowSet) Field {
 	l := s.Layer
-	k := s.linear(s.cache, l.Key, s.input(s.Key), rows)
-	k = s.Precision.asFactor(s.normAndRotate(l.splitHeads(k, l.KVHeads, rows), l.KeyNorm, l.KeyRotary))
+	k := s.heads(l.Key, s.Key, l.KVHeads, rows, l.KeyNorm, l.KeyRotary)
 	if s.Past != nil {
 		k = s.Precision.inCache(concatenate(l.PastRotary.rotate(s.input(s.Past.Key)), k))
 	}
@@ -144,12 +142,18 @@ func (s *pass) keys(rows rowSet) Field {
 
 func (s *pass) values(rows rowSet) Field {
 	l := s.Layer
-	v := s.linear(s.cache, l.Value, s.input(s.Value), rows)
-	v = s.Precision.asFactor(s.normAndRotate(l.splitHeads(v, l.KVHeads, rows), l.ValueNorm, l.ValueRotary))
+	v := s.heads(l.Value, s.Value, l.KVHeads, rows, l.ValueNorm, l.ValueRotary)
 	if s.Past != nil {
 		v = s.Precision.inCache(concatenate(s.input(s.Past.Value), v))
 	}
 	return s.appendKeys(v, l.LearnedValue)
+}
+
+// heads projects the given rows of an input and splits the result into heads, each of which is
+// normalised and rotated.
+func (s *pass) heads(m Linear, in Array, heads int, rows rowSet, norm *Norm, rotary *Rotary) Field {
+	x := s.Layer.splitHeads(s.linear(s.cache, m, s.input(in), rows), heads, rows)
+	return s.Precision.asFactor(s.normAndRotate(x, norm, rotary))
 }
 
 // input returns an array that was given, not computed.

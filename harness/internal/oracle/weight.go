@@ -18,7 +18,7 @@ type weight struct {
 // right returns the transpose.
 func (w *weight) right() kernel.Right[float64] {
 	if !w.made {
-		w.transposed, w.made = kernel.Transposed(w.value, w.in, w.out, w.in, nil), true
+		w.transposed, w.made = kernel.Transposed(w.value, w.in, w.out, w.in, borrow(0)), true
 		if w.squared {
 			w.transposed.Squared()
 		}
@@ -31,6 +31,14 @@ func (w *weight) square() {
 	w.squared = true
 	if w.made {
 		w.transposed.Squared()
+	}
+}
+
+// release gives the memory of the transpose back. What right returned is no longer valid.
+func (w *weight) release() {
+	if w.made {
+		giveBack(w.transposed.Memory())
+		w.made = false
 	}
 }
 
@@ -81,11 +89,13 @@ func (s *pass) multiplyFew(y, x []float64, w *weight, rows []int) {
 	if n == 0 {
 		return
 	}
-	right := kernel.Transposed(rowsOf(x, rows, w.in), w.in, n, w.in, nil)
+	right := kernel.Transposed(rowsOf(x, rows, w.in), w.in, n, w.in, borrow(0))
+	defer giveBack(right.Memory())
 	s.parallel((w.out+mostTogether-1)/mostTogether, mostTogether*w.in*n, func(block int) {
 		first := block * mostTogether
 		count := min(mostTogether, w.out-first)
-		product := make([]float64, count*n)
+		product := borrow(count * n)
+		defer giveBack(product)
 		right.Mul(count, w.rows(first, count), w.in, product, n)
 		for i, row := range rows {
 			for o := range count {

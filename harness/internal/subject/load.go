@@ -38,6 +38,7 @@ type loader interface {
 // its parameters in the precision that it declares.
 func load(m loader, own, given attention.StateDict, kept Precision) (Load, error) {
 	before, _ := held(m)
+	before = clone(before) // a module may hand out the tensors that it loads into
 	keys, err := m.LoadStateDict(own, attention.Strict)
 	if err != nil {
 		return Load{}, fmt.Errorf("load the state dict: %w", err)
@@ -53,8 +54,8 @@ func load(m loader, own, given attention.StateDict, kept Precision) (Load, error
 	return l, nil
 }
 
-// held returns a copy of the parameters that a module says it holds; nil if it is no [StateDicter].
-// The error is a panic.
+// held returns the parameters that a module says it holds; nil if it is no [StateDicter]. The error
+// is a panic.
 func held(m loader) (dict attention.StateDict, err error) {
 	d, ok := m.(StateDicter)
 	if !ok {
@@ -65,11 +66,16 @@ func held(m loader) (dict attention.StateDict, err error) {
 			dict, err = nil, fmt.Errorf("StateDict() panics after the load: %v", p)
 		}
 	}()
-	dict = attention.StateDict{}
-	for key, t := range d.StateDict() {
-		dict[key] = t.Clone()
+	return d.StateDict(), nil
+}
+
+// clone returns a copy of a state dict.
+func clone(dict attention.StateDict) attention.StateDict {
+	copies := make(attention.StateDict, len(dict))
+	for key, t := range dict {
+		copies[key] = t.Clone()
 	}
-	return dict, nil
+	return copies
 }
 
 // contradicted returns a fault for each key that a strict load returns. The load was given exactly
@@ -128,7 +134,7 @@ func (l *Load) readBack(given, before, after attention.StateDict, same float64) 
 	l.Unchanged = unchanged && wrong > 0
 	l.Confirmed = len(l.Wrong)+len(l.Doubtful) == 0
 	if wrong > 0 && len(l.Doubtful) == 0 && finiteState(after) {
-		l.Held = after
+		l.Held = clone(after)
 	}
 	if l.Unchanged && wrong == len(given) {
 		one := func(s string) bool { return strings.HasSuffix(s, asBefore) }

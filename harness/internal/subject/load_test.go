@@ -181,6 +181,42 @@ func TestLoadWithoutEffect(t *testing.T) {
 	require.Equal(t, subject.Load{Confirmed: true}, r.Load)
 }
 
+// live is a layer whose StateDict returns the tensors that it loads into and that Forward spoils.
+type live struct{ state attention.StateDict }
+
+func (m live) LoadStateDict(dict attention.StateDict, _ attention.Strictness) (attention.IncompatibleKeys, error) {
+	for key, t := range dict {
+		copy(m.state[key].Data, t.Data)
+	}
+	m.state["W_O"].Data[0]++ // a fault
+	return attention.IncompatibleKeys{}, nil
+}
+
+func (m live) StateDict() attention.StateDict { return m.state }
+
+func (m live) Forward(in attention.Inputs) (attention.Outputs, error) {
+	clear(m.state["W_O"].Data)
+	return attention.Outputs{Output: in.Query}, nil
+}
+
+// What a layer hands out may change later. Its parameters count as they were before and after the
+// load.
+func TestLoadOfLiveTensors(t *testing.T) {
+	c := harnesstest.ReadCase(t, "seed/causal")
+	r := run(subject.Subject{MHA: func(attention.Config) (subject.Module, error) {
+		m := live{attention.StateDict{}}
+		for key, t := range c.State {
+			m.state[key] = attention.NewTensor(t.Shape...)
+		}
+		return m, nil
+	}}, c)
+	require.NoError(t, r.Err)
+	require.Len(t, r.Load.Wrong, 1)
+	require.Contains(t, r.Load.Wrong[0], "W_O reads back with other values in 1 of")
+	require.False(t, r.Load.Unchanged)
+	require.Equal(t, c.State["W_O"].Data[0]+1, r.Load.Held["W_O"].Data[0])
+}
+
 func TestLoadContradictsItself(t *testing.T) {
 	missing := func(key string) attention.IncompatibleKeys {
 		return attention.IncompatibleKeys{Missing: []string{key}}

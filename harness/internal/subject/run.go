@@ -205,10 +205,7 @@ func (d data) clone() data {
 	c.Options.KeyLengths = slices.Clone(d.Options.KeyLengths)
 	c.Options.FirstPositions = slices.Clone(d.Options.FirstPositions)
 	c.Arguments = d.Arguments.clone()
-	c.State = attention.StateDict{}
-	for key, t := range d.State {
-		c.State[key] = t.Clone()
-	}
+	c.State = clone(d.State)
 	return c
 }
 
