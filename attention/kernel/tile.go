@@ -25,8 +25,8 @@ type tile[F Float] struct {
 const together = 1 << 19
 
 // inTiles is multiply with the tiles of a set. Rows that begin a multiple of 4 KiB apart push each
-// other out of a processor's first cache. inTiles has the rows of a tile copied side by side, a part
-// at a time: every chain goes on where the part before ended.
+// other out of a processor's first cache. inTiles has the rows of a tile copied side by side, a
+// part at a time: every chain goes on where the part before ended.
 func (r Right[F]) inTiles(k *kernels[F], rows int, a []F, lda int, c []F, ldc, add int) {
 	if rows < k.tiles[0].rows || lda*sizeOf[F]()%4096 > 0 {
 		r.inPanels(k, rows, a, lda, c, ldc, add, nil)
