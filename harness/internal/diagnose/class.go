@@ -11,7 +11,8 @@ const (
 	Right Class = "match"
 	// Rounding has errors as a lower precision gives: of its size, everywhere, without direction.
 	Rounding Class = "rounding"
-	// MissingFeature has the right weights; a mask, the scale or the biases are missing or wrong.
+	// MissingFeature has the right weights; a mask, the scale or the biases are missing or wrong,
+	// or a step such as a softmax follows.
 	MissingFeature Class = "missing-feature"
 	// WrongWeights has other weights. If all are random, the output has nothing in common with
 	// the expected one but its size.

@@ -70,7 +70,7 @@ func applied(in *input, text string, f func(float64) float64) *relation {
 // that the element inherits. following returns nil if too few elements change.
 func following(in *input, text string, of func(i int) (value, noise float64)) *relation {
 	const rounded = 0x1p-24
-	r := &relation{text: text, want: compare.Expected{
+	r := &relation{text: text, step: true, want: compare.Expected{
 		Shape: in.truth.Shape, Measured: in.truth.Measured,
 		Value: make([]float64, len(in.got)), Sigma: make([]float64, len(in.got)),
 	}}
@@ -198,7 +198,7 @@ func clamped(in *input) *relation {
 		right < fewestChanged || low >= high {
 		return nil
 	}
-	r := &relation{text: clampText(low, high), want: compare.Expected{
+	r := &relation{text: clampText(low, high), step: true, want: compare.Expected{
 		Shape: in.truth.Shape, Sigma: in.truth.Sigma, Measured: in.truth.Measured,
 		Value: make([]float64, len(in.got)),
 	}}

@@ -15,6 +15,7 @@ type relation struct {
 	text   string
 	want   compare.Expected // the output that the relation gives, with its noise
 	fitted int              // how many numbers were taken from the output
+	step   bool             // the relation is a step after the right computation
 }
 
 // spare is how many more elements than fitted numbers a relation needs in every group of elements
@@ -29,9 +30,10 @@ func (r relation) holds(in *input) (compare.Comparison, bool) {
 	return c, c.Explained() && c.RMSZ <= c.Limits.RMS*math.Sqrt(free)
 }
 
-// related decides if one of some relations holds. It names all that hold.
+// related decides if one of some relations holds. It names all that hold. An output is right but
+// for a step if all of them are steps.
 func related(in *input, relations ...*relation) *finding {
-	f := &finding{class: Unclear}
+	f := &finding{class: MissingFeature}
 	var proof string
 	for _, r := range relations {
 		if r == nil {
@@ -39,6 +41,9 @@ func related(in *input, relations ...*relation) *finding {
 		}
 		if c, ok := r.holds(in); ok {
 			f.because("the output is %s", r.text)
+			if !r.step {
+				f.class = Unclear
+			}
 			proof = fmt.Sprintf("residual %.2g (max z %.2g)", c.Rel, c.MaxZ)
 		}
 	}
