@@ -36,7 +36,8 @@ type Class string
 
 // The classes of a failure.
 const (
-	// MissingFeature: the weights are right; a mask, the scale or the biases are missing or wrong.
+	// MissingFeature: the weights are right; a mask, the scale or the biases are missing or wrong,
+	// or a step such as a softmax follows.
 	MissingFeature Class = "missing-feature"
 	// WrongWeights: the output is as unrelated to the truth, and as large, as random weights make
 	// it on this case; or parameters are proved to be others.
