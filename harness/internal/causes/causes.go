@@ -122,7 +122,7 @@ func (in *inquiry) against(m catalogue.Mistake, match replay.Match, failure repo
 			}
 		}
 	}
-	return in.first(in.ctx, m, rivals, failure.Case)
+	return in.first(in.ctx, m, rivals)
 }
 
 // ruleOutPairs marks pairs with a mistake that is contradicted, and that matches no failure alone.
@@ -145,7 +145,7 @@ func (in *inquiry) ruleOutPairs() {
 				}
 			}
 		}
-		if len(r.RuledOut) > 0 && len(r.Diagnosis.Matches) > 0 {
+		if len(r.Diagnosis.Matches) > 0 {
 			in.unclearIfUnnamed(r)
 		}
 	}

@@ -62,13 +62,14 @@ func (w *witnesses) passing(ctx context.Context, m catalogue.Mistake) []string {
 }
 
 // first names the first case that contradicts a mistake on a failure that one of its rivals
-// explains as well; "" if none does.
-func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake, failure string) string {
+// explains as well; "" if none does. The failure itself does not, because a match of it has the
+// mistake.
+func (w *witnesses) first(ctx context.Context, m catalogue.Mistake, rivals []catalogue.Mistake) string {
 	for _, r := range w.results {
 		if ctx.Err() != nil {
 			return ""
 		}
-		if r.Case != failure && (r.Right() && w.sees(r.Case, m) || r.Wrong() && w.excludes(r, m, rivals)) {
+		if r.Right() && w.sees(r.Case, m) || r.Wrong() && w.excludes(r, m, rivals) {
 			return r.Case
 		}
 	}
@@ -93,16 +94,17 @@ func (w *witnesses) sees(name string, m catalogue.Mistake) bool {
 // together may look like a third.
 func (w *witnesses) excludes(r report.Result, m catalogue.Mistake, rivals []catalogue.Mistake) bool {
 	isRival := func(m catalogue.Mistake) bool { return contains(rivals, m) }
-	hasRival := slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
-		return slices.ContainsFunc(match.Mistakes, isRival)
-	})
-	if w.referee(r.Case) == nil || !hasRival || !w.sees(r.Case, m) {
+	hasRival, has := false, false
+	for _, match := range r.Diagnosis.Matches {
+		hasRival = hasRival || slices.ContainsFunc(match.Mistakes, isRival)
+		has = has || contains(match.Mistakes, m)
+	}
+	if has || !hasRival || !w.sees(r.Case, m) {
 		return false
 	}
 	c := w.cases(r.Case)
 	return !slices.ContainsFunc(r.Diagnosis.Matches, func(match replay.Match) bool {
-		return contains(match.Mistakes, m) ||
-			w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
+		return w.sameOutput(c, match.Mistakes, append(slices.Clone(match.Mistakes), m)) ||
 			w.sameOutput(c, match.Mistakes, append([]catalogue.Mistake{m}, match.Mistakes...))
 	})
 }

@@ -253,3 +253,81 @@ func TestFeaturesAtTheirBorders(t *testing.T) {
 	huge.Inputs.Value.Data[5] = -7.9
 	require.Equal(t, 7, largestInput(&huge))
 }
+
+// Features of layers at the borders of what counts.
+func TestFeaturesOfLayersAtTheirBorders(t *testing.T) {
+	q := attention.NewTensor(2, 5, 32)
+	of := func(change func(c *fixture.Case)) *fixture.Case {
+		c := &fixture.Case{Op: fixture.MultiHead, Inputs: attention.Inputs{Query: q, Key: q, Value: q}}
+		c.Layer = attention.Config{EmbedDim: 32, NumHeads: 4, Bidirectional: true, WithoutBias: true}
+		change(c)
+		return c
+	}
+	rope := func(r attention.RoPE) func(c *fixture.Case) { return func(c *fixture.Case) { c.Layer.RoPE = &r } }
+	has := func(c *fixture.Case) (ids []string) {
+		for _, f := range features {
+			if f.id != "no-key" && f.has(c) { // which needs parameters
+				ids = append(ids, f.id)
+			}
+		}
+		return ids
+	}
+	plain := []string{"parameters-torch", "function"}
+	require.Equal(t, plain, has(of(func(*fixture.Case) {})))
+	for _, tc := range []struct {
+		change func(c *fixture.Case)
+		more   string
+	}{
+		{rope(attention.RoPE{Style: attention.HalfSplit, Factor: 1}), "rope rope-half"},
+		{rope(attention.RoPE{Style: attention.Interleaved, Dim: 8}), "rope rope-interleaved"},
+		{rope(attention.RoPE{Style: attention.Interleaved, Dim: 6}), "rope rope-interleaved rope-partial"},
+		{rope(attention.RoPE{Style: attention.HalfSplit, Factor: 1.5}), "rope rope-half rope-factor"},
+		{func(c *fixture.Case) { c.Layer.RelativeBias = 1 }, "relative-bias"},
+		{func(c *fixture.Case) { c.Layer.Softcap = 0.5 }, "softcap"},
+		{func(c *fixture.Case) { c.Layer.Window = 1 }, "window"},
+		{func(c *fixture.Case) { c.Layer.Scale = -0.5 }, "scale"},
+		{func(c *fixture.Case) { c.Layer.KDim, c.Layer.VDim = 32, 32 }, ""},
+		{func(c *fixture.Case) { c.Layer.KDim = 8 }, "key-width"},
+		{func(c *fixture.Case) { c.Layer.VDim = 1 }, "key-width"},
+		{func(c *fixture.Case) { c.Layer.NumKVHeads = 4 }, ""},
+		{func(c *fixture.Case) { c.Layer.NumKVHeads = 2 }, "grouped-heads"},
+		{func(c *fixture.Case) { c.Layer.NumKVHeads = 1 }, "grouped-heads one-kv-head"},
+		{func(c *fixture.Case) { c.Layer.HeadDim = 8 }, ""},
+		{func(c *fixture.Case) { c.Layer.HeadDim = 16 }, "head-width"},
+		{func(c *fixture.Case) { c.Layer.HeadDim = 1 }, "head-size-no-multiple head-width"},
+		{func(c *fixture.Case) {
+			c.Layer.InputLayout = attention.Unbatched
+			c.Inputs.Query = attention.NewTensor(5, 32)
+		}, "cross no-batch"},
+		{func(c *fixture.Case) { c.Layer.ZeroAttn = true }, "more-keys zero-attn"},
+		{func(c *fixture.Case) { c.Inputs.Bias = attention.NewTensor(5, 5) }, "float-mask"},
+		{func(c *fixture.Case) { c.Inputs.Bias = attention.NewTensor(1, 5, 5) }, "float-mask mask-per-head"},
+		{func(c *fixture.Case) { c.Layer.WithoutBias = false }, "biases"},
+		{func(c *fixture.Case) { c.Layer.NeedWeights = attention.WeightsPerHead }, "weights"},
+		{func(c *fixture.Case) { c.Layer.Prefix = "x" }, "prefix"},
+	} {
+		got := slices.DeleteFunc(has(of(tc.change)), func(id string) bool { return slices.Contains(plain, id) })
+		require.Equal(t, tc.more, strings.Join(got, " "))
+	}
+	for heads := 1; heads <= 9; heads++ {
+		c := of(func(c *fixture.Case) { c.Layer.NumHeads, c.Layer.HeadDim, c.Layer.EmbedDim = heads, 8, 8*heads })
+		want := heads != 1 && heads != 2 && heads != 4 && heads != 8
+		require.Equal(t, want, slices.Contains(has(c), "heads-no-power-of-two"), heads)
+	}
+	for _, tc := range []struct {
+		blocked []bool
+		want    string
+	}{
+		{[]bool{false, true, true, false, false, true}, "padding"},
+		{[]bool{false, true, true, true, false, false}, "padding left-padding"},
+		{nil, "padding"},
+	} {
+		c := of(func(c *fixture.Case) { c.Inputs.Padding = &attention.Mask{Shape: []int{2, 3}, Data: tc.blocked} })
+		got := slices.DeleteFunc(has(c), func(id string) bool { return slices.Contains(plain, id) })
+		require.Equal(t, tc.want, strings.Join(got, " "))
+	}
+	module := &fixture.Case{Op: fixture.Module}
+	module.Layer.NumHeads, module.Layer.NumKVHeads = 4, 2
+	heads, kv := headCounts(module)
+	require.Equal(t, []int{0, 0, 0, 0}, []int{heads, kv, headSize(module), keyCount(module)})
+}

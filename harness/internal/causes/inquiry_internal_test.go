@@ -1,7 +1,9 @@
 package causes
 
 import (
+	"context"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -107,6 +109,22 @@ func TestJointOfSeveralNumbers(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, "scale-missing+causal-missing", found[0].ID())
 
+	// The chosen mistakes come before the catalogue's, and a mistake by another name is as good. The
+	// load explains what it is proved to explain. After the end nothing is tried.
+	mine := mistakesOf(t, "causal-missing")
+	mine[0].ID = "mine"
+	found = ofCases(t, []report.Result{r}, c).joint(numbers[2:3], mine)[0]
+	require.Len(t, found, 1)
+	require.Equal(t, "scale+mine", found[0].ID())
+	unloaded := r
+	unloaded.Proven = []report.Proof{report.LoadNoEffect}
+	require.Empty(t, ofCases(t, []report.Result{unloaded}, c).joint(numbers, nil)[0])
+	ended, end := context.WithCancel(t.Context())
+	end()
+	late := ofCases(t, []report.Result{r}, c)
+	late.ctx = ended
+	require.Empty(t, late.joint(numbers, mine)[0])
+
 	numbers, chosen := ofCases(t, []report.Result{r}, c).together(numbers[:3], nil)
 	require.Equal(t, []string{"causal-missing"}, catalogue.IDs(chosen))
 	require.Len(t, numbers, 3)
@@ -185,6 +203,7 @@ func TestPassesAgainstANumber(t *testing.T) {
 	require.Empty(t, against("scale", *timesRule(1 + 1e-9)), "within the noise")
 	require.Empty(t, against("scale", *timesRule(math.NaN())))
 	require.Empty(t, against("scale", *timesRule(math.Inf(1))))
+	require.Empty(t, against("scale", *timesRule(math.Inf(-1))))
 	require.Empty(t, against("rope-base", *timesRule(2)), "a function has none")
 
 	// A number beside a mistake is ruled out by a pass that contradicts either.
@@ -510,6 +529,7 @@ func TestRefutedParameters(t *testing.T) {
 		{nil, false, false}, {[]fit.Fit{weight}, false, true}, {[]fit.Fit{weight, weight}, false, true},
 		{[]fit.Fit{weight, refused}, false, false}, {[]fit.Fit{holds, weight}, false, false},
 		{[]fit.Fit{bias}, false, false}, {[]fit.Fit{bias}, true, true}, {[]fit.Fit{bias, weight}, true, true},
+		{[]fit.Fit{bias, weight}, false, true}, {[]fit.Fit{bias, weight, refused}, false, false},
 	} {
 		require.Equal(t, tc.want, refuted(tc.fits, freed{bias: tc.bias}), tc)
 	}
@@ -559,4 +579,115 @@ func TestNamedFailures(t *testing.T) {
 	require.True(t, isNamed(r))
 	r.RuledOut = []report.RuledOut{{ID: "causal-missing", By: "b"}}
 	require.False(t, isNamed(r))
+}
+
+// A mistake needs as many failures as it leaves without an explanation. Failures that have another
+// explanation are not left.
+func TestEvidenceOfAMistake(t *testing.T) {
+	named, unloaded := result("named", false), result("unloaded", false)
+	named.Diagnosis.Numbers = []replay.NumberMatch{scaleWith(t)}
+	unloaded.Proven = []report.Proof{report.LoadNoEffect}
+	pair := []string{"causal-missing", "padding-ignored"}
+	shows := []string{"left", "left too", "named", "unloaded", "right"}
+	of := func(chosen []string, matches [][]string, others ...report.Result) bool {
+		failure := matched(t, "a", matches...)
+		in := inquire(t, append([]report.Result{failure}, others...)...)
+		for _, name := range shows {
+			in.seen.get(name+" causal-missing", func() bool { return true })
+		}
+		in.lists.get("causal-missing", func() []string { return []string{"p", "q"}[:len(matches)-1] })
+		return in.hasEvidence(mistakesOf(t, "causal-missing")[0], mistakesOf(t, chosen...), []report.Result{failure})
+	}
+	one := [][]string{{"causal-missing"}}
+	left := result("left", false)
+	require.True(t, of(pair[:1], one, left))
+	require.False(t, of(pair[:1], one, left, result("left too", false)))
+	require.True(t, of(pair[:1], one, left, named, unloaded, result("right", true), result("blind", false)))
+	require.False(t, of(pair[1:], one), "it is not chosen")
+	// One failure against a pass: as many, so the pair is enough.
+	require.True(t, of(pair, [][]string{pair, {"scale-missing"}}))
+	// Two passes: only a mistake that explains a failure alone is enough.
+	require.False(t, of(pair, [][]string{pair, {"scale-missing"}, {"window-missing"}}))
+	require.True(t, of(pair, [][]string{pair, {"causal-missing"}, {"window-missing"}}))
+}
+
+// A function with a part that nobody wrote speaks against mistakes in parameters, and against no
+// other mistake that it does not show.
+func TestFailuresThatShowAMistake(t *testing.T) {
+	kind := func(k catalogue.Kind) catalogue.Mistake {
+		all := catalogue.Mistakes
+		return all[slices.IndexFunc(all, func(m catalogue.Mistake) bool { return m.Kind == k })]
+	}
+	parameters, causal := kind(catalogue.Parameters), mistakesOf(t, "causal-missing")[0]
+	require.NotEqual(t, parameters.Kind, causal.Kind)
+	layer := &fixture.Case{Name: "layer", Op: fixture.Module, State: attention.StateDict{"w": attention.NewTensor(1)}}
+	in := ofCases(t, nil, layer)
+	function, read := result("function", false), result("layer", false)
+	require.False(t, in.failsOtherwise(function, parameters))
+	function.Diagnosis.Unwritten, read.Diagnosis.Unwritten = &diagnose.Unwritten{}, &diagnose.Unwritten{}
+	require.True(t, in.failsOtherwise(function, parameters))
+	require.False(t, in.failsOtherwise(function, causal))
+	require.False(t, in.failsOtherwise(read, parameters))
+	in = ofCases(t, nil, layer)
+	in.contradicted(causal.ID, "function")
+	require.True(t, in.failsOtherwise(function, causal))
+}
+
+// Other parameters change the output of a layer that has them. A bias of the keys changes no softmax.
+func TestProjectionsThatTakePart(t *testing.T) {
+	_, function := computed(t, "sdpa/causal", func(*attention.SDPAOptions) {})
+	layer, err := fixture.Read(fixtures.FS, "mha/causal")
+	require.NoError(t, err)
+	in := ofCases(t, nil, function, layer)
+	of := func(name, projection string, bias bool) bool {
+		return in.takesPart(name, freed{projections: []string{projection}, bias: bias})
+	}
+	require.True(t, of(layer.Name, "value", false))
+	require.True(t, of(layer.Name, "value", true))
+	require.True(t, of(layer.Name, "key", false))
+	require.False(t, of(layer.Name, "key", true))
+	require.False(t, of(layer.Name, "none", false))
+	require.False(t, of(function.Name, "value", false))
+	require.False(t, of("unread", "value", false))
+}
+
+// Every pair of a failure is looked at, whatever stands before it. A failure without matches keeps
+// its class.
+func TestPairsBehindOtherMatches(t *testing.T) {
+	pair := []string{"causal-missing", "padding-ignored"}
+	other := result("b", false)
+	other.Diagnosis.Class = diagnose.WrongNumber
+	in := inquire(t, matched(t, "a", []string{"window-missing"}, []string{"window-missing", "causal-missing"}, pair), other)
+	in.results[0].RuledOut = []report.RuledOut{{ID: "window-missing+causal-missing", By: "q"}}
+	in.contradicted("causal-missing")
+	in.contradicted("padding-ignored", "p", "q")
+	in.ruleOutPairs()
+	require.Equal(t, []report.RuledOut{
+		{ID: "window-missing+causal-missing", By: "q"}, {ID: "causal-missing+padding-ignored", By: "p"},
+	}, in.results[0].RuledOut)
+	require.False(t, in.results[0].Diagnosis.Unexplained)
+	require.Equal(t, diagnose.WrongNumber, in.results[1].Diagnosis.Class)
+}
+
+// Two failures that lack a part are enough against many passes, if the two share what no pass has.
+func TestUnwrittenPartsWithAFeature(t *testing.T) {
+	for windows, want := range []int{0, 0, 1} {
+		names, cases := plainCases(windows, 40)
+		var results []report.Result
+		for i, name := range names {
+			r := result(name, i >= 2)
+			if i < windows {
+				r.Diagnosis.Unwritten = &diagnose.Unwritten{ID: "heads-not-written", Title: "head 1"}
+			}
+			results = append(results, r)
+		}
+		in := &inquiry{ctx: t.Context(), results: results, witnesses: newWitnesses(results, cases, "")}
+		found := in.unwritten()
+		require.Len(t, found, want)
+		if want > 0 {
+			require.Equal(t, names[:2], found[0].Failures)
+			require.Equal(t, "a window", found[0].Only)
+			require.Equal(t, names[2:], found[0].Contradictions)
+		}
+	}
 }

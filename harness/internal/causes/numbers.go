@@ -143,9 +143,6 @@ func (in *inquiry) withRule(group []observed) wrongNumber {
 // the rule of a wrong number gives there; nil if there is none. It asks a few failures.
 func (in *inquiry) provenRelation(w wrongNumber) *rule {
 	const asked = 12
-	if w.rule == nil || len(rulesOf(w.observed)) == 0 {
-		return nil
-	}
 	for _, r := range relations(w.observed) {
 		other, n := w, 0
 		other.rule = &r

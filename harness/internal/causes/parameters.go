@@ -166,7 +166,7 @@ func (in *inquiry) denials(what freed, supporting []string, explained map[string
 func (w *witnesses) takesPart(name string, what freed) bool {
 	return w.seen.get(name+" "+what.cause().ID, func() bool {
 		r := w.referee(name)
-		if r == nil || !w.hasParameters(name) {
+		if r == nil {
 			return false
 		}
 		out, ok := judge.WithProjections(w.cases(name), w.declared, what.projections, what.bias)

@@ -185,3 +185,84 @@ func TestSharedAmong(t *testing.T) {
 	require.Equal(t, names[5:8], found[0].Cases)
 	require.Equal(t, 45, found[0].Passes)
 }
+
+// Only features that tell some cases apart count.
+func TestSplitsTellCasesApart(t *testing.T) {
+	plain := func(int, *fixture.Case) {}
+	failures := suite(2, func(_ int, c *fixture.Case) { c.Options.Window = 3 })
+	passes := suite(3, func(i int, c *fixture.Case) {
+		if i == 1 {
+			c.Options.Softcap = 2
+		}
+	})
+	all := splits(failures, passes)
+	require.Len(t, all, 2)
+	require.Equal(t, []string{"window", "softcap"}, []string{all[0].id, all[1].id})
+	require.Equal(t, []string{"xx...", "...x."}, []string{all[0].key, all[1].key})
+	require.Equal(t, []int{2, 0, 0, 1}, []int{all[0].failures, all[0].passes, all[1].failures, all[1].passes})
+	require.Empty(t, splits(suite(2, plain), suite(3, plain)))
+}
+
+// splitOf is a feature that the cases marked with x have: first those of two failures.
+func splitOf(id, key string) split {
+	s := split{feature: feature{id: id, what: "a " + id}, key: key}
+	s.failures, s.passes = strings.Count(key[:2], "x"), strings.Count(key[2:], "x")
+	return s
+}
+
+// Pairs of features are told if chance gives none of them, and there are few. Two failures of 26
+// cases allow 32 pairs: C(26, 2) = 325.
+func TestPairsOfFeatures(t *testing.T) {
+	const passes = 24
+	key := func(failures string, places ...int) string {
+		k := []byte(failures + strings.Repeat(".", passes))
+		for _, i := range places {
+			k[2+i] = 'x'
+		}
+		return string(k)
+	}
+	ids := func(all []split) (ids []string) {
+		for _, s := range exactPairs(all, make([]*fixture.Case, 2), make([]*fixture.Case, passes)) {
+			ids = append(ids, s.id)
+			require.Equal(t, 2, s.failures)
+			require.Zero(t, s.passes)
+		}
+		return ids
+	}
+	all := []split{splitOf("a", key("xx", 0, 1)), splitOf("b", key("xx", 2)), splitOf("c", key("xx", 1, 2))}
+	for i := 3; len(all) < 8; i++ {
+		all = append(all, splitOf("lone", key("x.", i)), splitOf("twin", key("x.", i)))
+	}
+	all = append(all, splitOf("d", key(".x", 20)), splitOf("e", key(".x", 21)))
+	require.Equal(t, 8, distinct(all))
+	require.Equal(t, []string{"a+b"}, ids(all))
+	require.Equal(t, "a a, and a b", exactPairs(all, make([]*fixture.Case, 2), make([]*fixture.Case, passes))[0].what)
+	require.Empty(t, ids(append(all, splitOf("f", key(".x", 22)))), "36 pairs")
+
+	apart := []split{splitOf("a", key("xx", 0)), splitOf("b", key("xx", 1)), splitOf("c", key("xx", 2))}
+	require.Equal(t, []string{"a+b", "a+c", "b+c"}, ids(apart))
+	star := []split{splitOf("a", key("xx", 0))}
+	for i := 1; i < 5; i++ {
+		star = append(star, splitOf(string(rune('a'+i)), key("xx", 5+i, 20)))
+	}
+	require.Empty(t, ids(star), "four pairs")
+}
+
+// Of features that as many passes have, the first is told.
+func TestTheFirstNearlyExactFeature(t *testing.T) {
+	passes := make([]*fixture.Case, 60)
+	of := func(id string, places ...int) split {
+		k := []byte(strings.Repeat("x", 8) + strings.Repeat(".", len(passes)))
+		for _, i := range places {
+			k[8+i] = 'x'
+		}
+		return split{feature: feature{id: id}, failures: 8, passes: len(places), key: string(k)}
+	}
+	few := of("few", 1)
+	few.failures = 7
+	found := nearlyExact([]split{few, of("more", 1, 2), of("first", 3), of("second", 4)}, make([]*fixture.Case, 8), passes)
+	require.Len(t, found, 1)
+	require.Equal(t, "first", found[0].id)
+	require.Len(t, nearlyExact([]split{of("two", 1, 2)}, make([]*fixture.Case, 8), passes), 1)
+	require.Empty(t, nearlyExact([]split{of("three", 1, 2, 3)}, make([]*fixture.Case, 8), passes))
+}
