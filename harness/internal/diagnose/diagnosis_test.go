@@ -15,9 +15,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/progress"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // diagnosed diagnoses an output of a problem, with the oracle's result for a truth.
@@ -288,4 +290,47 @@ func requireNothingSaid(t *testing.T, d Diagnosis) {
 	require.Empty(t, d.Matches)
 	require.False(t, d.Unexplained)
 	require.NotContains(t, strings.Join(d.Reasons, "\n"), "no known mistake")
+}
+
+// A module's output may be a column, a vector or a number: each counts as rows.
+func TestOutputsOfModulesOfAnyShape(t *testing.T) {
+	const noGraph = "the case has no graph of this module, so no mistake was tried on it"
+	for _, tc := range []struct {
+		shape []int
+		text  string
+	}{
+		{[]int{6, 1}, "every wrong row is constant or a copy of another"}, {[]int{6}, noGraph},
+		{[]int{2, 3}, noGraph}, {[]int{1, 2, 3}, noGraph}, {[]int{}, noGraph},
+	} {
+		shape, n := tc.shape, num.Size(tc.shape)
+		want := compare.Expected{Shape: shape, Measured: true}
+		var got []float64
+		for i := range n {
+			want.Value, want.Sigma = append(want.Value, float64(i+1)), append(want.Sigma, 1e-6)
+			got = append(got, float64(i+1)+0.25+float64(i*i))
+		}
+		c := compare.Outputs(shape, got, want)
+		d := DiagnoseModule(t.Context(), want, nil, nil, got, c)
+		require.Equal(t, Unclear, d.Class, shape)
+		require.Contains(t, d.Reasons[0], tc.text, shape)
+	}
+	require.Contains(t, told(unknownModule(&input{module: &replay.Module{}})), "no known mistake in the graph gives this output")
+}
+
+// Attention weights are recovered from the output of a layer. A reference without a mistake shares
+// the rest.
+func TestDiagnosisOfALayer(t *testing.T) {
+	p := oracletest.Tall(2)
+	truth := p.Run().Expected()
+	wrong := p.Clone()
+	wrong.Scale *= 1.7
+	got := wrong.Run().Value
+	c := compare.Outputs(truth.Shape, got, truth)
+	r := NewReference(p, truth)
+	require.NotNil(t, r.Diagnose(t.Context(), got, c).Pattern)
+
+	id := r.Visibility().Seen[0].ID
+	less := r.Without(id)
+	require.Len(t, less.Visibility().Seen, len(r.Visibility().Seen)-1)
+	require.NotContains(t, catalogue.IDs(less.Visibility().Seen), id)
 }

@@ -158,3 +158,80 @@ func TestRoundedTo(t *testing.T) {
 	require.Nil(t, fewerBits(looked(sigma, []int{10}, want, got)))
 	require.Nil(t, factorsOrFunctions(looked(sigma, []int{10}, want, got)))
 }
+
+// A cap is found by bisection, and brought nearer to all elements by least squares in units of their
+// noise. It comes from the first of the largest elements.
+func TestSoftcap(t *testing.T) {
+	for _, tc := range []struct{ w, limit float64 }{{3, 2}, {-3, 2}, {0.5, 30}, {100, 0.25}} {
+		require.InEpsilon(t, tc.limit, capThat(tc.w, tc.limit*math.Tanh(tc.w/tc.limit)), 1e-9)
+	}
+	for _, tc := range [][2]float64{{3, 0}, {3, 3}, {3, 4}, {-3, 2}, {3, -2}, {0, 0}, {3, math.NaN()}} {
+		require.True(t, math.IsNaN(capThat(tc[0], tc[1])), tc)
+	}
+
+	const limit = 2.0
+	want := []float64{3, -2, 1, 0.5}
+	got := []float64{1.9, -1.5, 0.9, 0.5}
+	in := looked(1, []int{2, 2}, want, got)
+	in.truth.Sigma = []float64{0.5, 0.25, 2, 0}
+	var above, below float64
+	for i := range 3 {
+		slope := (math.Tanh(want[i]/(limit+1e-6))*(limit+1e-6) - math.Tanh(want[i]/(limit-1e-6))*(limit-1e-6)) / 2e-6
+		weight := 1 / (in.truth.Sigma[i] * in.truth.Sigma[i])
+		above += weight * slope * (got[i] - limit*math.Tanh(want[i]/limit))
+		below += weight * slope * slope
+	}
+	require.InEpsilon(t, above/below, stepOfCap(in, limit), 1e-7)
+	in.truth.Sigma = make([]float64, 4)
+	require.Zero(t, stepOfCap(in, limit))
+
+	tied := []float64{3, -3, 3}
+	require.NotNil(t, softcapped(looked(1e-3, []int{1, 12}, repeated(tied, 12), repeated([]float64{2, -3, 4}, 12))))
+	require.Nil(t, softcapped(looked(1e-3, []int{1, 12}, repeated(tied, 12), repeated([]float64{4, -2, 2}, 12))))
+}
+
+func repeated(values []float64, n int) []float64 {
+	return slices.Repeat(values, n/len(values))
+}
+
+// Derivatives of functions of rows are those of the functions.
+func TestFunctionsOfRows(t *testing.T) {
+	const h = 1e-6
+	row := []float64{0.5, -1.25, 2, 0.125}
+	for _, f := range rowFunctions {
+		total := f.total(row)
+		for i, x := range row {
+			value, byElement, byTotal := f.of(x, total)
+			at := func(x, total float64) float64 { v, _, _ := f.of(x, total); return v }
+			require.InDelta(t, (at(x+h, total)-at(x-h, total))/(2*h), byElement, 1e-8, f.text)
+			require.InDelta(t, (at(x, total+h)-at(x, total-h))/(2*h), byTotal, 1e-8, f.text)
+			require.InDelta(t, at(x, total), value, 0)
+			up, down := slices.Clone(row), slices.Clone(row)
+			up[i], down[i] = x+h, x-h
+			require.InDelta(t, (f.total(up)-f.total(down))/(2*h), f.share(x, total), 1e-8, f.text)
+		}
+	}
+	var sum, squares float64
+	for _, x := range row {
+		sum += math.Exp(x)
+		squares += x * x
+	}
+	for i, want := range []float64{math.Exp(2) / sum, 2 - math.Log(sum), 2 / math.Sqrt(squares)} {
+		f := rowFunctions[i]
+		got, _, _ := f.of(2, f.total(row))
+		require.InDelta(t, want, got, 1e-15)
+	}
+
+	// The noise of an element and of the total, with another sigma for each row.
+	in := looked(1, []int{4, 4}, repeated(row, 16), repeated(row, 16))
+	in.truth.Sigma = slices.Concat(slices.Repeat([]float64{1e-3}, 4), slices.Repeat([]float64{2e-3}, 4), make([]float64, 8))
+	in.truth.Sigma[15] = 1e-3
+	r := appliedToRows(in, rowFunctions[2])
+	size := math.Sqrt(squares)
+	// the length changes by the sigma of any element, as all have the same
+	require.InEpsilon(t, 1e-3/size+2*1e-3/size/size, r.want.Sigma[2], 1e-6)
+	require.InEpsilon(t, 2e-3/size+2*2e-3/size/size, r.want.Sigma[6], 1e-6)
+	require.InDelta(t, 2/size*0x1p-24, r.want.Sigma[10], 1e-12)
+	require.InEpsilon(t, 2/size/size*(0.125/size)*1e-3, r.want.Sigma[14], 1e-4)
+	require.Nil(t, appliedToRows(looked(1, []int{4, 1}, row, row), rowFunctions[0]))
+}

@@ -14,13 +14,7 @@ import (
 // that a GPU computed so. Errors of any other source have a cosine near 0, except parameters
 // rounded to float16, which is a known mistake and asked for before.
 func roundedFactors(in *input) *finding {
-	const (
-		leastRel, mostRel = 1e-5, 0.05
-		leastCosine       = 0.4
-		leastEvidence     = 100 // elements that a cosine of 1 would need
-		mostSize          = 2   // of one error over the other
-	)
-	if rel := in.comparison.Rel; in.module == nil || in.comparison.NonFinite > 0 || rel < leastRel || rel > mostRel {
+	if in.module == nil || in.comparison.NonFinite > 0 || !sizeOfFactors(in.comparison.Rel) {
 		return nil
 	}
 	for _, p := range []struct {
@@ -37,13 +31,27 @@ func roundedFactors(in *input) *finding {
 			continue
 		}
 		cosine, size, elements := in.errorsAlike(in.whole.Kept(replayed))
-		if cosine >= leastCosine && cosine*cosine*float64(elements) >= leastEvidence && math.Abs(math.Log(size)) < math.Log(mostSize) {
+		if likeRoundedFactors(cosine, size, elements) {
 			return findingf(Rounding, "matrix products with factors %s, as tf32 has them, give these errors: "+
 				"the cosine is %.2f, and the size %.2f times theirs (rel %.3g)", p.text, cosine, size, in.comparison.Rel).
 				because("%s", p.fix)
 		}
 	}
 	return nil
+}
+
+// sizeOfFactors reports whether rounded factors may give errors of a size.
+func sizeOfFactors(rel float64) bool { return rel >= 1e-5 && rel <= 0.05 }
+
+// likeRoundedFactors reports whether the cosine of errors with those of rounded factors, and the
+// ratio of their sizes, show that the errors have the same source.
+func likeRoundedFactors(cosine, size float64, elements int) bool {
+	const (
+		leastCosine   = 0.4
+		leastEvidence = 100 // elements that a cosine of 1 would need
+		mostSize      = 2   // of one error over the other
+	)
+	return cosine >= leastCosine && cosine*cosine*float64(elements) >= leastEvidence && size > 1./mostSize && size < mostSize
 }
 
 // errorsAlike returns the cosine between the errors of the output and of another one, how much

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,4 +33,74 @@ func TestErrorsOfTheSizeOfALowerPrecision(t *testing.T) {
 		d := DiagnoseModule(context.Background(), want, map[string][]float64{"float16": sigma}, nil, got, c)
 		require.Equal(t, class, d.Class, "%g: %v", size, d.Reasons)
 	}
+}
+
+// inLow is an output of errors in a module, in units of the noise that it has in float16.
+func inLow(low float64, truth []float64, width int, errors func(i int) float64) *input {
+	got := slices.Clone(truth)
+	for i := range got {
+		got[i] += low * errors(i)
+	}
+	in := looked(low/1000, []int{len(truth) / width, width}, truth, got)
+	in.lower = map[string][]float64{"float16": slices.Repeat([]float64{low}, len(truth))}
+	return in
+}
+
+func alternating(size float64) func(i int) float64 {
+	return func(i int) float64 { return size * (1 - 2*float64(i/3%2)) }
+}
+
+// The errors of a lower precision are neither a tenth of its noise nor as large as it, and without
+// direction: no gain, and no shift.
+func TestLimitsOfALowerPrecision(t *testing.T) {
+	for size, want := range map[float64]bool{
+		0.09: false, 0.1: true, 0.125: true, 0.5: true, 1: true, 1.01: false, math.NaN(): false,
+	} {
+		_, ok := inNoiseOf(inLow(1, make([]float64, 24), 3, alternating(size)), "float16")
+		require.Equal(t, want, ok, size)
+	}
+	_, ok := inNoiseOf(inLow(1, make([]float64, 24), 3, alternating(0.5)), "bfloat16")
+	require.False(t, ok, "no noise of this precision is known")
+
+	for size, want := range map[float64]bool{0.19: false, 0.2: true, 0.25: true, 1: true, 1.01: false} {
+		f := sizeOfLowerPrecision(inLow(1, make([]float64, 24), 3, alternating(size)))
+		require.Equal(t, want, f != nil, size)
+	}
+	f := sizeOfLowerPrecision(inLow(1, make([]float64, 24), 3, alternating(0.5)))
+	require.Equal(t, Rounding, f.class)
+	require.Contains(t, told(f), "of the size that this module has in float16")
+	require.Contains(t, told(f), "0.5 times the noise of that precision")
+	require.Contains(t, told(f), "declare it: --precision float16")
+
+	// Half of the errors go the way of another direction: of the truth, or of a shift.
+	truth := make([]float64, 48)
+	for i := range truth {
+		truth[i] = 1 - 2*float64(i/6%2)
+	}
+	for _, direction := range [][]float64{truth, slices.Repeat([]float64{1}, 48)} {
+		for cosine, want := range map[float64]bool{0: true, 0.34: true, 0.36: false, -0.36: false} {
+			in := inLow(1, truth, 3, func(i int) float64 {
+				return 0.5 * (cosine*direction[i] + math.Sqrt(1-cosine*cosine)*alternating(1)(i))
+			})
+			require.Equal(t, want, sizeOfLowerPrecision(in) != nil, cosine)
+		}
+	}
+	in := inLow(1, truth, 3, alternating(0.5))
+	in.comparison.NonFinite = 1
+	require.Nil(t, sizeOfLowerPrecision(in))
+	spike := inLow(1, truth, 3, func(i int) float64 { return alternating(0.05)(i) + 3*float64(max(0, i-46)) })
+	require.Nil(t, sizeOfLowerPrecision(spike), "an element stands out")
+}
+
+// An output of numbers of a lower precision alone, off by its noise, is of this precision.
+func TestOutputsInALowerPrecision(t *testing.T) {
+	truth := slices.Repeat([]float64{0}, 24)
+	held := inLow(0x1p-9, truth, 3, alternating(0.5))
+	f := lowerPrecision(held)
+	require.Equal(t, Rounding, f.class)
+	require.Contains(t, told(f), "every element is a number of float16")
+	held.lower["bfloat16"] = held.lower["float16"]
+	require.Contains(t, told(lowerPrecision(held)), "every element is a number of bfloat16")
+	require.Nil(t, lowerPrecision(inLow(0x1p-9, truth, 3, alternating(0.51234567))), "no numbers of it")
+	require.Nil(t, lowerPrecision(inLow(0x1p-9, truth, 3, alternating(2))), "too large")
 }

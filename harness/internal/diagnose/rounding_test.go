@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -116,4 +117,70 @@ func TestPrecisionsGiveNoDirection(t *testing.T) {
 		in.replays.Visible[0].Mistake = m
 		require.Equal(t, m.Replayable() && m.Family != catalogue.Precision, directed(in), m.ID)
 	}
+}
+
+// Errors as large as a lower precision makes them are told with its bits. Numbers of the precision
+// itself are its own, and others may come from factors.
+func TestRoundingOfALowerPrecision(t *testing.T) {
+	p := oracletest.Tall(2)
+	truth := p.Run().Expected()
+	of := func(size float64, in oracle.Precision, store bool) answer {
+		low, err := p.In(in).Rows(t.Context(), nil, oracle.WithNoise)
+		require.NoError(t, err)
+		sigma := low.Expected().Sigma
+		r := rand.New(rand.NewPCG(1, 2))
+		got := slices.Clone(truth.Value)
+		for i := range got {
+			got[i] += size * sigma[i] * r.NormFloat64()
+			if store {
+				got[i] = in.Round(got[i])
+			}
+		}
+		return rounding(t.Context(), failed(p, truth, got), fits())
+	}
+	for _, tc := range []struct {
+		in    oracle.Precision
+		store bool
+		text  string
+	}{
+		{oracle.Float16, true, "that float16 (11 bits) gives"},
+		{oracle.Float16, false, "that TensorFloat-32 or factors of float16 (11 bits) gives"},
+		{oracle.BFloat16, true, "that bfloat16 (8 bits) gives"},
+		{oracle.BFloat16, false, "that factors of bfloat16 (8 bits) gives"},
+	} {
+		a := of(0.5, tc.in, tc.store)
+		require.NotNil(t, a.finding, tc.text)
+		require.Equal(t, Rounding, a.finding.class)
+		require.Contains(t, told(a.finding), tc.text)
+	}
+	require.Nil(t, of(0.08, oracle.Float16, false).finding, "less than a tenth")
+	require.NotNil(t, of(0.12, oracle.Float16, false).finding)
+	require.Nil(t, of(3, oracle.BFloat16, false).finding, "more")
+
+	// No element is off by itself, and all together are.
+	got := slices.Clone(truth.Value)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range got {
+		got[i] += 3 * truth.Sigma[i] * max(-2, min(2, r.NormFloat64()))
+	}
+	in := failed(p, truth, got)
+	require.Less(t, in.comparison.MaxZ, float64(compare.MaxZ))
+	require.Contains(t, told(rounding(t.Context(), in, fits()).finding), "all together are")
+
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for i := range got {
+		got[i] += 300 * truth.Sigma[i] * r.NormFloat64()
+	}
+	a := rounding(ended, failed(p, truth, got), fits())
+	require.Nil(t, a.finding)
+	require.Equal(t, "the noise of fewer bits, and no two mistakes at once", a.cut)
+}
+
+// failed is an output of a problem for steps, with no mistake made.
+func failed(p *oracle.Problem, truth compare.Expected, got []float64) *input {
+	c := compare.Outputs(truth.Shape, got, truth)
+	in := &input{problem: p, truth: truth, whole: truth, got: got, output: got, comparison: c, visible: p.Visible()}
+	in.replays.Sampled = replay.Sampled{Sample: replay.Sample{Truth: truth}, Got: got, Comparison: c}
+	return in
 }

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"context"
 	"math"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
 
@@ -87,6 +89,7 @@ func TestRowsOfTheScores(t *testing.T) {
 	require.NotNil(t, of([]int{1, 2, 0, 3}, 1, 3), "a row without keys says nothing")
 	require.Nil(t, of([]int{1, 2, 1, 3}, 1, 2, 3))
 	require.Nil(t, of([]int{1, 2, 1, 3}, 1), "row 3 is right")
+	require.Nil(t, of([]int{1, 2, 1, 3}, 3), "row 1 is right")
 	require.Nil(t, of([]int{2, 2, 3, 3}, 0, 1, 2, 3), "no row sees one key")
 }
 
@@ -194,4 +197,57 @@ func TestDirectionsOfErrors(t *testing.T) {
 	require.Equal(t, 3, elements)
 	_, _, elements = in.errorsAlike([]float64{4, math.NaN(), 9, 1})
 	require.Equal(t, 2, elements)
+}
+
+// The row that is right is named by its place, whatever the other dimensions are.
+func TestTheNameOfASensitiveRow(t *testing.T) {
+	shape := []int{2, 3, 4, 1}
+	want := ones(24, 24)
+	of := func(right int) string {
+		got := make([]float64, 24)
+		got[right] = 1
+		in := looked(1e-3, shape, want, got)
+		for i := range in.visible {
+			in.visible[i] = 2
+		}
+		scale := replay.Replay{Comparisons: []compare.Comparison{compare.Outputs(shape, make([]float64, 24), in.truth)}}
+		scale.Mistake, _ = catalogue.ByID("scale-missing")
+		in.replays.Visible = []replay.Replay{scale}
+		return sensitiveRow(in)
+	}
+	require.Equal(t, "row 0 of batch 0 head 0", of(0))
+	require.Equal(t, "row 3 of batch 0 head 1", of(7))
+	require.Equal(t, "row 2 of batch 1 head 2", of(22))
+}
+
+// Where the sample is not the whole output, the mistake is made on all of it: the same rows must
+// change.
+func TestRowsThatAMistakeTouches(t *testing.T) {
+	p := oracletest.Padded()
+	truth := p.Run().Expected()
+	of := func(id string, change func(got []float64)) bool {
+		got := planted(t, p, "causal-missing")
+		change(got)
+		c := compare.Outputs(truth.Shape, got, truth)
+		in := &input{problem: p, truth: truth, whole: truth, got: got, comparison: c}
+		in.replays.Sampled.Rows = []int{0, 1}
+		m, ok := catalogue.ByID(id)
+		require.True(t, ok)
+		return touches(t.Context(), in, m)
+	}
+	none := func([]float64) {}
+	require.True(t, of("causal-missing", none))
+	require.True(t, of("causal-missing", func(got []float64) { got[0]++ }), "the row is wrong anyway")
+	require.False(t, of("causal-missing", func(got []float64) { copy(got, truth.Value) }))
+	require.False(t, of("scale-missing", func(got []float64) { got[len(got)-1]++ }))
+	require.False(t, of("window-missing", none), "it cannot be made here")
+
+	ended, end := context.WithCancel(t.Context())
+	end()
+	m, _ := catalogue.ByID("causal-missing")
+	got := planted(t, p, "causal-missing")
+	in := &input{problem: p, truth: truth, whole: truth, got: got, comparison: compare.Outputs(truth.Shape, got, truth)}
+	require.True(t, touches(ended, in, m), "the sample is the whole output")
+	in.replays.Sampled.Rows = []int{0}
+	require.False(t, touches(ended, in, m))
 }

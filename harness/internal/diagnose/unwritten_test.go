@@ -215,3 +215,21 @@ func TestZerosOfTheOutput(t *testing.T) {
 	require.Equal(t, [4]int{1, 1, 12, 2}, zerosOfOutput(in).size)
 	require.Nil(t, notWritten(t.Context(), looked(1e-6, []int{12, 2}, want, want), fits()).finding)
 }
+
+// Heads of a row cannot be told apart if the output has no more features than there are heads.
+func TestTooFewFeaturesForTheHeads(t *testing.T) {
+	for out, told := range map[int]bool{1: false, 2: false, 3: true} {
+		values := []float64{1, 2}
+		c := contexts{
+			size: [4]int{1, 2, 1, 1}, trace: oracle.Trace{Context: values, ValueWidth: 1},
+			output: oracle.Linear{In: 2, Out: out, Weight: []float64{1, 0, 0, 1, 1, 1}[:2*out]},
+		}
+		want := []float64{1, 2, 3}[:out]
+		c.in = looked(1e-6, []int{1, 1, out}, want, []float64{1, 0, 1}[:out]) // without head 1
+		z := c.zeroRows()
+		require.Equal(t, told, z.isPart(), out)
+		if told {
+			require.Equal(t, []int{1}, z.at[ofHead])
+		}
+	}
+}
