@@ -174,7 +174,7 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	}
 	a := rounding(ended, failed(p, truth, got), fits())
 	require.Nil(t, a.finding)
-	require.Equal(t, "the noise of fewer bits, and no two mistakes at once", a.cut)
+	require.EqualValues(t, "the noise of fewer bits, and no two mistakes at once", a.cut)
 }
 
 // failed is an output of a problem for steps, with no mistake made.
