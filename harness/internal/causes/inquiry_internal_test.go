@@ -116,6 +116,18 @@ func TestJointOfSeveralNumbers(t *testing.T) {
 	found = ofCases(t, []report.Result{r}, c).joint(numbers[2:3], mine)[0]
 	require.Len(t, found, 1)
 	require.Equal(t, "scale+mine", found[0].ID())
+	var same []report.Result
+	var copies []*fixture.Case
+	for _, name := range []string{"first", "second", "third"} {
+		again, other := r, *c
+		again.Case, other.Name = name, name
+		same, copies = append(same, again), append(copies, &other)
+	}
+	for _, all := range ofCases(t, same, copies...).joint(numbers[2:3], nil) {
+		require.Len(t, all, 1, "a mistake is chosen once")
+	}
+	unread := inquire(t, result("unread", false))
+	require.Empty(t, unread.pairsOf(unread.results[0], mistakesOf(t, "scale-missing", "causal-missing")))
 	unloaded := r
 	unloaded.Proven = []report.Proof{report.LoadNoEffect}
 	require.Empty(t, ofCases(t, []report.Result{unloaded}, c).joint(numbers, nil)[0])
@@ -315,6 +327,13 @@ func TestNumbersOverMistakes(t *testing.T) {
 	require.Equal(t, map[string]bool{"b": false, "c": true}, in.settled)
 	require.Equal(t, []report.RuledOut{{ID: "window-missing", By: "z"}}, in.results[1].RuledOut)
 	require.Equal(t, []string{"a", "b", "e"}, namesOf(in.explained()))
+
+	pair := number(matched(t, "a", []string{"scale-missing", "window-missing"}), "scale")
+	in = inquire(t, pair)
+	in.contradicted("scale-missing", "x")
+	in.contradicted("window-missing", "z")
+	in.preferNumbers([]wrongNumber{{number: numberOf(t, "scale"), failures: []string{"a", "b"}}})
+	require.Equal(t, []report.RuledOut{{ID: "scale-missing+window-missing", By: "x"}}, in.results[0].RuledOut, "once")
 }
 
 func namesOf(results []report.Result) []string {
@@ -690,4 +709,29 @@ func TestUnwrittenPartsWithAFeature(t *testing.T) {
 			require.Equal(t, names[2:], found[0].Contradictions)
 		}
 	}
+}
+
+// Other parameters are a cause if they explain several failures that nothing else explains: none
+// that is proved to be the load's, or told before.
+func TestOtherParametersOfSeveralFailures(t *testing.T) {
+	fitted := func(name, projection string, change func(f *fit.Fit)) report.Result {
+		f, ok := fit.Fit{Parameters: []string{projection + ".weight"}, Holds: true, Narrowest: true}.WithProjections([]string{projection})
+		require.True(t, ok)
+		change(&f)
+		r := result(name, false)
+		r.Diagnosis.Fits = []fit.Fit{f}
+		return r
+	}
+	named := func(*fit.Fit) {}
+	proved := fitted("proved", "value", named)
+	proved.Proven = []report.Proof{report.LoadNoEffect}
+	in := inquire(t,
+		proved, fitted("told", "value", named), fitted("a", "value", named), fitted("b", "key", named),
+		fitted("wide", "value", func(f *fit.Fit) { f.Narrowest = false }), fitted("c", "value", named), fitted("d", "key", named),
+		fitted("e", "key", named))
+	found := in.parameters([]report.Cause{{ID: "x", Failures: []string{"told"}}})
+	require.Len(t, found, 2)
+	require.Equal(t, []string{"other-key-parameters", "other-value-parameters"}, []string{found[0].ID, found[1].ID})
+	require.Equal(t, []string{"b", "d", "e"}, found[0].Failures)
+	require.Equal(t, []string{"a", "c"}, found[1].Failures)
 }

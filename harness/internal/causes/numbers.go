@@ -13,6 +13,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/diagnose"
 	"github.com/difftest/difftest/harness/internal/judge"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/parallel"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -35,15 +36,16 @@ func (in *inquiry) numbers() []wrongNumber {
 	var ids []string
 	all := map[string][]observed{}
 	for _, r := range in.failures() {
+		c := in.cases(r.Case)
+		if c == nil {
+			continue
+		}
 		for _, n := range r.Diagnosis.Numbers {
 			id := n.Number.ID
-			if in.cases(r.Case) == nil {
-				continue
-			}
 			if all[id] == nil {
 				ids = append(ids, id)
 			}
-			all[id] = append(all[id], observed{n, in.cases(r.Case)})
+			all[id] = append(all[id], observed{n, c})
 		}
 	}
 	var found []wrongNumber
@@ -167,12 +169,10 @@ func (in *inquiry) provenRelation(w wrongNumber) *rule {
 // and notes it in their results.
 func (in *inquiry) carried(w wrongNumber) []string {
 	explains := make([]*replay.NumberMatch, len(in.results))
-	in.which(in.ctx, func(r report.Result) bool {
-		i := slices.IndexFunc(in.results, func(other report.Result) bool { return other.Case == r.Case })
-		if r.Wrong() && !slices.Contains(w.failures, r.Case) {
+	parallel.Each(len(in.results), func(i int) {
+		if r := in.results[i]; in.ctx.Err() == nil && r.Wrong() && !slices.Contains(w.failures, r.Case) {
 			explains[i] = in.byNumber(r, w)
 		}
-		return false
 	})
 	var names []string
 	for i, m := range explains {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/replay"
@@ -134,6 +135,7 @@ func TestCommonNumbers(t *testing.T) {
 		{of([2]float64{-270, -230}, [2]float64{-300, -240}), -260},
 		{of([2]float64{123.4, 123.6}), 123.5}, {of([2]float64{1, 3}, [2]float64{3 + 1e-6, 4}), 3 + 5e-7},
 		{of([2]float64{-1, 1}), 0},
+		{of([2]float64{1.23456789012298, 1.2345678901238}), 1.23456789012339}, // thirteen digits are too many
 	} {
 		v, ok := tc.of()
 		require.True(t, ok)
@@ -205,4 +207,35 @@ func TestNumbersBesideOthers(t *testing.T) {
 	require.Equal(t, []string{"b"}, found[1].failures)
 	require.Equal(t, []string{"a"}, found[2].failures)
 	require.Equal(t, []string{"b"}, known[0].failures, "the given numbers stay as they are")
+}
+
+// The value of the first case is told if it explains all; otherwise another that does.
+func TestOneValueForAllCases(t *testing.T) {
+	of := func(value, least, most float64) observed {
+		return observed{NumberMatch: replay.NumberMatch{Number: numberOf(t, "scale"), Value: value, Least: least, Most: most, Right: 1}}
+	}
+	for _, tc := range []struct {
+		all  []observed
+		want float64
+	}{
+		{[]observed{of(0.5, 0.49, 0.51), of(0.501, 0.495, 0.53)}, 0.5},
+		{[]observed{of(0.5, 0.49, 0.51), of(0.52, 0.508, 0.53)}, 0.51},
+	} {
+		require.InDelta(t, tc.want, constant(tc.all)[0].value(nil, 1), 1e-15)
+	}
+	require.Empty(t, constant([]observed{of(0.5, 0.49, 0.51), of(0.6, 0.59, 0.61)}))
+}
+
+// A number explains an output if the right computation is several times further away.
+func TestHowMuchNearerANumberIs(t *testing.T) {
+	in := inquire(t)
+	r := result("a", false)
+	near := result("b", true).Comparison
+	near.Rel = 0x1p-40
+	require.True(t, near.Explained())
+	for times, want := range map[float64]bool{0.75: false, 1: true, 2: true} {
+		r.Comparison.Rel = times * compare.MinMargin * near.Rel
+		require.Equal(t, want, in.gives(near, r), times)
+	}
+	require.False(t, in.gives(r.Comparison, r), "outside the noise")
 }
