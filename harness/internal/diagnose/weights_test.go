@@ -12,6 +12,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/pattern"
@@ -305,4 +306,20 @@ func TestModulesOfFewDimensions(t *testing.T) {
 			require.Contains(t, d.Reasons[0], "plus", shape)
 		}
 	}
+}
+
+// The output is compared with the query of the same rows, where some rows are sampled.
+func TestTheQueryOfSampledRows(t *testing.T) {
+	want := normals(1, 320)
+	in := elsewhere(want, turned(want))
+	in.replays.Sampled.Rows = []int{1, 3, 4, 39}
+	var query []float64
+	for _, row := range in.replays.Sampled.Rows {
+		query = append(query, in.problem.Query.Value[8*row:][:8]...)
+	}
+	num.AddScaled(-3, query, query) // twice as large, and the opposite
+	in.replays.Sampled.Got = query
+	d := in.towardsQuery()
+	require.InDelta(t, -1, d.whole, 1e-12)
+	require.InDelta(t, -1, d.centred, 1e-12)
 }
