@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 // Every piece of work is done once, however many workers there are, until the context ends.
 func TestWorkIsDoneOnce(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	s := &pass{ctx: t.Context()}
 	ended, end := context.WithCancel(t.Context())
 	end()

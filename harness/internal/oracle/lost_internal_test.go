@@ -1,0 +1,119 @@
+package oracle
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A score is lost if nothing but the largest bias is left of their sum, and unsure if the sum is
+// rounded coarsely.
+func TestWhatIsLostInABias(t *testing.T) {
+	for _, tc := range []struct {
+		name        string
+		precision   Precision
+		score       float64
+		biases      []float64
+		kept        float64
+		any, unsure bool
+	}{
+		{"no bias", Precision{}, 1, nil, 1, false, false},
+		{"a small bias", Precision{}, 1, []float64{-100}, -99, false, false},
+		{"a large bias", Precision{}, 1, []float64{-1e9}, -1e9, true, false},
+		{"a large bias first", Precision{}, 1, []float64{-1e9, 2}, -1e9, true, false},
+		{"a large bias last", Precision{}, 1, []float64{2, 1e9}, 1e9, true, false},
+		{"a coarse sum", Precision{}, 0.7, []float64{300000}, 300000.6875, false, true},
+		{"a score of bfloat16", BFloat16, 30.1, nil, 30.1, false, false},
+		{"a small score of bfloat16", BFloat16, 0.5, []float64{2}, 2.5, false, false},
+		{"a coarse score of bfloat16", BFloat16, 3.3, []float64{20}, 23.25, false, true},
+		{"a lost score of bfloat16", BFloat16, 0.5, []float64{1000}, 1000, true, false},
+	} {
+		p := &Problem{Precision: tc.precision}
+		r := &row{core: &core{pass: &pass{Problem: p, ctx: t.Context()}}}
+		var biases []bias
+		sum := tc.score
+		for _, b := range tc.biases {
+			biases = append(biases, bias{value: b, variance: 1e-12})
+			sum += b
+		}
+		got, variance := r.addBiases(tc.score, 1e-10, biases)
+		require.InDelta(t, sum, got, 0, tc.name)
+		require.Equal(t, []float64{tc.kept}, r.lost.scores, tc.name)
+		require.Equal(t, []bool{tc.any, tc.unsure}, []bool{r.lost.any, r.lost.unsure}, tc.name)
+		require.Equal(t, tc.any && !tc.unsure, r.lost.known(), tc.name)
+		require.Equal(t, tc.any && !tc.unsure, r.losesScores(), tc.name)
+		if tc.any || tc.unsure {
+			require.InDelta(t, 1e-10, variance-r.lost.variance[0], 2e-9, tc.name)
+		} else {
+			require.Zero(t, r.lost.variance[0], tc.name)
+		}
+		require.Less(t, variance, 1.1+tc.score*tc.score+5e-6*sum*sum)
+		r.lost.reset()
+		require.Empty(t, r.lost.scores)
+		require.False(t, r.lost.any || r.lost.unsure)
+	}
+	r := &row{lost: lostScores{any: true}, core: &core{pass: &pass{Problem: &Problem{}, detail: ValuesAlone}}}
+	require.False(t, r.losesScores(), "without noise")
+	r.detail = WithNoise
+	require.True(t, r.losesScores())
+	r.Problem.Softmax = func(Row) (weights, slopes []float64) { return nil, nil }
+	require.False(t, r.losesScores(), "another softmax")
+	hidden := math.Inf(-1)
+	require.True(t, (&lostScores{scores: []float64{hidden, hidden}}).hidesAll())
+	require.False(t, (&lostScores{scores: []float64{hidden, -1e30}}).hidesAll())
+	r.scoreVar, r.lost.variance = []float64{3, 5}, []float64{1, 0}
+	r.withoutLoss()
+	require.Equal(t, []float64{2, 5}, r.scoreVar)
+}
+
+// If bfloat16 turns every score into -inf, a row gives zeros: the context counts as one deviation,
+// beside the noise of weights that may be anything from 0 to 1, as the bias itself is rounded.
+func TestRowsThatABiasHides(t *testing.T) {
+	lowest := -math.MaxFloat32
+	p := &Problem{
+		Query: Array{[]int{1, 1, 1}, []float64{1}}, Key: Array{[]int{1, 2, 1}, []float64{0.5, -1}},
+		Value: Array{[]int{1, 2, 1}, []float64{3, 1}}, Scale: 1, Bias: &Array{[]int{1, 2}, []float64{lowest, lowest}},
+	}
+	q := p.In(BFloat16)
+	got := q.Run()
+	require.InDelta(t, 2, got.Value[0], 0)
+	require.InEpsilon(t, 2*2+1*1+1*1, got.Variance[0], 1e-3)
+}
+
+// The sign of a number does not change how it is rounded.
+func TestRoundingOfSigns(t *testing.T) {
+	for name, p := range map[string]Precision{
+		"float16": Float16, "bfloat16": BFloat16, "tf32": TensorFloat32, "truncated": TruncatedTensorFloat32,
+	} {
+		for _, v := range []float64{1.00037, 3.3e-5, 6.1e-5, 7e4, 65519, 65504, 1e-8, 0.1, 1e30} {
+			require.InDelta(t, -p.Round(v), p.Round(-v), 0, "%s of %g", name, v)
+		}
+	}
+	require.InDelta(t, -1.0009765625, Float16.Round(-1.0007), 0)
+	require.True(t, math.IsInf(Float16.Round(-7e4), -1))
+	require.Nil(t, BFloat16.roundAll(nil))
+	require.Equal(t, []float64{}, BFloat16.roundAll([]float64{}))
+}
+
+// A result has the width of the output projection, or of the values.
+func TestShapeOfAResult(t *testing.T) {
+	p := &Problem{Query: Array{Shape: []int{2, 3, 4}}, Value: Array{Shape: []int{2, 5, 7}}}
+	require.Equal(t, []int{2, 3, 7}, p.resultShape())
+	p.Layer = &Layer{Output: Linear{Out: 9}}
+	require.Equal(t, []int{2, 3, 9}, p.resultShape())
+	require.Equal(t, []int{2, 3, 4}, p.Query.Shape)
+}
+
+// A hidden value whose square overflows has no effect on the noise of others.
+func TestHiddenSquares(t *testing.T) {
+	of := func(hidden float64) Field {
+		p := &Problem{
+			Query: Array{[]int{1, 2, 1}, []float64{1, 2}}, Key: Array{[]int{1, 2, 1}, []float64{0.5, -1}},
+			Value: Array{[]int{1, 2, 1}, []float64{3, hidden}}, Scale: 1, Causal: topLeft,
+		}
+		return p.Run()
+	}
+	require.InDelta(t, 3, of(1e200).Value[0], 0)
+	require.False(t, math.IsNaN(of(1e200).Variance[0]))
+}
