@@ -25,6 +25,17 @@ func TestOnlyNewCauses(t *testing.T) {
 		ids = append(ids, c.ID)
 	}
 	require.Equal(t, []string{"value", "query"}, ids)
+
+	// Two functions fail, which have no parameters: that is as much as two failures of a layer.
+	function := &fixture.Case{Name: "f", Op: fixture.SDPA}
+	other := &fixture.Case{Name: "g", Op: fixture.SDPA}
+	in = ofCases(t, []report.Result{result("f", false), result("g", false)}, function, other)
+	kept = in.onlySupported([]report.Cause{
+		{ID: "value", Failures: []string{"a", "b"}}, {ID: "output", Failures: []string{"a", "b", "c"}},
+	}, nil, nil)
+	require.Len(t, kept, 1)
+	require.Equal(t, "output", kept[0].ID)
+	require.Equal(t, []string{"f", "g"}, kept[0].Otherwise)
 }
 
 // Failures without such parameters, and failures whose parameters are proved right, speak against

@@ -329,6 +329,13 @@ func TestDiagnosisOfALayer(t *testing.T) {
 	r := NewReference(p, truth)
 	require.NotNil(t, r.Diagnose(t.Context(), got, c).Pattern)
 
+	placements := [4]attention.Placement{{Key: "a"}, {Key: "b"}, {Key: "c"}, {Key: "d"}}
+	other := r.WithPlacements(placements).WithLayout(attention.SequenceFirst)
+	require.Equal(t, placements, other.placements)
+	require.Equal(t, attention.SequenceFirst, other.layout)
+	require.Same(t, r.mistakes, other.mistakes)
+	require.Equal(t, [4]attention.Placement{}, r.placements)
+
 	id := r.Visibility().Seen[0].ID
 	less := r.Without(id)
 	require.Len(t, less.Visibility().Seen, len(r.Visibility().Seen)-1)

@@ -218,15 +218,17 @@ func TestSomeRowsOfAResult(t *testing.T) {
 	}
 }
 
-// A row is computed by itself, whatever the row before it had: here a sink, and keys.
+// A row is computed by itself, whatever the row before it in memory had: a sink, and keys.
 func TestRowsForgetTheRowBefore(t *testing.T) {
-	x := oracle.Array{Shape: []int{1, 2, 1}, Value: []float64{2, -1}}
+	array := func(shape []int, values ...float64) oracle.Array { return oracle.Array{Shape: shape, Value: values} }
 	p := &oracle.Problem{
-		Query: x, Key: column(0.5, -1, 3), Value: column(3, -2, 5), Scale: 0.7,
-		Allow: attention.NewMask(2, 3), EmptyMean: true, Sinks: []float64{1.5},
+		Query: array([]int{1, 2, 1, 1}, 2, -1), Key: array([]int{1, 2, 3, 1}, 0.5, -1, 3, 0.25, 2, 1),
+		Value: array([]int{1, 2, 3, 1}, 3, -2, 5, 4, 1, -3), Scale: 0.7,
+		Allow: attention.NewMask(2, 1, 3), EmptyMean: true, Sinks: []float64{1.5, 0.5},
 	}
 	p.Allow.Data = []bool{true, true, false, false, false, false}
 	whole := p.Run()
+	require.InEpsilon(t, 2.0/3, whole.Value[1], 1e-15)
 	for row := range 2 {
 		some, err := p.Rows(context.Background(), []int{row}, oracle.WithNoise)
 		require.NoError(t, err)

@@ -109,3 +109,25 @@ func TestEqualHashesAreNotEnough(t *testing.T) {
 	require.Equal(t, []int{0}, missing)
 	require.Nil(t, in.places(other))
 }
+
+// Products take no more room than there is, and the result is the same without them.
+func TestRoomForProducts(t *testing.T) {
+	want := whole().Run()
+	for _, room := range []int{0, 35, 36, 37, 200, 228, 229, 300, 36 + 16*(6+6), 36 + 16*(6+6) - 1, 1 << 20} {
+		known := &products{room: room}
+		p := whole().Fork()
+		p.cache = newCache(p, known)
+		require.Equal(t, want, p.Run(), room)
+		require.GreaterOrEqual(t, known.room, 0)
+		used := 0
+		for _, in := range known.inputs {
+			used += len(in.value)
+			for _, columns := range in.columns {
+				used += len(columns) * (len(in.value)/in.width + in.width)
+			}
+		}
+		require.Equal(t, room-used, known.room, "%d: what is kept has its room", room)
+		require.Equal(t, room >= 36, len(known.inputs) > 0, room)
+		require.Equal(t, want, p.Fork().Run())
+	}
+}
