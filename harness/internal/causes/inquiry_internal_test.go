@@ -735,3 +735,25 @@ func TestOtherParametersOfSeveralFailures(t *testing.T) {
 	require.Equal(t, []string{"b", "d", "e"}, found[0].Failures)
 	require.Equal(t, []string{"a", "c"}, found[1].Failures)
 }
+
+// A probe of a mask asks the passes that have one. Those that would fail without it contradict the
+// cause.
+func TestPassesWithoutAMask(t *testing.T) {
+	same := func(*attention.SDPAOptions) {}
+	var results []report.Result
+	var cases []*fixture.Case
+	for _, name := range []string{"sdpa/unmasked", "sdpa/causal", "sdpa/decode", "sdpa/causal-rectangular"} {
+		r, c := computed(t, name, same)
+		results, cases = append(results, r), append(cases, c)
+	}
+	wrong, window := computed(t, "sdpa/window", func(o *attention.SDPAOptions) { o.Scale *= 2 })
+	module := &fixture.Case{Name: "module", Op: fixture.Module}
+	results = append(results, wrong, result("module", true), result("unread", true))
+	in := ofCases(t, results, append(cases, window, module)...)
+	asked, against := in.withoutMask(t.Context(), "future-token")
+	require.Equal(t, 3, asked)
+	require.Equal(t, []string{"sdpa/causal", "sdpa/causal-rectangular"}, against, "one query at the end sees all keys")
+	asked, against = in.withoutMask(t.Context(), "batch")
+	require.Zero(t, asked)
+	require.Empty(t, against)
+}

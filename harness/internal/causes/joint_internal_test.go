@@ -80,6 +80,9 @@ func TestJointMistakes(t *testing.T) {
 	})
 	require.Equal(t, []string{"causal-missing", "window-missing"}, catalogue.IDs(chosen))
 
+	chosen = in.jointMistakes(nil, [][]report.Joint{{with("padding-ignored", "causal-missing")}, nil, nil, nil})
+	require.Equal(t, []string{"padding-ignored", "causal-missing"}, catalogue.IDs(chosen), "the failure needs both")
+
 	known := mistakesOf(t, "padding-ignored")
 	chosen = in.jointMistakes(known, [][]report.Joint{{with("padding-ignored"), with("causal-missing")}, nil, nil, nil})
 	require.Equal(t, []string{"padding-ignored"}, catalogue.IDs(chosen), "it explains the failure already")

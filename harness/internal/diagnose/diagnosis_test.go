@@ -329,7 +329,7 @@ func TestDiagnosisOfALayer(t *testing.T) {
 	r := NewReference(p, truth)
 	require.NotNil(t, r.Diagnose(t.Context(), got, c).Pattern)
 
-	placements := [4]attention.Placement{{Key: "a"}, {Key: "b"}, {Key: "c"}, {Key: "d"}}
+	placements := [4]attention.Placement{{Weight: "a"}, {Weight: "b"}, {Weight: "c"}, {Weight: "d"}}
 	other := r.WithPlacements(placements).WithLayout(attention.SequenceFirst)
 	require.Equal(t, placements, other.placements)
 	require.Equal(t, attention.SequenceFirst, other.layout)

@@ -101,7 +101,7 @@ func (g groups) lines(in *input) (gains, shifts []float64) {
 	})
 	gains, shifts = make([]float64, g.n), make([]float64, g.n)
 	for k := range gains {
-		if weight[k] > 0 && bb[k] > 0 {
+		if bb[k] > 0 {
 			gains[k] = ab[k] / bb[k] * size
 			shifts[k] = a[k]/weight[k]*size - gains[k]*b[k]/weight[k]
 		}

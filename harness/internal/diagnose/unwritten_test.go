@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -232,4 +233,17 @@ func TestTooFewFeaturesForTheHeads(t *testing.T) {
 			require.Equal(t, []int{1}, z.at[ofHead])
 		}
 	}
+}
+
+// Normal equations are solved with a millionth of a millionth of their mean diagonal added; singular
+// ones have no solution.
+func TestSolvedEquations(t *testing.T) {
+	gram := mat.NewSymDense(3, []float64{2, 0, 0, 0, 4, 0, 0, 0, 6})
+	got := solved(gram, mat.NewVecDense(3, []float64{2, 4, 6}))
+	for i, diagonal := range []float64{2, 4, 6} {
+		require.InDelta(t, 1-4e-12/diagonal, got[i], 1e-13)
+	}
+	gram = mat.NewSymDense(2, []float64{5, 2, 2, 1})
+	require.InDeltaSlice(t, []float64{3, -4}, solved(gram, mat.NewVecDense(2, []float64{7, 2})), 1e-9)
+	require.Equal(t, []float64{0, 0}, solved(mat.NewSymDense(2, make([]float64, 4)), mat.NewVecDense(2, []float64{1, 1})))
 }
