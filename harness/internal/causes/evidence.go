@@ -50,7 +50,7 @@ func (e evidence) enoughForSymptom() bool {
 func (e evidence) confined(cases Cases) bool { return e.only(cases) != "" }
 
 // only returns a feature that all supporting cases have and no denying case: "a window". The result
-// is "" if no feature is, or if the cases are too few to rule out chance.
+// is "" if no feature is, or if the cases are too few to rule out chance: one supporting case is.
 func (e evidence) only(cases Cases) string {
 	supporting, denying := read(e.supporting, cases), read(e.denying, cases)
 	if len(supporting) < len(e.supporting) || len(denying) < len(e.denying) || len(denying) == 0 {

@@ -729,6 +729,10 @@ func TestOtherParametersOfSeveralFailures(t *testing.T) {
 		proved, fitted("told", "value", named), fitted("a", "value", named), fitted("b", "key", named),
 		fitted("wide", "value", func(f *fit.Fit) { f.Narrowest = false }), fitted("c", "value", named), fitted("d", "key", named),
 		fitted("e", "key", named))
+	for i := range in.results { // other sinks are no projection's
+		sinks := fit.Fit{Parameters: []string{"sinks"}, Holds: true, Narrowest: true}
+		in.results[i].Diagnosis.Fits = append(in.results[i].Diagnosis.Fits, sinks)
+	}
 	found := in.parameters([]report.Cause{{ID: "x", Failures: []string{"told"}}})
 	require.Len(t, found, 2)
 	require.Equal(t, []string{"other-key-parameters", "other-value-parameters"}, []string{found[0].ID, found[1].ID})

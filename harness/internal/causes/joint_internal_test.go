@@ -1,13 +1,17 @@
 package causes
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/diagnose"
+	"github.com/difftest/difftest/harness/internal/fixture"
 	"github.com/difftest/difftest/harness/internal/replay"
 	"github.com/difftest/difftest/harness/internal/report"
 )
@@ -140,4 +144,34 @@ func TestRuledOutOfACause(t *testing.T) {
 	c.RuledOut = []report.RuledOut{out("w", "q")}
 	require.Equal(t, []report.RuledOut{out("x", "p"), out("y", "p"), out("z", "q")},
 		ruledOut(report.Cause{Failures: []string{"a", "b"}}, []report.Result{a, b, c}))
+}
+
+// After a dozen failures without a mistake beside a number, none is looked for in the catalogue. One
+// that is found begins the count again.
+func TestTheSearchBesideANumberGivesUp(t *testing.T) {
+	r, c := computed(t, "sdpa/causal", func(o *attention.SDPAOptions) { o.Scale *= 1.5; o.Causality = attention.NotCausal })
+	junk := r
+	junk.Got = slices.Clone(r.Got)
+	junk.Got[0]++
+	var results []report.Result
+	var cases []*fixture.Case
+	add := func(r report.Result) {
+		own := *c
+		own.Name = fmt.Sprint("case/", len(results))
+		r.Case = own.Name
+		results, cases = append(results, r), append(cases, &own)
+	}
+	for range fruitless - 1 {
+		add(junk)
+	}
+	add(r)
+	in := ofCases(t, results, cases...)
+	numbers := []wrongNumber{{number: numberOf(t, "scale"), rule: timesRule(1.5)}}
+	joint := in.joint(numbers, nil)
+	require.Empty(t, joint[0])
+	require.Len(t, joint[fruitless-1], 1, "the twelfth")
+	results, cases = results[:fruitless-1], cases[:fruitless-1]
+	add(junk)
+	add(r)
+	require.Empty(t, ofCases(t, results, cases...).joint(numbers, nil)[fruitless], "the thirteenth")
 }

@@ -18,7 +18,7 @@ func (in *inquiry) caught() []report.Cause {
 	for _, c := range byFailures(found) {
 		c.Passes, c.Contradictions = in.withoutMask(in.ctx, c.ID)
 		e := evidence{supporting: c.Failures, denying: c.Contradictions}
-		if e.enoughForSymptom() || len(c.Failures) >= severalFailures && e.confined(in.cases) {
+		if e.enoughForSymptom() || e.confined(in.cases) {
 			kept = append(kept, c)
 		}
 	}

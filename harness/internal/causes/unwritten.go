@@ -37,7 +37,7 @@ func (in *inquiry) unwritten() []report.Cause {
 		})
 		e := evidence{supporting: c.Failures, denying: c.Contradictions}
 		c.Only = e.only(in.cases)
-		if e.enoughForSymptom() || len(c.Failures) >= severalFailures && c.Only != "" {
+		if e.enoughForSymptom() || c.Only != "" {
 			kept = append(kept, c)
 		}
 	}

@@ -96,7 +96,7 @@ func TestClamped(t *testing.T) {
 		{8, 0, 8, -2, 0, "the expected one with every element below -2 set to it"},
 		{0, 8, 8, 0, 2.5, "the expected one with every element above 2.5 set to it"},
 		{8, 8, 8, 0, 1, "the expected one with every element below 0 set to it, and every element above 1 set to it"},
-		{7, 0, 9, 0, 0, ""}, {0, 7, 9, 0, 1, ""}, {8, 7, 9, 0, 1, ""}, {7, 8, 9, 0, 1, ""}, {8, 8, 7, 0, 1, ""},
+		{1, 0, 9, 0, 0, ""}, {0, 1, 9, 0, 1, ""}, {8, 1, 9, 0, 1, ""}, {1, 8, 9, 0, 1, ""}, {7, 0, 9, 0, 0, ""}, {0, 7, 9, 0, 1, ""}, {8, 7, 9, 0, 1, ""}, {7, 8, 9, 0, 1, ""}, {8, 8, 7, 0, 1, ""},
 		{0, 0, 20, 0, 0, ""}, {8, 8, 8, 2, 2, ""}, {8, 8, 8, 3, 2, ""},
 	} {
 		r := of(tc.lows, tc.highs, tc.right, tc.low, tc.high)

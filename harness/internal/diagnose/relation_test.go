@@ -223,3 +223,22 @@ func TestTooFewElementsForARelation(t *testing.T) {
 	}
 	require.NotContains(t, says(few, func(i int, w float64) float64 { return w * (1 + float64(i%8)) }), "each feature")
 }
+
+// How many numbers each relation takes from an output.
+func TestNumbersOfARelation(t *testing.T) {
+	want, got := make([]float64, 12), make([]float64, 12)
+	for i := range want {
+		want[i] = float64(i) - 4.5
+		got[i] = 3*want[i] + 2
+	}
+	in := looked(1e-6, []int{3, 4}, want, got)
+	require.Equal(t, 1, gain(in).fitted)
+	line := gainAndShift(in)
+	require.Equal(t, 2, line.fitted)
+	require.Contains(t, line.text, "times 3, plus 2, in every element")
+	require.InDeltaSlice(t, got, line.want.Value, 1e-12)
+	for i := range got {
+		got[i] = 2 * math.Tanh(want[i]/2)
+	}
+	require.Equal(t, 1, softcapped(looked(1e-6, []int{3, 4}, want, got)).fitted)
+}

@@ -93,3 +93,23 @@ func TestRowsThatAreNormalisedTogether(t *testing.T) {
 	over.Axis = OverBatch
 	require.Equal(t, [][]int{{5, 11}, {0, 6}}, over.groups(4, 3, marked(12, 5, 6)), "in the order of their first rows")
 }
+
+// A row of the result has the context of its own position, unless something moves rows or features.
+func TestRowsThatStayApart(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(p *Problem)
+		apart  bool
+	}{
+		"a layer":    {func(*Problem) {}, true},
+		"a function": {func(p *Problem) { p.Layer = nil }, true},
+		"split":      {func(p *Problem) { p.Layer.SplitIndex = otherIndex }, true},
+		"merge":      {func(p *Problem) { p.Layer.MergeIndex = otherIndex }, false},
+		"turn":       {func(p *Problem) { p.Turn = &Turn{} }, false},
+		"mix":        {func(p *Problem) { p.Mix = func(f Field) Field { return f } }, false},
+		"finish":     {func(p *Problem) { p.Layer, p.Finish = nil, func(f Field) Field { return f } }, false},
+	} {
+		p := twoByTwo()
+		tc.change(p)
+		require.Equal(t, tc.apart, p.rowsStayApart(), name)
+	}
+}
