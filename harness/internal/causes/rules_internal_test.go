@@ -152,6 +152,19 @@ func TestValueOfARule(t *testing.T) {
 	}
 	_, ok = w.valueOf(r, wrongNumber{number: scale})
 	require.False(t, ok, "no rule")
+	by := wrongNumber{number: scale, rule: timesRule(2)}
+	_, ok = w.valueOf(r, by)
+	require.True(t, ok)
+	for name, change := range map[string]func(r *report.Result){
+		"no output":         func(r *report.Result) { r.Got = nil },
+		"another shape":     func(r *report.Result) { r.Comparison.GotShape = []int{2} },
+		"a case of no name": func(r *report.Result) { r.Case = "unread" },
+	} {
+		other := r
+		change(&other)
+		_, ok = w.valueOf(other, by)
+		require.False(t, ok, name)
+	}
 	require.False(t, w.hasParameters(c.Name))
 	cases["layer"] = &fixture.Case{State: attention.StateDict{"out_proj.weight": c.Output}}
 	require.True(t, w.hasParameters("layer"))

@@ -117,6 +117,9 @@ func TestStructureOfHeads(t *testing.T) {
 	require.False(t, s.FirstRowExact)
 	require.True(t, s.LastRowExact)
 	require.Equal(t, "batch 3", Structure{Lead: []int{4}}.label(3))
+	s = looked(1e-3, []int{3, 1, 2, 2}, make([]float64, 12), []float64{8: 1, 11: 0}).structure
+	require.Equal(t, []int{3, 2, 2}, []int{s.Batches, s.Rows, s.Features})
+	require.Equal(t, []int{2}, s.WrongBatches)
 	require.Equal(t, "[1 2 0]", Structure{Lead: []int{2, 3, 2}}.label(10))
 }
 

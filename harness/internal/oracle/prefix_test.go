@@ -55,6 +55,7 @@ func TestPrefix(t *testing.T) {
 		"hooks":         func(p *Problem, _ *Layer) { p.ZeroKeys = 1 },
 		"another batch": func(p *Problem, _ *Layer) { p.Key.Shape = []int{1, 6, 6} },
 		"more values":   func(p *Problem, _ *Layer) { p.Value.Shape = []int{2, 4, 6} },
+		"few queries":   func(p *Problem, _ *Layer) { p.Query = Array{[]int{2, 1, 6}, sine(1, 12)} },
 		"not causal":    func(p *Problem, _ *Layer) { p.Causal = nil },
 		"later keys":    func(p *Problem, _ *Layer) { p.Offset = 1 },
 	} {
