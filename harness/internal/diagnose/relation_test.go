@@ -233,6 +233,8 @@ func TestNumbersOfARelation(t *testing.T) {
 	}
 	in := looked(1e-6, []int{3, 4}, want, got)
 	require.Equal(t, 1, gain(in).fitted)
+	require.NotNil(t, related(in, nil, gain(in), gainAndShift(in)), "the last one holds")
+	require.Nil(t, related(in, gain(in), nil))
 	line := gainAndShift(in)
 	require.Equal(t, 2, line.fitted)
 	require.Contains(t, line.text, "times 3, plus 2, in every element")

@@ -124,6 +124,11 @@ func TestUnrelatedOutputs(t *testing.T) {
 		require.Contains(t, f.reasons[0], tc.says, tc.name)
 	}
 	in := elsewhere(want, got)
+	in.replays.Visible = []replay.Replay{
+		missing(catalogue.Altered, got, 1), missing(catalogue.Missing, want, 1), missing(catalogue.Missing, got, 1),
+	}
+	title, _ := in.missingAsFar(direction{0.3, 0.3})
+	require.Equal(t, "a part missing", title, "the last one")
 	for _, d := range []direction{{0.31, 0}, {0, 0.31}} {
 		require.Nil(t, in.unrelatedTo(d, []randomKind{kind}), "farther than random weights")
 	}

@@ -117,3 +117,22 @@ func TestHiddenSquares(t *testing.T) {
 	require.InDelta(t, 3, of(1e200).Value[0], 0)
 	require.False(t, math.IsNaN(of(1e200).Variance[0]))
 }
+
+// The variance of a weight is ∫ p² e^2t dt from 0 to that of its score, and at most 1 where weights
+// sum to one.
+func TestNoiseOfAWeight(t *testing.T) {
+	plain, other, small := &Problem{}, &Problem{}, &Problem{}
+	other.Axis = OverHeads
+	small.Precision.small = true
+	for _, slope := range []float64{0, 1e-3, 0.25, -0.25, 1} {
+		for _, v := range []float64{0, 1e-12, 0.99e-9, 1e-9, 1e-4, 0.0999, 0.1, 0.5, 2, 9} {
+			want := slope * slope * math.Expm1(2*v) / 2
+			require.InDelta(t, want, other.weightNoise(slope, v), 1e-9*want)
+			require.InDelta(t, min(1, want), plain.weightNoise(slope, v), 1e-9*want)
+			require.InDelta(t, slope*slope*v, small.weightNoise(slope, v), 1e-15*want)
+		}
+	}
+	require.InDelta(t, 0.5, plain.weightNoise(math.Exp(-700), 700), 1e-9, "p² underflows, and e^2v overflows")
+	plain.Softmax = func(Row) (weights, slopes []float64) { return nil, nil }
+	require.Greater(t, plain.weightNoise(1, 2), 1.0)
+}

@@ -108,6 +108,13 @@ func TestEqualHashesAreNotEnough(t *testing.T) {
 	_, missing = in.find(other, false)
 	require.Equal(t, []int{0}, missing)
 	require.Nil(t, in.places(other))
+
+	all := products{inputs: []*cachedInput{in}}
+	found, places := all.find(known, 4)
+	require.Same(t, in, found)
+	require.Nil(t, places)
+	found, _ = all.find(known, 2)
+	require.Nil(t, found, "rows of another width")
 }
 
 // Products take no more room than there is, and the result is the same without them.
