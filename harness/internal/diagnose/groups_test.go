@@ -32,6 +32,12 @@ func TestGroupsOfAnOutput(t *testing.T) {
 	require.Equal(t, []float64{(2 - 4) / 2.0, 4 / 2.0, (8 - 16) / 2.0}, meanShift(in), "NaN does not count")
 }
 
+// A gain is found among elements near the noise, too.
+func TestGainsOfSmallElements(t *testing.T) {
+	in := looked(1, []int{1, 2}, []float64{0.5, 0.25}, []float64{1, 0.5})
+	require.InDelta(t, 2, whole(in).gains(in)[0], 1e-15)
+}
+
 // A line is fitted by least squares: an exact one is found, whatever the noise of its elements.
 func TestLinesOfGroups(t *testing.T) {
 	want := []float64{1, 2, 4, 7, 3, 5, -2, 9}

@@ -136,3 +136,60 @@ func TestNoiseOfAWeight(t *testing.T) {
 	plain.Softmax = func(Row) (weights, slopes []float64) { return nil, nil }
 	require.Greater(t, plain.weightNoise(1, 2), 1.0)
 }
+
+// The sums of a row count the noise of each weight: in proportion where roundings are small.
+func TestSumsOfARow(t *testing.T) {
+	p := &Problem{}
+	r := &row{core: &core{pass: &pass{Problem: p}}, weights: []float64{0.5, 0, 0.25}, scoreVar: []float64{5e-10, 1, 0.5}}
+	r.computeSums()
+	large := 0.25 * 0.25 * math.Expm1(1) / 2
+	require.Equal(t, []float64{0.25, 0, 0.0625}, r.sums.squares)
+	require.InEpsilon(t, 0.25*5e-10*(1+5e-10), r.sums.variance[0], 1e-12)
+	require.Zero(t, r.sums.variance[1])
+	require.InEpsilon(t, large, r.sums.variance[2], 1e-12)
+	require.InDelta(t, 0.3125, r.sums.sumSquares, 0)
+	require.InDelta(t, large+0.25*5e-10, r.sums.sumVariance, 1e-15)
+	p.Precision.small = true
+	r.computeSums()
+	require.Equal(t, []float64{0.25 * 5e-10, 0, 0.0625 * 0.5}, r.sums.variance)
+	r.slopes = []float64{1, -2, 0}
+	r.computeSums()
+	require.Equal(t, []float64{5e-10, 4, 0}, r.sums.variance)
+	require.Equal(t, []float64{0.25, 0, 0.0625}, r.sums.squares)
+}
+
+// The noise that scores give to a context is summed in a way that loses no digits where values are
+// large, and near one another.
+func TestNoiseOfScores(t *testing.T) {
+	values := []float64{1e8 + 0.7, 1e8 - 0.4, 1e8 + 0.1}
+	b := []float64{1e-3, 3e-3, 2e-3}
+	r := &row{
+		core: &core{pass: &pass{Problem: &Problem{}}, v: Field{Shape: []int{1, 4, 1}, Value: append([]float64{9}, values...)}},
+		keys: []int{1, 2, 3},
+	}
+	of := func() float64 {
+		var square, value, sum float64
+		for n, j := range r.keys {
+			v := r.v.Value[j]
+			square, value, sum = square+b[n]*v*v, value+b[n]*v, sum+b[n]
+		}
+		r.sums = contextSums{
+			variance: b, sumVariance: sum, varianceSquare: []float64{square}, varianceValue: []float64{value},
+		}
+		context := r.v.Value[1] - 0.3
+		want := 0.0
+		for n, j := range r.keys {
+			want += b[n] * (r.v.Value[j] - context) * (r.v.Value[j] - context)
+		}
+		got := r.noiseOfScores(0, 0, context, 0)
+		require.InEpsilon(t, want, got, 1e-9)
+		return got
+	}
+	require.InEpsilon(t, 1e-3*0.09+3e-3*0.64+2e-3*0.09, of(), 1e-6)
+	for i := range r.v.Value {
+		r.v.Value[i] = float64(2*i) - 5
+	}
+	of()
+	r.Axis = OverHeads
+	require.InDelta(t, r.sums.varianceSquare[0], r.noiseOfScores(0, 0, 3, 0), 0, "weights that do not sum to one")
+}
