@@ -63,6 +63,9 @@ func TestContextOfALayer(t *testing.T) {
 		_, wrong := c.missing(0, 1)
 		require.Equal(t, want, wrong)
 	}
+	c.in = looked(0.125, []int{1, 2, 2}, []float64{1, 2, 3, 4}, []float64{1, 2, 6, 4})
+	_, wrong := c.missing(0, 1)
+	require.True(t, wrong, "the first feature is enough")
 	c.in = looked(1e-3, []int{1, 2, 2}, []float64{1, 2, 3, 4}, []float64{1, 2, 3, 4.5})
 	off, wrong := c.missing(0, 1)
 	require.Equal(t, []float64{0, -0.5}, off)
