@@ -57,7 +57,6 @@ func TestContextOfALayer(t *testing.T) {
 	require.InDelta(t, 7, c.value([4]int{0, 1, 1, 0}), 0)
 	require.Equal(t, []float64{7*10 + 8*0.5, 7*2 + 8*3}, c.share(0, 1, 1))
 	require.Equal(t, []float64{3, 4}, c.share(0, 0, 1))
-	c.in = looked(1e-3, []int{1, 2, 2}, []float64{1, 2, 3, 4}, []float64{1, 2, 3, 4.5})
 	for shift, want := range map[float64]bool{2: false, 2.25: true} { // sixteen times the noise
 		c.in = looked(0.125, []int{1, 2, 2}, []float64{1, 2, 3, 4}, []float64{1, 2, 3, 4 + shift})
 		_, wrong := c.missing(0, 1)
