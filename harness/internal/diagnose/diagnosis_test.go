@@ -314,6 +314,9 @@ func TestOutputsOfModulesOfAnyShape(t *testing.T) {
 		require.Equal(t, Unclear, d.Class, shape)
 		require.Contains(t, d.Reasons[0], tc.text, shape)
 	}
+	want := unknown(3, 5, 2, 4)
+	d := ofUnknown(want, func(_ int, w float64) float64 { return 5 * w })
+	require.Contains(t, d.Reasons[0], "(5, a size of the output)", "the first of three dimensions")
 	require.Contains(t, told(unknownModule(&input{module: &replay.Module{}})), "no known mistake in the graph gives this output")
 }
 

@@ -170,12 +170,12 @@ func TestSoftcap(t *testing.T) {
 	}
 
 	const limit = 2.0
-	want := []float64{3, -2, 1, 0.5}
-	got := []float64{1.9, -1.5, 0.9, 0.5}
+	want := []float64{0.5, 3, -2, 1}
+	got := []float64{0.5, 1.9, -1.5, 0.9}
 	in := looked(1, []int{2, 2}, want, got)
-	in.truth.Sigma = []float64{0.5, 0.25, 2, 0}
+	in.truth.Sigma = []float64{0, 0.5, 0.25, 2}
 	var above, below float64
-	for i := range 3 {
+	for i := 1; i < 4; i++ {
 		slope := (math.Tanh(want[i]/(limit+1e-6))*(limit+1e-6) - math.Tanh(want[i]/(limit-1e-6))*(limit-1e-6)) / 2e-6
 		weight := 1 / (in.truth.Sigma[i] * in.truth.Sigma[i])
 		above += weight * slope * (got[i] - limit*math.Tanh(want[i]/limit))

@@ -233,6 +233,10 @@ func TestNumbersOfARelation(t *testing.T) {
 	}
 	in := looked(1e-6, []int{3, 4}, want, got)
 	require.Equal(t, 1, gain(in).fitted)
+	pair := looked(1e-6, []int{2, 4}, want[:8], got[:8])
+	require.NotNil(t, factors(pair, byRow), "two rows are enough")
+	require.NotNil(t, factorsAndShifts(pair, byRow))
+	require.Nil(t, factors(looked(1e-6, []int{1, 8}, want[:8], got[:8]), byRow), "one is the whole output")
 	require.NotNil(t, related(in, nil, gain(in), gainAndShift(in)), "the last one holds")
 	require.Nil(t, related(in, gain(in), nil))
 	line := gainAndShift(in)

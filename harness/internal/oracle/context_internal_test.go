@@ -193,3 +193,23 @@ func TestNoiseOfScores(t *testing.T) {
 	r.Axis = OverHeads
 	require.InDelta(t, r.sums.varianceSquare[0], r.noiseOfScores(0, 0, 3, 0), 0, "weights that do not sum to one")
 }
+
+// Keys and values of a KV cache have the steps of its type, and an appended key has no bias.
+func TestNoiseOfACache(t *testing.T) {
+	field := func() Field { return Field{Shape: []int{2}, Value: []float64{3, -254}, Variance: []float64{1, 1}} }
+	for p, want := range map[quantisation][]float64{
+		unquantised: {1, 1}, int8Cache: {1 + 4./12, 1 + 4./12},
+		e4m3Cache: {1 + 9*0x1p-8/3, 1 + 254*254*0x1p-8/3}, e5m2Cache: {1 + 9*0x1p-6/3, 1 + 254*254*0x1p-6/3},
+	} {
+		require.InDeltaSlice(t, want, Precision{cached: p}.inCache(field()).Variance, 1e-9)
+	}
+	require.Nil(t, E4M3Cache.inCache(Field{Shape: []int{1}, Value: []float64{3}}).Variance)
+
+	p := twoByTwo()
+	p.Slopes = []float64{1, 2}
+	m := p.masks(5)
+	for j, want := range []int{1, 1, 1, 1, 0} {
+		_, count := m.biases(0, 0, j)
+		require.Equal(t, want, count)
+	}
+}
