@@ -109,8 +109,8 @@ func TestJointOfSeveralNumbers(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, "scale-missing+causal-missing", found[0].ID())
 
-	// The chosen mistakes come before the catalogue's, and a mistake by another name is as good. The
-	// load explains what it is proved to explain. After the end nothing is tried.
+	// The chosen mistakes come before the catalogue's, and a mistake by another name is as good.
+	// The load explains what it is proved to explain. After the end nothing is tried.
 	mine := mistakesOf(t, "causal-missing")
 	mine[0].ID = "mine"
 	found = ofCases(t, []report.Result{r}, c).joint(numbers[2:3], mine)[0]
@@ -359,6 +359,10 @@ func TestMatchesThatAreRuledOut(t *testing.T) {
 	}, in.results[1].RuledOut, "once for each match")
 	require.Empty(t, in.results[0].RuledOut, "the only match")
 	require.Equal(t, []string{"b", "a"}, namesOf(in.explained()))
+
+	in.contradicted("causal-missing", "a")
+	require.False(t, in.excludes(in.results[1], mistakesOf(t, "causal-missing")[0], mistakesOf(t, "window-missing")),
+		"a failure does not exclude a mistake of its own matches")
 
 	in = inquire(t, matched(t, "a", both...), result("c", true), result("d", true))
 	for _, id := range []string{"scale-missing", "window-missing", "causal-missing"} {
@@ -652,7 +656,8 @@ func TestFailuresThatShowAMistake(t *testing.T) {
 	require.True(t, in.failsOtherwise(function, causal))
 }
 
-// Other parameters change the output of a layer that has them. A bias of the keys changes no softmax.
+// Other parameters change the output of a layer that has them. A bias of the keys changes no
+// softmax.
 func TestProjectionsThatTakePart(t *testing.T) {
 	_, function := computed(t, "sdpa/causal", func(*attention.SDPAOptions) {})
 	layer, err := fixture.Read(fixtures.FS, "mha/causal")

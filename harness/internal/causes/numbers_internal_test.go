@@ -26,8 +26,8 @@ func scaleOf(t *testing.T, c *fixture.Case, change func(right float64) float64) 
 }
 
 // The scale of one case is the square root of the right one, which one value or one factor gives as
-// well. Another failure proves the relation, if the output there is the one that the relation gives,
-// and a constant gives another. A dozen failures are asked.
+// well. Another failure proves the relation, if the output there is the one that the relation
+// gives, and a constant gives another. A dozen failures are asked.
 func TestProvenRelations(t *testing.T) {
 	const relation = "the square root of the right one"
 	root := func(o *attention.SDPAOptions) { o.Scale = math.Sqrt(o.Scale) }
@@ -79,7 +79,8 @@ func TestProvenRelations(t *testing.T) {
 	require.Contains(t, in.withRule(w.observed).rule.text, "where it should be")
 }
 
-// Of the rules that all values follow, the first is told, unless passes contradict another one less.
+// Of the rules that all values follow, the first is told, unless passes contradict another one
+// less.
 func TestTheRuleThatPassesContradictLeast(t *testing.T) {
 	pass, c := computed(t, "sdpa/scale", func(*attention.SDPAOptions) {})
 	_, a := computed(t, "sdpa/causal", func(*attention.SDPAOptions) {})
@@ -135,7 +136,8 @@ func TestCommonNumbers(t *testing.T) {
 		{of([2]float64{-270, -230}, [2]float64{-300, -240}), -260},
 		{of([2]float64{123.4, 123.6}), 123.5}, {of([2]float64{1, 3}, [2]float64{3 + 1e-6, 4}), 3 + 5e-7},
 		{of([2]float64{-1, 1}), 0},
-		{of([2]float64{1.23456789012298, 1.2345678901238}), 1.23456789012339}, // thirteen digits are too many
+		// Thirteen digits are too many.
+		{of([2]float64{1.23456789012298, 1.2345678901238}), 1.23456789012339},
 	} {
 		v, ok := tc.of()
 		require.True(t, ok)

@@ -33,8 +33,8 @@ func inModule(t *testing.T, name string) *replay.Module {
 	return m
 }
 
-// Errors of rounded factors are told if they go the way of such errors and are about as large. Errors
-// of other sizes and directions are not, nor outputs that are off by nothing, or by much.
+// Errors of rounded factors are told if they go the way of such errors and are about as large.
+// Errors of other sizes and directions are not, nor outputs that are off by nothing, or by much.
 func TestRoundedFactors(t *testing.T) {
 	m := inModule(t, "blocks/llama-mlp")
 	truth := m.Truth

@@ -243,8 +243,8 @@ func TestTooFewFeaturesForTheHeads(t *testing.T) {
 	}
 }
 
-// Normal equations are solved with a millionth of a millionth of their mean diagonal added; singular
-// ones have no solution.
+// Normal equations are solved with a millionth of a millionth of their mean diagonal added;
+// singular ones have no solution.
 func TestSolvedEquations(t *testing.T) {
 	gram := mat.NewSymDense(3, []float64{2, 0, 0, 0, 4, 0, 0, 0, 6})
 	got := solved(gram, mat.NewVecDense(3, []float64{2, 4, 6}))

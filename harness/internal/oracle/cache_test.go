@@ -34,8 +34,8 @@ func sine(shift float64, n int) []float64 {
 	return all
 }
 
-// whole is a layer of four heads and two key/value heads, of four features each, that has everything
-// from which queries, keys and values are computed.
+// whole is a layer of four heads and two key/value heads, of four features each, that has
+// everything from which queries, keys and values are computed.
 func whole() *Problem {
 	linear := func(shift float64, in, out int) Linear {
 		return Linear{Weight: sine(shift, in*out), Bias: sine(shift+1, out), In: in, Out: out}

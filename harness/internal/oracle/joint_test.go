@@ -62,24 +62,30 @@ func jointly(p *oracle.Problem, group func(n, i, j int) [2]int, sinks func(g [2]
 	var out []noisy
 	for n := range p.Query.Shape[0] * heads {
 		for i := range queries {
-			var products []float64
-			value, carried, squares := 0.0, 0.0, 0.0
+			var own, values []noisy
 			for j := range keys {
-				w, ok := weights[place{n, i, j}]
-				if !ok {
-					continue
+				if w, ok := weights[place{n, i, j}]; ok {
+					own, values = append(own, w), append(values, noisy{value: p.Value.Value[n*keys+j]})
 				}
-				v := p.Value.Value[n*keys+j]
-				products = append(products, w.value*v)
-				value += w.value * v
-				carried += v * v * moved(w.value, w.variance)
-				squares += w.value * w.value
 			}
-			variance := sum(products...) + carried + value*value*(ofOne(len(products), squares)+2*r)
-			out = append(out, noisy{value, variance})
+			out = append(out, unnormalised(own, values))
 		}
 	}
 	return out
+}
+
+// unnormalised returns the context of weights that do not sum to one, with their relative variances.
+func unnormalised(weights, values []noisy) noisy {
+	var products []float64
+	value, carried, squares := 0.0, 0.0, 0.0
+	for n, w := range weights {
+		v := values[n].value
+		products = append(products, w.value*v)
+		value += w.value * v
+		carried += v * v * moved(w.value, w.variance)
+		squares += w.value * w.value
+	}
+	return noisy{value, sum(products...) + carried + value*value*(ofOne(len(products), squares)+2*r)}
 }
 
 // ofOne returns the rounding of a sum of n products whose sum is 1.

@@ -23,8 +23,8 @@ func twoByTwo() *Problem {
 	}
 }
 
-// Rows of the result need the context rows of their position in every head, the inputs of these, and
-// all keys of their batch elements.
+// Rows of the result need the context rows of their position in every head, the inputs of these,
+// and all keys of their batch elements.
 func TestRowsThatRowsNeed(t *testing.T) {
 	p := twoByTwo()
 	require.Equal(t, []int{1, 4}, p.contextRows(marked(6, 1)).indices())

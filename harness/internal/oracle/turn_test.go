@@ -25,8 +25,8 @@ func turned(interleaved bool) *Problem {
 	return &Problem{Query: x, Key: x, Value: x, Turn: t}
 }
 
-// A feature a turns with b to a cos - b sin, and b to b cos + a sin, by the row of their token in the
-// tables. Noise of inputs and tables, and roundings, add up.
+// A feature a turns with b to a cos - b sin, and b to b cos + a sin, by the row of their token in
+// the tables. Noise of inputs and tables, and roundings, add up.
 func TestTurn(t *testing.T) {
 	const given, stored = 3e-10, 5e-10
 	for _, interleaved := range []bool{false, true} {
