@@ -74,7 +74,7 @@ func jointly(p *oracle.Problem, group func(n, i, j int) [2]int, sinks func(g [2]
 	return out
 }
 
-// unnormalised returns the context of weights that do not sum to one, with their relative variances.
+// unnormalised returns the context of weights, with relative variances, that do not sum to one.
 func unnormalised(weights, values []noisy) noisy {
 	var products []float64
 	value, carried, squares := 0.0, 0.0, 0.0
