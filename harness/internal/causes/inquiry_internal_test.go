@@ -477,6 +477,8 @@ func TestUnwrittenParts(t *testing.T) {
 	require.Equal(t, []string{"p", "q"}, found[0].Contradictions)
 	require.Equal(t, []string{"heads-not-written", "head 1; head 2", "a fix"}, []string{found[0].ID, found[0].Title, found[0].Fix})
 	require.Equal(t, 2, found[0].Passes)
+	others := append([]report.Result{result("z", false), named}, results...)
+	require.Len(t, ofCases(t, others, two("p"), two("q"), module).unwritten()[0].Failures, 3, "behind others")
 	require.Empty(t, ofCases(t, results[1:], two("p"), two("q")).unwritten(), "as many passes have several heads")
 	require.Empty(t, ofCases(t, results[2:5]).unwritten(), "one failure")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
 // layered is the context of two batch elements, three heads, four rows and two features a head,
@@ -254,4 +255,38 @@ func TestSolvedEquations(t *testing.T) {
 	gram = mat.NewSymDense(2, []float64{5, 2, 2, 1})
 	require.InDeltaSlice(t, []float64{3, -4}, solved(gram, mat.NewVecDense(2, []float64{7, 2})), 1e-9)
 	require.Equal(t, []float64{0, 0}, solved(mat.NewSymDense(2, make([]float64, 4)), mat.NewVecDense(2, []float64{1, 1})))
+}
+
+// Zeros in the context of a layer account for an output that lacks a head, or a feature of every
+// head. An error besides refutes them.
+func TestPartsOfALayerThatAreNotWritten(t *testing.T) {
+	p := oracletest.Tall(2)
+	truth := p.Run().Expected()
+	of := func(lacks func(head, feature int) bool, off float64) answer {
+		wrong := p.Clone()
+		wrong.Mix = func(x oracle.Field) oracle.Field {
+			for i := range x.Value {
+				if lacks(i/(x.Shape[2]*x.Shape[3])%x.Shape[1], i%x.Shape[3]) {
+					x.Value[i] = 0
+				}
+			}
+			return x
+		}
+		got := wrong.Run().Value
+		got[0] += off
+		in := failed(p, truth, got)
+		in.structure, in.trace = newStructure(in.comparison, in.visible), p.Trace
+		return notWritten(t.Context(), in, fits())
+	}
+	head := func(head, _ int) bool { return head == 1 }
+	a := of(head, 0)
+	require.Equal(t, Dead, a.finding.class)
+	require.Equal(t, "heads-not-written", a.finding.unwritten.ID)
+	require.Contains(t, told(a.finding), "head 1 is not written: the output is as with a context of zeros there")
+	require.Contains(t, told(a.finding), "an output weight with zeros for its inputs 6-11 would give the same")
+	require.Equal(t, answer{}, of(head, 0.01))
+	a = of(func(_, feature int) bool { return feature == 2 }, 0)
+	require.Equal(t, "features-not-written", a.finding.unwritten.ID)
+	require.Contains(t, told(a.finding), "feature 2 of every head is not written")
+	require.Equal(t, answer{}, of(func(_, _ int) bool { return false }, 0))
 }
