@@ -170,3 +170,17 @@ func TestValueOfARule(t *testing.T) {
 	require.True(t, w.hasParameters("layer"))
 	require.False(t, w.hasParameters("unread"))
 }
+
+// Numbers of a configuration that another number may be multiplied by.
+func TestSourcesOfProducts(t *testing.T) {
+	c := &fixture.Case{Op: fixture.MultiHead}
+	c.Layer = attention.Config{EmbedDim: 40, NumHeads: 4, NumKVHeads: 2, HeadDim: 8}
+	c.Inputs = attention.Inputs{Query: attention.NewTensor(1, 3, 40), Key: attention.NewTensor(1, 7, 40)}
+	for i, want := range []float64{4, 2, 8, 7, 3, 40} {
+		require.InDelta(t, want, sources[i].of(c), 0, sources[i].name)
+		rules := productRules()[4*i:][:4]
+		for n, value := range []float64{5 * want, 5 / want, 5 * math.Sqrt(want), 5 / math.Sqrt(want)} {
+			require.InDelta(t, value, rules[n].value(c, 5), 1e-12, rules[n].text)
+		}
+	}
+}

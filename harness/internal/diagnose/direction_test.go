@@ -22,6 +22,7 @@ func TestDirectionWithinLimits(t *testing.T) {
 	}
 	require.Equal(t, direction{0.9, 0.7}, limits.orMore(direction{0.2, 0.7}))
 	require.Equal(t, direction{1, 1}, limits.orMore(direction{1.2, 1.1}))
+	require.Equal(t, direction{1.8, 1}, limits.times(2))
 }
 
 // The cosine of two arrays does not depend on their sizes. It is 1 where one is zero.
