@@ -257,6 +257,16 @@ func TestSolvedEquations(t *testing.T) {
 	require.Equal(t, []float64{0, 0}, solved(mat.NewSymDense(2, make([]float64, 4)), mat.NewVecDense(2, []float64{1, 1})))
 }
 
+// Nothing is called unwritten where nothing is wrong, or where numbers are not finite.
+func TestWhenZerosAreAskedAbout(t *testing.T) {
+	want := []float64{1, 2, 3, 4, 5, 6}
+	in := looked(1e-3, []int{3, 2}, want, []float64{1, 2, 0, 0, 5, 6})
+	require.Equal(t, "rows-not-written", notWritten(t.Context(), in, fits()).finding.unwritten.ID)
+	in.comparison.NonFinite = 1
+	require.Equal(t, answer{}, notWritten(t.Context(), in, fits()))
+	require.Equal(t, answer{}, notWritten(t.Context(), looked(1e-3, []int{3, 2}, want, want), fits()))
+}
+
 // Zeros in the context of a layer account for an output that lacks a head, or a feature of every
 // head. An error besides refutes them.
 func TestPartsOfALayerThatAreNotWritten(t *testing.T) {
