@@ -129,8 +129,8 @@ func TestRoomForProducts(t *testing.T) {
 		used := 0
 		for _, in := range known.inputs {
 			used += len(in.value)
-			for _, columns := range in.columns {
-				used += len(columns) * (len(in.value)/in.width + in.width)
+			for _, b := range in.blocks {
+				used += len(b.value) + len(b.weight)
 			}
 		}
 		require.Equal(t, room-used, known.room, "%d: what is kept has its room", room)
