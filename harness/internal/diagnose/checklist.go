@@ -136,6 +136,7 @@ var structural = []step{
 	{"parameters in wrong places", inGraph((*replay.Module).FindParameters)},
 	{"factors of parameters", numberInGraph((*replay.Module).ParameterFactors)},
 	{"two mistakes in the graph", pairsInGraph},
+	{"two wrong numbers in the graph", numberInGraph((*replay.Module).FindTwoNumbers)},
 	{"other values of a parameter", valuesInGraph},
 	{"factors and functions", check(factorsOrFunctions)},
 	{"size of a lower precision", check(sizeOfLowerPrecision)},

@@ -19,7 +19,7 @@ var rotaryNumbers = []Number{
 			t, ok := turnOf(v, n)
 			return t.base, ok && t.pairs() > 1 // one pair turns alike with every base
 		},
-		To:   turned(func(t *turn, value float64) { t.base = value }),
+		turn: func(t *turn, value float64) { t.base = value },
 		Span: between(1.5, 1e9),
 	},
 	{
@@ -32,9 +32,21 @@ var rotaryNumbers = []Number{
 			t, ok := turnOf(v, n)
 			return t.factor, ok
 		},
-		To:   turned(func(t *turn, value float64) { t.factor = value }),
 		Span: times(64),
+		turn: func(t *turn, value float64) { t.factor = value },
 	},
+}
+
+// Both returns an edit that gives nodes other values of two numbers. It is nil for numbers that do
+// not stand in the same tables.
+func Both(a, b Number, x, y float64) graph.Edit {
+	if a.turn == nil || b.turn == nil {
+		return nil
+	}
+	return turned(func(t *turn, _ float64) {
+		a.turn(t, x)
+		b.turn(t, y)
+	})(0)
 }
 
 // turn holds the numbers behind the tables of a rotary embedding: pair i turns by

@@ -22,6 +22,8 @@ type Number struct {
 	Span func(v *graph.View, n graph.Node, right float64) (least, most float64)
 	// ByClass means that modules of different classes have different numbers.
 	ByClass bool
+	// turn sets the number behind the tables of a rotary embedding; nil for other numbers.
+	turn func(t *turn, value float64)
 	// Alike returns a sentence about other changes that give the same output by their mathematics,
 	// "" if there are none. It is nil for a number without such changes.
 	Alike func(v *graph.View, n graph.Node) string
@@ -32,6 +34,9 @@ var Numbers = func() []Number {
 	all := slices.Concat(normNumbers, attentionNumbers, rotaryNumbers, factorNumbers, otherNumbers)
 	for i := range all {
 		all[i].Number = all[i].InModelsAlone()
+		if change := all[i].turn; change != nil {
+			all[i].To = turned(change)
+		}
 	}
 	return all
 }()

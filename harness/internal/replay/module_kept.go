@@ -52,13 +52,19 @@ func called(m catalogue.Mistake) string { return m.ID + " " + m.Title }
 // outputOf returns the output of a hypothesis, nil if no program gives one.
 func (m *Module) outputOf(h hypothesis) *graph.Tensor[float64] {
 	key := fmt.Sprint(m.output, called(h.mistake), h.sites)
+	return m.keptOutput(key, func() *graph.Graph { return m.edited(h) })
+}
+
+// keptOutput returns the output of a changed graph, nil if no program gives one. The key tells the
+// change from all others. A small output is computed once.
+func (m *Module) keptOutput(key string, changed func() *graph.Graph) *graph.Tensor[float64] {
 	m.kept.mu.Lock()
 	output, known := m.kept.outputs[key]
 	m.kept.mu.Unlock()
 	if known {
 		return output
 	}
-	output = m.outputOfGraph(m.edited(h))
+	output = m.outputOfGraph(changed())
 	if output == nil || len(output.Data) <= mostKept {
 		m.kept.mu.Lock()
 		m.kept.outputs[key] = output

@@ -3,6 +3,7 @@ package replay
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -42,8 +43,22 @@ type tried struct {
 }
 
 func (q *moduleSearch) try(value float64) tried {
+	return q.against(value, q.module.outputOfGraph(q.graph(value)))
+}
+
+// tryKept is try for a value that every search tries. Its output is kept if the number has the
+// value everywhere.
+func (q *moduleSearch) tryKept(value float64) tried {
+	if q.at.where != "" {
+		return q.try(value)
+	}
+	key := fmt.Sprint(q.module.output, q.at.number.ID, q.at.number.Title, q.at.sites, value)
+	return q.against(value, q.module.keptOutput(key, func() *graph.Graph { return q.graph(value) }))
+}
+
+func (q *moduleSearch) against(value float64, output *graph.Tensor[float64]) tried {
 	t := tried{value: value, off: math.Inf(1)}
-	if output := q.module.outputOfGraph(q.graph(value)); output != nil {
+	if output != nil {
 		t.output = output.Data
 		t.off = inNoise(q.got, t.output, q.module.Truth.Sigma)
 	}
@@ -73,16 +88,25 @@ func (q *moduleSearch) find() (*NumberMatch, float64) {
 func (q *moduleSearch) leads() bool {
 	const telling = 0.1 // cosine: the same 323 of 324 planted numbers are found without it
 	truth := q.module.Truth
+	for _, v := range q.leading() {
+		if t := q.tryKept(v); t.output != nil && cosine(q.got, truth, compare.Expected{Value: t.output}) > telling {
+			return true
+		}
+	}
+	return false
+}
+
+// leading returns a few values of the number, on both sides of the right one.
+func (q *moduleSearch) leading() []float64 {
+	var values []float64
 	for _, times := range []float64{1. / 64, 1. / 4, 4, 64} {
 		v := q.valueAt(q.coordinate(q.at.right) + math.Log(times))
 		if q.at.number.Added {
 			v = q.at.right + times - 1
 		}
-		if t := q.try(v); t.output != nil && cosine(q.got, truth, compare.Expected{Value: t.output}) > telling {
-			return true
-		}
+		values = append(values, v)
 	}
-	return false
+	return values
 }
 
 // usual returns the usual values of the number that come near the output. A number that changes
@@ -93,7 +117,7 @@ func (q *moduleSearch) usual() []tried {
 		if v == q.at.right || v < q.least || v > q.most {
 			continue
 		}
-		if t := q.try(v); t.off <= noisier*compare.MeasuredMaxRMSZ {
+		if t := q.tryKept(v); t.off <= noisier*compare.MeasuredMaxRMSZ {
 			found = append(found, t)
 		}
 	}
@@ -113,7 +137,7 @@ func (q *moduleSearch) candidates() []tried {
 		if q.ctx.Err() != nil {
 			return nil
 		}
-		t := q.try(v)
+		t := q.tryKept(v)
 		if grid != nil {
 			ways = append(ways, q.between(before, t))
 		}
@@ -302,15 +326,21 @@ func (q *moduleSearch) confirm(t tried) (*NumberMatch, float64) {
 }
 
 // bound returns the last value, downwards or upwards, that still gives the output, in the noise of
-// a value that does. It reports false if the right value, or the end of the number's range, gives
-// the output as well.
+// a value that does: see [moduleSearch.last].
 func (q *moduleSearch) bound(want compare.Expected, value, direction float64) (last float64, ok bool) {
-	explains := func(v float64) bool {
+	return q.last(value, direction, func(v float64) bool {
 		t := q.try(v)
 		return t.output != nil && compare.Outputs(want.Shape, q.got, compare.Expected{
 			Shape: want.Shape, Value: t.output, Sigma: want.Sigma, Measured: true,
 		}).Explained()
-	}
+	})
+}
+
+// last returns the last value, downwards or upwards, that explains the output. It reports false if
+// the right value, or the end of the number's range, explains the output as well.
+func (q *moduleSearch) last(
+	value, direction float64, explains func(value float64) bool,
+) (last float64, ok bool) {
 	if step := float64(q.at.number.Step); step > 0 {
 		for last = value; ; last += direction * step {
 			next := last + direction*step

@@ -29,8 +29,10 @@ type NumberMatch struct {
 	// Least and Most bound the values that explain the output as well.
 	Least, Most float64
 
-	// With is a mistake that is made besides; nil if the number alone gives the output.
+	// With is a mistake that is made besides; nil if there is none.
 	With []catalogue.Mistake
+	// Beside is another number that is wrong as well; nil if there is none.
+	Beside *NumberMatch
 }
 
 // String says which value the number has in the output, and which in the case.
@@ -41,6 +43,9 @@ func (m NumberMatch) String() string {
 	}
 	for _, mistake := range m.With {
 		text += "; besides, the output is computed with " + mistake.Title
+	}
+	if m.Beside != nil {
+		text += "; besides, " + m.Beside.String()
 	}
 	return text
 }
@@ -54,20 +59,32 @@ func (m NumberMatch) Title() string {
 	for _, mistake := range m.With {
 		text += ", and " + mistake.Title
 	}
+	if m.Beside != nil {
+		text += ", and " + m.Beside.Title()
+	}
 	return text
 }
 
-// Fixes returns a sentence for the number, and one for a mistake besides.
+// Fixes returns a sentence for the number, and one for a mistake or another number besides.
 func (m NumberMatch) Fixes() []string {
 	fixes := []string{m.Number.Fix}
 	for _, mistake := range m.With {
 		fixes = append(fixes, mistake.Fix)
 	}
+	if m.Beside != nil {
+		fixes = append(fixes, m.Beside.Fixes()...)
+	}
 	return fixes
 }
 
-// IDs returns the ids of the number and of a mistake besides.
-func (m NumberMatch) IDs() []string { return append([]string{m.Number.ID}, catalogue.IDs(m.With)...) }
+// IDs returns the ids of the number, and of a mistake or another number besides.
+func (m NumberMatch) IDs() []string {
+	ids := append([]string{m.Number.ID}, catalogue.IDs(m.With)...)
+	if m.Beside != nil {
+		ids = append(ids, m.Beside.IDs()...)
+	}
+	return ids
+}
 
 // Allows reports whether a value explains the output as well, within a part in a million.
 func (m NumberMatch) Allows(value float64) bool {
@@ -75,9 +92,13 @@ func (m NumberMatch) Allows(value float64) bool {
 	return m.Least-slack*math.Abs(m.Least) <= value && value <= m.Most+slack*math.Abs(m.Most)
 }
 
-// Label names the number and its value, and a mistake besides: "window 6+scale-missing".
+// Label names the number and its value, and what is wrong besides: "window 6+scale-missing".
 func (m NumberMatch) Label() string {
-	return strings.Join(append([]string{fmt.Sprintf("%s %.6g", m.Number.ID, m.Value)}, catalogue.IDs(m.With)...), "+")
+	label := strings.Join(append([]string{fmt.Sprintf("%s %.6g", m.Number.ID, m.Value)}, catalogue.IDs(m.With)...), "+")
+	if m.Beside != nil {
+		label += "+" + m.Beside.Label()
+	}
+	return label
 }
 
 // FindNumbers looks for numbers of the configuration that give the output with another value. It

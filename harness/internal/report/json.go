@@ -292,6 +292,8 @@ type jsonNumber struct {
 	Most     number   `json:"most"`
 	Residual number   `json:"residual"`
 	MaxZ     number   `json:"max_z"`
+	// Beside is another number that is wrong as well.
+	Beside *jsonNumber `json:"beside,omitempty"`
 }
 
 // jsonJoint is an explanation by several parts at once. Other cases show one part alone.
@@ -425,11 +427,16 @@ func matchJSON(m replay.Match) jsonMatch {
 }
 
 func numberJSON(n replay.NumberMatch) jsonNumber {
-	return jsonNumber{
+	out := jsonNumber{
 		ID: n.Number.ID, Title: n.Number.Title, Fix: n.Number.Fix, Where: n.Where, With: catalogue.IDs(n.With),
 		Value: number(n.Value), Case: number(n.Right),
 		Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 	}
+	if n.Beside != nil {
+		beside := numberJSON(*n.Beside)
+		out.Beside = &beside
+	}
+	return out
 }
 
 // heads are weights by head, query and key.
