@@ -11,8 +11,8 @@ import (
 )
 
 // FindTwoNumbers looks for two numbers of the graph that give an output together with other values,
-// each at all of its places. It searches nothing if the errors of the numbers alone lead elsewhere
-// than the output's error. FindTwoNumbers returns several pairs if the case cannot tell them apart.
+// each at all of its places. It gives up early if the errors of numbers lead elsewhere than the
+// output's error. FindTwoNumbers returns several pairs if the case cannot tell them apart.
 func (m *Module) FindTwoNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
 	const replays = 300 // of a search, at most
 	if m.lower || !m.affordable(replays) {
@@ -30,31 +30,29 @@ type twoSearch struct {
 	ctx    context.Context
 	module *Module
 	got    []float64
+	error  []float64 // of the output, in units of the noise
+	size   float64   // scalar product of the error with itself
 	dials  []*dial
 	search *search
-
-	error []float64 // of the output, in units of the noise
-	size  float64   // scalar product of the error with itself
 }
 
-// dial is a number of a graph at all of its places, with what a few values of it give.
+// dial is a number of a graph at all of its places, and a few values of it.
 type dial struct {
 	*moduleSearch
-	tried []turned
+	turned []turned
 }
 
-// turned is a value of a number, with the error that it gives.
+// turned is a value of a number, with the error that the value gives.
 type turned struct {
-	value    float64
-	residual float64
-	error    []float64 // in units of the noise
-	along    float64   // scalar product with the output's error
-	size     float64   // scalar product with itself
+	value float64
+	error []float64 // in units of the noise
+	along float64   // scalar product with the output's error
+	size  float64   // scalar product with itself
 }
 
 // newTwoSearch measures the errors that some values of each number give.
 func newTwoSearch(ctx context.Context, m *Module, got []float64) *twoSearch {
-	q := &twoSearch{ctx: ctx, module: m, got: got, search: newSearch(), error: m.errorInNoise(got)}
+	q := &twoSearch{ctx: ctx, module: m, got: got, error: m.errorInNoise(got), search: newSearch()}
 	q.size = product(q.error, q.error)
 	q.search.miss(compare.Residual(got, m.Truth.Value)) // two numbers must come much nearer
 	for _, n := range edits.Numbers {
@@ -62,17 +60,14 @@ func newTwoSearch(ctx context.Context, m *Module, got []float64) *twoSearch {
 			q.dials = append(q.dials, &dial{moduleSearch: newModuleSearch(ctx, m, at, got)})
 		}
 	}
-	each(ctx, "two numbers at once", len(q.dials), func(i int) { q.dials[i].turn(q.error) })
-	for _, d := range q.dials {
-		for _, t := range d.tried {
-			q.search.miss(t.residual)
-		}
-	}
+	each(ctx, twoAtOnce, len(q.dials), func(i int) { q.dials[i].turn(q.error) })
 	return q
 }
 
-// turn tries the values that [Module.FindNumbers] tries, too. error is the output's, in units of
-// the noise.
+// twoAtOnce names the stages of the search to whom listens.
+const twoAtOnce = "two numbers at once"
+
+// turn tries the values that [Module.FindNumbers] tries as well.
 func (d *dial) turn(error []float64) {
 	values := slices.Concat(d.leading(), d.at.number.Usual)
 	if d.at.number.Step > 0 || d.leads() {
@@ -84,78 +79,94 @@ func (d *dial) turn(error []float64) {
 		}
 		if t := d.tryKept(v); !math.IsInf(t.off, 1) {
 			e := d.module.errorInNoise(t.output)
-			d.tried = append(d.tried, turned{
-				value: v, residual: compare.Residual(d.got, t.output),
-				error: e, along: product(error, e), size: product(e, e),
-			})
+			d.turned = append(d.turned, turned{v, e, product(error, e), product(e, e)})
 		}
 	}
 }
 
-// twoNumbers is two numbers, and the values from which a search begins.
-type twoNumbers struct {
-	a, b *dial
-	x, y float64 // the values
-	left float64 // the part of the output's error that multiples of their errors leave, squared
+// run returns the pairs of numbers that give the output.
+func (q *twoSearch) run() []NumberMatch {
+	// The search is given up if multiples of the numbers' errors leave so much of the output's error,
+	// squared, or if the nearest values leave so much of it.
+	const elsewhere, hopeless = 0.85, 0.5
+	const first, most = 6, 4
+	starts := q.starts()
+	if len(starts) == 0 || starts[0].left > elsewhere {
+		return nil
+	}
+	count := min(first, len(starts))
+	ends := q.descend(starts[:count])
+	before := math.Sqrt(q.size / float64(len(q.error)))
+	for best := nearestEnd(ends); best.off < hopeless*before; best = nearestEnd(ends) {
+		before = best.off
+		ends = append(ends, q.descend(q.around(best))...)
+	}
+	if !slices.ContainsFunc(ends, twoEnd.near) {
+		return nil
+	}
+	found := q.confirmed(append(ends, q.descend(starts[count:])...))
+	if len(found) > most {
+		return nil
+	}
+	return withMargin(found, q.search.next)
 }
 
-// starts returns all pairs of numbers. The errors of their values come as near to the output's
-// error as those of the numbers can. The nearest pair is first.
+// twoNumbers is two numbers, and the values from which a search begins.
+type twoNumbers struct {
+	dials [2]*dial
+	from  [2]float64
+	left  float64 // how far the values leave the output: smaller is better
+}
+
+// starts returns all pairs of numbers, the most promising first, each with the values whose errors
+// come nearest to the output's error.
 func (q *twoSearch) starts() []twoNumbers {
 	var all []twoNumbers
 	for i, a := range q.dials {
 		for _, b := range q.dials[i+1:] {
 			best := twoNumbers{left: math.Inf(1)}
-			for _, t := range a.tried {
-				for _, u := range b.tried {
-					if s := q.from(a, t, b, u); s.left < best.left {
-						best = s
+			for _, t := range a.turned {
+				for _, u := range b.turned {
+					if n := q.between([2]*dial{a, b}, t, u); n.left < best.left {
+						best = n
 					}
 				}
 			}
-			if best.a != nil {
+			if !math.IsInf(best.left, 1) {
 				all = append(all, best)
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(s, t twoNumbers) int { return cmp.Compare(s.left, t.left) })
+	slices.SortStableFunc(all, func(n, o twoNumbers) int { return cmp.Compare(n.left, o.left) })
 	return all
 }
 
-// from returns two numbers at the part of the way to given values at which their errors would come
-// nearest to the output's error, if each went straight.
-func (q *twoSearch) from(a *dial, t turned, b *dial, u turned) twoNumbers {
-	const most = 1.5 // of the way
+// between returns two numbers on the way to given values, where the output would be nearest to the
+// subject's if the error of each number grew along the way, and if the errors were added.
+func (q *twoSearch) between(dials [2]*dial, t, u turned) twoNumbers {
 	both := product(t.error, u.error)
-	left := func(s, r float64) float64 {
-		return (q.size - 2*s*t.along - 2*r*u.along + s*s*t.size + r*r*u.size + 2*s*r*both) / q.size
-	}
-	ends := func(d *dial) []float64 {
+	reach := func(d *dial, part float64) float64 {
+		const most = 1.5 // of the way
 		if d.at.number.Step > 0 {
-			return []float64{1}
+			return 1
 		}
-		return []float64{0, most}
+		return min(max(part, 0), most)
 	}
-	clamp := func(x float64, ends []float64) float64 { return min(max(x, ends[0]), ends[len(ends)-1]) }
-	best, s, r := math.Inf(1), 0.0, 0.0
-	try := func(x, y float64) {
-		if off := left(x, y); off < best {
-			best, s, r = off, x, y
-		}
-	}
-	if det := t.size*u.size - both*both; det > 0 {
-		x, y := (t.along*u.size-u.along*both)/det, (u.along*t.size-t.along*both)/det
-		if x == clamp(x, ends(a)) && y == clamp(y, ends(b)) {
-			try(x, y)
+	best := twoNumbers{dials: dials, left: math.Inf(1)}
+	try := func(s, r float64) {
+		s, r = reach(dials[0], s), reach(dials[1], r)
+		left := q.size - 2*s*t.along - 2*r*u.along + s*s*t.size + r*r*u.size + 2*s*r*both
+		if left /= q.size; left < best.left {
+			best.left, best.from = left, [2]float64{dials[0].partly(t.value, s), dials[1].partly(u.value, r)}
 		}
 	}
-	for _, x := range ends(a) {
-		try(x, clamp((u.along-x*both)/u.size, ends(b)))
+	det := t.size*u.size - both*both
+	try((t.along*u.size-u.along*both)/det, (u.along*t.size-t.along*both)/det)
+	for _, end := range []float64{math.Inf(-1), math.Inf(1)} {
+		try(end, (u.along-reach(dials[0], end)*both)/u.size)
+		try((t.along-reach(dials[1], end)*both)/t.size, end)
 	}
-	for _, y := range ends(b) {
-		try(clamp((t.along-y*both)/t.size, ends(a)), y)
-	}
-	return twoNumbers{a: a, b: b, x: a.partly(t.value, s), y: b.partly(u.value, r), left: best}
+	return best
 }
 
 // partly returns the value at a part of the way from the right value to another.
@@ -167,32 +178,53 @@ func (d *dial) partly(value, part float64) float64 {
 	return d.valueAt(right + part*(d.coordinate(value)-right))
 }
 
-// run returns the pairs of numbers that give the output.
-func (q *twoSearch) run() []NumberMatch {
-	const first, most = 6, 4
-	starts := q.starts()
-	if len(starts) == 0 || starts[0].left > elsewhere {
-		return nil
+// around returns starts that have one number from the end of a search, and another one: of two
+// errors one may cover the other.
+func (q *twoSearch) around(end twoEnd) []twoNumbers {
+	var starts []twoNumbers
+	values := end.values(end.at)
+	for k, kept := range end.dials {
+		for _, other := range q.dials {
+			if slices.Contains(end.dials[:], other) {
+				continue
+			}
+			n := twoNumbers{dials: [2]*dial{kept, other}, from: [2]float64{values[k], other.at.right}}
+			if slices.Index(q.dials, other) < slices.Index(q.dials, kept) {
+				slices.Reverse(n.dials[:])
+				slices.Reverse(n.from[:])
+			}
+			starts = append(starts, n)
+		}
 	}
-	ends := q.descend(starts[:min(first, len(starts))])
-	best := slices.MinFunc(ends, func(a, b twoEnd) int { return cmp.Compare(a.off, b.off) })
-	if off := math.Sqrt(q.size / float64(len(q.error))); !(best.off < hopeless*off) {
-		return nil
-	}
-	ends = append(ends, q.descend(q.around(best))...)
-	if slices.ContainsFunc(ends, twoEnd.near) {
-		ends = append(ends, q.descend(starts[len(starts[:min(first, len(starts))]):])...)
-	}
-	found := q.confirmed(ends)
-	if len(found) == 0 || len(found) > most {
-		return nil
-	}
-	return withMargin(found, q.search.next)
+	each(q.ctx, twoAtOnce, len(starts), func(i int) { starts[i] = starts[i].nearest(end.dials) })
+	return starts
 }
 
-// A search is given up if the errors of numbers leave so much of the output's error, squared, or if
-// the best values leave so much of it.
-const elsewhere, hopeless = 0.85, 0.5
+// nearest returns the start with the nearest of a few values of the number that is none of some.
+func (n twoNumbers) nearest(kept [2]*dial) twoNumbers {
+	k := slices.IndexFunc(n.dials[:], func(d *dial) bool { return !slices.Contains(kept[:], d) })
+	best := n
+	best.left = math.Inf(1)
+	for _, v := range n.dials[k].beside() {
+		n.from[k] = v
+		if n.left = n.try(n.coordinates(n.from)).off; n.left < best.left {
+			best = n
+		}
+	}
+	return best
+}
+
+// beside returns the right value of a number, and a few others.
+func (d *dial) beside() []float64 {
+	values := slices.Concat([]float64{d.at.right}, d.at.number.Usual, d.leading())
+	if step := float64(d.at.number.Step); step > 0 {
+		values = nil
+		for _, times := range []float64{-2, -1, 1, 2} {
+			values = append(values, d.at.right+times*step)
+		}
+	}
+	return slices.DeleteFunc(values, func(v float64) bool { return v < d.least || v > d.most })
+}
 
 // twoEnd is the values of two numbers at which a search ends.
 type twoEnd struct {
@@ -205,66 +237,24 @@ func (e twoEnd) near() bool {
 	return e.off <= noisier*compare.MeasuredMaxRMSZ && e.residual(e.tried2) <= compare.MaxResidual
 }
 
+// nearestEnd returns the end that comes nearest to the output. Its distance is infinite if there is
+// none.
+func nearestEnd(ends []twoEnd) twoEnd {
+	best := twoEnd{tried2: tried2{off: math.Inf(1)}}
+	for _, e := range ends {
+		if e.off < best.off {
+			best = e
+		}
+	}
+	return best
+}
+
 // descend searches from each start.
 func (q *twoSearch) descend(starts []twoNumbers) []twoEnd {
 	ends := make([]twoEnd, len(starts))
-	each(q.ctx, "two numbers at once", len(starts), func(i int) {
-		s := starts[i]
-		from := [2]float64{s.a.coordinate(s.x), s.b.coordinate(s.y)}
-		ends[i] = twoEnd{s, s.descend(from, [2]bool{true, true})}
+	each(q.ctx, twoAtOnce, len(starts), func(i int) {
+		n := starts[i]
+		ends[i] = twoEnd{n, n.descend(n.coordinates(n.from), [2]bool{true, true})}
 	})
 	return slices.DeleteFunc(ends, func(e twoEnd) bool { return e.output == nil })
-}
-
-// around returns starts with one number of a search that came near, and another one that has about
-// its right value: of two errors one mostly covers the other.
-func (q *twoSearch) around(end twoEnd) []twoNumbers {
-	var starts []twoNumbers
-	x, y := end.values(end.at)
-	for i, a := range q.dials {
-		for _, b := range q.dials[i+1:] {
-			s := twoNumbers{a: a, b: b, x: a.at.right, y: b.at.right}
-			set := func(d *dial, value float64) bool {
-				switch d {
-				case a:
-					s.x = value
-				case b:
-					s.y = value
-				}
-				return d == a || d == b
-			}
-			if one, other := set(end.a, x), set(end.b, y); one != other {
-				starts = append(starts, s)
-			}
-		}
-	}
-	return starts
-}
-
-// confirmed returns the pairs of numbers that explain the output, the nearest end of each.
-func (q *twoSearch) confirmed(ends []twoEnd) []NumberMatch {
-	slices.SortStableFunc(ends, func(a, b twoEnd) int { return cmp.Compare(a.off, b.off) })
-	var found []NumberMatch
-	done := map[[2]*dial]bool{}
-	for _, e := range ends {
-		if done[e.dials()] {
-			continue
-		}
-		if !e.near() {
-			q.search.miss(e.residual(e.tried2))
-			continue
-		}
-		m, residual := e.confirm(e.tried2)
-		if m == nil {
-			q.search.miss(residual)
-			continue
-		}
-		done[e.dials()] = true
-		for k, d := range e.dials() {
-			alone := explanation{twoNumbers: e.twoNumbers, at: e.at}.with(k, d.coordinate(d.at.right))
-			q.search.miss(e.residual(alone))
-		}
-		found = append(found, *m)
-	}
-	return found
 }

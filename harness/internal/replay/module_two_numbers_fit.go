@@ -12,40 +12,46 @@ import (
 // tried2 is values of two numbers, the output that they give, and its distance from the subject's
 // in the noise of the case.
 type tried2 struct {
-	at     [2]float64 // the coordinates
+	at     [2]float64 // the coordinates of the values
 	output []float64  // nil if no program gives one
 	off    float64    // infinite without an output
 }
 
-// graph returns the graph with other values of two numbers, nil if the first leaves the second no
-// place.
-func (n twoNumbers) graph(x, y float64) *graph.Graph {
-	m := n.a.module
-	if both := edits.Both(n.a.at.number, n.b.at.number, x, y); both != nil {
-		if !slices.Equal(n.a.at.sites, n.b.at.sites) {
+func (n twoNumbers) module() *Module { return n.dials[0].module }
+
+// graph returns the graph with other values of both numbers, nil if the first number leaves the
+// second one no place.
+func (n twoNumbers) graph(values [2]float64) *graph.Graph {
+	m, a, b := n.module(), n.dials[0].at, n.dials[1].at
+	if both := edits.Both(a.number, b.number, values[0], values[1]); both != nil {
+		if !slices.Equal(a.sites, b.sites) {
 			return nil
 		}
-		return m.view.Apply(both, n.a.at.sites).Until(m.output)
+		return m.view.Apply(both, a.sites).Until(m.output)
 	}
-	once := m.view.Apply(n.a.at.number.To(x), n.a.at.sites)
-	view, places := graph.NewView(once, m.values), []int(nil)
+	once := m.view.Apply(a.number.To(values[0]), a.sites)
+	view, named := graph.NewView(once, m.values), namesAt(m.graph, b.sites)
+	var places []int
 	for i, node := range once.Nodes {
-		here := func(site int) bool { return m.graph.Nodes[site].Name == node.Name }
-		if slices.ContainsFunc(n.b.at.sites, here) {
-			if right, ok := n.b.at.number.At(view, node); !ok || right != n.b.at.right {
+		if slices.Contains(named, node.Name) {
+			if right, ok := b.number.At(view, node); !ok || right != b.right {
 				return nil
 			}
 			places = append(places, i)
 		}
 	}
-	if len(places) != len(n.b.at.sites) {
+	if len(places) != len(b.sites) {
 		return nil
 	}
-	return view.Apply(n.b.at.number.To(y), places).Until(m.output)
+	return view.Apply(b.number.To(values[1]), places).Until(m.output)
 }
 
-func (n twoNumbers) values(at [2]float64) (x, y float64) {
-	return n.a.valueAt(at[0]), n.b.valueAt(at[1])
+func (n twoNumbers) values(coordinates [2]float64) [2]float64 {
+	return [2]float64{n.dials[0].valueAt(coordinates[0]), n.dials[1].valueAt(coordinates[1])}
+}
+
+func (n twoNumbers) coordinates(values [2]float64) [2]float64 {
+	return [2]float64{n.dials[0].coordinate(values[0]), n.dials[1].coordinate(values[1])}
 }
 
 func (n twoNumbers) try(at [2]float64) tried2 {
@@ -54,11 +60,19 @@ func (n twoNumbers) try(at [2]float64) tried2 {
 	if g == nil {
 		return t
 	}
-	if output := n.a.module.outputOfGraph(g); output != nil {
+	if output := n.module().outputOfGraph(g); output != nil {
 		t.output = output.Data
-		t.off = inNoise(n.a.got, t.output, n.a.module.Truth.Sigma)
+		t.off = inNoise(n.dials[0].got, t.output, n.module().Truth.Sigma)
 	}
 	return t
+}
+
+// residual returns how far the output of some values is from the subject's.
+func (n twoNumbers) residual(t tried2) float64 {
+	if t.output == nil {
+		return math.Inf(1)
+	}
+	return compare.Residual(n.dials[0].got, t.output)
 }
 
 // descend returns the values near the given ones that come nearest to the output, by the method of
@@ -67,10 +81,10 @@ func (n twoNumbers) descend(from [2]float64, free [2]bool) tried2 {
 	const steps, nearer, last = 20, 0.9, 1e-12
 	best := n.try(from)
 	for i := range steps {
-		if best.output == nil || n.a.ctx.Err() != nil {
+		if best.output == nil || n.dials[0].ctx.Err() != nil {
 			return best
 		}
-		next, length := n.nearer(best, n.step(best, free))
+		next, length := n.along(best, n.step(best, free))
 		if !(next.off < best.off) {
 			return best
 		}
@@ -83,8 +97,8 @@ func (n twoNumbers) descend(from [2]float64, free [2]bool) tried2 {
 	return best
 }
 
-// nearer makes a step, or a part of it if the output bends. It returns the length of the step.
-func (n twoNumbers) nearer(from tried2, step [2]float64) (tried2, float64) {
+// along makes a step, or a part of it if the output bends. It returns the length of the step.
+func (n twoNumbers) along(from tried2, step [2]float64) (tried2, float64) {
 	const parts = 4
 	var t tried2
 	for range parts {
@@ -100,9 +114,9 @@ func (n twoNumbers) nearer(from tried2, step [2]float64) (tried2, float64) {
 // step returns the step to where the output would be nearest if it were linear in the free numbers.
 // A number that counts makes no step.
 func (n twoNumbers) step(from tried2, free [2]bool) (step [2]float64) {
-	const beside, longest = 1e-5, 1.0
+	const beside = 1e-5
 	var ways [2][]float64
-	for k, d := range []*dial{n.a, n.b} {
+	for k, d := range n.dials {
 		if !free[k] || d.at.number.Step > 0 {
 			continue
 		}
@@ -111,58 +125,57 @@ func (n twoNumbers) step(from tried2, free [2]bool) (step [2]float64) {
 			at[k] -= 2 * beside
 		}
 		if t := n.try(at); t.output != nil {
-			ways[k] = n.a.inSigma(from.output, t.output)
-			for i := range ways[k] {
-				ways[k][i] /= at[k] - from.at[k]
-			}
+			ways[k] = n.way(from.output, t.output, at[k]-from.at[k])
 		}
 	}
-	step = nearest2(ways, n.a.inSigma(from.output, n.a.got))
-	if far := max(math.Abs(step[0]), math.Abs(step[1])); far > longest {
-		step[0], step[1] = step[0]*longest/far, step[1]*longest/far
+	step = nearest2(ways, n.way(from.output, n.dials[0].got, 1))
+	for k, d := range n.dials {
+		step[k] = d.bent(step[k])
 	}
 	return step
 }
 
-// inSigma returns the way from one output to another, in the noise of the case.
-func (q *moduleSearch) inSigma(from, to []float64) []float64 {
+// bent shortens a long step of the coordinate. An output that is linear in a number's value itself
+// bends with the logarithm. A small epsilon has such outputs.
+func (d *dial) bent(step float64) float64 {
+	const longest, least = 1.0, -0.95
+	switch {
+	case d.at.number.Added:
+		return min(max(step, -longest), longest)
+	case step > 0:
+		return math.Log1p(step)
+	case d.at.number.Vanishes:
+		return math.Log1p(max(step, least))
+	}
+	return max(step, -longest)
+}
+
+// way returns the way from one output to another, in the noise of the case, for each unit of a
+// step.
+func (n twoNumbers) way(from, to []float64, step float64) []float64 {
 	way := make([]float64, len(from))
-	for i, s := range q.module.Truth.Sigma {
+	for i, s := range n.module().Truth.Sigma {
 		if s > 0 {
-			way[i] = (to[i] - from[i]) / s
+			way[i] = (to[i] - from[i]) / s / step
 		}
 	}
 	return way
 }
 
-// nearest2 returns the multiples of two ways that lead nearest to a third. A way may be nil.
+// nearest2 returns the multiples of two ways that lead nearest to a third one. A way may be nil.
 func nearest2(ways [2][]float64, to []float64) (part [2]float64) {
 	const parallel = 1e-10
+	a, b := ways[0], ways[1]
 	switch {
-	case ways[0] == nil && ways[1] == nil:
-	case ways[0] == nil:
-		part[1] = product(ways[1], to) / product(ways[1], ways[1])
-	case ways[1] == nil:
-		part[0] = product(ways[0], to) / product(ways[0], ways[0])
-	default:
-		aa, bb, ab := product(ways[0], ways[0]), product(ways[1], ways[1]), product(ways[0], ways[1])
-		at, bt := product(ways[0], to), product(ways[1], to)
+	case a != nil && b != nil:
+		aa, bb, ab, at, bt := product(a, a), product(b, b), product(a, b), product(a, to), product(b, to)
 		if det := aa*bb - ab*ab; det > parallel*aa*bb {
-			part[0], part[1] = (at*bb-bt*ab)/det, (bt*aa-at*ab)/det
+			return [2]float64{(at*bb - bt*ab) / det, (bt*aa - at*ab) / det}
 		}
-	}
-	for k := range part {
-		if math.IsNaN(part[k]) || math.IsInf(part[k], 0) {
-			part[k] = 0
-		}
+	case a != nil && product(a, a) > 0:
+		part[0] = product(a, to) / product(a, a)
+	case b != nil && product(b, b) > 0:
+		part[1] = product(b, to) / product(b, b)
 	}
 	return part
-}
-
-// residual returns how far an output is from the subject's, infinite without an output.
-func (n twoNumbers) residual(t tried2) float64 {
-	if t.output == nil {
-		return math.Inf(1)
-	}
-	return compare.Residual(n.a.got, t.output)
 }
