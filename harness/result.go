@@ -240,7 +240,7 @@ func newResult(full report.Result) Result {
 		r.Explanations = append(r.Explanations, Explanation{
 			IDs: n.IDs(), Title: n.Title(), Fixes: n.Fixes(),
 			Residual: n.Residual, MaxZ: n.MaxZ, Margin: n.Next / n.Residual,
-			Values: map[string]float64{n.Number.ID: n.Value},
+			Values: n.Values(),
 		})
 	}
 	for _, j := range full.Joint {

@@ -71,7 +71,9 @@ func longReports(t *testing.T, s *schema) {
 	s.validate(t, "windows", checked(t, withoutWindows(), sdpaCases(t)...))
 	s.validate(t, "scale and masks in all cases",
 		checked(t, otherScaleAndMasks(), "sdpa/unmasked", "sdpa/gqa", "sdpa/window", "sdpa/causal"))
-	for name, mistake := range map[string]change{"another input": otherInput, "another weight": otherColumn} {
+	for name, mistake := range map[string]change{
+		"another input": otherInput, "another weight": otherColumn, "two wrong numbers": otherEpsAndScale,
+	} {
 		dir := t.TempDir()
 		traces(t, dir, mistake)
 		s.validate(t, name, run(t, 1, "check", dir, "--json", "--fixtures", models, "--case", "llama"))

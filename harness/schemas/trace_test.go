@@ -77,3 +77,11 @@ func otherColumn(_ *graph.Graph, given map[string]*graph.Tensor[float32], _ map[
 	}
 	given["layers.1.mlp.down_proj.weight"] = &graph.Tensor[float32]{Shape: weight.Shape, Data: changed}
 }
+
+// otherEpsAndScale gives all norms another epsilon, and all attention another scale.
+func otherEpsAndScale(g *graph.Graph, _ map[string]*graph.Tensor[float32], _ map[string]string) {
+	for i := range g.Nodes {
+		a := &g.Nodes[i].Attributes
+		a.Eps, a.Scale = 1e3*a.Eps, 0.7*a.Scale
+	}
+}

@@ -267,6 +267,14 @@ func checkNumber(n replay.NumberMatch, c *fixture.Case) error {
 	if len(n.With) > 1 || strings.Contains(n.Where, "\n") {
 		return errors.New("more than one mistake or line")
 	}
+	if other := n.Beside; other != nil {
+		if c.Op != fixture.Module || other.Beside != nil {
+			return errors.New("more numbers than a search finds at once")
+		}
+		if err := checkNumber(*other, c); err != nil {
+			return err
+		}
+	}
 	if c.Op == fixture.Module {
 		return nil
 	}

@@ -41,6 +41,9 @@ func (in *inquiry) numbers() []wrongNumber {
 			continue
 		}
 		for _, n := range r.Diagnosis.Numbers {
+			if n.Beside != nil { // no other case follows from two numbers
+				continue
+			}
 			id := n.Number.ID
 			if all[id] == nil {
 				ids = append(ids, id)

@@ -111,11 +111,18 @@ func explainedByNumbers(numbers []replay.NumberMatch) *finding {
 	f := findingf(WrongNumber, "%s", strings.Join(words, ", or "))
 	f.numbers = numbers
 	first := numbers[0]
-	f.because("with it this case gives the output: residual %.2g (max z %.2g)%s",
-		first.Residual, first.MaxZ, interval(first))
+	it := "it"
+	if first.Beside != nil {
+		it = "both"
+	}
+	f.because("with %s this case gives the output: residual %.2g (max z %.2g)%s",
+		it, first.Residual, first.MaxZ, interval(first))
 	for _, n := range numbers {
 		if n.Alike != "" {
 			f.because("%s", n.Alike)
+		}
+		if n.Beside != nil && n.Beside.Alike != "" && n.Beside.Alike != n.Alike {
+			f.because("%s", n.Beside.Alike)
 		}
 	}
 	if len(numbers) > 1 {
@@ -127,10 +134,28 @@ func explainedByNumbers(numbers []replay.NumberMatch) *finding {
 // interval names the values that explain the output as well; "" if they agree to six digits.
 func interval(n replay.NumberMatch) string {
 	least, most := fmt.Sprintf("%.6g", n.Least), fmt.Sprintf("%.6g", n.Most)
+	if n.Beside != nil {
+		return besides(n, least, most)
+	}
 	if least == most {
 		return ""
 	}
 	return fmt.Sprintf("; from %s to %s is as good", least, most)
+}
+
+// besides names the values of each of two numbers that explain the output as well.
+func besides(n replay.NumberMatch, least, most string) string {
+	var words []string
+	if least != most {
+		words = append(words, fmt.Sprintf("%s from %s to %s", n.Number.Title, least, most))
+	}
+	if least, most = fmt.Sprintf("%.6g", n.Beside.Least), fmt.Sprintf("%.6g", n.Beside.Most); least != most {
+		words = append(words, fmt.Sprintf("%s from %s to %s", n.Beside.Number.Title, least, most))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "; as good: " + strings.Join(words, ", ")
 }
 
 // leastSquares asks which parameters would explain the output. It decides nothing.

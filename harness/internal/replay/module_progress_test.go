@@ -69,6 +69,10 @@ var searches = []struct {
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindPairs(ctx, got)) },
 	},
 	{
+		"deep", []string{"two numbers at once"},
+		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindTwoNumbers(ctx, got)) },
+	},
+	{
 		"upscaler", []string{"other values of parameters"},
 		func(m *Module, ctx context.Context, got []float64) Cut { return second(m.FindValues(ctx, got)) },
 	},

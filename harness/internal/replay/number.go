@@ -86,6 +86,15 @@ func (m NumberMatch) IDs() []string {
 	return ids
 }
 
+// Values returns the value of the number in the output, and of another one besides, by their ids.
+func (m NumberMatch) Values() map[string]float64 {
+	values := map[string]float64{m.Number.ID: m.Value}
+	if m.Beside != nil {
+		values[m.Beside.Number.ID] = m.Beside.Value
+	}
+	return values
+}
+
 // Allows reports whether a value explains the output as well, within a part in a million.
 func (m NumberMatch) Allows(value float64) bool {
 	const slack = 1e-6

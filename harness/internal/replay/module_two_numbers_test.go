@@ -1,0 +1,122 @@
+package replay
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// wrongNumbers returns the float32 output of a model with other values of two or three numbers.
+func wrongNumbers(t *testing.T, m *Module, model string, values map[string]float64) []float64 {
+	t.Helper()
+	c, err := fixture.Read(os.DirFS("../edits/testdata"), "models/"+model)
+	require.NoError(t, err)
+	given, err := graph.Given[float32](m.graph, c.Given)
+	require.NoError(t, err)
+	changed := m.graph
+	for _, id := range slices.Sorted(maps.Keys(values)) {
+		n, known := edits.NumberByID(id)
+		require.True(t, known, id)
+		edit := n.To(values[id])
+		if base := values["model-rope-base"]; id == "model-rope-factor" {
+			other, _ := edits.NumberByID("model-rope-base")
+			edit = edits.Both(other, n, base, values[id])
+			changed = m.graph
+		}
+		view := graph.NewView(changed, m.values)
+		var sites []int
+		for i, node := range changed.Nodes {
+			if _, ok := n.At(view, node); ok {
+				sites = append(sites, i)
+			}
+		}
+		require.NotEmpty(t, sites, id)
+		changed = view.Apply(edit, sites)
+	}
+	output, err := graph.Run(changed, given)
+	require.NoError(t, err)
+	var got []float64
+	for _, x := range output[changed.Output].Data {
+		got = append(got, float64(x))
+	}
+	return got
+}
+
+// valuesOf returns the values of the numbers that are found together, by their ids.
+func valuesOf(t *testing.T, m *Module, got []float64) []map[string]float64 {
+	t.Helper()
+	found, cut := m.FindTwoNumbers(t.Context(), got)
+	require.Empty(t, cut)
+	var all []map[string]float64
+	for _, n := range found {
+		require.NotNil(t, n.Beside)
+		for _, one := range []NumberMatch{n, *n.Beside} {
+			assert.True(t, one.Allows(one.Value), one.Number.ID)
+			assert.False(t, one.Allows(one.Right), one.Number.ID)
+		}
+		all = append(all, n.Values())
+	}
+	return all
+}
+
+// Two wrong numbers are named with their values, usual and unusual ones. Three get no name.
+func TestTwoWrongNumbers(t *testing.T) {
+	for _, tc := range []struct {
+		model  string
+		values map[string]float64
+		named  bool
+	}{
+		{"llama", map[string]float64{"model-rope-base": 5e5, "norm-eps": 1e-6}, true},
+		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31}, true},
+		{"llama", map[string]float64{"model-rope-base": 31234, "model-rope-factor": 2}, true},
+		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3}, true},
+		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31, "norm-eps": 1e-3}, false},
+		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3, "model-rope-base": 777}, false},
+	} {
+		m := moduleOf(t, os.DirFS("../edits/testdata"), "models/"+tc.model)
+		found := valuesOf(t, m, wrongNumbers(t, m, tc.model, tc.values))
+		if !tc.named {
+			assert.Empty(t, found, "%v", tc.values)
+			continue
+		}
+		if assert.Len(t, found, 1, "%v", tc.values) {
+			for id, value := range tc.values {
+				assert.InEpsilon(t, value, found[0][id], 1e-3, id)
+			}
+		}
+	}
+}
+
+// Embeddings that are larger make all that is added to them smaller. The case cannot tell a factor
+// of one from a factor of the other.
+func TestTwoWrongNumbersWithAnEqual(t *testing.T) {
+	m := moduleOf(t, os.DirFS("../edits/testdata"), "models/scaled")
+	got := wrongNumbers(t, m, "scaled", map[string]float64{"embedding-factor": 5, "logits-factor": 3})
+	found := valuesOf(t, m, got)
+	require.NotEmpty(t, found)
+	for _, values := range found {
+		assert.Contains(t, values, "logits-factor")
+		assert.Len(t, values, 2)
+	}
+}
+
+// Two wrong numbers, one of which the search does not know, are not two others.
+func TestAnUnknownNumberBesideAnother(t *testing.T) {
+	all := edits.Numbers
+	t.Cleanup(func() { edits.Numbers = all })
+	m := moduleOf(t, os.DirFS("../edits/testdata"), "models/llama")
+	got := wrongNumbers(t, m, "llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31})
+	require.Len(t, valuesOf(t, m, got), 1)
+	for _, unknown := range []string{"model-rope-base", "model-scale"} {
+		edits.Numbers = slices.DeleteFunc(slices.Clone(all), func(n edits.Number) bool { return n.ID == unknown })
+		assert.Empty(t, valuesOf(t, m, got), unknown)
+	}
+}
