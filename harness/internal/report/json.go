@@ -292,8 +292,19 @@ type jsonNumber struct {
 	Most     number   `json:"most"`
 	Residual number   `json:"residual"`
 	MaxZ     number   `json:"max_z"`
-	// Beside is another number that is wrong as well.
-	Beside *jsonNumber `json:"beside,omitempty"`
+
+	Beside *jsonBeside `json:"beside,omitempty"`
+}
+
+// jsonBeside is another number that is wrong as well.
+type jsonBeside struct {
+	ID    string `json:"id"`
+	Title string `json:"title"`
+	Fix   string `json:"fix"`
+	Value number `json:"value"` // in the output
+	Case  number `json:"case"`  // in the case
+	Least number `json:"least"` // the values from least to most explain the output
+	Most  number `json:"most"`
 }
 
 // jsonJoint is an explanation by several parts at once. Other cases show one part alone.
@@ -432,9 +443,11 @@ func numberJSON(n replay.NumberMatch) jsonNumber {
 		Value: number(n.Value), Case: number(n.Right),
 		Least: number(n.Least), Most: number(n.Most), Residual: number(n.Residual), MaxZ: number(n.MaxZ),
 	}
-	if n.Beside != nil {
-		beside := numberJSON(*n.Beside)
-		out.Beside = &beside
+	if b := n.Beside; b != nil {
+		out.Beside = &jsonBeside{
+			ID: b.Number.ID, Title: b.Number.Title, Fix: b.Number.Fix, Value: number(b.Value), Case: number(b.Right),
+			Least: number(b.Least), Most: number(b.Most),
+		}
 	}
 	return out
 }
