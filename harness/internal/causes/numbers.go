@@ -41,7 +41,8 @@ func (in *inquiry) numbers() []wrongNumber {
 			continue
 		}
 		for _, n := range r.Diagnosis.Numbers {
-			if n.Beside != nil { // no other case follows from two numbers
+			// Nothing about other cases follows from two numbers of a model.
+			if n.Beside != nil {
 				continue
 			}
 			id := n.Number.ID

@@ -73,6 +73,17 @@ func TestReasonsOfNumbers(t *testing.T) {
 		"so does another base.",
 		"this case cannot tell these apart",
 	}, f.reasons)
+
+	both := other
+	both.Beside = &replay.NumberMatch{Value: 5, Right: 3, Least: 4, Most: 6, Alike: "so does another scale."}
+	f = explainedByNumbers([]replay.NumberMatch{both})
+	require.Equal(t, []string{
+		"the  is 2, the case says 1, and the  is 5, the case says 3",
+		"with both this case gives the output: residual 0.0012 (max z 2.5); " +
+			"as good:  from 1.5 to 2.5,  from 4 to 6",
+		"so does another base.",
+		"so does another scale.",
+	}, f.reasons)
 }
 
 // Neither a case without a graph nor an output with NaN is searched in the graph.

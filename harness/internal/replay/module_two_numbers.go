@@ -86,8 +86,8 @@ func (d *dial) turn(error []float64) {
 
 // run returns the pairs of numbers that give the output.
 func (q *twoSearch) run() []NumberMatch {
-	// The search is given up if multiples of the numbers' errors leave so much of the output's error,
-	// squared, or if the nearest values leave so much of it.
+	// The search is given up if multiples of the numbers' errors leave so much of the output's
+	// error, squared, or if the nearest values leave so much of it.
 	const elsewhere, hopeless = 0.85, 0.5
 	const first, most = 6, 4
 	starts := q.starts()

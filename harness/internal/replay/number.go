@@ -45,7 +45,7 @@ func (m NumberMatch) String() string {
 		text += "; besides, the output is computed with " + mistake.Title
 	}
 	if m.Beside != nil {
-		text += "; besides, " + m.Beside.String()
+		text += ", and " + m.Beside.String()
 	}
 	return text
 }

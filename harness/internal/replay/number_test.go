@@ -232,3 +232,16 @@ func TestFindOffsetsOfBothSigns(t *testing.T) {
 		}
 	}
 }
+
+// A number beside another one stands in all texts.
+func TestTextsOfANumberBesideAnother(t *testing.T) {
+	m := NumberMatch{Value: 1e4, Right: 5e5, Beside: &NumberMatch{Value: 1e-6, Right: 1e-5}}
+	m.Number = catalogue.Number{ID: "base", Title: "RoPE base", Fix: "Read rope_theta."}
+	m.Beside.Number = catalogue.Number{ID: "eps", Title: "epsilon", Fix: "Read rms_norm_eps."}
+	require.Equal(t, "the RoPE base is 10000, the case says 500000, and the epsilon is 1e-06, the case says 1e-05", m.String())
+	require.Equal(t, "the RoPE base 10000 instead of 500000, and the epsilon 1e-06 instead of 1e-05", m.Title())
+	require.Equal(t, []string{"base", "eps"}, m.IDs())
+	require.Equal(t, "base 10000+eps 1e-06", m.Label())
+	require.Equal(t, []string{"Read rope_theta.", "Read rms_norm_eps."}, m.Fixes())
+	require.Equal(t, map[string]float64{"base": 1e4, "eps": 1e-6}, m.Values())
+}
