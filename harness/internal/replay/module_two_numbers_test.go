@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"slices"
@@ -26,7 +27,7 @@ func wrongNumbers(t *testing.T, m *Module, model string, values map[string]float
 		n, known := edits.NumberByID(id)
 		require.True(t, known, id)
 		edit := n.To(values[id])
-		if base := values["model-rope-base"]; id == "model-rope-factor" {
+		if base := values["model-rope-base"]; id == "model-rope-factor" && base > 0 {
 			other, _ := edits.NumberByID("model-rope-base")
 			edit = edits.Both(other, n, base, values[id])
 			changed = m.graph
@@ -77,7 +78,11 @@ func TestTwoWrongNumbers(t *testing.T) {
 		{"llama", map[string]float64{"model-rope-base": 5e5, "norm-eps": 1e-6}, true},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31}, true},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-rope-factor": 2}, true},
+		{"llama", map[string]float64{"model-rope-base": 777, "norm-eps": 7e-5}, true}, // one covers the other
+		{"llama", map[string]float64{"model-rope-factor": 3.7, "embedding-factor": 7}, true},
 		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3}, true},
+		// The third number is hardly outside the noise.
+		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31, "norm-eps": 1.03e-5}, false},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31, "norm-eps": 1e-3}, false},
 		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3, "model-rope-base": 777}, false},
 	} {
@@ -95,17 +100,19 @@ func TestTwoWrongNumbers(t *testing.T) {
 	}
 }
 
-// Embeddings that are larger make all that is added to them smaller. The case cannot tell a factor
-// of one from a factor of the other.
-func TestTwoWrongNumbersWithAnEqual(t *testing.T) {
-	m := moduleOf(t, os.DirFS("../edits/testdata"), "models/scaled")
-	got := wrongNumbers(t, m, "scaled", map[string]float64{"embedding-factor": 5, "logits-factor": 3})
-	found := valuesOf(t, m, got)
-	require.NotEmpty(t, found)
-	for _, values := range found {
-		assert.Contains(t, values, "logits-factor")
-		assert.Len(t, values, 2)
+// Embeddings that are larger make all that is added to them smaller, and the epsilon of the norms.
+// Two of the three numbers give what two others give.
+func TestTwoWrongNumbersWithEquals(t *testing.T) {
+	m := moduleOf(t, os.DirFS("../edits/testdata"), "models/llama")
+	got := wrongNumbers(t, m, "llama", map[string]float64{"embedding-factor": 3, "norm-eps": 1e-3})
+	var ids [][]string
+	for _, values := range valuesOf(t, m, got) {
+		ids = append(ids, slices.Sorted(maps.Keys(values)))
+		assert.InDelta(t, 3, cmp.Or(values["embedding-factor"], 1)/cmp.Or(values["residual-factor"], 1), 3e-3)
 	}
+	require.ElementsMatch(t, [][]string{
+		{"embedding-factor", "norm-eps"}, {"norm-eps", "residual-factor"}, {"embedding-factor", "residual-factor"},
+	}, ids)
 }
 
 // Two wrong numbers, one of which the search does not know, are not two others.
