@@ -78,7 +78,8 @@ func TestTwoWrongNumbers(t *testing.T) {
 		{"llama", map[string]float64{"model-rope-base": 5e5, "norm-eps": 1e-6}, true},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31}, true},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-rope-factor": 2}, true},
-		{"llama", map[string]float64{"model-rope-base": 777, "norm-eps": 7e-5}, true}, // one covers the other
+		// One number covers the other.
+		{"llama", map[string]float64{"model-rope-base": 777, "norm-eps": 7e-5}, true},
 		{"llama", map[string]float64{"model-rope-factor": 3.7, "embedding-factor": 7}, true},
 		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3}, true},
 		// The third number is hardly outside the noise.
