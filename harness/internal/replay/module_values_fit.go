@@ -22,7 +22,9 @@ type valueFit struct {
 	now   []float64              // the values found so far
 	off   []float64              // what the output lacks with them, in sigma
 	left  float64                // part of the error that the first step leaves
-	first [][]float64            // the columns of the first step; nil if they take much memory
+	first *equations             // of the first step; nil if they take much memory
+
+	straight float64 // what a linear output would have lacked after the last step; 0 before any
 }
 
 // newFit returns nil if the parameter has too many elements, or if the graph does not use it.
@@ -145,11 +147,18 @@ func scaleOf(values []float64) float64 {
 	return 1
 }
 
-// solve returns the step of least squares for some elements of the output. In directions that these
-// say nothing about, the parameter returns to its right values.
-//
-// Directions are resolved whose part of the columns' products is at least so large.
-func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool, resolved float64) []float64 {
+// equations are those of least squares for a step of a parameter, about its own axes.
+type equations struct {
+	columns [][]float64
+	axes    mat.Dense
+	values  []float64     // how much the used part of the output says about each axis
+	right   *mat.VecDense // of the equations
+	back    *mat.VecDense // the way to the right values
+	size    float64       // largest size of a step
+}
+
+// equations returns the equations for some elements of the output, nil if they have no solution.
+func (q *valueSearch) equations(f *valueFit, columns [][]float64, use []bool) *equations {
 	const wide = 100
 	n := len(columns)
 	normal, right, back := mat.NewSymDense(n, nil), mat.NewVecDense(n, nil), mat.NewVecDense(n, nil)
@@ -165,20 +174,31 @@ func (q *valueSearch) solve(f *valueFit, columns [][]float64, use []bool, resolv
 	if !eigen.Factorize(normal, true) {
 		return nil
 	}
-	var axes mat.Dense
-	eigen.VectorsTo(&axes)
-	right.MulVec(axes.T(), right)
-	back.MulVec(axes.T(), back)
-	values, size := eigen.Values(nil), wide*scaleOf(f.from.Data)
+	e := &equations{
+		columns: columns, values: eigen.Values(nil), right: right, back: back, size: wide * scaleOf(f.from.Data),
+	}
+	eigen.VectorsTo(&e.axes)
+	right.MulVec(e.axes.T(), right)
+	back.MulVec(e.axes.T(), back)
+	return e
+}
+
+// step returns the step of least squares. In directions that the equations say nothing about, the
+// parameter returns to its right values.
+//
+// Directions are resolved whose part of the columns' products is at least so large.
+func (e *equations) step(resolved float64) []float64 {
+	n := len(e.values)
 	// A found parameter is at most this many times as large as the right one.
-	least := max(1/(size*size), resolved*slices.Max(values))
-	for k, value := range values {
+	least := max(1/(e.size*e.size), resolved*slices.Max(e.values))
+	along := mat.VecDenseCopyOf(e.back)
+	for k, value := range e.values {
 		if value > least {
-			back.SetVec(k, right.AtVec(k)/value)
+			along.SetVec(k, e.right.AtVec(k)/value)
 		}
 	}
 	step := mat.NewVecDense(n, nil)
-	step.MulVec(&axes, back)
+	step.MulVec(&e.axes, along)
 	return step.RawVector().Data
 }
 
@@ -212,14 +232,14 @@ func (q *valueSearch) begin(f *valueFit) {
 	if columns == nil {
 		return
 	}
-	step := q.solve(f, columns, q.everything(), resolved)
-	if step == nil {
+	e := q.equations(f, columns, q.everything())
+	if e == nil {
 		return
 	}
-	left := after(f.off, columns, step)
+	left := after(f.off, columns, e.step(resolved))
 	f.left = product(left, left) / product(f.off, f.off)
 	if len(columns)*len(q.got) <= mostKeptColumns {
-		f.first = columns
+		f.first = e
 	}
 }
 
@@ -245,33 +265,24 @@ func (q *valueSearch) descend(f *valueFit) {
 // are none. Far from an explanation, columns of one side are good enough. Their errors would hide
 // directions that move little, which wait.
 func (q *valueSearch) steps(f *valueFit) (columns [][]float64) {
-	const most, enough, far, hopeful = 20, 0.9, 0.01, 0.5
+	const most, enough, hopeful = 20, 0.9, 0.5
 	whole, exact := product(f.off, f.off), false
 	for n := range most {
 		before := product(f.off, f.off)
-		exact = exact || before <= far*whole
-		least := resolved
-		switch {
-		case exact:
-			columns = q.columns(f, bothSides)
-		case n == 0 && f.first != nil:
-			columns, least = f.first, resolvedByOneSide
-		default:
-			columns, least = q.columns(f, oneSide), resolvedByOneSide
-		}
-		if columns == nil {
+		exact = exact || before <= farFrom*whole
+		e, least := q.next(f, n, exact)
+		if e == nil {
 			return nil
 		}
-		step := q.solve(f, columns, q.everything(), least)
-		if step != nil {
-			straight := after(f.off, columns, step)
-			moved := q.move(f, step)
-			if n == 0 && f.fallsShort(straight, whole, far) {
-				break
-			}
-			if moved && product(f.off, f.off) <= enough*before {
-				continue
-			}
+		columns = e.columns
+		step := e.step(least)
+		straight, furthest := after(f.off, e.columns, step), after(f.off, e.columns, e.step(resolved))
+		moved := q.move(f, step)
+		if f.fallsShort(straight, product(furthest, furthest), whole) {
+			break
+		}
+		if moved && product(f.off, f.off) <= enough*before {
+			continue
 		}
 		if exact || before > hopeful*whole {
 			break
@@ -281,18 +292,47 @@ func (q *valueSearch) steps(f *valueFit) (columns [][]float64) {
 	return columns
 }
 
-// fallsShort reports whether the first step shows that no values give the output. The output then
-// lacks much, and just the part that it would lack if it were linear in the parameter. On the way
-// to an explanation, all that the step leaves is due to the output's bend. straight is the error
-// that a linear output would keep, and whole the size of the error before the step.
-func (f *valueFit) fallsShort(straight []float64, whole, far float64) bool {
-	// On the way to 24 planted parameters, the bend was at least 0.86 of the rest. On the way to
-	// most wrong ones it was below 0.03.
-	const bends, resolved = 0.03, 0.9
-	left := product(straight, straight)
+// next returns the equations for step n, and which directions they resolve.
+func (q *valueSearch) next(f *valueFit, n int, exact bool) (e *equations, least float64) {
+	sides, least := oneSide, resolvedByOneSide
+	if exact {
+		sides, least = bothSides, resolved
+	}
+	if n == 0 && f.first != nil {
+		return f.first, least
+	}
+	columns := q.columns(f, sides)
+	if columns == nil {
+		return nil, 0
+	}
+	return q.equations(f, columns, q.everything()), least
+}
+
+// bends is the least part of what a step leaves that the output's bend has on the way to an
+// explanation. It is bendsMore if the rest that a linear output would keep hardly falls: if stays of
+// it was there in the step before. On the way to 146 planted parameters, the part was at least 0.18
+// and the rest fell to 0.8 at least. On the way to most wrong ones the part was below 0.03, and
+// more than 0.9 of the rest stayed.
+//
+// farFrom is the part of an error that is much.
+const bends, bendsMore, stays, farFrom = 0.1, 0.5, 0.9, 0.01
+
+// fallsShort reports whether a step shows that no values give the output. The output then lacks
+// much, and just the part that it would lack if it were linear in the parameter. On the way to an
+// explanation, all that the step leaves is due to the output's bend. straight is the error that a
+// linear output would keep, furthest the least that it would keep if the step also took directions
+// that move little, and whole the size of the error with the right values.
+func (f *valueFit) fallsShort(straight []float64, furthest, whole float64) bool {
+	const leads = 0.9
+	left, before := product(straight, straight), f.straight
+	f.straight = left
+	least := bends
+	if before > 0 && left > stays*before {
+		least = bendsMore
+	}
 	bend := after(f.off, [][]float64{straight}, []float64{1})
-	return product(bend, bend) < bends*left && left > far*whole &&
-		f.left*whole >= resolved*left && // no direction that moves little leads further
+	return product(bend, bend) < least*left && left > farFrom*whole &&
+		furthest >= leads*left && // no direction that moves little leads further
 		num.RMS(f.off) > noisier*compare.MeasuredMaxRMSZ
 }
 
@@ -323,11 +363,11 @@ func (q *valueSearch) proved(f *valueFit, columns [][]float64) bool {
 				clear(use[row*q.width:][:q.width])
 			}
 		}
-		step := q.solve(f, columns, use, resolved)
-		if step == nil {
+		e := q.equations(f, columns, use)
+		if e == nil {
 			return false
 		}
-		left := after(f.off, columns, step)
+		left := after(f.off, columns, e.step(resolved))
 		for row, out := range held {
 			if z := left[row*q.width:][:q.width]; out &&
 				(num.RMS(z) > limits.RMS || slices.ContainsFunc(z, func(x float64) bool { return math.Abs(x) > limits.Z })) {

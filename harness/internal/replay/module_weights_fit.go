@@ -213,9 +213,12 @@ func (f *weightFit) ofAll(withBias bool) *weightFit {
 func (f *weightFit) ofFewColumns() *weightFit {
 	const most, steps, linear = 6, 6, 0.3
 	_, wrong := f.different()
+	if !f.unlikely(wrong-1, choices(f.site.in, 1)) {
+		return nil
+	}
 	var few *weightFit
 	left := f.off
-	for count := 1; count <= most; count++ {
+	for count := 1; count <= min(most, f.mostColumns()); count++ {
 		if !f.unlikely(wrong-count, choices(f.site.in, count)) {
 			return nil
 		}
@@ -249,6 +252,13 @@ func (f *weightFit) ofFewColumns() *weightFit {
 		}
 	}
 	return nil
+}
+
+// mostColumns returns how many columns may have other values at most, so that each half of the
+// wrong rows can follow from all other rows. These must say as much as the columns have elements.
+func (f *weightFit) mostColumns() int {
+	rows, wrong := f.different()
+	return (rows - (wrong+1)/2) * f.equations() / (rows * f.maps.live)
 }
 
 // accuracy returns how far a first look at some columns solves for them. The output is linear in
@@ -319,13 +329,25 @@ func (f *weightFit) descend(basis, back *mat.Dense, most int) bool {
 		if n > 0 && !f.linearise() {
 			return false
 		}
-		weight, _ := f.maps.solve(basis, f.off, nil, finely)
+		weight, straight := f.maps.solve(basis, f.off, nil, finely)
 		var step mat.Dense
-		if step.Mul(back, weight); !f.move(&step) || f.size() > enough*before {
+		if step.Mul(back, weight); !f.move(&step) || f.size() > enough*before || f.fallsShort(straight) {
 			break
 		}
 	}
 	return rmsOf(f.off) <= noisier*near
+}
+
+// fallsShort reports whether a step shows that no values give the output: see
+// [valueFit.fallsShort]. straight is what a linear output would lack after the step.
+func (f *weightFit) fallsShort(straight [][]float64) bool {
+	bend := 0.0
+	for n, row := range straight {
+		d := after(f.off[n], [][]float64{row}, []float64{1})
+		bend += num.Dot(d, d)
+	}
+	left := sizeOf(straight)
+	return bend < bends*left && left > farFrom*f.before && rmsOf(f.off) > noisier*compare.MeasuredMaxRMSZ
 }
 
 // move takes a step, or a part of it that comes nearer.

@@ -20,6 +20,7 @@ type rowMaps struct {
 	// is nil.
 	inverse  *mat.Dense
 	diagonal []float64
+	live     int // features that move some row
 }
 
 // forward returns what a change of the layer's output in one row adds to the output.
@@ -54,7 +55,8 @@ func (m *rowMaps) backward(row int, off []float64) []float64 {
 
 // prepare computes the inverse of the mean. It reports false if the maps move nothing.
 func (m *rowMaps) prepare() bool {
-	const ridge = 1e-10 // of the mean of the diagonal
+	const ridge, little = 1e-10, 1e-6 // of the mean of the diagonal
+	m.live = 0
 	if m.slopes == nil {
 		m.diagonal = make([]float64, m.out)
 		for i := range m.diagonal {
@@ -64,6 +66,7 @@ func (m *rowMaps) prepare() bool {
 			}
 			if sum > 0 {
 				m.diagonal[i] = float64(len(m.factors)) / sum
+				m.live++
 			}
 		}
 		return true
@@ -76,6 +79,9 @@ func (m *rowMaps) prepare() bool {
 	}
 	trace := mat.Trace(sum)
 	for i := range m.out {
+		if sum.At(i, i) > little*trace/float64(m.out) {
+			m.live++
+		}
 		sum.SetSym(i, i, sum.At(i, i)+ridge*trace/float64(m.out))
 	}
 	var mean mat.Cholesky
