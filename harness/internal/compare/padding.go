@@ -30,10 +30,12 @@ func (e Expected) replaced(values []float64, by float64) []float64 {
 	if len(e.Padded) == 0 || len(values) != len(e.Value) {
 		return values
 	}
-	made := slices.Clone(values)
-	for i := range made {
-		if !e.Judged(i) {
-			made[i] = by
+	made, width := slices.Clone(values), e.perRow()
+	for row, padded := range e.Padded {
+		if padded {
+			for i := range width {
+				made[row*width+i] = by
+			}
 		}
 	}
 	return made

@@ -86,8 +86,17 @@ func weigh[T Float](scores, values, to []T) {
 		return
 	}
 	normalizeScores(scores)
-	for j, w := range scores[:min(len(scores), len(values)/max(len(to), 1))] {
-		for f, v := range values[j*len(to):][:len(to)] {
+	scores = scores[:min(len(scores), len(values)/max(len(to), 1))]
+	width := len(to)
+	for ; len(scores) >= 4; scores, values = scores[4:], values[4*width:] {
+		p, q, r, s := values[:width], values[width:][:width], values[2*width:][:width], values[3*width:][:width]
+		a, b, c, d := scores[0], scores[1], scores[2], scores[3]
+		for f, sum := range to {
+			to[f] = sum + a*p[f] + b*q[f] + c*r[f] + d*s[f]
+		}
+	}
+	for j, w := range scores {
+		for f, v := range values[j*width:][:width] {
 			to[f] += w * v
 		}
 	}

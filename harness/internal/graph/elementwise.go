@@ -43,7 +43,7 @@ func elu(x, alpha float64) float64 {
 // elementwise computes a function of each element, and rounds the result to T.
 func elementwise[T Float](f func(float64) float64) func(*Node, []*Tensor[T]) (*Tensor[T], error) {
 	return func(_ *Node, in []*Tensor[T]) (*Tensor[T], error) {
-		out := &Tensor[T]{Shape: in[0].Shape, Data: make([]T, len(in[0].Data))}
+		out := made[T](in[0].Shape, len(in[0].Data))
 		for i, x := range in[0].Data {
 			out.Data[i] = T(f(float64(x)))
 		}

@@ -13,13 +13,17 @@ import (
 func gelu[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 	switch n.Attributes.Approximate {
 	case "none":
-		return elementwise[T](num.GELU)(n, in)
+		out := made[T](in[0].Shape, len(in[0].Data))
+		for i, x := range in[0].Data {
+			out.Data[i] = T(num.GELU(float64(x)))
+		}
+		return out, nil
 	case "tanh":
 		factor := math.Sqrt(2 / math.Pi)
 		if c := n.Attributes.Factor; c != nil {
 			factor = *c
 		}
-		out := &Tensor[T]{Shape: in[0].Shape, Data: make([]T, len(in[0].Data))}
+		out := made[T](in[0].Shape, len(in[0].Data))
 		geluTanh(in[0].Data, factor, out.Data)
 		return out, nil
 	}
@@ -40,10 +44,10 @@ func geluTanh[T Float](from []T, factor float64, to []T) {
 		kernel.ExpSum(exps, 0)
 		for i, e := range exps {
 			x := float64(from[i])
-			part := 1.0 // of 1 + e
-			if (x < 0) != (factor < 0) {
-				part = e
-			}
+			// 1 or e of 1 + e, by the sign of x times the factor. A branch would be guessed wrong
+			// half of the time.
+			negative := uint64(int64(math.Float64bits(x)^math.Float64bits(factor)) >> 63)
+			part := math.Float64frombits(math.Float64bits(1)&^negative | math.Float64bits(e)&negative)
 			to[i] = T(x * part / (1 + e))
 		}
 		from, to = from[len(exps):], to[len(exps):]

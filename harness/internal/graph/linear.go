@@ -41,7 +41,7 @@ func linear[T Float](
 		if bias != nil {
 			added := bias.Wide().Data
 			for start := 0; start < len(y.Data); start += out {
-				row := y.Data[start:][:out]
+				row := y.Data[start:][:len(added)]
 				for i, b := range added {
 					row[i] += b
 				}

@@ -104,7 +104,8 @@ func (j *Jitter) run(count int) error {
 // rerun makes the same runs as run, each from the change of the graph on.
 func (j *Jitter) rerun(count int) error {
 	first := len(j.done)
-	last := lastUses(j.graph, j.graph.firstChange(j.base.graph), slices.Sorted(maps.Keys(j.truths)))
+	start := j.graph.firstChange(j.base.graph)
+	last := lastUses(j.graph, start, slices.Sorted(maps.Keys(j.truths)))
 	made, errs := make([]Values[float32], max(0, count-first)), make([]error, max(0, count-first))
 	parallel.Each(len(made), func(n int) {
 		known, err := j.base.values[first+n]()
@@ -112,7 +113,7 @@ func (j *Jitter) rerun(count int) error {
 			errs[n] = err
 			return
 		}
-		p := plan[float32]{last: last, rounding: rand.New(rand.NewPCG(uint64(first+n), 0))}
+		p := plan[float32]{first: start, last: last, rounding: rand.New(rand.NewPCG(uint64(first+n), 0))}
 		values, err := rerun(j.base.graph, j.graph, known, p)
 		made[n], errs[n] = j.keep(values), err
 	})

@@ -87,7 +87,8 @@ func (r *Rough) Output(after *Graph) (output, right *Tensor[float32], features [
 		part.Nodes = append(slices.Clone(after.Nodes[:n]), r.part)
 		after, right, features = &part, r.right, r.features
 	}
-	p := plan[float32]{table: roughOperators, last: lastUses(after, after.firstChange(r.graph), []string{after.Output})}
+	first := after.firstChange(r.graph)
+	p := plan[float32]{table: roughOperators, first: first, last: lastUses(after, first, []string{after.Output})}
 	values, err := rerun(r.graph, after, r.values, p)
 	if err != nil {
 		return nil, nil, nil, err

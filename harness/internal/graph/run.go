@@ -32,7 +32,8 @@ func Rerun[T Float](before, after *Graph, known Values[T]) (Values[T], error) {
 // Outputs computes a graph as Rerun does. It returns the values with some names alone, computes
 // nothing that these do not need, and frees each value after its last use.
 func Outputs[T Float](before, after *Graph, known Values[T], names ...string) (Values[T], error) {
-	values, err := rerun(before, after, known, plan[T]{last: lastUses(after, after.firstChange(before), names)})
+	first := after.firstChange(before)
+	values, err := rerun(before, after, known, plan[T]{first: first, last: lastUses(after, first, names)})
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +53,8 @@ type plan[T Float] struct {
 	parameters maker[T]
 	// rounding draws the rounding of computed nodes, unless it is nil.
 	rounding *rand.Rand
+	// first is the place before which all nodes are as before.
+	first int
 	// table holds the operators; nil stands for the table of T.
 	table map[string]operator[T]
 }
@@ -97,8 +100,8 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (overlay[T
 	if table == nil {
 		table = tableOf[T]()
 	}
-	values, computed := overlay[T]{Values[T]{}, known}, map[string]bool{}
-	for i := range after.Nodes {
+	values, computed, shared := overlay[T]{Values[T]{}, known}, map[string]bool{}, sharers[T]{}
+	for i := p.first; i < len(after.Nodes); i++ {
 		n := &after.Nodes[i]
 		if _, needed := p.last[n.Name]; !needed && p.last != nil {
 			continue
@@ -116,9 +119,12 @@ func rerun[T Float](before, after *Graph, known Values[T], p plan[T]) (overlay[T
 			value = value.Wide() // others look at the values that stay
 		}
 		if was := known[n.Name]; was == nil || !value.equal(was) {
+			shared.add(n, value, values)
 			values.own[n.Name], computed[n.Name] = value, true
+		} else if shared.isNew(n, value, values) {
+			value.useAgain()
 		}
-		p.free(n, i, values)
+		p.free(n, i, values, shared)
 	}
 	return values, nil
 }
@@ -167,7 +173,7 @@ func (p plan[T]) fetch(n *Node, values overlay[T]) {
 }
 
 // free drops the operands of a node, at a place, that no later node takes.
-func (p plan[T]) free(n *Node, place int, values overlay[T]) {
+func (p plan[T]) free(n *Node, place int, values overlay[T], shared sharers[T]) {
 	for _, o := range n.Operands {
 		last, needed := p.last[o.Name]
 		if !needed || last != place {
@@ -176,7 +182,10 @@ func (p plan[T]) free(n *Node, place int, values overlay[T]) {
 		if p.parameters != nil {
 			p.parameters.giveBack(o.Name, values.own[o.Name])
 		}
-		delete(values.own, o.Name)
+		if own := values.own[o.Name]; own != nil {
+			shared.drop(own)
+			delete(values.own, o.Name)
+		}
 	}
 }
 

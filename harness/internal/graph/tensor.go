@@ -17,6 +17,7 @@ type Tensor[T Float] struct {
 	Shape []int
 	Data  []T
 	Bool  bool // a mask of booleans, not of numbers to add
+	made  bool // Data was made for this tensor alone
 
 	// narrow holds the elements of a parameter in fewer bits than T, to save memory. Data is nil
 	// then. [Tensor.Wide] returns a tensor with Data.
@@ -36,7 +37,7 @@ func New[T Float](shape []int) (*Tensor[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tensor[T]{Shape: slices.Clone(shape), Data: make([]T, count)}, nil
+	return made[T](slices.Clone(shape), count), nil
 }
 
 // FromArray returns an array of any type as a tensor. An array of float32 shares its elements with
@@ -220,7 +221,8 @@ func sizeOf(shape []int) int {
 
 // at returns a copy of the elements at some places.
 func (t *Tensor[T]) at(shape, places []int) *Tensor[T] {
-	v := &Tensor[T]{Shape: shape, Data: make([]T, len(places)), Bool: t.Bool}
+	v := made[T](shape, len(places))
+	v.Bool = t.Bool
 	for i, p := range places {
 		v.Data[i] = t.Data[p]
 	}
@@ -229,7 +231,8 @@ func (t *Tensor[T]) at(shape, places []int) *Tensor[T] {
 
 // through returns a copy of the elements of a view, whose shape need not be the copy's.
 func (t *Tensor[T]) through(shape []int, v view, viewed []int) *Tensor[T] {
-	out := &Tensor[T]{Shape: shape, Data: make([]T, sizeOf(shape)), Bool: t.Bool}
+	out := made[T](shape, sizeOf(shape))
+	out.Bool = t.Bool
 	to := out.Data
 	eachLine(viewed, v, view{}, func(at, _, width, step, _ int) {
 		if step == 1 {
