@@ -129,22 +129,13 @@ func (q *moduleSearch) candidates() []tried {
 	if q.at.number.Step == 0 && !q.leads() {
 		return q.usual()
 	}
-	var grid []tried
+	grid, ways := q.tryAll(q.grid())
+	if q.ctx.Err() != nil {
+		return nil
+	}
 	var order []near
-	var ways []float64 // from each value's output to the next one's
-	var before tried
-	for _, v := range q.grid() {
-		if q.ctx.Err() != nil {
-			return nil
-		}
-		t := q.tryKept(v)
-		if grid != nil {
-			ways = append(ways, q.between(before, t))
-		}
-		if before = t; q.at.number.Step == 0 {
-			t.output = nil // a large model has large outputs
-		}
-		grid, order = append(grid, t), append(order, near{v, t.off})
+	for _, t := range grid {
+		order = append(order, near{t.value, t.off})
 	}
 	var found []tried
 	for _, i := range minima(order, candidates) {
@@ -162,6 +153,41 @@ func (q *moduleSearch) candidates() []tried {
 	return found
 }
 
+// winds is how many times further from an output on the curve of a number's outputs a point of the
+// curve may be than the next point, because the curve winds.
+const winds = 3
+
+// tryAll tries values in order, and returns the ways from each one's output to the next one's. It
+// leaves out values between two others that are near each other, and far from the subject's output.
+func (q *moduleSearch) tryAll(values []float64) (all []tried, ways []float64) {
+	const together = 4
+	skips := q.at.number.Step == 0 && !q.at.number.Periodic
+	add := func(t tried) {
+		if n := len(all); n > 0 {
+			ways = append(ways, q.between(all[n-1], t))
+			if q.at.number.Step == 0 {
+				all[n-1].output = nil // a large model has large outputs
+			}
+		}
+		all = append(all, t)
+	}
+	for i := 0; i < len(values) && q.ctx.Err() == nil; i++ {
+		if end := min(i+together, len(values)) - 1; skips && i > 0 && end > i {
+			t := q.tryKept(values[end])
+			if before := all[len(all)-1]; min(before.off, t.off) <= winds*q.between(before, t) {
+				for _, v := range values[i:end] {
+					add(q.tryKept(v))
+				}
+			}
+			add(t)
+			i = end
+			continue
+		}
+		add(q.tryKept(values[i]))
+	}
+	return all, ways
+}
+
 // between returns the distance between the outputs of two values, in the noise of the case. It is
 // infinite if no program gives one of them.
 func (q *moduleSearch) between(a, b tried) float64 {
@@ -176,7 +202,6 @@ func (q *moduleSearch) between(a, b tried) float64 {
 // curve between two neighbours is hardly further from them than they are from each other, unless
 // the curve winds.
 func (q *moduleSearch) passesBy(off float64, ways []float64, i int) bool {
-	const winds = 3
 	inside := i > 0 && i < len(ways)
 	return inside && !q.at.number.Periodic && off > winds*max(ways[i-1], ways[i])
 }
