@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"github.com/difftest/difftest/attention/kernel"
 )
 
 // layerNorm computes torch.nn.functional.layer_norm over the last dimension.
@@ -126,13 +124,9 @@ func logSoftmax[T Float](n *Node, in []*Tensor[T]) (*Tensor[T], error) {
 // normalizeScores replaces scores by their softmax. Scores that are all -inf become NaN.
 func normalizeScores[T Float](row []T) {
 	top, sum := slices.Max(row), T(0)
-	if wide, ok := any(row).([]float64); ok {
-		sum = T(kernel.ExpSum(wide, float64(top)))
-	} else {
-		for i, s := range row {
-			row[i] = T(math.Exp(float64(s - top)))
-			sum += row[i]
-		}
+	for i, s := range row {
+		row[i] = T(math.Exp(float64(s - top)))
+		sum += row[i]
 	}
 	for i := range row {
 		row[i] /= sum
