@@ -157,11 +157,30 @@ func (q *moduleSearch) candidates() []tried {
 // curve may be than the next point, because the curve winds.
 const winds = 3
 
+// together is how many values in order [moduleSearch.tryAll] may judge by the last of them.
+const together = 4
+
+// skips reports whether tryAll may leave values out.
+func (q *moduleSearch) skips() bool { return q.at.number.Step == 0 && !q.at.number.Periodic }
+
+// landmarks returns the values that tryAll never leaves out.
+func (q *moduleSearch) landmarks(values []float64) []float64 {
+	if !q.skips() {
+		return values
+	}
+	var never []float64
+	for i, v := range values {
+		if i%together == 0 || i == len(values)-1 {
+			never = append(never, v)
+		}
+	}
+	return never
+}
+
 // tryAll tries values in order, and returns the ways from each one's output to the next one's. It
 // leaves out values between two others that are near each other, and far from the subject's output.
 func (q *moduleSearch) tryAll(values []float64) (all []tried, ways []float64) {
-	const together = 4
-	skips := q.at.number.Step == 0 && !q.at.number.Periodic
+	skips := q.skips()
 	add := func(t tried) {
 		if n := len(all); n > 0 {
 			ways = append(ways, q.between(all[n-1], t))

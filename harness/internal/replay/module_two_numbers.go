@@ -67,11 +67,11 @@ func newTwoSearch(ctx context.Context, m *Module, got []float64) *twoSearch {
 // twoAtOnce names the stages of the search to whom listens.
 const twoAtOnce = "two numbers at once"
 
-// turn tries the values that [Module.FindNumbers] tries as well.
+// turn tries values that [Module.FindNumbers] has tried already.
 func (d *dial) turn(error []float64) {
 	values := slices.Concat(d.leading(), d.at.number.Usual)
 	if d.at.number.Step > 0 || d.leads() {
-		values = d.grid()
+		values = d.landmarks(d.grid())
 	}
 	for _, v := range values {
 		if v == d.at.right || v < d.least || v > d.most || d.ctx.Err() != nil {
