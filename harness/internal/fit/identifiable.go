@@ -39,6 +39,14 @@ func (x *jacobian) identifiable() (share float64, reason string) {
 // tooLarge says that a fit takes too many multiplications; "" if it does not.
 func (x *jacobian) tooLarge() string {
 	const most = 3e8
+	if work := x.multiplications(); work > most {
+		return fmt.Sprintf("the case is too large: %.1g multiplications", work)
+	}
+	return ""
+}
+
+// multiplications returns about how many multiplications a fit takes.
+func (x *jacobian) multiplications() float64 {
 	l, work := x.p.Layer, 0.0
 	rows := float64(len(x.weight))
 	for _, m := range x.free.projections {
@@ -59,10 +67,7 @@ func (x *jacobian) tooLarge() string {
 	}
 	// The search takes some tens of iterations.
 	iteration := rows * float64(l.Query.Out*l.Query.In+2*l.Output.Out*l.Output.In)
-	if work += 100 * iteration; work > most {
-		return fmt.Sprintf("the case is too large: %.1g multiplications", work)
-	}
-	return ""
+	return work + 100*iteration
 }
 
 // enough demands more equations than the rank of the unknowns.

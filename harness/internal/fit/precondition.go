@@ -46,10 +46,10 @@ func (b blocks) precondition(s []float64) []float64 {
 }
 
 // inverse inverts a Gram matrix, made definite by a trillionth of its largest diagonal element or
-// as much as is needed.
+// as much as is needed. A matrix of zeros or of no numbers gives zeros.
 func inverse(a *mat.SymDense) *mat.Dense {
 	n := a.SymmetricDim()
-	largest := math.SmallestNonzeroFloat64
+	largest := 0.0
 	for i := range n {
 		largest = math.Max(largest, a.At(i, i))
 	}
@@ -58,9 +58,9 @@ func inverse(a *mat.SymDense) *mat.Dense {
 			a.SetSym(i, i, a.At(i, i)+ridge*largest)
 		}
 		var c mat.Cholesky
-		var inverted mat.SymDense
-		if c.Factorize(a) && (c.InverseTo(&inverted) == nil || c.Cond() < 1e15) || ridge > 1 {
-			return mat.DenseCopyOf(&inverted)
+		inverted := mat.NewSymDense(n, nil)
+		if c.Factorize(a) && c.InverseTo(inverted) == nil || ridge > 1 {
+			return mat.DenseCopyOf(inverted)
 		}
 	}
 }

@@ -1,0 +1,142 @@
+package fit
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// The share of the noise that is left is the number of equations that exceed the unknowns, over all
+// equations. Tall layers have 240 rows of 13 elements and of 4 keys, and 2 heads of 6 features.
+func TestShareOfTheNoise(t *testing.T) {
+	left := func(unknowns, equations float64) float64 { return 1 - unknowns/equations }
+	for _, tc := range []struct {
+		kvHeads int
+		free    freeSet
+		want    float64
+	}{
+		{2, all(OutputProjection), left(13, 240)},
+		{2, ofHead(OutputProjection, 1), left(6, 240)},
+		{2, biasOf(OutputProjection), left(1, 240)},
+		// The mixtures of a head have 11 unknowns, the elements 6 for each of these.
+		{2, all(ValueProjection), min(left(11, 240), left(2*6*11, 240*13))},
+		{2, ofHead(ValueProjection, 1), min(left(11, 240), left(6*11, 240*13))},
+		{1, all(ValueProjection), min(left(11, 480), left(6*11, 240*13))},
+		{2, biasOf(ValueProjection), min(left(1, 240), left(2*6, 240*13))},
+		{2, all(QueryProjection), left(6*14, 240*3)},
+		{2, ofHead(QueryProjection, 0), left(6*14, 240*3)},
+		{2, biasOf(QueryProjection), left(6, 240*3)},
+		{2, all(KeyProjection), left(6*12, 240*3)},
+		{1, all(KeyProjection), left(6*12, 2*240*3)},
+		{2, all(ValueProjection, OutputProjection), left(2*10+1, 240)},
+	} {
+		p := oracletest.Tall(tc.kvHeads)
+		share, reason := newJacobian(p, tc.free).identifiable()
+		require.Empty(t, reason)
+		require.InDelta(t, tc.want, share, 1e-12, "%v of %d", tc.free, tc.kvHeads)
+	}
+}
+
+// A causal row sees one key more than the row before. Rows of no number count nowhere, and the
+// first row of the others has one key: no difference of scores.
+func TestShareOfTheNoiseOfCausalRows(t *testing.T) {
+	p := oracletest.Tall(2)
+	blankRows(p) // 30 elements with rows of 0, 1, 2 and 3 keys, and 30 of 1, 2, 3 and 4
+	share, reason := newJacobian(p, all(QueryProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-84./(30*(1+2)+30*(1+2+3)), share, 1e-12)
+	share, reason = newJacobian(p, all(OutputProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-13./210, share, 1e-12)
+}
+
+// A question that has no meaning on a layer is refused.
+func TestWhatIsNotIdentifiable(t *testing.T) {
+	p := oracletest.Tall(2)
+	for m := QueryProjection; m <= OutputProjection; m++ {
+		p.Layer.Projections()[m].Bias = nil
+		share, reason := newJacobian(p, biasOf(m)).identifiable()
+		require.Equal(t, "the layer has no such bias", reason)
+		require.Zero(t, share)
+	}
+	narrow := oracletest.Tall(2)
+	narrow.Layer.Output.Out = 2
+	narrow.Layer.Output.Weight, narrow.Layer.Output.Bias = narrow.Layer.Output.Weight[:24], narrow.Layer.Output.Bias[:2]
+	share, reason := newJacobian(narrow, all(ValueProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-132./480, share, 1e-12)
+	share, reason = newJacobian(elements(narrow, 30), all(ValueProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-132./240, share, 1e-12)
+	_, reason = newJacobian(elements(narrow, 18), all(ValueProjection)).identifiable()
+	require.Equal(t, "144 elements that see a key and differ, and 132 unknowns", reason)
+
+	p = oracletest.Tall(2)
+	p.Layer.QueryNorm = &oracle.Norm{Weight: []float64{1, 1, 1, 1, 1, 1}, Epsilon: 1}
+	share, reason = newJacobian(p, all(KeyProjection)).identifiable()
+	require.Equal(t, "queries and keys are normed: scores are not linear in their weights", reason)
+	require.Zero(t, share)
+	_, reason = newJacobian(p, all(ValueProjection)).identifiable()
+	require.Empty(t, reason)
+}
+
+// Three equations more than the rank are enough.
+func TestEnough(t *testing.T) {
+	share, reason := enough(8, 5, 6, "rows")
+	require.Empty(t, reason)
+	require.InDelta(t, 3./8, share, 1e-15)
+	share, reason = enough(7, 5, 6, "rows")
+	require.Equal(t, "7 rows, and 6 unknowns of rank 5: at least 8 are needed", reason)
+	require.Zero(t, share)
+}
+
+// The rank does not depend on the size of the columns, and rounding adds nothing to it.
+func TestRank(t *testing.T) {
+	require.Equal(t, 2, rank(mat.NewDense(3, 2, []float64{1, 1e-20, 1, 2e-20, 1, 3e-20})))
+	require.Equal(t, 1, rank(mat.NewDense(3, 2, []float64{1, 2, 2, 4, 3, 6 + 1e-14})))
+	require.Equal(t, 1, rank(mat.NewDense(3, 2, []float64{0, 1, 0, 2, 0, 3})))
+	require.Equal(t, 2, rank(mat.NewDense(2, 3, []float64{1, 2, 3, 4, 5, 6})))
+	require.Equal(t, 0, rank(mat.NewDense(2, 2, nil)))
+}
+
+// Numbers that differ by rounding are written alike.
+func TestDigest(t *testing.T) {
+	require.Equal(t, "1.00000000e+00-2.50000000e-01", digest([]float64{1, -0.25}))
+	require.Equal(t, digest([]float64{1}), digest([]float64{1 + 1e-12}))
+	require.NotEqual(t, digest([]float64{1}), digest([]float64{1 + 1e-7}))
+}
+
+// The work of a fit is a sixth of the cube of a block's unknowns and half their square times the rows,
+// for each block, and a hundred iterations. An iteration takes the query weight once, and the output
+// weight twice, for each row.
+func TestWorkOfAFit(t *testing.T) {
+	l := &oracle.Layer{Heads: 4, KVHeads: 2}
+	for m, linear := range l.Projections() {
+		*linear = oracle.Linear{In: 9, Out: 20 + 4*m}
+	}
+	block := func(n float64) float64 { return n*n*n/6 + n*n*1000/2 }
+	const iterations = 100 * 1000 * (9*20 + 2*9*32)
+	for _, tc := range []struct {
+		free freeSet
+		want float64
+	}{
+		{all(OutputProjection), block(10)},
+		{all(QueryProjection), 4 * block(10*5)},
+		{all(KeyProjection), 2 * block(10*12)},
+		{freeSet{projections: []Projection{QueryProjection}, heads: []int{0, 1, 3}}, 3 * block(10*5)},
+		{biasOf(OutputProjection), block(32)},
+		{biasOf(QueryProjection), 4 * block(20)},
+		{all(ValueProjection, OutputProjection), 2*block(10*14) + block(10)},
+	} {
+		x := &jacobian{p: &oracle.Problem{Layer: l}, weight: make([]float64, 1000), free: tc.free}
+		require.InEpsilon(t, tc.want+iterations, x.multiplications(), 1e-12, "%v", tc.free)
+	}
+	x := &jacobian{p: &oracle.Problem{Layer: l}, weight: make([]float64, 3900), free: freeSet{}}
+	require.Empty(t, x.tooLarge())
+	x.weight = make([]float64, 4000)
+	require.Equal(t, "the case is too large: 3e+08 multiplications", x.tooLarge())
+}
