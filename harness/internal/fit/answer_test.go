@@ -1,0 +1,146 @@
+package fit
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// More steps help neither a linear fit that one step did not bring near, nor a start from recovered
+// weights that is far.
+func TestHopeless(t *testing.T) {
+	const near, far = compare.MaxResidual * 0.9, compare.MaxResidual * 1.1
+	right, start := &oracle.Problem{}, &oracle.Problem{}
+	f := &fitter{p: right}
+	for i, tc := range []struct {
+		free     freeSet
+		problem  *oracle.Problem
+		steps    int
+		residual float64
+		want     bool
+	}{
+		{all(ValueProjection), right, 1, far, true},
+		{all(OutputProjection), right, 2, far, true},
+		{all(OutputProjection), right, 1, near, false},
+		{all(OutputProjection), right, 0, far, false},
+		{all(QueryProjection), start, 1, 3 * far, false},
+		{all(QueryProjection), start, 0, 2 * far, true},
+		{all(QueryProjection), start, 0, 2 * near, false},
+		{all(QueryProjection), right, 0, 2 * far, false},
+		{all(ValueProjection, OutputProjection), start, 1, far, false},
+	} {
+		x := attempt{Fit: Fit{free: tc.free, Residual: tc.residual}, problem: tc.problem}
+		require.Equal(t, tc.want, f.hopeless(x, tc.steps), "%d", i)
+	}
+}
+
+// The search may miss a bias of queries or keys, and their weights under a softcap.
+func TestCurved(t *testing.T) {
+	soft, plain := &oracle.Problem{Softcap: 5}, &oracle.Problem{}
+	for _, m := range allProjections {
+		scores := m < ValueProjection
+		require.Equal(t, scores, biasOf(m).curved(plain))
+		require.False(t, all(m).curved(plain))
+		require.Equal(t, scores, all(m).curved(soft))
+	}
+}
+
+// The noise of an output is set against its size, over the elements that are numbers.
+func TestRelativeNoise(t *testing.T) {
+	f := oracle.Field{Value: []float64{3, math.NaN(), 4}, Variance: []float64{1, 100, 3}}
+	require.InDelta(t, 2./5, relativeNoise(f), 1e-12)
+}
+
+// Values that fit explain nothing if they are very large, if they make the output very noisy, or if
+// the output is near the right one, at half the limit each time.
+func TestImplausible(t *testing.T) {
+	p := elements(oracletest.Tall(2), 4)
+	wrong := p.Clone()
+	redraw(wrong, ValueProjection, "weight")
+	attempted := func(m Projection, by float64) attempt {
+		q := p.Clone()
+		for i := range q.Layer.Projections()[m].Weight {
+			q.Layer.Projections()[m].Weight[i] *= by
+		}
+		return attempt{Fit: Fit{free: all(m), Residual: 1e-7}, problem: q}
+	}
+	f := fitterOf(t, p, wrong.Run().Value)
+	require.Empty(t, f.implausible(attempted(ValueProjection, 63)))
+	require.Equal(t, "only a value weight 65 times as large would fit", f.implausible(attempted(ValueProjection, 65)))
+
+	right := slices.Clone(f.trace.Output.Variance)
+	for by, want := range map[float64]string{
+		15.9: "", 16.1: "what would fit is 16 times as noisy as the right computation",
+	} {
+		for i, v := range right {
+			f.trace.Output.Variance[i] = v / (by * by)
+		}
+		require.Equal(t, want, f.implausible(attempted(QueryProjection, 1)))
+	}
+	copy(f.trace.Output.Variance, right)
+
+	off := compare.Outputs(f.shape, f.got, f.trace.Output.Expected()).Rel
+	x := attempted(QueryProjection, 1)
+	x.Residual = off / compare.MinMargin * 0.99
+	require.Empty(t, f.implausible(x))
+	x.Residual = off / compare.MinMargin * 1.01
+	require.Equal(t, fmt.Sprintf("the output is %.2g from the right one, too near to tell what is other", off), f.implausible(x))
+
+	uniform := p.Clone()
+	clear(uniform.Layer.Query.Weight)
+	clear(uniform.Layer.Query.Bias)
+	f.got = uniform.Run().Value
+	require.Contains(t, f.implausible(attempted(ValueProjection, 1)), "other attention weights")
+	require.Contains(t, f.implausible(attempted(OutputProjection, 1)), "other attention weights")
+	require.Empty(t, f.implausible(attempted(KeyProjection, 1)))
+}
+
+// A question that is interrupted has no answer, and one that is answered has a residual, the names of
+// its parameters, and the values found.
+func TestFit(t *testing.T) {
+	p := oracletest.Tall(2)
+	wrong := p.Clone()
+	redraw(wrong, ValueProjection, "weight")
+	f := fitterOf(t, p, oracletest.InFloat32(wrong.Run()))
+	found := f.fit(all(ValueProjection))
+	require.True(t, found.Explains())
+	require.Equal(t, []string{"v.weight", "v.bias"}, found.Parameters)
+	require.Less(t, found.Residual, 1e-6)
+	require.Less(t, found.MaxZ, 16.)
+	require.InDeltaSlice(t, wrong.Layer.Value.Weight, found.problem.Layer.Value.Weight, 1e-4)
+
+	other := f.fit(all(OutputProjection))
+	require.False(t, other.Holds)
+	require.Empty(t, other.Refused)
+	require.Greater(t, other.Residual, 0.05)
+	require.Less(t, other.Residual, 1.)
+
+	// The context is no mixture of the right values, so no scores explain the output.
+	query := f.fit(all(QueryProjection))
+	require.False(t, query.Holds)
+	require.Empty(t, query.Refused)
+	require.Nil(t, query.problem)
+	require.Greater(t, query.Residual, 0.05)
+	require.False(t, math.IsInf(query.Residual, 1))
+	require.False(t, math.IsInf(query.MaxZ, 1))
+
+	bias := f.fit(biasOf(QueryProjection))
+	require.False(t, bias.Holds)
+	require.Equal(t,
+		fmt.Sprintf("no such parameter was found (%.2g is left), and the search does not see all", bias.Residual), bias.Refused)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.ctx = ended
+	none := f.fit(all(ValueProjection))
+	require.Equal(t, "interrupted", none.Refused)
+	require.True(t, math.IsInf(none.Residual, 1) && math.IsInf(none.MaxZ, 1))
+}

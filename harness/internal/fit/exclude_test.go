@@ -1,0 +1,90 @@
+package fit
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// A parameter drawn anew has the same size. A share of the way to it is a straight line, and what is
+// not free stays.
+func TestRedrawn(t *testing.T) {
+	p := elements(oracletest.Tall(2), 1)
+	for _, free := range []freeSet{all(ValueProjection), ofHead(OutputProjection, 1), biasOf(KeyProjection)} {
+		m := free.projections[0]
+		right := p.Layer.Projections()[m]
+		far, half := redrawn(p, free, 1).Layer.Projections()[m], redrawn(p, free, 0.5).Layer.Projections()[m]
+		for o := range right.Out {
+			for i := range right.In + 1 {
+				was, is, between := right.Bias[o], far.Bias[o], half.Bias[o]
+				if i < right.In {
+					was, is, between = right.Weight[o*right.In+i], far.Weight[o*right.In+i], half.Weight[o*right.In+i]
+				}
+				require.Equal(t, free.frees(p.Layer, m, o, i), is != was)
+				require.InDelta(t, (was+is)/2, between, 1e-12)
+			}
+		}
+	}
+	large := p.Clone()
+	for i := range large.Layer.Value.Bias {
+		large.Layer.Value.Bias[i] *= 100
+	}
+	anew := redrawn(large, all(ValueProjection), 1).Layer.Value
+	require.InEpsilon(t, num.RMS(p.Layer.Value.Weight), num.RMS(anew.Weight), 0.3)
+	require.InEpsilon(t, num.RMS(large.Layer.Value.Bias), num.RMS(anew.Bias), 0.6)
+}
+
+// A projection is out if its own fit is contradicted or leaves much, of the output's distance and
+// beside the best fit. Rows that see one key tell neither queries nor keys apart, and no such output
+// can be drawn: they are not tested.
+func TestExclude(t *testing.T) {
+	p := elements(oracletest.Tall(2), 2)
+	p.Causal = func(query, key int) bool { return key == query }
+	f := fitterOf(t, p, p.Run().Value)
+	value := tried(all(ValueProjection), "the value weight", true, 0.004, "")
+	value.problem = p
+	exclude := func(output attempt, query attempt) localisation {
+		at := localisation{holding: []attempt{value}, apart: math.Inf(1)}
+		key := tried(all(KeyProjection), "", false, 0, "")
+		key.contradicted = true
+		f.exclude(&at, [][]attempt{
+			{tried(biasOf(OutputProjection), "", false, 0, ""), output}, {value}, {query}, {key},
+		}, 1)
+		return at
+	}
+	of := func(m Projection, residual float64, refused string) attempt {
+		return tried(all(m), "", false, residual, refused)
+	}
+	const margin = compare.MinMargin * 0.004
+	least := math.Max(margin, 0.05)
+	at := exclude(of(OutputProjection, least+0.02, ""), of(QueryProjection, least+0.01, ""))
+	require.InDelta(t, least+0.01, at.apart, 1e-12)
+	require.Empty(t, at.untested)
+	at = exclude(of(OutputProjection, least, ""), of(QueryProjection, least-0.01, ""))
+	require.InDelta(t, least, at.apart, 1e-12)
+	require.Len(t, at.untested, 1)
+	require.True(t, at.untested[0].free.is(QueryProjection))
+	at = exclude(of(OutputProjection, least, ""), of(QueryProjection, least+1, "few rows"))
+	require.InDelta(t, least, at.apart, 1e-12)
+	require.Equal(t, "few rows", at.untested[0].Refused)
+	require.Len(t, at.holding, 1)
+}
+
+// A fit of all rows explains no output of another projection where rows suffice. A change that no
+// output shows is no other projection.
+func TestExplainsOther(t *testing.T) {
+	p := elements(oracletest.Tall(2), 30)
+	f := fitterOf(t, p, p.Run().Value)
+	require.False(t, f.explainsOther(all(ValueProjection), QueryProjection, 0.5))
+	require.True(t, f.explainsOutput(all(ValueProjection), redrawn(p, all(ValueProjection), 1)))
+	require.False(t, f.explainsOutput(all(ValueProjection), redrawn(p, all(QueryProjection), 1)))
+	require.False(t, f.explainsOutput(all(ValueProjection), p), "the output is right")
+	require.True(t, f.explainsOther(all(ValueProjection), ValueProjection, 0.5))
+	require.True(t, f.explainsOther(ofHead(ValueProjection, 1), ValueProjection, 0.5))
+	require.False(t, f.explainsOther(all(ValueProjection), KeyProjection, 1e-9), "far within the noise")
+}
