@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/mat"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -30,6 +31,8 @@ func TestHopeless(t *testing.T) {
 		{all(ValueProjection), right, 1, far, true},
 		{all(OutputProjection), right, 2, far, true},
 		{all(OutputProjection), right, 1, near, false},
+		{all(OutputProjection), right, 1, compare.MaxResidual, false},
+		{all(QueryProjection), start, 0, 2 * compare.MaxResidual, false},
 		{all(OutputProjection), right, 0, far, false},
 		{all(QueryProjection), start, 1, 3 * far, false},
 		{all(QueryProjection), start, 0, 2 * far, true},
@@ -143,4 +146,46 @@ func TestFit(t *testing.T) {
 	none := f.fit(all(ValueProjection))
 	require.Equal(t, "interrupted", none.Refused)
 	require.True(t, math.IsInf(none.Residual, 1) && math.IsInf(none.MaxZ, 1))
+}
+
+// A bias of the queries takes several steps.
+func TestFitOfAQueryBias(t *testing.T) {
+	p := elements(oracletest.Tall(2), 30)
+	wrong := p.Clone()
+	for i := range wrong.Layer.Query.Bias {
+		wrong.Layer.Query.Bias[i] += 0.3 * math.Sin(float64(i))
+	}
+	f := fitterOf(t, p, oracletest.InFloat32(wrong.Run()))
+	found := f.fit(biasOf(QueryProjection))
+	require.True(t, found.Explains(), "%+v", found.Fit)
+	require.InDeltaSlice(t, wrong.Layer.Query.Bias, found.problem.Layer.Query.Bias, 1e-4)
+}
+
+// Another output weight that leaves rows right which any such weight would move is no explanation,
+// although it fits.
+func TestFitThatRowsContradict(t *testing.T) {
+	const right = 8 // rows; the 12 inputs and the bias leave 5 directions that change none of them
+	p := elements(oracletest.Tall(2), 9)
+	f := fitterOf(t, p, nil)
+	x := newJacobian(p, all(OutputProjection))
+	merged, rows := x.merged(x.t.Context), mat.NewDense(right, 13, nil)
+	for row := range right {
+		rows.SetRow(row, append(slices.Clone(merged[12*row:][:12]), 1))
+	}
+	var svd mat.SVD
+	require.True(t, svd.Factorize(rows, mat.SVDFull))
+	var v mat.Dense
+	svd.VTo(&v)
+	wrong := p.Clone()
+	for o := range 13 {
+		for i := range 12 {
+			wrong.Layer.Output.Weight[12*o+i] += v.At(i, right+o%5)
+		}
+		wrong.Layer.Output.Bias[o] += v.At(12, right+o%5)
+	}
+	f.got = oracletest.InFloat32(wrong.Run())
+	found := f.fit(all(OutputProjection))
+	require.True(t, found.Holds)
+	require.True(t, found.contradicted)
+	require.Equal(t, "values that fit were found, but 8 rows are right that such a change moves", found.Refused)
 }

@@ -118,10 +118,10 @@ func TestNamed(t *testing.T) {
 	} {
 		require.Equal(t, tc.want, tc.fit.Named(), "%+v", tc.fit)
 	}
-	stored, ok := Fit{free: all(QueryProjection)}.WithProjections([]string{"value", "output"})
+	stored, ok := Fit{free: all(QueryProjection)}.WithProjections([]string{"query", "output"})
 	require.True(t, ok)
-	require.Equal(t, []string{"value", "output"}, stored.Projections())
-	require.Equal(t, all(ValueProjection, OutputProjection), stored.free)
+	require.Equal(t, []string{"query", "output"}, stored.Projections())
+	require.Equal(t, all(QueryProjection, OutputProjection), stored.free)
 	_, ok = Fit{}.WithProjections([]string{"value", "none"})
 	require.False(t, ok)
 }

@@ -65,5 +65,13 @@ func TestFreeParametersAreNamed(t *testing.T) {
 		require.Equal(t, tc.want, tc.free.text(l, tc.at))
 	}
 	require.Equal(t, []string{"in_proj_weight", "in_proj_bias"}, all(value).names(l, packed))
+	require.Equal(t, []string{"in_proj_bias"}, biasOf(value).names(l, packed))
 	require.Equal(t, []string{"out_proj.weight"}, ofHead(output, 1).names(l, packed))
+	require.Equal(t, []string{"out_proj.weight", "out_proj.bias"}, all(output).names(l, packed))
+	require.Equal(t, []string{"v_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"},
+		all(value, output).names(l, separate))
+	require.Empty(t, all(value).names(l, [4]attention.Placement{}))
+	l.Value.Bias = nil
+	require.Equal(t, []string{"in_proj_weight"}, all(value).names(l, packed))
+	require.Equal(t, "the value weight (value part of in_proj_weight)", all(value).text(l, packed))
 }

@@ -2,6 +2,7 @@ package fit
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +51,11 @@ func TestHeadsAlone(t *testing.T) {
 	}
 	require.Equal(t, []int{0, 1}, fitterOf(t, p, p.Run().Value).candidateHeads(QueryProjection))
 	require.Nil(t, fitterOf(t, p, p.Run().Value).headsAlone(), "nothing is wrong in either")
+	p.Layer.Heads, p.Layer.KVHeads, p.Layer.Output.Out = 1, 1, 20
+	p.Layer.Output.Weight = oracletest.Normal(rand.New(rand.NewPCG(1, 1)), 20, 12).Value
+	p.Layer.Output.Bias = nil
+	require.True(t, fitterOf(t, p, p.Run().Value).isWithin([]int{0}))
+	require.Nil(t, fitterOf(t, p, p.Run().Value).headsAlone(), "the only head says nothing")
 }
 
 // Nine elements of a row are enough for six features, and eight are not.

@@ -3,6 +3,7 @@ package fit
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,9 +45,26 @@ var tallLayers = []struct {
 	}},
 }
 
+// appended gives each head a learned key and a key of zeros, behind the others.
+func appended(p *oracle.Problem) {
+	r := rand.New(rand.NewPCG(6, 6))
+	width := p.Layer.Key.Out
+	p.Layer.LearnedKey, p.Layer.LearnedValue = oracletest.Normal(r, width).Value, oracletest.Normal(r, width).Value
+	p.Layer.ZeroKey = true
+}
+
+// emptyRows gives the first query of each other batch element no key, and a context of zeros.
+func emptyRows(p *oracle.Problem) {
+	blankRows(p)
+	p.EmptyRow = attention.EmptyZero
+}
+
 // Least squares needs a jacobian that is the slope of the output, and its true transpose.
 func TestJacobian(t *testing.T) {
-	for _, tc := range tallLayers {
+	list := append(slices.Clone(tallLayers), tallLayers[0], tallLayers[0])
+	list[len(tallLayers)].name, list[len(tallLayers)].change = "appended", appended
+	list[len(tallLayers)+1].name, list[len(tallLayers)+1].change = "empty", emptyRows
+	for _, tc := range list {
 		t.Run(tc.name, func(t *testing.T) {
 			p := oracletest.Tall(1)
 			tc.change(p)

@@ -108,12 +108,12 @@ func TestOtherMixtures(t *testing.T) {
 		require.Empty(t, fitterOf(t, p, one).otherMixtures(), "row %d", row)
 	}
 
-	few := elements(oracletest.Tall(2), 1)
-	few.Query.Shape, few.Query.Value = []int{1, 1, 13}, few.Query.Value[:13]
-	require.Empty(t, fitterOf(t, few, few.Run().Value).otherMixtures(), "two heads of one row")
-	few = elements(oracletest.Tall(2), 1)
-	few.Query.Shape, few.Query.Value = []int{1, 2, 13}, few.Query.Value[:26]
-	require.Equal(t, others, fitterOf(t, few, few.Run().Value).otherMixtures(), "two heads of two rows")
+	for rows, want := range map[int]string{2: "", 3: others} {
+		few := elements(oracletest.Tall(2), 1)
+		few.Layer.Heads, few.Layer.KVHeads = 1, 1
+		few.Query.Shape, few.Query.Value = []int{1, rows, 13}, few.Query.Value[:13*rows]
+		require.Equal(t, want, fitterOf(t, few, few.Run().Value).otherMixtures(), "%d rows", rows)
+	}
 
 	narrow := p.Clone()
 	narrow.Layer.Output.Out = 11

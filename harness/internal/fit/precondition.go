@@ -34,9 +34,7 @@ func (b blocks) precondition(s []float64) []float64 {
 		solved := new(mat.Dense)
 		solved.Mul(rows, block.inputs)
 		if block.features != nil {
-			half := solved
-			solved = new(mat.Dense)
-			solved.Mul(block.features, half)
+			solved.Mul(block.features, solved)
 		}
 		for i, at := range block.places {
 			out[at] = solved.At(i/n, i%n)

@@ -161,7 +161,7 @@ func TestBlocksOfHeads(t *testing.T) {
 		name   string
 		change func(*oracle.Problem)
 	}
-	list := []layer{{"blank rows", blankRows}}
+	list := []layer{{"blank rows", blankRows}, {"appended", appended}}
 	for _, tc := range tallLayers {
 		if slices.Contains([]string{"plain", "rotated", "softcap", "sinks", "cached"}, tc.name) {
 			list = append(list, layer(tc))

@@ -1,10 +1,12 @@
 package fit
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
@@ -72,4 +74,16 @@ func TestStartOfProduct(t *testing.T) {
 		}
 		require.Equal(t, p.Layer.Query, start.Layer.Query)
 	}
+}
+
+// Rows that are all alike have no least squares.
+func TestNoStartOfProduct(t *testing.T) {
+	p := elements(oracletest.Tall(2), 8)
+	for _, a := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
+		a.Value = slices.Repeat(a.Value[:a.Shape[2]], 32)
+	}
+	f := fitterOf(t, p, make([]float64, 32*13))
+	start, reason := f.startOfProduct(newJacobian(p, all(ValueProjection, OutputProjection)))
+	require.Nil(t, start)
+	require.Contains(t, reason, "least squares is singular: ")
 }

@@ -32,6 +32,9 @@ func TestScoresOfRightWeights(t *testing.T) {
 	p.Causal = oracletest.Causal
 	x := newJacobian(p, all(QueryProjection))
 	s := x.logarithms(rightWeights(x.t, 1e-9), []int{0, 1})
+	for at := range s.certain {
+		s.certain[at] *= 1e-10 // no certainty is too small
+	}
 	missing := s.missingScores()
 	places := 0
 	s.eachScored(func(row []int) {
@@ -63,7 +66,8 @@ func TestCertainScores(t *testing.T) {
 	const above, below = (pattern.Certainty + 0.5) * sigma, (pattern.Certainty - 0.5) * sigma
 	w.Value[0], w.Value[1] = above, below
 	w.Sigma[2] = 0
-	last := 2 * 4 * 4 // the first weight of the second batch element's first head
+	w.Value[7] = 1 - w.Value[4] - w.Value[5] - w.Value[6] // no weight is left to the sink of row 1
+	last := 2 * 4 * 4                                     // the first weight of the second batch element's first head
 	s := x.logarithms(w, []int{0})
 	require.InDelta(t, pattern.Certainty+0.5, s.certain[0], 1e-9)
 	require.Equal(t, []float64{0, 0}, s.certain[1:3])

@@ -115,22 +115,24 @@ func TestTwinOfAHead(t *testing.T) {
 
 // A head that alone is wrong is named alone.
 func TestOneHeadIsNarrowed(t *testing.T) {
-	p, wrong := oracletest.Tall(2), oracletest.Tall(2)
-	require.True(t, redraw(wrong, ValueProjection, "head"))
-	at, seen := localised(p, p.Trace(), oracletest.InFloat32(wrong.Run()))
-	require.True(t, seen)
-	require.Equal(t, []Projection{ValueProjection}, at.named())
-	require.Equal(t, []int{1}, at.holding[0].free.heads)
-	require.Contains(t, at.reasons()[1], "times as large as the right one")
-	narrowest := 0
-	for _, x := range at.tried {
-		if x.Narrowest {
-			narrowest++
-			require.Equal(t, at.holding[0].Freed, x.Freed)
-			require.Equal(t, at.holding[0].Detail, x.Detail)
+	for _, m := range []Projection{ValueProjection, OutputProjection} {
+		p, wrong := oracletest.Tall(2), oracletest.Tall(2)
+		require.True(t, redraw(wrong, m, "head"))
+		at, seen := localised(p, p.Trace(), oracletest.InFloat32(wrong.Run()))
+		require.True(t, seen)
+		require.Equal(t, []Projection{m}, at.named())
+		require.Equal(t, []int{1}, at.holding[0].free.heads)
+		require.Contains(t, at.reasons()[1], "times as large as the right one")
+		narrowest := 0
+		for _, x := range at.tried {
+			if x.Narrowest {
+				narrowest++
+				require.Equal(t, at.holding[0].Freed, x.Freed)
+				require.Equal(t, at.holding[0].Detail, x.Detail)
+			}
 		}
+		require.Equal(t, 1, narrowest)
 	}
-	require.Equal(t, 1, narrowest)
 }
 
 // Explanations rank before answers, and answers before refused questions.
