@@ -65,7 +65,7 @@ func TestRelativeNoise(t *testing.T) {
 // Values that fit explain nothing if they are very large, if they make the output very noisy, or if
 // the output is near the right one, at half the limit each time.
 func TestImplausible(t *testing.T) {
-	p := elements(oracletest.Tall(2), 4)
+	p := oracletest.First(oracletest.Tall(2), 4)
 	wrong := p.Clone()
 	redraw(wrong, ValueProjection, "weight")
 	attempted := func(m Projection, by float64) attempt {
@@ -150,7 +150,7 @@ func TestFit(t *testing.T) {
 
 // A bias of the queries takes several steps.
 func TestFitOfAQueryBias(t *testing.T) {
-	p := elements(oracletest.Tall(2), 30)
+	p := oracletest.First(oracletest.Tall(2), 30)
 	wrong := p.Clone()
 	for i := range wrong.Layer.Query.Bias {
 		wrong.Layer.Query.Bias[i] += 0.3 * math.Sin(float64(i))
@@ -165,7 +165,7 @@ func TestFitOfAQueryBias(t *testing.T) {
 // although it fits.
 func TestFitThatRowsContradict(t *testing.T) {
 	const right = 8 // rows; the 12 inputs and the bias leave 5 directions that change none of them
-	p := elements(oracletest.Tall(2), 9)
+	p := oracletest.First(oracletest.Tall(2), 9)
 	f := fitterOf(t, p, nil)
 	x := newJacobian(p, all(OutputProjection))
 	merged, rows := x.merged(x.t.Context), mat.NewDense(right, 13, nil)

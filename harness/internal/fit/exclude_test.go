@@ -2,6 +2,7 @@ package fit
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ import (
 // A parameter drawn anew has the same size. A share of the way to it is a straight line, and what is
 // not free stays.
 func TestRedrawn(t *testing.T) {
-	p := elements(oracletest.Tall(2), 1)
+	p := oracletest.First(oracletest.Tall(2), 1)
 	for _, free := range []freeSet{all(ValueProjection), ofHead(OutputProjection, 1), biasOf(KeyProjection)} {
 		m := free.projections[0]
 		right := p.Layer.Projections()[m]
@@ -43,7 +44,7 @@ func TestRedrawn(t *testing.T) {
 // beside the best fit. Rows that see one key tell neither queries nor keys apart, and no such output
 // can be drawn: they are not tested.
 func TestExclude(t *testing.T) {
-	p := elements(oracletest.Tall(2), 2)
+	p := oracletest.First(oracletest.Tall(2), 2)
 	p.Causal = func(query, key int) bool { return key == query }
 	f := fitterOf(t, p, p.Run().Value)
 	value := tried(all(ValueProjection), "the value weight", true, 0.004, "")
@@ -78,7 +79,7 @@ func TestExclude(t *testing.T) {
 // A fit of all rows explains no output of another projection where rows suffice. A change that no
 // output shows is no other projection.
 func TestExplainsOther(t *testing.T) {
-	p := elements(oracletest.Tall(2), 30)
+	p := oracletest.First(oracletest.Tall(2), 30)
 	f := fitterOf(t, p, p.Run().Value)
 	require.False(t, f.explainsOther(all(ValueProjection), QueryProjection, 0.5))
 	require.True(t, f.explainsOutput(all(ValueProjection), redrawn(p, all(ValueProjection), 1)))
@@ -87,4 +88,29 @@ func TestExplainsOther(t *testing.T) {
 	require.True(t, f.explainsOther(all(ValueProjection), ValueProjection, 0.5))
 	require.True(t, f.explainsOther(ofHead(ValueProjection, 1), ValueProjection, 0.5))
 	require.False(t, f.explainsOther(all(ValueProjection), KeyProjection, 1e-9), "far within the noise")
+}
+
+// A query weight drawn anew can saturate the softmax, and then no query weight is found. A part of the
+// way to it is tried where the output is much less far off.
+func TestExplainsOtherOnTheWay(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 60)
+	p.Query.Value = slices.Clone(p.Query.Value)
+	for at := range p.Query.Value {
+		if at%13 == 0 { // all of the right weight reads a feature that is always zero
+			p.Query.Value[at] = 0
+		}
+	}
+	w := &p.Layer.Query
+	w.Weight = make([]float64, len(w.Weight))
+	for o := range w.Out {
+		w.Weight[13*o] = 40
+	}
+	f := fitterOf(t, p, p.Run().Value)
+	free := all(QueryProjection)
+	far := redrawn(p, free, 1)
+	require.False(t, f.explainsOutput(free, far))
+	off := compare.Outputs(f.shape, far.Run().Value, f.trace.Output.Expected()).Rel
+	for share, want := range map[float64]bool{0.02: true, 0.45: false, 0.6: false} {
+		require.Equal(t, want, f.explainsOther(free, QueryProjection, share*off), "%g", share)
+	}
 }

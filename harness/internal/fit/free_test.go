@@ -61,6 +61,10 @@ func TestFreeParametersAreNamed(t *testing.T) {
 				"(v_proj_weight, value part of in_proj_bias, out_proj.weight, out_proj.bias)",
 		},
 		{all(output), [4]attention.Placement{}, "the output weight and bias"},
+		{
+			ofHead(output, 1), [4]attention.Placement{output: {Weight: "o", Row: behind}},
+			"the output weight of head 1 (columns 6-11 of o)",
+		},
 	} {
 		require.Equal(t, tc.want, tc.free.text(l, tc.at))
 	}

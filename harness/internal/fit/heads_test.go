@@ -26,7 +26,7 @@ func TestFeature(t *testing.T) {
 // The head whose scores are others accounts for all that is wrong, and no other head does. With one
 // key head for two query heads, the group is found.
 func TestHeadsAlone(t *testing.T) {
-	p := elements(oracletest.Tall(2), 2)
+	p := oracletest.First(oracletest.Tall(2), 2)
 	for h := range 2 {
 		wrong := p.Clone()
 		for at := h * 6 * 13; at < (h+1)*6*13; at++ {
@@ -61,12 +61,12 @@ func TestHeadsAlone(t *testing.T) {
 // Nine elements of a row are enough for six features, and eight are not.
 func TestHeadsOfANarrowOutput(t *testing.T) {
 	for out, want := range map[int]bool{9: true, 8: false} {
-		p := elements(oracletest.Tall(2), 2)
+		p := oracletest.First(oracletest.Tall(2), 2)
 		w := &p.Layer.Output
 		w.Out, w.Weight, w.Bias = out, w.Weight[:out*12], w.Bias[:out]
 		require.Equal(t, want, fitterOf(t, p, p.Run().Value).explainsAlone([]int{0}))
 	}
-	p := elements(oracletest.Tall(2), 2)
+	p := oracletest.First(oracletest.Tall(2), 2)
 	blankRows(p)
 	require.False(t, fitterOf(t, p, p.Run().Value).explainsAlone([]int{0}), "a row of no numbers")
 	p.EmptyRow = attention.EmptyZero
@@ -77,13 +77,19 @@ func TestHeadsOfANarrowOutput(t *testing.T) {
 	require.False(t, fitterOf(t, p, p.Run().Value).explainsAlone([]int{0}), "two features have one effect")
 }
 
+// grouped is a layer of 4 query heads with 3 features, and of 2 key heads.
+func grouped(batch int) *oracle.Problem {
+	p := oracletest.First(oracletest.Tall(2), batch)
+	p.Layer.Heads = 4
+	k, v := &p.Layer.Key, &p.Layer.Value
+	k.Out, k.Weight, k.Bias = 6, k.Weight[:66], k.Bias[:6]
+	v.Out, v.Weight, v.Bias = 6, v.Weight[:60], v.Bias[:6]
+	return p
+}
+
 // Two query heads of one key head are wrong together.
 func TestGroupAlone(t *testing.T) {
-	p := elements(oracletest.Tall(2), 2)
-	// Four query heads of 3 features: the output and the query keep their widths.
-	p.Layer.Heads = 4
-	p.Layer.Key.Out, p.Layer.Key.Weight, p.Layer.Key.Bias = 6, p.Layer.Key.Weight[:66], p.Layer.Key.Bias[:6]
-	p.Layer.Value.Out, p.Layer.Value.Weight, p.Layer.Value.Bias = 6, p.Layer.Value.Weight[:60], p.Layer.Value.Bias[:6]
+	p := grouped(2)
 	for g := range 2 {
 		wrong := p.Clone()
 		for at := g * 3 * 10; at < (g+1)*3*10; at++ {

@@ -47,7 +47,7 @@ func TestShownOf(t *testing.T) {
 // Another output bias is what a shift of all values gives, if there is such a shift.
 func TestValueShift(t *testing.T) {
 	for _, kvHeads := range []int{1, 2} {
-		p := elements(oracletest.Tall(kvHeads), 1)
+		p := oracletest.First(oracletest.Tall(kvHeads), 1)
 		w := p.Layer.Output
 		shift := make([]float64, p.Layer.Value.Out)
 		for at := range shift {

@@ -15,15 +15,6 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// elements keeps the first batch elements of a layer without masks and cache.
-func elements(p *oracle.Problem, n int) *oracle.Problem {
-	for _, a := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
-		a.Value = a.Value[:len(a.Value)/a.Shape[0]*n]
-		a.Shape = append([]int{n}, a.Shape[1:]...)
-	}
-	return p
-}
-
 // blankRows gives the first query of each other batch element no key, and so no number.
 func blankRows(p *oracle.Problem) {
 	p.Causal, p.EmptyRow = oracletest.Causal, attention.EmptyNaN
@@ -168,7 +159,7 @@ func TestBlocksOfHeads(t *testing.T) {
 		}
 	}
 	for n, tc := range list {
-		p := elements(oracletest.Tall(1+n%2), 9)
+		p := oracletest.First(oracletest.Tall(1+n%2), 9)
 		tc.change(p)
 		for m := QueryProjection; m <= ValueProjection; m++ {
 			x := newJacobian(p, all(m))
@@ -188,7 +179,7 @@ func TestBlocksOfHeads(t *testing.T) {
 // the output is found at once.
 func TestBlockOfTheOutput(t *testing.T) {
 	for _, change := range []func(*oracle.Problem){func(*oracle.Problem) {}, blankRows} {
-		p := elements(oracletest.Tall(2), 9)
+		p := oracletest.First(oracletest.Tall(2), 9)
 		change(p)
 		for _, free := range []freeSet{all(OutputProjection), ofHead(OutputProjection, 1), biasOf(OutputProjection)} {
 			x := newJacobian(p, free)
@@ -204,7 +195,7 @@ func TestBlockOfTheOutput(t *testing.T) {
 
 // The blocks of several projections lie one behind the other, and hold the free elements alone.
 func TestPlacesOfBlocks(t *testing.T) {
-	p := elements(oracletest.Tall(2), 9) // 12 rows of 11 and a bias, then 13 rows of 12 and a bias
+	p := oracletest.First(oracletest.Tall(2), 9) // 12 rows of 11 and a bias, then 13 rows of 12 and a bias
 	var first, rows []int
 	for _, b := range newJacobian(p, all(ValueProjection, OutputProjection)).blocks() {
 		n, _ := b.inputs.Dims()

@@ -14,7 +14,7 @@ import (
 // heads see, and a 1, all in units of the noise. A row of no numbers has zeros.
 func TestProductDesign(t *testing.T) {
 	for _, hasBias := range []bool{true, false} {
-		p := elements(oracletest.Tall(1), 2)
+		p := oracletest.First(oracletest.Tall(1), 2)
 		blankRows(p)
 		if !hasBias {
 			p.Layer.Output.Bias = nil
@@ -45,7 +45,7 @@ func TestProductDesign(t *testing.T) {
 // values of their own and for heads that share them. The value bias is part of the output bias.
 func TestStartOfProduct(t *testing.T) {
 	for _, kvHeads := range []int{1, 2} {
-		p := elements(oracletest.Tall(kvHeads), 20)
+		p := oracletest.First(oracletest.Tall(kvHeads), 20)
 		blankRows(p)
 		wrong := p.Clone()
 		redraw(wrong, ValueProjection, "weight")
@@ -78,7 +78,7 @@ func TestStartOfProduct(t *testing.T) {
 
 // Rows that are all alike have no least squares.
 func TestNoStartOfProduct(t *testing.T) {
-	p := elements(oracletest.Tall(2), 8)
+	p := oracletest.First(oracletest.Tall(2), 8)
 	for _, a := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
 		a.Value = slices.Repeat(a.Value[:a.Shape[2]], 32)
 	}

@@ -37,7 +37,7 @@ func TestOutputWithoutNoise(t *testing.T) {
 // The transpose leaves out what is not free, and is right for a layer with blank rows. What an
 // output misses is in units of its noise, and nothing misses in a row of no numbers.
 func TestTransposeOfFreeParts(t *testing.T) {
-	p := elements(oracletest.Tall(2), 4)
+	p := oracletest.First(oracletest.Tall(2), 4)
 	blankRows(p)
 	for _, free := range []freeSet{
 		ofHead(KeyProjection, 1), biasOf(QueryProjection), ofHead(ValueProjection, 0), ofHead(OutputProjection, 1),

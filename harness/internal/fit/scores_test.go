@@ -20,7 +20,7 @@ func rightWeights(t oracle.Trace, sigma float64) pattern.Weights {
 
 // withSinks is a layer of two batch elements and sinks.
 func withSinks() *oracle.Problem {
-	p := elements(oracletest.Tall(2), 2)
+	p := oracletest.First(oracletest.Tall(2), 2)
 	p.Sinks = []float64{0.5, -1}
 	return p
 }
@@ -98,7 +98,7 @@ func TestCertainScores(t *testing.T) {
 // Centred scores have a mean of zero, weighted by the squares of what is certain. The transpose is
 // the transpose.
 func TestCentredScores(t *testing.T) {
-	x := newJacobian(elements(oracletest.Tall(2), 1), all(QueryProjection))
+	x := newJacobian(oracletest.First(oracletest.Tall(2), 1), all(QueryProjection))
 	s := &logarithms{jacobian: x, certain: make([]float64, 40)}
 	copy(s.certain, []float64{1, 2, 0, 0.5})
 	scores := make([]float64, 40)
@@ -155,7 +155,7 @@ func TestSaturatedScores(t *testing.T) {
 
 // Key heads that several query heads share have the certain scores of all of these.
 func TestSaturatedScoresOfSharedKeys(t *testing.T) {
-	x := newJacobian(elements(oracletest.Tall(1), 2), all(KeyProjection))
+	x := newJacobian(oracletest.First(oracletest.Tall(1), 2), all(KeyProjection))
 	s := &logarithms{jacobian: x, certain: slices.Repeat([]float64{1}, len(x.t.Weights)+16)}
 	const want = "the softmax is saturated: 48 scores of head 0 are certain, and 75 are needed"
 	require.Equal(t, want, s.saturated(), "two elements of two heads with 4 rows and 3 differences")
@@ -186,7 +186,7 @@ func TestQueriesOfRecoveredScores(t *testing.T) {
 // The mixture of recovered weights is the output of these weights and the right values. A weight
 // without a sigma was not recovered, and stays.
 func TestMixtureOfRecoveredWeights(t *testing.T) {
-	p := elements(oracletest.Tall(1), 2)
+	p := oracletest.First(oracletest.Tall(1), 2)
 	for _, bias := range [][]float64{p.Layer.Output.Bias, nil} {
 		p.Layer.Output.Bias = bias
 		x := newJacobian(p, all(QueryProjection))

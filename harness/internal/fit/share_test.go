@@ -71,10 +71,10 @@ func TestWhatIsNotIdentifiable(t *testing.T) {
 	share, reason := newJacobian(narrow, all(ValueProjection)).identifiable()
 	require.Empty(t, reason)
 	require.InDelta(t, 1-132./480, share, 1e-12)
-	share, reason = newJacobian(elements(narrow, 19), all(ValueProjection)).identifiable()
+	share, reason = newJacobian(oracletest.First(narrow, 19), all(ValueProjection)).identifiable()
 	require.Empty(t, reason)
 	require.InDelta(t, 1-132./152, share, 1e-12)
-	share, reason = newJacobian(elements(narrow, 18), all(ValueProjection)).identifiable()
+	share, reason = newJacobian(oracletest.First(narrow, 18), all(ValueProjection)).identifiable()
 	require.Equal(t, "144 elements that see a key and differ, and 132 unknowns", reason)
 	require.Zero(t, share)
 
@@ -146,7 +146,7 @@ func TestWorkOfAFit(t *testing.T) {
 
 // Rows and mixtures that are alike count once. Mixtures for a bias are all alike, and all count.
 func TestAlikeRowsCountOnce(t *testing.T) {
-	p := elements(oracletest.Tall(2), 3)
+	p := oracletest.First(oracletest.Tall(2), 3)
 	for _, a := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
 		copy(a.Value[len(a.Value)/3:], a.Value[:len(a.Value)/3])
 	}
@@ -158,11 +158,11 @@ func TestAlikeRowsCountOnce(t *testing.T) {
 	require.Len(t, newJacobian(p, biasOf(ValueProjection)).mixtures(1, num.UpTo(12), []int{10}), 12)
 
 	for _, free := range []freeSet{all(ValueProjection), all(OutputProjection), all(ValueProjection, OutputProjection), all(KeyProjection)} {
-		share, reason := newJacobian(elements(p, 1), free).identifiable()
+		share, reason := newJacobian(oracletest.First(p, 1), free).identifiable()
 		require.NotEmpty(t, reason)
 		require.Zero(t, share)
 	}
-	blind := elements(oracletest.Tall(2), 2)
+	blind := oracletest.First(oracletest.Tall(2), 2)
 	blind.Past = &oracle.Past{
 		Key:   oracle.Array{Shape: []int{2, 2, 1, 6}, Value: make([]float64, 24)},
 		Value: oracle.Array{Shape: []int{2, 2, 1, 6}, Value: slices.Repeat([]float64{1}, 24)},

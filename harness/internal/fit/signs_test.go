@@ -52,7 +52,7 @@ func TestChangeWithRandomSigns(t *testing.T) {
 	}
 	require.InDelta(t, 500, with, 60)
 
-	p := elements(oracletest.Tall(2), 1)
+	p := oracletest.First(oracletest.Tall(2), 1)
 	out := attempt{Fit: Fit{free: all(ValueProjection, OutputProjection)}, problem: p.Clone()}
 	for _, m := range allProjections {
 		l := out.problem.Layer.Projections()[m]
@@ -82,7 +82,7 @@ func TestChangeWithRandomSigns(t *testing.T) {
 // A value weight that is found moves every row. So rows that are right contradict it, and their
 // number is said.
 func TestContradictedByRightRows(t *testing.T) {
-	p := elements(oracletest.Tall(2), 2)
+	p := oracletest.First(oracletest.Tall(2), 2)
 	wrong := p.Clone()
 	redraw(wrong, ValueProjection, "weight")
 	got := wrong.Run().Value

@@ -46,15 +46,24 @@ func TestValuesOrOutput(t *testing.T) {
 		require.Contains(t, reasons[0], "as with the output weight and bias (o.weight, o.bias), "+
 			"or with the value weight and bias (v.weight, v.bias) other than it should be")
 		require.Equal(t, "this case cannot tell these apart", reasons[1])
+		asked := map[string]int{}
+		for _, x := range at.tried {
+			asked[x.Freed]++
+		}
+		require.Equal(t, map[string]int{
+			"the query bias (q.bias)": 1, "the query weight and bias (q.weight, q.bias)": 1,
+			"the key bias (k.bias)": 1, "the key weight and bias (k.weight, k.bias)": 1,
+			"the value bias (v.bias)": 1, "the value weight and bias (v.weight, v.bias)": 1,
+			"the output bias (o.bias)": 1, "the output weight and bias (o.weight, o.bias)": 1,
+		}, asked)
 	}
 }
 
 // The twin of other values has the output weights with the same effect, and the reverse.
 func TestTwin(t *testing.T) {
-	for _, kvHeads := range []int{1, 2} {
-		p, wrong := oracletest.Tall(kvHeads), oracletest.Tall(kvHeads)
+	for _, p := range []*oracle.Problem{oracletest.Tall(1), oracletest.Tall(2), grouped(60)} {
+		wrong, right := p.Clone(), p.Clone().Layer
 		scaleValues(wrong.Layer, 0)
-		right := oracletest.Tall(kvHeads).Layer
 		f := &fitter{
 			ctx: context.Background(), p: p, trace: p.Trace(), shape: p.Run().Shape,
 			got: oracletest.InFloat32(wrong.Run()), placements: placements,

@@ -93,6 +93,15 @@ func Tall(kvHeads int) *oracle.Problem {
 	return p
 }
 
+// First keeps the first batch elements of a layer that has no masks and no cache.
+func First(p *oracle.Problem, n int) *oracle.Problem {
+	for _, a := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
+		a.Value = a.Value[:len(a.Value)/a.Shape[0]*n]
+		a.Shape = append([]int{n}, a.Shape[1:]...)
+	}
+	return p
+}
+
 // Long returns a causal layer of 4 heads over 256 positions and two batch elements, large enough to
 // be sampled. The first element is padded on the right.
 func Long() *oracle.Problem {
