@@ -1,0 +1,261 @@
+package replay
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+)
+
+// The words of a wrong number, alone, in some modules, and with a mistake.
+func TestWordsOfANumber(t *testing.T) {
+	m := NumberMatch{
+		Number: catalogue.Number{ID: "base", Title: "RoPE base", Fix: "Read it."}, Value: 1e6, Right: 10000,
+	}
+	require.Equal(t, "the RoPE base is 1e+06, the case says 10000", m.String())
+	require.Equal(t, "the RoPE base 1e+06 instead of 10000", m.Title())
+	require.Equal(t, []string{"Read it."}, m.Fixes())
+	require.Equal(t, []string{"base"}, m.IDs())
+	require.Equal(t, "base 1e+06", m.Label())
+	m.Where = "layers.*"
+	m.With = []catalogue.Mistake{{ID: "late", Title: "keys too late", Fix: "Be early."}}
+	require.Equal(t, "the RoPE base is 1e+06, the case says 10000, in layers.* alone; "+
+		"besides, the output is computed with keys too late", m.String())
+	require.Equal(t, "the RoPE base 1e+06 instead of 10000 in layers.* alone, and keys too late", m.Title())
+	require.Equal(t, []string{"Read it.", "Be early."}, m.Fixes())
+	require.Equal(t, []string{"base", "late"}, m.IDs())
+	require.Equal(t, "base 1e+06+late", m.Label())
+}
+
+// A value explains the output if it is within the bounds, or outside of them by less than a
+// millionth.
+func TestAllows(t *testing.T) {
+	for _, tc := range []struct {
+		least, most, value float64
+		want               bool
+	}{
+		{2, 4, 2 * (1 - 9e-7), true}, {2, 4, 2 * (1 - 11e-7), false}, {2, 4, 3, true},
+		{2, 4, 4 * (1 + 9e-7), true}, {2, 4, 4 * (1 + 11e-7), false},
+		{-4, -2, -4 * (1 + 9e-7), true}, {-4, -2, -4 * (1 + 11e-7), false}, {-4, -2, -2 * (1 - 9e-7), true},
+		{0, 0, 0, true},
+	} {
+		require.Equal(t, tc.want, NumberMatch{Least: tc.least, Most: tc.most}.Allows(tc.value), "%+v", tc)
+	}
+}
+
+// Numbers are named only if they all come much nearer than anything else.
+func TestMarginOfNumbers(t *testing.T) {
+	of := func(residuals ...float64) (list []NumberMatch) {
+		for _, r := range residuals {
+			list = append(list, NumberMatch{Residual: r})
+		}
+		return list
+	}
+	kept := withMargin(of(0.5, 1), compare.MinMargin)
+	require.Equal(t, []NumberMatch{{Residual: 0.5, Next: compare.MinMargin}, {Residual: 1, Next: compare.MinMargin}}, kept)
+	require.Nil(t, withMargin(of(0.5, 1.01), compare.MinMargin))
+}
+
+// The rows of a search are the eight that are most wrong, of equals the first, and sixteen spread over
+// all. A row has two elements here.
+func TestRowsOfANumberSearch(t *testing.T) {
+	const rows = 100
+	o := Output{
+		Case: &Case{Truth: compare.Expected{Sigma: make([]float64, 2*rows)}}, Got: make([]float64, 2*rows),
+		Comparison: compare.Comparison{WantShape: []int{4, 25, 2}, Z: make([]float64, 2*rows)},
+	}
+	for i := range 2 * rows {
+		o.Got[i], o.Case.Truth.Sigma[i] = float64(i), float64(-i)
+	}
+	most := []int{50, 51, 58, 59, 70, 71, 80, 98}
+	for n, row := range most {
+		o.Comparison.Z[2*row+1] = float64(10 + n)
+	}
+	o.Comparison.Z[2*30] = 9
+	want := slices.Concat(most, spreadOver(rows, 16))
+	slices.Sort(want)
+	want = slices.Compact(want)
+	require.NotContains(t, want, 30)
+	p := newNumberPart(o)
+	require.Equal(t, want, p.rows)
+	for i, row := range want {
+		require.Equal(t, []float64{float64(2 * row), float64(2*row + 1)}, p.got[2*i:][:2])
+		require.Equal(t, []float64{float64(-2 * row), float64(-2*row - 1)}, p.sigma[2*i:][:2])
+	}
+	o.Comparison.WantShape, o.Comparison.Z, o.Got, o.Case.Truth.Sigma = []int{1, 2}, []float64{1, 2}, o.Got[:2], o.Got[:2]
+	require.Equal(t, []int{0}, newNumberPart(o).rows)
+	require.Equal(t, num.UpTo(1), newNumberPart(o).rows)
+}
+
+// A usual value is named if it explains the output, or else the value that was found. Of whole
+// numbers the one that comes nearest in the noise is named.
+func TestChosenValue(t *testing.T) {
+	const wrong = 0.8
+	q := ofScale(t, 0.3, wrong, catalogue.Number{Usual: []float64{0.75, wrong}})
+	found := compare.Comparison{Rel: 5}
+	value, c := q.chosen(NumberMatch{Value: 0.8 + 1e-9, Least: 0.79, Most: 0.81}, found)
+	require.InDelta(t, wrong, value, 0)
+	require.Less(t, c.Rel, 1e-12)
+	value, c = q.chosen(NumberMatch{Value: 0.8 + 1e-9, Least: 0.74, Most: 0.81}, found)
+	require.InDelta(t, 0.8+1e-9, value, 0, "the usual value 0.75 does not explain the output")
+	require.Equal(t, found, c)
+
+	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
+	_, far := func() (float64, compare.Comparison) { c, _ := q.explains(5); return 5, c }()
+	value, c = q.chosen(NumberMatch{Value: 5, Least: 2, Most: 5}, far)
+	require.InDelta(t, 3, value, 0)
+	require.Less(t, c.RMSZ, far.RMSZ)
+	value, c = q.chosen(NumberMatch{Value: 5, Least: 4, Most: 6}, far)
+	require.InDelta(t, 4, value, 0, "the nearest of those that are allowed")
+	require.Less(t, c.RMSZ, far.RMSZ)
+	value, c = q.chosen(NumberMatch{Value: 5, Least: 5, Most: 6}, far)
+	require.InDelta(t, 5, value, 0)
+	require.Equal(t, far, c)
+}
+
+// A value near the right side is made better before it is confirmed. One that is far is missed, and so
+// is a whole number that does not explain the output.
+func TestConfirmANumber(t *testing.T) {
+	const wrong = 0.8
+	q := ofScale(t, 0.3, wrong, catalogue.Number{})
+	s := newSearch()
+	m, ok := q.confirm(s, wrong*(1+2e-5))
+	require.True(t, ok)
+	require.InEpsilon(t, wrong, m.Value, 1e-6)
+	require.InDelta(t, 0.3, m.Right, 0)
+	require.True(t, m.Least < wrong && wrong < m.Most, "%g to %g", m.Least, m.Most)
+	require.InEpsilon(t, wrong, m.Least, 1e-4)
+	require.InEpsilon(t, wrong, m.Most, 1e-4)
+	require.Less(t, m.Residual, 1e-6)
+	require.Less(t, m.MaxZ, 16.)
+	require.Empty(t, m.Alike)
+	require.True(t, math.IsInf(s.next, 1))
+
+	_, ok = q.confirm(s, 1.2)
+	require.False(t, ok)
+	require.InDelta(t, q.residual(1.2), s.next, 1e-9, "too far to be made better")
+	_, ok = q.confirm(s, 0.9)
+	require.False(t, ok)
+	require.InDelta(t, q.residual(0.9*math.Exp(-1e-4)), s.next, 1e-6, "made as much better as a search may")
+
+	s = newSearch()
+	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
+	_, ok = q.confirm(s, 4)
+	require.False(t, ok)
+	require.InDelta(t, q.residual(4), s.next, 1e-9)
+	m, ok = q.confirm(s, 3)
+	require.True(t, ok)
+	require.Equal(t, []float64{3, 3, 3}, []float64{m.Value, m.Least, m.Most})
+
+	// Nothing bounds the value: every scale above 20 gives the same output.
+	q = ofScale(t, 0.3, 40, catalogue.Number{})
+	_, ok = q.confirm(newSearch(), 40)
+	require.False(t, ok)
+	q = ofScale(t, 0.3, 1e-12, catalogue.Number{})
+	q.least = 1e-13
+	_, ok = q.confirm(newSearch(), 1e-12)
+	require.False(t, ok)
+	q.number.Vanishes = true
+	m, ok = q.confirm(newSearch(), 1e-12)
+	require.True(t, ok)
+	require.Zero(t, m.Least)
+}
+
+// A number without a bound is open at the end of its range. One that vanishes has 0 for a bound
+// downwards, and none upwards.
+func TestBoundsOfVanishingNumbers(t *testing.T) {
+	q := ofScale(t, 0.3, 1e-12, catalogue.Number{})
+	q.least = 1e-13
+	last, ok := q.bound(1e-12, -1)
+	require.False(t, ok)
+	require.InDelta(t, 1e-13, last, 0)
+	last, ok = q.bound(1e-12, 1)
+	require.True(t, ok)
+	require.True(t, last > 1e-12 && last < 1e-3, last)
+	q.number.Vanishes = true
+	last, ok = q.bound(1e-12, -1)
+	require.True(t, ok)
+	require.Zero(t, last)
+
+	q = ofScale(t, 0.3, 40, catalogue.Number{Vanishes: true})
+	last, ok = q.bound(40, 1)
+	require.False(t, ok)
+	require.InDelta(t, 64, last, 0)
+	last, ok = q.bound(40, -1)
+	require.True(t, ok)
+	require.True(t, last > 5 && last < 20, last)
+
+	// The right value is the end, on either side.
+	q = ofScale(t, 50, 40, catalogue.Number{})
+	last, ok = q.bound(40, 1)
+	require.True(t, ok)
+	require.True(t, last > 40 && last <= 50, last)
+}
+
+// The values that are tried beside a mistake lie near the right one.
+func TestValuesNearTheRightOne(t *testing.T) {
+	const wrong = 0.8
+	q := ofScale(t, 0.3, wrong, catalogue.Number{})
+	found := q.nearRight()
+	require.Len(t, found, 1)
+	require.InEpsilon(t, wrong, found[0], 1e-5)
+	require.InDeltaSlice(t, []float64{0.3 / 16, 0.3 * 16}, []float64{q.least, q.most}, 1e-12)
+
+	q = ofScale(t, 0.3, wrong, catalogue.Number{})
+	q.least, q.most = 0.1, 1
+	q.nearRight()
+	require.Equal(t, []float64{0.1, 1}, []float64{q.least, q.most})
+
+	q = ofScale(t, 0.3, wrong, catalogue.Number{})
+	q.part.got = []float64{2} // no scale comes near
+	require.Nil(t, q.nearRight())
+
+	q = ofScale(t, 20, 25, catalogue.Number{Step: 1})
+	q.least, q.most = 1, 64
+	q.part.got[0] = 1 / (1 + math.Exp(-2*1.0)) // as with a scale of 1, which is too far away
+	found = q.nearRight()
+	require.Equal(t, []float64{12, 28}, []float64{q.least, q.most})
+	require.Equal(t, []float64{12, 13, 14}, found)
+	q = ofScale(t, 2, 5, catalogue.Number{Step: 2})
+	q.least, q.most = 2, 64
+	q.nearRight()
+	require.Equal(t, []float64{2, 18}, []float64{q.least, q.most})
+
+	q = ofScale(t, 0.3, wrong, catalogue.Number{Periodic: true, Usual: []float64{5, 0.7, 0.2, 1.5}})
+	require.Equal(t, []float64{0.7, 1.5, 5}, q.nearRight(), "the usual values alone, the nearest first")
+
+	match, ok := ofScale(t, 0.3, wrong, catalogue.Number{}).findNear(newSearch())
+	require.True(t, ok)
+	require.InEpsilon(t, wrong, match.Value, 1e-5)
+	s := newSearch()
+	q = ofScale(t, 0.3, wrong, catalogue.Number{Periodic: true, Usual: []float64{0.7, 0.2}})
+	_, ok = q.findNear(s)
+	require.False(t, ok)
+	require.InDelta(t, q.residual(0.7*math.Exp(1e-4)), s.next, 1e-6, "the nearest is missed")
+}
+
+// A number that is found leaves no other distance behind. One that is not found leaves the nearest.
+func TestFindANumber(t *testing.T) {
+	const wrong = 0.8
+	s := newSearch()
+	m, ok := ofScale(t, 0.3, wrong, catalogue.Number{}).find(s)
+	require.True(t, ok)
+	require.InEpsilon(t, wrong, m.Value, 1e-5)
+	require.True(t, math.IsInf(s.next, 1))
+	q := ofScale(t, 0.3, wrong, catalogue.Number{})
+	q.most = 0.7
+	_, ok = q.find(s)
+	require.False(t, ok)
+	require.InDelta(t, q.residual(0.7*math.Exp(1e-4)), s.next, 1e-6)
+	s = newSearch()
+	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
+	q.least = 1
+	m, ok = q.find(s)
+	require.True(t, ok)
+	require.InDelta(t, 3, m.Value, 0)
+}
