@@ -39,9 +39,10 @@ func newSample(p *oracle.Problem, truth compare.Expected) Sample {
 	first := element * each
 	positions := slices.Concat(spreadOver(length, 10), extremes(visible[first:][:length]))
 	slices.Sort(positions)
+	positions = slices.Compact(positions)
 	var s Sample
 	for head := range each / length {
-		for _, i := range slices.Compact(positions) {
+		for _, i := range positions {
 			s.Rows = append(s.Rows, first+head*length+i)
 		}
 	}
