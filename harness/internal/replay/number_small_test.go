@@ -1,0 +1,160 @@
+package replay
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/oracle"
+	"github.com/difftest/difftest/harness/internal/oracletest"
+)
+
+// smallFunction is causal attention of one head over some positions, in some batch elements.
+func smallFunction(batch, length int) *oracle.Problem {
+	r := rand.New(rand.NewPCG(3, 3))
+	random := func() oracle.Array { return oracletest.Normal(r, batch, 1, length, 4) }
+	return &oracle.Problem{
+		Query: random(), Key: random(), Value: random(), Causal: oracletest.Causal, Scale: 0.5,
+		EmptyRow: attention.EmptyZero,
+	}
+}
+
+// numbered returns the ids of numbers.
+func numbered(matches []NumberMatch) (ids []string) {
+	for _, m := range matches {
+		ids = append(ids, m.Number.ID)
+	}
+	return ids
+}
+
+// Another scale is found in a small output, with its value. Without anything else in the scores, a
+// temperature gives the same.
+func TestFindAScale(t *testing.T) {
+	p := smallFunction(2, 5)
+	wrong := p.Fork()
+	wrong.Scale = 0.8
+	o := against(t, caseOf(p), oracletest.InFloat32(wrong.Run()))
+	matches, cut := FindNumbers(t.Context(), o)
+	require.Empty(t, cut)
+	require.Equal(t, []string{"scale"}, numbered(matches))
+	require.True(t, matches[0].Allows(0.8), "%v", matches)
+	require.False(t, matches[0].Allows(0.81))
+	require.InDelta(t, 0.5, matches[0].Right, 0)
+	require.Greater(t, matches[0].Next, compare.MinMargin*matches[0].Residual)
+	require.False(t, math.IsInf(matches[0].Next, 1), "other numbers come less near")
+
+	o.Comparison.Outside = 1
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Empty(t, matches, "one wrong element")
+	o.Comparison.Outside = 2
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Len(t, matches, 1)
+	o.Comparison.NonFinite = 1
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Empty(t, matches, "only numbers that hide keys")
+	_, cut = FindNumbers(ended(t), o)
+	require.Equal(t, Cut("not every number of the configuration was searched, and no two mistakes at once"), cut)
+}
+
+// Of a large case, numbers are searched in some rows, and confirmed in all.
+func TestFindAScaleInASample(t *testing.T) {
+	p := smallFunction(2, 16)
+	wrong := p.Fork()
+	wrong.Scale = 0.8
+	got := oracletest.InFloat32(wrong.Run())
+	c := sampled(caseOf(p), 3, 9, 15, 31)
+	o := against(t, c, got)
+	matches, _ := FindNumbers(t.Context(), o)
+	require.Equal(t, []string{"scale"}, numbered(matches))
+	part := newNumberPart(o).rows
+	for row := range 32 {
+		if !slices.Contains(part, row) {
+			other := slices.Clone(got)
+			other[4*row] += 1e-4
+			o := against(t, c, other)
+			o.Comparison.Z = slices.Clone(against(t, c, got).Comparison.Z) // the same rows are searched
+			matches, _ = FindNumbers(t.Context(), o)
+			require.Empty(t, matches, "row %d", row)
+			break
+		}
+	}
+}
+
+// A mistake and another scale are found together, where the mistake alone and the scale alone leave
+// much.
+func TestFindAScaleBesideAMistake(t *testing.T) {
+	p := smallFunction(2, 6)
+	wrong := planted(t, p, "causal-missing")
+	wrong.Scale = 0.8
+	got := oracletest.InFloat32(wrong.Run())
+	o := against(t, caseOf(p), got)
+	matches, cut := FindNumbersWithMistakes(t.Context(), o)
+	require.Empty(t, cut)
+	require.Equal(t, []string{"scale"}, numbered(matches))
+	require.Equal(t, "causal-missing", matches[0].With[0].ID)
+	require.True(t, matches[0].Allows(0.8))
+	alone, _ := newNumberSearch(t.Context(), newNumberPart(o), matches[0].Number, 0.5).find(newSearch())
+	require.Zero(t, alone)
+
+	_, cut = FindNumbersWithMistakes(ended(t), o)
+	require.Equal(t, Cut("a wrong number beside a mistake was not searched everywhere"), cut)
+	for name, change := range map[string]func(o *Output){
+		"no row is wrong":              func(o *Output) { o.Comparison.Z = make([]float64, len(o.Comparison.Z)) },
+		"two wrong elements":           func(o *Output) { o.Comparison.Outside = 2 },
+		"elements that are no numbers": func(o *Output) { o.Comparison.NonFinite = 1 },
+		"a large case":                 func(o *Output) { o.Sampled.Rows = []int{0} },
+	} {
+		o := against(t, caseOf(p), got)
+		change(&o)
+		matches, cut = FindNumbersWithMistakes(t.Context(), o)
+		require.Empty(t, matches, name)
+		require.Empty(t, cut, name)
+	}
+	o.Comparison.Outside = 3
+	matches, _ = FindNumbersWithMistakes(t.Context(), o)
+	require.Len(t, matches, 1)
+
+	// One mistake or one number alone is simpler.
+	for _, simple := range []*oracle.Problem{planted(t, p, "causal-missing"), scaledTo(p, 0.8)} {
+		matches, cut = FindNumbersWithMistakes(t.Context(), against(t, caseOf(p), oracletest.InFloat32(simple.Run())))
+		require.Empty(t, cut)
+		require.Empty(t, matches)
+	}
+}
+
+func scaledTo(p *oracle.Problem, scale float64) *oracle.Problem {
+	q := p.Fork()
+	q.Scale = scale
+	return q
+}
+
+// A number's distances alone are no explanation beside a match. Each number is searched once.
+func TestMissSimpler(t *testing.T) {
+	p := smallFunction(2, 5)
+	o := against(t, caseOf(p), oracletest.InFloat32(scaledTo(p, 0.8).Run()))
+	n, _ := catalogue.NumberByID("scale")
+	s := newSearch()
+	s.missSimpler(t.Context(), o, []NumberMatch{{Number: n, Right: 0.5}, {Number: n, Right: 0.5}})
+	require.Less(t, s.next, 1e-6, "the scale alone gives the output")
+	singles := newSearch()
+	singles.missSingles(o)
+	s = newSearch()
+	s.missSimpler(t.Context(), o, nil)
+	require.Equal(t, singles.next, s.next)
+}
+
+// The noise of a piece is that of its batch element, or of all.
+func TestNoiseOfAPiece(t *testing.T) {
+	p := smallFunction(3, 5)
+	o := against(t, caseOf(p), oracletest.InFloat32(scaledTo(p, 0.8).Run()))
+	all := o.Case.Truth.Sigma
+	require.Equal(t, all[2*20:3*20], newPiece(o, 2).sigma())
+	require.Equal(t, all[20:2*20], newPiece(o, 1).sigma())
+	require.Equal(t, all, newPiece(o, allElements).sigma())
+}
