@@ -140,6 +140,11 @@ func TestBoundsOfWholeNumbers(t *testing.T) {
 	require.InDelta(t, 31, last, 0, "the right value is the end")
 	last, _ = q.bound(40, 1)
 	require.InDelta(t, 64, last, 0)
+	q.least, q.most = 38, 42
+	last, _ = q.bound(40, -1)
+	require.InDelta(t, 38, last, 0)
+	last, _ = q.bound(40, 1)
+	require.InDelta(t, 42, last, 0)
 	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
 	for _, direction := range []float64{-1, 1} {
 		last, _ = q.bound(3, direction)

@@ -158,3 +158,32 @@ func TestNoiseOfAPiece(t *testing.T) {
 	require.Equal(t, all[20:2*20], newPiece(o, 1).sigma())
 	require.Equal(t, all, newPiece(o, allElements).sigma())
 }
+
+// A number is searched beside a mistake of any family, unless it changes queries and keys. Beside a
+// mistake that mixes batch elements, or that does not apply, none is.
+func TestNumbersWithAMistake(t *testing.T) {
+	p := smallFunction(2, 4)
+	c := caseOf(p)
+	plain := against(t, c, oracletest.InFloat32(scaledTo(p, 0.8).Run()))
+	softmax := false
+	for _, m := range catalogue.Mistakes {
+		if !m.Replayable() {
+			continue
+		}
+		wrong, ok := catalogue.Make(p, nil, m)
+		independent := ok && wrong.Independent()
+		if independent && (softmax || m.Family != catalogue.Softmax) {
+			continue
+		}
+		o := plain
+		if independent {
+			o = against(t, c, oracletest.InFloat32(scaledTo(wrong, 0.8).Run()))
+		}
+		matches := newPiece(o, 0).numbersWith(t.Context(), newSearch(), m)
+		if !independent {
+			require.Empty(t, matches, m.ID)
+		}
+		softmax = softmax || slices.Contains(numbered(matches), "scale")
+	}
+	require.True(t, softmax)
+}

@@ -113,6 +113,8 @@ func TestChosenValue(t *testing.T) {
 	value, c = q.chosen(NumberMatch{Value: 5, Least: 4, Most: 6}, far)
 	require.InDelta(t, 4, value, 0, "the nearest of those that are allowed")
 	require.Less(t, c.RMSZ, far.RMSZ)
+	value, _ = q.chosen(NumberMatch{Value: 2, Least: 1, Most: 3}, far)
+	require.InDelta(t, 3, value, 0, "the greatest of those that are allowed")
 	value, c = q.chosen(NumberMatch{Value: 5, Least: 5, Most: 6}, far)
 	require.InDelta(t, 5, value, 0)
 	require.Equal(t, far, c)
@@ -205,6 +207,11 @@ func TestValuesNearTheRightOne(t *testing.T) {
 	require.Len(t, found, 1)
 	require.InEpsilon(t, wrong, found[0], 1e-5)
 	require.InDeltaSlice(t, []float64{0.3 / 16, 0.3 * 16}, []float64{q.least, q.most}, 1e-12)
+
+	// Its neighbour before comes about as near in the part, and the one behind does not.
+	found = ofScale(t, 0.3, 0.64, catalogue.Number{}).nearRight()
+	require.Len(t, found, 1)
+	require.InEpsilon(t, 0.64, found[0], 1e-5)
 
 	q = ofScale(t, 0.3, wrong, catalogue.Number{})
 	q.least, q.most = 0.1, 1

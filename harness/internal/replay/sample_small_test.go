@@ -107,8 +107,10 @@ func TestDrawsOfAMistake(t *testing.T) {
 	_, err = c.Draw(ended(t), noisy, 1)
 	require.Error(t, err)
 
-	require.Equal(t, runtime.GOMAXPROCS(0), c.concurrency())
-	require.Equal(t, min(2, runtime.GOMAXPROCS(0)), sampled(c, 1).concurrency())
+	processors := runtime.GOMAXPROCS(0)
+	require.Equal(t, processors, c.concurrency())
+	require.Equal(t, min(2, processors), sampled(c, 1).concurrency())
+	require.Equal(t, processors, runtime.GOMAXPROCS(0), "it stays")
 	noisy.Random = true
 	require.True(t, c.atOnce(noisy), "a small case")
 	require.False(t, sampled(c, 1).atOnce(noisy))

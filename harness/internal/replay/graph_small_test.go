@@ -1,0 +1,242 @@
+package replay
+
+import (
+	"math"
+	"os"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/edits"
+	"github.com/difftest/difftest/harness/internal/graph"
+)
+
+// deep is a model of eleven layers: an activation, a gate, and a residual connection each.
+func deep(t *testing.T) *Module { return moduleOf(t, os.DirFS("../edits/testdata"), "models/deep") }
+
+// edit returns a mistake of models.
+func edit(t *testing.T, id string) catalogue.Mistake {
+	i := slices.IndexFunc(edits.Mistakes, func(m catalogue.Mistake) bool { return m.ID == id })
+	require.GreaterOrEqual(t, i, 0, id)
+	return edits.Mistakes[i]
+}
+
+// outputAt returns the output of a submodule.
+func outputAt(t *testing.T, m *Module, path string) graph.ModuleOutput {
+	all := m.Submodules()
+	i := slices.IndexFunc(all, func(o graph.ModuleOutput) bool { return o.Path == path })
+	require.GreaterOrEqual(t, i, 0, path)
+	return all[i]
+}
+
+// float32s rounds values to float32.
+func float32s(values []float64) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(float32(v))
+	}
+	return out
+}
+
+// partUntil returns the part of a module that ends with a submodule's output.
+func partUntil(t *testing.T, m *Module, path string) (*Module, graph.ModuleOutput) {
+	o := outputAt(t, m, path)
+	truths, err := m.Expected([]graph.ModuleOutput{o})
+	require.NoError(t, err)
+	return m.Until(o, truths[0]), o
+}
+
+// A mistake is found in all layers, or in the only layer that has it.
+func TestFindInAModel(t *testing.T) {
+	m, mistake := deep(t), edit(t, "gelu-tanh")
+	for _, h := range append(m.at(mistake, everywhere), m.at(mistake, layerOf)[4]) {
+		got := float32s(m.outputOf(h).Data)
+		found, distances, cut := m.Measure(t.Context(), got)
+		require.Empty(t, cut)
+		require.Equal(t, []string{"gelu-tanh"}, idsOf(found))
+		require.Equal(t, h.where, found[0].Where)
+		require.Equal(t, h.sites, found[0].sites)
+		require.Equal(t, "gelu-tanh", distances[0].ID)
+		require.Less(t, distances[0].Residual, 1e-6)
+		require.LessOrEqual(t, found[0].Next, compare.Residual(got, m.Truth.Value), "the right output is a miss")
+	}
+	_, cut := m.Find(ended(t), m.Truth.Value)
+	require.Regexp(t, `^(\d+) of \d+ mistakes made everywhere were not tried$`, string(cut))
+	require.Len(t, m.known(), len(m.Without("gelu-tanh").known())+1)
+}
+
+// The places of a mistake: one for all layers, one for each kind of module, and one for each layer. A
+// joint mistake takes whole layers.
+func TestPlacesOfAMistake(t *testing.T) {
+	m, mistake := deep(t), edit(t, "linear-bias-missing")
+	whole := m.at(mistake, everywhere)
+	require.Len(t, whole, 1)
+	require.Empty(t, whole[0].where)
+	require.Len(t, whole[0].sites, 11)
+	kinds := m.at(mistake, kindOf)
+	require.Equal(t, "layers.*.gate", kinds[0].where)
+	require.Equal(t, whole[0].sites, kinds[0].sites)
+	layers := m.at(mistake, layerOf)
+	require.Len(t, layers, 11)
+	require.Equal(t, "layers.10", layers[10].where)
+	require.Equal(t, whole[0].sites[10:], layers[10].sites)
+	require.Equal(t, "layers.10.gate", m.at(mistake, itself)[10].where)
+	mistake.Joint = true
+	require.Equal(t, "layers.*", m.at(mistake, kindOf)[0].where)
+	require.Equal(t, "layers.3", m.at(mistake, itself)[3].where)
+	require.Empty(t, m.at(mistake, everywhere)[0].where)
+	part, _ := partUntil(t, m, "layers.2")
+	require.Equal(t, whole[0].sites[:3], part.at(mistake, everywhere)[0].sites)
+	require.Equal(t, "head", layerOf("head"))
+	require.Equal(t, "head", wholeLayer("head"))
+}
+
+// The values that a module takes from outside, and what it may take instead: inputs of the model and
+// outputs that are computed by then.
+func TestSources(t *testing.T) {
+	m := deep(t)
+	part, _ := partUntil(t, m, "layers.1")
+	sources := part.sources()
+	require.Equal(t, map[string]string{
+		"input_ids": "the input input_ids", "embedding": "embed_tokens", "embedding_1": "embed_positions",
+		"linear": "layers.0.gate", "add_2": "layers.0", "linear_1": "layers.1.gate",
+	}, sources)
+	require.Equal(t, []string{"input_ids", "embedding", "embedding_1", "linear", "add_2", "linear_1"}, part.namesOf(sources))
+	require.Equal(t, "layers.10", m.sources()["add_12"], "a layer, not the list of layers")
+	require.Equal(t, []string{"add_2"}, part.takenFrom("layers.1"))
+	require.Equal(t, []string{"add_1"}, part.takenFrom("layers"))
+	require.Equal(t, []string{"input_ids"}, part.takenFrom("embed_tokens"))
+	require.Empty(t, part.takenFrom("layers.2"), "behind the part")
+	require.Equal(t, "layers.0", part.called(sources, "add_2"))
+	require.Equal(t, "a value of  (add)", part.called(sources, "add_1"))
+}
+
+// A layer that takes the output of another layer than it should is told from its output.
+func TestRewiredLayer(t *testing.T) {
+	m := deep(t)
+	part, _ := partUntil(t, m, "layers.3")
+	g := part.rewired("layers.3", "add_4", "add_3")
+	got := float32s(part.outputOfGraph(g).Data)
+	found, cut := part.Rewired(t.Context(), "layers.3", got)
+	require.Empty(t, cut)
+	require.Len(t, found, 1)
+	require.Equal(t, "layers.2", found[0].Was)
+	require.Equal(t, "layers.1", found[0].Is)
+	require.Less(t, found[0].Residual, 1e-6)
+	require.Less(t, found[0].MaxZ, 20.)
+	require.Positive(t, found[0].MaxZ)
+	for i := range got {
+		got[i] += 0.01 * float64(i%3)
+	}
+	found, cut = part.Rewired(t.Context(), "layers.3", got)
+	require.Empty(t, cut)
+	require.Empty(t, found)
+	_, cut = part.Rewired(ended(t), "layers.3", got)
+	require.Equal(t, Cut("other inputs of the first wrong module"), cut)
+}
+
+// The truth of submodules is what the graph computes, with noise. Inside of a layer are its values.
+func TestTruthOfSubmodules(t *testing.T) {
+	m := deep(t)
+	outputs := []graph.ModuleOutput{outputAt(t, m, "layers.0.gate"), outputAt(t, m, "layers.5")}
+	truths, err := m.Expected(outputs)
+	require.NoError(t, err)
+	for i, name := range []string{"linear", "add_7"} {
+		require.Equal(t, m.values[name].Data, truths[i].Value)
+		require.Equal(t, []int{2, 7, 8}, truths[i].Shape)
+		require.True(t, truths[i].Measured)
+		require.Positive(t, slices.Min(truths[i].Sigma))
+		require.Less(t, slices.Max(truths[i].Sigma), 1e-4)
+	}
+	inside := m.Inside(outputs[1])
+	require.Len(t, inside, 4)
+	require.Equal(t, outputs[1].Node, inside[3].Node)
+	require.Equal(t, "layers.5", inside[0].Path)
+	require.Empty(t, m.Returned(outputs[1]))
+	part, _ := partUntil(t, m, "layers.5")
+	require.Equal(t, m.values["add_7"].Data, part.Output().Data)
+	require.True(t, part.asksAbout(graph.Node{Module: "layers.5.gate"}))
+	require.False(t, part.asksAbout(graph.Node{Module: "layers.4.gate"}))
+	require.True(t, m.asksAbout(graph.Node{Module: "layers.4.gate"}))
+}
+
+// A mistake that was found in a part agrees with later values if it is made everywhere, in one layer, or
+// in this part alone.
+func TestAgreesWithLaterValues(t *testing.T) {
+	m, mistake := deep(t), edit(t, "gelu-tanh")
+	part, _ := partUntil(t, m, "layers.2")
+	later := outputAt(t, m, "layers.6")
+	whole, layers := m.at(mistake, everywhere)[0], m.at(mistake, layerOf)
+	agrees := func(found hypothesis, made []int) (string, Agreement) {
+		g := m.view.Apply(mistake.Edit, made).Until(m.graph.Nodes[later.Node].Name)
+		got := float32s(m.outputOfGraph(g).Data)
+		if made == nil {
+			for i := range got {
+				got[i] *= 1.02
+			}
+		}
+		match := Match{Mistakes: []catalogue.Mistake{mistake}, Where: found.where, sites: found.sites}
+		match, how := m.Agrees(match, outputAt(t, m, "layers.2"), []Later{{Output: later, Got: got}})
+		return match.Where, how
+	}
+	inPart := part.at(mistake, everywhere)[0]
+	where, how := agrees(inPart, whole.sites)
+	require.Equal(t, Throughout, how)
+	require.Empty(t, where)
+	where, how = agrees(hypothesis{where: "layers.2", sites: layers[2].sites}, layers[2].sites)
+	require.Equal(t, Throughout, how)
+	require.Equal(t, "layers.2", where)
+	_, how = agrees(inPart, nil)
+	require.Equal(t, Disagrees, how)
+}
+
+// Hypotheses that are much further than the nearest one, and outside of the noise, are far. Their outputs
+// are not kept.
+func TestFarHypotheses(t *testing.T) {
+	const limit = compare.MeasuredMaxRMSZ
+	require.True(t, hypothesis{rms: 3.1 * limit}.isFar(limit))
+	require.False(t, hypothesis{rms: 3 * limit}.isFar(limit))
+	require.False(t, hypothesis{rms: limit}.isFar(0.1), "within the noise")
+	require.True(t, hypothesis{rms: 1.01 * limit}.isFar(0.1))
+	require.InDelta(t, 2, leastOf([]hypothesis{{rms: 5}, {rms: 2}, {rms: 3}}), 0)
+	require.True(t, math.IsInf(leastOf(nil), 1))
+
+	b, output := newBest(), &graph.Tensor[float64]{}
+	require.NotNil(t, b.kept(hypothesis{rms: 10, output: output}).output)
+	require.Nil(t, b.kept(hypothesis{rms: 31, output: output}).output)
+	require.NotNil(t, b.kept(hypothesis{rms: 1, output: output, rough: true}).output)
+	require.NotNil(t, b.kept(hypothesis{rms: 2, output: output, discarded: true}).output)
+	require.NotNil(t, b.kept(hypothesis{rms: 29, output: output}).output, "rough and discarded ones are not the nearest")
+	require.InDelta(t, 10, b.least, 0)
+}
+
+// A hypothesis without an output, with the right one, or with other infinities is discarded.
+func TestDiscardedHypotheses(t *testing.T) {
+	m := deep(t)
+	right := m.Output()
+	other := &graph.Tensor[float64]{Shape: right.Shape, Data: slices.Clone(right.Data)}
+	for i := range other.Data {
+		other.Data[i] *= 2
+	}
+	h := m.against(right.Data, hypothesis{rough: true, near: true, discarded: true}, other)
+	require.False(t, h.discarded || h.rough || h.near)
+	require.Equal(t, other, h.output)
+	require.InDelta(t, 0.5, h.residual, 1e-12)
+	require.InDelta(t, inNoise(right.Data, other.Data, m.Truth.Sigma), h.rms, 1e-9)
+	require.True(t, m.against(right.Data, hypothesis{}, nil).discarded)
+	require.True(t, m.against(other.Data, hypothesis{}, right).discarded, "it changes nothing")
+	other.Data[0] = math.Inf(1)
+	require.True(t, m.against(right.Data, hypothesis{}, other).discarded)
+}
+
+// Each index is worked on once, and none is after the context ended.
+func TestEach(t *testing.T) {
+	var sum atomic.Int64
+	require.Zero(t, each(t.Context(), "work", 5, func(i int) { sum.Add(int64(i)) }))
+	require.Equal(t, int64(10), sum.Load())
+	require.Equal(t, 5, each(ended(t), "work", 5, func(int) { panic("called") }))
+}
