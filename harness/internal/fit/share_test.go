@@ -43,6 +43,22 @@ func TestShareOfTheNoise(t *testing.T) {
 	}
 }
 
+// An output of one element, and heads of one feature, have a share, too.
+func TestShareOfTheNoiseOfOneFeature(t *testing.T) {
+	p := oracletest.Tall(2)
+	w := &p.Layer.Output
+	w.Out, w.Weight, w.Bias = 1, w.Weight[:12], w.Bias[:1]
+	p.Layer.Heads, p.Layer.KVHeads = 12, 12
+	x := newJacobian(p, all(OutputProjection))
+	share, reason := x.identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-13./240, share, 1e-12)
+	require.Equal(t, num.UpTo(13), x.blocks()[0].places)
+	share, reason = newJacobian(p, all(QueryProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-14./720, share, 1e-12)
+}
+
 // A causal row sees one key more than the row before. Rows of no number count nowhere, and the
 // first row of the others has one key: no difference of scores.
 func TestShareOfTheNoiseOfCausalRows(t *testing.T) {

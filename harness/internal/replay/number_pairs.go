@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -27,14 +26,10 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 		return !slices.Contains(besideNumbers, r.Mistake.Family)
 	})
 	found, next := make([][]NumberMatch, len(mistakes)), make([]float64, len(mistakes))
-	var done atomic.Int64
 	parallel.Each(len(mistakes), func(i int) {
 		s := newSearch()
 		found[i] = p.numbersWith(ctx, s, mistakes[i].Mistake)
 		next[i] = s.next
-		if ctx.Err() == nil {
-			done.Add(1)
-		}
 	})
 	all, s := slices.Concat(found...), newSearch()
 	for _, n := range next {
@@ -44,7 +39,7 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 		s.missSimpler(ctx, o, all)
 	}
 	switch {
-	case int(done.Load()) < len(mistakes) || ctx.Err() != nil:
+	case ctx.Err() != nil:
 		return nil, "a wrong number beside a mistake was not searched everywhere"
 	case len(all) > most:
 		return nil, ""

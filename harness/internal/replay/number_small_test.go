@@ -187,3 +187,22 @@ func TestNumbersWithAMistake(t *testing.T) {
 	}
 	require.True(t, softmax)
 }
+
+// Numbers of the rotation change queries and keys. They are searched, but not on a large case.
+func TestFindARotaryBase(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 2)
+	rotary := oracle.Rotary{Dim: 6, Base: 100, Factor: 1}
+	p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
+	other := rotary
+	other.Base = 300
+	wrong := p.Clone()
+	wrong.Layer.QueryRotary, wrong.Layer.KeyRotary = &other, &other
+	got := oracletest.InFloat32(wrong.Run())
+	matches, cut := FindNumbers(t.Context(), against(t, caseOf(p), got))
+	require.Empty(t, cut)
+	require.Equal(t, []string{"rope-base"}, numbered(matches))
+	require.True(t, matches[0].Allows(300), "%v", matches)
+	matches, cut = FindNumbers(t.Context(), against(t, sampled(caseOf(p), 1, 5, 7), got))
+	require.Empty(t, cut)
+	require.Empty(t, matches)
+}

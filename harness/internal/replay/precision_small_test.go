@@ -169,3 +169,24 @@ func TestFindAMistakeInALowerPrecision(t *testing.T) {
 	matches, _ = FindSingleInLowPrecision(t.Context(), right)
 	require.Empty(t, matches)
 }
+
+// Early rows are outside of a lower precision's noise if an element of them is. A case without early rows
+// has none outside.
+func TestEarlyRowsOutsideALowerPrecision(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 2)
+	low, rows := bfloat16(t), []int{1, 6}
+	got := variant.Variant{}.In(oracle.BFloat16).Run(p)
+	c := caseOf(p)
+	require.False(t, against(t, c, make([]float64, len(got))).earlyOutside(t.Context(), low.Lower))
+	c.early = &early{right: c.Problem, rows: rows, sample: Sample{Rows: rows, Truth: expectedRows(c.Truth, rows)}}
+	o := against(t, c, got)
+	require.False(t, o.earlyOutside(t.Context(), low.Lower))
+	got = append([]float64{}, got...)
+	got[13*6+2] += 1
+	o = against(t, c, got)
+	require.True(t, o.earlyOutside(t.Context(), low.Lower))
+	require.False(t, o.earlyOutside(ended(t), low.Lower))
+	outside, err := isOutside(t.Context(), o, low.Lower)
+	require.NoError(t, err)
+	require.True(t, outside)
+}
