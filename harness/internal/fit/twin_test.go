@@ -2,6 +2,8 @@ package fit
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +48,8 @@ func TestValuesOrOutput(t *testing.T) {
 		require.Contains(t, reasons[0], "as with the output weight and bias (o.weight, o.bias), "+
 			"or with the value weight and bias (v.weight, v.bias) other than it should be")
 		require.Equal(t, "this case cannot tell these apart", reasons[1])
+		require.False(t, math.IsInf(at.apart, 1))
+		require.Contains(t, reasons[0], fmt.Sprintf("; freeing any other leaves %.2g or more", at.apart))
 		asked := map[string]int{}
 		for _, x := range at.tried {
 			asked[x.Freed]++
@@ -57,6 +61,25 @@ func TestValuesOrOutput(t *testing.T) {
 			"the output bias (o.bias)": 1, "the output weight and bias (o.weight, o.bias)": 1,
 		}, asked)
 	}
+}
+
+// Where rows are too few to ask about the output weight, the twin of other values answers for it.
+func TestTwinOfAQuestionThatWasRefused(t *testing.T) {
+	p, wrong := oracletest.First(oracletest.Tall(1), 3), oracletest.First(oracletest.Tall(1), 3)
+	scaleValues(wrong.Layer, 0)
+	got := oracletest.InFloat32(wrong.Run())
+	require.Contains(t, fitterOf(t, p, got).fit(all(OutputProjection)).Refused, "12 rows that see a key and differ")
+	at, seen := localised(p, p.Trace(), got)
+	require.True(t, seen)
+	require.Equal(t, []Projection{ValueProjection, OutputProjection}, at.named(), "%+v", at.tried)
+	count := 0
+	for _, x := range at.tried {
+		if x.free.is(OutputProjection) && x.free.whole() {
+			count++
+			require.True(t, x.Holds)
+		}
+	}
+	require.Equal(t, 1, count)
 }
 
 // The twin of other values has the output weights with the same effect, and the reverse.
