@@ -106,8 +106,8 @@ func TestImplausible(t *testing.T) {
 	require.Empty(t, f.implausible(attempted(KeyProjection, 1)))
 }
 
-// A question that is interrupted has no answer, and one that is answered has a residual, the names of
-// its parameters, and the values found.
+// A question that is interrupted has no answer, and one that is answered has a residual, the names
+// of its parameters, and the values found.
 func TestFit(t *testing.T) {
 	p := oracletest.Tall(2)
 	wrong := p.Clone()

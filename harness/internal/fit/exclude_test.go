@@ -12,8 +12,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// A parameter drawn anew has the same size. A share of the way to it is a straight line, and what is
-// not free stays.
+// A parameter drawn anew has the same size. A share of the way to it is a straight line, and what
+// is not free stays.
 func TestRedrawn(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 1)
 	for _, free := range []freeSet{all(ValueProjection), ofHead(OutputProjection, 1), biasOf(KeyProjection)} {
@@ -41,8 +41,8 @@ func TestRedrawn(t *testing.T) {
 }
 
 // A projection is out if its own fit is contradicted or leaves much, of the output's distance and
-// beside the best fit. Rows that see one key tell neither queries nor keys apart, and no such output
-// can be drawn: they are not tested.
+// beside the best fit. Rows that see one key tell neither queries nor keys apart, and no such
+// output can be drawn: they are not tested.
 func TestExclude(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 2)
 	p.Causal = func(query, key int) bool { return key == query }
@@ -90,8 +90,8 @@ func TestExplainsOther(t *testing.T) {
 	require.False(t, f.explainsOther(all(ValueProjection), KeyProjection, 1e-9), "far within the noise")
 }
 
-// A query weight drawn anew can saturate the softmax, and then no query weight is found. A part of the
-// way to it is tried where the output is much less far off.
+// A query weight drawn anew can saturate the softmax, and then no query weight is found. A part of
+// the way to it is tried where the output is much less far off.
 func TestExplainsOtherOnTheWay(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 60)
 	p.Query.Value = slices.Clone(p.Query.Value)

@@ -49,8 +49,8 @@ func jacobianOf(p *oracle.Problem, t oracle.Trace, free freeSet) *jacobian {
 }
 
 // rowWeights returns for each row 1 / RMS of its noise, where the noise counts as at least a
-// thousandth of the noisiest row's. Without any noise all rows weigh alike. Rows that hold no number
-// get 0.
+// thousandth of the noisiest row's. Without any noise all rows weigh alike. Rows that hold no
+// number get 0.
 func rowWeights(f oracle.Field) []float64 {
 	width := num.Last(f.Shape)
 	weights, largest := make([]float64, len(f.Value)/width), 0.0

@@ -70,8 +70,8 @@ func TestValueShift(t *testing.T) {
 	}
 }
 
-// A twin that explains the output is left as it is, and one that is near takes steps. One that is far
-// is none.
+// A twin that explains the output is left as it is, and one that is near takes steps. One that is
+// far is none.
 func TestPolishedTwins(t *testing.T) {
 	p := oracletest.Tall(2)
 	wrong := p.Clone()

@@ -198,7 +198,8 @@ func TestBlockOfTheOutput(t *testing.T) {
 
 // The blocks of several projections lie one behind the other, and hold the free elements alone.
 func TestPlacesOfBlocks(t *testing.T) {
-	p := oracletest.First(oracletest.Tall(2), 9) // 12 rows of 11 and a bias, then 13 rows of 12 and a bias
+	// 12 rows of 11 and a bias, then 13 rows of 12 and a bias.
+	p := oracletest.First(oracletest.Tall(2), 9)
 	var first, rows []int
 	for _, b := range newJacobian(p, all(ValueProjection, OutputProjection)).blocks() {
 		n, _ := b.inputs.Dims()
@@ -224,7 +225,8 @@ func TestPlacesOfBlocks(t *testing.T) {
 	require.Empty(t, newJacobian(p, biasOf(ValueProjection)).blocks())
 }
 
-// A Gram matrix that is not definite is made so by little. One of zeros or of no numbers gives zeros.
+// A Gram matrix that is not definite is made so by little. One of zeros or of no numbers gives
+// zeros.
 func TestInverse(t *testing.T) {
 	got := inverse(mat.NewSymDense(2, []float64{4, 1, 1, 1}))
 	require.InDeltaSlice(t, []float64{1. / 3, -1. / 3, -1. / 3, 4. / 3}, got.RawMatrix().Data, 1e-9)

@@ -22,8 +22,8 @@ func TestRowWeights(t *testing.T) {
 	require.Equal(t, []float64{1, 1, 0, 1}, rowWeights(f), "all weigh alike without noise")
 }
 
-// A layer whose right output is zero without any noise names no parameter: an output weight fits, and
-// is infinitely larger than the right one.
+// A layer whose right output is zero without any noise names no parameter: an output weight fits,
+// and is infinitely larger than the right one.
 func TestOutputWithoutNoise(t *testing.T) {
 	p, wrong := oracletest.Tall(2), oracletest.Tall(2)
 	clear(p.Layer.Output.Weight)

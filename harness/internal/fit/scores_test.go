@@ -66,8 +66,10 @@ func TestCertainScores(t *testing.T) {
 	const above, below = (pattern.Certainty + 0.5) * sigma, (pattern.Certainty - 0.5) * sigma
 	w.Value[0], w.Value[1] = above, below
 	w.Sigma[2] = 0
-	w.Value[7] = 1 - w.Value[4] - w.Value[5] - w.Value[6] // no weight is left to the sink of row 1
-	last := 2 * 4 * 4                                     // the first weight of the second batch element's first head
+	// No weight is left to the sink of row 1.
+	w.Value[7] = 1 - w.Value[4] - w.Value[5] - w.Value[6]
+	// The first weight of the second batch element's first head.
+	last := 2 * 4 * 4
 	s := x.logarithms(w, []int{0})
 	require.InDelta(t, pattern.Certainty+0.5, s.certain[0], 1e-9)
 	require.Equal(t, []float64{0, 0}, s.certain[1:3])

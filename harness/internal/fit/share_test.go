@@ -129,9 +129,9 @@ func TestDigest(t *testing.T) {
 	require.NotEqual(t, digest([]float64{1}), digest([]float64{1 + 1e-7}))
 }
 
-// The work of a fit is a sixth of the cube of a block's unknowns and half their square times the rows,
-// for each block, and a hundred iterations. An iteration takes the query weight once, and the output
-// weight twice, for each row.
+// The work of a fit is a sixth of the cube of a block's unknowns and half their square times the
+// rows, for each block, and a hundred iterations. An iteration takes the query weight once, and the
+// output weight twice, for each row.
 func TestWorkOfAFit(t *testing.T) {
 	l := &oracle.Layer{Heads: 4, KVHeads: 2}
 	for m, linear := range l.Projections() {

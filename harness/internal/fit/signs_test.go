@@ -13,8 +13,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// A row is right if no element is further away than the limit. Elements that are no numbers are right
-// where no number is expected.
+// A row is right if no element is further away than the limit. Elements that are no numbers are
+// right where no number is expected.
 func TestRightRows(t *testing.T) {
 	nan := math.NaN()
 	f := &fitter{

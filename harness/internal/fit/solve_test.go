@@ -39,8 +39,8 @@ func unconditioned(n int) blocks {
 	return blocks{{inputs: identity, places: num.UpTo(n)}}
 }
 
-// Conjugate gradients find the step of least squares: for the rows below, by hand, it is the mean of
-// the first two right sides, and a third of the last.
+// Conjugate gradients find the step of least squares: for the rows below, by hand, it is the mean
+// of the first two right sides, and a third of the last.
 func TestConjugateGradients(t *testing.T) {
 	a := matrix([][]float64{{1, 0}, {1, 0}, {0, 3}})
 	r := []float64{1000, 3000, 600}

@@ -69,8 +69,8 @@ func TestFindInAModel(t *testing.T) {
 	require.Len(t, m.known(), len(m.Without("gelu-tanh").known())+1)
 }
 
-// The places of a mistake: one for all layers, one for each kind of module, and one for each layer. A
-// joint mistake takes whole layers.
+// The places of a mistake: one for all layers, one for each kind of module, and one for each layer.
+// A joint mistake takes whole layers.
 func TestPlacesOfAMistake(t *testing.T) {
 	m, mistake := deep(t), edit(t, "linear-bias-missing")
 	whole := m.at(mistake, everywhere)
@@ -95,8 +95,8 @@ func TestPlacesOfAMistake(t *testing.T) {
 	require.Equal(t, "head", wholeLayer("head"))
 }
 
-// The values that a module takes from outside, and what it may take instead: inputs of the model and
-// outputs that are computed by then.
+// The values that a module takes from outside, and what it may take instead: inputs of the model
+// and outputs that are computed by then.
 func TestSources(t *testing.T) {
 	m := deep(t)
 	part, _ := partUntil(t, m, "layers.1")
@@ -164,8 +164,8 @@ func TestTruthOfSubmodules(t *testing.T) {
 	require.True(t, m.asksAbout(graph.Node{Module: "layers.4.gate"}))
 }
 
-// A mistake that was found in a part agrees with later values if it is made everywhere, in one layer, or
-// in this part alone.
+// A mistake that was found in a part agrees with later values if it is made everywhere, in one
+// layer, or in this part alone.
 func TestAgreesWithLaterValues(t *testing.T) {
 	m, mistake := deep(t), edit(t, "gelu-tanh")
 	part, _ := partUntil(t, m, "layers.2")
@@ -194,8 +194,8 @@ func TestAgreesWithLaterValues(t *testing.T) {
 	require.Equal(t, Disagrees, how)
 }
 
-// Hypotheses that are much further than the nearest one, and outside of the noise, are far. Their outputs
-// are not kept.
+// Hypotheses that are much further than the nearest one, and outside of the noise, are far. Their
+// outputs are not kept.
 func TestFarHypotheses(t *testing.T) {
 	const limit = compare.MeasuredMaxRMSZ
 	require.True(t, hypothesis{rms: 3.1 * limit}.isFar(limit))

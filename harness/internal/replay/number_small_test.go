@@ -78,7 +78,8 @@ func TestFindAScaleInASample(t *testing.T) {
 			other := slices.Clone(got)
 			other[4*row] += 1e-4
 			o := against(t, c, other)
-			o.Comparison.Z = slices.Clone(against(t, c, got).Comparison.Z) // the same rows are searched
+			// The same rows are searched.
+			o.Comparison.Z = slices.Clone(against(t, c, got).Comparison.Z)
 			matches, _ = FindNumbers(t.Context(), o)
 			require.Empty(t, matches, "row %d", row)
 			break

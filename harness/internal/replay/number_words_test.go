@@ -61,8 +61,8 @@ func TestMarginOfNumbers(t *testing.T) {
 	require.Nil(t, withMargin(of(0.5, 1.01), compare.MinMargin))
 }
 
-// The rows of a search are the eight that are most wrong, of equals the first, and sixteen spread over
-// all. A row has two elements here.
+// The rows of a search are the eight that are most wrong, of equals the first, and sixteen spread
+// over all. A row has two elements here.
 func TestRowsOfANumberSearch(t *testing.T) {
 	const rows = 100
 	o := Output{
@@ -120,8 +120,8 @@ func TestChosenValue(t *testing.T) {
 	require.Equal(t, far, c)
 }
 
-// A value near the right side is made better before it is confirmed. One that is far is missed, and so
-// is a whole number that does not explain the output.
+// A value near the right side is made better before it is confirmed. One that is far is missed, and
+// so is a whole number that does not explain the output.
 func TestConfirmANumber(t *testing.T) {
 	const wrong = 0.8
 	q := ofScale(t, 0.3, wrong, catalogue.Number{})

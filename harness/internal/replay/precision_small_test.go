@@ -20,8 +20,8 @@ func bfloat16(t *testing.T) catalogue.Mistake {
 	return m
 }
 
-// The output of a lower precision is in its noise, and another output is not: an element of the sample
-// is outside, or an element elsewhere, or the root mean square of all.
+// The output of a lower precision is in its noise, and another output is not: an element of the
+// sample is outside, or an element elsewhere, or the root mean square of all.
 func TestIsOutsideALowerPrecision(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 8)
 	low := bfloat16(t)
@@ -69,8 +69,8 @@ func TestIsOutsideALowerPrecision(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A lower precision is found in a small output, and how far the nearest mistake is. On a sample it must
-// explain the other rows, too.
+// A lower precision is found in a small output, and how far the nearest mistake is. On a sample it
+// must explain the other rows, too.
 func TestFindLowPrecisionOfASmallCase(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 8)
 	p.Causal = oracletest.Causal
@@ -105,8 +105,8 @@ func TestFindLowPrecisionOfASmallCase(t *testing.T) {
 	require.Empty(t, matches, "a row of the sample")
 }
 
-// An explanation shows the known errors of rounded inputs and of rounded parameters. The right output
-// shows neither, and no element may be outside of the noise.
+// An explanation shows the known errors of rounded inputs and of rounded parameters. The right
+// output shows neither, and no element may be outside of the noise.
 func TestWhatALowPrecisionExplains(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 8)
 	rounded, err := roundedIn(t.Context(), p, nil, oracle.BFloat16)
@@ -170,8 +170,8 @@ func TestFindAMistakeInALowerPrecision(t *testing.T) {
 	require.Empty(t, matches)
 }
 
-// Early rows are outside of a lower precision's noise if an element of them is. A case without early rows
-// has none outside.
+// Early rows are outside of a lower precision's noise if an element of them is. A case without
+// early rows has none outside.
 func TestEarlyRowsOutsideALowerPrecision(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 2)
 	low, rows := bfloat16(t), []int{1, 6}

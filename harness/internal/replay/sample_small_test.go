@@ -24,8 +24,8 @@ func truthOf(shape ...int) compare.Expected {
 	return e
 }
 
-// A sample takes the batch element whose queries see the most different numbers of keys, of equals the
-// last: ten positions of it, and those that see no key or the fewest.
+// A sample takes the batch element whose queries see the most different numbers of keys, of equals
+// the last: ten positions of it, and those that see no key or the fewest.
 func TestPositionsOfASample(t *testing.T) {
 	spread := []int{0, 28, 56, 85, 113, 141, 170, 198, 226, 255} // of 256
 	p := oracletest.Long()
@@ -51,7 +51,8 @@ func TestPositionsOfASample(t *testing.T) {
 	}
 	p.Padding.Data[255], p.Padding.Data[511] = true, true
 	want = nil
-	for _, i := range []int{0, 28, 30, 56, 85, 113, 141, 170, 198, 226, 255} { // 0 sees no key, 30 sees one
+	// 0 sees no key, 30 sees one.
+	for _, i := range []int{0, 28, 30, 56, 85, 113, 141, 170, 198, 226, 255} {
 		want = append(want, 256+i)
 	}
 	require.Equal(t, want, newSample(p, truthOf(2, 256, 96)).Rows)
