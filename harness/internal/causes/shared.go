@@ -213,6 +213,9 @@ func (in *inquiry) shared(causes []report.Cause) []report.Shared {
 	ran := func(r report.Result) bool { return r.Right() || r.Wrong() }
 	var found []report.Shared
 	add := func(among report.Among, failures []*fixture.Case, others func(report.Result) bool) {
+		if len(failures) == 0 {
+			return // and read no other case
+		}
 		if s := shared(among, failures, in.casesOf(others)); s != nil {
 			found = append(found, *s)
 		}
