@@ -69,9 +69,14 @@ const twoAtOnce = "two numbers at once"
 
 // turn tries values that [Module.FindNumbers] has tried already.
 func (d *dial) turn(error []float64) {
-	values := slices.Concat(d.leading(), d.at.number.Usual)
-	if d.at.number.Step > 0 || d.leads() {
-		values = d.landmarks(d.grid())
+	var values []float64
+	switch {
+	case d.at.number.Step > 0:
+		values = d.grid()
+	case d.leads():
+		values = append(d.leading(), d.landmarks(d.grid())...)
+	default:
+		values = append(d.leading(), d.at.number.Usual...)
 	}
 	for _, v := range values {
 		if v == d.at.right || v < d.least || v > d.most || d.ctx.Err() != nil {
