@@ -77,7 +77,7 @@ func TestImplausible(t *testing.T) {
 	}
 	f := fitterOf(t, p, wrong.Run().Value)
 	require.Empty(t, f.implausible(attempted(ValueProjection, 63)))
-	require.Equal(t, "only a value weight 65 times as large would fit", f.implausible(attempted(ValueProjection, 65)))
+	require.Equal(t, "only value weights 65 times as large would fit", f.implausible(attempted(ValueProjection, 65)))
 
 	right := slices.Clone(f.trace.Output.Variance)
 	for by, want := range map[float64]string{

@@ -194,7 +194,7 @@ func (f *fitter) implausible(out attempt) string {
 	for _, m := range out.free.projections {
 		right, other := f.p.Layer.Projections()[m], out.problem.Layer.Projections()[m]
 		if ratio := num.RMS(other.Weight) / num.RMS(right.Weight); ratio > larger {
-			return fmt.Sprintf("only a %s weight %.2g times as large would fit", m, ratio)
+			return fmt.Sprintf("only %s weights %.2g times as large would fit", m, ratio)
 		}
 	}
 	if off := compare.Outputs(f.shape, f.got, f.trace.Output.Expected()).Rel; off < compare.MinMargin*out.Residual {

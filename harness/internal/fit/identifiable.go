@@ -52,16 +52,15 @@ func (x *jacobian) multiplications() float64 {
 	for _, m := range x.free.projections {
 		linear := l.Projections()[m]
 		n, each := float64(linear.In+1), 1.0
+		if x.free.bias {
+			n = 1
+		}
 		if m != OutputProjection {
 			heads := float64(headsOf(l, m))
-			e := float64(linear.Out) / heads
-			each, n = heads, n*e
+			each, n = heads, n*float64(linear.Out)/heads
 			if x.free.heads != nil {
 				each = float64(len(x.free.heads))
 			}
-		}
-		if x.free.bias {
-			n = float64(linear.Out)
 		}
 		work += each * (n*n*n/6 + n*n*rows/2)
 	}

@@ -31,7 +31,7 @@ func TestOutputWithoutNoise(t *testing.T) {
 	at, seen := localised(p, p.Trace(), oracletest.InFloat32(wrong.Run()))
 	require.True(t, seen)
 	require.Empty(t, at.named())
-	require.Equal(t, "only a output weight +Inf times as large would fit", at.tried[0].Refused)
+	require.Equal(t, "only output weights +Inf times as large would fit", at.tried[0].Refused)
 }
 
 // The transpose leaves out what is not free, and is right for a layer with blank rows. What an

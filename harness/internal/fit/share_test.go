@@ -147,8 +147,8 @@ func TestWorkOfAFit(t *testing.T) {
 		{all(QueryProjection), 4 * block(10*5)},
 		{all(KeyProjection), 2 * block(10*12)},
 		{freeSet{projections: []Projection{QueryProjection}, heads: []int{0, 1, 3}}, 3 * block(10*5)},
-		{biasOf(OutputProjection), block(32)},
-		{biasOf(QueryProjection), 4 * block(20)},
+		{biasOf(OutputProjection), block(1)},
+		{biasOf(QueryProjection), 4 * block(5)},
 		{all(ValueProjection, OutputProjection), 2*block(10*14) + block(10)},
 	} {
 		x := &jacobian{p: &oracle.Problem{Layer: l}, weight: make([]float64, 1000), free: tc.free}
