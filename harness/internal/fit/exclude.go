@@ -54,16 +54,7 @@ func (at *localisation) withdraw() {
 // explainsOther reports whether a fit explains the output of another projection, drawn anew or
 // moved towards that so far that the output is off by about rel.
 func (f *fitter) explainsOther(free freeSet, m Projection, rel float64) bool {
-	l := f.p.Layer
-	other := freeSet{projections: []Projection{m}, bias: free.bias && l.Projections()[m].Bias != nil}
-	if free.heads != nil {
-		for h := range headsOf(l, m) {
-			served := freeSet{projections: []Projection{m}, heads: []int{h}}.queryHeads(l)
-			if slices.Contains(free.queryHeads(l), served[0]) {
-				other.heads = append(other.heads, h)
-			}
-		}
-	}
+	other := free.counterpart(f.p.Layer, m)
 	const smaller = 0.5 // a change of nearly the same size says nothing new
 	wrong := redrawn(f.p, other, 1)
 	c := compare.Outputs(f.shape, wrong.Run().Value, f.trace.Output.Expected())

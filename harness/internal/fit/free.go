@@ -31,10 +31,31 @@ func (f freeSet) frees(l *oracle.Layer, m Projection, o, i int) bool {
 		return false
 	case f.heads == nil:
 		return true
-	case m == OutputProjection: // its bias belongs to no head
-		return i < linear.In && slices.Contains(f.heads, i*l.Heads/linear.In)
+	case m == OutputProjection && i == linear.In: // its bias belongs to no head
+		return false
 	}
-	return slices.Contains(f.heads, o*headsOf(l, m)/linear.Out)
+	return slices.Contains(f.heads, headOf(l, m, o, i))
+}
+
+// headOf returns the head that element i of row o of a projection's weight belongs to.
+func headOf(l *oracle.Layer, m Projection, o, i int) int {
+	linear := l.Projections()[m]
+	if m == OutputProjection {
+		return i * l.Heads / linear.In
+	}
+	return o * headsOf(l, m) / linear.Out
+}
+
+// counterpart returns the part of another projection that serves the heads of the set.
+func (f freeSet) counterpart(l *oracle.Layer, m Projection) freeSet {
+	other := freeSet{projections: []Projection{m}, bias: f.bias && l.Projections()[m].Bias != nil}
+	for _, h := range f.queryHeads(l) {
+		h = h * headsOf(l, m) / l.Heads
+		if !slices.Contains(other.heads, h) {
+			other.heads = append(other.heads, h)
+		}
+	}
+	return other
 }
 
 // queryHeads returns the query heads that the free heads serve.
@@ -103,7 +124,7 @@ func (f freeSet) tensors(l *oracle.Layer, of [4]attention.Placement) string {
 	for _, m := range f.projections {
 		at := of[m]
 		if !f.bias {
-			words = append(words, f.place(l, of)+at.Weight)
+			words = append(words, f.place(l, m, of)+at.Weight)
 		}
 		switch part := at.BiasPart; {
 		case !f.freesBias(l, m):
@@ -120,10 +141,9 @@ func (f freeSet) tensors(l *oracle.Layer, of [4]attention.Placement) string {
 
 // place describes which rows, columns or part of a weight are free: "rows 0-3 of ". It returns ""
 // if all of the weight is.
-func (f freeSet) place(l *oracle.Layer, of [4]attention.Placement) string {
-	m := f.projections[0]
+func (f freeSet) place(l *oracle.Layer, m Projection, of [4]attention.Placement) string {
 	if f.heads == nil {
-		if len(f.projections) == 1 && of[m].Part != "" {
+		if of[m].Part != "" {
 			return of[m].Part + " of "
 		}
 		return ""

@@ -120,6 +120,6 @@ func (f *fitter) headText(heads []int) string {
 	free := freeSet{projections: []Projection{OutputProjection}, heads: heads}
 	const text = "all that is wrong lies in what head %s gives: only where %s lead; " +
 		"the other heads and the output weight are right"
-	place := free.place(f.p.Layer, f.placements) + f.placements[OutputProjection].Weight
+	place := free.place(f.p.Layer, OutputProjection, f.placements) + f.placements[OutputProjection].Weight
 	return fmt.Sprintf(text, num.Ranges(heads), place)
 }

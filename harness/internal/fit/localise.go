@@ -97,29 +97,25 @@ func (f *fitter) freeProjection(m Projection) []attempt {
 // explains the output; nil if these are all heads, or do not explain it.
 func (f *fitter) narrowed(whole attempt) []attempt {
 	m, l := whole.free.projections[0], f.p.Layer
-	heads := headsOf(l, m)
-	right, other := *l.Projections()[m], *whole.problem.Layer.Projections()[m]
-	off := make([]float64, heads)
-	for at, w := range right.Weight {
-		h := at / right.In * heads / right.Out
-		if m == OutputProjection {
-			h = at % right.In * heads / right.In
-		}
-		off[h] += (other.Weight[at] - w) * (other.Weight[at] - w)
-	}
-	var differ []int
-	for h, d := range off {
-		if d > 0.01*slices.Max(off) {
-			differ = append(differ, h)
-		}
-	}
-	if len(differ) == heads {
+	differ := differing(l, whole.problem.Layer, m)
+	if len(differ) == headsOf(l, m) {
 		return nil
 	}
 	if some := f.fit(freeSet{projections: whole.free.projections, heads: differ}); some.Explains() {
 		return []attempt{some}
 	}
 	return nil
+}
+
+// differing returns the heads of a projection whose weights differ between two layers by more than
+// a tenth of what the most different head does.
+func differing(right, other *oracle.Layer, m Projection) []int {
+	w, found := right.Projections()[m], other.Projections()[m].Weight
+	off := make([]float64, headsOf(right, m))
+	for at, v := range w.Weight {
+		off[headOf(right, m, at/w.In, at%w.In)] += (found[at] - v) * (found[at] - v)
+	}
+	return slices.DeleteFunc(num.UpTo(len(off)), func(h int) bool { return off[h] <= 0.01*slices.Max(off) })
 }
 
 // describe marks the explanations among all attempts. For value and output weights, which only
