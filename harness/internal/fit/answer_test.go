@@ -16,38 +16,98 @@ import (
 )
 
 // More steps help neither a linear fit that one step did not bring near, nor a start from recovered
-// weights that is far.
-func TestHopeless(t *testing.T) {
-	const near, far = compare.MaxResidual * 0.9, compare.MaxResidual * 1.1
+// weights that is far. A search also ends with an explanation, with a step that does not halve the
+// residual, and with the fifth step.
+func TestFinished(t *testing.T) {
+	const near, far, limit = compare.MaxResidual * 0.9, compare.MaxResidual * 1.1, compare.MaxResidual
 	right, start := &oracle.Problem{}, &oracle.Problem{}
 	f := &fitter{p: right}
 	for i, tc := range []struct {
-		free     freeSet
-		problem  *oracle.Problem
-		steps    int
-		residual float64
-		want     bool
+		free             freeSet
+		problem          *oracle.Problem
+		holds            bool
+		steps            int
+		before, residual float64
+		want             bool
 	}{
-		{all(ValueProjection), right, 1, far, true},
-		{all(OutputProjection), right, 2, far, true},
-		{all(OutputProjection), right, 1, near, false},
-		{all(OutputProjection), right, 1, compare.MaxResidual, false},
-		{all(QueryProjection), start, 0, 2 * compare.MaxResidual, false},
-		{all(OutputProjection), right, 0, far, false},
-		{all(QueryProjection), start, 1, 3 * far, false},
-		{all(QueryProjection), start, 0, 2 * far, true},
-		{all(QueryProjection), start, 0, 2 * near, false},
-		{all(QueryProjection), right, 0, 2 * far, false},
-		{all(ValueProjection, OutputProjection), start, 1, far, false},
+		{all(QueryProjection), start, false, 0, 1, 2 * near, false},
+		{all(QueryProjection), start, false, 0, 1, 2 * limit, false},
+		{all(QueryProjection), start, false, 0, 1, 2 * far, true},
+		{all(QueryProjection), right, false, 0, 1, 2 * far, false},
+		{all(QueryProjection), right, true, 0, 1, near, false},
+		{all(OutputProjection), right, false, 0, far, far, false},
+		{all(QueryProjection), start, false, 1, 1, 3 * far, false},
+		{all(QueryProjection), start, false, 4, 1, 0.49, false},
+		{all(QueryProjection), start, false, 5, 1, 0.49, true},
+		{all(QueryProjection), start, false, 1, 1, 0.5, true},
+		{all(QueryProjection), start, false, 1, 1, 0.51, true},
+		{all(QueryProjection), start, false, 1, 1, math.NaN(), true},
+		{all(QueryProjection), start, true, 1, 1, 0.1, true},
+		{all(ValueProjection), right, false, 1, 1, far, true},
+		{all(OutputProjection), right, false, 2, 1, far, true},
+		{all(OutputProjection), right, false, 1, 1, near, false},
+		{all(OutputProjection), right, false, 1, 1, limit, false},
+		{all(ValueProjection, OutputProjection), start, false, 1, 1, far, false},
 	} {
-		x := attempt{Fit: Fit{free: tc.free, Residual: tc.residual}, problem: tc.problem}
-		require.Equal(t, tc.want, f.hopeless(x, tc.steps), "%d", i)
+		x := attempt{Fit: Fit{free: tc.free, Residual: tc.residual, Holds: tc.holds}, problem: tc.problem}
+		require.Equal(t, tc.want, f.finished(x, tc.steps, tc.before), "%d", i)
 	}
+}
+
+// A step leads away if it is further off than before, and outside the noise.
+func TestLeadsAway(t *testing.T) {
+	limits := compare.Limits{Z: 16, RMS: 1.5}
+	for i, tc := range []struct {
+		rel, rms float64
+		want     bool
+	}{{0.9, 9, false}, {1, 9, false}, {1.1, 9, true}, {1.1, 1, false}, {math.NaN(), 9, true}} {
+		c := compare.Comparison{Elements: 1, Limits: limits, Rel: tc.rel, RMSZ: tc.rms}
+		require.Equal(t, tc.want, leadsAway(c, 1), "%d", i)
+	}
+}
+
+// Each step begins where the last one led, and one that leads away is not taken. Plain loops take
+// the steps.
+func TestStepsOfASearch(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 30)
+	taken := map[int]int{}
+	for _, size := range []float64{0.3, 0.6, 0.9, 1.5, 3, 6, 12, 25} {
+		wrong := p.Clone()
+		for i := range wrong.Layer.Query.Bias {
+			wrong.Layer.Query.Bias[i] += size * math.Sin(float64(i))
+		}
+		f := fitterOf(t, p, wrong.Run().Value)
+		free := biasOf(QueryProjection)
+		b := newJacobian(p, free).blocks()
+		at, n := p, 0
+		off := func(q *oracle.Problem) compare.Comparison {
+			return compare.Outputs(f.shape, f.got, q.Run().Expected())
+		}
+		for {
+			x := newJacobian(at, free)
+			next := x.moved(cgls(t.Context(), x.operator(), b, x.missing(f.got), len(x.mask)))
+			if off(next).Rel > off(at).Rel {
+				break
+			}
+			halved := off(next).Rel < off(at).Rel/2
+			at = next
+			if n++; !halved || off(at).Explained() || n == 5 {
+				break
+			}
+		}
+		taken[n]++
+		found := f.solve(attempt{Fit: Fit{free: free, Residual: math.Inf(1)}}, b, p, 1)
+		require.Equal(t, at.Layer.Query.Bias, found.problem.Layer.Query.Bias, "size %g, %d steps", size, n)
+		require.InDelta(t, off(at).Rel, found.Residual, 1e-12)
+		require.Equal(t, off(at).Explained(), found.Holds)
+	}
+	require.Positive(t, taken[1])
+	require.Positive(t, taken[5])
 }
 
 // The search may miss a bias of queries or keys, and their weights under a softcap.
 func TestCurved(t *testing.T) {
-	soft, plain := &oracle.Problem{Softcap: 5}, &oracle.Problem{}
+	soft, plain := &oracle.Problem{Softcap: 0.5}, &oracle.Problem{}
 	for _, m := range allProjections {
 		scores := m < ValueProjection
 		require.Equal(t, scores, biasOf(m).curved(plain))

@@ -49,13 +49,14 @@ func TestExclude(t *testing.T) {
 	f := fitterOf(t, p, p.Run().Value)
 	value := tried(all(ValueProjection), "the value weight", true, 0.004, "")
 	value.problem = p
+	rel := 1.0
 	exclude := func(output attempt, query attempt) localisation {
 		at := localisation{holding: []attempt{value}, apart: math.Inf(1)}
 		key := tried(all(KeyProjection), "", false, 0, "")
 		key.contradicted = true
 		f.exclude(&at, [][]attempt{
 			{tried(biasOf(OutputProjection), "", false, 0, ""), output}, {value}, {query}, {key},
-		}, 1)
+		}, rel)
 		return at
 	}
 	of := func(m Projection, residual float64, refused string) attempt {
@@ -74,6 +75,11 @@ func TestExclude(t *testing.T) {
 	require.InDelta(t, least, at.apart, 1e-12)
 	require.Equal(t, "few rows", at.untested[0].Refused)
 	require.Len(t, at.holding, 1)
+	for _, rel = range []float64{2, 4} { // a share of the distance above the margin of the best fit
+		at = exclude(of(OutputProjection, 0.05*rel, ""), of(QueryProjection, 0.0499*rel, ""))
+		require.InDelta(t, 0.05*rel, at.apart, 1e-12)
+		require.Len(t, at.untested, 1)
+	}
 }
 
 // A fit of all rows explains no output of another projection where rows suffice. A change that no

@@ -153,31 +153,34 @@ func (f freeSet) curved(p *oracle.Problem) bool {
 // solve takes steps of least squares from a start, until the output is explained or the steps
 // stop helping.
 func (f *fitter) solve(out attempt, b blocks, p *oracle.Problem, share float64) attempt {
-	const steps = 5
-	for n := range steps + 1 {
+	for n := 0; ; n++ {
 		x := f.jacobian(p, out.free)
-		c := compare.Outputs(f.shape, f.got, x.t.Output.Expected())
-		if n > 0 && !(c.Rel <= out.Residual) && !c.OK() {
+		c, before := compare.Outputs(f.shape, f.got, x.t.Output.Expected()), out.Residual
+		if n > 0 && leadsAway(c, before) {
 			return out
 		}
-		better := c.Rel < out.Residual/2
 		out.Residual, out.MaxZ, out.problem = c.Rel, c.MaxZ, p
 		out.Holds = holds(c, share)
-		if n == steps || n > 0 && (out.Holds || !better) || f.hopeless(out, n) {
+		if f.finished(out, n, before) {
 			return out
 		}
 		p = x.moved(cgls(f.ctx, x.operator(), b, x.missing(f.got), len(x.mask)))
 	}
-	return out
 }
 
-// hopeless reports whether more steps cannot bring a fit nearer after n steps. Values and outputs
-// are linear, so one step is enough. A start from recovered weights that is not near the output
-// has no explanation near it.
-func (f *fitter) hopeless(out attempt, n int) bool {
+// leadsAway reports whether an output is outside the noise and further off than before.
+func leadsAway(c compare.Comparison, before float64) bool { return !c.OK() && !(c.Rel <= before) }
+
+// finished reports whether more steps cannot bring a fit nearer after n steps. The last one began
+// at the residual before. Values and outputs are linear, so one step is enough. A start from
+// recovered weights that is not near the output has no explanation near it.
+func (f *fitter) finished(out attempt, n int, before float64) bool {
+	const most = 5
+	if n == 0 {
+		return out.problem != f.p && out.Residual > 2*compare.MaxResidual
+	}
 	linear := out.free.is(ValueProjection) || out.free.is(OutputProjection)
-	return n > 0 && linear && out.Residual > compare.MaxResidual ||
-		n == 0 && out.problem != f.p && out.Residual > 2*compare.MaxResidual
+	return n == most || out.Holds || !(out.Residual < before/2) || linear && out.Residual > compare.MaxResidual
 }
 
 // holds reports whether a fit explains an output: within the share of the replay's noise that

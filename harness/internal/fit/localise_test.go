@@ -213,6 +213,8 @@ func TestValueAndOutputTogether(t *testing.T) {
 	at, _ := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
 	require.Equal(t, []Projection{ValueProjection, OutputProjection}, at.named(), "%+v", at.tried)
 	require.Len(t, at.holding, 1)
+	require.Equal(t, at.holding[0].Freed, at.tried[len(at.tried)-1].Freed)
+	require.True(t, at.tried[len(at.tried)-1].Narrowest)
 }
 
 // Three projections drawn anew are not explained by one, nor by two.
@@ -225,6 +227,77 @@ func TestThreeProjectionsAreNotLocalised(t *testing.T) {
 	at, _ := localised(p, p.Trace(), variant.Variant{}.Run(wrong))
 	require.Empty(t, at.named())
 	require.Nil(t, at.reasons())
+	require.Len(t, at.tried, 9, "a bias and all of each projection, and value and output together")
+	require.Equal(t, all(ValueProjection, OutputProjection), at.tried[8].free)
+}
+
+// Heads differ if their weights do by more than a tenth of the most different head's change.
+func TestDiffering(t *testing.T) {
+	for _, tc := range []struct {
+		changes []float64 // of the heads
+		want    []int
+	}{
+		{[]float64{10, 1, 0, 0}, []int{0}}, {[]float64{10, 1.2, 0, -10}, []int{0, 1, 3}}, {[]float64{1, 1, 1, 1}, num.UpTo(4)},
+	} {
+		for m := range allProjections {
+			right := grouped(1).Layer
+			right.KVHeads, right.Key, right.Value = 4, right.Query, right.Query
+			other := (&oracle.Problem{Layer: right}).Clone().Layer
+			l := *other.Projections()[m]
+			clear(right.Projections()[m].Weight)
+			for at := range l.Weight {
+				h := at / l.In / 3
+				if Projection(m) == OutputProjection {
+					h = at % l.In / 3
+				}
+				l.Weight[at] = tc.changes[h]
+			}
+			require.Equal(t, tc.want, differing(right, other, Projection(m)))
+		}
+	}
+}
+
+// Where rows are too few for all of a projection, its heads are asked for one by one, and the one
+// that explains the output comes first. The only head of a layer is not asked for, nor are the
+// heads of a projection that does not explain the output.
+func TestFreeProjection(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 3)
+	wrong := p.Clone()
+	require.True(t, redraw(wrong, OutputProjection, "head"))
+	f := fitterOf(t, p, oracletest.InFloat32(wrong.Run()))
+	list := f.freeProjection(OutputProjection)
+	require.Len(t, list, 3)
+	require.Equal(t, []freeSet{ofHead(OutputProjection, 1), biasOf(OutputProjection), all(OutputProjection)},
+		[]freeSet{list[0].free, list[1].free, list[2].free})
+	require.True(t, list[0].Explains())
+	require.NotEmpty(t, list[2].Refused)
+
+	// Values of 10 inputs have 10 directions. 13 rows are enough for these, and too few for a bias, too.
+	p = oracletest.First(oracletest.Tall(2), 13)
+	p.Query.Shape[1], p.Query.Value = 1, p.Query.Value[:13*13]
+	p.Layer.Heads, p.Layer.KVHeads, p.Layer.Value.Bias = 1, 1, nil
+	wrong = p.Clone()
+	require.True(t, redraw(wrong, OutputProjection, "weight"))
+	f = fitterOf(t, p, oracletest.InFloat32(wrong.Run()))
+	require.True(t, f.fit(ofHead(OutputProjection, 0)).Explains())
+	list = f.freeProjection(OutputProjection)
+	require.Len(t, list, 2)
+	require.NotEmpty(t, list[1].Refused)
+
+	// All of it, its narrower part, and the bias that was asked for first.
+	p = oracletest.Tall(2)
+	wrong = p.Clone()
+	require.True(t, redraw(wrong, ValueProjection, "head"))
+	list = fitterOf(t, p, oracletest.InFloat32(wrong.Run())).freeProjection(ValueProjection)
+	require.Len(t, list, 3)
+	require.Equal(t, []freeSet{ofHead(ValueProjection, 1), all(ValueProjection), biasOf(ValueProjection)},
+		[]freeSet{list[0].free, list[1].free, list[2].free})
+	wrong = p.Clone()
+	require.True(t, redraw(wrong, ValueProjection, "bias"))
+	list = fitterOf(t, p, oracletest.InFloat32(wrong.Run())).freeProjection(ValueProjection)
+	require.Len(t, list, 1)
+	require.Equal(t, biasOf(ValueProjection), list[0].free)
+	require.True(t, list[0].Explains())
 }
 
 // The noise of another precision is no other parameter.

@@ -2,11 +2,13 @@ package fit
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/mat"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
@@ -70,6 +72,47 @@ func TestValueShift(t *testing.T) {
 	}
 }
 
+// The values of each head take the part of another output bias that is the head's, whatever the
+// output weight is.
+func TestValuesOfOutput(t *testing.T) {
+	p := grouped(1)
+	w := p.Layer.Output
+	wrong := p.Clone()
+	scaleOutput(wrong.Layer, 0)
+	var shift, bias []float64
+	for at, v := range p.Layer.Value.Bias {
+		shift, bias = append(shift, float64(at+1)), append(bias, scaledBy*v+float64(at+1))
+	}
+	for o := range w.Out {
+		for c := range w.In {
+			wrong.Layer.Output.Bias[o] += w.Weight[o*w.In+c] * shift[c/6*3+c%3]
+		}
+	}
+	found := fitterOf(t, p, nil).valuesOfOutput(wrong, 2)
+	require.InDeltaSlice(t, bias, found.Layer.Value.Bias, 1e-9)
+	require.InDeltaSlice(t, scaled(scaledBy, p.Layer.Value.Weight), found.Layer.Value.Weight, 1e-9)
+	require.Equal(t, p.Layer.Output, found.Layer.Output)
+}
+
+// Values that no query sees say nothing of other values: 9 that are seen are too few for 6 features
+// and a shift, and 10 are enough.
+func TestOutputOfValues(t *testing.T) {
+	for hidden, want := range map[int]bool{3: false, 2: true} {
+		p := oracletest.First(oracletest.Tall(2), 3)
+		p.Padding = attention.NewMask(3, 4)
+		for n := range hidden {
+			p.Padding.Data[4*n] = true
+		}
+		wrong := p.Clone()
+		scaleValues(wrong.Layer, 0)
+		found := fitterOf(t, p, nil).outputOfValues(wrong, 1)
+		require.Equal(t, want, found != nil, "%d hidden", hidden)
+		if want {
+			require.InDeltaSlice(t, scaled(scaledBy, p.Layer.Output.Weight), found.Layer.Output.Weight, 1e-9)
+		}
+	}
+}
+
 // A twin that explains the output is left as it is, and one that is near takes steps. One that is
 // far is none.
 func TestPolishedTwins(t *testing.T) {
@@ -95,6 +138,15 @@ func TestPolishedTwins(t *testing.T) {
 	near := moved(1e-4)
 	require.True(t, near.Holds)
 	require.InDeltaSlice(t, wrong.Layer.Value.Weight, near.problem.Layer.Value.Weight, 1e-5)
+	// Noise that least squares cannot take away is no explanation.
+	exact, got := wrong.Run().Expected(), slices.Clone(f.got)
+	for at, sigma := range exact.Sigma {
+		f.got[at] = exact.Value[at] + math.Copysign(1.7*sigma, math.Sin(float64(at)))
+	}
+	noisy := moved(1e-4)
+	require.Less(t, noisy.Residual, 1e-5)
+	require.False(t, noisy.Holds)
+	f.got = got
 	far := moved(2e-3)
 	require.False(t, far.Holds)
 	require.InDelta(t, 1e-3, far.Residual, 5e-4)

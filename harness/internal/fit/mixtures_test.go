@@ -57,6 +57,11 @@ func TestOutsideMixtures(t *testing.T) {
 	require.Equal(t, []float64{0, 0, 0, 0, 0, 0, 0, 0, 1}, outside(0, 1, 2))
 	require.Equal(t, identity(3).RawMatrix().Data, outside(2), "one value")
 	require.Equal(t, identity(3).RawMatrix().Data, outside(), "no key")
+	flat := &fitter{p: f.p, trace: oracle.Trace{Keys: 2, ValueWidth: 2, Group: 1}}
+	for k := range 20 { // one direction of two is left, whatever rounding leaves of it
+		flat.trace.Value = []float64{0, 0, 1, float64(k)}
+		require.NotNil(t, flat.outsideMixtures(identity(2), 0, []int{0, 1}), "%d", k)
+	}
 	f.p.Sinks = []float64{0}
 	require.Equal(t, []float64{0, 0, 0, 0, 1, 0, 0, 0, 1}, outside(0), "the multiples of (1, 0, 0)")
 	require.Equal(t, []float64{0, 0, 0, 0, 0, 0, 0, 0, 1}, outside(0, 1))

@@ -66,13 +66,14 @@ func TestCertainScores(t *testing.T) {
 	const above, below = (pattern.Certainty + 0.5) * sigma, (pattern.Certainty - 0.5) * sigma
 	w.Value[0], w.Value[1] = above, below
 	w.Sigma[2] = 0
+	w.Value[3] = pattern.Certainty * sigma
 	// No weight is left to the sink of row 1.
 	w.Value[7] = 1 - w.Value[4] - w.Value[5] - w.Value[6]
 	// The first weight of the second batch element's first head.
 	last := 2 * 4 * 4
 	s := x.logarithms(w, []int{0})
 	require.InDelta(t, pattern.Certainty+0.5, s.certain[0], 1e-9)
-	require.Equal(t, []float64{0, 0}, s.certain[1:3])
+	require.Equal(t, []float64{0, 0, 0}, s.certain[1:4])
 	require.InDelta(t, w.Value[last]/sigma, s.certain[last], 1e-9)
 	require.Equal(t, make([]float64, 16), s.certain[16:32], "head 1 was not asked for")
 
@@ -91,6 +92,14 @@ func TestCertainScores(t *testing.T) {
 	}
 	clear(w.Sigma)
 	require.Equal(t, make([]float64, len(s.certain)), x.logarithms(w, []int{0}).certain, "nothing is known of the noise")
+
+	// The keys of a row leave exactly as much as is not certain: 16 times the noise of four keys.
+	const exact = 1. / 1024
+	for at := range w.Sigma {
+		w.Sigma[at] = exact
+	}
+	copy(w.Value, []float64{1 - pattern.Certainty*4*exact, 0, 0, 0})
+	require.Zero(t, x.logarithms(w, []int{0}).certain[scores])
 
 	p.Sinks = nil
 	s = newJacobian(p, all(QueryProjection)).logarithms(rightWeights(x.t, 1e-3), []int{0, 1})
@@ -183,6 +192,63 @@ func TestQueriesOfRecoveredScores(t *testing.T) {
 	)
 	require.Nil(t, found)
 	require.Contains(t, reason, "0 scores of head 0 are certain")
+}
+
+// Under a softcap of any size the fit to recovered scores is made four times, each from the last.
+// Without one it is made once.
+func TestRepeatsOfRecoveredScores(t *testing.T) {
+	for softcap, repeats := range map[float64]int{0: 1, 0.9: 4} {
+		p := oracletest.First(oracletest.Tall(2), 30)
+		p.Softcap = softcap
+		wrong := p.Clone()
+		for at := range wrong.Layer.Query.Weight {
+			wrong.Layer.Query.Weight[at] += 0.5 * math.Sin(float64(at))
+		}
+		x := newJacobian(p, all(QueryProjection))
+		w := rightWeights(wrong.Trace(), 1e-6)
+		found, reason := x.fromLogarithms(t.Context(), w, []int{0, 1})
+		require.Empty(t, reason)
+		s := x.logarithms(w, []int{0, 1})
+		for range repeats {
+			r := s.centred(s.missingScores())
+			step := cgls(t.Context(), s.scoreOperator(), s.blocks(), r, len(s.mask))
+			s.jacobian = newJacobian(s.moved(step), s.free)
+		}
+		require.Equal(t, s.p.Layer.Query, found.Layer.Query, "softcap %g", softcap)
+	}
+}
+
+// The weights of one head can be recovered where an output row is too short for those of both. A
+// fit of all heads says so.
+func TestScoresOfOneHead(t *testing.T) {
+	p := oracletest.Tall(2)
+	w := &p.Layer.Output
+	w.Out, w.Weight, w.Bias = 11, w.Weight[:11*12], w.Bias[:11]
+	wrong := p.Clone()
+	for at := 6 * 13; at < 12*13; at++ { // of head 1
+		wrong.Layer.Query.Weight[at] += 0.1 * math.Sin(float64(at))
+	}
+	f := fitterOf(t, p, oracletest.InFloat32(wrong.Run()))
+	one := f.fit(ofHead(QueryProjection, 1))
+	require.True(t, one.Explains(), "%+v", one.Fit)
+	require.InDeltaSlice(t, wrong.Layer.Query.Weight, one.problem.Layer.Query.Weight, 1e-4)
+	both := f.fit(all(QueryProjection))
+	_, reason := pattern.RecoverWeights(p, f.trace, f.got, []int{0, 1})
+	require.NotEmpty(t, reason)
+	require.Equal(t, reason, both.Refused)
+	require.True(t, math.IsInf(both.Residual, 1))
+}
+
+// A fit of weights whose scores are not certain says so.
+func TestFitOfASaturatedSoftmax(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 40)
+	for at := range p.Layer.Query.Weight {
+		p.Layer.Query.Weight[at] *= 100
+	}
+	f := fitterOf(t, p, oracletest.InFloat32(p.Run()))
+	found := f.fit(all(QueryProjection))
+	require.Contains(t, found.Refused, "the softmax is saturated: ")
+	require.True(t, math.IsInf(found.Residual, 1))
 }
 
 // The mixture of recovered weights is the output of these weights and the right values. A weight

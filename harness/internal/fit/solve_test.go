@@ -85,3 +85,39 @@ func TestPrecondition(t *testing.T) {
 	// (1 2, 3 4) times inputs is (3 6, 7 12); features times these is (17 30, 7 12).
 	require.Equal(t, []float64{17, 30, 7, 12, 0, 30}, b.precondition([]float64{1, 2, 3, 4, 5, 6}))
 }
+
+// fixed is an operator that returns the same numbers whatever it is given, and counts its calls.
+func fixed(forward, backward []float64, calls *int) operator {
+	return operator{
+		forward:  func([]float64) []float64 { *calls++; return forward },
+		backward: func([]float64) []float64 { return backward },
+	}
+}
+
+// Conjugate gradients end after 300 iterations, at a step that changes nothing, or where a step
+// can shrink the residual by no more than the limits, the limits included for the squared distance.
+func TestLimitsOfConjugateGradients(t *testing.T) {
+	preconditioned := func(by float64) blocks {
+		return blocks{{inputs: mat.NewDense(1, 1, []float64{by}), places: []int{0}}}
+	}
+	calls := 0
+	cgls(t.Context(), fixed([]float64{1e9}, []float64{1000}, &calls), preconditioned(1), []float64{1}, 1)
+	require.Equal(t, 300, calls)
+
+	calls = 0
+	step := cgls(t.Context(), fixed([]float64{0}, []float64{1000}, &calls), preconditioned(1), []float64{1}, 1)
+	require.Equal(t, []float64{0}, step)
+
+	tried := func(by float64, r ...float64) bool {
+		calls := 0
+		cgls(t.Context(), fixed(make([]float64, len(r)), []float64{1}, &calls), preconditioned(by), r, 1)
+		return calls > 0
+	}
+	require.True(t, tried(1e-3, 0), "a thousandth of the noise of one element")
+	require.False(t, tried(0.9e-3, 0))
+	require.True(t, tried(4e-3, 0, 0, 0, 0))
+	require.False(t, tried(3.9e-3, 0, 0, 0, 0), "of four elements")
+	squared := 1000.0 * 1000
+	require.False(t, tried(1e-5*squared, 1000))
+	require.True(t, tried(1.01e-5*squared, 1000))
+}

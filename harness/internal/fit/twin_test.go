@@ -145,6 +145,22 @@ func TestTwinOfAHead(t *testing.T) {
 	require.Equal(t, []int{1}, back.free.heads)
 }
 
+// A value bias moves the output bias, so the twin of one head's values with a bias has all of the
+// output weight. The twin of two query heads of one key head is the key head's values.
+func TestTwinsOfGroupedHeads(t *testing.T) {
+	p := grouped(20)
+	f := fitterOf(t, p, p.Run().Value)
+	of := func(free freeSet) attempt { return attempt{Fit: Fit{free: free}, problem: p} }
+	require.Equal(t, all(OutputProjection), f.twin(of(ofHead(ValueProjection, 1))).free)
+	last := freeSet{projections: []Projection{OutputProjection}, heads: []int{2, 3}}
+	require.Equal(t, ofHead(ValueProjection, 1), f.twin(of(last)).free)
+	require.Equal(t, all(ValueProjection), f.twin(of(all(OutputProjection))).free)
+	p.Layer.Value.Bias = nil
+	require.Equal(t, last, f.twin(of(ofHead(ValueProjection, 1))).free)
+	none := f.twin(of(all(ValueProjection, OutputProjection)))
+	require.Nil(t, none.problem)
+}
+
 // A head that alone is wrong is named alone.
 func TestOneHeadIsNarrowed(t *testing.T) {
 	for _, m := range []Projection{ValueProjection, OutputProjection} {
