@@ -62,6 +62,11 @@ func TestOutsideMixtures(t *testing.T) {
 		flat.trace.Value = []float64{0, 0, 1, float64(k)}
 		require.NotNil(t, flat.outsideMixtures(identity(2), 0, []int{0, 1}), "%d", k)
 	}
+	for off, want := range map[float64]bool{0.9e-6: true, 1.5e-6: false} { // nearly a multiple of the other
+		flat.trace.Keys, flat.trace.Value = 3, []float64{0, 0, 1, 0, 1, off}
+		require.Equal(t, want, flat.outsideMixtures(identity(2), 0, []int{0, 1, 2}) != nil, "%g", off)
+	}
+	require.Equal(t, identity(3).RawMatrix().Data, outside(2, 2), "two equal values")
 	f.p.Sinks = []float64{0}
 	require.Equal(t, []float64{0, 0, 0, 0, 1, 0, 0, 0, 1}, outside(0), "the multiples of (1, 0, 0)")
 	require.Equal(t, []float64{0, 0, 0, 0, 0, 0, 0, 0, 1}, outside(0, 1))
@@ -84,7 +89,7 @@ func TestIsMixture(t *testing.T) {
 	for _, tc := range []struct {
 		first, second float64
 		want          bool
-	}{{1000, 15.9, true}, {0, -15.9, true}, {1000, 16.1, false}, {0, -16.1, false}} {
+	}{{1000, 15.9, true}, {0, -15.9, true}, {0, 16, true}, {1000, 16.1, false}, {0, -16.1, false}} {
 		f.got = slices.Clone(f.trace.Output.Value)
 		f.got[2] += tc.first
 		f.got[3] += tc.second

@@ -258,9 +258,6 @@ func (x *jacobian) addValueTerms(sum *kronecker, batch, kvHead int, free []int) 
 		output := x.outputGram(head)
 		for i := range x.t.Queries {
 			weight := x.weight[batch*x.t.Queries+i]
-			if weight == 0 {
-				continue
-			}
 			gram := slices.Clone(output)
 			for c := range gram {
 				gram[c] *= weight * weight

@@ -231,13 +231,30 @@ func TestInverse(t *testing.T) {
 	got := inverse(mat.NewSymDense(2, []float64{4, 1, 1, 1}))
 	require.InDeltaSlice(t, []float64{1. / 3, -1. / 3, -1. / 3, 4. / 3}, got.RawMatrix().Data, 1e-9)
 
-	singular := mat.NewSymDense(2, []float64{1, 1, 1, 1})
-	got = inverse(singular)
-	require.InEpsilon(t, 0.5, got.At(0, 0)+got.At(0, 1), 1e-3, "the direction that has a size")
+	// Of a matrix of equal numbers, one direction has their sum, and the other the ridge alone.
+	for _, v := range []float64{0.25, 4} {
+		got = inverse(mat.NewSymDense(2, []float64{v, v, v, v}))
+		require.InEpsilon(t, 1/(2*v), got.At(0, 0)+got.At(0, 1), 1e-3)
+		require.InEpsilon(t, 1/(1e-12*v), got.At(0, 0)-got.At(0, 1), 1e-2)
+	}
+	// One direction has -1e-11, which the second ridge makes 1e-12 + 1e-10 more.
+	got = inverse(mat.NewSymDense(2, []float64{1, 1 + 1e-11, 1 + 1e-11, 1}))
+	require.InEpsilon(t, 1/(1e-10+1e-12-1e-11), got.At(0, 0)-got.At(0, 1), 2e-3)
 
 	for _, v := range []float64{0, math.NaN()} {
 		require.Equal(t, make([]float64, 4), inverse(mat.NewSymDense(2, []float64{v, 0, 0, v})).RawMatrix().Data)
 	}
+}
+
+// The sum of one product is the product: 0.25 times the square of 2. A product of no size adds
+// nothing.
+func TestKronecker(t *testing.T) {
+	k := newKronecker(1, 1)
+	k.add([]float64{0.25}, []float64{2})
+	k.add([]float64{0}, []float64{100})
+	features, inputs := k.inverses()
+	require.InEpsilon(t, 4, features.At(0, 0), 1e-9)
+	require.InEpsilon(t, 0.25, inputs.At(0, 0), 1e-9)
 }
 
 // Moves of unit size pick elements of a Gram matrix.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
@@ -28,18 +29,26 @@ func (f *fitter) contradicted(out attempt) string {
 		}
 		still[n] = f.rightRows(y.Value, 4*compare.MaxZ)
 	}
-	against := rightInNone(right, still[:])
-	chance := 0
-	for n := range still {
-		others := append(append([][]bool(nil), still[:n]...), still[n+1:]...)
-		chance = max(chance, rightInNone(still[n], others))
-	}
-	// A saturated softmax leaves a row right by chance.
-	if against <= 2*chance {
+	against := contradicting(right, still[:])
+	if against == 0 {
 		return ""
 	}
 	const text = "values that fit were found, but %d rows are right that such a change moves"
 	return fmt.Sprintf(text, against)
+}
+
+// contradicting counts the rows that are right in an output and in none of the draws. It returns 0
+// if a draw has half as many that are right in none of the others: a saturated softmax leaves a row
+// right by chance.
+func contradicting(right []bool, draws [][]bool) int {
+	against, chance := rightInNone(right, draws), 0
+	for n := range draws {
+		chance = max(chance, rightInNone(draws[n], slices.Concat(draws[:n], draws[n+1:])))
+	}
+	if against <= 2*chance {
+		return 0
+	}
+	return against
 }
 
 // rightInNone counts the rows that are right in one output and in none of the others.

@@ -1,6 +1,7 @@
 package fit
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -94,6 +95,38 @@ func TestWhatIsNotIdentifiable(t *testing.T) {
 	require.Equal(t, "144 elements that see a key and differ, and 132 unknowns", reason)
 	require.Zero(t, share)
 
+	// 120 elements and 108 unknowns: a tenth more is enough.
+	exact := oracletest.First(oracletest.Tall(2), 15)
+	exact.Value = oracletest.Normal(rand.New(rand.NewPCG(9, 9)), 15, 4, 8)
+	exact.Layer.Value.In, exact.Layer.Value.Weight = 8, exact.Layer.Value.Weight[:12*8]
+	w := &exact.Layer.Output
+	w.Out, w.Weight, w.Bias = 2, w.Weight[:24], w.Bias[:2]
+	share, reason = newJacobian(exact, all(ValueProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-108./120, share, 1e-12)
+
+	// An output row as long as the context shows all of it, so rows alone decide.
+	square := oracletest.First(oracletest.Tall(1), 11)
+	square.Value = oracletest.Normal(rand.New(rand.NewPCG(9, 9)), 11, 4, 40)
+	square.Layer.Heads = 1
+	square.Layer.Value = oracle.Linear{In: 40, Out: 6, Bias: make([]float64, 6)}
+	square.Layer.Value.Weight = oracletest.Normal(rand.New(rand.NewPCG(9, 8)), 240).Value
+	square.Layer.Query.Out, square.Layer.Query.Weight = 6, square.Layer.Query.Weight[:6*13]
+	square.Layer.Query.Bias = square.Layer.Query.Bias[:6]
+	w = &square.Layer.Output
+	w.In, w.Out, w.Weight, w.Bias = 6, 6, w.Weight[:36], w.Bias[:6]
+	share, reason = newJacobian(square, all(ValueProjection)).identifiable()
+	require.Empty(t, reason)
+	require.InDelta(t, 1-246./264, share, 1e-12)
+
+	for batch, want := range map[int]string{
+		5: "20 rows that see a key and differ, and 21 unknowns: at least 24 are needed", 6: "",
+	} {
+		free := all(ValueProjection, OutputProjection)
+		_, reason = newJacobian(oracletest.First(oracletest.Tall(2), batch), free).identifiable()
+		require.Equal(t, want, reason)
+	}
+
 	p = oracletest.Tall(2)
 	p.Layer.QueryNorm = &oracle.Norm{Weight: []float64{1, 1, 1, 1, 1, 1}, Epsilon: 1}
 	share, reason = newJacobian(p, all(KeyProjection)).identifiable()
@@ -120,6 +153,9 @@ func TestRank(t *testing.T) {
 	require.Equal(t, 1, rank(mat.NewDense(3, 2, []float64{0, 1, 0, 2, 0, 3})))
 	require.Equal(t, 2, rank(mat.NewDense(2, 3, []float64{1, 2, 3, 4, 5, 6})))
 	require.Equal(t, 0, rank(mat.NewDense(2, 2, nil)))
+	// Two columns of one size at a small angle have sizes of 1.41 and of 0.71 times the angle.
+	require.Equal(t, 2, rank(mat.NewDense(2, 2, []float64{1, 1, 0, 3e-9})))
+	require.Equal(t, 1, rank(mat.NewDense(2, 2, []float64{1, 1, 0, 1.9e-9})))
 }
 
 // Numbers that differ by rounding are written alike.
@@ -169,6 +205,9 @@ func TestAlikeRowsCountOnce(t *testing.T) {
 	x := newJacobian(p, all(ValueProjection))
 	rows := x.distinctRows()
 	require.Equal(t, []int{0, 1, 2, 3, 8, 9, 10, 11}, rows)
+	empty := oracletest.First(oracletest.Tall(2), 2)
+	emptyRows(empty)
+	require.Equal(t, []int{1, 2, 3, 4, 5, 6, 7}, newJacobian(empty, all(ValueProjection)).distinctRows())
 	columns := x.freeOf(0, 0, 11)
 	require.Len(t, x.mixtures(1, num.UpTo(12), columns), 8*11)
 	require.Len(t, newJacobian(p, biasOf(ValueProjection)).mixtures(1, num.UpTo(12), []int{10}), 12)

@@ -35,6 +35,35 @@ func TestRightInNone(t *testing.T) {
 	require.Equal(t, 4, rightInNone(one, nil))
 }
 
+// Rows contradict if they are more than twice as many as one draw alone leaves right.
+func TestContradicting(t *testing.T) {
+	yes, no := true, false
+	right, none := []bool{yes, yes, yes, no, no}, []bool{no, no, no, no, no}
+	require.Equal(t, 3, contradicting(right, [][]bool{none, none}))
+	require.Equal(t, 3, contradicting(right, [][]bool{none, {no, no, no, yes, no}}))
+	require.Equal(t, 3, contradicting(right, [][]bool{{no, no, no, yes, yes}, {no, no, no, yes, yes}}))
+	require.Equal(t, 0, contradicting(right, [][]bool{{no, no, no, yes, yes}, none}))
+	require.Equal(t, 0, contradicting(right, [][]bool{{yes, no, no, no, no}, none}))
+}
+
+// A draw has a row nearly right if no element is further than 64 sigma from the truth.
+func TestNearlyRightRows(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 2)
+	for sigmas, want := range map[float64]string{
+		60: "", 68: "values that fit were found, but 1 rows are right that such a change moves",
+	} {
+		f, wrong := fitterOf(t, p, nil), p.Clone()
+		for o := range wrong.Layer.Output.Bias {
+			wrong.Layer.Output.Bias[o] += sigmas * math.Sqrt(f.trace.Output.Variance[o])
+		}
+		f.got = slices.Clone(f.trace.Output.Value)
+		for at := 13; at < len(f.got); at++ { // of all rows but the first
+			f.got[at] += 1
+		}
+		require.Equal(t, want, f.contradicted(attempt{Fit: Fit{free: biasOf(OutputProjection)}, problem: wrong}))
+	}
+}
+
 // A change goes the found way or the other way, about as often.
 func TestChangeWithRandomSigns(t *testing.T) {
 	right, found := make([]float64, 1000), make([]float64, 1000)
