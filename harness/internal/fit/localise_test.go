@@ -272,7 +272,8 @@ func TestFreeProjection(t *testing.T) {
 	require.True(t, list[0].Explains())
 	require.NotEmpty(t, list[2].Refused)
 
-	// Values of 10 inputs have 10 directions. 13 rows are enough for these, and too few with a bias.
+	// Values of 10 inputs have 10 directions. 13 rows are enough for these, and too few with a
+	// bias.
 	p = oracletest.First(oracletest.Tall(2), 13)
 	p.Query.Shape[1], p.Query.Value = 1, p.Query.Value[:13*13]
 	p.Layer.Heads, p.Layer.KVHeads, p.Layer.Value.Bias = 1, 1, nil

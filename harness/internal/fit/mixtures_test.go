@@ -62,7 +62,8 @@ func TestOutsideMixtures(t *testing.T) {
 		flat.trace.Value = []float64{0, 0, 1, float64(k)}
 		require.NotNil(t, flat.outsideMixtures(identity(2), 0, []int{0, 1}), "%d", k)
 	}
-	for off, want := range map[float64]bool{0.9e-6: true, 1.5e-6: false} { // nearly a multiple of the other
+	// One value is nearly a multiple of the other.
+	for off, want := range map[float64]bool{0.9e-6: true, 1.5e-6: false} {
 		flat.trace.Keys, flat.trace.Value = 3, []float64{0, 0, 1, 0, 1, off}
 		require.Equal(t, want, flat.outsideMixtures(identity(2), 0, []int{0, 1, 2}) != nil, "%g", off)
 	}
