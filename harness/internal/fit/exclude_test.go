@@ -119,4 +119,10 @@ func TestExplainsOtherOnTheWay(t *testing.T) {
 	for share, want := range map[float64]bool{0.02: true, 0.45: false, 0.6: false} {
 		require.Equal(t, want, f.explainsOther(free, QueryProjection, share*off), "%g", share)
 	}
+
+	// Weights a fifth as large are found. The same way again would saturate the softmax.
+	w.Weight = scaled(0.2, w.Weight)
+	f = fitterOf(t, p, p.Run().Value)
+	require.False(t, f.explainsOutput(free, redrawn(p, free, 2)))
+	require.True(t, f.explainsOther(free, QueryProjection, 1))
 }
