@@ -112,7 +112,8 @@ func TestSources(t *testing.T) {
 	require.Equal(t, []string{"input_ids"}, part.takenFrom("embed_tokens"))
 	require.Empty(t, part.takenFrom("layers.2"), "behind the part")
 	require.Equal(t, "layers.0", part.called(sources, "add_2"))
-	require.Equal(t, "a value of  (add)", part.called(sources, "add_1"))
+	require.Equal(t, "a value of the model (add)", part.called(sources, "add_1"))
+	require.Equal(t, "a value of layers.2 (add)", part.called(nil, "add_4"))
 }
 
 // A layer that takes the output of another layer than it should is told from its output.

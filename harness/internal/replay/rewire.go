@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -86,7 +87,7 @@ func (m *Module) called(sources map[string]string, name string) string {
 		return source
 	}
 	n := m.view.Maker(graph.Value(name))
-	return fmt.Sprintf("a value of %s (%s)", n.Module, n.Op)
+	return fmt.Sprintf("a value of %s (%s)", cmp.Or(n.Module, "the model"), n.Op)
 }
 
 // takenFrom lists the values from outside that the nodes of a module take, but no parameters and
