@@ -132,6 +132,133 @@ func TestSearchForAScale(t *testing.T) {
 	require.False(t, ok, "the end explains the output, too")
 }
 
+// recorded lists the values that a search tries from now on.
+func recorded(q *numberSearch) *[]float64 {
+	tried, set := &[]float64{}, q.number.Set
+	q.number.Set = func(p *oracle.Problem, v float64) {
+		*tried = append(*tried, v)
+		set(p, v)
+	}
+	return tried
+}
+
+// The sections of an interval from 0 to 1 around 0.8, by hand.
+func TestGoldenSections(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	tried := recorded(q)
+	best, left := q.golden(bracket{0, 1}, 3)
+	require.InDeltaSlice(t, []float64{0.381966, 0.618034, 0.763932, 0.854102, 0.708204}, *tried, 1e-6)
+	require.InDelta(t, 0.763932, best.value, 1e-6)
+	require.InDelta(t, q.at(best.value), best.off, 0)
+	require.InDeltaSlice(t, []float64{0.618034, 0.854102}, []float64{left.least, left.most}, 1e-6)
+	best, _ = q.golden(bracket{0, 1}, 0)
+	require.InDelta(t, 0.618034, best.value, 1e-6, "the nearer of both")
+	best, _ = q.golden(bracket{0.6, 1.6}, 0)
+	require.InDelta(t, 0.981966, best.value, 1e-6)
+
+	*tried = nil
+	q.polished(near{0.9, math.Inf(1)})
+	require.Len(t, *tried, 2+40)
+	require.InDeltaSlice(t, []float64{0.9 - 0.236068e-4, 0.9 + 0.236068e-4}, (*tried)[:2], 1e-10)
+	for _, v := range *tried {
+		require.InDelta(t, 0.9, v, 1e-4)
+	}
+}
+
+// A search looks closer where the first ten sections come ten times as near as the neighbour on the
+// grid, or no nearer than the neighbour. After eighteen more it polishes what is within 3000 times
+// the noise.
+func TestHowFarASearchLooks(t *testing.T) {
+	const coarse, fine, polish = 2 + 10, 2 + 18, 2 + 40
+	in, none := bracket{0.5, 0.7}, near{0.6, math.Inf(1)}
+	count := func(distance float64, edge func(off float64) float64) int {
+		q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+		// Nothing in the interval comes nearer than its end.
+		end, _ := q.values(in.most)
+		q.part.sigma = []float64{(q.part.got[0] - end[0]) / distance}
+		best, _ := q.golden(in, 10)
+		tried := recorded(q)
+		q.deepestIn(in, none, edge(best.off))
+		return len(*tried)
+	}
+	const near, far = 2900, 3100
+	require.Equal(t, coarse, count(near, func(off float64) float64 { return 9.9 * off }))
+	require.Equal(t, coarse+fine+polish, count(near, func(off float64) float64 { return 10.1 * off }))
+	require.Equal(t, coarse+fine+polish, count(near, func(off float64) float64 { return off }))
+	require.Equal(t, coarse+fine, count(far, func(off float64) float64 { return off }))
+}
+
+// The bound of a value on the way to an end: steps of eight times as much from a part in 10^10 on,
+// and twelve halvings.
+func TestStepsToABoundary(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	tried := recorded(q)
+	holds := func(v float64) bool {
+		p := q.whole.Fork()
+		p.Scale = v
+		f := p.Run()
+		return compare.Outputs(f.Shape, q.part.got, f.Expected()).Explained()
+	}
+	for _, end := range []float64{2.8, -1.2} {
+		*tried = nil
+		part, in, out := 1e-10, 0.0, 0.0
+		var want []float64
+		for out == 0 {
+			v := 0.8 + part*(end-0.8)
+			want = append(want, v)
+			if holds(v) {
+				in, part = part, 8*part
+			} else {
+				out = part
+			}
+		}
+		for range 12 {
+			middle := (in + out) / 2
+			v := 0.8 + middle*(end-0.8)
+			want = append(want, v)
+			if holds(v) {
+				in = middle
+			} else {
+				out = middle
+			}
+		}
+		require.InDelta(t, 0.8+in*(end-0.8), q.boundary(0.8, end), 1e-15)
+		require.InDeltaSlice(t, want, *tried, 1e-15)
+	}
+
+	// Of a wide bound, the last step ends at the end.
+	q = ofScale(t, 0.3, 40, catalogue.Number{Added: true})
+	low := 20.0
+	for holds(low) {
+		low -= 1. / 256
+	}
+	end := low - 0.5
+	tried = recorded(q)
+	require.InDelta(t, low, q.boundary(40, end), 1./128)
+	require.InDelta(t, 40+(1+0.8589934592)/2*(end-40), (*tried)[12], 1e-9)
+}
+
+// What explains the output is confirmed as it stands. Another value near it is made better first,
+// unless the case is large.
+func TestConfirmWhatHolds(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	tried := recorded(q)
+	_, ok := q.confirm(newSearch(), 0.8)
+	require.True(t, ok)
+	require.InDeltaSlice(t, []float64{0.8, 0.8 - 1e-10*0.5, 0.8 - 8e-10*0.5}, (*tried)[:3], 1e-12)
+	*tried = nil
+	_, ok = q.confirm(newSearch(), 0.9)
+	require.False(t, ok)
+	require.Len(t, *tried, 1+2+40+1)
+	*tried = nil
+	q.part.output.Sampled.Rows = []int{0}
+	s := newSearch()
+	_, ok = q.confirm(s, 0.9)
+	require.False(t, ok)
+	require.Equal(t, []float64{0.9}, *tried)
+	require.InDelta(t, q.residual(0.9), s.next, 1e-12)
+}
+
 // Whole numbers have the neighbours for bounds that explain nothing, or the right value.
 func TestBoundsOfWholeNumbers(t *testing.T) {
 	q := ofScale(t, 30, 40, catalogue.Number{Step: 1}) // from 20 on the output is 1 in float64
