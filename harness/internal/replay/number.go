@@ -216,7 +216,7 @@ func (q *numberSearch) chosen(m NumberMatch, c compare.Comparison) (float64, com
 	}
 	best := m.Value
 	for v := m.Least; v <= m.Most; v += step {
-		if other, _ := q.explains(v); v != m.Value && other.RMSZ < c.RMSZ {
+		if other, _ := q.explains(v); other.RMSZ < c.RMSZ {
 			best, c = v, other
 		}
 	}

@@ -35,14 +35,12 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 	for _, n := range next {
 		s.miss(n)
 	}
-	if len(all) > 0 && len(all) <= most {
-		s.missSimpler(ctx, o, all)
+	if len(all) > most {
+		all = nil
 	}
-	switch {
-	case ctx.Err() != nil:
+	s.missSimpler(ctx, o, all)
+	if ctx.Err() != nil {
 		return nil, "a wrong number beside a mistake was not searched everywhere"
-	case len(all) > most:
-		return nil, ""
 	}
 	return withMargin(all, s.next), ""
 }
@@ -149,12 +147,12 @@ func (q *numberSearch) nearRight() []float64 {
 	for _, v := range grid {
 		tried = append(tried, near{v, q.at(v)})
 	}
-	first := minima(tried, 1)
-	if q.number.Step > 0 || q.number.Periodic || len(first) == 0 {
+	if q.number.Step > 0 || q.number.Periodic {
 		return nearest(tried)
 	}
-	i := first[0]
-	if tried[i].off > falls*max(tried[max(0, i-1)].off, tried[min(len(tried)-1, i+1)].off) {
+	i := lowest(tried)
+	before, after := neighbours(tried, i)
+	if tried[i].off > falls*max(before.off, after.off) {
 		return nil
 	}
 	return []float64{q.deepest(tried, i).value}

@@ -146,12 +146,12 @@ func (q *numberSearch) candidates() []float64 {
 
 // refined adds to the values of a coarse grid all whole numbers around the nearest of them.
 func (q *numberSearch) refined(tried []near) []near {
-	first := minima(tried, 1)
-	if len(first) == 0 {
+	if len(tried) == 0 {
 		return tried
 	}
-	i, step := first[0], float64(q.number.Step)
-	for v := tried[max(0, i-1)].value + step; v < tried[min(len(tried)-1, i+1)].value; v += step {
+	i, step := lowest(tried), float64(q.number.Step)
+	before, after := neighbours(tried, i)
+	for v := before.value + step; v < after.value; v += step {
 		if v != tried[i].value && v != q.right {
 			tried = append(tried, near{v, q.at(v)})
 		}
@@ -162,7 +162,8 @@ func (q *numberSearch) refined(tried []near) []near {
 // deepest returns the value that comes nearest to the output around a minimum of the grid. A number
 // that is added may come near on either side of it: a softcap bends scores of both signs alike.
 func (q *numberSearch) deepest(tried []near, i int) near {
-	before, at, after := tried[max(0, i-1)], tried[i], tried[min(len(tried)-1, i+1)]
+	at := tried[i]
+	before, after := neighbours(tried, i)
 	edge := min(before.off, after.off)
 	if !q.number.Added {
 		return q.deepestIn(bracket{before.value, after.value}, at, edge)
@@ -231,10 +232,10 @@ func (q *numberSearch) valueAt(coordinate float64) float64 {
 func (q *numberSearch) grid() []float64 {
 	var grid []float64
 	if step := float64(q.number.Step); step > 0 {
-		const every, most = 32, 64 // values near the right one, and in all
+		const side, most = 16, 64 // values on each side of the right one, and about so many in all
 		stride := step * math.Ceil((q.most-q.least)/step/most)
 		for v := q.least; v <= q.most; v += step {
-			close := math.Abs(v-q.right) <= every*step/2
+			close := math.Abs(v-q.right) <= side*step
 			if v != q.right && (close || math.Mod(v-q.least, stride) == 0) {
 				grid = append(grid, v)
 			}
@@ -255,6 +256,22 @@ func (q *numberSearch) grid() []float64 {
 	grid = append(append(grid, q.most), q.number.Usual...)
 	slices.Sort(grid)
 	return slices.Compact(grid)
+}
+
+// neighbours returns the values before and behind one of a list, or the value itself at an end.
+func neighbours(list []near, i int) (before, after near) {
+	return list[max(0, i-1)], list[min(len(list)-1, i+1)]
+}
+
+// lowest returns the index of the nearest value of a list, of equals the first.
+func lowest(list []near) int {
+	best := 0
+	for i, v := range list {
+		if v.off < list[best].off {
+			best = i
+		}
+	}
+	return best
 }
 
 // minima returns the indices of the local minima of a list, the least first. It returns at most the

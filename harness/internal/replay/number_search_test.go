@@ -48,6 +48,11 @@ func TestFirstValuesOfANumber(t *testing.T) {
 	require.NotContains(t, many, 483.0)
 	require.NotContains(t, many, 500.0)
 
+	// every 17th from 1 to 1038, and 484 to 516 without 500; 494 and 511 are both
+	require.Len(t, grid(catalogue.Number{Step: 1}, 1, 1041, 500), 62+32-2)
+	// every 32nd from 2 to 2050, and even ones from 968 to 1032 without 1000; 994 and 1026 are both
+	require.Len(t, grid(catalogue.Number{Step: 2}, 2, 2050, 1000), 65+32-2)
+
 	require.InDeltaSlice(t, []float64{1, 4, 16, 20}, grid(catalogue.Number{}, 1, 20, 3), 1e-9)
 	require.InDeltaSlice(t, []float64{1, 1.1, 1.21, 1.3}, grid(catalogue.Number{Periodic: true}, 1, 1.3, 3), 1e-9)
 	added := catalogue.Number{Added: true, Usual: []float64{0.5, 4}}
@@ -74,6 +79,13 @@ func TestMinima(t *testing.T) {
 	require.Equal(t, []int{2}, of(9, 3, 2, 1))
 	require.Equal(t, []int{0}, of(9, 1, 2, 3))
 	require.Empty(t, of(9))
+	list := []near{{1, 5}, {2, 3}, {3, 3}, {4, 9}}
+	require.Equal(t, 1, lowest(list), "the first of equals")
+	require.Equal(t, 0, lowest(list[:1]))
+	for i, want := range [][2]near{{list[0], list[1]}, {list[0], list[2]}, {list[1], list[3]}, {list[2], list[3]}} {
+		before, after := neighbours(list, i)
+		require.Equal(t, want, [2]near{before, after})
+	}
 	require.Equal(t, near{1, 2}, nearer(near{1, 2}, near{3, 2}), "the first of equals")
 	require.Equal(t, near{3, 1}, nearer(near{1, 2}, near{3, 1}))
 	require.Equal(t, []float64{4, 1, 3}, nearest([]near{{1, 2}, {2, 9}, {3, 5}, {4, 0}}))
@@ -90,10 +102,21 @@ func TestRoundestValue(t *testing.T) {
 	}
 	m := NumberMatch{Value: 1.2345, Least: 1.2, Most: 1.26}
 	require.InDelta(t, 1.2, roundest(nil, m), 1e-12)
+	m.Most = 1.23
 	m.Least = 1.21
+	require.InDelta(t, 1.23, roundest(nil, m), 0, "a bound")
+	m.Most = 1.26
 	require.InDelta(t, 1.23, roundest([]float64{1.2, 1.27}, m), 1e-12)
 	require.InDelta(t, 1.26, roundest([]float64{1.2, 1.26, 1.23}, m), 1e-12)
 	require.InDelta(t, 1.21, roundest([]float64{1.21}, m), 1e-12)
+	require.InDelta(t, 2, roundest(nil, NumberMatch{Value: 1.9, Least: 1.5, Most: 2.5}), 0, "one digit")
+	require.InDelta(t, 0.3, roundest(nil, NumberMatch{Value: 0.3, Least: -1, Most: 1}), 0, "at least one digit")
+	const long, half = 1.234567890123449, 2e-15
+	require.InDelta(t, 1.23456789012345, roundest(nil, NumberMatch{Value: long, Least: long - half, Most: long + half}), 3e-16,
+		"fifteen digits")
+	const longer, tiny = 0.12345678901234562, 4e-17
+	require.InDelta(t, longer, roundest(nil, NumberMatch{Value: longer, Least: longer - tiny, Most: longer + tiny}), 0,
+		"no more digits")
 }
 
 // A scale is found from the output alone, with its bounds.
@@ -155,8 +178,12 @@ func TestGoldenSections(t *testing.T) {
 	require.InDelta(t, 0.618034, best.value, 1e-6, "the nearer of both")
 	best, _ = q.golden(bracket{0.6, 1.6}, 0)
 	require.InDelta(t, 0.981966, best.value, 1e-6)
+	q = ofScale(t, 0.3, 40, catalogue.Number{Added: true}) // all outputs from 20 on are equal
+	_, left = q.golden(bracket{30, 40}, 1)
+	require.InDeltaSlice(t, []float64{33.81966, 40}, []float64{left.least, left.most}, 1e-5)
 
-	*tried = nil
+	q = ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	tried = recorded(q)
 	q.polished(near{0.9, math.Inf(1)})
 	require.Len(t, *tried, 2+40)
 	require.InDeltaSlice(t, []float64{0.9 - 0.236068e-4, 0.9 + 0.236068e-4}, (*tried)[:2], 1e-10)
@@ -170,7 +197,7 @@ func TestGoldenSections(t *testing.T) {
 // the noise.
 func TestHowFarASearchLooks(t *testing.T) {
 	const coarse, fine, polish = 2 + 10, 2 + 18, 2 + 40
-	in, none := bracket{0.5, 0.7}, near{0.6, math.Inf(1)}
+	in, none, exact := bracket{0.5, 0.7}, near{0.6, math.Inf(1)}, near{0.6, 0}
 	count := func(distance float64, edge func(off float64) float64) int {
 		q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
 		// Nothing in the interval comes nearer than its end.
@@ -181,11 +208,39 @@ func TestHowFarASearchLooks(t *testing.T) {
 		q.deepestIn(in, none, edge(best.off))
 		return len(*tried)
 	}
-	const near, far = 2900, 3100
+	const near, far = 2999.5, 3000.5
 	require.Equal(t, coarse, count(near, func(off float64) float64 { return 9.9 * off }))
 	require.Equal(t, coarse+fine+polish, count(near, func(off float64) float64 { return 10.1 * off }))
 	require.Equal(t, coarse+fine+polish, count(near, func(off float64) float64 { return off }))
 	require.Equal(t, coarse+fine, count(far, func(off float64) float64 { return off }))
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	require.Equal(t, exact, q.deepestIn(in, exact, 1e9))
+}
+
+// The value at the limit of the residual is polished, and a value of the part at the limit is
+// confirmed.
+func TestAResidualAtTheLimit(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
+	value, residual := 0.7, 0.0
+	for residual != compare.MaxResidual {
+		value += 0.001
+		values, _ := q.values(value)
+		q.part.got[0] = values[0] * 1.05
+		residual = compare.Residual(q.part.got, values)
+	}
+	require.Less(t, value, 0.8)
+	q.part.output.Got = q.part.got
+	tried := recorded(q)
+	_, ok := q.confirm(newSearch(), value)
+	require.False(t, ok)
+	require.Len(t, *tried, 1+2+40+1)
+	q.number.Added, q.number.Step, q.least, q.most = false, 1, value, value
+	*tried = nil
+	q.find(newSearch())
+	require.Equal(t, []float64{value, value, value}, *tried, "in the grid, its residual, and the whole case")
+	*tried = nil
+	q.findNear(newSearch())
+	require.Equal(t, []float64{value, value, value}, *tried)
 }
 
 // The bound of a value on the way to an end: steps of eight times as much from a part in 10^10 on,
@@ -199,7 +254,7 @@ func TestStepsToABoundary(t *testing.T) {
 		f := p.Run()
 		return compare.Outputs(f.Shape, q.part.got, f.Expected()).Explained()
 	}
-	for _, end := range []float64{2.8, -1.2} {
+	for _, end := range []float64{2.8, -1.2, 1e9} { // the last is so far that the first step is too long
 		*tried = nil
 		part, in, out := 1e-10, 0.0, 0.0
 		var want []float64
@@ -285,6 +340,16 @@ func TestBoundsOfWholeNumbers(t *testing.T) {
 	}
 	require.Equal(t, []float64{1, 5, 9, 2, 3, 4, 6, 7, 8}, values)
 	require.InDelta(t, 3, q.candidates()[0], 0)
+	q.right = 6
+	require.Len(t, q.refined(tried), 8, "without the right value")
+	require.Empty(t, q.refined(nil))
+
+	q = ofScale(t, 30, 40, catalogue.Number{Step: 2})
+	q.least, q.most = 36, 44
+	last, _ = q.bound(40, -1)
+	require.InDelta(t, 36, last, 0)
+	last, _ = q.bound(40, 1)
+	require.InDelta(t, 44, last, 0)
 }
 
 // Some indices of many, the first and the last included, and rows that see few keys.
@@ -295,6 +360,7 @@ func TestRowsOfASample(t *testing.T) {
 	require.Equal(t, []int{2, 1}, extremes([]int{3, 1, 0, 1, 0}))
 	require.Equal(t, []int{2}, extremes([]int{3, 2, 1, 1}))
 	require.Equal(t, []int{0}, extremes([]int{0, 0}))
+	require.Equal(t, []int{0}, extremes([]int{1, 2}))
 	require.Empty(t, extremes(nil))
 	require.Equal(t, 3, countDistinct([]int{2, 1, 2, 7, 1}))
 
@@ -358,12 +424,22 @@ func TestWhyAMistakeIsHidden(t *testing.T) {
 	window := func(p *oracle.Problem) { p.Window = 9 }
 	require.Equal(t, text+": a window as narrow as this hides the same keys", of(catalogue.Altered, 2, 3, 4, window))
 	require.Equal(t, text, of(catalogue.Missing, 2, 3, 4, window))
+	narrow := func(p *oracle.Problem) { p.Window = 1 }
+	require.Equal(t, text+": every query sees one key at most", of(catalogue.Altered, 2, 3, 1, narrow))
+	require.Equal(t, text, of(catalogue.Missing, 2, 3, 2, same))
+	turn := func(p *oracle.Problem) { p.Turn = &oracle.Turn{} }
+	require.Equal(t, text, of(catalogue.Missing, 2, 3, 1, turn), "nothing sees keys")
 	require.Equal(t, text+": one position", of(catalogue.Layout, 1, 1, 4, same))
 	require.Equal(t, text+": one batch element", of(catalogue.Layout, 1, 2, 4, same))
 	require.Equal(t, text, of(catalogue.Layout, 2, 2, 4, same))
 	require.Equal(t, text, of(catalogue.Parameters, 1, 1, 1, same))
 	noisy := Replay{Comparisons: []compare.Comparison{{Rel: 3e-8, MaxZ: 2}}}
 	require.Equal(t, "it changes the output by 3e-08 of it, max z 2: within the noise", (&Case{}).why(noisy))
+	for rel, want := range map[float64]string{
+		0x1p-40: text, 1.5 * 0x1p-40: "it changes the output by 1.4e-12 of it, max z 0: within the noise",
+	} {
+		require.Equal(t, want, (&Case{}).why(Replay{Comparisons: []compare.Comparison{{Rel: rel}}}))
+	}
 }
 
 // Rows are ranked by their squared distances. One that is not finite counts as a large number.
@@ -374,6 +450,7 @@ func TestRowDistances(t *testing.T) {
 
 // Matches that show their known errors a tenth less clearly than the best are left out.
 func TestClearestMatches(t *testing.T) {
-	kept := clearest([]Match{{Trace: 0.5}, {Trace: 0.75}, {Trace: 0.66}, {Trace: 0.64}})
-	require.Equal(t, []Match{{Trace: 0.75}, {Trace: 0.66}}, kept)
+	best, apart := 0.75, 0.1
+	kept := clearest([]Match{{Trace: 0.5}, {Trace: best}, {Trace: 0.66}, {Trace: 0.64}, {Trace: best - apart}})
+	require.Equal(t, []Match{{Trace: best}, {Trace: 0.66}, {Trace: best - apart}}, kept)
 }

@@ -121,6 +121,31 @@ func TestFindAScaleBesideAMistake(t *testing.T) {
 	matches, _ = FindNumbersWithMistakes(t.Context(), o)
 	require.Len(t, matches, 1)
 
+	// Four are named, and five are too many. What is missed is each mistake's, each number's, and that
+	// of every mistake with other numbers.
+	missed := newSearch()
+	missed.missSimpler(t.Context(), o, matches)
+	for _, r := range o.Candidates {
+		if slices.Contains(besideNumbers, r.Mistake.Family) {
+			newPiece(o, 0).numbersWith(t.Context(), missed, r.Mistake)
+		}
+	}
+	require.False(t, math.IsInf(missed.next, 1))
+	require.Equal(t, missed.next, matches[0].Next)
+	i := slices.IndexFunc(o.Candidates, func(r Replay) bool { return r.Mistake.ID == "causal-missing" })
+	one := o.Candidates[i]
+	o.Candidates = slices.Repeat([]Replay{one}, 4)
+	matches, cut = FindNumbersWithMistakes(t.Context(), o)
+	require.Empty(t, cut)
+	require.Len(t, matches, 4)
+	missed = newSearch()
+	missed.missSimpler(t.Context(), o, matches)
+	require.False(t, math.IsInf(missed.next, 1))
+	require.Equal(t, missed.next, matches[3].Next)
+	o.Candidates = slices.Repeat([]Replay{one}, 5)
+	matches, _ = FindNumbersWithMistakes(t.Context(), o)
+	require.Empty(t, matches)
+
 	// One mistake or one number alone is simpler.
 	for _, simple := range []*oracle.Problem{planted(t, p, "causal-missing"), scaledTo(p, 0.8)} {
 		matches, cut = FindNumbersWithMistakes(t.Context(), against(t, caseOf(p), oracletest.InFloat32(simple.Run())))

@@ -10,6 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
 // The words of a wrong number, alone, in some modules, and with a mistake.
@@ -30,6 +31,16 @@ func TestWordsOfANumber(t *testing.T) {
 	require.Equal(t, []string{"Read it.", "Be early."}, m.Fixes())
 	require.Equal(t, []string{"base", "late"}, m.IDs())
 	require.Equal(t, "base 1e+06+late", m.Label())
+	require.Equal(t, map[string]float64{"base": 1e6}, m.Values())
+
+	m.Where, m.With = "", nil
+	m.Beside = &NumberMatch{Number: catalogue.Number{ID: "dim", Title: "head size", Fix: "Count."}, Value: 4, Right: 8}
+	require.Equal(t, "the RoPE base is 1e+06, the case says 10000, and the head size is 4, the case says 8", m.String())
+	require.Equal(t, "the RoPE base 1e+06 instead of 10000, and the head size 4 instead of 8", m.Title())
+	require.Equal(t, []string{"Read it.", "Count."}, m.Fixes())
+	require.Equal(t, []string{"base", "dim"}, m.IDs())
+	require.Equal(t, map[string]float64{"base": 1e6, "dim": 4}, m.Values())
+	require.Equal(t, "base 1e+06+dim 4", m.Label())
 }
 
 // A value explains the output if it is within the bounds, or outside of them by less than a
@@ -115,6 +126,11 @@ func TestChosenValue(t *testing.T) {
 	require.Less(t, c.RMSZ, far.RMSZ)
 	value, _ = q.chosen(NumberMatch{Value: 2, Least: 1, Most: 3}, far)
 	require.InDelta(t, 3, value, 0, "the greatest of those that are allowed")
+	q = ofScale(t, 30, 40, catalogue.Number{Step: 1})
+	same, _ := q.explains(40)
+	value, _ = q.chosen(NumberMatch{Value: 40, Least: 38, Most: 42}, same)
+	require.InDelta(t, 40, value, 0, "of equals the one that was found")
+	q = ofScale(t, 1, 3, catalogue.Number{Step: 1})
 	value, c = q.chosen(NumberMatch{Value: 5, Least: 5, Most: 6}, far)
 	require.InDelta(t, 5, value, 0)
 	require.Equal(t, far, c)
@@ -154,6 +170,19 @@ func TestConfirmANumber(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, []float64{3, 3, 3}, []float64{m.Value, m.Least, m.Most})
 
+	// Whole numbers have bounds in single steps, and a usual value or the least error decides.
+	q = ofScale(t, 30, 40, catalogue.Number{Step: 1})
+	q.least, q.most = 37, 43
+	m, ok = q.confirm(newSearch(), 40)
+	require.True(t, ok)
+	require.Equal(t, []float64{37, 40, 43}, []float64{m.Least, m.Value, m.Most})
+	q = ofScale(t, 0.3, wrong, catalogue.Number{Usual: []float64{wrong}})
+	q.number.Alike = func(*oracle.Problem) string { return "A sentence." }
+	m, ok = q.confirm(newSearch(), wrong*(1+2e-5))
+	require.True(t, ok)
+	require.InDelta(t, wrong, m.Value, 0)
+	require.Equal(t, "A sentence.", m.Alike)
+
 	// Nothing bounds the value: every scale above 20 gives the same output.
 	q = ofScale(t, 0.3, 40, catalogue.Number{})
 	_, ok = q.confirm(newSearch(), 40)
@@ -192,7 +221,18 @@ func TestBoundsOfVanishingNumbers(t *testing.T) {
 	require.True(t, ok)
 	require.True(t, last > 5 && last < 20, last)
 
-	// The right value is the end, on either side.
+	// The right value is the end, if there is one on the way.
+	q = ofScale(t, 0.3, 0.8, catalogue.Number{})
+	last, ok = q.bound(0.8, -1)
+	require.True(t, ok)
+	require.InDelta(t, q.boundary(0.8, 0.3), last, 0)
+	last, ok = q.bound(0.8, 1)
+	require.True(t, ok)
+	require.InDelta(t, q.boundary(0.8, 64), last, 0)
+	q.right = 0.8
+	last, ok = q.bound(0.8, 1)
+	require.True(t, ok)
+	require.InDelta(t, q.boundary(0.8, 64), last, 0)
 	q = ofScale(t, 50, 40, catalogue.Number{})
 	last, ok = q.bound(40, 1)
 	require.True(t, ok)
@@ -228,6 +268,9 @@ func TestValuesNearTheRightOne(t *testing.T) {
 	found = q.nearRight()
 	require.Equal(t, []float64{12, 28}, []float64{q.least, q.most})
 	require.Equal(t, []float64{12, 13, 14}, found)
+	q = ofScale(t, 20, 25, catalogue.Number{}) // from 20 on all outputs are equal
+	q.least = 20
+	require.Len(t, q.nearRight(), 1, "as near as its neighbours, at no distance")
 	q = ofScale(t, 2, 5, catalogue.Number{Step: 2})
 	q.least, q.most = 2, 64
 	q.nearRight()
@@ -265,4 +308,44 @@ func TestFindANumber(t *testing.T) {
 	m, ok = q.find(s)
 	require.True(t, ok)
 	require.InDelta(t, 3, m.Value, 0)
+}
+
+// ofOutputs searches for a whole number whose values 1, 2, ... give some outputs between 0 and 1.
+func ofOutputs(t *testing.T, got float64, outputs ...float64) *numberSearch {
+	t.Helper()
+	q := ofScale(t, 0.3, math.Log(got/(1-got))/2, catalogue.Number{Step: 1})
+	q.number.Set = func(p *oracle.Problem, v float64) {
+		output := outputs[int(v)-1]
+		p.Scale = math.Log(output/(1-output)) / 2
+	}
+	q.right, q.least, q.most = float64(len(outputs)+1), 1, float64(len(outputs))
+	return q
+}
+
+// The value that comes nearest in units of the noise may have a greater residual than the next one:
+// one is too far by the limit of 0.05, and the other is not. A search goes on to the next value. A
+// search beside a mistake ends there.
+func TestTheNextValueMayBeNear(t *testing.T) {
+	const got = 0.8
+	q := ofOutputs(t, got, 0.951*got, 1.05*got, 0.1)
+	s := newSearch()
+	_, ok := q.find(s)
+	require.False(t, ok)
+	require.InDelta(t, 0.05/1.05, s.next, 1e-9)
+	s = newSearch()
+	_, ok = q.findNear(s)
+	require.False(t, ok)
+	require.InDelta(t, 0.049/0.951, s.next, 1e-9)
+}
+
+// A search whose context has ended explains nothing and has no candidate.
+func TestASearchEnds(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{})
+	q.ctx = ended(t)
+	c, ok := q.explains(0.8)
+	require.False(t, ok)
+	require.Zero(t, c)
+	require.True(t, math.IsInf(q.at(0.8), 1))
+	require.True(t, math.IsInf(q.residual(0.8), 1))
+	require.Empty(t, q.candidates())
 }

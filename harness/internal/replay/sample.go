@@ -30,7 +30,7 @@ func newSample(p *oracle.Problem, truth compare.Expected) Sample {
 	}
 	visible := p.Visible()
 	length, each := truth.Shape[len(truth.Shape)-2], len(visible)/truth.Shape[0]
-	element, most := 0, 0
+	var element, most int
 	for b := range truth.Shape[0] {
 		if n := countDistinct(visible[b*each:][:each]); n >= most {
 			element, most = b, n
