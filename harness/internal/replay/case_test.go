@@ -2,12 +2,15 @@ package replay
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
@@ -62,4 +65,75 @@ func TestWithout(t *testing.T) {
 	for _, r := range less {
 		require.NotEqual(t, "causal-missing", r.Mistake.ID)
 	}
+}
+
+// made returns a case whose catalogue is some mistakes.
+func made(mistakes ...catalogue.Mistake) *Case {
+	c := caseOf(oracletest.Padded())
+	c.known, c.cache.mistakes, c.cache.replays = mistakes, mistakes, make([]*Replay, len(mistakes))
+	return c
+}
+
+// No more mistakes are made at once than a case allows. The progress counts each.
+func TestReplaysAtOnce(t *testing.T) {
+	var now, most, reported atomic.Int64
+	plant := func(*oracle.Problem, *rand.Rand) bool {
+		n := now.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		time.Sleep(time.Millisecond)
+		now.Add(-1)
+		return true
+	}
+	var mistakes []catalogue.Mistake
+	for i := range 12 {
+		mistakes = append(mistakes, catalogue.Mistake{ID: string(rune('a' + i)), Plant: plant, Random: i == 3})
+	}
+	c := made(mistakes...)
+	c.sample.Rows = []int{0, 1, 2, 3, 4, 5} // as if it were large: two at once
+	_, missing := c.replays(progress.With(t.Context(), func(u progress.Update) {
+		reported.Add(int64(u.Done))
+		if u.Total != 12 || u.Stage != "mistakes made" {
+			t.Error(u)
+		}
+	}), every)
+	require.Zero(t, missing)
+	require.LessOrEqual(t, most.Load(), int64(2))
+	require.Equal(t, int64(12*13/2), reported.Load())
+}
+
+// Mistakes that nobody wants are neither made, nor missing, nor returned.
+func TestWantedReplays(t *testing.T) {
+	var asked []string
+	of := func(id string) catalogue.Mistake {
+		return catalogue.Mistake{ID: id, Plant: func(*oracle.Problem, *rand.Rand) bool {
+			asked = append(asked, id)
+			return true
+		}}
+	}
+	c := made(of("a"), of("b"))
+	for _, id := range []string{"b", "a", "b"} {
+		all, missing := c.replays(t.Context(), func(m catalogue.Mistake) bool { return m.ID == id })
+		require.Zero(t, missing)
+		require.Len(t, all, 1)
+		require.Equal(t, id, all[0].Mistake.ID)
+	}
+	require.Equal(t, []string{"b", "a"}, asked)
+}
+
+// One goroutine at a time makes mistakes on a case. Another waits until its own context ends.
+func TestReplaysWaitForTheirTurn(t *testing.T) {
+	c := made(catalogue.Mistake{ID: "a", Plant: func(*oracle.Problem, *rand.Rand) bool { return true }})
+	c.cache.turn <- struct{}{}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	all, missing := c.replays(ctx, every)
+	require.Empty(t, all)
+	require.Equal(t, 1, missing)
+	require.Nil(t, c.cache.replays[0])
+	<-c.cache.turn
+	all, missing = c.replays(t.Context(), every)
+	require.Len(t, all, 1)
+	require.Zero(t, missing)
+	require.Empty(t, c.cache.turn)
 }

@@ -82,6 +82,30 @@ func TestLargeCases(t *testing.T) {
 	}
 }
 
+// Each draw has random numbers of its own. A mistake that does not apply once is not drawn again.
+func TestRandomNumbersOfDraws(t *testing.T) {
+	c := caseOf(oracletest.Padded())
+	var drawn []float64
+	m := catalogue.Mistake{Random: true, Plant: func(_ *oracle.Problem, r *rand.Rand) bool {
+		drawn = append(drawn, r.Float64())
+		return true
+	}}
+	_, err := c.Draw(t.Context(), m, 3)
+	require.NoError(t, err)
+	for i, v := range drawn {
+		require.Equal(t, rand.New(rand.NewPCG(1, uint64(i))).Float64(), v)
+	}
+	require.Len(t, drawn, 3)
+	asked := 0
+	once := catalogue.Mistake{Plant: func(*oracle.Problem, *rand.Rand) bool {
+		asked++
+		return asked > 1
+	}}
+	r, err := c.Draw(t.Context(), once, 3)
+	require.NoError(t, err)
+	require.False(t, r.applies())
+}
+
 // Draws of a random mistake differ, and others are made as often as asked. A mistake that does not
 // apply has no output.
 func TestDrawsOfAMistake(t *testing.T) {
@@ -112,6 +136,10 @@ func TestDrawsOfAMistake(t *testing.T) {
 	require.Equal(t, processors, c.concurrency())
 	require.Equal(t, min(2, processors), sampled(c, 1).concurrency())
 	require.Equal(t, processors, runtime.GOMAXPROCS(0), "it stays")
+	runtime.GOMAXPROCS(4)
+	require.Equal(t, 4, c.concurrency())
+	require.Equal(t, 2, sampled(c, 1).concurrency())
+	runtime.GOMAXPROCS(processors)
 	noisy.Random = true
 	require.True(t, c.atOnce(noisy), "a small case")
 	require.False(t, sampled(c, 1).atOnce(noisy))
@@ -183,4 +211,41 @@ func TestAlikeMistakes(t *testing.T) {
 			require.Equal(t, class[id], catalogue.Mistakes[at].ID)
 		}
 	}
+}
+
+// A mistake joins a group if the group's first output is near and within its noise. Random mistakes
+// are never alike.
+func TestGroupsOfMistakes(t *testing.T) {
+	c := caseOf(oracletest.Padded())
+	missing, _ := catalogue.ByID("causal-missing")
+	r, err := c.replay(t.Context(), missing)
+	require.NoError(t, err)
+	out := r.Outputs[0]
+	double := make([]float64, len(out))
+	noise := c.output(r.Mistake, nil, oracle.WithNoise).Expected()
+	for i, v := range out {
+		double[i] = 2 * v
+	}
+	random := r.Mistake
+	random.Random = true
+	one := []catalogue.Mistake{r.Mistake}
+	for name, tc := range map[string]struct {
+		groups []group
+		want   []int // mistakes of each group
+	}{
+		"none":                           {nil, []int{1}},
+		"the same":                       {[]group{{alike: one, first: out}}, []int{2}},
+		"far, though within the noise":   {[]group{{alike: one, first: double, noise: &noise}}, []int{1, 1}},
+		"random":                         {[]group{{alike: []catalogue.Mistake{random}, first: out}}, []int{1, 1}},
+		"the second":                     {[]group{{alike: one, first: double}, {alike: one, first: out}}, []int{1, 2}},
+		"the first of two":               {[]group{{alike: one, first: out}, {alike: one, first: out}}, []int{2, 1}},
+		"near, and not within the noise": {[]group{{alike: one, first: out, noise: &c.Truth}}, []int{1, 1}},
+	} {
+		var sizes []int
+		for _, g := range c.grouped(tc.groups, *r) {
+			sizes = append(sizes, len(g.alike))
+		}
+		require.Equal(t, tc.want, sizes, name)
+	}
+	require.Len(t, c.grouped([]group{{alike: one, first: out}}, Replay{Mistake: random}), 2)
 }
