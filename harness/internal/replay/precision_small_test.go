@@ -2,12 +2,15 @@ package replay
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/variant"
@@ -59,6 +62,9 @@ func TestIsOutsideALowerPrecision(t *testing.T) {
 	fresh := sampled(caseOf(p), rows...)
 	_, err = fresh.sampleIn(ended(t), low.Lower)
 	require.Error(t, err)
+	outside, err = isOutside(ended(t), against(t, fresh, got), low.Lower)
+	require.Error(t, err)
+	require.True(t, outside, "the sample decides")
 	first, err := fresh.sampleIn(t.Context(), low.Lower)
 	require.NoError(t, err)
 	require.Equal(t, []int{3, 13}, first.Shape)
@@ -86,6 +92,14 @@ func TestFindLowPrecisionOfASmallCase(t *testing.T) {
 		}
 	}
 	require.InDelta(t, next, matches[0].Next, 1e-15)
+	// Random mistakes and other precisions are no other explanations.
+	for _, m := range []catalogue.Mistake{{Random: true}, {Family: catalogue.Precision}} {
+		same := o
+		same.Visible = append(slices.Clone(o.Visible), Replay{Mistake: m, Outputs: [][]float64{got}})
+		again, _ := FindLowPrecision(t.Context(), same)
+		require.Equal(t, idsOf(matches), idsOf(again))
+		require.Equal(t, matches[0].Next, again[0].Next)
+	}
 	exact, rounded := p.Run(), p.Rounded(oracle.BFloat16, oracle.Inputs|oracle.Parameters).WithMeanErrors(oracle.BFloat16).Run()
 	require.InDelta(t, compare.Residual(got, rounded.Value), matches[0].Residual, 1e-9)
 	require.InDelta(t, cosine(got, compare.Expected{Value: exact.Value, Sigma: rounded.Expected().Sigma}, rounded.Expected()),
@@ -95,6 +109,14 @@ func TestFindLowPrecisionOfASmallCase(t *testing.T) {
 	matches, cut = FindLowPrecision(t.Context(), against(t, c, got))
 	require.Empty(t, cut)
 	require.Equal(t, []string{"precision-bfloat16"}, idsOf(matches))
+	stored := []string{"precision-float16", "precision-bfloat16", "precision-bfloat16-truncated"}
+	require.Equal(t, stored, catalogue.IDs(against(t, c, got).visiblePrecisions(t.Context())))
+	rows := []int{8, 12}
+	c.early = &early{right: c.Problem, rows: rows, sample: Sample{Rows: rows, Truth: expectedRows(c.Truth, rows)}}
+	off := append([]float64{}, got...)
+	off[13*8] = 1
+	require.Empty(t, against(t, c, off).visiblePrecisions(t.Context()), "early rows rule them out")
+	c.early = nil
 	other := append([]float64{}, got...)
 	other[13*3] = oracle.BFloat16.Round(other[13*3] + 1)
 	matches, _ = FindLowPrecision(t.Context(), against(t, c, other))
@@ -143,6 +165,46 @@ func TestWhatALowPrecisionExplains(t *testing.T) {
 	}
 }
 
+// Other errors, as large as a multiple of the known ones and orthogonal to them, leave a cosine of
+// 1/sqrt(1+k^2). The limit is 0.5, and of a few elements six over the root of their number.
+func TestHowClearlyAPrecisionShows(t *testing.T) {
+	for _, tc := range []struct {
+		positions, elements int
+		times               float64
+		want                bool
+	}{
+		{2, 104, 1.2, true}, {2, 104, 1.45, false}, // cosines of 0.64 and 0.57; the limit is 0.588
+		{8, 416, 1.6, true}, {8, 416, 1.9, false}, // cosines of 0.53 and 0.47
+	} {
+		p := oracletest.First(oracletest.Tall(2), tc.positions)
+		rounded, err := roundedIn(t.Context(), p, nil, oracle.BFloat16)
+		require.NoError(t, err)
+		f := lowPrecision{problem: p, precision: oracle.BFloat16, rounded: rounded}
+		got := orthogonal(p.Run().Value, rounded)
+		require.Len(t, got, tc.elements)
+		for i, v := range rounded.Value {
+			got[i] = v + tc.times*got[i]
+		}
+		m, ok := f.explains(t.Context(), got)
+		require.InDelta(t, 1/math.Sqrt(1+tc.times*tc.times), m.Trace, 1e-6)
+		require.Equal(t, tc.want, ok, "%+v", tc)
+	}
+}
+
+// orthogonal returns errors as large as the known ones of a precision in units of the noise, and
+// orthogonal to them: each pair of elements is turned.
+func orthogonal(exact []float64, rounded compare.Expected) []float64 {
+	other := make([]float64, len(exact))
+	for i := range exact {
+		j, sign := i+1, -1.0
+		if i%2 == 1 {
+			j, sign = i-1, 1
+		}
+		other[i] = sign * (rounded.Value[j] - exact[j]) / rounded.Sigma[j] * rounded.Sigma[i]
+	}
+	return other
+}
+
 // A mistake in a lower precision is found on a small case, if the precision alone does not give the
 // output.
 func TestFindAMistakeInALowerPrecision(t *testing.T) {
@@ -160,6 +222,18 @@ func TestFindAMistakeInALowerPrecision(t *testing.T) {
 		}
 	}
 	require.InDelta(t, next, matches[0].Next, 1e-15)
+	// Mistakes that do not apply, or come before, change nothing.
+	again := o
+	none := catalogue.Mistake{Plant: func(*oracle.Problem, *rand.Rand) bool { return false }}
+	again.Candidates = append(slices.Clone(o.Candidates), Replay{Mistake: none, Outputs: [][]float64{o.Got}})
+	slices.Reverse(again.Candidates)
+	reversed, _ := FindSingleInLowPrecision(t.Context(), again)
+	require.Equal(t, idsOf(matches), idsOf(reversed))
+	require.Equal(t, matches[0].Next, reversed[0].Next)
+	c := sampled(caseOf(p), num.UpTo(32)...)
+	inSample, _ := FindSingleInLowPrecision(t.Context(), against(t, c, o.Got))
+	require.Equal(t, idsOf(matches), idsOf(inSample))
+
 	// The numbers of bfloat16 are numbers of float16 here. Other precisions store other numbers.
 	require.Equal(t, []string{"precision-float16", "precision-bfloat16", "precision-bfloat16-truncated"},
 		catalogue.IDs(precisionsThatNeedAMistake(t.Context(), o)))
@@ -168,6 +242,10 @@ func TestFindAMistakeInALowerPrecision(t *testing.T) {
 	require.NotContains(t, catalogue.IDs(precisionsThatNeedAMistake(t.Context(), right)), "precision-bfloat16")
 	matches, _ = FindSingleInLowPrecision(t.Context(), right)
 	require.Empty(t, matches)
+	require.Empty(t, precisionsThatNeedAMistake(ended(t), o))
+	low := p.Fork()
+	low.Precision = oracle.BFloat16
+	require.Empty(t, precisionsThatNeedAMistake(t.Context(), against(t, caseOf(low), o.Got)), "the case has few bits itself")
 }
 
 // Early rows are outside of a lower precision's noise if an element of them is. A case without
@@ -189,4 +267,8 @@ func TestEarlyRowsOutsideALowerPrecision(t *testing.T) {
 	outside, err := isOutside(t.Context(), o, low.Lower)
 	require.NoError(t, err)
 	require.True(t, outside)
+	few := c.Problem.Fork()
+	few.Precision = oracle.BFloat16
+	c.Problem = few
+	require.False(t, o.earlyOutside(t.Context(), low.Lower), "the case has few bits itself")
 }
