@@ -48,6 +48,10 @@ func TestFindAScale(t *testing.T) {
 	require.InDelta(t, 0.5, matches[0].Right, 0)
 	require.Greater(t, matches[0].Next, compare.MinMargin*matches[0].Residual)
 	require.False(t, math.IsInf(matches[0].Next, 1), "other numbers come less near")
+	own := scaledTo(p, matches[0].Value).Run()
+	c := compare.Outputs(own.Shape, o.Got, own.Expected())
+	require.Equal(t, []float64{c.Rel, c.MaxZ}, []float64{matches[0].Residual, matches[0].MaxZ})
+	require.Positive(t, c.MaxZ)
 
 	o.Comparison.Outside = 1
 	matches, _ = FindNumbers(t.Context(), o)
@@ -60,6 +64,20 @@ func TestFindAScale(t *testing.T) {
 	require.Empty(t, matches, "only numbers that hide keys")
 	_, cut = FindNumbers(ended(t), o)
 	require.Equal(t, Cut("not every number of the configuration was searched, and no two mistakes at once"), cut)
+}
+
+// A whole number is found from one wrong element, and beside elements that are no numbers.
+func TestFindAWindow(t *testing.T) {
+	p := smallFunction(2, 8)
+	p.Window = 5
+	wrong := p.Fork()
+	wrong.Window = 3
+	o := against(t, caseOf(p), oracletest.InFloat32(wrong.Run()))
+	o.Comparison.Outside, o.Comparison.NonFinite = 1, 1
+	matches, cut := FindNumbers(t.Context(), o)
+	require.Empty(t, cut)
+	require.Equal(t, []string{"window"}, numbered(matches))
+	require.Equal(t, []float64{3, 3, 3}, []float64{matches[0].Least, matches[0].Value, matches[0].Most})
 }
 
 // Of a large case, numbers are searched in some rows, and confirmed in all.
@@ -168,6 +186,29 @@ func TestMissSimpler(t *testing.T) {
 	s := newSearch()
 	s.missSimpler(t.Context(), o, []NumberMatch{{Number: n, Right: 0.5}, {Number: n, Right: 0.5}})
 	require.Less(t, s.next, 1e-6, "the scale alone gives the output")
+
+	// A number is searched once, whatever comes before.
+	count := func(ids ...string) map[string]int {
+		tried := map[string]int{}
+		var matches []NumberMatch
+		for _, id := range ids {
+			number, _ := catalogue.NumberByID(id)
+			set := number.Set
+			number.Set = func(p *oracle.Problem, v float64) {
+				tried[id]++
+				set(p, v)
+			}
+			matches = append(matches, NumberMatch{Number: number})
+		}
+		newSearch().missSimpler(t.Context(), o, matches)
+		return tried
+	}
+	once := count("scale")["scale"]
+	require.Positive(t, once)
+	again := count("scale", "scale", "causal-offset")
+	require.Equal(t, once, again["scale"])
+	require.Positive(t, again["causal-offset"])
+
 	singles := newSearch()
 	singles.missSingles(o)
 	s = newSearch()
@@ -231,4 +272,47 @@ func TestFindARotaryBase(t *testing.T) {
 	matches, cut = FindNumbers(t.Context(), against(t, sampled(caseOf(p), 1, 5, 7), got))
 	require.Empty(t, cut)
 	require.Empty(t, matches)
+}
+
+// A number of the rotation is searched beside a mistake of masks or scales, and beside no other. A
+// number that a mistake changes itself is not searched beside the mistake.
+func TestNumbersOfTheRotationWithAMistake(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 2)
+	p.Causal = oracletest.Causal
+	p.Layer.QueryRotary, p.Layer.KeyRotary = &oracle.Rotary{Dim: 6, Base: 100, Factor: 1}, &oracle.Rotary{Dim: 6, Base: 100, Factor: 1}
+	c := caseOf(p)
+	with := func(id, number string, value float64) []string {
+		wrong := planted(t, p, id)
+		n, ok := catalogue.NumberByID(number)
+		require.True(t, ok)
+		n.Set(wrong, value)
+		m, _ := catalogue.ByID(id)
+		o := against(t, c, oracletest.InFloat32(wrong.Run()))
+		return numbered(newPiece(o, 0).numbersWith(t.Context(), newSearch(), m))
+	}
+	require.Contains(t, with("causal-missing", "rope-base", 300), "rope-base")
+	require.Contains(t, with("causal-missing", "scale", 0.8), "scale")
+	require.NotContains(t, with("softmax-over-queries", "rope-base", 300), "rope-base")
+	require.NotContains(t, with("scale-missing", "scale", 0.8), "scale")
+}
+
+// The piece is the batch element of the first wrong row.
+func TestTheElementOfTheFirstWrongRow(t *testing.T) {
+	p := smallFunction(2, 6)
+	wrong := planted(t, p, "causal-missing")
+	wrong.Scale = 0.8
+	o := against(t, caseOf(p), oracletest.InFloat32(wrong.Run()))
+	z := o.Comparison.Z
+	for _, row := range []int{1, 8} { // the latter is of the second element
+		o.Comparison.Z = make([]float64, len(z))
+		copy(o.Comparison.Z[4*row:][:4], z[4*row:])
+		matches, cut := FindNumbersWithMistakes(t.Context(), o)
+		require.Empty(t, cut)
+		require.Equal(t, []string{"scale"}, numbered(matches), "row %d", row)
+	}
+	both := slices.Clone(o.Comparison.Z)
+	copy(both[4:][:4], z[4:])
+	o.Comparison.Z = both
+	matches, _ := FindNumbersWithMistakes(t.Context(), o)
+	require.Equal(t, []string{"scale"}, numbered(matches), "both")
 }

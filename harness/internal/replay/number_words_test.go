@@ -32,15 +32,6 @@ func TestWordsOfANumber(t *testing.T) {
 	require.Equal(t, []string{"base", "late"}, m.IDs())
 	require.Equal(t, "base 1e+06+late", m.Label())
 	require.Equal(t, map[string]float64{"base": 1e6}, m.Values())
-
-	m.Where, m.With = "", nil
-	m.Beside = &NumberMatch{Number: catalogue.Number{ID: "dim", Title: "head size", Fix: "Count."}, Value: 4, Right: 8}
-	require.Equal(t, "the RoPE base is 1e+06, the case says 10000, and the head size is 4, the case says 8", m.String())
-	require.Equal(t, "the RoPE base 1e+06 instead of 10000, and the head size 4 instead of 8", m.Title())
-	require.Equal(t, []string{"Read it.", "Count."}, m.Fixes())
-	require.Equal(t, []string{"base", "dim"}, m.IDs())
-	require.Equal(t, map[string]float64{"base": 1e6, "dim": 4}, m.Values())
-	require.Equal(t, "base 1e+06+dim 4", m.Label())
 }
 
 // A value explains the output if it is within the bounds, or outside of them by less than a
@@ -271,10 +262,10 @@ func TestValuesNearTheRightOne(t *testing.T) {
 	q = ofScale(t, 20, 25, catalogue.Number{}) // from 20 on all outputs are equal
 	q.least = 20
 	require.Len(t, q.nearRight(), 1, "as near as its neighbours, at no distance")
-	q = ofScale(t, 2, 5, catalogue.Number{Step: 2})
+	q = ofScale(t, 32, 5, catalogue.Number{Step: 2})
 	q.least, q.most = 2, 64
 	q.nearRight()
-	require.Equal(t, []float64{2, 18}, []float64{q.least, q.most})
+	require.Equal(t, []float64{16, 48}, []float64{q.least, q.most})
 
 	q = ofScale(t, 0.3, wrong, catalogue.Number{Periodic: true, Usual: []float64{5, 0.7, 0.2, 1.5}})
 	require.Equal(t, []float64{0.7, 1.5, 5}, q.nearRight(), "the usual values alone, the nearest first")
