@@ -3,6 +3,8 @@ package replay
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/progress"
@@ -136,4 +139,68 @@ func TestReplaysWaitForTheirTurn(t *testing.T) {
 	require.Len(t, all, 1)
 	require.Zero(t, missing)
 	require.Empty(t, c.cache.turn)
+}
+
+// Each draw has random numbers of its own. A mistake that does not apply once is not drawn again.
+func TestRandomNumbersOfDraws(t *testing.T) {
+	c := caseOf(oracletest.Padded())
+	var drawn []float64
+	m := catalogue.Mistake{Random: true, Plant: func(_ *oracle.Problem, r *rand.Rand) bool {
+		drawn = append(drawn, r.Float64())
+		return true
+	}}
+	_, err := c.Draw(t.Context(), m, 3)
+	require.NoError(t, err)
+	for i, v := range drawn {
+		require.Equal(t, rand.New(rand.NewPCG(1, uint64(i))).Float64(), v)
+	}
+	require.Len(t, drawn, 3)
+	asked := 0
+	once := catalogue.Mistake{Plant: func(*oracle.Problem, *rand.Rand) bool {
+		asked++
+		return asked > 1
+	}}
+	r, err := c.Draw(t.Context(), once, 3)
+	require.NoError(t, err)
+	require.False(t, r.applies())
+}
+
+// Draws of a random mistake differ, and others are made as often as asked. A mistake that does not
+// apply has no output.
+func TestDrawsOfAMistake(t *testing.T) {
+	c := caseOf(oracletest.Padded())
+	noisy := catalogue.Mistake{Random: true, Plant: func(p *oracle.Problem, r *rand.Rand) bool {
+		p.Value.Value = slices.Clone(p.Value.Value)
+		p.Value.Value[5] += 1 + r.Float64()
+		return true
+	}}
+	r, err := c.replay(t.Context(), noisy)
+	require.NoError(t, err)
+	require.Len(t, r.Outputs, 8)
+	require.Len(t, r.Comparisons, 8)
+	require.NotEqual(t, r.Outputs[0], r.Outputs[1])
+	require.Equal(t, compare.Outputs(c.Truth.Shape, r.Outputs[7], c.Truth), r.Comparisons[7])
+	noisy.Random = false
+	r, err = c.replay(t.Context(), noisy)
+	require.NoError(t, err)
+	require.Len(t, r.Outputs, 1)
+	none := catalogue.Mistake{Plant: func(*oracle.Problem, *rand.Rand) bool { return false }}
+	r, err = c.replay(t.Context(), none)
+	require.NoError(t, err)
+	require.False(t, r.applies())
+	_, err = c.Draw(ended(t), noisy, 1)
+	require.Error(t, err)
+
+	processors := runtime.GOMAXPROCS(0)
+	require.Equal(t, processors, c.concurrency())
+	require.Equal(t, min(2, processors), sampled(c, 1).concurrency())
+	require.Equal(t, processors, runtime.GOMAXPROCS(0), "it stays")
+	runtime.GOMAXPROCS(4)
+	require.Equal(t, 4, c.concurrency())
+	require.Equal(t, 2, sampled(c, 1).concurrency())
+	runtime.GOMAXPROCS(processors)
+	noisy.Random = true
+	require.True(t, c.atOnce(noisy), "a small case")
+	require.False(t, sampled(c, 1).atOnce(noisy))
+	require.True(t, sampled(c, 1).atOnce(none))
 }

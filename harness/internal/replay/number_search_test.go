@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +10,7 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
 
@@ -352,105 +354,51 @@ func TestBoundsOfWholeNumbers(t *testing.T) {
 	require.InDelta(t, 44, last, 0)
 }
 
-// Some indices of many, the first and the last included, and rows that see few keys.
-func TestRowsOfASample(t *testing.T) {
-	require.Equal(t, []int{0, 3, 6, 9}, spreadOver(10, 4))
-	require.Equal(t, []int{0, 1, 2}, spreadOver(3, 10))
-	require.Equal(t, []int{0}, spreadOver(1, 5))
-	require.Equal(t, []int{2, 1}, extremes([]int{3, 1, 0, 1, 0}))
-	require.Equal(t, []int{2}, extremes([]int{3, 2, 1, 1}))
-	require.Equal(t, []int{0}, extremes([]int{0, 0}))
-	require.Equal(t, []int{0}, extremes([]int{1, 2}))
-	require.Empty(t, extremes(nil))
-	require.Equal(t, 3, countDistinct([]int{2, 1, 2, 7, 1}))
-
-	e := compare.Expected{Shape: []int{2, 2, 2}, Value: []float64{1, 2, 3, 4, 5, 6, 7, 8}, Sigma: make([]float64, 8), Measured: true}
-	e.Sigma[7] = 9
-	some := expectedRows(e, []int{1, 3})
-	require.Equal(t, compare.Expected{
-		Shape: []int{2, 2}, Value: []float64{3, 4, 7, 8}, Sigma: []float64{0, 0, 0, 9}, Measured: true,
-	}, some)
-	require.Equal(t, e, expectedRows(e, nil))
-	whole, part := Sample{}, Sample{Rows: []int{4, 7}}
-	require.Equal(t, []int{5, 7}, []int{whole.Row(5), part.Row(1)})
-	require.Equal(t, []int{8, 2}, []int{whole.draws(), part.draws()})
-	require.Equal(t, []bool{false, true}, []bool{whole.Partial(), part.Partial()})
-}
-
-// Multiplications of a function and of a layer, by hand.
-func TestMultiplications(t *testing.T) {
-	of := func(shape ...int) oracle.Array {
-		n := 1
-		for _, d := range shape {
-			n *= d
-		}
-		return oracle.Array{Shape: shape, Value: make([]float64, n)}
-	}
-	p := &oracle.Problem{Query: of(2, 3, 5, 4), Key: of(2, 3, 7, 4), Value: of(2, 3, 7, 6)}
-	require.InDelta(t, 6*5*7*(4+6), multiplications(p), 0)
-	p.Past = &oracle.Past{Key: of(2, 3, 2, 4)}
-	require.InDelta(t, 6*5*9*(4+6), multiplications(p), 0)
-	linear := func(in, out int) oracle.Linear { return oracle.Linear{In: in, Out: out} }
-	p = &oracle.Problem{
-		Query: of(2, 5, 4), Key: of(2, 7, 3), Value: of(2, 7, 3),
-		Layer: &oracle.Layer{Query: linear(4, 8), Key: linear(3, 8), Value: linear(3, 6), Output: linear(6, 4)},
-	}
-	require.InDelta(t, 2*(5*7*16+5*4*8+7*3*8+7*3*6+5*6*4), multiplications(p), 0)
-}
-
-// What a case has too little of to show a mistake.
-func TestWhyAMistakeIsHidden(t *testing.T) {
-	tokens := func(batch, n int) oracle.Array {
-		return oracle.Array{Shape: []int{batch, 1, n, 2}, Value: make([]float64, 2*batch*n)}
-	}
-	of := func(kind catalogue.Kind, batch, queries, keys int, change func(p *oracle.Problem)) string {
-		p := &oracle.Problem{
-			Query: tokens(batch, queries), Key: tokens(batch, keys), Value: tokens(batch, keys), Scale: 1,
-			EmptyRow: attention.EmptyZero,
-		}
-		change(p)
-		c := &Case{Problem: p}
-		return c.why(Replay{Mistake: catalogue.Mistake{Kind: kind}, Comparisons: []compare.Comparison{{}}})
-	}
-	same := func(*oracle.Problem) {}
-	const text = "the output is the same"
-	require.Equal(t, text, of(catalogue.Missing, 2, 3, 4, same))
-	require.Equal(t, text+": every query sees one key at most", of(catalogue.Missing, 2, 3, 1, same))
-	require.Equal(t, text+": every query sees one key at most", of(catalogue.Altered, 2, 1, 1, same))
-	past := func(p *oracle.Problem) { p.Offset = 3 }
-	require.Equal(t, text+": one query, and every key is in its past", of(catalogue.Altered, 2, 1, 4, past))
-	require.Equal(t, text, of(catalogue.Altered, 2, 2, 4, past))
-	require.Equal(t, text, of(catalogue.Altered, 2, 1, 4, same))
-	window := func(p *oracle.Problem) { p.Window = 9 }
-	require.Equal(t, text+": a window as narrow as this hides the same keys", of(catalogue.Altered, 2, 3, 4, window))
-	require.Equal(t, text, of(catalogue.Missing, 2, 3, 4, window))
-	narrow := func(p *oracle.Problem) { p.Window = 1 }
-	require.Equal(t, text+": every query sees one key at most", of(catalogue.Altered, 2, 3, 1, narrow))
-	require.Equal(t, text, of(catalogue.Missing, 2, 3, 2, same))
-	turn := func(p *oracle.Problem) { p.Turn = &oracle.Turn{} }
-	require.Equal(t, text, of(catalogue.Missing, 2, 3, 1, turn), "nothing sees keys")
-	require.Equal(t, text+": one position", of(catalogue.Layout, 1, 1, 4, same))
-	require.Equal(t, text+": one batch element", of(catalogue.Layout, 1, 2, 4, same))
-	require.Equal(t, text, of(catalogue.Layout, 2, 2, 4, same))
-	require.Equal(t, text, of(catalogue.Parameters, 1, 1, 1, same))
-	noisy := Replay{Comparisons: []compare.Comparison{{Rel: 3e-8, MaxZ: 2}}}
-	require.Equal(t, "it changes the output by 3e-08 of it, max z 2: within the noise", (&Case{}).why(noisy))
-	for rel, want := range map[float64]string{
-		0x1p-40: text, 1.5 * 0x1p-40: "it changes the output by 1.4e-12 of it, max z 0: within the noise",
-	} {
-		require.Equal(t, want, (&Case{}).why(Replay{Comparisons: []compare.Comparison{{Rel: rel}}}))
-	}
-}
-
 // Rows are ranked by their squared distances. One that is not finite counts as a large number.
 func TestRowDistances(t *testing.T) {
 	c := compare.Comparison{WantShape: []int{2, 2}, Z: []float64{3, 4, math.Inf(1), 1}}
 	require.InDeltaSlice(t, []float64{25, 1e18 + 1}, rowDistances(c), 1)
 }
 
-// Matches that show their known errors a tenth less clearly than the best are left out.
-func TestClearestMatches(t *testing.T) {
-	best, apart := 0.75, 0.1
-	kept := clearest([]Match{{Trace: 0.5}, {Trace: best}, {Trace: 0.66}, {Trace: 0.64}, {Trace: best - apart}})
-	require.Equal(t, []Match{{Trace: best}, {Trace: 0.66}, {Trace: best - apart}}, kept)
+// The rows of a search are the eight that are most wrong, of equals the first, and sixteen spread
+// over all. A row has two elements here.
+func TestRowsOfANumberSearch(t *testing.T) {
+	const rows = 100
+	o := Output{
+		Case: &Case{Truth: compare.Expected{Sigma: make([]float64, 2*rows)}}, Got: make([]float64, 2*rows),
+		Comparison: compare.Comparison{WantShape: []int{4, 25, 2}, Z: make([]float64, 2*rows)},
+	}
+	for i := range 2 * rows {
+		o.Got[i], o.Case.Truth.Sigma[i] = float64(i), float64(-i)
+	}
+	most := []int{50, 51, 58, 59, 70, 71, 80, 98}
+	for n, row := range most {
+		o.Comparison.Z[2*row+1] = float64(10 + n)
+	}
+	o.Comparison.Z[2*30] = 9
+	want := slices.Concat(most, spreadOver(rows, 16))
+	slices.Sort(want)
+	want = slices.Compact(want)
+	require.NotContains(t, want, 30)
+	p := newNumberPart(o)
+	require.Equal(t, want, p.rows)
+	for i, row := range want {
+		require.Equal(t, []float64{float64(2 * row), float64(2*row + 1)}, p.got[2*i:][:2])
+		require.Equal(t, []float64{float64(-2 * row), float64(-2*row - 1)}, p.sigma[2*i:][:2])
+	}
+	o.Comparison.WantShape, o.Comparison.Z, o.Got, o.Case.Truth.Sigma = []int{1, 2}, []float64{1, 2}, o.Got[:2], o.Got[:2]
+	require.Equal(t, []int{0}, newNumberPart(o).rows)
+	require.Equal(t, num.UpTo(1), newNumberPart(o).rows)
+}
+
+// A search whose context has ended explains nothing and has no candidate.
+func TestASearchEnds(t *testing.T) {
+	q := ofScale(t, 0.3, 0.8, catalogue.Number{})
+	q.ctx = ended(t)
+	c, ok := q.explains(0.8)
+	require.False(t, ok)
+	require.Zero(t, c)
+	require.True(t, math.IsInf(q.at(0.8), 1))
+	require.True(t, math.IsInf(q.residual(0.8), 1))
+	require.Empty(t, q.candidates())
 }

@@ -1,12 +1,14 @@
 package replay
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
@@ -233,15 +235,117 @@ func TestFindOffsetsOfBothSigns(t *testing.T) {
 	}
 }
 
-// A number beside another one stands in all texts.
-func TestTextsOfANumberBesideAnother(t *testing.T) {
-	m := NumberMatch{Value: 1e4, Right: 5e5, Beside: &NumberMatch{Value: 1e-6, Right: 1e-5}}
-	m.Number = catalogue.Number{ID: "base", Title: "RoPE base", Fix: "Read rope_theta."}
-	m.Beside.Number = catalogue.Number{ID: "eps", Title: "epsilon", Fix: "Read rms_norm_eps."}
-	require.Equal(t, "the RoPE base is 10000, the case says 500000, and the epsilon is 1e-06, the case says 1e-05", m.String())
-	require.Equal(t, "the RoPE base 10000 instead of 500000, and the epsilon 1e-06 instead of 1e-05", m.Title())
-	require.Equal(t, []string{"base", "eps"}, m.IDs())
-	require.Equal(t, "base 10000+eps 1e-06", m.Label())
-	require.Equal(t, []string{"Read rope_theta.", "Read rms_norm_eps."}, m.Fixes())
-	require.Equal(t, map[string]float64{"base": 1e4, "eps": 1e-6}, m.Values())
+// smallFunction is causal attention of one head over some positions, in some batch elements.
+func smallFunction(batch, length int) *oracle.Problem {
+	r := rand.New(rand.NewPCG(3, 3))
+	random := func() oracle.Array { return oracletest.Normal(r, batch, 1, length, 4) }
+	return &oracle.Problem{
+		Query: random(), Key: random(), Value: random(), Causal: oracletest.Causal, Scale: 0.5,
+		EmptyRow: attention.EmptyZero,
+	}
+}
+
+// numbered returns the ids of numbers.
+func numbered(matches []NumberMatch) (ids []string) {
+	for _, m := range matches {
+		ids = append(ids, m.Number.ID)
+	}
+	return ids
+}
+
+// Another scale is found in a small output, with its value. Without anything else in the scores, a
+// temperature gives the same.
+func TestFindAScale(t *testing.T) {
+	p := smallFunction(2, 5)
+	wrong := p.Fork()
+	wrong.Scale = 0.8
+	o := against(t, caseOf(p), oracletest.InFloat32(wrong.Run()))
+	matches, cut := FindNumbers(t.Context(), o)
+	require.Empty(t, cut)
+	require.Equal(t, []string{"scale"}, numbered(matches))
+	require.True(t, matches[0].Allows(0.8), "%v", matches)
+	require.False(t, matches[0].Allows(0.81))
+	require.InDelta(t, 0.5, matches[0].Right, 0)
+	require.Greater(t, matches[0].Next, compare.MinMargin*matches[0].Residual)
+	require.False(t, math.IsInf(matches[0].Next, 1), "other numbers come less near")
+	own := scaledTo(p, matches[0].Value).Run()
+	c := compare.Outputs(own.Shape, o.Got, own.Expected())
+	require.Equal(t, []float64{c.Rel, c.MaxZ}, []float64{matches[0].Residual, matches[0].MaxZ})
+	require.Positive(t, c.MaxZ)
+
+	o.Comparison.Outside = 1
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Empty(t, matches, "one wrong element")
+	o.Comparison.Outside = 2
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Len(t, matches, 1)
+	o.Comparison.NonFinite = 1
+	matches, _ = FindNumbers(t.Context(), o)
+	require.Empty(t, matches, "only numbers that hide keys")
+	_, cut = FindNumbers(ended(t), o)
+	require.Equal(t, Cut("not every number of the configuration was searched, and no two mistakes at once"), cut)
+}
+
+// A whole number is found from one wrong element, and beside elements that are no numbers.
+func TestFindAWindow(t *testing.T) {
+	p := smallFunction(2, 8)
+	p.Window = 5
+	wrong := p.Fork()
+	wrong.Window = 3
+	o := against(t, caseOf(p), oracletest.InFloat32(wrong.Run()))
+	o.Comparison.Outside, o.Comparison.NonFinite = 1, 1
+	matches, cut := FindNumbers(t.Context(), o)
+	require.Empty(t, cut)
+	require.Equal(t, []string{"window"}, numbered(matches))
+	require.Equal(t, []float64{3, 3, 3}, []float64{matches[0].Least, matches[0].Value, matches[0].Most})
+}
+
+// Of a large case, numbers are searched in some rows, and confirmed in all.
+func TestFindAScaleInASample(t *testing.T) {
+	p := smallFunction(2, 16)
+	wrong := p.Fork()
+	wrong.Scale = 0.8
+	got := oracletest.InFloat32(wrong.Run())
+	c := sampled(caseOf(p), 3, 9, 15, 31)
+	o := against(t, c, got)
+	matches, _ := FindNumbers(t.Context(), o)
+	require.Equal(t, []string{"scale"}, numbered(matches))
+	part := newNumberPart(o).rows
+	for row := range 32 {
+		if !slices.Contains(part, row) {
+			other := slices.Clone(got)
+			other[4*row] += 1e-4
+			o := against(t, c, other)
+			// The same rows are searched.
+			o.Comparison.Z = slices.Clone(against(t, c, got).Comparison.Z)
+			matches, _ = FindNumbers(t.Context(), o)
+			require.Empty(t, matches, "row %d", row)
+			break
+		}
+	}
+}
+
+func scaledTo(p *oracle.Problem, scale float64) *oracle.Problem {
+	q := p.Fork()
+	q.Scale = scale
+	return q
+}
+
+// Numbers of the rotation change queries and keys. They are searched, but not on a large case.
+func TestFindARotaryBase(t *testing.T) {
+	p := oracletest.First(oracletest.Tall(2), 2)
+	rotary := oracle.Rotary{Dim: 6, Base: 100, Factor: 1}
+	p.Layer.QueryRotary, p.Layer.KeyRotary = &rotary, &rotary
+	other := rotary
+	other.Base = 300
+	wrong := p.Clone()
+	wrong.Layer.QueryRotary, wrong.Layer.KeyRotary = &other, &other
+	got := oracletest.InFloat32(wrong.Run())
+	matches, cut := FindNumbers(t.Context(), against(t, caseOf(p), got))
+	require.Empty(t, cut)
+	require.Equal(t, []string{"rope-base"}, numbered(matches))
+	require.True(t, matches[0].Allows(300), "%v", matches)
+	matches, cut = FindNumbers(t.Context(), against(t, sampled(caseOf(p), 1, 5, 7), got))
+	require.Empty(t, cut)
+	require.Empty(t, matches)
 }

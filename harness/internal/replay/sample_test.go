@@ -10,6 +10,8 @@ import (
 	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
@@ -124,4 +126,117 @@ func TestSomeWrongRows(t *testing.T) {
 		o.Comparison.Z[2*row] = 2
 	}
 	require.Equal(t, []int{3, 12, 16, 20}, o.someWrongRows(4))
+}
+
+// truthOf returns a truth of some shape whose values are their indices.
+func truthOf(shape ...int) compare.Expected {
+	e := compare.Expected{Shape: shape, Value: make([]float64, num.Size(shape)), Sigma: make([]float64, num.Size(shape))}
+	for i := range e.Value {
+		e.Value[i] = float64(i)
+	}
+	return e
+}
+
+// A sample takes the batch element whose queries see the most different numbers of keys, of equals
+// the last: ten positions of it, and those that see no key or the fewest.
+func TestPositionsOfASample(t *testing.T) {
+	spread := []int{0, 28, 56, 85, 113, 141, 170, 198, 226, 255} // of 256
+	p := oracletest.Long()
+	s := newSample(p, truthOf(2, 256, 96))
+	var want []int
+	for _, i := range spread {
+		want = append(want, 256+i)
+	}
+	require.Equal(t, want, s.Rows, "the first element is padded")
+	require.Equal(t, []int{10, 96}, s.Truth.Shape)
+	require.InDelta(t, (256+28)*96+5, s.Truth.Value[96+5], 0)
+
+	for i := range 256 {
+		p.Padding.Data[i], p.Padding.Data[256+i] = false, i < 10 || i > 200
+	}
+	require.Equal(t, spread, newSample(p, truthOf(2, 256, 96)).Rows, "the second element is padded")
+	for i := range 256 {
+		p.Padding.Data[256+i], p.Padding.Data[i] = false, false
+	}
+	require.Equal(t, want, newSample(p, truthOf(2, 256, 96)).Rows, "both are alike")
+	for i := range 30 {
+		p.Padding.Data[i], p.Padding.Data[256+i] = true, true
+	}
+	p.Padding.Data[255], p.Padding.Data[511] = true, true
+	want = nil
+	// 0 sees no key, 30 sees one.
+	for _, i := range []int{0, 28, 30, 56, 85, 113, 141, 170, 198, 226, 255} {
+		want = append(want, 256+i)
+	}
+	require.Equal(t, want, newSample(p, truthOf(2, 256, 96)).Rows)
+
+	// The heads of a function have a sample each.
+	f := oracletest.Wide()
+	rows := newSample(f, truthOf(1, 2, 1024, 8)).Rows
+	require.Equal(t, []int{0, 113, 227, 341, 454, 568, 682, 795, 909, 1023}, rows[:10])
+	for i, row := range rows[:10] {
+		require.Equal(t, 1024+row, rows[10+i])
+	}
+	require.Len(t, rows, 20)
+
+	small := newSample(oracletest.Padded(), truthOf(2, 3, 4))
+	require.Nil(t, small.Rows)
+	require.Equal(t, truthOf(2, 3, 4), small.Truth)
+}
+
+// A case counts as large above thirty million multiplications.
+func TestLargeCases(t *testing.T) {
+	of := func(n int) oracle.Array {
+		return oracle.Array{Shape: []int{1, 1, n, 500}, Value: make([]float64, 500*n)}
+	}
+	for keys, partial := range map[int]bool{3000: false, 3001: true} {
+		p := &oracle.Problem{Query: of(10), Key: of(keys), Value: of(keys), Scale: 1}
+		require.Equal(t, partial, newSample(p, truthOf(1, 1, 10, 500)).Partial())
+	}
+}
+
+// Some indices of many, the first and the last included, and rows that see few keys.
+func TestRowsOfASample(t *testing.T) {
+	require.Equal(t, []int{0, 3, 6, 9}, spreadOver(10, 4))
+	require.Equal(t, []int{0, 1, 2}, spreadOver(3, 10))
+	require.Equal(t, []int{0}, spreadOver(1, 5))
+	require.Equal(t, []int{2, 1}, extremes([]int{3, 1, 0, 1, 0}))
+	require.Equal(t, []int{2}, extremes([]int{3, 2, 1, 1}))
+	require.Equal(t, []int{0}, extremes([]int{0, 0}))
+	require.Equal(t, []int{0}, extremes([]int{1, 2}))
+	require.Empty(t, extremes(nil))
+	require.Equal(t, 3, countDistinct([]int{2, 1, 2, 7, 1}))
+
+	e := compare.Expected{Shape: []int{2, 2, 2}, Value: []float64{1, 2, 3, 4, 5, 6, 7, 8}, Sigma: make([]float64, 8), Measured: true}
+	e.Sigma[7] = 9
+	some := expectedRows(e, []int{1, 3})
+	require.Equal(t, compare.Expected{
+		Shape: []int{2, 2}, Value: []float64{3, 4, 7, 8}, Sigma: []float64{0, 0, 0, 9}, Measured: true,
+	}, some)
+	require.Equal(t, e, expectedRows(e, nil))
+	whole, part := Sample{}, Sample{Rows: []int{4, 7}}
+	require.Equal(t, []int{5, 7}, []int{whole.Row(5), part.Row(1)})
+	require.Equal(t, []int{8, 2}, []int{whole.draws(), part.draws()})
+	require.Equal(t, []bool{false, true}, []bool{whole.Partial(), part.Partial()})
+}
+
+// Multiplications of a function and of a layer, by hand.
+func TestMultiplications(t *testing.T) {
+	of := func(shape ...int) oracle.Array {
+		n := 1
+		for _, d := range shape {
+			n *= d
+		}
+		return oracle.Array{Shape: shape, Value: make([]float64, n)}
+	}
+	p := &oracle.Problem{Query: of(2, 3, 5, 4), Key: of(2, 3, 7, 4), Value: of(2, 3, 7, 6)}
+	require.InDelta(t, 6*5*7*(4+6), multiplications(p), 0)
+	p.Past = &oracle.Past{Key: of(2, 3, 2, 4)}
+	require.InDelta(t, 6*5*9*(4+6), multiplications(p), 0)
+	linear := func(in, out int) oracle.Linear { return oracle.Linear{In: in, Out: out} }
+	p = &oracle.Problem{
+		Query: of(2, 5, 4), Key: of(2, 7, 3), Value: of(2, 7, 3),
+		Layer: &oracle.Layer{Query: linear(4, 8), Key: linear(3, 8), Value: linear(3, 6), Output: linear(6, 4)},
+	}
+	require.InDelta(t, 2*(5*7*16+5*4*8+7*3*8+7*3*6+5*6*4), multiplications(p), 0)
 }

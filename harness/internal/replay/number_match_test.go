@@ -2,16 +2,27 @@ package replay
 
 import (
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
-	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 )
+
+// A number beside another one stands in all texts.
+func TestTextsOfANumberBesideAnother(t *testing.T) {
+	m := NumberMatch{Value: 1e4, Right: 5e5, Beside: &NumberMatch{Value: 1e-6, Right: 1e-5}}
+	m.Number = catalogue.Number{ID: "base", Title: "RoPE base", Fix: "Read rope_theta."}
+	m.Beside.Number = catalogue.Number{ID: "eps", Title: "epsilon", Fix: "Read rms_norm_eps."}
+	require.Equal(t, "the RoPE base is 10000, the case says 500000, and the epsilon is 1e-06, the case says 1e-05", m.String())
+	require.Equal(t, "the RoPE base 10000 instead of 500000, and the epsilon 1e-06 instead of 1e-05", m.Title())
+	require.Equal(t, []string{"base", "eps"}, m.IDs())
+	require.Equal(t, "base 10000+eps 1e-06", m.Label())
+	require.Equal(t, []string{"Read rope_theta.", "Read rms_norm_eps."}, m.Fixes())
+	require.Equal(t, map[string]float64{"base": 1e4, "eps": 1e-6}, m.Values())
+}
 
 // The words of a wrong number, alone, in some modules, and with a mistake.
 func TestWordsOfANumber(t *testing.T) {
@@ -61,37 +72,6 @@ func TestMarginOfNumbers(t *testing.T) {
 	kept := withMargin(of(0.5, 1), compare.MinMargin)
 	require.Equal(t, []NumberMatch{{Residual: 0.5, Next: compare.MinMargin}, {Residual: 1, Next: compare.MinMargin}}, kept)
 	require.Nil(t, withMargin(of(0.5, 1.01), compare.MinMargin))
-}
-
-// The rows of a search are the eight that are most wrong, of equals the first, and sixteen spread
-// over all. A row has two elements here.
-func TestRowsOfANumberSearch(t *testing.T) {
-	const rows = 100
-	o := Output{
-		Case: &Case{Truth: compare.Expected{Sigma: make([]float64, 2*rows)}}, Got: make([]float64, 2*rows),
-		Comparison: compare.Comparison{WantShape: []int{4, 25, 2}, Z: make([]float64, 2*rows)},
-	}
-	for i := range 2 * rows {
-		o.Got[i], o.Case.Truth.Sigma[i] = float64(i), float64(-i)
-	}
-	most := []int{50, 51, 58, 59, 70, 71, 80, 98}
-	for n, row := range most {
-		o.Comparison.Z[2*row+1] = float64(10 + n)
-	}
-	o.Comparison.Z[2*30] = 9
-	want := slices.Concat(most, spreadOver(rows, 16))
-	slices.Sort(want)
-	want = slices.Compact(want)
-	require.NotContains(t, want, 30)
-	p := newNumberPart(o)
-	require.Equal(t, want, p.rows)
-	for i, row := range want {
-		require.Equal(t, []float64{float64(2 * row), float64(2*row + 1)}, p.got[2*i:][:2])
-		require.Equal(t, []float64{float64(-2 * row), float64(-2*row - 1)}, p.sigma[2*i:][:2])
-	}
-	o.Comparison.WantShape, o.Comparison.Z, o.Got, o.Case.Truth.Sigma = []int{1, 2}, []float64{1, 2}, o.Got[:2], o.Got[:2]
-	require.Equal(t, []int{0}, newNumberPart(o).rows)
-	require.Equal(t, num.UpTo(1), newNumberPart(o).rows)
 }
 
 // A usual value is named if it explains the output, or else the value that was found. Of whole
@@ -230,56 +210,6 @@ func TestBoundsOfVanishingNumbers(t *testing.T) {
 	require.True(t, last > 40 && last <= 50, last)
 }
 
-// The values that are tried beside a mistake lie near the right one.
-func TestValuesNearTheRightOne(t *testing.T) {
-	const wrong = 0.8
-	q := ofScale(t, 0.3, wrong, catalogue.Number{})
-	found := q.nearRight()
-	require.Len(t, found, 1)
-	require.InEpsilon(t, wrong, found[0], 1e-5)
-	require.InDeltaSlice(t, []float64{0.3 / 16, 0.3 * 16}, []float64{q.least, q.most}, 1e-12)
-
-	// Its neighbour before comes about as near in the part, and the one behind does not.
-	found = ofScale(t, 0.3, 0.64, catalogue.Number{}).nearRight()
-	require.Len(t, found, 1)
-	require.InEpsilon(t, 0.64, found[0], 1e-5)
-
-	q = ofScale(t, 0.3, wrong, catalogue.Number{})
-	q.least, q.most = 0.1, 1
-	q.nearRight()
-	require.Equal(t, []float64{0.1, 1}, []float64{q.least, q.most})
-
-	q = ofScale(t, 0.3, wrong, catalogue.Number{})
-	q.part.got = []float64{2} // no scale comes near
-	require.Nil(t, q.nearRight())
-
-	q = ofScale(t, 20, 25, catalogue.Number{Step: 1})
-	q.least, q.most = 1, 64
-	q.part.got[0] = 1 / (1 + math.Exp(-2*1.0)) // as with a scale of 1, which is too far away
-	found = q.nearRight()
-	require.Equal(t, []float64{12, 28}, []float64{q.least, q.most})
-	require.Equal(t, []float64{12, 13, 14}, found)
-	q = ofScale(t, 20, 25, catalogue.Number{}) // from 20 on all outputs are equal
-	q.least = 20
-	require.Len(t, q.nearRight(), 1, "as near as its neighbours, at no distance")
-	q = ofScale(t, 32, 5, catalogue.Number{Step: 2})
-	q.least, q.most = 2, 64
-	q.nearRight()
-	require.Equal(t, []float64{16, 48}, []float64{q.least, q.most})
-
-	q = ofScale(t, 0.3, wrong, catalogue.Number{Periodic: true, Usual: []float64{5, 0.7, 0.2, 1.5}})
-	require.Equal(t, []float64{0.7, 1.5, 5}, q.nearRight(), "the usual values alone, the nearest first")
-
-	match, ok := ofScale(t, 0.3, wrong, catalogue.Number{}).findNear(newSearch())
-	require.True(t, ok)
-	require.InEpsilon(t, wrong, match.Value, 1e-5)
-	s := newSearch()
-	q = ofScale(t, 0.3, wrong, catalogue.Number{Periodic: true, Usual: []float64{0.7, 0.2}})
-	_, ok = q.findNear(s)
-	require.False(t, ok)
-	require.InDelta(t, q.residual(0.7*math.Exp(1e-4)), s.next, 1e-6, "the nearest is missed")
-}
-
 // A number that is found leaves no other distance behind. One that is not found leaves the nearest.
 func TestFindANumber(t *testing.T) {
 	const wrong = 0.8
@@ -327,16 +257,4 @@ func TestTheNextValueMayBeNear(t *testing.T) {
 	_, ok = q.findNear(s)
 	require.False(t, ok)
 	require.InDelta(t, 0.049/0.951, s.next, 1e-9)
-}
-
-// A search whose context has ended explains nothing and has no candidate.
-func TestASearchEnds(t *testing.T) {
-	q := ofScale(t, 0.3, 0.8, catalogue.Number{})
-	q.ctx = ended(t)
-	c, ok := q.explains(0.8)
-	require.False(t, ok)
-	require.Zero(t, c)
-	require.True(t, math.IsInf(q.at(0.8), 1))
-	require.True(t, math.IsInf(q.residual(0.8), 1))
-	require.Empty(t, q.candidates())
 }
