@@ -198,6 +198,7 @@ func TestDrawsOfAMistake(t *testing.T) {
 	runtime.GOMAXPROCS(4)
 	require.Equal(t, 4, c.concurrency())
 	require.Equal(t, 2, sampled(c, 1).concurrency())
+	require.Equal(t, 4, runtime.GOMAXPROCS(0))
 	runtime.GOMAXPROCS(processors)
 	noisy.Random = true
 	require.True(t, c.atOnce(noisy), "a small case")

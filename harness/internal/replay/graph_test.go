@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // deep is a model of eleven layers: an activation, a gate, and a residual connection each.
@@ -140,6 +142,31 @@ func TestRewiredLayer(t *testing.T) {
 	require.Equal(t, Cut("other inputs of the first wrong module"), cut)
 }
 
+// A wiring must come five times as near as the right output, within a residual of 0.05, and be among
+// the nearest.
+func TestHowNearAWiringComes(t *testing.T) {
+	part, _ := partUntil(t, deep(t), "layers.3")
+	g := part.rewired("layers.3", "add_4", "add_3")
+	output := part.outputOfGraph(g)
+	got := float32s(output.Data)
+	h := part.against(got, hypothesis{graph: g}, output)
+	right := compare.Residual(got, part.Truth.Value)
+	limit := min(0.05, right/5)
+	for residual, want := range map[float64]bool{0.99 * limit: true, 1.01 * limit: false} {
+		h.residual = residual
+		c, ok := part.explainedBy(h, []hypothesis{h}, got)
+		require.Equal(t, want, ok)
+		if want {
+			require.InDelta(t, compare.Residual(got, output.Data), c.Rel, 1e-12)
+		}
+	}
+	h.residual, h.rms = 0, 100*compare.MeasuredMaxRMSZ
+	_, ok := part.explainedBy(h, []hypothesis{h}, got)
+	require.True(t, ok)
+	_, ok = part.explainedBy(h, []hypothesis{{rms: 1}, h}, got)
+	require.False(t, ok, "another is much nearer")
+}
+
 // The truth of submodules is what the graph computes, with noise. Inside of a layer are its values.
 func TestTruthOfSubmodules(t *testing.T) {
 	m := deep(t)
@@ -163,6 +190,9 @@ func TestTruthOfSubmodules(t *testing.T) {
 	require.True(t, part.asksAbout(graph.Node{Module: "layers.5.gate"}))
 	require.False(t, part.asksAbout(graph.Node{Module: "layers.4.gate"}))
 	require.True(t, m.asksAbout(graph.Node{Module: "layers.4.gate"}))
+	require.False(t, part.lower)
+	require.Equal(t, outputs[1].Node, part.last)
+	require.Equal(t, graph.ModuleOutput{Path: "x", Class: "C", Node: 7}, at(graph.ModuleOutput{Path: "x", Class: "C", Node: 3}, []int{7})[0])
 }
 
 // A mistake that was found in a part agrees with later values if it is made everywhere, in one
@@ -191,8 +221,14 @@ func TestAgreesWithLaterValues(t *testing.T) {
 	where, how = agrees(hypothesis{where: "layers.2", sites: layers[2].sites}, layers[2].sites)
 	require.Equal(t, Throughout, how)
 	require.Equal(t, "layers.2", where)
+	where, how = agrees(inPart, layers[1].sites)
+	require.Equal(t, Disagrees, how, "another place")
+	require.Empty(t, where)
 	_, how = agrees(inPart, nil)
 	require.Equal(t, Disagrees, how)
+	// The places up to the part are no layer's, no kind's, and not all.
+	_, how = agrees(inPart, inPart.sites)
+	require.Equal(t, OnlyInPart, how)
 }
 
 // Hypotheses that are much further than the nearest one, and outside of the noise, are far. Their
@@ -240,4 +276,17 @@ func TestEach(t *testing.T) {
 	require.Zero(t, each(t.Context(), "work", 5, func(i int) { sum.Add(int64(i)) }))
 	require.Equal(t, int64(10), sum.Load())
 	require.Equal(t, 5, each(ended(t), "work", 5, func(int) { panic("called") }))
+
+	var told []progress.Update
+	var mu sync.Mutex
+	each(progress.With(t.Context(), func(u progress.Update) {
+		mu.Lock()
+		defer mu.Unlock()
+		told = append(told, u)
+	}), "work", 5, func(int) {})
+	require.Len(t, told, 5)
+	for _, u := range told {
+		require.Equal(t, []any{"work", 5}, []any{u.Stage, u.Total})
+		require.Less(t, u.Done, 5)
+	}
 }
