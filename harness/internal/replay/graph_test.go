@@ -142,8 +142,8 @@ func TestRewiredLayer(t *testing.T) {
 	require.Equal(t, Cut("other inputs of the first wrong module"), cut)
 }
 
-// A wiring must come five times as near as the right output, within a residual of 0.05, and be among
-// the nearest.
+// A wiring must come five times as near as the right output, within a residual of 0.05, and be
+// among the nearest.
 func TestHowNearAWiringComes(t *testing.T) {
 	part, _ := partUntil(t, deep(t), "layers.3")
 	g := part.rewired("layers.3", "add_4", "add_3")

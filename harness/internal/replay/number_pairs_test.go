@@ -111,8 +111,8 @@ func TestFindAScaleBesideAMistake(t *testing.T) {
 	matches, _ = FindNumbersWithMistakes(t.Context(), o)
 	require.Len(t, matches, 1)
 
-	// Four are named, and five are too many. What is missed is each mistake's, each number's, and that
-	// of every mistake with other numbers.
+	// Four are named, and five are too many. The distance of each mistake alone is missed, of the
+	// number alone, and of every mistake with other numbers.
 	missed := newSearch()
 	missed.missSimpler(t.Context(), o, matches)
 	for _, r := range o.Candidates {

@@ -256,7 +256,7 @@ func TestStepsToABoundary(t *testing.T) {
 		f := p.Run()
 		return compare.Outputs(f.Shape, q.part.got, f.Expected()).Explained()
 	}
-	for _, end := range []float64{2.8, -1.2, 1e9} { // the last is so far that the first step is too long
+	for _, end := range []float64{2.8, -1.2, 1e9} { // the first step to 1e9 is too long
 		*tried = nil
 		part, in, out := 1e-10, 0.0, 0.0
 		var want []float64

@@ -174,6 +174,18 @@ func TestGroupsOfMistakes(t *testing.T) {
 		require.Equal(t, tc.want, sizes, name)
 	}
 	require.Len(t, c.grouped([]group{{alike: one, first: out}}, Replay{Mistake: random}), 2)
+
+	// An output at the limit of the residual is near. Whether a quotient is 0.05 to the last bit
+	// depends on the size.
+	near, other := slices.Clone(out), slices.Clone(out)
+	for size := 1.0; compare.Residual(near, other) != compare.MaxResidual; size += 0.01 {
+		for i, v := range out {
+			near[i], other[i] = size*v, size*v/1.05
+		}
+	}
+	noise.Value = near
+	limit := group{alike: one, first: other, noise: &noise}
+	require.Len(t, c.grouped([]group{limit}, Replay{Mistake: r.Mistake, Outputs: [][]float64{near}}), 1)
 }
 
 // What a case has too little of to show a mistake.
