@@ -30,8 +30,8 @@ type twoSearch struct {
 	ctx    context.Context
 	module *Module
 	got    []float64
-	error  []float64 // of the output, in units of the noise
-	size   float64   // scalar product of the error with itself
+	errors []float64 // of the output, in units of the noise
+	size   float64   // scalar product of the errors with themselves
 	dials  []*dial
 	search *search
 }
@@ -42,25 +42,25 @@ type dial struct {
 	turned []turned
 }
 
-// turned is a value of a number, with the error that the value gives.
+// turned is a value of a number, with the errors that the value gives.
 type turned struct {
-	value float64
-	error []float64 // in units of the noise
-	along float64   // scalar product with the output's error
-	size  float64   // scalar product with itself
+	value  float64
+	errors []float64 // in units of the noise
+	along  float64   // scalar product with the errors of the output
+	size   float64   // scalar product with themselves
 }
 
 // newTwoSearch measures the errors that some values of each number give.
 func newTwoSearch(ctx context.Context, m *Module, got []float64) *twoSearch {
-	q := &twoSearch{ctx: ctx, module: m, got: got, error: m.errorInNoise(got), search: newSearch()}
-	q.size = product(q.error, q.error)
+	q := &twoSearch{ctx: ctx, module: m, got: got, errors: m.errorInNoise(got), search: newSearch()}
+	q.size = product(q.errors, q.errors)
 	q.search.miss(compare.Residual(got, m.Truth.Value)) // two numbers must come much nearer
 	for _, n := range edits.Numbers {
 		for _, at := range m.numberSites(n, everywhere) {
 			q.dials = append(q.dials, &dial{moduleSearch: newModuleSearch(ctx, m, at, got)})
 		}
 	}
-	each(ctx, twoAtOnce, len(q.dials), func(i int) { q.dials[i].turn(q.error) })
+	each(ctx, twoAtOnce, len(q.dials), func(i int) { q.dials[i].turn(q.errors) })
 	return q
 }
 
@@ -68,7 +68,7 @@ func newTwoSearch(ctx context.Context, m *Module, got []float64) *twoSearch {
 const twoAtOnce = "two numbers at once"
 
 // turn tries values that [Module.FindNumbers] has tried already.
-func (d *dial) turn(error []float64) {
+func (d *dial) turn(errors []float64) {
 	var values []float64
 	switch {
 	case d.at.number.Step > 0:
@@ -84,7 +84,7 @@ func (d *dial) turn(error []float64) {
 		}
 		if t := d.tryKept(v); !math.IsInf(t.off, 1) {
 			e := d.module.errorInNoise(t.output)
-			d.turned = append(d.turned, turned{v, e, product(error, e), product(e, e)})
+			d.turned = append(d.turned, turned{v, e, product(errors, e), product(e, e)})
 		}
 	}
 }
@@ -101,7 +101,7 @@ func (q *twoSearch) run() []NumberMatch {
 	}
 	count := min(first, len(starts))
 	ends := q.descend(starts[:count])
-	before := math.Sqrt(q.size / float64(len(q.error)))
+	before := math.Sqrt(q.size / float64(len(q.errors)))
 	for best := nearestEnd(ends); best.off < hopeless*before; best = nearestEnd(ends) {
 		before = best.off
 		ends = append(ends, q.descend(q.around(best))...)
@@ -149,7 +149,7 @@ func (q *twoSearch) starts() []twoNumbers {
 // between returns two numbers on the way to given values, where the output would be nearest to the
 // subject's if the error of each number grew along the way, and if the errors were added.
 func (q *twoSearch) between(dials [2]*dial, t, u turned) twoNumbers {
-	both := product(t.error, u.error)
+	both := product(t.errors, u.errors)
 	reach := func(d *dial, part float64) float64 {
 		const most = 1.5 // of the way
 		if d.at.number.Step > 0 {
