@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/graph"
 )
 
 // matchOf returns the match of a hypothesis.
@@ -72,6 +73,17 @@ func TestTwoNamesForOneChange(t *testing.T) {
 	exact := first
 	exact.Mistakes = []catalogue.Mistake{edit(t, "linear-bias-missing")}
 	require.False(t, m.sameChange(first, exact), "another mistake")
+	other := first.Mistakes[0]
+	other.Title = "the gelu of another value"
+	other.Edit = func(_ *graph.View, n graph.Node) []graph.Node {
+		if n.Op != "gelu" {
+			return nil
+		}
+		n.Op, n.Attributes = "relu", graph.Attributes{}
+		return []graph.Node{n}
+	}
+	exact.Mistakes = []catalogue.Mistake{other}
+	require.False(t, m.sameChange(first, exact), "another output")
 	require.True(t, m.sameChange(first, everywhere))
 }
 
