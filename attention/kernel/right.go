@@ -33,7 +33,7 @@ func Transposed[F Float](data []F, rows, cols, stride int, memory []F) Right[F] 
 }
 
 // Memory returns the memory of a matrix that [Transposed] returned, for another one to take its
-// place. It returns nil for the zero Right.
+// place. Memory returns nil for the zero Right.
 func (r Right[F]) Memory() []F { return r.data }
 
 // fill copies rows of a matrix into the columns of a panel, which has the given width. It takes

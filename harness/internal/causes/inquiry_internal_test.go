@@ -747,7 +747,7 @@ func TestOtherParametersOfSeveralFailures(t *testing.T) {
 	require.Equal(t, []string{"a", "c"}, found[1].Failures)
 }
 
-// A probe of a mask asks the passes that have one. Those that would fail without it contradict the
+// A probe of a mask asks the passes that have one. Passes that would fail without it contradict the
 // cause.
 func TestPassesWithoutAMask(t *testing.T) {
 	same := func(*attention.SDPAOptions) {}

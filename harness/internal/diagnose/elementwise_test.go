@@ -160,7 +160,7 @@ func TestRoundedTo(t *testing.T) {
 }
 
 // A cap is found by bisection, and brought nearer to all elements by least squares in units of
-// their noise. It comes from the first of the largest elements.
+// their noise. The cap comes from the first of the largest elements.
 func TestSoftcap(t *testing.T) {
 	for _, tc := range []struct{ w, limit float64 }{{3, 2}, {-3, 2}, {0.5, 30}, {100, 0.25}} {
 		require.InEpsilon(t, tc.limit, capThat(tc.w, tc.limit*math.Tanh(tc.w/tc.limit)), 1e-9)

@@ -30,7 +30,7 @@ func (r relation) holds(in *input) (compare.Comparison, bool) {
 	return c, c.Explained() && c.RMSZ <= c.Limits.RMS*math.Sqrt(free)
 }
 
-// related decides if one of some relations holds. It names all that hold. An output is right but
+// related decides if one of some relations holds, and names all that hold. An output is right but
 // for a step if all of them are steps.
 func related(in *input, relations ...*relation) *finding {
 	f := &finding{class: MissingFeature}

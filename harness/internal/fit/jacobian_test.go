@@ -114,8 +114,8 @@ func TestOutputWithoutNoise(t *testing.T) {
 	require.Equal(t, "only output weights +Inf times as large would fit", at.tried[0].Refused)
 }
 
-// The transpose leaves out what is not free, and is right for a layer with blank rows. What an
-// output misses is in units of its noise, and nothing misses in a row of no numbers.
+// The transpose leaves out what is not free, and is right for a layer with blank rows. The
+// distance to an output is in units of its noise, and is zero in a row of no numbers.
 func TestTransposeOfFreeParts(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 4)
 	blankRows(p)

@@ -28,7 +28,7 @@ func identity(n int) *mat.Dense {
 	return one
 }
 
-// What lies outside of the mixtures of two values is what is at right angles to their difference.
+// The part outside of the mixtures of two values is at right angles to their difference.
 // With a sink the weights add to any number, and what is outside is at right angles to both.
 func TestOutsideMixtures(t *testing.T) {
 	f := &fitter{p: &oracle.Problem{}, trace: oracle.Trace{

@@ -38,7 +38,7 @@ func (x *jacobian) onlyHead(head int) *jacobian {
 }
 
 // onlyRow returns the jacobian of a query or key input that has a 1 in its first feature of one
-// row, and zeros elsewhere. What attention computed stays.
+// row, and zeros elsewhere. The results of attention stay.
 func (x *jacobian) onlyRow(m Projection, batch, row int) *jacobian {
 	y := *x
 	y.p = x.p.Clone()
@@ -178,7 +178,7 @@ func TestBlocksOfHeads(t *testing.T) {
 	}
 }
 
-// The block of the output projection has the inputs alone. It is exact: a step that alone changes
+// The block of the output projection has the inputs alone and is exact: a step that alone changes
 // the output is found at once.
 func TestBlockOfTheOutput(t *testing.T) {
 	for _, change := range []func(*oracle.Problem){func(*oracle.Problem) {}, blankRows} {

@@ -73,7 +73,7 @@ func TestConjugateGradientsEnd(t *testing.T) {
 }
 
 // A preconditioner multiplies the rows of a block by one matrix from the right, and by another from
-// the left. What no block holds stays zero.
+// the left. Unknowns that no block holds stay zero.
 func TestPrecondition(t *testing.T) {
 	b := blocks{
 		{

@@ -48,7 +48,7 @@ func TestValuesInMemoryOfOthers(t *testing.T) {
 	}
 }
 
-// What a computed node keeps of its operand, and what it gives again, stays as it is.
+// Memory that a computed node keeps of its operand, or gives again, stays as it is.
 func TestMemoryOfComputedNodes(t *testing.T) {
 	const size = leastUsedAgain
 	x, table := made[float64]([]int{size}, size), made[float64]([]int{size}, size)

@@ -118,7 +118,7 @@ func TestIndependentElements(t *testing.T) {
 	require.True(t, p.Independent(), "a batch of heads")
 }
 
-// What differs between batch elements goes with each of them.
+// Arrays that differ between batch elements go with each of them.
 func TestElementsOfWhatDiffers(t *testing.T) {
 	p := causalLayer()
 	p.Offsets, p.CausalShift, p.WindowShift, p.Window = []int{1, 0}, []int{0, -1}, []int{1, 0}, 2

@@ -125,8 +125,8 @@ func (in *cachedInput) places(x []float64) []int {
 
 func (in *cachedInput) row(n int) []float64 { return in.value[n*in.width:][:in.width] }
 
-// find returns the cached column of each row of a weight, and the rows that have none. It finds all
-// rows or none if the weight has to be the same array.
+// find returns the cached column of each row of a weight, and the rows that have none. If the
+// weight has to be the same array, all rows are found or none.
 func (in *cachedInput) find(weight []float64, same bool) (columns []column, missing []int) {
 	columns = make([]column, len(weight)/in.width)
 	if b := in.blockOf(weight); b != nil {

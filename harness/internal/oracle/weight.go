@@ -34,7 +34,7 @@ func (w *weight) square() {
 	}
 }
 
-// release gives the memory of the transpose back. What right returned is no longer valid.
+// release gives the memory of the transpose back. The result of right is no longer valid.
 func (w *weight) release() {
 	if w.made {
 		giveBack(w.transposed.Memory())

@@ -11,8 +11,8 @@ import (
 )
 
 // FindTwoNumbers looks for two numbers of the graph that give an output together with other values,
-// each at all of its places. It gives up early if the errors of numbers lead elsewhere than the
-// output's error. FindTwoNumbers returns several pairs if the case cannot tell them apart.
+// each at all of its places. The search gives up early if the errors of numbers lead elsewhere than
+// the output's error. FindTwoNumbers returns several pairs if the case cannot tell them apart.
 func (m *Module) FindTwoNumbers(ctx context.Context, got []float64) ([]NumberMatch, Cut) {
 	const replays = 300 // of a search, at most
 	if m.lower || !m.affordable(replays) {

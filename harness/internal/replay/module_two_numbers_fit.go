@@ -97,7 +97,7 @@ func (n twoNumbers) descend(from [2]float64, free [2]bool) tried2 {
 	return best
 }
 
-// along makes a step, or a part of it if the output bends. It returns the length of the step.
+// along makes a step, or a part of it if the output bends, and returns the length of the step.
 func (n twoNumbers) along(from tried2, step [2]float64) (tried2, float64) {
 	const parts = 4
 	var t tried2

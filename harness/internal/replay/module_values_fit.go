@@ -308,11 +308,11 @@ func (q *valueSearch) next(f *valueFit, n int, exact bool) (e *equations, least 
 	return q.equations(f, columns, q.everything()), least
 }
 
-// bends is the least part of what a step leaves that the output's bend has on the way to an
-// explanation. It is bendsMore if the rest that a linear output would keep hardly falls: if stays
-// of it was there in the step before. On the way to 146 planted parameters, the part was at least
-// 0.18, and the rest fell to 0.8 at least. On the way to most wrong ones the part was below 0.03,
-// and more than 0.9 of the rest stayed.
+// bends is the least part of a step's rest that the output's bend has on the way to an explanation.
+// The part is bendsMore if the rest that a linear output would keep hardly falls: more than stays
+// of the rest was there in the step before. On the way to 146 planted parameters, the part was at
+// least 0.18, and the rest fell to 0.8 or less. On the way to most wrong ones the part was below
+// 0.03, and more than 0.9 of the rest stayed.
 //
 // farFrom is the part of an error that is much.
 const bends, bendsMore, stays, farFrom = 0.1, 0.5, 0.9, 0.01

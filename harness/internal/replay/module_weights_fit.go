@@ -255,7 +255,8 @@ func (f *weightFit) ofFewColumns() *weightFit {
 }
 
 // mostColumns returns how many columns may have other values at most, so that each half of the
-// wrong rows can follow from all other rows. These must say as much as the columns have elements.
+// wrong rows can follow from all other rows. Other rows must say as much as the columns have
+// elements.
 func (f *weightFit) mostColumns() int {
 	rows, wrong := f.different()
 	return (rows - (wrong+1)/2) * f.equations() / (rows * f.maps.live)

@@ -295,8 +295,8 @@ func TestStepsToABoundary(t *testing.T) {
 	require.InDelta(t, 40+(1+0.8589934592)/2*(end-40), (*tried)[12], 1e-9)
 }
 
-// What explains the output is confirmed as it stands. Another value near it is made better first,
-// unless the case is large.
+// A value that explains the output is confirmed as it stands. Another value near it is improved
+// first, unless the case is large.
 func TestConfirmWhatHolds(t *testing.T) {
 	q := ofScale(t, 0.3, 0.8, catalogue.Number{Added: true})
 	tried := recorded(q)

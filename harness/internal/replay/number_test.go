@@ -331,7 +331,7 @@ func scaledTo(p *oracle.Problem, scale float64) *oracle.Problem {
 	return q
 }
 
-// Numbers of the rotation change queries and keys. They are searched, but not on a large case.
+// Numbers of the rotation change queries and keys. A search tries them, but not on a large case.
 func TestFindARotaryBase(t *testing.T) {
 	p := oracletest.First(oracletest.Tall(2), 2)
 	rotary := oracle.Rotary{Dim: 6, Base: 100, Factor: 1}

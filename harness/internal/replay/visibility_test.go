@@ -188,7 +188,7 @@ func TestGroupsOfMistakes(t *testing.T) {
 	require.Len(t, c.grouped([]group{limit}, Replay{Mistake: r.Mistake, Outputs: [][]float64{near}}), 1)
 }
 
-// What a case has too little of to show a mistake.
+// A case with too little of something does not show a mistake.
 func TestWhyAMistakeIsHidden(t *testing.T) {
 	tokens := func(batch, n int) oracle.Array {
 		return oracle.Array{Shape: []int{batch, 1, n, 2}, Value: make([]float64, 2*batch*n)}

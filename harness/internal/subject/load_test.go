@@ -199,8 +199,8 @@ func (m live) Forward(in attention.Inputs) (attention.Outputs, error) {
 	return attention.Outputs{Output: in.Query}, nil
 }
 
-// What a layer hands out may change later. Its parameters count as they were before and after the
-// load.
+// Tensors that a layer hands out may change later. Parameters count as they were before and after
+// the load.
 func TestLoadOfLiveTensors(t *testing.T) {
 	c := harnesstest.ReadCase(t, "seed/causal")
 	r := run(subject.Subject{MHA: func(attention.Config) (subject.Module, error) {
