@@ -36,13 +36,10 @@ func (in *inquiry) numbers() []wrongNumber {
 	var ids []string
 	all := map[string][]observed{}
 	for _, r := range in.failures() {
-		c := in.cases(r.Case)
-		if c == nil {
-			continue
-		}
 		for _, n := range r.Diagnosis.Numbers {
+			c := in.cases(r.Case)
 			// Nothing about other cases follows from two numbers of a model.
-			if n.Beside != nil {
+			if c == nil || n.Beside != nil {
 				continue
 			}
 			id := n.Number.ID

@@ -38,7 +38,9 @@ func FindNumbersWithMistakes(ctx context.Context, o Output) ([]NumberMatch, Cut)
 	if len(all) > most {
 		all = nil
 	}
-	s.missSimpler(ctx, o, all)
+	if len(all) > 0 { // else nothing asks for the distances
+		s.missSimpler(ctx, o, all)
+	}
 	if ctx.Err() != nil {
 		return nil, "a wrong number beside a mistake was not searched everywhere"
 	}
