@@ -16,11 +16,16 @@ func NewRight[F Float](data []F, rows, cols, stride int) Right[F] {
 	return Right[F]{rows, cols, data, stride, panelWidth[F]()}
 }
 
+// SizeOfTransposed returns how many elements of memory [Transposed] takes.
+func SizeOfTransposed[F Float](rows, cols int) int {
+	width := panelWidth[F]()
+	return (cols + width - 1) / width * width * rows
+}
+
 // Transposed returns the transpose (rows, cols) of a matrix whose rows begin a stride apart. The
 // copy is in memory if memory has room for it.
 func Transposed[F Float](data []F, rows, cols, stride int, memory []F) Right[F] {
-	width := panelWidth[F]()
-	size := (cols + width - 1) / width * width * rows
+	width, size := panelWidth[F](), SizeOfTransposed[F](rows, cols)
 	if cap(memory) < size {
 		memory = make([]F, size)
 	}

@@ -201,8 +201,22 @@ var files = []Mistake{
 }
 
 func inputsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Query, p.Key, p.Value = readColumnMajor(p.Query), readColumnMajor(p.Key), readColumnMajor(p.Value)
+	changeInputs(p, readColumnMajor)
 	return true
+}
+
+// changeInputs changes query, key and value. Inputs that are one array stay one array.
+func changeInputs(p *oracle.Problem, change func(oracle.Array) oracle.Array) {
+	right := [3]oracle.Array{p.Query, p.Key, p.Value}
+	wrong := []*oracle.Array{&p.Query, &p.Key, &p.Value}
+	for i := range right {
+		same := slices.IndexFunc(right[:i], right[i].Is)
+		if same < 0 {
+			*wrong[i] = change(right[i])
+		} else {
+			*wrong[i] = *wrong[same]
+		}
+	}
 }
 
 // readColumnMajor reads an array stored in row-major order as if it were in column-major order.
@@ -215,7 +229,7 @@ func readColumnMajor(a oracle.Array) oracle.Array {
 }
 
 func inputsStoredColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
-	p.Query, p.Key, p.Value = storeColumnMajor(p.Query), storeColumnMajor(p.Key), storeColumnMajor(p.Value)
+	changeInputs(p, storeColumnMajor)
 	return true
 }
 
@@ -271,7 +285,7 @@ func previousRow(_, _, b, t int) (fromB, fromT int) { return b, t - 1 }
 // moveInputRows moves whole rows of the inputs. All dimensions before the last two count as the
 // batch.
 func moveInputRows(p *oracle.Problem, from rowSource) bool {
-	for _, in := range []*oracle.Array{&p.Query, &p.Key, &p.Value} {
+	changeInputs(p, func(in oracle.Array) oracle.Array {
 		length, width := in.Shape[len(in.Shape)-2], num.Last(in.Shape)
 		batch := len(in.Value) / (length * width)
 		moved := make([]float64, len(in.Value))
@@ -279,8 +293,8 @@ func moveInputRows(p *oracle.Problem, from rowSource) bool {
 			b, t := from(batch, length, row/length, row%length)
 			copy(moved[row*width:][:width], in.Value[(b*length+t)*width:])
 		}
-		in.Value = moved
-	}
+		return oracle.Array{Shape: in.Shape, Value: moved}
+	})
 	return true
 }
 
@@ -310,30 +324,31 @@ func weightsColumnMajor(p *oracle.Problem, _ *rand.Rand) bool {
 }
 
 // weightColumnMajor returns the memory of a weight stored in column-major order.
-func weightColumnMajor(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-	return transposed(m.Weight, m.Out, m.In)
+func weightColumnMajor(p *oracle.Problem, m oracle.Linear, _ *rand.Rand) []float64 {
+	turned := p.Borrow(len(m.Weight))
+	transpose(turned, m.Weight, m.Out, m.In)
+	return turned
 }
 
-// transposed returns the transpose of a (rows, columns) matrix. Blocks of the matrix stay in the
-// cache of the processor.
-func transposed(values []float64, rows, columns int) []float64 {
-	const block = 32
-	turned := make([]float64, len(values))
-	for top := 0; top < rows; top += block {
-		for left := 0; left < columns; left += block {
-			for r := top; r < min(top+block, rows); r++ {
-				for c := left; c < min(left+block, columns); c++ {
-					turned[c*rows+r] = values[r*columns+c]
+// transpose writes the transpose of a (rows, columns) matrix. A block of the matrix is as wide as
+// a line of a processor's cache, and so never pushes itself out of the cache.
+func transpose(turned, values []float64, rows, columns int) {
+	const high, wide = 64, 8
+	for left := 0; left < columns; left += wide {
+		for top := 0; top < rows; top += high {
+			for c := left; c < min(left+wide, columns); c++ {
+				to := turned[c*rows:][:rows]
+				for r := top; r < min(top+high, rows); r++ {
+					to[r] = values[r*columns+c]
 				}
 			}
 		}
 	}
-	return turned
 }
 
 func weightsBFloat16AsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
-	return changeEveryWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-		weight := make([]float64, len(m.Weight))
+	return changeEveryWeight(p, func(p *oracle.Problem, m oracle.Linear, _ *rand.Rand) []float64 {
+		weight := p.Borrow(len(m.Weight))
 		for i, v := range m.Weight {
 			weight[i] = bfloat16AsFloat16(v)
 		}
@@ -346,23 +361,25 @@ func weightsBFloat16AsFloat16(p *oracle.Problem, _ *rand.Rand) bool {
 func bfloat16AsFloat16(v float64) float64 {
 	b := math.Float32bits(float32(v))
 	b = (b + 0x7fff + b>>16&1) >> 16
-	sign, exponent, fraction := 1-2*float64(b>>15), int(b>>10&0x1f), float64(b&0x3ff)
+	sign, exponent, fraction := 1-2*float64(b>>15), b>>10&0x1f, b&0x3ff
 	switch {
 	case exponent == 0:
-		return sign * math.Ldexp(fraction, -24)
+		return sign * 0x1p-24 * float64(fraction)
 	case exponent == 0x1f && fraction == 0:
 		return sign * math.Inf(1)
 	case exponent == 0x1f:
 		return math.NaN()
 	}
-	return sign * math.Ldexp(0x400+fraction, exponent-25)
+	return sign * 0x1p-25 * float64(uint(0x400+fraction)<<exponent)
 }
 
 // weightsShiftedByARow moves every row down by one, and the last row to the top.
 func weightsShiftedByARow(p *oracle.Problem, _ *rand.Rand) bool {
-	return changeEveryWeight(p, func(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-		end := len(m.Weight) - m.In
-		return slices.Concat(m.Weight[end:], m.Weight[:end])
+	return changeEveryWeight(p, func(p *oracle.Problem, m oracle.Linear, _ *rand.Rand) []float64 {
+		weight, end := p.Borrow(len(m.Weight)), len(m.Weight)-m.In
+		copy(weight[m.In:], m.Weight[:end])
+		copy(weight, m.Weight[end:])
+		return weight
 	})
 }
 

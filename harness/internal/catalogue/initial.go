@@ -45,7 +45,7 @@ func initial(
 			if p.Layer == nil {
 				return false
 			}
-			changeParameters(p, func(values []float64) { clear(values) })
+			changeParameters(p, setToZero)
 			for _, m := range p.Layer.Projections() {
 				for i := range m.Weight {
 					m.Weight[i] = weight(m, m == &p.Layer.Output, r)

@@ -239,9 +239,9 @@ func arithmeticOf(lower oracle.Precision) plant {
 
 func roundParameters(round func(float64) float64) plant {
 	return func(p *oracle.Problem, _ *rand.Rand) bool {
-		return changeParameters(p, func(values []float64) {
-			for i, v := range values {
-				values[i] = round(v)
+		return changeParameters(p, func(wrong, right []float64) {
+			for i, v := range right {
+				wrong[i] = round(v)
 			}
 		})
 	}
@@ -273,7 +273,7 @@ func quantiseWeights(groupSize func(*oracle.Linear) int) plant {
 			return false
 		}
 		for _, m := range p.Layer.Projections() {
-			m.Weight = slices.Clone(m.Weight)
+			m.Weight = p.BorrowCopy(m.Weight)
 			for group := range slices.Chunk(m.Weight, groupSize(m)) {
 				step := maxAbs(group) / 127
 				for i, w := range group {
@@ -290,7 +290,9 @@ func quantiseWeights(groupSize func(*oracle.Linear) int) plant {
 func maxAbs(values []float64) float64 {
 	largest := 0.0
 	for _, v := range values {
-		largest = max(largest, math.Abs(v))
+		if a := math.Abs(v); a > largest {
+			largest = a
+		}
 	}
 	return largest
 }

@@ -394,27 +394,32 @@ var weights = []Mistake{
 
 // weightsUnitNormal draws every parameter from N(0, 1).
 func weightsUnitNormal(p *oracle.Problem, r *rand.Rand) bool {
-	return changeParameters(p, func(values []float64) { fillRandom(values, 1, r) })
+	return changeParameters(p, func(wrong, _ []float64) { fillRandom(wrong, 1, r) })
 }
 
 // weightsRandom draws every parameter from a normal distribution of its own RMS.
 func weightsRandom(p *oracle.Problem, r *rand.Rand) bool {
-	return changeParameters(p, func(values []float64) { fillRandom(values, num.RMS(values), r) })
+	return changeParameters(p, func(wrong, right []float64) { fillRandom(wrong, num.RMS(right), r) })
 }
 
 func weightsZero(p *oracle.Problem, _ *rand.Rand) bool {
-	return changeParameters(p, func(values []float64) { clear(values) })
+	return changeParameters(p, setToZero)
 }
 
-// changeParameters calls change with a copy of each learned parameter. It reports whether p has a
-// layer; without one there are no parameters.
-func changeParameters(p *oracle.Problem, change func([]float64)) bool {
+// changeParameters lets change write the wrong values of each learned parameter, given the right
+// ones. It reports whether p has a layer; without one there are no parameters.
+func changeParameters(p *oracle.Problem, change func(wrong, right []float64)) bool {
 	for _, values := range p.Parameters() {
-		*values = slices.Clone(*values)
-		change(*values)
+		if right := *values; right != nil {
+			*values = p.Borrow(len(right))
+			change(*values, right)
+		}
 	}
 	return p.Layer != nil
 }
+
+// setToZero is a change of [changeParameters].
+func setToZero(wrong, _ []float64) { clear(wrong) }
 
 // fillRandom overwrites values with draws from N(0, scale²).
 func fillRandom(values []float64, scale float64, r *rand.Rand) {
@@ -440,9 +445,9 @@ func kProj(l *oracle.Layer) *oracle.Linear   { return &l.Key }
 func vProj(l *oracle.Layer) *oracle.Linear   { return &l.Value }
 func outProj(l *oracle.Layer) *oracle.Linear { return &l.Output }
 
-// newWeight returns a new slice to replace m.Weight, (Out, In), or nil if the mistake is
+// newWeight returns an array that p borrows to replace m.Weight, (Out, In), or nil if the mistake is
 // impossible.
-type newWeight func(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64
+type newWeight func(p *oracle.Problem, m oracle.Linear, r *rand.Rand) []float64
 
 // changeWeight plants a mistake in the weight of one projection.
 func changeWeight(which projection, change newWeight) plant {
@@ -451,7 +456,7 @@ func changeWeight(which projection, change newWeight) plant {
 			return false
 		}
 		m := which(p.Layer)
-		weight := change(p.Layer, *m, r)
+		weight := change(p, *m, r)
 		if weight == nil {
 			return false
 		}
@@ -466,34 +471,36 @@ func changeEveryWeight(p *oracle.Problem, change newWeight) bool {
 		return false
 	}
 	for _, m := range p.Layer.Projections() {
-		m.Weight = change(p.Layer, *m, nil)
+		m.Weight = change(p, *m, nil)
 	}
 	return true
 }
 
-func randomWeight(_ *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
-	weight := make([]float64, len(m.Weight))
+func randomWeight(p *oracle.Problem, m oracle.Linear, r *rand.Rand) []float64 {
+	weight := p.Borrow(len(m.Weight))
 	fillRandom(weight, num.RMS(m.Weight), r)
 	return weight
 }
 
 // randomLastHead redraws the last E rows of a weight of (heads*E, In).
-func randomLastHead(l *oracle.Layer, m oracle.Linear, r *rand.Rand) []float64 {
-	weight := slices.Clone(m.Weight)
-	fillRandom(weight[(m.Out-layerHeadWidth(l))*m.In:], num.RMS(m.Weight), r)
+func randomLastHead(p *oracle.Problem, m oracle.Linear, r *rand.Rand) []float64 {
+	weight := p.BorrowCopy(m.Weight)
+	fillRandom(weight[(m.Out-layerHeadWidth(p.Layer))*m.In:], num.RMS(m.Weight), r)
 	return weight
 }
 
-func zeroWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
-	return make([]float64, len(m.Weight))
+func zeroWeight(p *oracle.Problem, m oracle.Linear, _ *rand.Rand) []float64 {
+	weight := p.Borrow(len(m.Weight))
+	clear(weight)
+	return weight
 }
 
 // transposeWeight returns nil if the weight is not square.
-func transposeWeight(_ *oracle.Layer, m oracle.Linear, _ *rand.Rand) []float64 {
+func transposeWeight(p *oracle.Problem, m oracle.Linear, r *rand.Rand) []float64 {
 	if m.In != m.Out {
 		return nil
 	}
-	return transposed(m.Weight, m.Out, m.In)
+	return weightColumnMajor(p, m, r)
 }
 
 // outputProjectionSkipped applies only if the projection keeps the width.
@@ -527,15 +534,15 @@ func cycleProjections(which ...projection) plant {
 }
 
 func fusedReadPerHead(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p.Layer, stackedOrder, groupedOrder)
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p, stackedOrder, groupedOrder)
 }
 
 func fusedReadStacked(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p.Layer, groupedOrder, stackedOrder)
+	return p.Layer != nil && p.Layer.Heads == p.Layer.KVHeads && readFused(p, groupedOrder, stackedOrder)
 }
 
 func fusedGroupReadStacked(p *oracle.Problem, _ *rand.Rand) bool {
-	return p.Layer != nil && p.Layer.Heads > p.Layer.KVHeads && readFused(p.Layer, groupedOrder, stackedOrder)
+	return p.Layer != nil && p.Layer.Heads > p.Layer.KVHeads && readFused(p, groupedOrder, stackedOrder)
 }
 
 // headRows names the E rows of one head in the query, key or value projection.
@@ -573,14 +580,15 @@ func groupedOrder(l *oracle.Layer) (order []headRows) {
 // readFused stores the query, key and value projections in one fused order and reads them back in
 // another. It reports false if they cannot be fused, or if both orders are the same, as they are
 // for one key head.
-func readFused(l *oracle.Layer, stored, read func(*oracle.Layer) []headRows) bool {
+func readFused(p *oracle.Problem, stored, read func(*oracle.Layer) []headRows) bool {
+	l := p.Layer
 	if l.KVHeads == 1 || !fusible(l.Query, l.Key) || !fusible(l.Key, l.Value) {
 		return false
 	}
 	right := *l
 	for _, proj := range []projection{qProj, kProj, vProj} {
 		m := proj(l)
-		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+		m.Weight, m.Bias = p.BorrowCopy(m.Weight), slices.Clone(m.Bias)
 	}
 	from, to := stored(l), read(l)
 	for i := range from {
@@ -612,11 +620,11 @@ func secondHalfOfHeadsZero(p *oracle.Problem, _ *rand.Rand) bool {
 		return false
 	}
 	for _, m := range []*oracle.Linear{&l.Query, &l.Key, &l.Value} {
-		m.Weight, m.Bias = slices.Clone(m.Weight), slices.Clone(m.Bias)
+		m.Weight, m.Bias = p.BorrowCopy(m.Weight), slices.Clone(m.Bias)
 		clear(m.Weight[len(m.Weight)/2:])
 		clear(m.Bias[len(m.Bias)/2:])
 	}
-	l.Output.Weight = slices.Clone(l.Output.Weight)
+	l.Output.Weight = p.BorrowCopy(l.Output.Weight)
 	for row := range slices.Chunk(l.Output.Weight, l.Output.In) {
 		clear(row[len(row)/2:])
 	}
@@ -627,7 +635,7 @@ func valueAliasedToKey(p *oracle.Problem, _ *rand.Rand) bool {
 	if p.Layer == nil || p.Layer.Key.In != p.Layer.Value.In {
 		return false
 	}
-	p.Layer.Value.Weight, p.Layer.Value.Bias = slices.Clone(p.Layer.Key.Weight), slices.Clone(p.Layer.Key.Bias)
+	p.Layer.Value.Weight, p.Layer.Value.Bias = p.Layer.Key.Weight, p.Layer.Key.Bias
 	return true
 }
 

@@ -1,6 +1,10 @@
 package oracle
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/difftest/difftest/attention/kernel"
+)
 
 // cache is shared by a problem, its owner, and the forks of the owner. It holds the queries, keys,
 // values and context of the owner, its keys and values as factors, and the row products x·wᵀ that
@@ -13,11 +17,38 @@ type cache struct {
 	context    cachedField
 	factors    knownFactors
 	products   *products
+	output     *sharedOutput
+}
+
+// sharedOutput is the transpose of the output weight of a layer. Mistakes before the output
+// projection all need it.
+type sharedOutput struct {
+	once  sync.Once
+	right kernel.Right[float64]
+}
+
+// shareOutput makes the cache of p share the output weight that other has, if it is the same.
+func (p *Problem) shareOutput(other *Problem) {
+	if other.cache != nil && p.Layer != nil &&
+		identityOf(other.cache.owner.Layer.Output.Weight) == identityOf(p.Layer.Output.Weight) {
+		p.cache.output = other.cache.output
+	}
+}
+
+// outputOf returns the transpose of a weight if it is the owner's output weight and the problem is
+// a fork of the owner.
+func (c *cache) outputOf(s *pass, w *weight) (right kernel.Right[float64], ok bool) {
+	if c == nil || s.Problem == c.owner || w.squared || c.owner.Layer == nil ||
+		identityOf(w.value) != identityOf(c.owner.Layer.Output.Weight) {
+		return right, false
+	}
+	c.output.once.Do(func() { c.output.right = transposed(w.value, w.in, w.out) })
+	return c.output.right, true
 }
 
 func newCache(owner *Problem, known *products) *cache {
 	c := &cache{
-		owner: owner, arithmetic: owner.Precision.arithmetic(), products: known,
+		owner: owner, arithmetic: owner.Precision.arithmetic(), products: known, output: &sharedOutput{},
 		factors: knownFactors{keys: map[fieldIdentity][]keyFactors{}, values: map[fieldIdentity][]valueFactors{}},
 	}
 	if owner.Layer != nil {

@@ -17,7 +17,7 @@ func (p *Problem) firstIsHead() bool { return p.Layer == nil && len(p.Query.Shap
 // the same part of the whole result.
 func (p *Problem) Element(b int) *Problem {
 	q := *p
-	q.cache = nil
+	q.cache, q.loans = nil, nil
 	kv := b * p.Key.Shape[0] / p.Query.Shape[0] // differs from b if the elements are grouped heads
 	q.Query, q.Key, q.Value = p.Query.element(b), p.Key.element(kv), p.Value.element(kv)
 	q.Slopes, q.Sinks = p.constantsOf(p.Slopes, b), p.constantsOf(p.Sinks, b)

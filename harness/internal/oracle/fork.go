@@ -24,6 +24,7 @@ func (p *Problem) Cached() *Problem {
 		known = p.cache.products
 	}
 	q.cache = newCache(q, known)
+	q.shareOutput(p)
 	return q
 }
 
@@ -31,7 +32,7 @@ func (p *Problem) Cached() *Problem {
 // [Problem.Cached], the fork reuses every cached result on which the mistake has no effect.
 func (p *Problem) Fork() *Problem {
 	q := *p
-	q.afterContext = false
+	q.afterContext, q.loans = false, nil
 	if p.Turn != nil {
 		turn := *p.Turn
 		q.Turn = &turn

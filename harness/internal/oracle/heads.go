@@ -27,10 +27,13 @@ func (l *Layer) splitHeads(x Field, heads int, rows rowSet) Field {
 	return y
 }
 
-// mergeHeads is the inverse of splitHeads: (B, H, T, E) -> (B, T, H*E).
+// mergeHeads is the inverse of splitHeads: (B, H, T, E) -> (B, T, H*E), in borrowed memory.
 func (l *Layer) mergeHeads(x Field, rows rowSet) Field {
 	s := Sizes{x.Shape[2], x.Shape[1], x.Shape[3]}
-	y := newField(x.detail(), x.Shape[0], s.Length, s.Heads*s.Width)
+	y := borrowField(x.detail(), x.Shape[0], s.Length, s.Heads*s.Width)
+	if rows != nil || l.MergeIndex != nil {
+		y.clear()
+	}
 	s.eachRun(x.Shape[0], l.MergeIndex, func(merged, split, n int) {
 		if rows.has(merged / y.Shape[2]) {
 			y.Take(merged, x, split, n)

@@ -13,7 +13,10 @@ func (s *pass) linear(cache *cache, m Linear, x Field, rows rowSet) Field {
 	if m.Skipped {
 		return x
 	}
-	y := newField(s.detail, x.Shape[0], x.Shape[1], m.Out)
+	y := borrowField(s.detail, x.Shape[0], x.Shape[1], m.Out)
+	if rows != nil {
+		y.clear()
+	}
 	w := &weight{value: m.Weight, in: m.In, out: m.Out}
 	defer w.release()
 	cache.multiply(s, y.Value, x.Value, w, rows)

@@ -155,7 +155,11 @@ func (p *Problem) Rounded(lower Precision, what Given) *Problem {
 	if what&Parameters != 0 {
 		q.Precision.learned = p.Precision.learned
 		for _, values := range q.parametersRoundedIn(lower) {
-			*values = lower.roundAll(*values)
+			right := *values
+			*values = q.BorrowCopy(right)
+			for i, v := range right {
+				(*values)[i] = lower.Round(v)
+			}
 		}
 	}
 	return q

@@ -56,10 +56,11 @@ func (p *Problem) hasPrefix(b, n int) bool {
 }
 
 // CachedParts is [Problem.Cached] for a problem that remembers queries, keys, values and context,
-// and no products.
-func (p *Problem) CachedParts() *Problem {
+// and no products. It shares the output weight with whole, the problem that p is a part of.
+func (p *Problem) CachedParts(whole *Problem) *Problem {
 	q := p.Fork()
 	q.cache = newCache(q, &products{})
+	q.shareOutput(whole)
 	return q
 }
 

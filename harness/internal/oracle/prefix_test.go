@@ -69,7 +69,7 @@ func TestPrefix(t *testing.T) {
 
 // A problem projects anew if the inputs or weights of its keys or values are not the owner's.
 func TestProjectsAnew(t *testing.T) {
-	base := causalLayer().CachedParts()
+	base := causalLayer().CachedParts(causalLayer())
 	for name, tc := range map[string]struct {
 		change func(p *Problem, l *Layer)
 		anew   bool

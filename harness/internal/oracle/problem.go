@@ -69,12 +69,19 @@ type Problem struct {
 	cache *cache
 	// afterContext is set if the problem has the same context as the one that owns the cache.
 	afterContext bool
+	// loans are the arrays of [Problem.Borrow].
+	loans [][]float64
 }
 
 // Array is a dense array in row-major order.
 type Array struct {
 	Shape []int
 	Value []float64
+}
+
+// Is reports whether two arrays are one: they have the same memory and shape.
+func (a Array) Is(b Array) bool {
+	return identityOf(a.Value) == identityOf(b.Value) && slices.Equal(a.Shape, b.Shape)
 }
 
 // Past is a KV cache, (B, Hk, P, E), whose values may have another width. Its keys are already

@@ -63,7 +63,7 @@ func (p *products) multiply(s *pass, y, x []float64, w *weight, rows rowSet, own
 		return false
 	}
 	if len(missing) > 0 && rows == nil {
-		p.add(s, in, columns, missing, w.value)
+		p.add(s, in, columns, missing, w.value, own)
 	}
 	p.mu.Unlock()
 	if len(missing) > 0 && rows != nil {
@@ -174,8 +174,11 @@ func (in *cachedInput) index() {
 	in.indexed = len(in.blocks)
 }
 
-// add computes the missing columns, and caches them if there is room.
-func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int, values []float64) {
+// add computes the missing columns, and caches them if there is room. Values of the owner of the
+// cache are kept without a copy.
+func (p *products) add(
+	s *pass, in *cachedInput, columns []column, missing []int, values []float64, own bool,
+) {
 	n, count := len(missing), len(in.value)/in.width
 	b := &block{value: make([]float64, count*n), weight: values, n: n}
 	if n < len(columns) {
@@ -183,6 +186,8 @@ func (p *products) add(s *pass, in *cachedInput, columns []column, missing []int
 		for _, o := range missing {
 			b.weight = append(b.weight, values[o*in.width:][:in.width]...)
 		}
+	} else if !own {
+		b.weight = slices.Clone(values) // a mistake gives its arrays back
 	}
 	for i, o := range missing {
 		columns[o] = column{b, i}

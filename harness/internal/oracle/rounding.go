@@ -50,8 +50,12 @@ func addSquares(f Field, times float64) {
 
 func squares(values []float64) []float64 {
 	out := make([]float64, len(values))
+	squaresTo(out, values)
+	return out
+}
+
+func squaresTo(out, values []float64) {
 	for i, v := range values {
 		out[i] = v * v
 	}
-	return out
 }

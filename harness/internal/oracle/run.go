@@ -70,7 +70,7 @@ func (s *pass) run(rows []int) (output, weights Field) {
 		output = s.Mix(output)
 	}
 	if l := s.Layer; l != nil {
-		output = s.linear(nil, l.Output, s.Precision.asFactor(l.mergeHeads(output, needed)), needed)
+		output = s.outputProjection(l.mergeHeads(output, needed), needed)
 	}
 	if s.Finish != nil {
 		output = s.Finish(output)
@@ -152,8 +152,21 @@ func (s *pass) values(rows rowSet) Field {
 // heads projects the given rows of an input and splits the result into heads, each of which is
 // normalised and rotated.
 func (s *pass) heads(m Linear, in Array, heads int, rows rowSet, norm *Norm, rotary *Rotary) Field {
-	x := s.Layer.splitHeads(s.linear(s.cache, m, s.input(in), rows), heads, rows)
+	projected := s.linear(s.cache, m, s.input(in), rows)
+	x := s.Layer.splitHeads(projected, heads, rows)
+	if !m.Skipped {
+		projected.giveBack()
+	}
 	return s.Precision.asFactor(s.normAndRotate(x, norm, rotary))
+}
+
+// outputProjection projects the given rows of merged heads, whose memory it gives back.
+func (s *pass) outputProjection(merged Field, rows rowSet) Field {
+	y := s.linear(nil, s.Layer.Output, s.Precision.asFactor(merged), rows)
+	if !s.Layer.Output.Skipped {
+		merged.giveBack()
+	}
+	return y
 }
 
 // input returns an array that was given, not computed.

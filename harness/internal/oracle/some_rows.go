@@ -48,7 +48,7 @@ func (s *pass) someRows(rows []int) Field {
 	context, _ := s.context(s.contextRows(s.rowsBeforeFinish(rows, s.resultShape())), wantedRows)
 	output := s.besideEachOther(context, rows)
 	if l := s.Layer; l != nil {
-		output = s.linear(nil, l.Output, s.Precision.asFactor(output), nil)
+		output = s.outputProjection(output, nil)
 		output.Shape = []int{len(rows), l.Output.Out}
 	}
 	if s.Stored != nil {
@@ -69,7 +69,7 @@ func (s *pass) besideEachOther(context contexts, rows []int) Field {
 		return some
 	}
 	heads, queries := s.Layer.Heads, s.Query.Shape[1]
-	some := newField(s.detail, 1, len(rows), heads*width)
+	some := borrowField(s.detail, 1, len(rows), heads*width)
 	for i, row := range rows {
 		for head := range heads {
 			number := (row/queries*heads+head)*queries + row%queries

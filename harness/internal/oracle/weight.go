@@ -18,12 +18,18 @@ type weight struct {
 // right returns the transpose.
 func (w *weight) right() kernel.Right[float64] {
 	if !w.made {
-		w.transposed, w.made = kernel.Transposed(w.value, w.in, w.out, w.in, borrow(0)), true
+		w.transposed, w.made = transposed(w.value, w.in, w.out), true
 		if w.squared {
 			w.transposed.Squared()
 		}
 	}
 	return w.transposed
+}
+
+// transposed returns the transpose of a matrix (rows, columns) in borrowed memory.
+func transposed(values []float64, columns, rows int) kernel.Right[float64] {
+	memory := borrow(kernel.SizeOfTransposed[float64](columns, rows))
+	return kernel.Transposed(values, columns, rows, columns, memory)
 }
 
 // square replaces the elements by their squares. What right returned before is no longer valid.
@@ -42,15 +48,6 @@ func (w *weight) release() {
 	}
 }
 
-// rows returns n rows, from first on.
-func (w *weight) rows(first, n int) []float64 {
-	part := w.value[first*w.in:][:n*w.in]
-	if w.squared {
-		return squares(part)
-	}
-	return part
-}
-
 // leastTogether and mostTogether are the rows of a left factor, at least and at most, that one core
 // multiplies with all of a right factor. Many rows read a large factor less often. Both are
 // multiples of the rows that the kernels multiply at once.
@@ -63,6 +60,10 @@ func (s *pass) multiply(y, x []float64, w *weight, rows rowSet) {
 	few := rows.indices()
 	if rows == nil {
 		few = num.UpTo(count)
+	}
+	if right, ok := s.cache.outputOf(s, w); ok {
+		s.multiplyGathered(y, x, right, w, few)
+		return
 	}
 	if 4*len(few) <= w.out {
 		s.multiplyFew(y, x, w, few)
@@ -82,6 +83,21 @@ func (s *pass) multiply(y, x []float64, w *weight, rows rowSet) {
 	})
 }
 
+// multiplyGathered is multiply for rows side by side, with the transpose of the weight.
+func (s *pass) multiplyGathered(y, x []float64, right kernel.Right[float64], w *weight, rows []int) {
+	left, product := rowsOf(x, rows, w.in), borrow(len(rows)*w.out)
+	defer giveBack(left)
+	defer giveBack(product)
+	s.parallel((len(rows)+mostTogether-1)/mostTogether, mostTogether*w.in*w.out, func(block int) {
+		first := block * mostTogether
+		n := min(mostTogether, len(rows)-first)
+		right.Mul(n, left[first*w.in:], w.in, product[first*w.out:], w.out)
+	})
+	for i, row := range rows {
+		copy(y[row*w.out:][:w.out], product[i*w.out:])
+	}
+}
+
 // multiplyFew is multiply for few rows. It computes W x^T, and so reads the weight once and never
 // transposes it. Every number has the same bits.
 func (s *pass) multiplyFew(y, x []float64, w *weight, rows []int) {
@@ -89,14 +105,23 @@ func (s *pass) multiplyFew(y, x []float64, w *weight, rows []int) {
 	if n == 0 {
 		return
 	}
-	right := kernel.Transposed(rowsOf(x, rows, w.in), w.in, n, w.in, borrow(0))
+	few := rowsOf(x, rows, w.in)
+	right := transposed(few, w.in, n)
+	giveBack(few)
 	defer giveBack(right.Memory())
 	s.parallel((w.out+mostTogether-1)/mostTogether, mostTogether*w.in*n, func(block int) {
 		first := block * mostTogether
 		count := min(mostTogether, w.out-first)
 		product := borrow(count * n)
 		defer giveBack(product)
-		right.Mul(count, w.rows(first, count), w.in, product, n)
+		left := w.value[first*w.in:][:count*w.in]
+		if w.squared {
+			memory := borrow(len(left))
+			defer giveBack(memory)
+			squaresTo(memory, left)
+			left = memory
+		}
+		right.Mul(count, left, w.in, product, n)
 		for i, row := range rows {
 			for o := range count {
 				y[row*w.out+first+o] = product[o*n+i]
@@ -105,11 +130,11 @@ func (s *pass) multiplyFew(y, x []float64, w *weight, rows []int) {
 	})
 }
 
-// rowsOf copies rows side by side.
+// rowsOf copies rows side by side into borrowed memory.
 func rowsOf(x []float64, rows []int, width int) []float64 {
-	out := make([]float64, 0, len(rows)*width)
-	for _, row := range rows {
-		out = append(out, x[row*width:][:width]...)
+	out := borrow(len(rows) * width)
+	for i, row := range rows {
+		copy(out[i*width:][:width], x[row*width:])
 	}
 	return out
 }

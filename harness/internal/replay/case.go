@@ -154,6 +154,7 @@ func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, e
 			break
 		}
 		values, made, isEarly, err := c.make(ctx, wrong, m)
+		wrong.GiveBack()
 		if err != nil {
 			return nil, err
 		}
@@ -166,6 +167,7 @@ func (c *Case) Draw(ctx context.Context, m catalogue.Mistake, n int) (*Replay, e
 // output computes some rows of what an applicable mistake gives; nil means all rows.
 func (c *Case) output(m catalogue.Mistake, rows []int, d oracle.Detail) oracle.Field {
 	wrong, _ := catalogue.Make(c.Problem, nil, m)
+	defer wrong.GiveBack()
 	f, _ := wrong.Rows(context.Background(), rows, d) // a background context never ends
 	return f
 }

@@ -31,7 +31,7 @@ func newEarly(p *oracle.Problem, truth compare.Expected, s Sample) *early {
 	if e.right = p.Prefix(e.element, tokens); e.right == nil {
 		return nil
 	}
-	e.right = e.right.CachedParts()
+	e.right = e.right.CachedParts(p)
 	for i, n := range e.right.Visible() {
 		if n > 1 {
 			e.rows = append(e.rows, i)
