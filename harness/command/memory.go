@@ -21,26 +21,35 @@ func quietCollector() {
 	}
 }
 
-// The bounds of [limitMemory], in bytes. A larger one saves a tenth of the time of a diagnosis of
-// attention. A model of the size of GPT-2 small needs the larger one to be diagnosed quickly.
-const (
-	boundOfAttention = 640 << 20
-	boundOfModels    = 3 << 29
+// memoryBound bounds the memory of a diagnosis, in bytes. Large cases get more than the least, up to
+// the most. A collector that has too little room runs again and again: the least for attention costs
+// a layer of width 4096 a fifth more time.
+type memoryBound struct{ least, most int64 }
+
+var (
+	boundOfAttention = memoryBound{640 << 20, 9 << 28}
+	boundOfModels    = memoryBound{3 << 29, 3 << 29} // for models of the size of GPT-2 small
 )
 
 // boundOf returns the bound for the diagnosis of some cases.
-func boundOf(cases ...*fixture.Case) int64 {
+func boundOf(cases ...*fixture.Case) memoryBound {
 	if slices.ContainsFunc(cases, func(c *fixture.Case) bool { return c.Op == fixture.Module }) {
 		return boundOfModels
 	}
 	return boundOfAttention
 }
 
-// limitMemory makes the collector of garbage keep the memory near a bound, or near twice the memory
-// that the cases take. Without a limit a large case's garbage doubles its memory. Far below the
-// limit the collector runs rarely: small models make much garbage quickly. A limit and a percentage
-// that the environment sets stay.
-func limitMemory(bound int64) {
+// limit returns the bound for cases that take some memory. A diagnosis of attention takes about six
+// times the memory of its case, which it holds in float64 and in parts. Twice the memory of the cases
+// is always allowed.
+func (b memoryBound) limit(cases int64) int64 {
+	return max(b.least, min(6*cases, b.most), 2*cases)
+}
+
+// limitMemory makes the collector of garbage keep the memory near a bound. Without a limit a large
+// case's garbage doubles its memory. Far below the limit the collector runs rarely: small models make
+// much garbage quickly. A limit and a percentage that the environment sets stay.
+func limitMemory(bound memoryBound) {
 	const percent = 400
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
@@ -51,5 +60,5 @@ func limitMemory(bound int64) {
 	runtime.GC() // what was read is no longer needed beside the arrays
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(max(bound, 2*int64(m.HeapAlloc)))
+	debug.SetMemoryLimit(bound.limit(int64(m.HeapAlloc)))
 }
