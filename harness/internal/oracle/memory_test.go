@@ -42,7 +42,9 @@ func TestGiveBack(t *testing.T) {
 	first.Run()
 	wrong := first.Fork()
 	wrong.Layer.Key.Weight = wrong.BorrowCopy(first.Layer.Key.Weight)
-	wrong.Layer.Key.Weight[0]++
+	for i := range wrong.Layer.Key.Weight {
+		wrong.Layer.Key.Weight[i]++ // no row has a product yet
+	}
 	again := wrong.Clone()
 	want := wrong.Run()
 	require.Empty(t, wrong.Fork().loans)
