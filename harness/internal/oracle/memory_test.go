@@ -94,5 +94,6 @@ func TestSharedOutput(t *testing.T) {
 	}
 	require.NotEmpty(t, first.cache.output.right.Memory())
 	require.Same(t, first.cache.output, early.cache.output)
+	require.Same(t, first.cache.output, first.Fork().Cached().cache.output)
 	require.NotSame(t, first.cache.output, first.Clone().Cached().cache.output)
 }
