@@ -21,9 +21,9 @@ func quietCollector() {
 	}
 }
 
-// memoryBound bounds the memory of a diagnosis, in bytes. Large cases get more than the least, up to
-// the most. A collector that has too little room runs again and again: the least for attention costs
-// a layer of width 4096 a fifth more time.
+// memoryBound bounds the memory of a diagnosis, in bytes. Large cases get more than the least, up
+// to the most. A collector that has too little room runs again and again: the least for attention
+// costs a layer of width 4096 a fifth more time.
 type memoryBound struct{ least, most int64 }
 
 var (
@@ -40,15 +40,15 @@ func boundOf(cases ...*fixture.Case) memoryBound {
 }
 
 // limit returns the bound for cases that take some memory. A diagnosis of attention takes about six
-// times the memory of its case, which it holds in float64 and in parts. Twice the memory of the cases
-// is always allowed.
+// times the memory of its case, which it holds in float64 and in parts. Twice the memory of the
+// cases is always allowed.
 func (b memoryBound) limit(cases int64) int64 {
 	return max(b.least, min(6*cases, b.most), 2*cases)
 }
 
 // limitMemory makes the collector of garbage keep the memory near a bound. Without a limit a large
-// case's garbage doubles its memory. Far below the limit the collector runs rarely: small models make
-// much garbage quickly. A limit and a percentage that the environment sets stay.
+// case's garbage doubles its memory. Far below the limit the collector runs rarely: small models
+// make much garbage quickly. A limit and a percentage that the environment sets stay.
 func limitMemory(bound memoryBound) {
 	const percent = 400
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {

@@ -445,8 +445,8 @@ func kProj(l *oracle.Layer) *oracle.Linear   { return &l.Key }
 func vProj(l *oracle.Layer) *oracle.Linear   { return &l.Value }
 func outProj(l *oracle.Layer) *oracle.Linear { return &l.Output }
 
-// newWeight returns an array that p borrows to replace m.Weight, (Out, In), or nil if the mistake is
-// impossible.
+// newWeight returns an array that p borrows to replace m.Weight, (Out, In), or nil if the mistake
+// is impossible.
 type newWeight func(p *oracle.Problem, m oracle.Linear, r *rand.Rand) []float64
 
 // changeWeight plants a mistake in the weight of one projection.
