@@ -1,6 +1,8 @@
 package checkpoint_test
 
 import (
+	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"github.com/difftest/difftest/fixtures"
 	"github.com/difftest/difftest/harness/internal/checkpoint"
 	"github.com/difftest/difftest/harness/internal/fixture"
+	"github.com/difftest/difftest/harness/internal/harnesstest"
 )
 
 func TestTwins(t *testing.T) {
@@ -22,6 +25,73 @@ func TestTwins(t *testing.T) {
 	twins, err := fileOf(t, w).Twins()
 	require.NoError(t, err)
 	require.Equal(t, [][]string{{"W_Q", "tied"}}, twins)
+}
+
+// Tensors of the same values are twins, whatever the order of their dimensions in the storage is.
+func TestTwinsOfAnyOrder(t *testing.T) {
+	bytesOf := func(values ...float32) string { return string(harnesstest.NPYFile(1, "", values)[10:]) }
+	first, second := storageOf("FloatStorage", "0", 12), storageOf("FloatStorage", "1", 6)
+	file := archive(
+		"m/data.pkl", saved(dictOf(
+			text("rows"), tensorOf(first, 0, numbers(3, 2), numbers(2, 1)),
+			text("turned"), tensorOf(second, 0, numbers(3, 2), numbers(1, 3)),
+			text("stored alike"), tensorOf(first, 0, numbers(3, 2), numbers(1, 3)),
+			text("cube"), tensorOf(first, 0, numbers(3, 2, 2), numbers(1, 6, 3)),
+			text("cube again"), tensorOf(first, 0, numbers(3, 2, 2), numbers(1, 6, 3)),
+			text("zeros"), tensorOf(first, 6, numbers(2, 3), numbers(1, 2)),
+			text("more zeros"), tensorOf(first, 6, numbers(2, 3), numbers(1, 2)),
+		)), "m/version", "3\n",
+		"m/data/0", bytesOf(1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0), "m/data/1", bytesOf(1, 3, 5, 2, 4, 6),
+	)
+	f, err := readAll(file)
+	require.NoError(t, err)
+	for range 2 { // the first time, no statistics are known
+		twins, err := f.Twins()
+		require.NoError(t, err)
+		require.Equal(t, [][]string{{"cube", "cube again"}, {"rows", "turned"}}, twins)
+		for _, tensor := range f.Tensors {
+			_, err := tensor.Statistics()
+			require.NoError(t, err)
+		}
+	}
+}
+
+// watched is a file that knows where it was read.
+type watched struct {
+	*bytes.Reader
+	offsets []int64
+}
+
+func (w *watched) ReadAt(p []byte, at int64) (int, error) {
+	w.offsets = append(w.offsets, at)
+	return w.Reader.ReadAt(p, at)
+}
+
+// Statistics read a file in Fortran order as the file is stored. A dimension of 1 has no order.
+func TestStatisticsOfFortranOrder(t *testing.T) {
+	for _, shape := range [][]int{{2100, 1, 2200}, {1, 7, 30, 400}, {70000, 3}, {80000}, {0, 4}, {}} {
+		n, err := attention.Size(shape)
+		require.NoError(t, err)
+		values := make([]float32, n)
+		for i := range values {
+			values[i] = float32(i%1000 - 200)
+		}
+		header := harnesstest.NPYHeader("<f4", true, shape)
+		file := harnesstest.NPYFile(1, header, values)
+		from := &watched{Reader: bytes.NewReader(file)}
+		f, err := checkpoint.New(from, int64(len(file)))
+		require.NoError(t, err)
+		from.offsets = nil
+		s, err := f.Tensors[0].Statistics()
+		require.NoError(t, err)
+		require.True(t, slices.IsSorted(from.offsets), "%v", shape)
+		file = harnesstest.NPYFile(1, harnesstest.NPYHeader("<f4", false, []int{n}), values)
+		f, err = checkpoint.New(bytes.NewReader(file), int64(len(file)))
+		require.NoError(t, err)
+		want, err := f.Tensors[0].Statistics()
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(want), fmt.Sprint(s), "%v", shape)
+	}
 }
 
 func TestStatistics(t *testing.T) {

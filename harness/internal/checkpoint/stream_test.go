@@ -135,3 +135,12 @@ func TestBoolsAreZeroOrOne(t *testing.T) {
 		require.EqualError(t, err, fmt.Sprintf("element 2 of a bool tensor is %d, want 0 or 1", b))
 	}
 }
+
+// A wrong bool is named by the same element, whatever the order of the file is.
+func TestAWrongBoolIsTheFirstInRowMajorOrder(t *testing.T) {
+	file := harnesstest.NPYFile(1, harnesstest.NPYHeader("|b1", true, []int{2, 3}), []byte{0, 9, 1, 0, 7, 1})
+	f, err := checkpoint.New(bytes.NewReader(file), int64(len(file)))
+	require.NoError(t, err)
+	_, err = f.Tensors[0].Statistics()
+	require.EqualError(t, err, "element 2 of a bool tensor is 7, want 0 or 1")
+}

@@ -45,6 +45,14 @@ func (t *Tensor) bytes() (int64, error) {
 	return (int64(n)*bits + 7) / 8, nil
 }
 
+// inOrder returns the tensor whose dimensions are some of this one's in another order.
+func (t *Tensor) inOrder(order []int) *Tensor {
+	turned := *t
+	turned.place.view = t.place.view.reordered(order)
+	turned.Shape = turned.place.view.shape
+	return &turned
+}
+
 // each calls a function with every block of values.
 func (t *Tensor) each(do func(s *Stream, block []byte) error) error {
 	s, err := t.Stream()

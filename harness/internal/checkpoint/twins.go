@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -13,30 +14,20 @@ import (
 // tensor may have been saved under several names, or loaded into several places. Tensors of one
 // repeated number are left out.
 func (f *File) Twins() ([][]string, error) {
-	groups := map[string][][]*Tensor{}
-	var order []string
+	alike := map[string][]*Tensor{} // by type and shape
 	for _, t := range f.Tensors {
-		if !t.Readable() {
-			continue
-		}
-		if err := t.fingerprint(); err != nil {
-			return nil, err
-		}
-		if t.print.repeats {
-			continue
-		}
-		id := fmt.Sprintf("%s %v %x", t.DType, t.Shape, t.print.sum)
-		if groups[id] == nil {
-			order = append(order, id)
-		}
-		var err error
-		if groups[id], err = joinTwin(groups[id], t); err != nil {
-			return nil, err
+		if t.Readable() {
+			id := fmt.Sprintf("%s %v", t.DType, t.Shape)
+			alike[id] = append(alike[id], t)
 		}
 	}
 	var twins [][]string
-	for _, id := range order {
-		for _, group := range groups[id] {
+	for _, id := range slices.Sorted(maps.Keys(alike)) {
+		groups, err := groupTwins(alike[id])
+		if err != nil {
+			return nil, err
+		}
+		for _, group := range groups {
 			if len(group) > 1 {
 				twins = append(twins, namesOf(group))
 			}
@@ -44,6 +35,40 @@ func (f *File) Twins() ([][]string, error) {
 	}
 	slices.SortFunc(twins, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
 	return twins, nil
+}
+
+// groupTwins groups tensors of the same type and shape by their bytes. A tensor alone is not read.
+func groupTwins(tensors []*Tensor) ([][]*Tensor, error) {
+	if len(tensors) < 2 {
+		return nil, nil
+	}
+	order := commonOrder(tensors)
+	bySum := map[uint64][][]*Tensor{}
+	for _, t := range tensors {
+		if err := t.fingerprint(order); err != nil {
+			return nil, err
+		}
+		if t.print.repeats {
+			continue
+		}
+		var err error
+		if bySum[t.print.sum], err = joinTwin(bySum[t.print.sum], t, order); err != nil {
+			return nil, err
+		}
+	}
+	return slices.Concat(slices.Collect(maps.Values(bySum))...), nil
+}
+
+// commonOrder returns the order in which all tensors of a shape are stored, and row-major order if
+// there is none.
+func commonOrder(tensors []*Tensor) []int {
+	order := tensors[0].place.view.storageOrder()
+	for _, t := range tensors {
+		if !slices.Equal(t.place.view.storageOrder(), order) {
+			return t.place.view.rowOrder()
+		}
+	}
+	return order
 }
 
 func namesOf(group []*Tensor) []string {
@@ -56,9 +81,9 @@ func namesOf(group []*Tensor) []string {
 
 // joinTwin adds a tensor to the group with its bytes, or to a group of its own. Equal fingerprints
 // alone prove nothing.
-func joinTwin(groups [][]*Tensor, t *Tensor) ([][]*Tensor, error) {
+func joinTwin(groups [][]*Tensor, t *Tensor, order []int) ([][]*Tensor, error) {
 	for i, group := range groups {
-		same, err := sameBytes(group[0], t)
+		same, err := sameBytes(group[0].inOrder(order), t.inOrder(order))
 		if err != nil {
 			return nil, err
 		}
@@ -97,20 +122,21 @@ func sameBytes(a, b *Tensor) (bool, error) {
 	}
 }
 
-// fingerprint identifies the bytes of a tensor, but for chance. The zero value means that nobody
-// read the bytes.
+// fingerprint identifies the bytes of a tensor in an order of its dimensions, but for chance. The
+// zero value means that nobody read the bytes.
 type fingerprint struct {
 	known, repeats bool // repeats is set if all elements have the same bytes
+	order          []int
 	sum            uint64
 }
 
-// fingerprint reads the tensor unless its fingerprint is known.
-func (t *Tensor) fingerprint() error {
-	if t.print.known {
+// fingerprint reads the tensor unless its fingerprint in an order is known.
+func (t *Tensor) fingerprint(order []int) error {
+	if t.print.known && slices.Equal(t.print.order, order) {
 		return nil
 	}
-	p := newPrinter(t)
-	err := t.each(func(_ *Stream, block []byte) error {
+	p := newPrinter(t, order)
+	err := t.inOrder(order).each(func(_ *Stream, block []byte) error {
 		p.add(block)
 		return nil
 	})
@@ -124,13 +150,14 @@ var seed = maphash.MakeSeed()
 // printer takes the fingerprint of a tensor that comes in blocks.
 type printer struct {
 	size   int // of an element
+	order  []int
 	hash   maphash.Hash
 	first  []byte // the first element
 	varied bool   // some element differs from the first
 }
 
-func newPrinter(t *Tensor) *printer {
-	p := &printer{size: t.DType.Size()}
+func newPrinter(t *Tensor, order []int) *printer {
+	p := &printer{size: t.DType.Size(), order: order}
 	p.hash.SetSeed(seed)
 	return p
 }
@@ -144,5 +171,5 @@ func (p *printer) add(block []byte) {
 }
 
 func (p *printer) fingerprint() fingerprint {
-	return fingerprint{known: true, repeats: !p.varied, sum: p.hash.Sum64()}
+	return fingerprint{known: true, repeats: !p.varied, order: p.order, sum: p.hash.Sum64()}
 }

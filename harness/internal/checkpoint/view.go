@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -78,4 +79,36 @@ func rows(shape []int) view {
 		stride *= shape[d]
 	}
 	return v
+}
+
+// reordered returns the view with some of its dimensions, in another order.
+func (v view) reordered(order []int) view {
+	r := view{offset: v.offset}
+	for _, d := range order {
+		r.shape, r.strides = append(r.shape, v.shape[d]), append(r.strides, v.strides[d])
+	}
+	return r
+}
+
+// rowOrder lists the dimensions in row-major order, the slowest first. A dimension of 1 is left
+// out, because its place moves no element.
+func (v view) rowOrder() []int {
+	var order []int
+	for d, n := range v.shape {
+		if n != 1 {
+			order = append(order, d)
+		}
+	}
+	return order
+}
+
+// storageOrder lists the dimensions in the order in which the elements lie in the storage, as
+// [view.rowOrder] does. If the elements do not lie one behind another, the order is row-major.
+func (v view) storageOrder() []int {
+	order := v.rowOrder()
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(v.strides[b], v.strides[a]) })
+	if !v.reordered(order).contiguous() {
+		return v.rowOrder()
+	}
+	return order
 }
