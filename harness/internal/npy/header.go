@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -75,11 +76,8 @@ func split(file []byte) (text string, length int, err error) {
 	return string(rest[:claim]), 8 + width + int(claim), nil
 }
 
-var (
-	headerDict = regexp.MustCompile(`^\{(.*)\} *\n$`)
-	headerItem = regexp.MustCompile(
-		`^ *'(descr|fortran_order|shape)' *: *('[^']*'|\[.*\]|True|False|\([-0-9, ]*\)) *(?:,|$)`)
-)
+// spelt holds the values of a header as they are spelt.
+type spelt struct{ descr, order, shape string }
 
 // parseHeader reads the Python dictionary of a header: the keys descr, fortran_order and shape,
 // each once, in any order.
@@ -89,32 +87,32 @@ func parseHeader(text string) (Header, error) {
 		return Header{}, err
 	}
 	var h Header
-	switch order := values["fortran_order"]; order {
+	switch values.order {
 	case "True":
 		h.Fortran = true
 	case "False":
 	default:
-		return Header{}, fmt.Errorf(".npy header: fortran_order is %.200q, want True or False", order)
+		return Header{}, fmt.Errorf(".npy header: fortran_order is %.200q, want True or False", values.order)
 	}
-	if err := h.setDescr(values["descr"]); err != nil {
+	if err := h.setDescr(values.descr); err != nil {
 		return Header{}, err
 	}
-	if h.Shape, err = parseShape(values["shape"]); err != nil {
+	if h.Shape, err = parseShape(values.shape); err != nil {
 		return Header{}, err
 	}
 	return h, nil
 }
 
-// headerValues returns the values of the dictionary as they are spelt.
-func headerValues(text string) (map[string]string, error) {
-	if values := numPyValues(text); values != nil {
+// headerValues returns the values of the dictionary.
+func headerValues(text string) (spelt, error) {
+	if values, ok := numPyValues(text); ok {
 		return values, nil
 	}
 	return dictValues(text)
 }
 
-// numPyValues reads a dictionary as NumPy spells it. It returns nil for any other.
-func numPyValues(text string) map[string]string {
+// numPyValues reads a dictionary as NumPy spells it. It reports false for any other.
+func numPyValues(text string) (spelt, bool) {
 	descr, rest, begins := strings.Cut(text, "', 'fortran_order': ")
 	descr, isDict := strings.CutPrefix(descr, "{'descr': '")
 	order, rest, hasShape := strings.Cut(rest, ", 'shape': (")
@@ -122,31 +120,38 @@ func numPyValues(text string) map[string]string {
 	if !begins || !isDict || !hasShape || !ends || order != "True" && order != "False" ||
 		strings.ContainsAny(descr, "'\n") || strings.Trim(shape, "0123456789, ") != "" ||
 		strings.TrimLeft(end, " ") != "\n" {
-		return nil
+		return spelt{}, false
 	}
-	return map[string]string{"descr": "'" + descr + "'", "fortran_order": order, "shape": "(" + shape + ")"}
+	return spelt{"'" + descr + "'", order, "(" + shape + ")"}, true
 }
 
+// patterns returns the pattern of a dictionary, and of its first item.
+var patterns = sync.OnceValues(func() (dict, item *regexp.Regexp) {
+	return regexp.MustCompile(`^\{(.*)\} *\n$`), regexp.MustCompile(
+		`^ *'(descr|fortran_order|shape)' *: *('[^']*'|\[.*\]|True|False|\([-0-9, ]*\)) *(?:,|$)`)
+})
+
 // dictValues reads any dictionary of the three keys.
-func dictValues(text string) (map[string]string, error) {
-	dict := headerDict.FindStringSubmatch(text)
+func dictValues(text string) (spelt, error) {
+	dictPattern, itemPattern := patterns()
+	dict := dictPattern.FindStringSubmatch(text)
 	if dict == nil {
-		return nil, fmt.Errorf(".npy header is not a dictionary on one line that ends in a newline: %.80q", text)
+		return spelt{}, fmt.Errorf(".npy header is not a dictionary on one line that ends in a newline: %.80q", text)
 	}
 	values := map[string]string{}
 	rest := dict[1]
 	for strings.TrimSpace(rest) != "" {
-		item := headerItem.FindStringSubmatch(rest)
+		item := itemPattern.FindStringSubmatch(rest)
 		if item == nil {
-			return nil, fmt.Errorf(".npy header: cannot read %.80q", rest)
+			return spelt{}, fmt.Errorf(".npy header: cannot read %.80q", rest)
 		}
 		if _, twice := values[item[1]]; twice {
-			return nil, fmt.Errorf(".npy header: %s stands twice", item[1])
+			return spelt{}, fmt.Errorf(".npy header: %s stands twice", item[1])
 		}
 		values[item[1]] = item[2]
 		rest = rest[len(item[0]):]
 	}
-	return values, nil
+	return spelt{values["descr"], values["fortran_order"], values["shape"]}, nil
 }
 
 // codes are NumPy's names of the types, without the byte order.
@@ -215,13 +220,15 @@ func (h Header) Check(have int64) error {
 		return err
 	}
 	size := int64(h.DType.Size())
-	claim := fmt.Sprintf("%s of shape %s needs %d elements of %d bytes",
-		h.DType, attention.FormatShape(h.Shape), n, size)
+	problem := ""
 	switch {
 	case int64(n) > have/size:
-		return fmt.Errorf(".npy data is truncated: %s, the file has %d bytes", claim, have)
+		problem = "is truncated"
 	case int64(n)*size < have:
-		return fmt.Errorf(".npy data has trailing bytes: %s, the file has %d bytes", claim, have)
+		problem = "has trailing bytes"
+	default:
+		return nil
 	}
-	return nil
+	return fmt.Errorf(".npy data %s: %s of shape %s needs %d elements of %d bytes, the file has %d bytes",
+		problem, h.DType, attention.FormatShape(h.Shape), n, size, have)
 }

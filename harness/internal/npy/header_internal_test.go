@@ -26,8 +26,8 @@ func TestNumPysHeaderIsReadQuickly(t *testing.T) {
 		"{'descr': '<f4', 'fortran_order': False, 'shape': (5,), }\n\n":            false,
 		"": false,
 	} {
-		values := numPyValues(text)
-		require.Equal(t, quick, values != nil, text)
+		values, ok := numPyValues(text)
+		require.Equal(t, quick, ok, text)
 		if quick {
 			want, err := dictValues(text)
 			require.NoError(t, err)
@@ -41,7 +41,7 @@ func FuzzNumPysHeader(f *testing.F) {
 	f.Add("{'descr': '<f4', 'fortran_order': False, 'shape': (5, 9, 40), }       \n")
 	f.Add("{'descr': '<f4', 'fortran_order': True, 'shape': (), }\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if values := numPyValues(text); values != nil {
+		if values, ok := numPyValues(text); ok {
 			want, err := dictValues(text)
 			require.NoError(t, err)
 			require.Equal(t, want, values)
