@@ -168,20 +168,27 @@ func dataOf(c *fixture.Case) data {
 // copied returns a copy of a case's data, which a subject may keep and change.
 func copied(c *fixture.Case) data { return dataOf(c).clone() }
 
-// tensors and masks return the data by the names that findings use.
-func (d *data) tensors() map[string]**attention.Tensor {
-	return map[string]**attention.Tensor{
-		"input query": &d.Inputs.Query, "input key": &d.Inputs.Key, "input value": &d.Inputs.Value,
-		"input past_key": &d.Inputs.PastKey, "input past_value": &d.Inputs.PastValue,
-		"mask bias": &d.Inputs.Bias, "option bias": &d.Options.Bias, "option sinks": &d.Options.Sinks,
-		"input": &d.Turned.Input, "input cos": &d.Turned.Cos, "input sin": &d.Turned.Sin,
-		"option past_key": &d.Options.PastKey, "option past_value": &d.Options.PastValue,
+// part is a tensor or a mask of the data, by the name that findings use.
+type part[T any] struct {
+	name string
+	at   **T
+}
+
+// tensors and masks return the parts of the data in the order of their names.
+func (d *data) tensors() []part[attention.Tensor] {
+	return []part[attention.Tensor]{
+		{"input", &d.Turned.Input}, {"input cos", &d.Turned.Cos}, {"input key", &d.Inputs.Key},
+		{"input past_key", &d.Inputs.PastKey}, {"input past_value", &d.Inputs.PastValue},
+		{"input query", &d.Inputs.Query}, {"input sin", &d.Turned.Sin}, {"input value", &d.Inputs.Value},
+		{"mask bias", &d.Inputs.Bias}, {"option bias", &d.Options.Bias},
+		{"option past_key", &d.Options.PastKey}, {"option past_value", &d.Options.PastValue},
+		{"option sinks", &d.Options.Sinks},
 	}
 }
 
-func (d *data) masks() map[string]**attention.Mask {
-	return map[string]**attention.Mask{
-		"mask block": &d.Inputs.Block, "mask padding": &d.Inputs.Padding, "option allow": &d.Options.Allow,
+func (d *data) masks() []part[attention.Mask] {
+	return []part[attention.Mask]{
+		{"mask block", &d.Inputs.Block}, {"mask padding", &d.Inputs.Padding}, {"option allow", &d.Options.Allow},
 	}
 }
 
@@ -190,13 +197,13 @@ func (d data) clone() data {
 	copies := map[*attention.Tensor]*attention.Tensor{}
 	c := d
 	for _, t := range c.tensors() {
-		if copies[*t] == nil {
-			copies[*t] = (*t).Clone()
+		if copies[*t.at] == nil {
+			copies[*t.at] = (*t.at).Clone()
 		}
-		*t = copies[*t]
+		*t.at = copies[*t.at]
 	}
 	for _, m := range c.masks() {
-		*m = (*m).Clone()
+		*m.at = (*m.at).Clone()
 	}
 	c.Turned.Positions = nil
 	for _, row := range d.Turned.Positions {
@@ -217,13 +224,13 @@ func (d data) changes(now data) []string {
 			findings = append(findings, "the subject changes "+what)
 		}
 	}
-	is, was := now.tensors(), d.tensors()
-	for _, name := range slices.Sorted(maps.Keys(was)) {
-		note(Same(*was[name], *is[name]), "its "+name)
+	is := now.tensors()
+	for i, was := range d.tensors() {
+		note(Same(*was.at, *is[i].at), "its "+was.name)
 	}
-	isMask, wasMask := now.masks(), d.masks()
-	for _, name := range slices.Sorted(maps.Keys(wasMask)) {
-		note(sameMask(*wasMask[name], *isMask[name]), "its "+name)
+	isMask := now.masks()
+	for i, was := range d.masks() {
+		note(sameMask(*was.at, *isMask[i].at), "its "+was.name)
 	}
 	note(slices.Equal(d.Options.KeyLengths, now.Options.KeyLengths), "its option key_lengths")
 	note(slices.Equal(d.Options.FirstPositions, now.Options.FirstPositions), "its option first_positions")
