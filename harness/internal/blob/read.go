@@ -72,8 +72,8 @@ func (l *lines) readHeader(h *header) error {
 	if about.Version != Version {
 		return fmt.Errorf("line 1: Version: %d, want %d", about.Version, Version)
 	}
-	if about.Layout != layout {
-		return fmt.Errorf("line 1: Layout: %.200q, want %.200q: another version of difftest wrote it", about.Layout, layout)
+	if about.Layout != layout() {
+		return fmt.Errorf("line 1: Layout: %.200q, want %.200q: another version of difftest wrote it", about.Layout, layout())
 	}
 	return l.decode(line, h)
 }

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -53,13 +54,13 @@ type entry struct {
 
 // layout is the sum of the names and types of all fields of a blob. Versions of difftest whose
 // results differ have different sums.
-var layout = func() string {
+var layout = sync.OnceValue(func() string {
 	var text strings.Builder
 	describe(&text, reflect.TypeFor[header](), map[reflect.Type]bool{})
 	describe(&text, reflect.TypeFor[entry](), map[reflect.Type]bool{})
 	sum := sha256.Sum256([]byte(text.String()))
 	return hex.EncodeToString(sum[:8])
-}()
+})
 
 // describe writes the fields of a type, and of the types of its fields.
 func describe(text *strings.Builder, t reflect.Type, seen map[reflect.Type]bool) {

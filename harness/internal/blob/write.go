@@ -12,7 +12,7 @@ func (b *Blob) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	saw := b.Observed
 	err := writeLine(out, header{
-		Version: Version, Layout: layout, Run: b.Run, Shard: b.Shard, Subject: b.Subject, Failure: b.Failure,
+		Version: Version, Layout: layout(), Run: b.Run, Shard: b.Shard, Subject: b.Subject, Failure: b.Failure,
 		Took: b.Took, Declared: saw.Precision, Replies: saw.Replies, Results: len(saw.Probed),
 		Broken: saw.Broken, General: saw.General,
 	})

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/difftest/difftest/harness/internal/pattern"
 	"github.com/difftest/difftest/harness/internal/trace"
@@ -23,21 +24,24 @@ var pageStyle string
 //go:embed page.js
 var pageScript string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"plain": plain, "words": headline, "someOf": someOf, "maps": maps, "masks": newMasks, "anchor": anchor,
-	"heatmaps": newHeatmaps, "magnitudes": newMagnitudes, "distances": newDistances, "modules": modules,
-	"parameters": newParameters, "against": Cause.against, "sentences": Shared.Sentences, "configuration": configuration,
-}).Parse(pageText))
+// pageTemplate parses the page when a report first asks for it.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"plain": plain, "words": headline, "someOf": someOf, "maps": maps, "masks": newMasks, "anchor": anchor,
+		"heatmaps": newHeatmaps, "magnitudes": newMagnitudes, "distances": newDistances, "modules": modules,
+		"parameters": newParameters, "against": Cause.against, "sentences": Shared.Sentences, "configuration": configuration,
+	}).Parse(pageText))
+})
 
 // HTML writes a report as one page that loads nothing: the verdict, the causes with their evidence
 // and fixes, every case as a square, and each failure. The first failure of each cause has pictures
 // of its mask, output and attention, and charts of the distances from the truth and from every
 // known mistake. The only script filters the cases and tells the element under the pointer.
-func HTML(w io.Writer, r *Report) error { return pageTemplate.Execute(w, newPage(r)) }
+func HTML(w io.Writer, r *Report) error { return pageTemplate().Execute(w, newPage(r)) }
 
 // Sections writes the sections of all cases alone as a page, for a frame in a notebook.
 func Sections(w io.Writer, r *Report) error {
-	return pageTemplate.ExecuteTemplate(w, "sections", newPage(r))
+	return pageTemplate().ExecuteTemplate(w, "sections", newPage(r))
 }
 
 func newPage(r *Report) page {
