@@ -128,7 +128,8 @@ func Outputs(shape []int, got []float64, want Expected) Comparison {
 	}
 	got = want.Blank(got)
 	c.Z = make([]float64, len(got))
-	for i, g := range got {
+	for i := range c.Z {
+		g := got[i]
 		c.Z[i] = z(g, want.Value[i], want.Sigma[i])
 		if c.Z[i] > c.Limits.Z {
 			c.Outside++
@@ -153,7 +154,7 @@ func (c Comparison) OK() bool {
 // z returns the distance in sigma. An element without noise must be exact.
 func z(got, want, sigma float64) float64 {
 	switch {
-	case math.IsNaN(want) && math.IsNaN(got), got == want:
+	case got == want, math.IsNaN(want) && math.IsNaN(got):
 		return 0
 	case !isFinite(got) || !isFinite(want) || !(sigma > 0):
 		return math.Inf(1)
@@ -161,7 +162,7 @@ func z(got, want, sigma float64) float64 {
 	return math.Abs(got-want) / sigma
 }
 
-func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+func isFinite(v float64) bool { return v-v == 0 }
 
 // summarize computes the numbers that describe the output as a whole. Powers of two bring every
 // array near 1 first: the square of a finite number may overflow.
@@ -169,11 +170,11 @@ func (c *Comparison) summarize(got []float64, want Expected) {
 	var zz, noisy, gg, ww, gw, dd, finite float64
 	ofGot, ofWant, ofZ := toUnit(got), toUnit(want.Value), toUnit(c.Z)
 	ofBoth := math.Min(ofGot, ofWant)
+	value, sigma, distances := want.Value[:len(got)], want.Sigma[:len(got)], c.Z[:len(got)]
 	for i, g := range got {
-		w := want.Value[i]
-		c.MaxZ = max(c.MaxZ, c.Z[i])
-		if want.Sigma[i] > 0 || c.Z[i] > 0 {
-			zz += square(c.Z[i] * ofZ)
+		w, z := value[i], distances[i]
+		if sigma[i] > 0 || z > 0 {
+			zz += square(z * ofZ)
 			noisy++
 		}
 		if isFinite(g) && isFinite(w) {
@@ -222,13 +223,13 @@ func ratio(a, b float64) float64 {
 	return math.Sqrt(a / b)
 }
 
-// locate finds the worst element and the first elements outside.
+// locate finds the worst element, with its z, and the first elements outside.
 func (c *Comparison) locate(got []float64, want Expected) {
 	const listed = 5
 	worst := 0
 	for i, z := range c.Z {
-		if z > c.Z[worst] {
-			worst = i
+		if z > c.MaxZ {
+			worst, c.MaxZ = i, z
 		}
 		if z > c.Limits.Z && len(c.First) < listed {
 			c.First = append(c.First, element(i, got, want, z))
