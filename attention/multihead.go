@@ -1,6 +1,9 @@
 package attention
 
-import "errors"
+import (
+	"errors"
+	"sync"
+)
 
 // MultiHead is a multi-head attention layer: torch.nn.MultiheadAttention without dropout (PyTorch
 // 2.15.0), or the attention layer of a decoder such as Llama, as its [Config] selects. The layer is
@@ -12,8 +15,10 @@ type MultiHead struct {
 	config     Config
 	parameters []parameter // in the order in which PyTorch registers them
 
-	// The projections are copies of the parameters, arranged by [MultiHead.arrange].
+	// The projections are copies of the parameters, arranged by [MultiHead.arrange] when Forward first
+	// needs them.
 	query, key, value, out projection
+	arranged               *sync.Once
 }
 
 // New returns a layer whose parameters are zeros until [MultiHead.LoadStateDict] fills them. The
@@ -22,12 +27,11 @@ func New(c Config) (*MultiHead, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	m := &MultiHead{config: c.withDefaults()}
+	m := &MultiHead{config: c.withDefaults(), arranged: new(sync.Once)}
 	for _, p := range m.config.parameters() {
 		p.value = NewTensor(p.shape...)
 		m.parameters = append(m.parameters, p)
 	}
-	m.arrange()
 	return m, nil
 }
 
@@ -46,6 +50,7 @@ func (m *MultiHead) Forward(in Inputs) (Outputs, error) {
 	if err := m.config.CheckInputs(in); err != nil {
 		return Outputs{}, err
 	}
+	m.arranged.Do(m.arrange)
 	c, s := m.config, m.config.sizes(in)
 
 	// 1. Project the inputs. T is S - P, the number of new keys.
@@ -144,8 +149,8 @@ func (m *MultiHead) StateDict() StateDict {
 // parameter that matches before it raises.
 func (m *MultiHead) LoadStateDict(dict StateDict, strictness Strictness) (IncompatibleKeys, error) {
 	keys, err := load("MultiHead", m.parameters, dict, strictness)
-	if err == nil && m.parameters != nil {
-		m.arrange()
+	if err == nil {
+		m.arranged = new(sync.Once)
 	}
 	return keys, err
 }

@@ -53,16 +53,26 @@ func (r *RoPE) rotate(x *Tensor, first int) {
 	if factor == 0 {
 		factor = 1
 	}
-	const sincosAndPow = 64 // multiplications in their time
-	parallel(x.Shape[0]*x.Shape[1]*length, sincosAndPow*dim, func(row int) {
-		position := float64(first+row%length) / factor
+	powers := make([]float64, dim/2) // of each pair
+	for i := range powers {
+		powers[i] = math.Pow(r.Base, -2*float64(i)/float64(dim))
+	}
+	turns := make([]struct{ sin, cos float64 }, length*len(powers)) // of each pair at each position
+	const sincos = 32                                               // multiplications in its time
+	parallel(length, sincos*len(powers), func(t int) {
+		position := float64(first+t) / factor
+		for i, power := range powers {
+			turn := &turns[t*len(powers)+i]
+			turn.sin, turn.cos = math.Sincos(position * power)
+		}
+	})
+	parallel(x.Shape[0]*x.Shape[1]*length, 2*dim, func(row int) {
 		features := x.Data[row*e:][:e]
-		for i := range dim / 2 {
+		for i, turn := range turns[row%length*len(powers):][:len(powers)] {
 			a, b := r.pair(i, dim)
-			sin, cos := math.Sincos(position * math.Pow(r.Base, -2*float64(i)/float64(dim)))
 			one, two := float64(features[a]), float64(features[b])
-			features[a] = float32(one*cos - two*sin)
-			features[b] = float32(two*cos + one*sin)
+			features[a] = float32(one*turn.cos - two*turn.sin)
+			features[b] = float32(two*turn.cos + one*turn.sin)
 		}
 	})
 }
