@@ -15,8 +15,8 @@ type MultiHead struct {
 	config     Config
 	parameters []parameter // in the order in which PyTorch registers them
 
-	// The projections are copies of the parameters, arranged by [MultiHead.arrange] when Forward first
-	// needs them.
+	// The projections are copies of the parameters. [MultiHead.arrange] makes them when Forward
+	// first needs them.
 	query, key, value, out projection
 	arranged               *sync.Once
 }
