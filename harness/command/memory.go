@@ -17,7 +17,7 @@ var ballast []byte
 // quietCollector lets the collector of garbage rest until a heap of some size has grown.
 func quietCollector() {
 	if ballast == nil {
-		ballast = make([]byte, 24<<20)
+		ballast = make([]byte, 16<<20)
 	}
 }
 
