@@ -260,17 +260,19 @@ func (q *moduleSearch) grid() []float64 {
 	return slices.Compact(grid)
 }
 
-// coordinate returns the logarithm of a value, or the value itself if the number is added.
+// coordinate returns the logarithm of a value, or the value itself if the number is added or counts.
 func (q *moduleSearch) coordinate(value float64) float64 {
-	if q.at.number.Added {
+	if q.isItsCoordinate() {
 		return value
 	}
 	return math.Log(value)
 }
 
+func (q *moduleSearch) isItsCoordinate() bool { return q.at.number.Added || q.at.number.Step > 0 }
+
 func (q *moduleSearch) valueAt(coordinate float64) float64 {
 	value := coordinate
-	if !q.at.number.Added {
+	if !q.isItsCoordinate() {
 		value = math.Exp(coordinate)
 	}
 	return min(max(value, q.least), q.most)
@@ -385,6 +387,9 @@ func (q *moduleSearch) bound(want compare.Expected, value, direction float64) (l
 func (q *moduleSearch) last(
 	value, direction float64, explains func(value float64) bool,
 ) (last float64, ok bool) {
+	if value == q.at.right {
+		return value, false
+	}
 	if step := float64(q.at.number.Step); step > 0 {
 		for last = value; ; last += direction * step {
 			next := last + direction*step

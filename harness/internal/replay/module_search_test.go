@@ -242,6 +242,9 @@ func TestTheLastValueOfANumber(t *testing.T) {
 	assert.False(t, ok)
 	assert.Equal(t, 1e4, last)
 	q.at.right = 1
+	last, ok = q.last(1, -1, func(float64) bool { return false })
+	assert.False(t, ok, "the right value itself")
+	assert.Equal(t, 1., last)
 	// A number that vanishes needs no value below.
 	q.at.number.Vanishes = true
 	last, ok = q.last(9, -1, func(v float64) bool { return v <= 14 })
@@ -263,6 +266,7 @@ func TestCoordinates(t *testing.T) {
 	assert.Equal(t, q.most, q.valueAt(90))
 	assert.Equal(t, q.least, q.valueAt(-90))
 	assert.InDeltaSlice(t, []float64{1. / 32, 0.5, 8, 128}, q.leading(), 1e-12)
+	assert.Equal(t, 3., newCurves(t, 4, 1, counting(0, -8, 8, powers)).search(t.Context(), 0, nil).coordinate(3))
 	q.at.number.Added = true
 	q.least = -20000
 	assert.Equal(t, 5., q.coordinate(5))

@@ -82,6 +82,9 @@ func TestTwoWrongNumbers(t *testing.T) {
 		{"llama", map[string]float64{"model-rope-base": 777, "norm-eps": 7e-5}, true},
 		{"llama", map[string]float64{"model-rope-factor": 3.7, "embedding-factor": 7}, true},
 		{"gemma", map[string]float64{"logits-softcap": 11, "norm-eps": 1e-3}, true},
+		// One number counts, downwards as well, and the other one does not.
+		{"gpt", map[string]float64{"position-offset": 3, "norm-eps": 1e-3}, true},
+		{"deep", map[string]float64{"position-offset": -2, "factor": 0.37}, true},
 		// The third number is hardly outside the noise.
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31, "norm-eps": 1.03e-5}, false},
 		{"llama", map[string]float64{"model-rope-base": 31234, "model-scale": 0.31, "norm-eps": 1e-3}, false},
