@@ -130,7 +130,7 @@ func (q *valueSearch) weightSites() []*weightSite {
 	m := q.module
 	var sites []*weightSite
 	mixed, replays := 0, 0
-	for place := min(m.last, len(m.graph.Nodes)-1); place >= 0 && mixed < mixing; place-- {
+	for place := m.last; place >= 0 && mixed < mixing; place-- {
 		s := m.weightSite(place)
 		if s == nil {
 			continue
