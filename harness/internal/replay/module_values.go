@@ -49,8 +49,10 @@ func (m *Module) FindOtherValues(ctx context.Context, got []float64) ([]ValueMat
 	if cut != "" {
 		return nil, cut
 	}
+	alone := len(small)
 	for _, v := range weights {
-		if !slices.ContainsFunc(small, func(s ValueMatch) bool { return s.Keys[0] == v.Keys[0] }) {
+		// A bias that gives the output alone needs no other weight besides.
+		if !slices.ContainsFunc(small[:alone], func(s ValueMatch) bool { return slices.Contains(v.Keys, s.Keys[0]) }) {
 			small = append(small, v)
 		}
 	}
