@@ -398,43 +398,194 @@ func TestAPartOfAStepOfAParameter(t *testing.T) {
 // Each half of the wrong rows must follow from all other rows, in every element and on average.
 func TestHalvesOfTheWrongRows(t *testing.T) {
 	const width, rows = 4, 10
-	column := make([]float64, width*rows)
-	for i := range column {
-		column[i] = 1000
-	}
 	for _, tc := range []struct {
 		name string
-		off  func(i int) float64
+		off  func(row, i int) float64
 		want bool
 	}{
-		{"none", func(int) float64 { return 0 }, true},
-		{"the average of a row", func(i int) float64 {
-			if i/width == 2 {
-				return 2.4
-			}
-			return 0
-		}, false},
-		{"noise", func(i int) float64 { return 1.5 * math.Pow(-1, float64(i)) }, true},
-		{"an element", func(i int) float64 {
-			if i == 9 {
-				return 30
-			}
-			return 0
-		}, false},
-		{"a right row", func(i int) float64 {
-			if i == 39 {
-				return 19
+		{"none", func(int, int) float64 { return 0 }, true},
+		{"noise", func(_, i int) float64 { return 1.9 * math.Pow(-1, float64(i)) }, true},
+		{"more than noise", func(_, i int) float64 { return 2.1 * math.Pow(-1, float64(i)) }, false},
+		{"an element of an even row", func(row, i int) float64 {
+			if row == 4 && i == 1 {
+				return 3.9
 			}
 			return 0
 		}, true},
-		{"halves that differ", func(i int) float64 { return 20 * math.Pow(-1, float64(i/width)) }, false},
+		{"an even row", func(row, i int) float64 {
+			if row == 4 {
+				return 2.1 * math.Pow(-1, float64(i))
+			}
+			return 0
+		}, false},
+		{"an odd row", func(row, i int) float64 {
+			if row == 5 {
+				return 2.1 * math.Pow(-1, float64(i))
+			}
+			return 0
+		}, false},
+		{"a right row", func(row, i int) float64 {
+			if row == 9 {
+				return 99 * math.Pow(-1, float64(i))
+			}
+			return 0
+		}, true},
+		{"the last wrong row", func(row, i int) float64 {
+			if row == 6 {
+				return 99 * math.Pow(-1, float64(i))
+			}
+			return 0
+		}, false},
+		// Each half of the rows alone has its own value, and right rows have none.
+		{"halves that differ", func(row, _ int) float64 { return 50 * math.Pow(-1, float64(row)) }, false},
+		{"a value that right rows lack", func(row, _ int) float64 {
+			if 1 <= row && row <= 6 {
+				return 50
+			}
+			return 0
+		}, false},
+		{"a value", func(int, int) float64 { return 50 }, true},
 	} {
-		off := make([]float64, len(column))
+		off, column := make([]float64, width*rows), slices.Repeat([]float64{1000}, width*rows)
 		for i := range off {
-			off[i] = tc.off(i)
+			off[i] = tc.off(i/width, i%width)
 		}
 		q := &valueSearch{got: off, width: width, wrong: []int{1, 2, 3, 4, 5, 6}}
 		f := &valueFit{off: off, from: &graph.Tensor[float64]{Data: []float64{1}}, now: []float64{1}}
 		assert.Equal(t, tc.want, q.proved(f, [][]float64{column}), tc.name)
 	}
+	// In a wide row, an element may be 20 sigma off.
+	for size, want := range map[float64]bool{19.9: true, 20.1: false} {
+		off, column := make([]float64, 4000), make([]float64, 4000)
+		for i := range column {
+			column[i] = math.Pow(-1, float64(i/2))
+		}
+		off[3*400+1], off[3*400+3] = size, size
+		q := &valueSearch{got: off, width: 400, wrong: []int{1, 2, 3, 4, 5, 6}}
+		f := &valueFit{off: off, from: &graph.Tensor[float64]{Data: []float64{1}}, now: []float64{1}}
+		assert.Equal(t, want, q.proved(f, [][]float64{column}), size)
+	}
+}
+
+// counted is a model whose replays are counted: a scale of each element, a function, and a sum.
+func counted(t *testing.T, function func(x float64) float64) (m *Module, calls *int) {
+	l := newLayers(t)
+	calls = new(int)
+	l.input("x", slices.Repeat([]float32{0.5, 1, 1.5, 2, -1, -0.5}, 4), 8, 3)
+	l.add("scaled", "mul", graph.Attributes{}, []int{8, 3}, graph.Value("x"), l.parameter("w", 3))
+	l.like("y", "tanh", graph.Attributes{}, "scaled")
+	l.graph.Nodes[1].Computed = func(
+		in []*graph.Tensor[float64], _ graph.Rounding,
+	) (*graph.Tensor[float64], []float64, error) {
+		*calls++
+		y := &graph.Tensor[float64]{Shape: []int{8, 3}}
+		for _, x := range in[0].Data {
+			y.Data = append(y.Data, function(x))
+		}
+		return y, nil, nil
+	}
+	m = l.module()
+	m.Truth.Sigma = slices.Repeat([]float64{1e-6}, 24)
+	*calls = 0
+	return m, calls
+}
+
+// Steps take few replays: a column of one side for each element while the error is large, and of
+// both sides near the end.
+func TestReplaysOfSteps(t *testing.T) {
+	double := func(x float64) float64 { return 2 * x }
+	bent := func(x float64) float64 { return math.Tanh(x) + 0.2*x }
+	for _, tc := range []struct {
+		name     string
+		function func(x float64) float64
+		by       []float32
+		noise    float64
+		calls    int
+		rows     int
+	}{
+		{"linear", double, []float32{0.3, -0.2, 0.1}, 0, 13, 8},
+		{"bent", bent, []float32{0.3, -0.2, 0.1}, 0, 31, 8},
+		{"bent far", bent, []float32{0.9, -0.8, 1.1}, 0, 38, 8},
+		{"of another kind", double, []float32{0.3, -0.2, 0.1}, 0.2, 6, 0},
+		{"bent, of another kind", bent, []float32{0.9, -0.8, 1.1}, 0.2, 10, 0},
+	} {
+		m, calls := counted(t, tc.function)
+		right := m.values["w"].Wide().Data
+		got := changed(t, m, "w", func(values []float32) {
+			for i := range values {
+				values[i] += tc.by[i]
+			}
+		})
+		for i := range got {
+			got[i] += tc.noise * math.Sin(float64(i*i))
+		}
+		q := valueSearchOf(t, m, got)
+		f := q.newFit("w")
+		*calls = 0
+		q.begin(f)
+		assert.Equal(t, 4, *calls)
+		q.descend(f)
+		assert.LessOrEqual(t, *calls, tc.calls, tc.name)
+		assert.Equal(t, tc.rows, f.Rows, tc.name)
+		for i, x := range f.now {
+			if tc.noise == 0 {
+				assert.InDelta(t, right[i]+float64(tc.by[i]), x, 1e-5)
+			}
+		}
+	}
+}
+
+// Of all parameters, the eight are searched whose first step leaves least. One that leaves
+// everything is not searched.
+func TestPromisingParameters(t *testing.T) {
+	l := newLayers(t)
+	l.input("x", l.drawn(10, 3), 10, 3)
+	before := "x"
+	for i := range 10 {
+		name := string(rune('a' + i))
+		l.add(name, "add", graph.Attributes{}, []int{10, 3}, graph.Value(before), l.parameter("bias."+name, 3))
+		before = name
+	}
+	l.add("none", "mul", graph.Attributes{}, []int{3}, l.parameter("unused", 3), graph.Number(2))
+	l.graph.Output = "j"
+	m := l.module()
+	q := valueSearchOf(t, m, changed(t, m, "bias.c", moved(1, all)))
+	fits := q.all()
+	assert.Len(t, fits, 8)
+	for _, f := range fits {
+		assert.Less(t, f.left, 1e-3)
+	}
+	assert.Len(t, findValues(t, m, q.got), 8, "all that the case cannot tell apart")
+	for i := range q.got {
+		q.got[i] = m.right.Data[i] + math.Pow(-1, float64(i/3))
+	}
+	l = newLayers(t)
+	l.input("x", l.drawn(10, 3), 10, 3)
+	l.add("y", "add", graph.Attributes{}, []int{10, 3}, graph.Value("x"), l.parameter("w", 3))
+	l.add("z", "mul", graph.Attributes{}, []int{3}, l.parameter("unused", 3), graph.Number(2))
+	l.graph.Output = "y"
+	m = l.module()
+	q = valueSearchOf(t, m, changed(t, m, "w", moved(1, all)))
+	fits = q.all()
+	require.Len(t, fits, 1)
+	assert.Equal(t, []string{"w"}, fits[0].Keys)
+}
+
+// A parameter is named if nothing else comes about as near: neither the right output nor another
+// parameter.
+func TestMarginOfAParameter(t *testing.T) {
+	l := newLayers(t)
+	l.input("x", slices.Repeat([]float32{1, 1, 1, 1.0000001, 1, 1}, 8), 16, 3)
+	l.add("scaled", "mul", graph.Attributes{}, []int{16, 3}, graph.Value("x"), l.parameter("w", 3))
+	l.add("y", "add", graph.Attributes{}, []int{16, 3}, graph.Value("scaled"), l.parameter("b", 3))
+	m := l.module()
+	m.Truth.Sigma = slices.Repeat([]float64{1e-9}, 48)
+	got := slices.Clone(m.right.Data)
+	for i := range got {
+		got[i] += 0.5*float64(i%3) + 0.1 + 1e-9*math.Sin(float64(i*i))
+	}
+	// The scale almost gives the shift: its error is a few times the noise.
+	assert.Empty(t, findValues(t, m, got))
+	m.graph.Parameters = []string{"b"}
+	assert.Equal(t, "b", titles(findValues(t, m, got)))
 }
