@@ -31,7 +31,8 @@ func (m *Module) FindWeights(ctx context.Context, got []float64) ([]ValueMatch, 
 	}
 	sites := q.weightSites()
 	found := make([]*ValueMatch, len(sites))
-	if each(ctx, "other values of weights", len(sites), func(i int) { found[i] = q.weight(sites[i]) }) > 0 || ctx.Err() != nil {
+	each(ctx, "other values of weights", len(sites), func(i int) { found[i] = q.weight(sites[i]) })
+	if ctx.Err() != nil {
 		return nil, "other values of weights were not all tried"
 	}
 	var all []ValueMatch
@@ -70,7 +71,7 @@ func (q *valueSearch) provedBy(f *weightFit) *ValueMatch {
 	m, s := q.module, f.site
 	weight, bias := f.found()
 	const larger = 64
-	if weight == nil || scaleOf(weight.Data) > larger*scaleOf(s.weight.Data) || s.mayBeOfOthers(weight) {
+	if scaleOf(weight.Data) > larger*scaleOf(s.weight.Data) || s.mayBeOfOthers(weight) {
 		return nil
 	}
 	g := m.view.Apply(s.to(weight, bias), []int{s.place}).Until(m.output)
@@ -183,9 +184,7 @@ func (m *Module) weightSite(place int) *weightSite {
 	s.free = n.Name + "'"
 	put := func(_ *graph.View, n graph.Node) []graph.Node { return []graph.Node{n.Pass(graph.Value(s.free))} }
 	s.graph = m.view.Apply(put, []int{place}).Until(m.output)
-	s.direct = !slices.ContainsFunc(s.graph.Nodes, func(n graph.Node) bool {
-		return n.Op != "reshape" || num.Last(n.Shape) != s.out
-	})
+	s.direct = !slices.ContainsFunc(s.graph.Nodes, func(n graph.Node) bool { return n.Op != "reshape" })
 	return s
 }
 
@@ -308,7 +307,7 @@ func (s *weightSite) mayBeOfOthers(weight *graph.Tensor[float64]) bool {
 	factors := !slices.ContainsFunc(columns, func(j int) bool { return !scaled(column(weight, j), column(s.weight, j)) })
 	order := !slices.ContainsFunc(columns, func(j int) bool {
 		is, was := column(weight, j), column(s.weight, j)
-		return !slices.ContainsFunc(columns, func(k int) bool { return k != j && isThis(is, was, column(s.weight, k)) })
+		return !slices.ContainsFunc(columns, func(k int) bool { return isThis(is, was, column(s.weight, k)) })
 	})
 	behind := !s.direct && !slices.ContainsFunc(rows, func(i int) bool { return !scaled(row(weight, i), row(s.weight, i)) })
 	return factors || order || behind

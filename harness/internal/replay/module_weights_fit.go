@@ -213,9 +213,6 @@ func (f *weightFit) ofAll(withBias bool) *weightFit {
 func (f *weightFit) ofFewColumns() *weightFit {
 	const most, steps, linear = 6, 6, 0.3
 	_, wrong := f.different()
-	if !f.unlikely(wrong-1, choices(f.site.in, 1)) {
-		return nil
-	}
 	var few *weightFit
 	left := f.off
 	for count := 1; count <= min(most, f.mostColumns()); count++ {
@@ -232,9 +229,6 @@ func (f *weightFit) ofFewColumns() *weightFit {
 		for _, j := range f.likeliest(columns, left) {
 			one := f.ofColumns(append(slices.Clone(columns), j), true)
 			span, turn := orthonormal(one.inputs())
-			if span == nil {
-				continue
-			}
 			if _, rest := f.maps.solve(span, f.off, nil, f.accuracy()); best == nil || sizeOf(rest) < sizeOf(bestLeft) {
 				best, basis, back, bestLeft = one, span, turn, rest
 			}

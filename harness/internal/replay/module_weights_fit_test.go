@@ -86,6 +86,12 @@ func TestAFitBegins(t *testing.T) {
 	s := m.weightSite(0)
 	s.free = "another name"
 	assert.Nil(t, q.newWeightFit(s))
+	s = m.weightSite(2)
+	s.free = "another name"
+	assert.Nil(t, q.newWeightFit(s))
+	q.ctx = ended(t)
+	assert.Nil(t, q.newWeightFit(m.weightSite(0)))
+	q.ctx = t.Context()
 	clear(m.Truth.Sigma)
 	assert.Nil(t, q.newWeightFit(m.weightSite(0)))
 	l := newLayers(t)
@@ -108,7 +114,7 @@ func TestRowsWithTheSameInput(t *testing.T) {
 	for j := range 4 {
 		x[3*4+j] = x[j]
 		x[5*4+j] = x[j] * 1.0005
-		x[6*4+j] = x[1*4+j] * 1.01
+		x[6*4+j] = x[1*4+j] * 1.0015
 	}
 	f := fitOf(t, m, 0, got)
 	assert.Equal(t, []int{0, 1, 2, 0, 3, 0, 4, 5}, f.class)
@@ -138,9 +144,11 @@ func TestEquationsOfALayer(t *testing.T) {
 	f = f.ofColumns(num.UpTo(7), true)
 	assert.InDelta(t, math.Sqrt(21), f.inflation(), 1e-12, "no equation is left")
 	for small, want := range map[float64]int{0.9e-9: 14, 1.1e-9: 21} {
-		f.maps.slopes[6] = []float64{1, 0, 0, 0, 1, 0, 0, 0, small, 0, 0, 0, 0, 0, 0}
+		f.maps.slopes[6] = []float64{100, 0, 0, 0, 10, 0, 0, 0, 100 * small, 0, 0, 0, 0, 0, 0}
 		assert.Equal(t, want, f.equations())
 	}
+	clear(f.maps.slopes[6])
+	assert.Zero(t, f.equations())
 }
 
 // Some rows of an error that is much larger than the noise follow from others by chance with a
@@ -161,7 +169,7 @@ func TestUnlikelyFits(t *testing.T) {
 		want    bool
 	}{
 		{1e5, 2, 0, true}, {1e5, 1, 0, false}, {1e99, 1, 0, false}, {1e5, 2, math.Log(9), true}, {1e5, 2, math.Log(11), false},
-		{999, 3, 0, false}, {1001, 3, 0, true}, {0.01, 900, -99, false}, {1, 900, -99, false},
+		{999, 3, 0, false}, {1001, 3, 0, true}, {1.5, 60, 0, true}, {1.5, 50, 0, false}, {0.01, 900, -99, false}, {1, 900, -99, false},
 	} {
 		times(tc.times)
 		assert.Equal(t, tc.want, f.unlikely(tc.rows, tc.choices), tc)
@@ -258,7 +266,17 @@ func TestFitOfAllColumns(t *testing.T) {
 		}
 	}
 	m = head(t, 30, 4, 3, false)
-	assert.Nil(t, fitOf(t, m, 0, changed(t, m, "head.weight", redrawn(4, all))).ofAll(true), "there is no bias")
+	f := fitOf(t, m, 0, changed(t, m, "head.weight", redrawn(4, all)))
+	assert.Nil(t, f.ofAll(true), "there is no bias")
+	assert.NotNil(t, f.ofAll(false))
+	// Six times the noise of the right output may be left.
+	for sigmas, want := range map[float64]bool{4: true, 5.9: true, 8: false} {
+		got := changed(t, m, "head.weight", redrawn(4, all))
+		for i, s := range m.Truth.Sigma {
+			got[i] += sigmas * s * math.Sqrt2 * math.Sin(float64(i*i)) / math.Sqrt(26./30)
+		}
+		assert.Equal(t, want, fitOf(t, m, 0, got).ofAll(false) != nil, sigmas)
+	}
 }
 
 // Too few rows prove nothing about all columns.
@@ -351,6 +369,8 @@ func TestAPartOfAStepOfAWeight(t *testing.T) {
 			assert.Equal(t, f.off, g.off)
 		}
 	}
+	g := *f
+	assert.False(t, g.move(mat.NewDense(1, 2, []float64{math.NaN(), 0})), "no output")
 	assert.Zero(t, f.change.At(0, 0))
 }
 
@@ -378,6 +398,201 @@ func TestAWeightFallsShort(t *testing.T) {
 		f.off, f.before = [][]float64{{size, size}, {size, -size}}, 100
 		assert.Equal(t, want, f.fallsShort(f.off), "noise")
 	}
+	f.before = 100
+	straight = [][]float64{{6.1, 6.1}, {6.1, -6.1}}
+	for bend, want := range map[float64]bool{14.5: true, 15: false} {
+		f.off = [][]float64{{6.1 + math.Sqrt(bend), 6.1}, {6.1, -6.1}}
+		assert.Equal(t, want, f.fallsShort(straight), "a tenth is a bend")
+	}
+	assert.InDelta(t, 3, rmsOf([][]float64{{3}}), 0)
 	assert.InDelta(t, 25+144, sizeOf([][]float64{{3, 4}, {0, 12}}), 0)
 	assert.InDelta(t, 6.5, rmsOf([][]float64{{3, 4}, {0, 12}}), 0)
+}
+
+// evenHead is a head whose features are 1 in all rows of a list and 0 elsewhere, with a noise of 1.
+func evenHead(t *testing.T, rows, out int, features ...[]int) *Module {
+	l := newLayers(t)
+	values := make([]float32, rows*len(features))
+	for j, list := range features {
+		for _, n := range list {
+			values[n*len(features)+j] = 1
+		}
+	}
+	l.input("x", values, rows, len(features))
+	l.linear("head", "x", out, false)
+	m := l.module()
+	m.Truth.Sigma = slices.Repeat([]float64{1}, rows*out)
+	return m
+}
+
+// Each half of the wrong rows must follow from all other rows, in every element and on average, up
+// to the noise of the prediction.
+func TestAWeightIsProvedByHalves(t *testing.T) {
+	const rows, out = 10, 4
+	m := evenHead(t, rows, out, num.UpTo(rows), []int{1, 3, 5}, nil)
+	got := slices.Clone(m.right.Data)
+	for i := range got {
+		got[i] += 1000
+	}
+	fit := func(off func(row, i int) float64, columns ...int) *weightFit {
+		f := fitOf(t, m, 0, got).ofColumns(columns, true)
+		f.class = num.UpTo(rows)
+		f.search.wrong = []int{1, 2, 3, 4, 5, 6}
+		f.off = zeros(rows, out)
+		for n := range f.off {
+			for i := range f.off[n] {
+				f.off[n][i] = off(n, i)
+			}
+		}
+		return f
+	}
+	// Seven rows predict three: the noise is 1.069 times as large.
+	single := func(row int, size float64) func(n, i int) float64 {
+		return func(n, i int) float64 {
+			if n == row {
+				return size * math.Pow(-1, float64(i))
+			}
+			return 0
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		off  func(row, i int) float64
+		want bool
+	}{
+		{"nothing", single(-1, 0), true},
+		{"an even row", single(4, 2.13), true}, {"an even row", single(4, 2.15), false},
+		{"an odd row", single(5, 2.13), true}, {"an odd row", single(5, 2.15), false},
+		{"the last wrong row", single(6, 2.15), false},
+		{"a right row", single(9, 9), true},
+		{"the same in all rows", func(int, int) float64 { return 50 }, true},
+		{"halves that differ", func(row, _ int) float64 { return 50 * math.Pow(-1, float64(row)) }, false},
+		{"what right rows lack", func(row, _ int) float64 {
+			if 1 <= row && row <= 6 {
+				return 50
+			}
+			return 0
+		}, false},
+	} {
+		assert.Equal(t, tc.want, fit(tc.off, 0).proved(), tc.name)
+	}
+	f := fit(single(-1, 0), 0)
+	f.change.Set(0, 2, 77)
+	assert.True(t, f.proved(), "a change that every row has")
+	assert.False(t, fit(single(-1, 0), 2).proved(), "a feature that is 0")
+	assert.False(t, fit(single(-1, 0), 1).proved(), "a feature of one half alone")
+	// In a wide row, an element may be 20 times the noise off.
+	m = evenHead(t, rows, 400, num.UpTo(rows))
+	got = slices.Repeat([]float64{1000}, rows*400)
+	for size, want := range map[float64]bool{21.3: true, 21.5: false} {
+		f := fitOf(t, m, 0, got).ofColumns([]int{0}, true)
+		f.class, f.search.wrong, f.off = num.UpTo(rows), []int{1, 2, 3, 4, 5, 6}, zeros(rows, 400)
+		f.off[4][7] = -size
+		assert.Equal(t, want, f.proved(), size)
+	}
+	p := perceptron(t, 12, 5, 4, 6)
+	f = fitOf(t, p, 0, changed(t, p, "up.weight", moved(5, column(2)))).ofColumns([]int{2}, true)
+	f.search.ctx = ended(t)
+	assert.False(t, f.proved())
+}
+
+// Six columns at most may have other values. Rows that are wrong must outnumber them by two.
+func TestTheMostColumns(t *testing.T) {
+	m := head(t, 30, 40, 5, false)
+	six := []int{1, 5, 8, 13, 21, 34}
+	f := fitOf(t, m, 0, changed(t, m, "head.weight", redrawn(40, column(six...)))).ofFewColumns()
+	require.NotNil(t, f)
+	assert.ElementsMatch(t, six, f.columns)
+	seven := append(six, 35)
+	assert.Nil(t, fitOf(t, m, 0, changed(t, m, "head.weight", redrawn(40, column(seven...)))).ofFewColumns())
+	// Three columns, one of which each of four wrong rows has.
+	m = evenHead(t, 12, 5, []int{0, 1}, []int{1, 2}, []int{0, 3}, []int{4, 5}, []int{6, 7, 8, 9, 10})
+	x := m.values["x"].Data
+	for i := range x {
+		x[i] *= 1 + 0.1*float64(i)
+	}
+	m.Truth.Sigma = slices.Repeat([]float64{1e-6}, 60)
+	got := slices.Clone(m.right.Data)
+	for n := range 12 {
+		for i := range 5 {
+			got[n*5+i] += 2*x[n*5] - 3*x[n*5+1]*float64(i) + 5*x[n*5+2]
+		}
+	}
+	assert.Nil(t, fitOf(t, m, 0, got).ofFewColumns())
+	for n := range 12 {
+		for i := range 5 {
+			got[n*5+i] = m.right.Data[n*5+i] + 2*x[n*5+4]
+		}
+	}
+	f = fitOf(t, m, 0, got).ofFewColumns()
+	require.NotNil(t, f)
+	assert.Equal(t, []int{4}, f.columns)
+}
+
+// countedLayers is a perceptron whose replays are counted.
+func countedLayers(t *testing.T, rows, in, hidden, out int) (m *Module, calls *int) {
+	m = perceptron(t, rows, in, hidden, out)
+	calls = new(int)
+	m.graph.Nodes[1].Computed = func(
+		x []*graph.Tensor[float64], _ graph.Rounding,
+	) (*graph.Tensor[float64], []float64, error) {
+		*calls++
+		y := &graph.Tensor[float64]{Shape: x[0].Shape}
+		for _, v := range x[0].Data {
+			y.Data = append(y.Data, math.Tanh(v))
+		}
+		return y, nil, nil
+	}
+	return m, calls
+}
+
+// A fit takes few replays, and none where a first look leaves what chance leaves.
+func TestReplaysOfAFit(t *testing.T) {
+	m, calls := countedLayers(t, 60, 5, 4, 6)
+	got := changed(t, m, "up.weight", moved(5, all))
+	f := fitOf(t, m, 0, got)
+	*calls = 0
+	require.NotNil(t, f.ofAll(false))
+	assert.LessOrEqual(t, *calls, 25)
+	assert.Positive(t, *calls)
+	for i := range got {
+		got[i] = m.right.Data[i] + math.Sin(float64(i*i))
+	}
+	f = fitOf(t, m, 0, got)
+	*calls = 0
+	assert.Nil(t, f.ofAll(false))
+	assert.Nil(t, f.ofAll(true))
+	assert.Zero(t, *calls)
+	m, calls = countedLayers(t, 14, 12, 4, 6)
+	for n, most := range map[int]int{1: 40, 2: 40} {
+		f = fitOf(t, m, 0, changed(t, m, "up.weight", moved(12, column([]int{3, 7}[:n]...))))
+		*calls = 0
+		require.NotNil(t, f.ofFewColumns())
+		assert.LessOrEqual(t, *calls, most, n)
+	}
+}
+
+// A large layer is moved by more, so that the move is not lost in its size.
+func TestSlopesOfALargeLayer(t *testing.T) {
+	l := newLayers(t)
+	values := l.drawn(9, 4)
+	for i := range values {
+		values[i] *= 1e7
+	}
+	l.input("x", values, 9, 4)
+	l.linear("up", "x", 3, false)
+	l.add("y", "mul", graph.Attributes{}, []int{9, 3}, graph.Value("up"), graph.Number(1e-7))
+	m := l.module()
+	f := fitOf(t, m, 0, slices.Repeat([]float64{9}, 27))
+	for n := range 9 {
+		for i := range 3 {
+			for k := range 3 {
+				want := 0.
+				if i == k {
+					want = 1e-7 / m.Truth.Sigma[n*3+i]
+				}
+				assert.InDelta(t, want, f.maps.slopes[n][i*3+k], 1e-6, "%d %d %d", n, i, k)
+			}
+		}
+	}
 }

@@ -86,7 +86,7 @@ func (m *rowMaps) prepare() bool {
 	}
 	var mean mat.Cholesky
 	var inverse mat.SymDense
-	if !(trace > 0) || math.IsInf(trace, 1) || !mean.Factorize(sum) || mean.InverseTo(&inverse) != nil {
+	if !mean.Factorize(sum) || mean.InverseTo(&inverse) != nil {
 		return false
 	}
 	m.inverse = mat.DenseCopyOf(&inverse)

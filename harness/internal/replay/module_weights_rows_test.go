@@ -3,6 +3,7 @@ package replay
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -103,11 +104,22 @@ func TestMeanOfTheMaps(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{2. / 5, 0, 2e18}, m.diagonal, 1e3)
 	require.True(t, m.prepare())
 	assert.Equal(t, 2, m.live)
+	for scale, want := range map[float64]int{1e5: 2, 1e-5: 2} {
+		m = &rowMaps{out: 2, width: 2, slopes: [][]float64{{scale, 0, 0, 2e-3 * scale}}}
+		require.True(t, m.prepare())
+		assert.Equal(t, want, m.live)
+		m.slopes[0][3] /= 10
+		require.True(t, m.prepare())
+		assert.Equal(t, 1, m.live)
+	}
 	// Maps that move nothing, or without end, have no inverse.
 	assert.False(t, (&rowMaps{out: 1, width: 1, slopes: [][]float64{{0}}}).prepare())
 	assert.False(t, (&rowMaps{out: 1, width: 1, slopes: [][]float64{{math.Inf(1)}}}).prepare())
 	assert.False(t, (&rowMaps{out: 1, width: 1, slopes: [][]float64{{math.NaN()}}}).prepare())
 	assert.True(t, (&rowMaps{out: 2, width: 1, slopes: [][]float64{{1, 1}}}).prepare(), "two features that move alike")
+	alike := &rowMaps{out: 2, width: 1, slopes: [][]float64{{1, 1}}}
+	assert.True(t, alike.prepare())
+	assert.InEpsilon(t, 5e9, alike.inverse.At(0, 0), 1e-3, "a ten billionth keeps the inverse finite")
 	small := &rowMaps{out: 1, width: 1, slopes: [][]float64{{1e-3}}}
 	assert.True(t, small.prepare())
 	assert.InEpsilon(t, 1e6, small.inverse.At(0, 0), 1e-6)
@@ -153,6 +165,16 @@ func TestSolveForAWeight(t *testing.T) {
 			assert.Zero(t, sizeOf(left))
 		}
 	}
+	// Rows that count very differently do not hinder the method.
+	m := &rowMaps{out: 6, width: 6}
+	for row := range 12 {
+		m.factors = append(m.factors, slices.Repeat([]float64{math.Pow(10, float64(row%4))}, 6))
+	}
+	require.True(t, m.prepare())
+	columns, _ := orthonormal(drawnDense(3, 12, 6))
+	given, _ := m.along(columns, drawnDense(5, 6, 6), nil)
+	weight, _ := m.solve(columns, given, nil, exactly)
+	assert.InDeltaSlice(t, drawnDense(5, 6, 6).RawMatrix().Data, weight.RawMatrix().Data, 1e-5)
 	assert.Equal(t, []float64{1e-4, 1e-10, 1e-20}, []float64{roughly, finely, exactly})
 }
 
@@ -177,7 +199,7 @@ func TestOrthonormal(t *testing.T) {
 	assert.Nil(t, basis)
 	assert.Nil(t, back)
 	for size, want := range map[float64]int{0.9e-7: 1, 1.1e-7: 2} {
-		basis, _ = orthonormal(mat.NewDense(2, 2, []float64{1, 0, 0, size}))
+		basis, _ = orthonormal(mat.NewDense(2, 2, []float64{10, 0, 0, 10 * size}))
 		_, rank = basis.Dims()
 		assert.Equal(t, want, rank)
 	}

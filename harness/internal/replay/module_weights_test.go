@@ -1,6 +1,8 @@
 package replay
 
 import (
+	"context"
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/graph"
 	"github.com/difftest/difftest/harness/internal/num"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 func find(t *testing.T, m *Module, got []float64) []ValueMatch {
@@ -191,6 +194,7 @@ func TestSitesOfWeights(t *testing.T) {
 	assert.Nil(t, m.weightSite(0), "the weight is an input")
 	assert.Nil(t, m.weightSite(1), "other rows")
 	m = m.Until(graph.ModuleOutput{Node: 4}, m.Truth)
+	assert.Nil(t, m.weightSite(0), "the weight is an input")
 	s := m.weightSite(1)
 	require.NotNil(t, s)
 	assert.True(t, s.inner)
@@ -328,4 +332,193 @@ func TestChangesOfOtherLayers(t *testing.T) {
 	assert.True(t, isThis([]float64{0, 1.049}, []float64{1, 1}, []float64{0, 1}))
 	assert.False(t, isThis([]float64{0, 1.06}, []float64{1, 1}, []float64{0, 1}))
 	assert.Equal(t, 3, num.Last([]int{3}))
+}
+
+// mixing is a layer behind which one row is added to another one.
+func mixing(t *testing.T, from, to int) (m *Module, calls *int) {
+	l := newLayers(t)
+	values := l.drawn(8, 3)
+	for i := range values {
+		values[i] *= 1e9
+	}
+	l.input("x", values, 8, 3)
+	l.linear("layer", "x", 3, false)
+	l.like("y", "tanh", graph.Attributes{}, "layer")
+	calls = new(int)
+	l.graph.Nodes[1].Computed = func(
+		x []*graph.Tensor[float64], _ graph.Rounding,
+	) (*graph.Tensor[float64], []float64, error) {
+		*calls++
+		y := &graph.Tensor[float64]{Shape: x[0].Shape, Data: slices.Clone(x[0].Data)}
+		if from != to {
+			num.AddScaled(0.5, x[0].Data[from*3:][:3], y.Data[to*3:])
+		}
+		return y, nil, nil
+	}
+	return l.module(), calls
+}
+
+// Any row that depends on another one is noticed, in few replays.
+func TestRowsThatMix(t *testing.T) {
+	for from := range 8 {
+		for to := range 8 {
+			m, calls := mixing(t, from, to)
+			q := valueSearchOf(t, m, make([]float64, 24))
+			s := m.weightSite(0)
+			*calls = 0
+			assert.Equal(t, from == to, q.rowByRow(s), "%d %d", from, to)
+			assert.LessOrEqual(t, *calls, 7)
+			s.free = "another name"
+			assert.False(t, q.rowByRow(s))
+		}
+	}
+	// No program gives an output if a row is moved.
+	m, _ := mixing(t, 0, 0)
+	right := slices.Clone(m.values["layer"].Data)
+	m.graph.Nodes[1].Computed = func(
+		x []*graph.Tensor[float64], _ graph.Rounding,
+	) (*graph.Tensor[float64], []float64, error) {
+		if !slices.Equal(x[0].Data, right) {
+			return nil, nil, errors.New("no program")
+		}
+		return x[0], nil, nil
+	}
+	q := valueSearchOf(t, m, make([]float64, 24))
+	assert.False(t, q.rowByRow(m.weightSite(0)))
+	assert.Nil(t, q.newWeightFit(m.weightSite(0)))
+}
+
+// A layer whose equations are large is not moved, and neither are those before it. Each layer's
+// replays count.
+func TestTheWorkOfLayers(t *testing.T) {
+	m, calls := mixing(t, 0, 0)
+	q := valueSearchOf(t, m, make([]float64, 24))
+	q.got = make([]float64, 1<<20)
+	*calls = 0
+	assert.Empty(t, q.weightSites())
+	assert.Zero(t, *calls)
+	l := newLayers(t)
+	l.input("x", l.drawn(6, 3), 6, 3)
+	l.linear("a", "x", 3, false)
+	l.linear("b", "a", 4, false)
+	l.like("y", "tanh", graph.Attributes{}, "b")
+	l.add("z", "matmul", graph.Attributes{}, []int{6, 6}, graph.Value("y"), graph.Value("side"))
+	l.input("side", l.drawn(4, 6), 4, 6)
+	m = l.module()
+	q = valueSearchOf(t, m, make([]float64, 36))
+	// 24 elements of the second layer are products of so many, and so are 18 of the first.
+	for replays, want := range map[float64]int{3.9: 0, 4.1: 1, 6.9: 1, 7.1: 2} {
+		m.values["x"].Shape = []int{6, int(1e10 / replays / 18)}
+		names := q.weightSites()
+		assert.Len(t, names, want, replays)
+		m.values["x"].Shape = []int{6, 3}
+	}
+}
+
+// A layer with a single feature, before an output of a single one, is asked about. Other shapes on
+// the way do not matter.
+func TestNarrowLayers(t *testing.T) {
+	m := perceptron(t, 9, 4, 1, 1)
+	require.NotNil(t, m.weightSite(0))
+	require.NotNil(t, m.weightSite(2))
+	l := newLayers(t)
+	l.input("x", l.drawn(9, 4), 9, 4)
+	l.linear("a", "x", 3, false)
+	l.add("flat", "reshape", graph.Attributes{Shape: []int{27}}, []int{27}, graph.Value("a"))
+	l.add("back", "reshape", graph.Attributes{Shape: []int{9, 3}}, []int{9, 3}, graph.Value("flat"))
+	m = l.module()
+	require.NotNil(t, m.weightSite(0))
+	assert.True(t, m.weightSite(0).direct)
+	assert.Equal(t, "a.weight", titles(find(t, m, changed(t, m, "a.weight", redrawn(4, all)))))
+}
+
+// provedFit returns the answer about the planted change of all columns of a head, if the output has
+// some noise besides.
+func provedFit(t *testing.T, m *Module, change, noise func(i int) float64) *ValueMatch {
+	planted := m.values["head.weight"].Wide()
+	other := &graph.Tensor[float64]{Shape: planted.Shape, Data: slices.Clone(planted.Data)}
+	for i := range other.Data {
+		other.Data[i] += change(i)
+	}
+	s := m.weightSite(0)
+	g := m.view.Apply(s.to(other, nil), []int{0}).Until(m.output)
+	output := m.outputOfGraph(g)
+	own, err := m.expected(g, output)
+	require.NoError(t, err)
+	got := slices.Clone(output.Data)
+	for i := range got {
+		got[i] += noise(i) * own.Sigma[i]
+	}
+	q := &valueSearch{ctx: t.Context(), module: m, got: got, width: s.out, wrong: num.UpTo(len(got) / s.out)}
+	f := q.newWeightFit(s)
+	require.NotNil(t, f)
+	f = f.ofColumns(num.UpTo(s.in), false)
+	for i := range other.Data {
+		f.change.Set(i%s.in, i/s.in, change(i))
+	}
+	return q.provedBy(f)
+}
+
+// An answer must give the output in its own noise. A fit of many unknown numbers leaves less noise
+// than there is.
+func TestWhatProvesAnAnswer(t *testing.T) {
+	signs := func(size float64) func(i int) float64 {
+		return func(i int) float64 { return size * math.Pow(-1, float64(i*i/3)) }
+	}
+	wave := func(i int) float64 { return 0.1 + 0.3*math.Sin(float64(i)) }
+	m := head(t, 6, 4, 3, false)
+	// 18 equations with 12 unknown numbers leave a third of the squares.
+	for noise, want := range map[float64]bool{0: true, 1.15: true, 1.16: false, 1.9: false, 99: false} {
+		v := provedFit(t, m, wave, signs(noise))
+		assert.Equal(t, want, v != nil, noise)
+		if want {
+			assert.Equal(t, []int{12, 18, 6}, []int{v.Unknowns, v.Equations, v.Rows})
+			assert.InDelta(t, noise, v.MaxZ, 1e-6)
+		}
+	}
+	// One element of many is 20 times the noise off.
+	m = head(t, 60, 4, 3, false)
+	for noise, want := range map[float64]bool{19.9: true, 20.1: false} {
+		single := func(i int) float64 {
+			if i == 7 {
+				return noise
+			}
+			return 0
+		}
+		assert.Equal(t, want, provedFit(t, m, wave, single) != nil, noise)
+	}
+	// The right output is five times as far away.
+	rms := func(noise, times float64) *ValueMatch {
+		size := 1e-8
+		far := func(i int) float64 { return size * wave(i) }
+		for range 3 {
+			s := m.weightSite(0)
+			w := &graph.Tensor[float64]{Shape: s.weight.Shape, Data: slices.Clone(s.weight.Data)}
+			for i := range w.Data {
+				w.Data[i] += far(i)
+			}
+			output := m.outputOfGraph(m.view.Apply(s.to(w, nil), []int{0}).Until(m.output))
+			size *= times * noise / inNoise(output.Data, m.right.Data, m.Truth.Sigma)
+		}
+		return provedFit(t, m, far, signs(noise))
+	}
+	assert.Nil(t, rms(1.5, 4))
+	assert.NotNil(t, rms(1.5, 6))
+	// Weights 64 times as large as the right ones are no explanation.
+	right := m.values["head.weight"].Wide().Data
+	for times, want := range map[float64]bool{63.9: true, 64.1: false} {
+		assert.Equal(t, want, provedFit(t, m, func(i int) float64 {
+			return times*scaleOf(right)*math.Pow(-1, float64(i*i/3)) - right[i]
+		}, signs(0)) != nil, times)
+	}
+}
+
+// A search that ends during its last layer is cut off as well.
+func TestTheLastLayerIsCutOff(t *testing.T) {
+	m := head(t, 12, 6, 5, true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	found, cut := m.FindWeights(progress.With(ctx, func(progress.Update) { cancel() }), changed(t, m, "head.weight", redrawn(6, all)))
+	assert.NotEmpty(t, cut)
+	assert.Empty(t, found)
 }
