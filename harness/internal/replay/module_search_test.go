@@ -171,6 +171,17 @@ func TestAValueNeedsBounds(t *testing.T) {
 	assert.Nil(t, m)
 	assert.InDelta(t, compare.Residual(got, c.output(10)), residual, 1e-15)
 	assert.Positive(t, residual)
+	// A value without an output bounds it.
+	n.of = func(value float64) []float64 {
+		if value > 3 {
+			return nil
+		}
+		return decays(min(value, 2))
+	}
+	q = c.search(t.Context(), 0, c.output(2))
+	m, _ = q.confirm(tried{value: 2.5})
+	require.NotNil(t, m)
+	assert.InDelta(t, 3, m.Most, 0.01)
 	// The flat part ends before the right value, or is all there is.
 	n.of = func(value float64) []float64 { return decays(max(min(value, 8), 0.3)) }
 	q = c.search(t.Context(), 0, c.output(10))
@@ -236,9 +247,17 @@ func TestTheLastValueOfANumber(t *testing.T) {
 		assert.False(t, ok, tc)
 		assert.Equal(t, tc.end, last, tc)
 	}
+	// A value whose neighbours do not give the output bounds itself.
+	last, ok := q.last(9, 1, func(v float64) bool { return v <= 9 })
+	assert.True(t, ok)
+	assert.Equal(t, 9., math.Round(last*1e9)/1e9)
+	// Values behind the right one do not count.
+	last, ok = q.last(9, -1, func(v float64) bool { return v < 0.95 || v > 1.05 })
+	assert.True(t, ok)
+	assert.InEpsilon(t, 1.05, last, 0.002)
 	// A right value at the end of the range, or beyond, is no end.
 	q.at.right = 2e4
-	last, ok := q.last(9, 1, func(v float64) bool { return v <= 1e4 })
+	last, ok = q.last(9, 1, func(v float64) bool { return v <= 1e4 })
 	assert.False(t, ok)
 	assert.Equal(t, 1e4, last)
 	q.at.right = 1
@@ -297,10 +316,10 @@ func TestTheGridOfANumber(t *testing.T) {
 	assert.Len(t, q.grid(), 12, "no value twice")
 
 	q.at.number.Usual, q.at.number.Periodic = nil, true
-	q.least, q.most = 1, 4
+	q.least, q.most = 1, 3
 	grid = q.grid()
-	require.Len(t, grid, 8)
-	for i, k := range []int{-4, -3, -2, -1, 1, 2, 3, 4} {
+	require.Len(t, grid, 6)
+	for i, k := range []int{-4, -3, -2, -1, 1, 2} {
 		assert.InEpsilon(t, 2*math.Pow(1.15, float64(k)), grid[i], 1e-12)
 	}
 
@@ -495,6 +514,16 @@ func TestCandidatesOfANumberThatCounts(t *testing.T) {
 	require.NotNil(t, m)
 	assert.Equal(t, []float64{4, 4, 4}, []float64{m.Value, m.Least, m.Most}, "not rounded")
 	assert.Nil(t, c.search(ended(t), 0, []float64{0, 1}).candidates())
+	for _, f := range c.search(t.Context(), 0, []float64{0.3, 1}).candidates() {
+		assert.Equal(t, math.Round(f.value), f.value, "no steps between the counts")
+	}
+	// Several counts give the same.
+	c = newCurves(t, 2, 1e-3, counting(0, -9, 9, func(v float64) []float64 { return []float64{max(2, min(v, 4)), 1} }))
+	c.numbers[0].of = func(v float64) []float64 { return []float64{max(3, math.Abs(v-6)), 1} }
+	q = c.search(t.Context(), 0, []float64{3, 1})
+	m, _ = q.confirm(tried{value: 6})
+	require.NotNil(t, m)
+	assert.Equal(t, []float64{6, 3, 9}, []float64{m.Value, m.Least, m.Most})
 }
 
 // A step goes where the output would be nearest if it were linear, in the noise of each element. An

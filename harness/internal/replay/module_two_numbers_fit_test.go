@@ -28,13 +28,15 @@ func TestNearestOfTwoWays(t *testing.T) {
 		{[]float64{0, 0, 0}, nil, []float64{3, 2, 0}, [2]float64{}},
 		{nil, []float64{0, 0, 0}, []float64{3, 2, 0}, [2]float64{}},
 		{[]float64{1, 1, 0}, []float64{2, 2, 0}, []float64{3, 2, 0}, [2]float64{}},
+		{[]float64{0.5, 0, 0}, nil, []float64{3, 3, 0}, [2]float64{6, 0}},
+		{nil, []float64{0, 0.5, 0}, []float64{3, 2, 0}, [2]float64{0, 4}},
 	} {
 		got := nearest2([2][]float64{tc.a, tc.b}, tc.to)
 		assert.InDeltaSlice(t, tc.want[:], got[:], 1e-12, "%v", tc)
 	}
 	// Ways are parallel if the square of the sine between them is 1e-10 at most.
 	for sine, parallel := range map[float64]bool{0.9e-5: true, 1.1e-5: false} {
-		got := nearest2([2][]float64{{3, 0}, {math.Sqrt(1 - sine*sine), sine}}, []float64{0, 1})
+		got := nearest2([2][]float64{{3, 0}, {10 * math.Sqrt(1-sine*sine), 10 * sine}}, []float64{0, 1})
 		assert.Equal(t, parallel, got == [2]float64{}, sine)
 	}
 }
@@ -83,8 +85,9 @@ func TestAStepOfTwoNumbers(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{0.25, 0}, step[:], 1e-6)
 	step = n.step(from, [2]bool{false, true})
 	assert.InDeltaSlice(t, []float64{0, -0.5}, step[:], 1e-6)
-	step = n.step(n.try([2]float64{10, 10}), both)
-	assert.InDeltaSlice(t, []float64{-1, -1}, step[:], 1e-6, "at the end of both ranges")
+	far := c.pair(t.Context(), c.output(9.75, 9.5))
+	step = far.step(far.try([2]float64{10, 10}), both)
+	assert.InDeltaSlice(t, []float64{-0.25, -0.5}, step[:], 1e-6, "at the end of both ranges")
 	n.dials[1].at.number.Step = 1
 	step = n.step(from, both)
 	assert.InDeltaSlice(t, []float64{0.25, 0}, step[:], 1e-6)
@@ -107,6 +110,9 @@ func TestAPartOfAStep(t *testing.T) {
 	c := newCurves(t, 6, 1, sum(0, 0), sum(0, 2))
 	n := c.pair(t.Context(), c.output(0.1, 0.1))
 	from := n.try([2]float64{})
+	other, length := n.along(from, [2]float64{0.6, 0.3})
+	assert.InDeltaSlice(t, []float64{0.2 / 3, 0.1 / 3}, []float64{other.at[0] / 3, other.at[1] / 3}, 1e-12)
+	assert.InDelta(t, 0.3, length, 1e-12)
 	for _, tc := range []struct {
 		step, end float64
 		calls     int
@@ -225,12 +231,24 @@ func TestConfirmTwoValues(t *testing.T) {
 	assert.Nil(t, m)
 	assert.True(t, math.IsInf(residual, 1))
 	c.nowhere = nil
+	// An output with noise has a residual.
+	noisy := slices.Clone(got)
+	noisy[1] += 1e-5
+	n = c.pair(t.Context(), noisy)
+	m, residual = end(3.00001, 4.00001).confirm()
+	require.NotNil(t, m)
+	assert.InDelta(t, compare.Residual(noisy, c.output(m.Value, m.Beside.Value)), residual, 1e-12)
 	// Nothing bounds one of the numbers.
 	for k := range 2 {
 		of := c.numbers[k].of
 		c.numbers[k].of = func(value float64) []float64 { return of(max(1.5, min(value, 2.5))) }
-		m, residual = end(3, 4).confirm()
+		noisy = c.output(3, 4)
+		noisy[1] += 1e-5
+		n = c.pair(t.Context(), noisy)
+		e := end(3, 4)
+		m, residual = e.confirm()
 		assert.Nil(t, m)
+		assert.InDelta(t, compare.Residual(noisy, e.output), residual, 1e-15)
 		assert.Positive(t, residual)
 		c.numbers[k].of = of
 	}
@@ -276,6 +294,15 @@ func TestRoundPairs(t *testing.T) {
 	assert.Equal(t, 3., rounded[1])
 	assert.Less(t, comparison.Rel, 1e-9)
 	assert.True(t, comparison.Explained())
+	e.want.Sigma = slices.Repeat([]float64{1e-5}, 6)
+	for sigmas, want := range map[float64]bool{1.9: true, 2.1: false} {
+		off := slices.Clone(got)
+		for i := range off {
+			off[i] += sigmas * 1e-5
+		}
+		_, ok = e.explains(tried2{output: off})
+		assert.Equal(t, want, ok)
+	}
 	c2, ok := e.explains(tried2{})
 	assert.False(t, ok)
 	assert.True(t, math.IsInf(c2.Rel, 1))

@@ -434,7 +434,7 @@ func TestNarrowLayers(t *testing.T) {
 
 // provedFit returns the answer about the planted change of all columns of a head, if the output has
 // some noise besides.
-func provedFit(t *testing.T, m *Module, change, noise func(i int) float64) *ValueMatch {
+func provedFit(t *testing.T, m *Module, few bool, change, noise func(i int) float64) *ValueMatch {
 	planted := m.values["head.weight"].Wide()
 	other := &graph.Tensor[float64]{Shape: planted.Shape, Data: slices.Clone(planted.Data)}
 	for i := range other.Data {
@@ -452,10 +452,11 @@ func provedFit(t *testing.T, m *Module, change, noise func(i int) float64) *Valu
 	q := &valueSearch{ctx: t.Context(), module: m, got: got, width: s.out, wrong: num.UpTo(len(got) / s.out)}
 	f := q.newWeightFit(s)
 	require.NotNil(t, f)
-	f = f.ofColumns(num.UpTo(s.in), false)
+	f = f.ofColumns(num.UpTo(s.in), few)
 	for i := range other.Data {
 		f.change.Set(i%s.in, i/s.in, change(i))
 	}
+	f.off = f.lacking()
 	return q.provedBy(f)
 }
 
@@ -469,7 +470,7 @@ func TestWhatProvesAnAnswer(t *testing.T) {
 	m := head(t, 6, 4, 3, false)
 	// 18 equations with 12 unknown numbers leave a third of the squares.
 	for noise, want := range map[float64]bool{0: true, 1.15: true, 1.16: false, 1.9: false, 99: false} {
-		v := provedFit(t, m, wave, signs(noise))
+		v := provedFit(t, m, false, wave, signs(noise))
 		assert.Equal(t, want, v != nil, noise)
 		if want {
 			assert.Equal(t, []int{12, 18, 6}, []int{v.Unknowns, v.Equations, v.Rows})
@@ -485,7 +486,17 @@ func TestWhatProvesAnAnswer(t *testing.T) {
 			}
 			return 0
 		}
-		assert.Equal(t, want, provedFit(t, m, wave, single) != nil, noise)
+		assert.Equal(t, want, provedFit(t, m, false, wave, single) != nil, noise)
+	}
+	// One row of many does not follow from the others.
+	for _, few := range []bool{true, false} {
+		v := provedFit(t, m, few, wave, func(i int) float64 {
+			if i/3 == 7 {
+				return 3 * math.Pow(-1, float64(i))
+			}
+			return 0
+		})
+		assert.Equal(t, !few, v != nil)
 	}
 	// The right output is five times as far away.
 	rms := func(noise, times float64) *ValueMatch {
@@ -500,14 +511,14 @@ func TestWhatProvesAnAnswer(t *testing.T) {
 			output := m.outputOfGraph(m.view.Apply(s.to(w, nil), []int{0}).Until(m.output))
 			size *= times * noise / inNoise(output.Data, m.right.Data, m.Truth.Sigma)
 		}
-		return provedFit(t, m, far, signs(noise))
+		return provedFit(t, m, false, far, signs(noise))
 	}
 	assert.Nil(t, rms(1.5, 4))
 	assert.NotNil(t, rms(1.5, 6))
 	// Weights 64 times as large as the right ones are no explanation.
 	right := m.values["head.weight"].Wide().Data
 	for times, want := range map[float64]bool{63.9: true, 64.1: false} {
-		assert.Equal(t, want, provedFit(t, m, func(i int) float64 {
+		assert.Equal(t, want, provedFit(t, m, false, func(i int) float64 {
 			return times*scaleOf(right)*math.Pow(-1, float64(i*i/3)) - right[i]
 		}, signs(0)) != nil, times)
 	}
