@@ -86,8 +86,8 @@ func TestSitesOfANumber(t *testing.T) {
 	assert.Equal(t, []string{"number 1  [1 2]"}, sites(everywhere))
 }
 
-// A number in one place is searched once. Places of a number are searched one by one only in a small
-// model: each search takes 12 replays.
+// A number in one place is searched once. Places of a number are searched one by one only in a
+// small model: each search takes 12 replays.
 func TestSearchesOfANumber(t *testing.T) {
 	c, n := shared(t)
 	at := n.At

@@ -260,7 +260,8 @@ func (q *moduleSearch) grid() []float64 {
 	return slices.Compact(grid)
 }
 
-// coordinate returns the logarithm of a value, or the value itself if the number is added or counts.
+// coordinate returns the logarithm of a value, or the value itself if the number is added or
+// counts.
 func (q *moduleSearch) coordinate(value float64) float64 {
 	if q.isItsCoordinate() {
 		return value

@@ -543,8 +543,8 @@ func TestStepOfANumber(t *testing.T) {
 	assert.InDelta(t, 5/math.Sqrt(50), cosine, 1e-12)
 }
 
-// Steps end at the nearest value. They are at most 1 long, are shortened where the output bends, and
-// end where the outputs of the values pass by.
+// Steps end at the nearest value. They are at most 1 long, are shortened where the output bends,
+// and end where the outputs of the values pass by.
 func TestDescendToAValue(t *testing.T) {
 	c := newCurves(t, 4, 1e-6, plain(1, powers))
 	for _, tc := range []struct {

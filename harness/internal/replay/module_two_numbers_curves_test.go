@@ -261,7 +261,8 @@ func TestStartsOfTwoNumbers(t *testing.T) {
 	assert.Len(t, q.starts(), 3, "a number without values starts nothing")
 }
 
-// Around an end, each of its numbers is tried with each other one, from the nearest of a few values.
+// Around an end, each of its numbers is tried with each other one, from the nearest of a few
+// values.
 func TestStartsAroundAnEnd(t *testing.T) {
 	c := newCurves(t, 6, 1e-3, axis(1, 0), axis(2, 2), step(0, 4), axis(3, 5))
 	q := c.two(t, c.output(1, 2, 3, 12))

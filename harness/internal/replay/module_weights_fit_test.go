@@ -40,8 +40,8 @@ func fitOf(t *testing.T, m *Module, place int, got []float64) *weightFit {
 	return f
 }
 
-// A fit judges the rows with noise. Its input has a column for the bias, and each row's map says how
-// the layer's output moves the output, in sigma.
+// A fit judges the rows with noise. Its input has a column for the bias, and each row's map says
+// how the layer's output moves the output, in sigma.
 func TestAFitBegins(t *testing.T) {
 	m := perceptron(t, 9, 4, 3, 5)
 	for i := range 5 {
@@ -81,7 +81,12 @@ func TestAFitBegins(t *testing.T) {
 			}
 		}
 	}
-	// Without noise nothing is judged, and an output that no program gives fits nothing.
+}
+
+// Without noise nothing is judged, and an output that no program gives fits nothing.
+func TestFitsThatDoNotBegin(t *testing.T) {
+	m := perceptron(t, 9, 4, 3, 5)
+	got := changed(t, m, "up.weight", redrawn(4, all))
 	q := valueSearchOf(t, m, got)
 	s := m.weightSite(0)
 	s.free = "another name"
@@ -176,8 +181,8 @@ func TestUnlikelyFits(t *testing.T) {
 	}
 }
 
-// The likeliest columns give most of what rows lack, one by one. A feature that is the same in every
-// row is none, and neither are columns that are taken already.
+// The likeliest columns give most of what rows lack, one by one. A feature that is the same in
+// every row is none, and neither are columns that are taken already.
 func TestLikeliestColumns(t *testing.T) {
 	m := head(t, 9, 6, 4, true)
 	x := m.values["x"].Data

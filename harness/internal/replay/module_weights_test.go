@@ -488,7 +488,16 @@ func TestWhatProvesAnAnswer(t *testing.T) {
 		}
 		assert.Equal(t, want, provedFit(t, m, false, wave, single) != nil, noise)
 	}
-	// One row of many does not follow from the others.
+}
+
+// An answer must be five times as near as the right output, and of its size. One row of many that
+// does not follow from the others is no proof of few columns.
+func TestHowNearAnAnswerMustCome(t *testing.T) {
+	signs := func(size float64) func(i int) float64 {
+		return func(i int) float64 { return size * math.Pow(-1, float64(i*i/3)) }
+	}
+	wave := func(i int) float64 { return 0.1 + 0.3*math.Sin(float64(i)) }
+	m := head(t, 60, 4, 3, false)
 	for _, few := range []bool{true, false} {
 		v := provedFit(t, m, few, wave, func(i int) float64 {
 			if i/3 == 7 {
