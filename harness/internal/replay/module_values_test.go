@@ -283,8 +283,8 @@ func TestStepOfAParameter(t *testing.T) {
 	alike := [][]float64{{1, 2}, {1, 2}}
 	e := equationsFor(t, alike, []float64{4, 8}, []float64{1, 2}, []float64{5, 2}, nil)
 	assert.InDeltaSlice(t, []float64{0, 4}, e.step(resolved), 1e-9)
-	// A direction must have a part of the largest, and the step a hundred times the parameter's size
-	// at most.
+	// A direction must have a part of the largest, and the step a hundred times the parameter's
+	// size at most.
 	for part, want := range map[float64]float64{1.1e-8: 1, 0.9e-8: 0} {
 		size := 1e6 * math.Sqrt(part)
 		e = equationsFor(t, [][]float64{{1e6, 0}, {0, size}}, []float64{1e6, size}, []float64{1, 1}, []float64{1, 1}, nil)

@@ -128,7 +128,8 @@ func TestRowsWithTheSameInput(t *testing.T) {
 	assert.Equal(t, []int{6, 3}, []int{rows, wrong})
 	assert.Equal(t, []int{0, -1, -1, 0, 1, -1, 0, -1}, f.halves())
 	assert.Equal(t, 18, f.equations())
-	// Four of six rows are left if half of the three is held back: each says as much as a column has.
+	// Four of six rows are left if half of the three is held back: each says as much as a column
+	// has.
 	assert.Equal(t, 4, f.mostColumns())
 	f.search.wrong = []int{0, 1, 2, 3, 4, 5, 6, 7}
 	assert.Equal(t, 3, f.mostColumns())
