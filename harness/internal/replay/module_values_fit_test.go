@@ -28,6 +28,8 @@ func TestFallsShort(t *testing.T) {
 		{"bent much, where the rest stays", straight, []float64{1300, -500, 500, -500}, 1e6, 1.05e6, whole, false},
 		{"small rest", []float64{90, 90, -90, 90}, []float64{90, 90, -90, 90}, 32400, 0, whole, false},
 		{"noise", []float64{1, -1, 1, -1}, []float64{1, -1, 1, -1}, 4, 0, 4, false},
+		{"three times the noise", []float64{5, -5, 5, -5}, []float64{5, -5, 5, -5}, 100, 0, 1000, false},
+		{"more than noise", []float64{7, -7, 7, -7}, []float64{7, -7, 7, -7}, 196, 0, 1000, true},
 		{"another direction", straight, []float64{510, -500, 500, -490}, 4e5, 0, whole, false},
 	} {
 		f := &valueFit{off: tc.off, straight: tc.before}

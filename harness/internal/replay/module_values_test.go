@@ -292,7 +292,7 @@ func TestStepOfAParameter(t *testing.T) {
 		assert.InDelta(t, 1, step[0], 1e-9)
 		assert.InDelta(t, want, step[1], 1e-9)
 	}
-	for size, want := range map[float64]float64{0.0101: 1, 0.0099: 0} {
+	for size, want := range map[float64]float64{0.01005: 1, 0.00995: 0} {
 		e = equationsFor(t, [][]float64{{1, 0}, {0, size}}, []float64{1, size}, []float64{1, 1}, []float64{1, 1}, nil)
 		assert.InDelta(t, want, e.step(resolved)[1], 1e-9)
 	}
