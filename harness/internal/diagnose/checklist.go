@@ -121,7 +121,8 @@ var withoutAttention = []step{
 }
 
 // structural is the checklist for a computation that the oracle does not know, in which no
-// mistake can be made.
+// mistake can be made. An output that is not finite has no distance from another, so that step
+// comes before all that measure one.
 var structural = []step{
 	{"shape", check(otherShape)},
 	{"non-finite", check(nonFinite)},

@@ -131,7 +131,7 @@ func DiagnoseModule(
 		// A vector counts as one row, and a number as a row of one.
 		shape := slices.Concat([]int{1, 1}, in.truth.Shape)[min(2, len(in.truth.Shape)):]
 		in.comparison.GotShape, in.comparison.WantShape = shape, shape
-		in.visible = slices.Repeat([]int{1}, len(in.truth.Value)/max(1, num.Last(shape)))
+		in.visible = slices.Repeat([]int{1}, len(in.truth.Value)/num.Last(shape))
 	}
 	return newDiagnosis(in, ask(ctx, structural, in))
 }

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,9 +16,11 @@ import (
 	"github.com/difftest/difftest/harness/internal/campaign"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/fit"
 	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
+	"github.com/difftest/difftest/harness/internal/pattern"
 	"github.com/difftest/difftest/harness/internal/progress"
 	"github.com/difftest/difftest/harness/internal/replay"
 )
@@ -187,6 +190,61 @@ func TestLayoutMistakesHaveTheirClass(t *testing.T) {
 	}
 }
 
+// A rotation by tables has neither parameters nor scores: no step asks for them, whatever the
+// output holds.
+func TestDiagnosisOfARotation(t *testing.T) {
+	p := oracletest.Committed(t, "rotary/half")
+	right := p.Run()
+	d := diagnosed(p, planted(t, p, "rope-backwards"))
+	require.Len(t, d.Matches, 1, d.Reasons)
+	require.Equal(t, "rope-backwards", d.Matches[0].ID())
+	for name, tc := range map[string]struct {
+		value float64 // of the first element
+		class Class
+		says  string
+	}{
+		"NaN":     {math.NaN(), NonFinite, "1 of"},
+		"another": {right.Value[0] + 1, Unclear, "no known mistake gives this output"},
+	} {
+		d := changed(p, func(y []float64) { y[0] = tc.value })
+		require.Equal(t, tc.class, d.Class, name)
+		require.Contains(t, d.Reasons[0], tc.says, name)
+		require.Len(t, d.Reasons, 1, name)
+		require.Nil(t, d.Pattern)
+		require.Empty(t, d.Fits)
+	}
+}
+
+// An output that nothing explains is told with what was tried in vain, and with what the attention
+// weights show. A class that says why, a mistake, a fit that holds, and an interruption need none.
+func TestNotesOfAnUnexplainedOutput(t *testing.T) {
+	in := &input{recovery: pattern.Recovery{Pattern: &pattern.Pattern{Findings: []string{"one key for all"}}}}
+	of := func(change func(c *conclusion)) Diagnosis {
+		c := conclusion{
+			finding: *findingf(Unclear, "nothing fits"), notes: []string{"7 pairs were tried"},
+			fits: fit.Result{Head: "no head alone", Fits: []fit.Fit{{Freed: "W_Q"}}},
+		}
+		change(&c)
+		return newDiagnosis(in, c)
+	}
+	all := []string{"nothing fits", "no head alone", "7 pairs were tried", "recovered attention weights: one key for all"}
+	d := of(func(*conclusion) {})
+	require.True(t, d.Unexplained)
+	require.Equal(t, all, d.Reasons)
+	require.Equal(t, all, of(func(c *conclusion) { c.class = MissingFeature }).Reasons, "the class does not say which")
+	require.Equal(t, append(all[:1:1], all[2:]...), of(func(c *conclusion) { c.fits.Head = "" }).Reasons)
+	for name, change := range map[string]func(c *conclusion){
+		"a class":      func(c *conclusion) { c.class = WrongNumber },
+		"a mistake":    func(c *conclusion) { c.matches = []replay.Match{{}} },
+		"a fit":        func(c *conclusion) { c.fits.Fits = append(c.fits.Fits, fit.Fit{Holds: true}) },
+		"interruption": func(c *conclusion) { c.interrupted = true },
+	} {
+		d := of(change)
+		require.False(t, d.Unexplained, name)
+		require.Equal(t, []string{"nothing fits"}, d.Reasons, name)
+	}
+}
+
 // Noise beyond the limit that is nowhere beyond it by itself: no element is wrong, and nothing
 // explains the output.
 func TestTooMuchNoise(t *testing.T) {
@@ -320,6 +378,39 @@ func TestOutputsOfModulesOfAnyShape(t *testing.T) {
 	require.Contains(t, told(unknownModule(&input{module: &replay.Module{}})), "no known mistake in the graph gives this output")
 }
 
+// Attention weights are not recovered where they would take much memory: over two million.
+func TestWeightsThatAreTooMany(t *testing.T) {
+	for length, recovered := range map[int]bool{1448: true, 1449: false} { // sqrt(2^21) is 1448.2
+		x := oracle.Array{Shape: []int{1, 1, length, 1}, Value: make([]float64, length)}
+		truth := compare.Expected{Shape: x.Shape, Value: x.Value, Sigma: slices.Repeat([]float64{1e-6}, length)}
+		r := NewReference(&oracle.Problem{Query: x, Key: x, Value: x, Scale: 1}, truth)
+		traced := false
+		r.trace = func() oracle.Trace {
+			traced = true
+			return oracle.Trace{Keys: length, ValueWidth: 1}
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		got := slices.Repeat([]float64{1}, length)
+		r.Diagnose(ended, got, compare.Outputs(x.Shape, got, truth))
+		require.Equal(t, recovered, traced, length)
+	}
+}
+
+// A NaN in the output of a module is told before anything is searched in its graph.
+func TestNaNInAGraph(t *testing.T) {
+	got := headOf(t).output()
+	got[1], got[len(got)-1] = math.NaN(), math.Inf(1)
+	d := inHead(t, got)
+	require.Equal(t, NonFinite, d.Class)
+	require.Contains(t, d.Reasons[0], "2 of 465 elements are NaN or infinite")
+	require.Empty(t, d.Distances)
+	column := unknown(3, 6, 1)
+	d = ofUnknown(column, func(i int, w float64) float64 { return w + math.Inf(1)*float64(i-4) })
+	require.Equal(t, NonFinite, d.Class, "NaN in element 4, and infinities")
+	require.Len(t, d.Reasons, 1)
+}
+
 // Attention weights are recovered from the output of a layer. A reference without a mistake shares
 // the rest.
 func TestDiagnosisOfALayer(t *testing.T) {
@@ -331,6 +422,12 @@ func TestDiagnosisOfALayer(t *testing.T) {
 	c := compare.Outputs(truth.Shape, got, truth)
 	r := NewReference(p, truth)
 	require.NotNil(t, r.Diagnose(t.Context(), got, c).Pattern)
+
+	broken := slices.Clone(got)
+	broken[1] = math.NaN()
+	d := r.Diagnose(t.Context(), broken, compare.Outputs(truth.Shape, broken, truth))
+	require.Equal(t, NonFinite, d.Class)
+	require.Nil(t, d.Pattern)
 
 	placements := [4]attention.Placement{{Weight: "a"}, {Weight: "b"}, {Weight: "c"}, {Weight: "d"}}
 	other := r.WithPlacements(placements).WithLayout(attention.SequenceFirst)

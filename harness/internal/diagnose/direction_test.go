@@ -79,6 +79,9 @@ func TestGainsOfRandomWeights(t *testing.T) {
 		require.True(t, k.fits(tc.least/tc.wider+1e-9))
 		require.False(t, k.fits(tc.least/tc.wider-1e-9))
 	}
+	k := randomKind{gain: replay.Range{Min: 1, Max: 3}}
+	require.True(t, k.fits(4.5), "the limit is within")
+	require.True(t, k.fits(1/1.5), "the limit is within")
 	for gain, want := range map[float64]bool{0.5: true, 2: true, 0.49: false, 2.01: false} {
 		require.Equal(t, want, ordinary(gain), gain)
 	}

@@ -108,18 +108,15 @@ func TestClamped(t *testing.T) {
 	r := of(8, 8, 8, -1, 2)
 	require.Equal(t, []float64{-1, 2, 0.5}, []float64{r.want.Value[0], r.want.Value[8], r.want.Value[16]})
 
-	// Another bound below, and one above that is no bound.
-	for _, off := range []float64{-1.5, -0.5, 8.5} {
-		want, got := make([]float64, 24), make([]float64, 24)
-		for i := range 16 {
-			want[i], got[i] = -9, -1
-			if i > 7 {
-				want[i], got[i] = 9, 2
-			}
+	// One element with another bound, on either side.
+	for _, off := range []float64{-1.5, -0.5, 3, 8.5} {
+		for _, place := range []int{0, 4, 8, 9, 13, 17} {
+			want := slices.Concat(repeated([]float64{-9}, 9), repeated([]float64{9}, 9), make([]float64, 8))
+			got := slices.Concat(repeated([]float64{-1}, 9), repeated([]float64{2}, 9), make([]float64, 8))
+			require.NotNil(t, clamped(looked(1e-6, []int{26, 1}, want, got)))
+			got[place] = off
+			require.Nil(t, clamped(looked(1e-6, []int{26, 1}, want, got)), "%g at %d", off, place)
 		}
-		got[3] = off
-		got[11] = off
-		require.Nil(t, clamped(looked(1e-6, []int{24, 1}, want, got)), off)
 	}
 }
 
@@ -141,6 +138,7 @@ func TestRoundedTo(t *testing.T) {
 		{"a number above, far from the middle", [3]float64{1 + step, 1, 1 + step}, false},
 		{"a number below", [3]float64{1 + step, 1, 1 - step/2}, false},
 		{"no number of float16", [3]float64{1 + step, 1, 1.0003}, false},
+		{"the middle of two numbers", [3]float64{1 + step/2, 1, 1}, false},
 	} {
 		copy(got, tc.first[:])
 		in := looked(sigma, []int{10}, want, got)
@@ -154,6 +152,9 @@ func TestRoundedTo(t *testing.T) {
 		require.Equal(t, rounded, roundedTo(in, oracle.Float16), wrong)
 		require.Equal(t, rounded, fewerBits(in) != nil, wrong)
 	}
+	const far = step / 4 // sixteen times the noise
+	in := looked(far/16, []int{10}, slices.Repeat([]float64{1 + far}, 10), slices.Repeat([]float64{1}, 10))
+	require.Nil(t, fewerBits(in), "no element is outside the noise")
 	got[0] = math.NaN()
 	require.Nil(t, fewerBits(looked(sigma, []int{10}, want, got)))
 	require.Nil(t, factorsOrFunctions(looked(sigma, []int{10}, want, got)))
@@ -188,6 +189,21 @@ func TestSoftcap(t *testing.T) {
 	tied := []float64{3, -3, 3}
 	require.NotNil(t, softcapped(looked(1e-3, []int{1, 12}, repeated(tied, 12), repeated([]float64{2, -3, 4}, 12))))
 	require.Nil(t, softcapped(looked(1e-3, []int{1, 12}, repeated(tied, 12), repeated([]float64{4, -2, 2}, 12))))
+}
+
+// The noise of the largest element does not hide a softcap: the cap follows from all elements.
+func TestSoftcapBesideNoise(t *testing.T) {
+	const limit, sigma = 10, 1e-3
+	want, got := make([]float64, 200), make([]float64, 200)
+	for i := range want {
+		want[i] = 3 - float64(i%7)/10
+		got[i] = limit*math.Tanh(want[i]/limit) + sigma*alternating(0.5)(i)
+	}
+	want[5], got[5] = 3.01, limit*math.Tanh(3.01/limit)+8*sigma
+	f := factorsOrFunctions(looked(sigma, []int{10, 20}, want, got))
+	require.NotNil(t, f)
+	require.Equal(t, MissingFeature, f.class, f.reasons)
+	require.Regexp(t, "the expected one behind a softcap of (9.9|10.0)", f.reasons[0])
 }
 
 func repeated(values []float64, n int) []float64 {

@@ -26,7 +26,7 @@ func inGraph(
 	find func(m *replay.Module, ctx context.Context, got []float64) ([]replay.Match, replay.Cut),
 ) func(context.Context, *input, fit.Result) answer {
 	return func(ctx context.Context, in *input, _ fit.Result) answer {
-		if in.module == nil || in.comparison.NonFinite > 0 {
+		if in.module == nil {
 			return answer{}
 		}
 		matches, cut := find(in.module, ctx, in.whole.Blank(in.output))
@@ -37,7 +37,7 @@ func inGraph(
 // mistakeInGraph decides if a known mistake in the graph of a module gives the output. It measures
 // the distance of every mistake that it makes.
 func mistakeInGraph(ctx context.Context, in *input, _ fit.Result) answer {
-	if in.module == nil || in.comparison.NonFinite > 0 {
+	if in.module == nil {
 		return answer{}
 	}
 	matches, distances, cut := in.module.Measure(ctx, in.whole.Blank(in.output))
@@ -49,7 +49,7 @@ func numberInGraph(
 	find func(m *replay.Module, ctx context.Context, got []float64) ([]replay.NumberMatch, replay.Cut),
 ) func(context.Context, *input, fit.Result) answer {
 	return func(ctx context.Context, in *input, _ fit.Result) answer {
-		if in.module == nil || in.comparison.NonFinite > 0 {
+		if in.module == nil {
 			return answer{}
 		}
 		numbers, cut := find(in.module, ctx, in.whole.Blank(in.output))

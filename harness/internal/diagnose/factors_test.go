@@ -82,9 +82,6 @@ func TestRoundedFactors(t *testing.T) {
 		require.Equal(t, tc.found, with(m, of(tf32, tc.size, tc.cosine)) != nil, tc)
 	}
 	require.Nil(t, with(nil, tf32), "no graph")
-	broken := slices.Clone(tf32)
-	broken[0] = math.NaN()
-	require.Nil(t, with(m, broken))
 }
 
 // The gates of rounded factors: the size of the errors, their cosine over so many elements, and the

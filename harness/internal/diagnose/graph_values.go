@@ -6,17 +6,24 @@ import (
 	"strings"
 
 	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/replay"
 )
 
 // valuesInGraph decides if a parameter of a module proves to have other values: one of few
 // elements, or the weight of a linear layer.
 func valuesInGraph(ctx context.Context, in *input, _ fit.Result) answer {
-	if in.module == nil || in.comparison.NonFinite > 0 {
+	if in.module == nil {
 		return answer{}
 	}
 	found, cut := in.module.FindOtherValues(ctx, in.whole.Blank(in.output))
-	if cut != "" || len(found) == 0 {
-		return answer{cut: cut}
+	f, fits := explainedByValues(found)
+	return answer{finding: f, fits: fits, cut: cut}
+}
+
+// explainedByValues names the parameters whose other values give the output; nil if there are none.
+func explainedByValues(found []replay.ValueMatch) (*finding, *fit.Result) {
+	if len(found) == 0 {
+		return nil, nil
 	}
 	var titles []string
 	fits := &fit.Result{}
@@ -39,5 +46,5 @@ func valuesInGraph(ctx context.Context, in *input, _ fit.Result) answer {
 	if len(found) > 1 {
 		f.because("this case cannot tell these apart")
 	}
-	return answer{finding: f, fits: fits}
+	return f, fits
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/attention"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/reorder"
 )
 
@@ -175,7 +176,9 @@ func TestARowOfZerosHasNoFactor(t *testing.T) {
 // Three orders are named, and one of them gives the residual.
 func TestOrdersOfAnOutput(t *testing.T) {
 	of := func(n int) []string {
-		return inOrder(&finding{class: WrongLayout}, make([]reorder.Order, n)).reasons
+		f := inOrder(&finding{class: WrongLayout}, make([]reorder.Order, n))
+		require.Len(t, f.orders, n)
+		return f.reasons
 	}
 	none := reorder.Order{}.String()
 	require.Equal(t, []string{"every expected value is there: " + none + " is the expected output", "residual 0 (max z 0)"}, of(1))
@@ -197,6 +200,18 @@ func TestReordered(t *testing.T) {
 	moved[5] = 8
 	require.Nil(t, reordered(looked(2.0/16000, []int{1, 4, 2}, want, moved)), "within a thousand times the noise")
 	require.NotNil(t, reordered(looked(1.9/16000, []int{1, 4, 2}, want, moved)))
+	require.NotNil(t, reordered(looked(1.999/16000, []int{1, 4, 2}, want, moved)))
+	small := func(values []float64) []float64 { // whatever the unit is
+		out := make([]float64, len(values))
+		num.AddScaled(0x1p-10, values, out)
+		return out
+	}
+	require.Nil(t, reordered(looked(0x1p-10*2.0/16000, []int{1, 4, 2}, small(want), small(moved))))
+	require.NotNil(t, reordered(looked(0x1p-10*1.9/16000, []int{1, 4, 2}, small(want), small(moved))))
+	for off, found := range map[float64]bool{0x1p-16: true, 0x1p-15: false} { // sixteen times the noise is within
+		moved[5] = 8 + off
+		require.Equal(t, found, reordered(looked(0x1p-20, []int{1, 4, 2}, want, moved)) != nil, off)
+	}
 	moved[5] = math.NaN()
 	require.Nil(t, reordered(looked(1e-6, []int{1, 4, 2}, want, moved)))
 }

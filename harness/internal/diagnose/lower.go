@@ -31,7 +31,7 @@ func lowerPrecision(in *input) *finding {
 func sizeOfLowerPrecision(in *input) *finding {
 	const cosine = 0.35 // as for [directed]
 	const least = 0.2   // rms z; right programs have 0.28 or more
-	if in.comparison.NonFinite > 0 || standsOut(in) || along(in, in.truth.Value) > cosine || shiftShare(in) > cosine {
+	if standsOut(in) || along(in, in.truth.Value) > cosine || shiftShare(in) > cosine {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(in.lower)) {

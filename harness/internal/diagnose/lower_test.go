@@ -63,6 +63,12 @@ func TestLimitsOfALowerPrecision(t *testing.T) {
 	require.False(t, ok, "no noise of this precision is known")
 
 	for size, want := range map[float64]bool{0.19: false, 0.2: true, 0.25: true, 1: true, 1.01: false} {
+		for _, size := range []float64{0.1, 1} { // the limits are within
+			_, ok := inNoiseOf(inLow(1, make([]float64, 2), 1, func(int) float64 { return size }), "float16")
+			require.True(t, ok, size)
+		}
+		least := inLow(1, make([]float64, 2), 1, func(i int) float64 { return 0.2 - 0.4*float64(i) })
+		require.NotNil(t, sizeOfLowerPrecision(least))
 		f := sizeOfLowerPrecision(inLow(1, make([]float64, 24), 3, alternating(size)))
 		require.Equal(t, want, f != nil, size)
 	}
@@ -85,11 +91,29 @@ func TestLimitsOfALowerPrecision(t *testing.T) {
 			require.Equal(t, want, sizeOfLowerPrecision(in) != nil, cosine)
 		}
 	}
-	in := inLow(1, truth, 3, alternating(0.5))
-	in.comparison.NonFinite = 1
-	require.Nil(t, sizeOfLowerPrecision(in))
+	// A cosine of 7/20 is within: the errors have the length 20, and 7 along a row of the truth.
+	errors := []float64{7, 13, 2, -13, -3, 0}
+	along := inLow(1.0/16, []float64{1, 0, 0, 0, 0, 0}, 2, func(i int) float64 { return errors[i] })
+	along.lower["float16"] = slices.Repeat([]float64{1}, 6)
+	require.NotNil(t, sizeOfLowerPrecision(along))
 	spike := inLow(1, truth, 3, func(i int) float64 { return alternating(0.05)(i) + 3*float64(max(0, i-46)) })
 	require.Nil(t, sizeOfLowerPrecision(spike), "an element stands out")
+}
+
+// One element may be twenty times the noise off, as measured noise allows. One more than that
+// refutes a lower precision, however small the other errors are.
+func TestAnElementOutsideALowerPrecision(t *testing.T) {
+	for size, want := range map[float64]bool{0.5: true, 18: true, 20: true, 21: false} {
+		in := inLow(0x1p-9, make([]float64, 600), 3, func(i int) float64 {
+			if i == 7 {
+				return size
+			}
+			return alternating(0.25)(i)
+		})
+		_, ok := inNoiseOf(in, "float16")
+		require.Equal(t, want, ok, size)
+		require.Equal(t, want, lowerPrecision(in) != nil, size)
+	}
 }
 
 // An output of numbers of a lower precision alone, off by its noise, is of this precision.

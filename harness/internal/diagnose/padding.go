@@ -9,7 +9,7 @@ import (
 
 // rowsThatMatter returns 1 for each row of an output that matters, and 0 for the others.
 func rowsThatMatter(truth compare.Expected) []int {
-	width := max(1, num.Last(truth.Shape))
+	width := num.Last(truth.Shape)
 	rows := slices.Repeat([]int{1}, len(truth.Value)/width)
 	for row := range rows {
 		if !truth.Judged(row * width) {
@@ -22,9 +22,6 @@ func rowsThatMatter(truth compare.Expected) []int {
 // leaveOutPadding takes the rows that do not matter out of everything that steps look at. The
 // replay of mistakes and the search for orders look at the whole output.
 func (in *input) leaveOutPadding() {
-	if len(in.whole.Padded) == 0 {
-		return
-	}
 	lower := map[string][]float64{}
 	for name, sigma := range in.lower {
 		lower[name] = in.whole.Kept(sigma)

@@ -35,7 +35,7 @@ func newStructure(c compare.Comparison, visible []int) Structure {
 	wrongBatches, wrongRows, wrongFeatures := make([]bool, s.Batches), make([]bool, rows), make([]bool, width)
 	for g := range groups {
 		wrong := make([]bool, rows)
-		for i := range c.Z[g*rows*width:][:rows*width] {
+		for i := range rows * width {
 			if row, feature := i/width, i%width; c.Z[g*rows*width+i] > c.Limits.Z {
 				wrong[row], wrongRows[row], wrongFeatures[feature] = true, true, true
 				wrongBatches[g*s.Batches/groups] = true

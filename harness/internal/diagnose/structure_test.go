@@ -25,6 +25,16 @@ func TestStructure(t *testing.T) {
 	require.Equal(t, []string{"-xx  batch 0", "..x  batch 1"}, s.Picture())
 }
 
+// An element as far off as the noise allows is not wrong.
+func TestStructureAtTheLimit(t *testing.T) {
+	want := make([]float64, 4)
+	for off, wrong := range map[float64][]int{2: {}, 2.25: {1}} { // sixteen times the noise, and more
+		s := looked(0.125, []int{1, 2, 2}, want, []float64{0, 0, off, 0}).structure
+		require.Equal(t, wrong, s.WrongRows, off)
+		require.Equal(t, len(wrong) == 0, s.LastRowExact)
+	}
+}
+
 func TestPictureJoinsNeighbours(t *testing.T) {
 	s := Structure{
 		Lead:    []int{2, 2},
@@ -32,4 +42,6 @@ func TestPictureJoinsNeighbours(t *testing.T) {
 		Visible: [][]int{{1, 2}, {1, 2}, {1, 2}, {0, 2}},
 	}
 	require.Equal(t, []string{"x.  batch 0 head 0 to batch 1 head 0", "-.  batch 1 head 1"}, s.Picture())
+	s.Wrong[0][1] = true
+	require.Equal(t, "x.  batch 0 head 1 to batch 1 head 0", s.Picture()[1], "two neighbours")
 }

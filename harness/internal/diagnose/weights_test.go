@@ -249,7 +249,6 @@ func TestSizeOfALowerPrecision(t *testing.T) {
 	require.Nil(t, of(none, sized(0.19)))
 	require.NotNil(t, of(none, sized(0.99)))
 	require.Nil(t, of(none, sized(1.01)))
-	require.Nil(t, of(func(in *input) { in.comparison.NonFinite = 1 }, sized(0.3)))
 	require.Nil(t, of(none, func(i int) float64 { return 3e-4 * want[i] }), "a gain")
 	require.Nil(t, of(none, func(i int) float64 { return 3e-4 }), "a shift")
 	require.Nil(t, of(none, func(i int) float64 {
