@@ -372,8 +372,11 @@ func TestOutputsOfModulesOfAnyShape(t *testing.T) {
 		require.Equal(t, Unclear, d.Class, shape)
 		require.Contains(t, d.Reasons[0], tc.text, shape)
 	}
+	zero := compare.Expected{Shape: []int{}, Value: []float64{0}, Sigma: []float64{1e-6}, Measured: true}
+	d := ofUnknown(zero, func(int, float64) float64 { return 1 })
+	require.Contains(t, d.Reasons[0], noGraph, "a zero")
 	want := unknown(3, 5, 2, 4)
-	d := ofUnknown(want, func(_ int, w float64) float64 { return 5 * w })
+	d = ofUnknown(want, func(_ int, w float64) float64 { return 5 * w })
 	require.Contains(t, d.Reasons[0], "(5, a size of the output)", "the first of three dimensions")
 	require.Contains(t, told(unknownModule(&input{module: &replay.Module{}})), "no known mistake in the graph gives this output")
 }

@@ -134,7 +134,7 @@ func sizeOf(values []float64) float64 { return math.Max(1, num.RMS(values)) }
 
 // meanShift returns the mean error of each feature, over all rows.
 func meanShift(in *input) []float64 {
-	width := num.Last(in.truth.Shape)
+	width := num.Last(in.comparison.WantShape)
 	mean, rows := make([]float64, width), float64(len(in.got)/width)
 	for i, w := range in.truth.Value {
 		if d := in.got[i] - w; !math.IsNaN(d) {
