@@ -59,7 +59,7 @@ func related(in *input, relations ...*relation) *finding {
 // gainOrShift decides if the output is the expected one times a number, or plus the same row
 // everywhere, to rounding. Then no parameter needs to differ.
 func gainOrShift(in *input) *finding {
-	if in.comparison.NonFinite > 0 || in.comparison.Elements <= spare {
+	if in.comparison.NonFinite > 0 {
 		return nil
 	}
 	if f := related(in, gain(in)); f != nil {
@@ -75,9 +75,6 @@ func gainOrShift(in *input) *finding {
 // own, or plus another. A norm without its weight, or a row that is not normalised, has this
 // effect.
 func proportional(in *input) *finding {
-	if in.comparison.NonFinite > 0 {
-		return nil
-	}
 	if f := related(in, factors(in, byFeature), factors(in, byRow)); f != nil {
 		return f
 	}
@@ -91,7 +88,7 @@ func gain(in *input) *relation {
 		return nil
 	}
 	g := one.gains(in)
-	return one.relation(in, g, make([]float64, 1), 1, fmt.Sprintf(
+	return one.relation(in, g, []float64{0}, 1, fmt.Sprintf(
 		"the expected one times %.7g%s in every element: look for a scale of the values or of the result",
 		g[0], ofSize(in, g[0])))
 }
@@ -181,15 +178,15 @@ func listed(factors []float64, of grouping, rowNumber func(i int) int) string {
 			i = rowNumber(i)
 		}
 		if math.Abs(f-1) > near {
-			words = append(words, fmt.Sprintf("%.4g for %s %d", f, of, i))
+			words = append(words, fmt.Sprintf("%.6g for %s %d", f, of, i))
 		}
 	}
-	if len(words) <= few && len(words) < len(factors) {
+	if n := len(words); n > 0 && n <= few && n < len(factors) {
 		return strings.Join(words, ", ") + ", 1 for the others"
 	}
 	return rangeOf(factors)
 }
 
 func rangeOf(values []float64) string {
-	return fmt.Sprintf("from %.4g to %.4g", slices.Min(values), slices.Max(values))
+	return fmt.Sprintf("from %.6g to %.6g", slices.Min(values), slices.Max(values))
 }

@@ -88,8 +88,8 @@ func ofUnknown(want compare.Expected, change func(i int, w float64) float64) Dia
 func TestRelations(t *testing.T) {
 	const width = 12
 	steps := []string{
-		"relu", "clamped above", "clamped", "absolute", "tanh", "silu", "gelu", "softcap", "softmax", "log-softmax",
-		"normalised",
+		"relu", "clamped above", "clamped", "absolute", "tanh", "silu", "gelu", "gelu by tanh", "sigmoid", "square",
+		"exp", "softcap", "softmax", "log-softmax", "normalised",
 	}
 	want := unknown(1, 2, 7, width)
 	for _, tc := range []struct {
@@ -128,6 +128,12 @@ func TestRelations(t *testing.T) {
 		{"silu", func(_ int, w float64) float64 { return w / (1 + math.Exp(-w)) }, "silu of the expected one"},
 		{"gelu", func(_ int, w float64) float64 { return w * 0.5 * math.Erfc(-w/math.Sqrt2) },
 			"is gelu of the expected one"},
+		{"gelu by tanh", func(_ int, w float64) float64 {
+			return w / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(w+0.044715*w*w*w)))
+		}, "is gelu of the expected one, by tanh"},
+		{"sigmoid", func(_ int, w float64) float64 { return 1 / (1 + math.Exp(-w)) }, "sigmoid of the expected one"},
+		{"square", func(_ int, w float64) float64 { return w * w }, "the square of the expected one"},
+		{"exp", func(_ int, w float64) float64 { return math.Exp(w) }, "exp of the expected one"},
 		{"softcap", func(_ int, w float64) float64 { return 1.375 * math.Tanh(w/1.375) },
 			"the expected one behind a softcap of 1.375: 1.375·tanh(x/1.375) for"},
 		{"softmax", func(i int, w float64) float64 { return math.Exp(w) / sums(want, math.Exp)[i/width] },
@@ -224,6 +230,25 @@ func TestTooFewElementsForARelation(t *testing.T) {
 	require.NotContains(t, says(few, func(i int, w float64) float64 { return w * (1 + float64(i%8)) }), "each feature")
 }
 
+// Factors are told with digits that show how they differ from 1. At most four are told one by one.
+func TestFactorsInWords(t *testing.T) {
+	row := func(i int) int { return 10 * i }
+	for _, tc := range []struct {
+		factors []float64
+		want    string
+	}{
+		{[]float64{1, 1, 2.5, 1}, "2.5 for row 20, 1 for the others"},
+		{[]float64{-1, 0.25, 3, 4, 1}, "-1 for row 0, 0.25 for row 10, 3 for row 20, 4 for row 30, 1 for the others"},
+		{[]float64{-1, 0.25, 3, 4}, "from -1 to 4"},
+		{[]float64{-1, 0.25, 3, 4, 5, 1}, "from -1 to 5"},
+		{[]float64{1, 1.000018}, "1.00002 for row 10, 1 for the others"},
+		{[]float64{1, 1.000004, 0.999998}, "from 0.999998 to 1"},
+	} {
+		require.Equal(t, tc.want, listed(tc.factors, byRow, row))
+	}
+	require.Equal(t, "7 for feature 1, 1 for the others", listed([]float64{1, 7}, byFeature, row))
+}
+
 // How many numbers each relation takes from an output.
 func TestNumbersOfARelation(t *testing.T) {
 	want, got := make([]float64, 12), make([]float64, 12)
@@ -234,11 +259,22 @@ func TestNumbersOfARelation(t *testing.T) {
 	in := looked(1e-6, []int{3, 4}, want, got)
 	require.Equal(t, 1, gain(in).fitted)
 	pair := looked(1e-6, []int{2, 4}, want[:8], got[:8])
+	require.NotNil(t, gainAndShift(looked(1e-6, []int{1, 4}, want[:4], got[:4])), "two more than two numbers")
+	require.Nil(t, gainAndShift(looked(1e-6, []int{1, 3}, want[:3], got[:3])))
 	require.NotNil(t, factors(pair, byRow), "two rows are enough")
 	require.NotNil(t, factorsAndShifts(pair, byRow))
 	require.Nil(t, factors(looked(1e-6, []int{1, 8}, want[:8], got[:8]), byRow), "one is the whole output")
 	require.NotNil(t, related(in, nil, gain(in), gainAndShift(in)), "the last one holds")
 	require.Nil(t, related(in, gain(in), nil))
+	larger := slices.Clone(want)
+	num.AddScaled(4, want, larger)
+	scaled := looked(1e-6, []int{3, 4}, want, larger)
+	both := related(scaled, gain(scaled), gainAndShift(scaled))
+	require.Len(t, both.reasons, 3)
+	require.Contains(t, both.reasons[0], "the expected one times 5 in every element")
+	require.Contains(t, both.reasons[1], "the expected one times 5, plus ")
+	require.Equal(t, "this case cannot tell these apart", both.reasons[2])
+	require.Equal(t, Unclear, both.class)
 	line := gainAndShift(in)
 	require.Equal(t, 2, line.fitted)
 	require.Contains(t, line.text, "times 3, plus 2, in every element")
