@@ -78,24 +78,25 @@ func (c contexts) zeroRows() zeros {
 	blank := make([]bool, len(missing))
 	size := c.size
 	size[ofFeature] = 1
-	index := func(at [4]int) int { return indexIn(size, [4]int{at[ofBatch], at[ofHead], at[ofRow]}) }
+	place := func(batch, head, row int) int { return indexIn(size, [4]int{batch, head, row}) }
 	for b := range c.size[ofBatch] {
 		for i := range c.size[ofRow] {
 			off, wrong := c.missing(b, i)
 			shares := make([][]float64, heads)
 			for h := range shares {
 				shares[h] = c.share(b, h, i)
-				blank[index([4]int{b, h, i, 0})] = num.RMS(shares[h]) == 0
+				blank[place(b, h, i)] = num.RMS(shares[h]) == 0
 			}
 			if wrong {
 				for h, g := range coefficients(shares, off) {
-					missing[index([4]int{b, h, i, 0})] = g
+					missing[place(b, h, i)] = g
 				}
 			}
 		}
 	}
-	isMissing := func(at [4]int) bool { return missing[index(at)] > 0.5 }
-	return newZeros(c.size, isMissing, func(at [4]int) bool { return isMissing(at) || blank[index(at)] })
+	of := func(at [4]int) int { return place(at[ofBatch], at[ofHead], at[ofRow]) }
+	isMissing := func(at [4]int) bool { return missing[of(at)] > 0.5 }
+	return newZeros(c.size, isMissing, func(at [4]int) bool { return blank[of(at)] })
 }
 
 // coefficients returns the least squares solution of a sum of vectors.

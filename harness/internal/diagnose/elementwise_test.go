@@ -108,6 +108,14 @@ func TestClamped(t *testing.T) {
 	r := of(8, 8, 8, -1, 2)
 	require.Equal(t, []float64{-1, 2, 0.5}, []float64{r.want.Value[0], r.want.Value[8], r.want.Value[16]})
 
+	// Elements as far off as the noise allows are not cut.
+	want := slices.Concat(repeated([]float64{-9}, 8), []float64{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7})
+	got := slices.Clone(want)
+	for i := range got {
+		got[i] = max(-1, want[i]+16*0x1p-20)
+	}
+	require.NotNil(t, clamped(looked(0x1p-20, []int{16, 1}, want, got)))
+
 	// One element with another bound, on either side.
 	for _, off := range []float64{-1.5, -0.5, 3, 8.5} {
 		for _, place := range []int{0, 4, 8, 9, 13, 17} {
@@ -158,6 +166,13 @@ func TestRoundedTo(t *testing.T) {
 	got[0] = math.NaN()
 	require.Nil(t, fewerBits(looked(sigma, []int{10}, want, got)))
 	require.Nil(t, factorsOrFunctions(looked(sigma, []int{10}, want, got)))
+	for i := range got {
+		want[i] = float64(i)
+		got[i] = math.Exp(want[i])
+	}
+	require.Contains(t, told(factorsOrFunctions(looked(sigma, []int{1, 10}, want, got))), "exp of the expected one")
+	want[9], got[9] = 1000, math.Inf(1)
+	require.Nil(t, factorsOrFunctions(looked(sigma, []int{1, 10}, want, got)), "infinity is told as such")
 }
 
 // A cap is found by bisection, and brought nearer to all elements by least squares in units of

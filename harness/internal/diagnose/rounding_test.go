@@ -80,6 +80,19 @@ func TestDirected(t *testing.T) {
 	}
 }
 
+// A cosine of 0.35 with the truth, the query or a mistake is within the limit.
+func TestDirectedAtTheLimit(t *testing.T) {
+	errors := []float64{7, 13, 2, -13, -3, 0} // of the length 20, and 7 in the first element
+	first, other := []float64{1, 0, 0, 0, 0, 0}, []float64{0, 0, 0, 0, 0, 1}
+	require.False(t, directed(erroneous(first, other, errors, other, 3, 2)))
+	require.False(t, directed(erroneous(other, first, errors, other, 3, 2)))
+	require.False(t, directed(erroneous(other, other, errors, first, 3, 2)))
+	errors[0] = 8
+	require.True(t, directed(erroneous(first, other, errors, other, 3, 2)))
+	require.True(t, directed(erroneous(other, first, errors, other, 3, 2)))
+	require.True(t, directed(erroneous(other, other, errors, first, 3, 2)))
+}
+
 func negative(v []float64) []float64 {
 	out := make([]float64, len(v))
 	num.AddScaled(-1, v, out)

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -72,6 +73,9 @@ func TestContextOfALayer(t *testing.T) {
 	require.True(t, wrong)
 	_, wrong = c.missing(0, 0)
 	require.False(t, wrong)
+	c.in = looked(1e-3, []int{1, 2, 2}, []float64{1, 2, math.NaN(), 4}, []float64{1, 2, math.NaN(), 9})
+	_, wrong = c.missing(0, 1)
+	require.False(t, wrong, "a row without a number")
 	require.InDeltaSlice(t, []float64{2, -1}, coefficients([][]float64{{1, 2, 0}, {0, 1, 3}}, []float64{2, 3, -3}), 1e-9)
 	require.Equal(t, []float64{0, 0}, coefficients([][]float64{{0, 0}, {0, 0}}, []float64{1, 1}))
 }
@@ -142,11 +146,13 @@ func TestNewZeros(t *testing.T) {
 	require.Equal(t, [4][]int{{0}, {1, 2}, {2}, {0}}, z.at, "row 3 of head 2 is not blank")
 	z = newZeros(size, at([4]int{0, 1, 2, 0}), at([4]int{0, 1, 2, 0}, [4]int{0, 2, 2, 0}, [4]int{0, 1, 3, 0}, [4]int{0, 2, 3, 0}))
 	require.Equal(t, [4][]int{{0}, {1, 2}, {2, 3}, {0}}, z.at)
-	require.False(t, newZeros(size, none, none).isPart())
-	require.False(t, newZeros(size, all, all).isPart(), "the whole array")
 	count := 0
 	z.each(func([4]int) { count++ })
 	require.Equal(t, 4, count)
+	z = newZeros(size, at([4]int{0, 1, 2, 0}), at([4]int{0, 2, 2, 0}, [4]int{0, 2, 3, 0}))
+	require.Equal(t, [4][]int{{0}, {1, 2}, {2}, {0}}, z.at, "row 3 of head 1 is not blank")
+	require.False(t, newZeros(size, none, none).isPart())
+	require.False(t, newZeros(size, all, all).isPart(), "the whole array")
 }
 
 // A block is named by its heads, features, rows and batch elements, in this order.
@@ -221,6 +227,8 @@ func TestZerosOfTheOutput(t *testing.T) {
 	in.problem.Layer = &oracle.Layer{}
 	require.Equal(t, "feature 1 of the output is not written", zerosOfOutput(in).unwritten().Title)
 	require.Equal(t, [4]int{6, 1, 2, 2}, zerosOfOutput(in).size)
+	in = looked(1e-6, []int{6, 2, 2}, want, got)
+	require.Equal(t, [4]int{1, 6, 2, 2}, zerosOfOutput(in).size, "a function of three dimensions")
 	in = looked(1e-6, []int{12, 2}, want, got)
 	require.Equal(t, [4]int{1, 1, 12, 2}, zerosOfOutput(in).size)
 	require.Nil(t, notWritten(t.Context(), looked(1e-6, []int{12, 2}, want, want), fits()).finding)
