@@ -275,6 +275,17 @@ func TestNumbersOfARelation(t *testing.T) {
 	require.Contains(t, both.reasons[1], "the expected one times 5, plus ")
 	require.Equal(t, "this case cannot tell these apart", both.reasons[2])
 	require.Equal(t, Unclear, both.class)
+	for i := range want[:4] { // a row of zeros was not written, and a feature of zeros has a factor of 0
+		larger[i] = 0
+	}
+	require.Nil(t, factors(looked(1e-6, []int{3, 4}, want, larger), byRow))
+	for i := range want {
+		larger[i] = want[i] * float64(i%4)
+	}
+	require.Contains(t, factors(looked(1e-6, []int{3, 4}, want, larger), byFeature).text, "0 for feature 0, 2 for feature 2")
+	nan := repeated([]float64{math.NaN()}, 12)
+	require.Nil(t, gainOrShift(looked(1e-6, []int{3, 4}, want, nan)), "NaN is no gain")
+	require.Nil(t, factorsOrFunctions(looked(1e-6, []int{3, 4}, want, nan)))
 	line := gainAndShift(in)
 	require.Equal(t, 2, line.fitted)
 	require.Contains(t, line.text, "times 3, plus 2, in every element")

@@ -143,6 +143,9 @@ func TestStandsOut(t *testing.T) {
 	}
 	// the ratio of the largest z to rms z: size / sqrt((1199 + size²)/1200), 10 at 10.4
 	require.False(t, of(one(10.3)))
+	twelve := repeated([]float64{1}, 325) // rms z is sqrt((324 + 144)/325) = 1.2
+	twelve[100] = 12
+	require.False(t, standsOut(looked(1, []int{25, 13}, make([]float64, 325), twelve)), "the limit is within")
 	require.True(t, of(one(10.6)))
 	row := func(size float64) func(row, feature int) float64 {
 		return func(row, _ int) float64 {
@@ -154,6 +157,7 @@ func TestStandsOut(t *testing.T) {
 	}
 	require.False(t, of(row(1.0/49.5)))
 	require.True(t, of(row(1.0/50.5)))
+	require.False(t, of(row(50)), "the limit is within")
 	feature := func(size float64) func(row, feature int) float64 {
 		return func(_, feature int) float64 {
 			if feature == 3 {
@@ -164,6 +168,7 @@ func TestStandsOut(t *testing.T) {
 	}
 	require.False(t, of(feature(1/9.9)))
 	require.True(t, of(feature(1/10.1)))
+	require.False(t, of(func(_, feature int) float64 { return 10 - 9*float64(feature/19) }), "the limit is within")
 }
 
 // The noise of rows and features is counted where keys are seen.

@@ -132,6 +132,24 @@ func TestZerosThatNobodySees(t *testing.T) {
 	require.Equal(t, block.at, c.zeroRows().at)
 }
 
+// A feature that is zero in some rows anyway leaves them right. The other rows show that it is missing.
+func TestFeaturesThatSomeRowsHave(t *testing.T) {
+	block := zeros{at: [4][]int{num.UpTo(2), {2}, num.UpTo(4), {0}}}
+	c := layered(block)
+	for b := range 2 {
+		at := (b*3 + 2) * 8 // row 0 of head 2
+		for o := range 5 {
+			place := b*20 + o
+			c.in.truth.Value[place] -= c.trace.Context[at] * c.output.Weight[o*6+4]
+			c.in.comparison.Z[place] = 0
+		}
+		c.trace.Context[at] = 0
+	}
+	found := c.zeroFeatures()
+	require.Equal(t, block.at, found.at)
+	require.True(t, c.without(found).OK())
+}
+
 // A block is the smallest one around the marks, and grows over blanks, one dimension after another.
 func TestNewZeros(t *testing.T) {
 	size := [4]int{2, 3, 4, 1}
@@ -183,6 +201,7 @@ func TestNamesOfBlocks(t *testing.T) {
 		require.Equal(t, Dead, a.finding.class)
 		require.Equal(t, tc.id, a.finding.unwritten.ID)
 	}
+	require.Len(t, UnwrittenParts(), len(kinds))
 	for i, u := range UnwrittenParts() {
 		require.Equal(t, kinds[i].id, u.ID)
 		require.Equal(t, kinds[i].many+" are not written", u.Title)
@@ -214,6 +233,10 @@ func TestZerosOfTheOutput(t *testing.T) {
 	require.Equal(t, "head 1 is not written", zerosOfOutput(in).unwritten().Title)
 	require.Equal(t, "head 1 is not written: the output is zero there, and right everywhere else",
 		notWritten(t.Context(), in, fits()).finding.reasons[0])
+	near := slices.Clone(want)
+	near[0], got[0] = 0x1p-16, 0 // sixteen times the noise, which allows it
+	require.Equal(t, "head 1 is not written", zerosOfOutput(looked(0x1p-20, []int{2, 3, 2, 2}, near, got)).unwritten().Title)
+	got[0] = want[0]
 	got[5] = 1e-30
 	require.False(t, zerosOfOutput(looked(1e-6, []int{2, 3, 2, 2}, want, got)).isPart(), "not zero")
 
