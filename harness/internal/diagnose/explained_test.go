@@ -84,6 +84,11 @@ func TestReasonsOfNumbers(t *testing.T) {
 		"so does another base.",
 		"so does another scale.",
 	}, f.reasons)
+	for _, alike := range []string{"", both.Alike} { // nothing, or the same
+		both.Beside.Alike = alike
+		f = explainedByNumbers([]replay.NumberMatch{both})
+		require.Equal(t, []string{"so does another base."}, f.reasons[2:])
+	}
 }
 
 // A case without a graph is not searched in one.

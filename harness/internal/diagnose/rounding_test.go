@@ -169,6 +169,20 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	require.Nil(t, of(0.08, oracle.Float16, false).finding, "less than a tenth")
 	require.NotNil(t, of(0.12, oracle.Float16, false).finding)
 	require.Nil(t, of(3, oracle.BFloat16, false).finding, "more")
+	low, err := p.In(oracle.Float16).Rows(t.Context(), nil, oracle.WithNoise)
+	require.NoError(t, err)
+	quiet := slices.Clone(truth.Value)
+	for i, s := range low.Expected().Sigma[num.Last(truth.Shape):] { // the first row is right
+		quiet[num.Last(truth.Shape)+i] += alternating(0.5)(i) * s
+	}
+	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, quiet), fits()))
+	gain := slices.Clone(truth.Value)
+	num.AddScaled(3e-4, truth.Value, gain)
+	noise := low.Expected()
+	noise.Value = truth.Value
+	require.InDelta(t, 0.5, compare.Outputs(truth.Shape, gain, noise).RMSZ, 0.4, "as large as the noise of float16")
+	require.False(t, standsOut(failed(p, truth, gain)))
+	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, gain), fits()))
 
 	// No element is off by itself, and all together are.
 	got := slices.Clone(truth.Value)

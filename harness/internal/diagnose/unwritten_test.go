@@ -295,7 +295,13 @@ func TestWhenZerosAreAskedAbout(t *testing.T) {
 	require.Equal(t, "rows-not-written", notWritten(t.Context(), in, fits()).finding.unwritten.ID)
 	in.comparison.NonFinite = 1
 	require.Equal(t, answer{}, notWritten(t.Context(), in, fits()))
-	require.Equal(t, answer{}, notWritten(t.Context(), looked(1e-3, []int{3, 2}, want, want), fits()))
+	none := looked(1e-3, []int{3, 2}, want, want)
+	none.problem.Layer = &oracle.Layer{}
+	none.trace = func() oracle.Trace {
+		t.Error("nothing is wrong, and the layer is traced")
+		return oracle.Trace{}
+	}
+	require.Equal(t, answer{}, notWritten(t.Context(), none, fits()))
 }
 
 // Zeros in the context of a layer account for an output that lacks a head, or a feature of every
