@@ -101,11 +101,14 @@ func TestGainOfASize(t *testing.T) {
 	}
 }
 
-// At most four factors that are not 1 are listed, unless all are.
+// At most four factors that are not 1 are listed, unless all are, with digits that show how they
+// differ from 1.
 func TestListedFactors(t *testing.T) {
 	own := func(i int) int { return 10 * i }
 	require.Equal(t, "2 for feature 1, 1 for the others", listed([]float64{1, 2, 1.000009}, byFeature, own))
 	require.Equal(t, "0.5 for row 10, 2 for row 20, 1 for the others", listed([]float64{1, 0.5, 2}, byRow, own))
+	require.Equal(t, "1.00002 for feature 1, 1 for the others", listed([]float64{1, 1.000018}, byFeature, own))
+	require.Equal(t, "from 0.999998 to 1", listed([]float64{1, 1.0000004, 0.999998}, byFeature, own))
 	require.Equal(t, "from 2 to 3", listed([]float64{2, 3}, byFeature, own))
 	four := []float64{1, 2, 3, 4, 5}
 	require.Equal(t, "2 for feature 1, 3 for feature 2, 4 for feature 3, 5 for feature 4, 1 for the others",

@@ -230,25 +230,6 @@ func TestTooFewElementsForARelation(t *testing.T) {
 	require.NotContains(t, says(few, func(i int, w float64) float64 { return w * (1 + float64(i%8)) }), "each feature")
 }
 
-// Factors are told with digits that show how they differ from 1. At most four are told one by one.
-func TestFactorsInWords(t *testing.T) {
-	row := func(i int) int { return 10 * i }
-	for _, tc := range []struct {
-		factors []float64
-		want    string
-	}{
-		{[]float64{1, 1, 2.5, 1}, "2.5 for row 20, 1 for the others"},
-		{[]float64{-1, 0.25, 3, 4, 1}, "-1 for row 0, 0.25 for row 10, 3 for row 20, 4 for row 30, 1 for the others"},
-		{[]float64{-1, 0.25, 3, 4}, "from -1 to 4"},
-		{[]float64{-1, 0.25, 3, 4, 5, 1}, "from -1 to 5"},
-		{[]float64{1, 1.000018}, "1.00002 for row 10, 1 for the others"},
-		{[]float64{1, 1.000004, 0.999998}, "from 0.999998 to 1"},
-	} {
-		require.Equal(t, tc.want, listed(tc.factors, byRow, row))
-	}
-	require.Equal(t, "7 for feature 1, 1 for the others", listed([]float64{1, 7}, byFeature, row))
-}
-
 // How many numbers each relation takes from an output.
 func TestNumbersOfARelation(t *testing.T) {
 	want, got := make([]float64, 12), make([]float64, 12)

@@ -172,10 +172,17 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	low, err := p.In(oracle.Float16).Rows(t.Context(), nil, oracle.WithNoise)
 	require.NoError(t, err)
 	quiet := slices.Clone(truth.Value)
-	for i, s := range low.Expected().Sigma[num.Last(truth.Shape):] { // the first row is right
-		quiet[num.Last(truth.Shape)+i] += alternating(0.5)(i) * s
-	}
+	num.AddScaled(1, alternatingNoise(low.Expected().Sigma), quiet)
+	copy(quiet, truth.Value[:num.Last(truth.Shape)]) // the first row is right
 	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, quiet), fits()))
+	moved := truth
+	moved.Value = slices.Clone(truth.Value)
+	for i := range moved.Value {
+		moved.Value[i]++
+	}
+	got := slices.Clone(moved.Value)
+	num.AddScaled(1, alternatingNoise(low.Expected().Sigma), got)
+	require.NotNil(t, rounding(t.Context(), failed(p, moved, got), fits()).finding, "errors count from the truth")
 	gain := slices.Clone(truth.Value)
 	num.AddScaled(3e-4, truth.Value, gain)
 	noise := low.Expected()
@@ -185,7 +192,7 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, gain), fits()))
 
 	// No element is off by itself, and all together are.
-	got := slices.Clone(truth.Value)
+	got = slices.Clone(truth.Value)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * max(-2, min(2, r.NormFloat64()))
@@ -202,6 +209,15 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	a := rounding(ended, failed(p, truth, got), fits())
 	require.Nil(t, a.finding)
 	require.EqualValues(t, "the noise of fewer bits, and no two mistakes at once", a.cut)
+}
+
+// alternatingNoise returns errors of half of some noise, of both signs.
+func alternatingNoise(sigma []float64) []float64 {
+	out := make([]float64, len(sigma))
+	for i, s := range sigma {
+		out[i] = alternating(0.5)(i) * s
+	}
+	return out
 }
 
 // failed is an output of a problem for steps, with no mistake made.

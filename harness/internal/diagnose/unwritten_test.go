@@ -16,7 +16,10 @@ import (
 
 // layered is the context of two batch elements, three heads, four rows and two features a head,
 // with an output of five features. The output lacks a block of the context.
-func layered(block zeros) contexts {
+func layered(block zeros) contexts { return layeredTo(5, block) }
+
+// layeredTo is the same with an output of other features.
+func layeredTo(out int, block zeros) contexts {
 	r := rand.New(rand.NewPCG(5, 6))
 	random := func(n int) []float64 {
 		v := make([]float64, n)
@@ -28,14 +31,14 @@ func layered(block zeros) contexts {
 	c := contexts{
 		size:   [4]int{2, 3, 4, 2},
 		trace:  oracle.Trace{Context: random(48), ValueWidth: 2},
-		output: oracle.Linear{In: 6, Out: 5, Weight: random(30)},
+		output: oracle.Linear{In: 6, Out: out, Weight: random(6 * out)},
 	}
-	want := make([]float64, 40)
+	want := make([]float64, 8*out)
 	add := func(to []float64, sign float64) func(at [4]int) {
 		return func(at [4]int) {
 			v := c.trace.Context[((at[0]*3+at[1])*4+at[2])*2+at[3]]
-			for o := range 5 {
-				to[(at[0]*4+at[2])*5+o] += sign * v * c.output.Weight[o*6+at[1]*2+at[3]]
+			for o := range out {
+				to[(at[0]*4+at[2])*out+o] += sign * v * c.output.Weight[o*6+at[1]*2+at[3]]
 			}
 		}
 	}
@@ -43,7 +46,7 @@ func layered(block zeros) contexts {
 	newZeros(c.size, all, all).each(add(want, 1))
 	got := slices.Clone(want)
 	block.each(add(got, -1))
-	c.in = looked(1e-9, []int{2, 4, 5}, want, got)
+	c.in = looked(1e-9, []int{2, 4, out}, want, got)
 	return c
 }
 
@@ -255,6 +258,17 @@ func TestZerosOfTheOutput(t *testing.T) {
 	in = looked(1e-6, []int{12, 2}, want, got)
 	require.Equal(t, [4]int{1, 1, 12, 2}, zerosOfOutput(in).size)
 	require.Nil(t, notWritten(t.Context(), looked(1e-6, []int{12, 2}, want, want), fits()).finding)
+}
+
+// Features that are missing everywhere are told even where heads of a row cannot be told apart.
+func TestFeaturesBesideManyHeads(t *testing.T) {
+	c := layeredTo(3, zeros{at: [4][]int{num.UpTo(2), {2}, num.UpTo(4), {1}}})
+	require.False(t, c.zeroRows().isPart())
+	in, x := c.in, oracle.Array{Shape: []int{2, 4, 6}, Value: make([]float64, 48)}
+	in.problem = &oracle.Problem{Query: x, Key: x, Layer: &oracle.Layer{Heads: 3, Output: c.output}}
+	c.trace.Heads, c.trace.Queries = 6, 4
+	in.trace = func() oracle.Trace { return c.trace }
+	require.Contains(t, told(notWritten(t.Context(), in, fits()).finding), "head 2 in feature 1 is not written")
 }
 
 // Heads of a row cannot be told apart if the output has no more features than there are heads.
