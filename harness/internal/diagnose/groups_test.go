@@ -131,10 +131,16 @@ func TestFittedNumbersLowerTheLimit(t *testing.T) {
 		require.Equal(t, holds, ok, fitted)
 	}
 	for i := range want {
-		want[i], got[i] = 0.01, 0.01+1.0 // within the noise, and as large as it
+		want[i], got[i] = 1e6, 1e6+1.5
 	}
 	in = looked(1, []int{10, 10}, want, got)
 	_, ok := relation{want: in.truth}.holds(in)
+	require.True(t, ok, "the limit is within")
+	for i := range want {
+		want[i], got[i] = 0.01, 0.01+1.0 // within the noise, and as large as it
+	}
+	in = looked(1, []int{10, 10}, want, got)
+	_, ok = relation{want: in.truth}.holds(in)
 	require.False(t, ok, "the residual is large")
 }
 

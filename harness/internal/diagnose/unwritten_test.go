@@ -110,8 +110,11 @@ func TestBlocksOfTheContext(t *testing.T) {
 
 	c.output.Out = 3
 	require.False(t, c.zeroRows().isPart(), "as many heads as numbers in a row")
-	c.output.In = 513
-	require.False(t, c.zeroFeatures().isPart())
+	wide := contexts{size: [4]int{1, 1, 1, 512}, output: oracle.Linear{In: 512, Out: 1, Weight: make([]float64, 512)}}
+	wide.in = looked(1e-3, []int{1, 1, 1}, []float64{1}, []float64{1})
+	require.Equal(t, wide.size, wide.zeroFeatures().size)
+	wide.output.In = 513
+	require.Equal(t, zeros{}, wide.zeroFeatures(), "too many equations")
 	right := layered(zeros{})
 	require.False(t, right.zeroRows().isPart())
 	require.False(t, right.zeroFeatures().isPart())

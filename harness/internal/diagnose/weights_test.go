@@ -166,6 +166,14 @@ func TestReasonsOfWrongWeights(t *testing.T) {
 	require.Equal(t, "masks cannot be judged until the weights load", f.reasons[4])
 }
 
+// A gain may be half as large again as a mistake makes it, or that much smaller.
+func TestGainsOfAMistake(t *testing.T) {
+	band := replay.Band{Gain: replay.Range{Min: 2, Max: 4}}
+	for gain, want := range map[float64]bool{2 / 1.51: false, 2 / 1.5: true, 3: true, 6: true, 6.01: false} {
+		require.Equal(t, want, gainFits(gain, band), gain)
+	}
+}
+
 // Random weights of the output's size set how much rows must be alike: half of the least.
 func TestHowMuchRowsAreAlike(t *testing.T) {
 	want := normals(1, 80)
