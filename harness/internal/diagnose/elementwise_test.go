@@ -264,6 +264,7 @@ func TestFunctionsOfRows(t *testing.T) {
 	require.InEpsilon(t, 2e-3/size+2*2e-3/size/size, r.want.Sigma[6], 1e-6)
 	require.InDelta(t, 2/size*0x1p-24, r.want.Sigma[10], 1e-12)
 	require.InEpsilon(t, 2/size/size*(0.125/size)*1e-3, r.want.Sigma[14], 1e-4)
+	require.NotNil(t, appliedToRows(looked(1e-6, []int{8, 2}, repeated(row, 16), repeated(row, 16)), rowFunctions[0]))
 	column := looked(1e-6, []int{16, 1}, repeated(row, 16), repeated(row, 16))
 	require.Nil(t, appliedToRows(column, rowFunctions[0]), "a softmax of one element")
 	column.truth.Shape = nil

@@ -120,10 +120,8 @@ func (g groups) relation(in *input, gains, shifts []float64, fitted int, text st
 	for i, w := range in.truth.Value {
 		k := g.of(i)
 		r.want.Value[i] = gains[k]*w + shifts[k]
-		r.want.Sigma[i] = math.Hypot(gains[k]*in.truth.Sigma[i], rounded*r.want.Value[i])
-		if shifts[k] != 0 {
-			r.want.Sigma[i] = math.Hypot(r.want.Sigma[i], rounded*shifts[k])
-		}
+		inherited := math.Hypot(gains[k]*in.truth.Sigma[i], rounded*r.want.Value[i])
+		r.want.Sigma[i] = math.Hypot(inherited, rounded*shifts[k])
 	}
 	return r
 }

@@ -59,6 +59,9 @@ func TestLinesOfGroups(t *testing.T) {
 	// Σw(x-3)(y-1) = 3 - 1 + 0 = 2, Σw(x-3)² = 9 + 1 + 4 = 14
 	require.InDelta(t, 2.0/14, gains[0], 1e-12)
 	require.InDelta(t, 1-3*2.0/14, shifts[0], 1e-12)
+	in.truth.Sigma = []float64{1e3, 1e3, 500} // the same weights, whatever the unit is
+	gains, _ = groupsOf(in, byRow).lines(in)
+	require.InDelta(t, 2.0/14, gains[0], 1e-12)
 	in.truth.Sigma = []float64{0, 0, 1} // one element alone gives no line
 	gains, shifts = groupsOf(in, byRow).lines(in)
 	require.Equal(t, []float64{0, 0}, []float64{gains[0], shifts[0]})
@@ -217,7 +220,7 @@ func TestReordered(t *testing.T) {
 	}
 	require.Nil(t, reordered(looked(0x1p-10*2.0/16000, []int{1, 4, 2}, small(want), small(moved))))
 	require.NotNil(t, reordered(looked(0x1p-10*1.9/16000, []int{1, 4, 2}, small(want), small(moved))))
-	for off, found := range map[float64]bool{0x1p-16: true, 0x1p-15: false} { // sixteen times the noise is within
+	for off, found := range map[float64]bool{0x1p-16: true, 0x1p-15: false} { // 16 sigma, 32
 		moved[5] = 8 + off
 		require.Equal(t, found, reordered(looked(0x1p-20, []int{1, 4, 2}, want, moved)) != nil, off)
 	}

@@ -256,7 +256,7 @@ func TestNumbersOfARelation(t *testing.T) {
 	require.Contains(t, both.reasons[1], "the expected one times 5, plus ")
 	require.Equal(t, "this case cannot tell these apart", both.reasons[2])
 	require.Equal(t, Unclear, both.class)
-	for i := range want[:4] { // a row of zeros was not written, and a feature of zeros has a factor of 0
+	for i := range want[:4] { // a row that was not written
 		larger[i] = 0
 	}
 	require.Nil(t, factors(looked(1e-6, []int{3, 4}, want, larger), byRow))

@@ -169,30 +169,9 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	require.Nil(t, of(0.08, oracle.Float16, false).finding, "less than a tenth")
 	require.NotNil(t, of(0.12, oracle.Float16, false).finding)
 	require.Nil(t, of(3, oracle.BFloat16, false).finding, "more")
-	low, err := p.In(oracle.Float16).Rows(t.Context(), nil, oracle.WithNoise)
-	require.NoError(t, err)
-	quiet := slices.Clone(truth.Value)
-	num.AddScaled(1, alternatingNoise(low.Expected().Sigma), quiet)
-	copy(quiet, truth.Value[:num.Last(truth.Shape)]) // the first row is right
-	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, quiet), fits()))
-	moved := truth
-	moved.Value = slices.Clone(truth.Value)
-	for i := range moved.Value {
-		moved.Value[i]++
-	}
-	got := slices.Clone(moved.Value)
-	num.AddScaled(1, alternatingNoise(low.Expected().Sigma), got)
-	require.NotNil(t, rounding(t.Context(), failed(p, moved, got), fits()).finding, "errors count from the truth")
-	gain := slices.Clone(truth.Value)
-	num.AddScaled(3e-4, truth.Value, gain)
-	noise := low.Expected()
-	noise.Value = truth.Value
-	require.InDelta(t, 0.5, compare.Outputs(truth.Shape, gain, noise).RMSZ, 0.4, "as large as the noise of float16")
-	require.False(t, standsOut(failed(p, truth, gain)))
-	require.Equal(t, answer{}, rounding(t.Context(), failed(p, truth, gain), fits()))
 
 	// No element is off by itself, and all together are.
-	got = slices.Clone(truth.Value)
+	got := slices.Clone(truth.Value)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range got {
 		got[i] += 3 * truth.Sigma[i] * max(-2, min(2, r.NormFloat64()))
@@ -209,6 +188,36 @@ func TestRoundingOfALowerPrecision(t *testing.T) {
 	a := rounding(ended, failed(p, truth, got), fits())
 	require.Nil(t, a.finding)
 	require.EqualValues(t, "the noise of fewer bits, and no two mistakes at once", a.cut)
+}
+
+// Errors in the noise of a lower precision count from the truth. They have another cause if a row
+// is right, or if they are a gain.
+func TestErrorsWithinALowerPrecision(t *testing.T) {
+	p := oracletest.Tall(2)
+	truth := p.Run().Expected()
+	low, err := p.In(oracle.Float16).Rows(t.Context(), nil, oracle.WithNoise)
+	require.NoError(t, err)
+	noise := low.Expected()
+	of := func(truth compare.Expected, errors []float64) answer {
+		got := slices.Clone(truth.Value)
+		num.AddScaled(1, errors, got)
+		noise.Value = truth.Value
+		require.InDelta(t, 0.5, compare.Outputs(truth.Shape, got, noise).RMSZ, 0.4, "as large as the noise")
+		return rounding(t.Context(), failed(p, truth, got), fits())
+	}
+	errors := alternatingNoise(noise.Sigma)
+	require.NotNil(t, of(truth, errors).finding)
+	moved := truth
+	moved.Value = slices.Clone(truth.Value)
+	for i := range moved.Value {
+		moved.Value[i]++
+	}
+	require.NotNil(t, of(moved, errors).finding)
+	gain := make([]float64, len(errors))
+	num.AddScaled(3e-4, truth.Value, gain)
+	require.Equal(t, answer{}, of(truth, gain))
+	clear(errors[:num.Last(truth.Shape)])
+	require.Equal(t, answer{}, of(truth, errors), "the first row is right")
 }
 
 // alternatingNoise returns errors of half of some noise, of both signs.

@@ -28,7 +28,7 @@ func TestStructure(t *testing.T) {
 // An element as far off as the noise allows is not wrong.
 func TestStructureAtTheLimit(t *testing.T) {
 	want := make([]float64, 4)
-	for off, wrong := range map[float64][]int{2: {}, 2.25: {1}} { // sixteen times the noise, and more
+	for off, wrong := range map[float64][]int{2: {}, 2.25: {1}} { // 16 sigma, 18
 		s := looked(0.125, []int{1, 2, 2}, want, []float64{0, 0, off, 0}).structure
 		require.Equal(t, wrong, s.WrongRows, off)
 		require.Equal(t, len(wrong) == 0, s.LastRowExact)

@@ -138,7 +138,8 @@ func TestZerosThatNobodySees(t *testing.T) {
 	require.Equal(t, block.at, c.zeroRows().at)
 }
 
-// A feature that is zero in some rows anyway leaves them right. The other rows show that it is missing.
+// A feature that is zero in some rows anyway leaves them right. The other rows show
+// that the feature is missing.
 func TestFeaturesThatSomeRowsHave(t *testing.T) {
 	block := zeros{at: [4][]int{num.UpTo(2), {2}, num.UpTo(4), {0}}}
 	c := layered(block)

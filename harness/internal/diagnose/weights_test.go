@@ -67,6 +67,8 @@ func TestUnrelatedOutputs(t *testing.T) {
 	visible := func(r replay.Replay) func(in *input) {
 		return func(in *input) { in.replays.Visible = []replay.Replay{r} }
 	}
+	between := slices.Clone(want) // a cosine of 0.7 with the truth and with the output
+	num.AddScaled(1, got, between)
 	for _, tc := range []struct {
 		name   string
 		kinds  []randomKind
@@ -83,6 +85,7 @@ func TestUnrelatedOutputs(t *testing.T) {
 		{"a part of another size", []randomKind{kind}, visible(missing(catalogue.Missing, got, 1.51)), ""},
 		{"a part of a smaller size", []randomKind{kind}, visible(missing(catalogue.Missing, got, 1/1.51)), ""},
 		{"a part nearly as large", []randomKind{kind}, visible(missing(catalogue.Missing, got, 1/1.49)), "but a part"},
+		{"a part between", []randomKind{kind}, visible(missing(catalogue.Missing, between, 1)), ""},
 		{"an altered part", []randomKind{kind}, visible(missing(catalogue.Altered, got, 1)), ""},
 		{"a part near the truth", []randomKind{kind}, visible(missing(catalogue.Missing, want, 1)), ""},
 		{"a part of its own", []randomKind{kind}, visible(missing(catalogue.Missing, normals(7, 320), 1)), ""},
@@ -97,6 +100,15 @@ func TestUnrelatedOutputs(t *testing.T) {
 		{
 			"cosines above 0.9", with(func(k *randomKind) { k.limit.whole = 0.91 }),
 			func(*input) {}, "the case is too small",
+		},
+		{
+			"cosines above 0.9 of a size that other mistakes do not have",
+			with(func(k *randomKind) { k.limit.whole, k.gain = 0.91, replay.Range{Min: 3, Max: 3} }),
+			func(in *input) { in.replays.Sampled.Comparison.Gain = 3 }, "",
+		},
+		{
+			"rows as alike as those of some random weights",
+			with(func(k *randomKind) { k.alike = 2 * geometry(elsewhere(want, got), got, want) }), func(*input) {}, "",
 		},
 		{
 			"another size", with(func(k *randomKind) { k.gain = replay.Range{Min: 2, Max: 2} }),
@@ -231,8 +243,8 @@ func TestWhenWrongWeightsAreAsked(t *testing.T) {
 	}
 }
 
-// On a large case random weights are drawn on early rows first, and on the sample if these are as far
-// from the truth. An output that is near the truth in the early rows has other causes.
+// On a large case random weights are drawn on early rows first, and on the sample if these are as
+// far from the truth. An output that is near the truth in the early rows has other causes.
 func TestUnrelatedOnALargeCase(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 8))
 	p := selfAttention(r, 1, 700, 32, 4, false, linearDefault)
