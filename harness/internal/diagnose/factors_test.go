@@ -82,6 +82,8 @@ func TestRoundedFactors(t *testing.T) {
 		require.Equal(t, tc.found, with(m, of(tf32, tc.size, tc.cosine)) != nil, tc)
 	}
 	require.Nil(t, with(nil, tf32), "no graph")
+	far := &input{module: &replay.Module{}, comparison: compare.Comparison{Rel: 0.06}}
+	require.Nil(t, roundedFactors(far), "no factors are rounded where the errors are of another size")
 }
 
 // The gates of rounded factors: the size of the errors, their cosine over so many elements, and the

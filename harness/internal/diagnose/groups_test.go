@@ -62,6 +62,11 @@ func TestLinesOfGroups(t *testing.T) {
 	in.truth.Sigma = []float64{1e3, 1e3, 500} // the same weights, whatever the unit is
 	gains, _ = groupsOf(in, byRow).lines(in)
 	require.InDelta(t, 2.0/14, gains[0], 1e-12)
+	in = looked(1, []int{1, 4}, []float64{9, 0, 2, 4}, []float64{5, 0, 2, 1})
+	in.truth.Sigma = []float64{0, 1, 1, 0.5} // an element without noise does not count
+	gains, shifts = groupsOf(in, byRow).lines(in)
+	require.InDeltaSlice(t, []float64{2.0 / 14, 1 - 3*2.0/14}, []float64{gains[0], shifts[0]}, 1e-12)
+	in = looked(1, []int{1, 3}, []float64{0, 2, 4}, []float64{0, 2, 1})
 	in.truth.Sigma = []float64{0, 0, 1} // one element alone gives no line
 	gains, shifts = groupsOf(in, byRow).lines(in)
 	require.Equal(t, []float64{0, 0}, []float64{gains[0], shifts[0]})

@@ -10,6 +10,7 @@ import (
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/fit"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/oracle"
 	"github.com/difftest/difftest/harness/internal/oracletest"
 	"github.com/difftest/difftest/harness/internal/replay"
@@ -69,6 +70,9 @@ func TestRowsOfAMask(t *testing.T) {
 	require.Nil(t, of(as(wrong(1, 2), "scale-missing"), causal), "row 2 sees one key")
 	require.Nil(t, of(scale, as(wrong(1, 3), "causal-missing")), "another row changes")
 	require.Nil(t, of(scale, as(wrong(1), "weights-normal")), "no mask")
+	in.replays.Sampled.Rows = num.UpTo(4)
+	require.Nil(t, of(scale, causal), "beyond the sample the mistake touches other rows")
+	in.replays.Sampled.Rows = nil
 	in.problem.Past = &oracle.Past{}
 	require.Equal(t, Unclear, of(scale, causal).class)
 }

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -260,21 +261,26 @@ func TestUnrelatedOnALargeCase(t *testing.T) {
 	known := replay.NewCase(p, truth)
 	ended, end := context.WithCancel(t.Context())
 	end()
-	asked := func(got []float64) answer {
+	asked := func(got []float64) *input {
 		c := compare.Outputs(truth.Shape, got, truth)
 		in := &input{problem: p, truth: truth, whole: truth, got: got, output: got, comparison: c, visible: p.Visible()}
 		in.replays, _ = replay.NewOutput(ended, known, got, c) // no mistake is made
-		return unrelated(t.Context(), in, fits())
+		return in
 	}
 	other := of(linearDefault.layer(r, 32, 4))
-	a := asked(other)
+	a := unrelated(t.Context(), asked(other), fits())
 	require.Equal(t, WrongWeights, a.finding.class, a.finding.reasons)
 	require.Contains(t, told(a.finding), "fits "+linearDefault.title)
+	sampled := asked(other)
+	sampled.replays, _ = sampled.replays.OnSample()
+	all, _ := randomWeights(t.Context(), sampled)
+	require.Contains(t, told(a.finding), fmt.Sprintf("on this case (up to %.3f)", limitOf(all).whole), "of the sample")
+	require.NotEmpty(t, unrelated(ended, asked(other), fits()).cut)
 	early := slices.Clone(other)
 	for i := range 48 * 32 {
 		early[i] = truth.Value[i] + 0.1*other[i]
 	}
-	require.Equal(t, answer{}, asked(early))
+	require.Equal(t, answer{}, unrelated(t.Context(), asked(early), fits()))
 }
 
 // Errors are a lower precision's if they have no direction, stand out nowhere, and are as large.
