@@ -2,6 +2,7 @@ package replay
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -10,10 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/difftest/difftest/attention"
 	"github.com/difftest/difftest/harness/internal/catalogue"
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/edits"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/npy"
+	"github.com/difftest/difftest/harness/internal/num"
 	"github.com/difftest/difftest/harness/internal/progress"
 )
 
@@ -33,6 +37,108 @@ func outputAt(t *testing.T, m *Module, path string) graph.ModuleOutput {
 	i := slices.IndexFunc(all, func(o graph.ModuleOutput) bool { return o.Path == path })
 	require.GreaterOrEqual(t, i, 0, path)
 	return all[i]
+}
+
+// graphModule returns the module of a graph with the given arrays by role.
+func graphModule(t *testing.T, g *graph.Graph, arrays map[string]*npy.Array) *Module {
+	t.Helper()
+	given, err := graph.Given[float64](g, arrays)
+	require.NoError(t, err)
+	values, err := graph.Run(g, given)
+	require.NoError(t, err)
+	output := values[g.Output]
+	sigma, err := graph.NoiseOf(g, arrays, graph.Values[float64]{g.Output: output})
+	require.NoError(t, err)
+	m, err := NewModule(g, arrays, compare.Expected{
+		Shape: output.Shape, Value: output.Data, Sigma: sigma[g.Output], Measured: true,
+	})
+	require.NoError(t, err)
+	return m
+}
+
+// drawn returns an array of normal float32 numbers.
+func drawn(t *testing.T, seed uint64, shape ...int) *npy.Array {
+	t.Helper()
+	tensor := &attention.Tensor{Shape: shape, Data: make([]float32, num.Size(shape))}
+	r := rand.New(rand.NewPCG(seed, 1))
+	for i := range tensor.Data {
+		tensor.Data[i] = float32(r.NormFloat64())
+	}
+	a, err := npy.TensorArray(tensor, npy.Float32)
+	require.NoError(t, err)
+	return a
+}
+
+// tiny returns the module tanh(W x / 2 + b) + x of four rows x, which knows the given mistakes alone.
+func tiny(t *testing.T, known ...catalogue.Mistake) *Module {
+	t.Helper()
+	all := edits.Mistakes
+	t.Cleanup(func() { edits.Mistakes = all })
+	edits.Mistakes = known
+	shape, x := []int{4, 3}, graph.Value("x")
+	node := func(name, op, module string, operands ...graph.Operand) graph.Node {
+		return graph.Node{Name: name, Op: op, Module: module, Shape: shape, Operands: operands}
+	}
+	line := node("line", "linear", "layers.1.proj", graph.Value("half"), graph.Value("weight"), graph.Value("bias"))
+	line.Attributes.Weight = "out, in"
+	return graphModule(t, &graph.Graph{
+		Inputs: map[string]string{"x": "x"}, Parameters: []string{"weight", "bias"}, Output: "sum",
+		Nodes: []graph.Node{
+			node("half", "mul", "layers.0", x, graph.Number(0.5)),
+			line,
+			node("bend", "tanh", "layers.1", graph.Value("line")),
+			node("sum", "add", "", graph.Value("bend"), x),
+		},
+	}, map[string]*npy.Array{
+		"inputs.x": drawn(t, 1, 4, 3), "state_dict.weight": drawn(t, 2, 3, 3), "state_dict.bias": drawn(t, 3, 3),
+	})
+}
+
+// atNode returns a mistake that replaces one node of a graph.
+func atNode(id, name string, change func(n graph.Node) []graph.Node) catalogue.Mistake {
+	return catalogue.Mistake{ID: id, Title: "the mistake " + id, Edit: func(_ *graph.View, n graph.Node) []graph.Node {
+		if n.Name != name {
+			return nil
+		}
+		return change(n)
+	}}
+}
+
+// times returns a mistake of [tiny]: a multiple of the input for its half.
+func times(id string, factor float64) catalogue.Mistake {
+	return atNode(id, "half", func(n graph.Node) []graph.Node {
+		return []graph.Node{n.Put(1, graph.Number(factor))}
+	})
+}
+
+// becomes returns a mistake of [tiny]: another operator of the same operands.
+func becomes(id, name, op string) catalogue.Mistake {
+	return atNode(id, name, func(n graph.Node) []graph.Node { return []graph.Node{n.Become(op, n.Operands...)} })
+}
+
+// broken returns a mistake of [tiny] that no program can compute: a reshape to more elements.
+func broken(id, name string) catalogue.Mistake {
+	return atNode(id, name, func(n graph.Node) []graph.Node {
+		wrong := n.Become("reshape", n.Operands[0])
+		wrong.Attributes.Shape = []int{5, 3}
+		return []graph.Node{wrong}
+	})
+}
+
+// mistaken returns what a module gives, in float32, with mistakes, one after the other.
+func mistaken(t *testing.T, m *Module, mistakes ...catalogue.Mistake) []float64 {
+	t.Helper()
+	g, values := m.graph, m.values
+	for _, mistake := range mistakes {
+		view := graph.NewView(g, values)
+		at := view.Sites(mistake.Edit)
+		require.NotEmpty(t, at, mistake.ID)
+		g = view.Apply(mistake.Edit, at)
+		var err error
+		values, err = graph.Rerun(m.graph, g, m.values)
+		require.NoError(t, err)
+	}
+	return float32s(m.blank(values[m.output]).Data)
 }
 
 // float32s rounds values to float32.

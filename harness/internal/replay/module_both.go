@@ -18,7 +18,7 @@ type ground struct {
 	view   *graph.View
 
 	inAttention bool // the first mistake changes what the problem of a site computes
-	// places finds attention in the graph of the first mistake.
+	// places finds attention in the graph.
 	places func() []*sites.Site
 }
 
@@ -35,10 +35,7 @@ func (m *Module) groundOf(first hypothesis) *ground {
 		made.inAttention = made.inAttention ||
 			slices.ContainsFunc(first.sites, func(site int) bool { return span[m.graph.Nodes[site].Name] })
 	}
-	made.places = func() []*sites.Site { return m.attention().sites }
-	if made.inAttention {
-		made.places = sync.OnceValue(func() []*sites.Site { return sites.Find(made.view, values) })
-	}
+	made.places = sync.OnceValue(func() []*sites.Site { return sites.Find(made.view, values) })
 	return made
 }
 

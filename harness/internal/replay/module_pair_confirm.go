@@ -77,7 +77,7 @@ func (q *pairSearch) add(b bothMade, x, y hypothesis) {
 	m := q.module
 	first, second := q.classes[b.pair[0]].members[0], q.classes[b.pair[1]].members[0]
 	if called(x.mistake) != called(first.mistake) || called(y.mistake) != called(second.mistake) {
-		if isOfAttention(x.mistake) {
+		if isOfAttention(x.mistake) && !isOfAttention(y.mistake) {
 			x, y = y, x
 		}
 		known := m.groundOf(x)

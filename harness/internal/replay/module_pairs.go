@@ -26,13 +26,16 @@ func (m *Module) FindPairs(ctx context.Context, got []float64) (Pairs, Cut) {
 	if m.lower || most == 0 {
 		return Pairs{}, ""
 	}
-	q := m.newPairSearch(ctx, got)
+	q, missing := m.newPairSearch(ctx, got)
+	if missing > 0 {
+		return Pairs{}, "two mistakes at once were not tried"
+	}
 	order := newPairOrder(m, q.classes, got).best(most)
 	q.try(order)
 	if near := q.confirmed(); len(near) > 0 {
 		q.try(q.beside(near))
 	}
-	tried := Pairs{Tried: len(q.tried), Of: len(q.classes) * (len(q.classes) - 1) / 2}
+	tried := Pairs{Tried: q.count, Of: len(q.classes) * (len(q.classes) - 1) / 2}
 	if ctx.Err() != nil {
 		return tried, Cut(fmt.Sprintf("%d of %d pairs of mistakes were not tried", tried.Of-tried.Tried, tried.Of))
 	}
@@ -64,6 +67,7 @@ type pairSearch struct {
 	search  *search
 	classes []pairClass
 	tried   map[pairOf]bool
+	count   int // of the pairs that were computed
 	near    []bothMade
 	least   float64 // distance of the nearest pair
 }
@@ -74,14 +78,15 @@ type bothMade struct {
 	hypothesis
 }
 
-// newPairSearch makes every mistake everywhere, and sorts the visible ones into classes.
-func (m *Module) newPairSearch(ctx context.Context, got []float64) *pairSearch {
-	q := &pairSearch{
+// newPairSearch makes every mistake everywhere, and sorts the visible ones into classes. It also
+// returns the number of mistakes that it left out because ctx ended.
+func (m *Module) newPairSearch(ctx context.Context, got []float64) (q *pairSearch, missing int) {
+	q = &pairSearch{
 		ctx: ctx, module: m, got: got, search: newSearch(), tried: map[pairOf]bool{}, least: math.Inf(1),
 	}
 	q.search.miss(compare.Residual(got, m.Truth.Value)) // a pair must come much nearer
 	made := m.hypotheses(everywhere)
-	each(ctx, "mistakes to be made at once", len(made), func(i int) { made[i] = m.compute(made[i], got) })
+	missing = each(ctx, "mistakes to be made at once", len(made), func(i int) { made[i] = m.compute(made[i], got) })
 	made = slices.DeleteFunc(made, func(h hypothesis) bool { return h.output == nil })
 	for _, h := range made {
 		q.search.miss(h.residual)
@@ -97,7 +102,7 @@ func (m *Module) newPairSearch(ctx context.Context, got []float64) *pairSearch {
 		}
 		q.classes[i].members = append(q.classes[i].members, h)
 	}
-	return q
+	return q, missing
 }
 
 // try computes pairs that were not tried before. The pairs of one first mistake share its graph.
@@ -114,10 +119,13 @@ func (q *pairSearch) try(pairs []pairOf) {
 		}
 		byFirst[first] = append(byFirst[first], p)
 	}
-	made := make([][]bothMade, len(order))
+	made, counts := make([][]bothMade, len(order)), make([]int, len(order))
 	each(q.ctx, "two mistakes at once", len(order), func(i int) {
-		made[i] = q.withFirst(order[i], byFirst[order[i]])
+		made[i], counts[i] = q.withFirst(order[i], byFirst[order[i]])
 	})
+	for _, count := range counts {
+		q.count += count
+	}
 	for _, b := range slices.Concat(made...) {
 		q.least = min(q.least, b.rms)
 		q.near = append(q.near, b)
@@ -146,40 +154,35 @@ func (q *pairSearch) firstOf(p pairOf) int {
 	return p[0]
 }
 
-// withFirst computes the pairs of one mistake.
-func (q *pairSearch) withFirst(first int, pairs []pairOf) (made []bothMade) {
+// withFirst computes the pairs of one mistake, and counts them, until ctx ends.
+func (q *pairSearch) withFirst(first int, pairs []pairOf) (made []bothMade, count int) {
 	var known *ground
-	for _, p := range pairs {
+	for i, p := range pairs {
 		if q.ctx.Err() != nil {
-			return nil
+			return made, i
 		}
 		second := p[0] + p[1] - first
 		a, b := q.classes[first].members[0], q.classes[second].members[0]
-		if known == nil && !q.insideAttention(a, b) {
+		if known == nil && !isOfAttention(a.mistake) {
 			if known = q.module.groundOf(a); known == nil {
-				return nil
+				return nil, len(pairs)
 			}
 		}
 		made = append(made, q.both(p, a, b, known)...)
 	}
-	return made
-}
-
-// insideAttention reports whether two mistakes are both made in the problem of a site.
-func (q *pairSearch) insideAttention(a, b hypothesis) bool {
-	return isOfAttention(a.mistake) && isOfAttention(b.mistake)
+	return made, len(pairs)
 }
 
 // both computes two mistakes, b after a, whose graph is known. If a removes places of b, the order
 // is reversed. A mistake of attention comes second, because the problem of its site replaces the
-// nodes of another mistake. both returns nothing if the two exclude each other, or give what one of
-// them gives alone.
+// nodes of another mistake. Two mistakes of attention are both made in the problem. both returns
+// nothing if the two exclude each other, or give what one of them gives alone.
 func (q *pairSearch) both(p pairOf, a, b hypothesis, known *ground) []bothMade {
 	m := q.module
 	var g *graph.Graph
 	var output *graph.Tensor[float64]
 	switch {
-	case q.insideAttention(a, b):
+	case isOfAttention(a.mistake):
 		if g = m.bothInAttention(a, b); g != nil {
 			output = m.outputOfGraph(g)
 		}
