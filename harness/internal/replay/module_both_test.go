@@ -108,7 +108,9 @@ func TestMistakesOnTopOfAnother(t *testing.T) {
 	}}
 	m := tiny(t, fourth, sigmoid, everyTanh, fourthInBend)
 	require.Nil(t, m.groundOf(hypothesis{mistake: broken("", "bend"), sites: []int{2}}))
-	h := func(mistake catalogue.Mistake) hypothesis { return m.compute(m.at(mistake, everywhere)[0], m.Truth.Value) }
+	h := func(mistake catalogue.Mistake) hypothesis {
+		return m.compute(m.at(mistake, everywhere)[0], m.Truth.Value)
+	}
 	known := m.groundOf(h(fourth))
 	require.Equal(t, mistaken(t, m, fourth), float32s(known.values["sum"].Data))
 	require.Equal(t, mistaken(t, m, fourth, sigmoid), float32s(known.output(known.with(h(sigmoid))).Data))

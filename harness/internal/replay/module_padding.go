@@ -11,7 +11,7 @@ import (
 // value of some shape, nil if all its rows matter.
 func (m *Module) WithPadding(padded func(shape []int) []bool) *Module {
 	other := *m
-	other.padded = padded
+	other.padded, other.kept = padded, newKept() // kept outputs are blank in other rows
 	other.right = other.blank(m.values[m.output])
 	return &other
 }

@@ -34,10 +34,11 @@ func (m *Module) FindParameters(ctx context.Context, got []float64) ([]Match, Cu
 	s := newSearch()
 	s.miss(compare.Residual(got, m.Truth.Value))
 	m.confirm(s, slices.DeleteFunc(made, func(h hypothesis) bool {
-		if !h.discarded && h.residual > compare.MaxResidual {
+		far := h.residual > compare.MaxResidual
+		if far {
 			s.miss(h.residual)
 		}
-		return h.discarded || h.residual > compare.MaxResidual
+		return far || h.discarded
 	}), got)
 	return s.matches(), ""
 }

@@ -61,7 +61,7 @@ func (m *Module) estimate(h *hypothesis, r *graph.Rough, got []float64) bool {
 		got, sigma = m.part(got, features), m.part(sigma, features)
 	}
 	h.rms, h.residual = inNoise(got, wide, sigma), compare.Residual(got, wide)
-	h.rough = !math.IsInf(h.residual, 0) && !math.IsInf(h.rms, 0) && !math.IsNaN(h.residual+h.rms)
+	h.rough = h.residual+h.rms <= math.MaxFloat64 // neither is infinite or NaN
 	h.near = h.rough && h.residual <= far
 	return h.rough
 }
