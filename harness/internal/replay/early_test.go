@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -133,4 +134,73 @@ func TestVisibilityOfMistakesOnEarlyRows(t *testing.T) {
 	}
 	require.Greater(t, len(v.Seen), 80)
 	require.Contains(t, alike, []string{"weights-transposed", "weights-column-major"})
+}
+
+// A computation that is cut off has no values, on early rows and on the sample.
+func TestEarlyRowsAreCutOff(t *testing.T) {
+	c := caseOf(oracletest.Long())
+	for id, early := range map[string]bool{"key-value-swapped": true, "causal-missing": false} {
+		m, _ := catalogue.ByID(id)
+		values, _, isEarly, err := c.make(ended(t), planted(t, c.Problem, id), m)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, early, isEarly)
+		require.Nil(t, values)
+		values, _, isEarly, err = c.make(t.Context(), planted(t, c.Problem, id), m)
+		require.NoError(t, err)
+		require.Equal(t, early, isEarly)
+		require.NotEmpty(t, values)
+	}
+}
+
+// Early rows are worth their work beside many keys, and need queries of their own.
+func TestSizesWithEarlyRows(t *testing.T) {
+	long := oracletest.Long()
+	truth := long.Run().Expected()
+	sample := Sample{Rows: []int{300}}
+	// shortened keeps the first tokens of both batch elements.
+	shortened := func(queries, keys int) *oracle.Problem {
+		p := oracletest.Long()
+		for a, n := range map[*oracle.Array]int{&p.Query: queries, &p.Key: keys, &p.Value: keys} {
+			values := slices.Concat(a.Value[:n*96], a.Value[256*96:][:n*96])
+			*a = oracle.Array{Shape: []int{2, n, 96}, Value: values}
+		}
+		p.Padding = attention.NewMask(2, keys)
+		return p
+	}
+	require.NotNil(t, newEarly(long, truth, sample))
+	require.Nil(t, newEarly(long, truth, Sample{}), "nothing is sampled")
+	for _, tc := range []struct {
+		queries, keys int
+		early         bool
+	}{
+		{256, 192, true}, {256, 191, false}, {48, 256, true}, {47, 256, false}, {256, 256, true},
+	} {
+		p := shortened(tc.queries, tc.keys)
+		e := newEarly(p, p.Run().Expected(), Sample{Rows: []int{tc.queries + 3}})
+		require.Equal(t, tc.early, e != nil, tc)
+		if tc.early {
+			require.Equal(t, 1, e.element)
+			require.Len(t, e.rows, 12)
+			require.Equal(t, tc.queries+e.rows[5], e.sample.Rows[5])
+		}
+	}
+	function := oracletest.Wide()
+	require.Nil(t, newEarly(function, function.Run().Expected(), Sample{Rows: []int{0}}))
+
+	// A mistake that changes the number of keys is made on the sample.
+	c := caseOf(long)
+	m := catalogue.Mistake{Kind: catalogue.Altered}
+	wrong := c.Problem.Uncached()
+	require.NotNil(t, c.early.of(wrong, m, c.Problem))
+	for _, a := range []*oracle.Array{&wrong.Key, &wrong.Value} {
+		*a = oracle.Array{Shape: []int{2, 255, 96}, Value: a.Value[:2*255*96]}
+	}
+	wrong.Padding = attention.NewMask(2, 255)
+	require.NotNil(t, wrong.Prefix(c.early.element, c.early.tokens))
+	require.Nil(t, c.early.of(wrong, m, c.Problem))
+	wrong = c.Problem.Uncached()
+	wrong.Causal = nil
+	require.Nil(t, c.early.of(wrong, m, c.Problem), "its rows see later keys")
+	var none *early
+	require.Nil(t, none.of(c.Problem, m, c.Problem))
 }

@@ -206,7 +206,7 @@ func (m *Module) at(mistake catalogue.Mistake, place func(path string) string) [
 			break
 		}
 		where := place(m.pathOf(mistake, site))
-		if mistake.Joint && where != "" {
+		if mistake.Joint {
 			where = wholeLayer(where)
 		}
 		if sites[where] == nil {
@@ -231,7 +231,7 @@ func layerOf(path string) string {
 }
 
 // wholeLayer returns the path of the layer around a place, or of all layers if the place is one
-// kind of module in them.
+// kind of module in them. All places together stay "".
 func wholeLayer(place string) string {
 	if prefix, _, isKind := strings.Cut(place, ".*."); isKind {
 		return prefix + ".*"

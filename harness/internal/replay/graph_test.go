@@ -1,10 +1,12 @@
 package replay
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -395,4 +397,114 @@ func TestEach(t *testing.T) {
 		require.Equal(t, []any{"work", 5}, []any{u.Stage, u.Total})
 		require.Less(t, u.Done, 5)
 	}
+}
+
+// Arrays that are missing, and values that cannot be computed, are errors.
+func TestModulesWithoutAnOutput(t *testing.T) {
+	m := tiny(t)
+	require.Same(t, m.graph, m.view.Graph)
+	_, err := NewModule(m.graph, nil, m.Truth)
+	require.ErrorContains(t, err, "missing")
+	_, err = NewModule(m.view.Apply(broken("", "bend").Edit, []int{2}), m.given, m.Truth)
+	require.ErrorContains(t, err, "reshape")
+	other, err := NewModule(m.graph, m.given, m.Truth)
+	require.NoError(t, err)
+	require.Equal(t, m.Truth.Value, other.Output().Data)
+}
+
+// Where nothing gives an output, each mistake has the place at which it was made last. A search that
+// is cut off returns the distances that it knows.
+func TestMeasureInATinyModule(t *testing.T) {
+	fourth, sub := times("fourth", 0.25), becomes("sub", "sum", "sub")
+	m := tiny(t, fourth, sub)
+	got := unexplained(m)
+	distances := func(where string) (want []Distance) {
+		for id, mistake := range map[string]catalogue.Mistake{"fourth": fourth, "sub": sub} {
+			d := Distance{ID: id, Residual: compare.Residual(got, m.outputOf(m.at(mistake, everywhere)[0]).Data)}
+			if id == "fourth" {
+				d.Where = where
+			}
+			want = append(want, d)
+		}
+		slices.SortFunc(want, Distance.compare)
+		return want
+	}
+	found, all, cut := m.Measure(t.Context(), got)
+	require.Empty(t, cut)
+	require.Empty(t, found)
+	require.Equal(t, distances("layers.0"), all)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, all, cut = m.Measure(progress.With(ctx, func(u progress.Update) {
+		if u.Stage == "mistakes made in one kind of layer" {
+			cancel()
+		}
+	}), got)
+	require.Regexp(t, "^[12] of 2 mistakes made in one kind of layer were not tried$", string(cut))
+	require.Equal(t, distances(""), all)
+
+	// A search that replays in float32 first finds the same.
+	for _, mistake := range []catalogue.Mistake{fourth, sub} {
+		rough := tiny(t, fourth, sub)
+		rough.large = 0
+		found, all, cut = rough.Measure(t.Context(), mistaken(t, m, mistake))
+		require.Empty(t, cut)
+		require.Equal(t, []string{mistake.ID}, idsOf(found))
+		require.Equal(t, mistake.ID, all[0].ID)
+		require.Len(t, all, 2)
+	}
+}
+
+// Of two near replays of a large graph, one was not made.
+func TestOneReplayIsMissing(t *testing.T) {
+	fourth, third := times("fourth", 0.25), times("third", 0.3)
+	m := tiny(t, fourth, third)
+	m.large = 0
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, cut := m.Find(progress.With(ctx, func(u progress.Update) {
+		if strings.HasPrefix(u.Stage, "nearest") {
+			cancel()
+		}
+	}), float32s(meanOf(m, fourth, third)))
+	require.Equal(t, Cut("1 of 2 mistakes made everywhere were not tried"), cut)
+}
+
+// meanOf returns the mean of what two mistakes give.
+func meanOf(m *Module, a, b catalogue.Mistake) []float64 {
+	mean := slices.Clone(m.outputOf(m.at(a, everywhere)[0]).Data)
+	for i, y := range m.outputOf(m.at(b, everywhere)[0]).Data {
+		mean[i] = (mean[i] + y) / 2
+	}
+	return mean
+}
+
+// Another mistake that is within its own noise, too, leaves a search without a match.
+func TestConfirmTwoMistakesInTheNoise(t *testing.T) {
+	plus := func(id string, units float64) catalogue.Mistake {
+		return atNode(id, "sum", func(n graph.Node) []graph.Node {
+			more := n.Before(0, "add", n.Shape, n.Operands[0], graph.Number(units*1e-7))
+			return []graph.Node{more, n.Put(0, graph.Value(more.Name))}
+		})
+	}
+	near, other := plus("near", 6), plus("other", 7.4)
+	m := tiny(t, near, other)
+	require.Less(t, slices.Max(m.Truth.Sigma), 3e-7)
+	require.Greater(t, slices.Min(m.Truth.Sigma), 1e-8)
+	got := m.outputOf(m.at(near, everywhere)[0]).Data
+	all := []hypothesis{m.compute(m.at(other, everywhere)[0], got), m.compute(m.at(near, everywhere)[0], got)}
+	s := newSearch()
+	s.miss(compare.Residual(got, m.Truth.Value))
+	require.False(t, s.hopeful(all[0].residual))
+	require.False(t, all[0].isFar(0))
+	m.confirm(s, all, got)
+	require.Len(t, s.found, 2)
+	require.Empty(t, s.matches())
+
+	// Without a hopeful one no noise is measured, and none is a match.
+	s = newSearch()
+	s.miss(compare.Residual(got, m.Truth.Value))
+	m.confirm(s, all[:1], got)
+	require.Empty(t, s.found)
+	require.InDelta(t, compare.Residual(got, m.Truth.Value), s.next, 0)
 }

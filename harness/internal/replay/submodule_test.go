@@ -100,3 +100,72 @@ func TestMeasureWithoutAMatch(t *testing.T) {
 	require.NotEmpty(t, distances)
 	require.True(t, slices.IsSortedFunc(distances, Distance.compare))
 }
+
+// A mistake without an output gives nothing, and is no other mistake.
+func TestMistakesWithoutAnOutput(t *testing.T) {
+	none := broken("none", "bend")
+	none.Family = catalogue.Linear
+	nothing := times("nothing", 0.5)
+	inNoise := times("in-noise", 0.5*(1+1e-9))
+	inNoise.Family = catalogue.Linear
+	m := tiny(t, ofAttention(broken("first", "bend")), ofAttention(nothing), none, inNoise)
+	at := func(mistake catalogue.Mistake) Match { return matchOf(m.at(mistake, everywhere)[0]) }
+	require.Equal(t, []string{"none"}, idsOf(m.NamedAsInWhole([]Match{at(none)})))
+	require.Equal(t, []string{"in-noise"}, idsOf(m.NamedAsInWhole([]Match{at(inNoise)})))
+	require.False(t, m.sameChange(at(none), at(none)))
+	later := []Later{{Output: outputAt(t, m, "layers.1"), Got: m.values["bend"].Data}}
+	require.False(t, m.gives(none, []int{2}, later))
+	require.True(t, m.gives(inNoise, []int{0}, later))
+	otherTitle := none
+	otherTitle.Title, otherTitle.Edit = "fourth", times("", 0.25).Edit
+	require.False(t, m.sameChange(at(none), Match{Mistakes: []catalogue.Mistake{otherTitle}, sites: []int{2}}))
+	require.False(t, m.sameChange(Match{Mistakes: []catalogue.Mistake{otherTitle}, sites: []int{2}}, at(none)))
+
+	// The same output at other places is another change.
+	passes := catalogue.Mistake{ID: "passes", Edit: func(_ *graph.View, n graph.Node) []graph.Node { return []graph.Node{n} }}
+	a, b := matchOf(hypothesis{mistake: passes, sites: []int{1}}), matchOf(hypothesis{mistake: passes, sites: []int{2}})
+	require.True(t, m.sameChange(a, a))
+	require.False(t, m.sameChange(a, b))
+
+	// A mistake of attention gives the same output as one that gives way.
+	linear, site := times("linear", 0.25), ofAttention(times("site", 0.25))
+	linear.Family = catalogue.Linear
+	m = tiny(t, ofAttention(broken("first", "bend")), linear, site)
+	require.Equal(t, []string{"site"}, idsOf(m.NamedAsInWhole([]Match{at(linear)})))
+	m.given = nil
+	_, err := m.Expected(m.Submodules())
+	require.ErrorContains(t, err, "missing")
+}
+
+// A mistake at the end of a part does not agree with values that the same mistake gives elsewhere.
+// Values agree up to 1 % of their size.
+func TestAgreesAtTheEndOfAPart(t *testing.T) {
+	m, mistake := deep(t), edit(t, "linear-bias-missing")
+	layers, end := m.at(mistake, layerOf), outputAt(t, m, "layers.0.gate")
+	require.Equal(t, []int{end.Node}, layers[0].sites)
+	later := outputAt(t, m, "layers.7")
+	agrees := func(sites []int, factor float64) (Match, Agreement) {
+		got := slices.Clone(m.outputOfGraph(m.view.Apply(mistake.Edit, sites).Until(m.graph.Nodes[later.Node].Name)).Data)
+		for i := range got {
+			got[i] *= factor
+		}
+		found := Match{Mistakes: []catalogue.Mistake{mistake}, Where: "found", sites: layers[0].sites}
+		return m.Agrees(found, end, []Later{{Output: later, Got: got}})
+	}
+	whole := m.at(mistake, everywhere)[0].sites
+	found, how := agrees(whole, 1)
+	require.Equal(t, Throughout, how)
+	require.Empty(t, found.Where)
+	require.Equal(t, whole, found.sites)
+	found, how = agrees(layers[0].sites, 1.009)
+	require.Equal(t, Throughout, how)
+	require.Equal(t, "layers.0", found.Where)
+	require.Equal(t, layers[0].sites, found.sites)
+	for _, how := range []Agreement{
+		second2(agrees(layers[5].sites, 1)), second2(agrees(layers[0].sites, 1.012)), second2(agrees(nil, 1)),
+	} {
+		require.Equal(t, Disagrees, how)
+	}
+}
+
+func second2(_ Match, how Agreement) Agreement { return how }
