@@ -71,7 +71,7 @@ func drawn(t *testing.T, seed uint64, shape ...int) *npy.Array {
 	return a
 }
 
-// tiny returns the module tanh(W x / 2 + b) + x of four rows x, which knows the given mistakes alone.
+// tiny returns the module tanh(W x / 2 + b) + x of four rows x. It knows the given mistakes alone.
 func tiny(t *testing.T, known ...catalogue.Mistake) *Module {
 	t.Helper()
 	all := edits.Mistakes
@@ -412,8 +412,8 @@ func TestModulesWithoutAnOutput(t *testing.T) {
 	require.Equal(t, m.Truth.Value, other.Output().Data)
 }
 
-// Where nothing gives an output, each mistake has the place at which it was made last. A search that
-// is cut off returns the distances that it knows.
+// Where nothing gives an output, each mistake has the place at which it was made last. A search
+// that is cut off returns the distances that it knows.
 func TestMeasureInATinyModule(t *testing.T) {
 	fourth, sub := times("fourth", 0.25), becomes("sub", "sum", "sub")
 	m := tiny(t, fourth, sub)

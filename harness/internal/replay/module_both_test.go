@@ -122,6 +122,7 @@ func TestMistakesOnTopOfAnother(t *testing.T) {
 	require.Empty(t, q.both(pairOf{}, h(everyTanh), h(sigmoid), m.groundOf(h(everyTanh))), "alike")
 	made := q.both(pairOf{}, h(everyTanh), h(fourthInBend), m.groundOf(h(everyTanh)))
 	require.Len(t, made, 1, "in the other order")
+	require.Len(t, q.both(pairOf{}, h(fourthInBend), h(everyTanh), m.groundOf(h(fourthInBend))), 1)
 	require.Less(t, made[0].residual, 1e-6)
 	inAttention := h(fourthInBend)
 	inAttention.mistake = ofAttention(inAttention.mistake)

@@ -30,7 +30,8 @@ func TestKeptPlaces(t *testing.T) {
 	require.Equal(t, []int{2}, m.placesOf(mistake))
 }
 
-// An output is computed once for each mistake, place, and part of the module, even if there is none.
+// An output is computed once for each mistake, place, and part of the module, even if there is
+// none.
 func TestKeptOutputs(t *testing.T) {
 	fourth, third := times("a", 0.25), times("a", 0.3)
 	third.Title = "another title"

@@ -116,6 +116,9 @@ func TestFindPairsInAGraphIsCutOff(t *testing.T) {
 	pairs, cut := m.FindPairs(ended(t), got)
 	require.Equal(t, Cut("two mistakes at once were not tried"), cut)
 	require.Equal(t, Pairs{}, pairs)
+	_, cut = tiny(t, fourth).FindPairs(ended(t), got)
+	require.Equal(t, Cut("two mistakes at once were not tried"), cut, "of one mistake")
+	m = tiny(t, fourth, becomes("exp", "line", "exp"), sigmoid, becomes("sub", "sum", "sub"))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	pairs, cut = m.FindPairs(progress.With(ctx, func(u progress.Update) {
@@ -229,7 +232,8 @@ func TestAffordablePairsOfAModule(t *testing.T) {
 	}
 }
 
-// A mistake outside attention is made before one of attention, and an earlier one before a later.
+// A mistake outside attention is made before one of attention, and an earlier one before a later
+// one.
 func TestTheFirstMistakeOfAPair(t *testing.T) {
 	early := hypothesis{sites: []int{1, 9}}
 	late, inAttention := hypothesis{sites: []int{3, 5}}, hypothesis{mistake: ofAttention(catalogue.Mistake{}), sites: []int{2}}

@@ -68,6 +68,7 @@ func TestFindParametersInAGraph(t *testing.T) {
 			}
 			found, cut := m.FindParameters(t.Context(), got)
 			require.Empty(t, cut)
+			require.Empty(t, m.kept.outputs, "each change is computed once, and most outputs are not kept")
 			if next < 1e-5 {
 				continue // about as near
 			}
@@ -113,6 +114,7 @@ func TestFindMultiplesOfParameters(t *testing.T) {
 		require.Len(t, found, 1, key)
 		require.InEpsilon(t, value, found[0].Value, 1e-4)
 		require.InDelta(t, 1, found[0].Right, 0)
+		require.LessOrEqual(t, found[0].Next, compare.Residual(got, m.Truth.Value), "the right output is a miss")
 	}
 	part, _ := partUntil(t, m, "up")
 	found, cut := part.ParameterFactors(t.Context(), unexplained(part))

@@ -214,6 +214,11 @@ func TestReplaysOfTheNearest(t *testing.T) {
 	far := hypothesis{rms: 5}
 	require.Equal(t, []bool{true, true, false},
 		exactOf(far, nearTo(m, third, 499, 0.01), nearTo(m, fifth, 502, 0.01)))
+	require.Equal(t, []bool{true, true}, exactOf(far, nearTo(m, third, 500, 0.01)))
+	far = hypothesis{rms: 61, residual: right} // an exact one is not hopeless
+	require.Equal(t, []bool{true, false}, exactOf(far, nearTo(m, third, 6101, 0.001)))
+	require.Equal(t, []bool{true, true}, exactOf(far, nearTo(m, third, 6099, 0.001)))
+	far = hypothesis{rms: 5}
 	gone, rough := hypothesis{rms: 1, discarded: true}, hypothesis{rms: 1, rough: true}
 	require.Equal(t, []bool{true, false, true, true}, exactOf(gone, rough, nearTo(m, third, 499, 0.01), nearTo(m, fifth, 502, 0.01)),
 		"without an exact one")
