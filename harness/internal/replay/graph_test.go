@@ -273,6 +273,10 @@ func TestHowNearAWiringComes(t *testing.T) {
 	require.True(t, ok)
 	_, ok = part.explainedBy(h, []hypothesis{{rms: 1}, h}, got)
 	require.False(t, ok, "another is much nearer")
+	none := broken("", "add_4").Edit
+	h.rms, h.graph = 0, part.view.Apply(none, part.view.Sites(none)).Until(part.output)
+	_, ok = part.explainedBy(h, []hypothesis{h}, got)
+	require.False(t, ok, "no noise can be measured")
 }
 
 // The truth of submodules is what the graph computes, with noise. Inside of a layer are its values.

@@ -55,6 +55,7 @@ func TestTwoMistakesOfAttention(t *testing.T) {
 
 	// A search makes them in the problem of the site, whose first mistake has no graph of its own.
 	q := pairsOf(t, m, float32s(want))
+	early.mistake.Edit = broken("", m.output).Edit // no graph of its own is asked for
 	q.classes = []pairClass{{members: []hypothesis{early}}, {members: []hypothesis{late}}, {members: []hypothesis{biases}}}
 	made, count := q.withFirst(0, []pairOf{{0, 1}, {0, 2}})
 	require.Equal(t, 2, count)
@@ -63,6 +64,14 @@ func TestTwoMistakesOfAttention(t *testing.T) {
 	require.Less(t, made[0].residual, 1e-6)
 	require.Empty(t, q.both(pairOf{}, biases, one, nil))
 	require.Empty(t, q.both(pairOf{}, zero, zero, nil), "the second changes nothing")
+
+	// Mistakes that give the same alone are made in the same order.
+	again := zero
+	again.mistake.Title = "the same again"
+	q = pairsOf(t, m, float32s(both(zero, swapped)))
+	q.classes = []pairClass{{members: []hypothesis{zero, again}}, {members: []hypothesis{swapped}}}
+	q.add(q.both(pairOf{0, 1}, zero, swapped, nil)[0], again, swapped)
+	require.Len(t, q.search.found, 1)
 }
 
 // A mistake of attention behind another one is made at the sites that are left.

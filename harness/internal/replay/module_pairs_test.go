@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -108,6 +109,25 @@ func TestFindPairsInAGraph(t *testing.T) {
 	require.Equal(t, Pairs{}, pairs, "noise would hide the second mistake")
 }
 
+// The mistake with the earlier place is made first, whichever stands first in the catalogue. The
+// order may matter.
+func TestOrderOfAPairInAGraph(t *testing.T) {
+	fourth := times("fourth", 0.25)
+	plusFactor := catalogue.Mistake{ID: "plus-factor", Edit: func(v *graph.View, n graph.Node) []graph.Node {
+		if n.Name != "sum" {
+			return nil
+		}
+		more := n.Before(0, "add", n.Shape, n.Operands[0], v.Maker(graph.Value("half")).Operands[1])
+		return []graph.Node{more, n.Put(0, graph.Value(more.Name))}
+	}}
+	for _, known := range [][]catalogue.Mistake{{plusFactor, fourth}, {fourth, plusFactor}} {
+		m := tiny(t, known...)
+		pairs, cut := m.FindPairs(t.Context(), mistaken(t, m, fourth, plusFactor))
+		require.Empty(t, cut)
+		require.Equal(t, []string{known[0].ID + "+" + known[1].ID}, idsOf(pairs.Matches))
+	}
+}
+
 // A search counts the pairs that it computed before its context ended.
 func TestFindPairsInAGraphIsCutOff(t *testing.T) {
 	fourth, sigmoid := times("fourth", 0.25), becomes("sigmoid", "bend", "sigmoid")
@@ -152,6 +172,9 @@ func TestPairsNearAnOutput(t *testing.T) {
 		next = min(next, compare.Residual(got, mistaken(t, m, one)))
 	}
 	require.InEpsilon(t, next, q.search.next, 1e-4)
+	almost := slices.Clone(m.Truth.Value)
+	almost[0] *= 1.001
+	require.InDelta(t, compare.Residual(almost, m.Truth.Value), pairsOf(t, m, almost).search.next, 0)
 	all := []pairOf{{0, 1}, {0, 2}, {1, 2}}
 	q.try(append(all, all...))
 	require.Equal(t, 3, q.count)
