@@ -192,6 +192,7 @@ func TestSizesWithEarlyRows(t *testing.T) {
 	m := catalogue.Mistake{Kind: catalogue.Altered}
 	wrong := c.Problem.Uncached()
 	require.NotNil(t, c.early.of(wrong, m, c.Problem))
+	require.Nil(t, c.early.of(wrong, catalogue.Mistake{Kind: catalogue.Missing}, c.Problem), "a missing part")
 	for _, a := range []*oracle.Array{&wrong.Key, &wrong.Value} {
 		*a = oracle.Array{Shape: []int{2, 255, 96}, Value: a.Value[:2*255*96]}
 	}
