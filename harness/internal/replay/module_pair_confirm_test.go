@@ -21,7 +21,7 @@ func triedPairs(t *testing.T, a, b catalogue.Mistake) *pairSearch {
 }
 
 // A pair is confirmed in its own noise. The search notes how near the others come.
-func TestConfirmedPairs(t *testing.T) {
+func TestConfirmedPairsOfMistakes(t *testing.T) {
 	fourth, sigmoid := times("fourth", 0.25), becomes("sigmoid", "bend", "sigmoid")
 	q := triedPairs(t, fourth, sigmoid)
 	right := q.near[0]
