@@ -74,7 +74,7 @@ func TestRowsThatValuesNeed(t *testing.T) {
 		got := slices.Clone(m.right.Data)
 		// A third of the rows is computed with another parameter.
 		other := changed(t, m, "norm.weight", moved(1, all))
-		copy(got, other[:])
+		copy(got, other)
 		if rows == 5 {
 			copy(got, m.right.Data[:2*6])
 		}
