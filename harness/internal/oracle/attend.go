@@ -59,9 +59,13 @@ func (c *core) findLargest() {
 	if !c.noisy() {
 		return
 	}
+	var largest float64
 	for _, v := range c.v.Value {
-		c.largest = max(c.largest, v*v)
+		if v*v > largest {
+			largest = v * v
+		}
 	}
+	c.largest = largest
 }
 
 // normalise turns the scores of a group of rows into weights and contexts.

@@ -37,10 +37,8 @@ func (w *workspace) mixBlock(block []*row, keys span) {
 	f := w.valuesOf(block[0].kvHead)
 	squares := func(r *row) []float64 { return r.sums.squares }
 	variance := func(r *row) []float64 { return r.sums.variance }
-	w.mixed[1] = w.product(w.mixed[1], block, keys, squares, f.squares)
-	w.mixed[2] = w.product(w.mixed[2], block, keys, squares, f.variance)
-	w.mixed[3] = w.product(w.mixed[3], block, keys, variance, f.squares)
-	w.mixed[4] = w.product(w.mixed[4], block, keys, variance, f.values)
+	w.multiplyValues(w.mixed[1:], block, keys, squares, f.squares, f.variance)
+	w.multiplyValues(w.mixed[3:], block, keys, variance, f.squares, f.values)
 	width := num.Last(w.v.Shape)
 	for i, r := range block {
 		s := &r.sums
@@ -53,43 +51,50 @@ func (w *workspace) mixBlock(block []*row, keys span) {
 // mixWeights computes the values of contexts.
 func (w *workspace) mixWeights(block []*row, keys span) {
 	f, width := w.valuesOf(block[0].kvHead), num.Last(w.v.Shape)
-	w.mixed[0] = w.product(w.mixed[0], block, keys, func(r *row) []float64 { return r.weights }, f.values)
+	w.multiplyValues(w.mixed[:], block, keys, func(r *row) []float64 { return r.weights }, f.values)
 	for i, r := range block {
 		copy(r.context.of(r.number).Value, w.mixed[0][i*width:][:width])
 	}
 }
 
-// product returns, in memory, the product of a number for each key that takes part and of a factor
-// of the keys: (rows, S) and (S, Ev) -> (rows, Ev). Other keys count as zeros, or are left out if a
-// zero times their value is not zero.
-func (w *workspace) product(memory []float64, block []*row, keys span, of func(*row) []float64,
-	right kernel.Right[float64],
-) []float64 {
+// multiplyValues computes products of a number for each key that takes part and of factors of the
+// keys: (rows, S) and (S, Ev) -> (rows, Ev). Other keys count as zeros, or are left out if a zero
+// times their value is not zero.
+func (w *workspace) multiplyValues(
+	products [][]float64, block []*row, keys span, of func(*row) []float64, factors ...kernel.Right[float64],
+) {
 	width := num.Last(w.v.Shape)
 	if w.valuesOf(block[0].kvHead).finite {
-		memory = numbers(memory, len(block)*width)
 		left := w.spread(block, keys, of)
-		right.Rows(keys.key, keys.n).Mul(len(block), left, keys.n, memory, width)
-		return memory
+		for n, right := range factors {
+			products[n] = numbers(products[n], len(block)*width)
+			right.Rows(keys.key, keys.n).Mul(len(block), left, keys.n, products[n], width)
+		}
+		return
 	}
-	memory = zeros(memory, len(block)*width)
-	for i, r := range block {
-		for _, s := range r.spans {
-			right.Rows(s.key, s.n).MulAdd(1, of(r)[s.first:], s.n, memory[i*width:], width)
+	for n, right := range factors {
+		products[n] = zeros(products[n], len(block)*width)
+		for i, r := range block {
+			for _, s := range r.spans {
+				right.Rows(s.key, s.n).MulAdd(1, of(r)[s.first:], s.n, products[n][i*width:], width)
+			}
 		}
 	}
-	return memory
 }
 
 // spread writes a number for each key that takes part in each row into a matrix (rows, keys of the
 // span), and zeros for the others.
 func (w *workspace) spread(block []*row, keys span, of func(*row) []float64) []float64 {
-	w.dense = zeros(w.dense, len(block)*keys.n)
+	w.dense = numbers(w.dense, len(block)*keys.n)
 	for i, r := range block {
-		to, from := w.dense[i*keys.n:][:keys.n], of(r)
+		to, from, done := w.dense[i*keys.n:][:keys.n], of(r), 0
 		for _, s := range r.spans {
-			copy(to[s.key-keys.key:], from[s.first:][:s.n])
+			at := s.key - keys.key
+			clear(to[done:at])
+			copy(to[at:], from[s.first:][:s.n])
+			done = at + s.n
 		}
+		clear(to[done:])
 	}
 	return w.dense
 }
@@ -148,7 +153,7 @@ func (r *row) computeSums() {
 		slopes = r.weights
 	}
 	s.squares, s.variance = numbers(s.squares, n), numbers(s.variance, n)
-	s.sumSquares, s.sumVariance = 0, 0
+	var sumSquares, sumVariance float64
 	squares, variances, scoreVar := s.squares[:n], s.variance[:n], r.scoreVar[:n]
 	for i, w := range r.weights {
 		slope, v := slopes[i], scoreVar[i]
@@ -157,9 +162,10 @@ func (r *row) computeSums() {
 			b = r.weightNoise(slope, v)
 		}
 		squares[i], variances[i] = w*w, b
-		s.sumSquares += w * w
-		s.sumVariance += b
+		sumSquares += w * w
+		sumVariance += b
 	}
+	s.sumSquares, s.sumVariance = sumSquares, sumVariance
 }
 
 // noiseOfScores returns the variance that errors of the scores give to one feature of the context,

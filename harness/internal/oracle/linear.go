@@ -64,12 +64,14 @@ func (m Linear) finish(y Field) {
 	if m.Bias == nil {
 		return
 	}
-	for o, b := range m.Bias {
-		sum := y.Value[o]
-		y.Value[o] += b
-		if y.noisy() {
+	if y.noisy() {
+		for o, b := range m.Bias {
+			sum := y.Value[o]
 			biasFirst := float64(m.In-1) * max(0, b*b+b*sum)
-			y.Variance[o] += roundoff * (y.Value[o]*y.Value[o] + biasFirst)
+			y.Variance[o] += roundoff * ((sum+b)*(sum+b) + biasFirst)
 		}
+	}
+	for o, b := range m.Bias {
+		y.Value[o] += b
 	}
 }
