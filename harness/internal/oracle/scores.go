@@ -117,7 +117,8 @@ func (r *row) score() {
 		return
 	}
 	for n, j := range r.keys {
-		product, variance := r.products[j-r.first], 0.0
+		product := r.products[j-r.first]
+		var variance float64
 		if r.noisy() {
 			variance = (width/3+1)*roundoff*product*product + r.productNoise[j-r.first]
 		}
