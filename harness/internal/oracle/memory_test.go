@@ -1,8 +1,12 @@
 package oracle
 
 import (
+	"math"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -14,6 +18,91 @@ func TestBorrow(t *testing.T) {
 		require.Len(t, memory, n)
 		giveBack(memory[:n/2])
 	}
+}
+
+// Memory that was given back is borrowed again. A pool may lose some, for example to the collector
+// of garbage.
+func TestMemoryIsBorrowedAgain(t *testing.T) {
+	for _, n := range []int{1, 6, 8, 1000} {
+		require.Eventually(t, func() bool {
+			memory := make([]float64, n)
+			giveBack(memory)
+			return &borrow(n)[0] == &memory[0]
+		}, time.Minute, time.Microsecond, n)
+	}
+}
+
+// soil leaves memory of NaN to be borrowed.
+func soil() {
+	for range 20 {
+		for n := 1; n < 512; n *= 2 {
+			memory := make([]float64, n)
+			for i := range memory {
+				memory[i] = math.NaN()
+			}
+			giveBack(memory)
+		}
+	}
+}
+
+// Rows that are not computed are zero, whatever the borrowed memory held, and so are features that
+// no head fills.
+func TestOtherRowsStayZero(t *testing.T) {
+	p := randomLayer(3, 4)
+	s := &pass{Problem: p, ctx: t.Context()}
+	x := s.input(p.Query)
+	all, second := s.linear(nil, p.Layer.Query, x, nil), rowSet{false, true, false}
+	soil()
+	y := s.linear(nil, p.Layer.Query, x, second)
+	for _, part := range [][2][]float64{{all.Value, y.Value}, {all.Variance, y.Variance}} {
+		want := make([]float64, 12)
+		copy(want[4:8], part[0][4:8])
+		require.Equal(t, want, part[1])
+	}
+	heads := p.Layer.splitHeads(all, 2, nil)
+	soil()
+	merged := p.Layer.mergeHeads(heads, second)
+	require.Equal(t, y, merged)
+	p.Layer.MergeIndex = func(s Sizes, _, t, feature int) int { return s.Concatenated(0, t, feature) }
+	soil()
+	merged = p.Layer.mergeHeads(heads, nil)
+	for i := range merged.Value {
+		if i%4 >= 2 {
+			require.Zero(t, merged.Value[i])
+			require.Zero(t, merged.Variance[i])
+		} else {
+			require.Equal(t, all.Value[i+2], merged.Value[i], "the last head")
+		}
+	}
+}
+
+// A fork that has a new output projection alone takes new memory for its result, and for nothing
+// else of the result's size.
+func TestMemoryOfAFork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector makes pools lose memory")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	const length, width, runs = 64, 128, 20
+	first := randomLayer(length, width).Cached()
+	first.Run()
+	weight := first.Layer.Query.Weight
+	run := func() {
+		wrong := first.ForkAfterContext()
+		wrong.Layer.Output.Weight = weight
+		_, err := wrong.Rows(t.Context(), nil, ValuesAlone)
+		require.NoError(t, err)
+	}
+	run()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		run()
+	}
+	runtime.ReadMemStats(&after)
+	arrays := float64(after.TotalAlloc-before.TotalAlloc) / runs / (8 * length * width)
+	require.Less(t, arrays, 1.5)
+	require.Greater(t, arrays, 0.9)
 }
 
 // randomLayer returns a causal layer with random weights, and its inputs.

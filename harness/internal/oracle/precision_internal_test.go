@@ -112,3 +112,12 @@ func TestAngleOfARotation(t *testing.T) {
 	turned.variance = 100
 	require.InDelta(t, 0.36*7+0.64*11+100*(0.8*5+0.6*10)*(0.8*5+0.6*10), turned.noise(5, 10, 7, 11), 1e-3)
 }
+
+// A learned key is rounded as a parameter is.
+func TestNoiseOfALearnedKey(t *testing.T) {
+	p := &Problem{Layer: &Layer{}, Precision: Precision{learned: 0.25}}
+	x := Field{Shape: []int{1, 1, 1, 2}, Value: []float64{5, 6}, Variance: []float64{7, 8}}
+	y := p.appendKeys(x, []float64{2, -4})
+	require.Equal(t, []float64{5, 6, 2, -4}, y.Value)
+	require.Equal(t, []float64{7, 8, 1, 4}, y.Variance)
+}

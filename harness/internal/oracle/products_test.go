@@ -94,6 +94,52 @@ func TestProductsOfTheOwner(t *testing.T) {
 	}
 }
 
+// Some rows are taken from products that are cached, and are not computed by the cache.
+func TestProductsOfSomeRows(t *testing.T) {
+	x, w := []float64{1, 2, 3, 4, 5, 6}, []float64{1, 0, 0, 0, 1, 0}
+	p := &products{room: roomForProducts}
+	s := &pass{Problem: &Problem{}, ctx: t.Context()}
+	some := func(weights []float64) (y []float64, ok bool) {
+		y = make([]float64, 4)
+		return y, p.multiply(s, y, x, &weight{value: weights, in: 3, out: 2}, rowSet{false, true}, false)
+	}
+	_, ok := some(w)
+	require.False(t, ok, "the input is not cached")
+	require.True(t, p.multiply(s, make([]float64, 4), x, &weight{value: w, in: 3, out: 2}, nil, true))
+	room := p.room
+	y, ok := some([]float64{0, 1, 0, 1, 0, 0})
+	require.True(t, ok)
+	require.Equal(t, []float64{0, 0, 5, 4}, y)
+	for _, weights := range [][]float64{{1, 0, 0, 7, 7, 7}, {8, 8, 8, 7, 7, 7}} {
+		y, ok = some(weights)
+		require.False(t, ok)
+		require.Zero(t, y[2]+y[3])
+	}
+	require.Equal(t, room, p.room)
+}
+
+// No row of a weight is forgotten, however many rows are computed at once.
+func TestMultiplyEveryWidth(t *testing.T) {
+	for _, out := range []int{1, 2, mostTogether - 1, mostTogether, mostTogether + 1, 2*mostTogether + 1} {
+		for _, count := range []int{1, 2, 30, mostTogether + 1} {
+			w, x := make([]float64, out*2), make([]float64, count*2)
+			want := make([]float64, count*out)
+			for o := range out {
+				w[2*o], w[2*o+1] = float64(o), 1
+			}
+			for row := range count {
+				x[2*row], x[2*row+1] = float64(row+1), float64(-row)
+				for o := range out {
+					want[row*out+o] = float64((row+1)*o - row)
+				}
+			}
+			s, y := &pass{Problem: &Problem{}, ctx: t.Context()}, make([]float64, count*out)
+			s.multiply(y, x, &weight{value: w, in: 2, out: out}, nil)
+			require.Equal(t, want, y, "%d rows, %d features", count, out)
+		}
+	}
+}
+
 // Two rows with the same hash are not mistaken for each other.
 func TestEqualHashesAreNotEnough(t *testing.T) {
 	known, other := []float64{1, 2, 3, 4}, []float64{1, 2, 3, 5}

@@ -40,11 +40,10 @@ func (w *weight) square() {
 	}
 }
 
-// release gives the memory of the transpose back. The result of right is no longer valid.
+// release ends the use of the weight, and gives the memory of the transpose back.
 func (w *weight) release() {
 	if w.made {
 		giveBack(w.transposed.Memory())
-		w.made = false
 	}
 }
 
