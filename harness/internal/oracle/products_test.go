@@ -88,10 +88,20 @@ func TestProductsOfTheOwner(t *testing.T) {
 		{[]float64{0, 1, 0, 1, 1, 1}, false, []float64{2, 6, 5, 15}, 2 + 3}, // one row is new
 	} {
 		room, y := p.room, make([]float64, 4)
+		blocks := blocksOf(p)
 		require.True(t, p.multiply(s, y, x, &weight{value: tc.weights, in: width, out: 2}, nil, tc.own))
 		require.Equal(t, tc.want, y)
 		require.Equal(t, tc.room, room-p.room)
+		require.Equal(t, tc.room > 0, blocksOf(p) > blocks, "a product takes room")
 	}
+}
+
+// blocksOf returns how many products are cached.
+func blocksOf(p *products) (n int) {
+	for _, in := range p.inputs {
+		n += len(in.blocks)
+	}
+	return n
 }
 
 // Some rows are taken from products that are cached, and are not computed by the cache.

@@ -71,13 +71,13 @@ func (s *pass) multiply(y, x []float64, w *weight, rows rowSet) {
 	right, together := w.right(), min(max(count/8/leastTogether*leastTogether, leastTogether), mostTogether)
 	s.parallel((count+together-1)/together, together*w.in*w.out, func(block int) {
 		end := min(count, (block+1)*together)
-		for row := block * together; row < end; row++ {
+		for row := block * together; row < end; {
 			n := 0
 			for row+n < end && rows.has(row+n) {
 				n++
 			}
 			right.Mul(n, x[row*w.in:], w.in, y[row*w.out:], w.out)
-			row += n
+			row += n + 1
 		}
 	})
 }
