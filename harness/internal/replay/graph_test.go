@@ -143,6 +143,37 @@ func mistaken(t *testing.T, m *Module, mistakes ...catalogue.Mistake) []float64 
 	return float32s(m.blank(values[m.output]).Data)
 }
 
+// atLimit moves one of some values, up to 1 % of itself, until their distance is exactly a limit.
+func atLimit(t *testing.T, values []float64, limit float64, distance func(values []float64) float64) []float64 {
+	t.Helper()
+	moved := slices.Clone(values)
+	for try := range 20 * len(values) {
+		i := try % len(values)
+		at := func(v float64) float64 {
+			moved[i] = v
+			return distance(moved)
+		}
+		below, above := 0.99*values[i], 1.01*values[i]
+		if at(below) > at(above) {
+			below, above = above, below
+		}
+		for range 100 {
+			middle := (below + above) / 2
+			switch d := at(middle); {
+			case d == limit:
+				return moved
+			case d < limit:
+				below = middle
+			default:
+				above = middle
+			}
+		}
+		moved[i] = values[i] * (1 + 1e-7*float64(try)) // another start for the next value
+	}
+	require.Fail(t, "the distance is never the limit")
+	return nil
+}
+
 // float32s rounds values to float32.
 func float32s(values []float64) []float64 {
 	out := make([]float64, len(values))

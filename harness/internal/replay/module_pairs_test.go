@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -271,4 +272,25 @@ func TestTheFirstMistakeOfAPair(t *testing.T) {
 	} {
 		require.Equal(t, first, q.firstOf(p), p)
 	}
+}
+
+// Pairs that are further from an output than an explanation may be are not kept.
+func TestPairsFarFromAnOutput(t *testing.T) {
+	m := tiny(t, times("fourth", 0.25), becomes("sigmoid", "bend", "sigmoid"), becomes("sub", "sum", "sub"))
+	q := pairsOf(t, m, unexplained(m))
+	q.try([]pairOf{{0, 1}, {0, 2}, {1, 2}})
+	require.Equal(t, 3, q.count)
+	require.Empty(t, q.near)
+	require.Less(t, q.least, math.Inf(1))
+}
+
+// Two pairs of the same mistakes, up to rounding: each has its own distance.
+func TestDistancesOfPairsThatAreAlike(t *testing.T) {
+	fourth, sigmoid := times("fourth", 0.25), becomes("sigmoid", "bend", "sigmoid")
+	m := tiny(t, fourth, times("nearly", 0.25*(1+1e-8)), sigmoid)
+	require.Equal(t, [][]string{{"fourth", "nearly"}, {"sigmoid"}}, classIDs(pairsOf(t, m, m.Truth.Value)))
+	pairs, cut := m.FindPairs(t.Context(), mistaken(t, m, fourth, sigmoid))
+	require.Empty(t, cut)
+	require.Equal(t, []string{"fourth+sigmoid", "nearly+sigmoid"}, idsOf(pairs.Matches))
+	require.NotEqual(t, pairs.Matches[0].Residual, pairs.Matches[1].Residual)
 }

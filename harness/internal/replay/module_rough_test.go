@@ -127,7 +127,20 @@ func TestEstimates(t *testing.T) {
 		first := m.first(*at(fourth), got)
 		require.Equal(t, []any{true, h.residual, h.rms}, []any{first.rough, first.residual, first.rms})
 	}
-	got := unexplained(m)
+	const far = 3 * compare.MaxResidual
+	got := slices.Clone(output)
+	for i := range got {
+		got[i] *= 1 + far
+	}
+	got = atLimit(t, got, far, func(got []float64) float64 {
+		h := at(fourth)
+		require.True(t, m.estimate(h, r, got))
+		return h.residual
+	})
+	limit := at(fourth)
+	require.True(t, m.estimate(limit, r, got))
+	require.True(t, limit.near, "at the limit")
+	got = unexplained(m)
 	require.False(t, m.estimate(at(nothing), r, got))
 	require.False(t, m.estimate(&hypothesis{mistake: broken("", "bend"), sites: []int{2}}, r, got))
 	logs := at(becomes("log", "sum", "log"))

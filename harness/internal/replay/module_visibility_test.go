@@ -2,11 +2,13 @@ package replay
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
@@ -53,4 +55,31 @@ func TestVisibilityInAGraph(t *testing.T) {
 		alike = append(alike, catalogue.IDs(group))
 	}
 	require.Equal(t, [][]string{{"sub", "sub-again"}, {"fourth", "fourth-again", "fourth-once-more"}}, alike)
+}
+
+// Two outputs are alike up to the residual of an explanation, however great the noise.
+func TestGroupsAtTheLimit(t *testing.T) {
+	fourth := times("fourth", 0.25)
+	m := tiny(t, fourth)
+	first := m.compute(m.at(fourth, everywhere)[0], m.Truth.Value)
+	values := slices.Clone(first.output.Data)
+	for i := range values {
+		values[i] *= 1 + compare.MaxResidual
+	}
+	noisy := compare.Expected{
+		Shape: m.Truth.Shape, Value: first.output.Data, Sigma: slices.Repeat([]float64{1}, 12), Measured: true,
+	}
+	groups := func(values []float64) int {
+		other := first
+		other.output = &graph.Tensor[float64]{Shape: m.Truth.Shape, Data: values}
+		return len(m.grouped([]moduleGroup{{first: first, want: noisy}}, other))
+	}
+	limit := atLimit(t, values, compare.MaxResidual, func(values []float64) float64 {
+		return compare.Residual(values, first.output.Data)
+	})
+	require.Equal(t, 1, groups(limit))
+	for i := range values {
+		values[i] *= 1.001
+	}
+	require.Equal(t, 2, groups(values))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/difftest/difftest/harness/internal/catalogue"
+	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
 )
 
@@ -116,6 +117,13 @@ func TestMistakesWithoutAnOutput(t *testing.T) {
 	later := []Later{{Output: outputAt(t, m, "layers.1"), Got: m.values["bend"].Data}}
 	require.False(t, m.gives(none, []int{2}, later))
 	require.True(t, m.gives(inNoise, []int{0}, later))
+	bend := m.values["bend"].Data
+	far := slices.Clone(bend)
+	for i := range far {
+		far[i] *= 1.01
+	}
+	later[0].Got = atLimit(t, far, 0.01, func(got []float64) float64 { return compare.Residual(got, bend) })
+	require.True(t, m.gives(nothing, []int{0}, later), "at the limit")
 	otherTitle := none
 	otherTitle.Title, otherTitle.Edit = "fourth", times("", 0.25).Edit
 	require.False(t, m.sameChange(at(none), Match{Mistakes: []catalogue.Mistake{otherTitle}, sites: []int{2}}))
