@@ -137,3 +137,19 @@ func TestMissesOfNumbers(t *testing.T) {
 	require.Len(t, found, 1)
 	assert.Equal(t, "number-0", found[0].Number.ID)
 }
+
+// A number that is wrong everywhere is searched at any price. Narrower places wait for a budget.
+func TestNumbersOfAnExpensiveGraph(t *testing.T) {
+	for _, width := range []int{1, 1e12} {
+		c, _ := shared(t)
+		c.module.graph.Nodes[0].Op = "linear"
+		c.module.values["x"].Shape = []int{1, width}
+		found, cut := c.module.FindNumbers(t.Context(), c.output(5, 5, 5, 5))
+		require.Empty(t, cut)
+		require.Len(t, found, 1)
+		assert.InDelta(t, 5, found[0].Value, 1e-3)
+		found, cut = c.module.FindNumbers(t.Context(), c.output(2, 2, 5, 5))
+		require.Empty(t, cut)
+		assert.Len(t, found, map[int]int{1: 1, 1e12: 0}[width])
+	}
+}

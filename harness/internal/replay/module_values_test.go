@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"math"
 	"slices"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/difftest/difftest/harness/internal/compare"
 	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/progress"
 )
 
 // normed is a model of two layers and a norm, with several small parameters.
@@ -107,6 +109,21 @@ func TestParametersThatGiveTheSame(t *testing.T) {
 	found, cut = m.FindOtherValues(t.Context(), changed(t, m, "head.weight", redrawn(20, all)))
 	require.Empty(t, cut)
 	assert.Equal(t, "head.weight", titles(found), "too many elements for the first search")
+}
+
+// A search that ends among the weights says so, and names nothing.
+func TestOtherValuesAreCutOffAmongWeights(t *testing.T) {
+	m := head(t, 60, 20, 15, false)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	ctx = progress.With(ctx, func(u progress.Update) {
+		if u.Stage == "other values of weights" {
+			end()
+		}
+	})
+	found, cut := m.FindOtherValues(ctx, changed(t, m, "head.weight", redrawn(20, all)))
+	assert.Empty(t, found)
+	assert.NotEmpty(t, cut)
 }
 
 // An output proves something about parameters if it has rows, at least four of them wrong, and
