@@ -1,9 +1,16 @@
 package replay
 
 import (
+	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/difftest/difftest/harness/internal/compare"
+	"github.com/difftest/difftest/harness/internal/graph"
+	"github.com/difftest/difftest/harness/internal/npy"
 )
 
 // A step that leaves much of an error, and leaves it straight, falls short. A bend, a small rest,
@@ -35,5 +42,42 @@ func TestFallsShort(t *testing.T) {
 		f := &valueFit{off: tc.off, straight: tc.before}
 		assert.Equal(t, tc.want, f.fallsShort(tc.straight, tc.furthest, tc.whole), tc.name)
 		assert.Equal(t, product(tc.straight, tc.straight), f.straight, tc.name)
+	}
+}
+
+// Steps that do not help end at once far from an explanation. Where half of the error is gone, exact
+// columns get one more try.
+func TestStepsThatDoNotHelp(t *testing.T) {
+	// bump has the slope 1 at 0, and is nowhere far from 0.
+	bump := func(x float64) float64 { return x * math.Exp(-1e6*x*x) }
+	for name, tc := range map[string]struct {
+		of    func(moved float64) float64 // 1 is the subject's output
+		calls int
+	}{
+		"no step helps":   {bump, 1 + 5},
+		"the first helps": {func(x float64) float64 { return min(x, 0.6) + bump(x-1) }, 1 + 1 + 1 + 5 + 2 + 5},
+		"a little of it":  {func(x float64) float64 { return min(x, 0.2) + bump(x-1) }, 1 + 1 + 1 + 5},
+	} {
+		l := newLayers(t)
+		l.input("x", make([]float32, 12), 12, 1)
+		l.add("y", "add", graph.Attributes{}, []int{12, 1}, graph.Value("x"), l.parameter("w", 1))
+		zero, err := npy.Float64Array([]int{1}, []float64{0})
+		require.NoError(t, err)
+		l.given["state_dict.w"] = zero
+		calls := 0
+		l.graph.Nodes[0].Computed = func(in []*graph.Tensor[float64], _ graph.Rounding) (*graph.Tensor[float64], []float64, error) {
+			calls++
+			y := tc.of(in[1].Data[0])
+			return &graph.Tensor[float64]{Shape: []int{12, 1}, Data: slices.Repeat([]float64{y}, 12)}, nil, nil
+		}
+		m, err := NewModule(l.graph, l.given, compare.Expected{Shape: []int{12, 1}})
+		require.NoError(t, err)
+		m.Truth.Value, m.Truth.Sigma = m.right.Data, slices.Repeat([]float64{1e-6}, 12)
+		q := valueSearchOf(t, m, slices.Repeat([]float64{1}, 12))
+		f := q.newFit("w")
+		f.off = q.lacking(f, f.now)
+		calls = 0
+		q.steps(f)
+		assert.Equal(t, tc.calls, calls, name)
 	}
 }
