@@ -45,8 +45,8 @@ func TestFallsShort(t *testing.T) {
 	}
 }
 
-// Steps that do not help end at once far from an explanation. Where half of the error is gone, exact
-// columns get one more try.
+// Steps that do not help end at once far from an explanation. Where half of the error is gone,
+// exact columns get one more try.
 func TestStepsThatDoNotHelp(t *testing.T) {
 	// bump has the slope 1 at 0, and is nowhere far from 0.
 	bump := func(x float64) float64 { return x * math.Exp(-1e6*x*x) }
