@@ -28,6 +28,7 @@ func TestNearestOfTwoWays(t *testing.T) {
 		{[]float64{0, 0, 0}, nil, []float64{3, 2, 0}, [2]float64{}},
 		{nil, []float64{0, 0, 0}, []float64{3, 2, 0}, [2]float64{}},
 		{[]float64{1, 1, 0}, []float64{2, 2, 0}, []float64{3, 2, 0}, [2]float64{}},
+		{[]float64{0, 0, 0}, []float64{0, 4, 0}, []float64{3, 2, 0}, [2]float64{}},
 		{[]float64{0.5, 0, 0}, nil, []float64{3, 3, 0}, [2]float64{6, 0}},
 		{nil, []float64{0, 0.5, 0}, []float64{3, 2, 0}, [2]float64{0, 4}},
 	} {
@@ -273,6 +274,19 @@ func TestConfirmedPairs(t *testing.T) {
 	found = q.confirmed([]twoEnd{at(other, 2.5, 3.1), at(n, 1.5, 2.51), at(n, 1.5, 2.501)})
 	assert.Empty(t, found)
 	assert.InDelta(t, compare.Residual(got, c.output(1.5, 2.501, 3)), q.search.next, 1e-9)
+}
+
+// All counts side by side that give the output belong to an answer.
+func TestBoundsOfACountBesideANumber(t *testing.T) {
+	halved := func(value float64) []float64 { return []float64{0, math.Floor(value / 2), 0, 0, 0, 0} }
+	c := newCurves(t, 6, 1e-5, axis(1, 0), counting(0, -9, 9, halved))
+	n := c.pair(t.Context(), c.output(3, 4))
+	for _, value := range []float64{4, 5} {
+		e := explanation{n, n.coordinates([2]float64{3, value}), c.module.Truth}
+		count, ok := e.match(1)
+		require.True(t, ok)
+		assert.Equal(t, []float64{value, 4, 5}, []float64{count.Value, count.Least, count.Most})
+	}
 }
 
 // The first of two numbers that gets a round value moves the other one.

@@ -602,3 +602,18 @@ func TestSlopesOfALargeLayer(t *testing.T) {
 		}
 	}
 }
+
+// Each step begins with new slopes, so that the second one squares what the first one left.
+func TestSlopesOfEachStep(t *testing.T) {
+	m := perceptron(t, 60, 5, 4, 6)
+	f := fitOf(t, m, 0, changed(t, m, "up.weight", moved(5, all)))
+	var left [2]float64
+	for n := range left {
+		steps := f.ofColumns(num.UpTo(5), false)
+		basis, back := orthonormal(steps.inputs())
+		steps.descend(basis, back, n+1)
+		left[n] = steps.size() / f.size()
+	}
+	t.Log(left)
+	assert.Less(t, left[1], left[0]*left[0])
+}
