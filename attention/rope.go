@@ -53,28 +53,37 @@ func (r *RoPE) rotate(x *Tensor, first int) {
 	if factor == 0 {
 		factor = 1
 	}
-	powers := make([]float64, dim/2) // of each pair
-	for i := range powers {
-		powers[i] = math.Pow(r.Base, -2*float64(i)/float64(dim))
-	}
-	turns := make([]struct{ sin, cos float64 }, length*len(powers)) // of each pair at each position
-	const sincos = 32                                               // multiplications in its time
-	parallel(length, sincos*len(powers), func(t int) {
-		position := float64(first+t) / factor
-		for i, power := range powers {
-			turn := &turns[t*len(powers)+i]
-			turn.sin, turn.cos = math.Sincos(position * power)
-		}
-	})
+	turns := r.turns(first, length, dim, factor)
 	parallel(x.Shape[0]*x.Shape[1]*length, 2*dim, func(row int) {
 		features := x.Data[row*e:][:e]
-		for i, turn := range turns[row%length*len(powers):][:len(powers)] {
+		for i, turn := range turns[row%length*(dim/2):][:dim/2] {
 			a, b := r.pair(i, dim)
 			one, two := float64(features[a]), float64(features[b])
 			features[a] = float32(one*turn.cos - two*turn.sin)
 			features[b] = float32(two*turn.cos + one*turn.sin)
 		}
 	})
+}
+
+// turn is the sine and the cosine of the angle by which a pair of features is rotated.
+type turn struct{ sin, cos float64 }
+
+// turns returns the turns of all pairs at each of length positions, which begin with first.
+func (r *RoPE) turns(first, length, dim int, factor float64) []turn {
+	const sincos = 32 // multiplications in its time
+	pairs := dim / 2
+	powers, turns := make([]float64, pairs), make([]turn, length*pairs)
+	for i := range powers {
+		powers[i] = math.Pow(r.Base, -2*float64(i)/float64(dim))
+	}
+	parallel(length, sincos*pairs, func(t int) {
+		position := float64(first+t) / factor
+		for i, power := range powers {
+			own := &turns[t*pairs+i]
+			own.sin, own.cos = math.Sincos(position * power)
+		}
+	})
+	return turns
 }
 
 // pair returns the features that form pair i.
