@@ -3,6 +3,7 @@ package replay
 import (
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -536,13 +537,13 @@ func TestTheMostColumns(t *testing.T) {
 }
 
 // countedLayers is a perceptron whose replays are counted.
-func countedLayers(t *testing.T, rows, in, hidden, out int) (m *Module, calls *int) {
+func countedLayers(t *testing.T, rows, in, hidden, out int) (m *Module, calls *atomic.Int64) {
 	m = perceptron(t, rows, in, hidden, out)
-	calls = new(int)
+	calls = new(atomic.Int64)
 	m.graph.Nodes[1].Computed = func(
 		x []*graph.Tensor[float64], _ graph.Rounding,
 	) (*graph.Tensor[float64], []float64, error) {
-		*calls++
+		calls.Add(1)
 		y := &graph.Tensor[float64]{Shape: x[0].Shape}
 		for _, v := range x[0].Data {
 			y.Data = append(y.Data, math.Tanh(v))
@@ -557,24 +558,24 @@ func TestReplaysOfAFit(t *testing.T) {
 	m, calls := countedLayers(t, 60, 5, 4, 6)
 	got := changed(t, m, "up.weight", moved(5, all))
 	f := fitOf(t, m, 0, got)
-	*calls = 0
+	calls.Store(0)
 	require.NotNil(t, f.ofAll(false))
-	assert.LessOrEqual(t, *calls, 25)
-	assert.Positive(t, *calls)
+	assert.LessOrEqual(t, calls.Load(), int64(25))
+	assert.Positive(t, calls.Load())
 	for i := range got {
 		got[i] = m.right.Data[i] + math.Sin(float64(i*i))
 	}
 	f = fitOf(t, m, 0, got)
-	*calls = 0
+	calls.Store(0)
 	assert.Nil(t, f.ofAll(false))
 	assert.Nil(t, f.ofAll(true))
-	assert.Zero(t, *calls)
+	assert.Zero(t, calls.Load())
 	m, calls = countedLayers(t, 14, 12, 4, 6)
 	for n, most := range map[int]int{1: 40, 2: 40} {
 		f = fitOf(t, m, 0, changed(t, m, "up.weight", moved(12, column([]int{3, 7}[:n]...))))
-		*calls = 0
+		calls.Store(0)
 		require.NotNil(t, f.ofFewColumns())
-		assert.LessOrEqual(t, *calls, most, n)
+		assert.LessOrEqual(t, calls.Load(), int64(most), n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -335,7 +336,7 @@ func TestChangesOfOtherLayers(t *testing.T) {
 }
 
 // mixing is a layer behind which one row is added to another one.
-func mixing(t *testing.T, from, to int) (m *Module, calls *int) {
+func mixing(t *testing.T, from, to int) (m *Module, calls *atomic.Int64) {
 	l := newLayers(t)
 	values := l.drawn(8, 3)
 	for i := range values {
@@ -344,11 +345,11 @@ func mixing(t *testing.T, from, to int) (m *Module, calls *int) {
 	l.input("x", values, 8, 3)
 	l.linear("layer", "x", 3, false)
 	l.like("y", "tanh", graph.Attributes{}, "layer")
-	calls = new(int)
+	calls = new(atomic.Int64)
 	l.graph.Nodes[1].Computed = func(
 		x []*graph.Tensor[float64], _ graph.Rounding,
 	) (*graph.Tensor[float64], []float64, error) {
-		*calls++
+		calls.Add(1)
 		y := &graph.Tensor[float64]{Shape: x[0].Shape, Data: slices.Clone(x[0].Data)}
 		if from != to {
 			num.AddScaled(0.5, x[0].Data[from*3:][:3], y.Data[to*3:])
@@ -365,9 +366,9 @@ func TestRowsThatMix(t *testing.T) {
 			m, calls := mixing(t, from, to)
 			q := valueSearchOf(t, m, make([]float64, 24))
 			s := m.weightSite(0)
-			*calls = 0
+			calls.Store(0)
 			assert.Equal(t, from == to, q.rowByRow(s), "%d %d", from, to)
-			assert.LessOrEqual(t, *calls, 7)
+			assert.LessOrEqual(t, calls.Load(), int64(7))
 			s.free = "another name"
 			assert.False(t, q.rowByRow(s))
 		}
@@ -394,9 +395,9 @@ func TestTheWorkOfLayers(t *testing.T) {
 	m, calls := mixing(t, 0, 0)
 	q := valueSearchOf(t, m, make([]float64, 24))
 	q.got = make([]float64, 1<<20)
-	*calls = 0
+	calls.Store(0)
 	assert.Empty(t, q.weightSites())
-	assert.Zero(t, *calls)
+	assert.Zero(t, calls.Load())
 	l := newLayers(t)
 	l.input("x", l.drawn(6, 3), 6, 3)
 	l.linear("a", "x", 3, false)
