@@ -218,7 +218,7 @@ func TestRepeatsOfRecoveredScores(t *testing.T) {
 	}
 }
 
-// The weights of one head can be recovered where an output row is too short for those of both. A
+// One head's weights can be recovered where an output row is too short for both heads' weights. A
 // fit of all heads says so.
 func TestScoresOfOneHead(t *testing.T) {
 	p := oracletest.Tall(2)

@@ -227,7 +227,7 @@ func TestShownOf(t *testing.T) {
 	require.Zero(t, f.shownOf(0, 2))
 }
 
-// Another output bias is what a shift of all values gives, if there is such a shift.
+// A shift of all values gives another output bias, if there is such a shift.
 func TestValueShift(t *testing.T) {
 	for _, kvHeads := range []int{1, 2} {
 		p := oracletest.First(oracletest.Tall(kvHeads), 1)
@@ -294,8 +294,8 @@ func TestOutputOfValues(t *testing.T) {
 	}
 }
 
-// A twin that explains the output is left as it is, and one that is near takes steps. One that is
-// far is none.
+// A twin that explains the output is left as it is, and a near twin takes steps. A far mapping is
+// no twin.
 func TestPolishedTwins(t *testing.T) {
 	p := oracletest.Tall(2)
 	wrong := p.Clone()

@@ -30,8 +30,8 @@ func giveBack(memory []float64) {
 	}
 }
 
-// Borrow returns n numbers of any value for an array of p. They are lost when [Problem.GiveBack] is
-// called.
+// Borrow returns n numbers of any value for an array of p. [Problem.GiveBack] ends the use of the
+// array.
 func (p *Problem) Borrow(n int) []float64 {
 	memory := borrow(n)
 	p.loans = append(p.loans, memory)

@@ -105,16 +105,21 @@ func TestMemoryOfAFork(t *testing.T) {
 	require.Greater(t, arrays, 0.9)
 }
 
-// randomLayer returns a causal layer with random weights, and its inputs.
-func randomLayer(length, width int) *Problem {
-	r := rand.New(rand.NewPCG(8, 3))
-	random := func(n int) []float64 {
+// randomNumbers returns a function that draws numbers of a normal distribution.
+func randomNumbers() func(n int) []float64 {
+	r := rand.New(rand.NewPCG(5, 5))
+	return func(n int) []float64 {
 		all := make([]float64, n)
 		for i := range all {
 			all[i] = r.NormFloat64()
 		}
 		return all
 	}
+}
+
+// randomLayer returns a causal layer with random weights, and its inputs.
+func randomLayer(length, width int) *Problem {
+	random := randomNumbers()
 	linear := func() Linear {
 		return Linear{Weight: random(width * width), Bias: random(width), In: width, Out: width}
 	}

@@ -56,7 +56,7 @@ func (p *Problem) hasPrefix(b, n int) bool {
 }
 
 // CachedParts is [Problem.Cached] for a problem that remembers queries, keys, values and context,
-// and no products. It shares the output weight with whole, the problem that p is a part of.
+// and no products. The result shares the output weight with whole, the problem that p is a part of.
 func (p *Problem) CachedParts(whole *Problem) *Problem {
 	q := p.Fork()
 	q.cache = newCache(q, &products{})

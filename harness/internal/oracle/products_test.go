@@ -1,7 +1,6 @@
 package oracle
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -12,14 +11,7 @@ import (
 // number needs new products with its row alone. The result is the same as without a cache.
 func TestProductsAreFoundByTheirContents(t *testing.T) {
 	const batch, length, width = 2, 5, 8
-	r := rand.New(rand.NewPCG(5, 5))
-	random := func(n int) []float64 {
-		all := make([]float64, n)
-		for i := range all {
-			all[i] = r.NormFloat64()
-		}
-		return all
-	}
+	random := randomNumbers()
 	linear := func() Linear {
 		return Linear{Weight: random(width * width), Bias: random(width), In: width, Out: width}
 	}

@@ -310,7 +310,7 @@ func TestHowNearAWiringComes(t *testing.T) {
 	require.False(t, ok, "no noise can be measured")
 }
 
-// The truth of submodules is what the graph computes, with noise. Inside of a layer are its values.
+// The graph computes the truth of submodules, with noise. Inside of a layer are the layer's values.
 func TestTruthOfSubmodules(t *testing.T) {
 	m := deep(t)
 	outputs := []graph.ModuleOutput{outputAt(t, m, "layers.0.gate"), outputAt(t, m, "layers.5")}

@@ -105,8 +105,8 @@ func TestAttentionAfterAnotherMistake(t *testing.T) {
 	require.Nil(t, known.output(known.view.Apply(broken("", m.output).Edit, []int{len(known.graph.Nodes) - 1})))
 }
 
-// The graph of a first mistake is that of all nodes. Another mistake must find there the places
-// that it has alone.
+// A first mistake has a graph of all nodes. Another mistake must find there the places that the
+// other mistake has alone.
 func TestMistakesOnTopOfAnother(t *testing.T) {
 	fourth, sigmoid := times("fourth", 0.25), becomes("sigmoid", "bend", "sigmoid")
 	everyTanh := catalogue.Mistake{ID: "tanh", Title: "tanh", Edit: func(_ *graph.View, n graph.Node) []graph.Node {

@@ -14,7 +14,7 @@ import (
 // quarters rounds a number to a multiple of 1/4.
 func quarters(x float64) float64 { return math.Round(4*x) / 4 }
 
-// The output with rounded factors is that of the rounded weight and input of the linear layer.
+// A rounded weight and a rounded input of the linear layer give the output with rounded factors.
 func TestRoundedFactors(t *testing.T) {
 	m := tiny(t)
 	rounded, err := m.RoundingFactors(quarters)

@@ -242,7 +242,7 @@ func TestReplaysOfTheNearest(t *testing.T) {
 	gone, rough := hypothesis{rms: 1, discarded: true}, hypothesis{rms: 1, rough: true}
 	require.Equal(t, []bool{true, false, true, true}, exactOf(gone, rough, nearTo(m, third, 499, 0.01), nearTo(m, fifth, 502, 0.01)),
 		"without an exact one")
-	// The second one is further than 100 times the distance of the first, which is that of noise.
+	// The second one is over 100 times as far as the first, whose distance is noise.
 	h := m.compute(m.at(fourth, everywhere)[0], got)
 	require.Less(t, h.rms, 1.)
 	require.Equal(t, []bool{false, true}, exactOf(nearTo(m, third, 101, 0.01), nearTo(m, fourth, 99, 0.01)))

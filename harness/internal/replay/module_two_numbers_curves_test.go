@@ -62,8 +62,8 @@ func step(right float64, at int) *number {
 	return n
 }
 
-// Two wrong numbers of four are named with their values, and with those that give the output as
-// well: the element that a number moves may be off by the noise.
+// Two wrong numbers of four are named with their values, and with bounds of the values that give
+// the output as well: the element that a number moves may be off by the noise.
 func TestTwoNumbersOnTheirCurves(t *testing.T) {
 	for _, tc := range []struct{ values []float64 }{
 		{[]float64{1, 7, 0.6, 0}}, {[]float64{1, 2, 3.3, 0.25}}, {[]float64{0.123, 2, 0.5, 0.7}}, {[]float64{55, 31, 0.5, 0}},
@@ -136,7 +136,7 @@ func TestTwoNumbersAreNotAlwaysSearched(t *testing.T) {
 	assert.Zero(t, c.counted())
 	_, cut := c.module.FindTwoNumbers(ended(t), got)
 	assert.NotEmpty(t, cut)
-	// 300 replays of 1e10 / 300 operations are the most: 6 products of so many each.
+	// The most is 300 replays of 1e10 / 300 operations, each of 6 products for an element of x.
 	for operations, want := range map[int]int{3.331e7: 1, 3.34e7: 0} {
 		c.module.values["x"].Shape = []int{1, operations / 6}
 		c.module.graph.Nodes[0].Op = "linear"

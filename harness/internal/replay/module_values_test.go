@@ -204,8 +204,8 @@ func TestParametersThatAreAskedAbout(t *testing.T) {
 	part.within = "e"
 	q.module = &part
 	assert.Equal(t, []string{"e.bias"}, asked())
-	// 26 elements, each with a replay, and 1e10 operations at most: two layers have 300 products of
-	// so many.
+	// The 26 elements take a replay each, of 1e10 operations in all at most. Two layers have 300
+	// products for each element of x's width.
 	q.module = m
 	for width, want := range map[int]bool{6.3e5: true, 6.5e5: false} {
 		m.values["x"].Shape = []int{30, width}

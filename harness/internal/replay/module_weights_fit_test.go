@@ -167,7 +167,7 @@ func TestUnlikelyFits(t *testing.T) {
 	assert.InDelta(t, math.Log(7), choices(7, 1), 1e-12)
 	assert.InDelta(t, math.Log(35), choices(7, 3), 1e-12)
 	assert.InDelta(t, 0, choices(7, 7), 1e-12)
-	// The error is so many times as large as three times the largest noise.
+	// times makes the error x times as large as three times the largest noise.
 	times := func(x float64) { f.before = x * x * 36 * 12 }
 	for _, tc := range []struct {
 		times   float64

@@ -125,8 +125,8 @@ func TestMeanOfTheMaps(t *testing.T) {
 	assert.InEpsilon(t, 1e6, small.inverse.At(0, 0), 1e-6)
 }
 
-// The weight that is solved for is that of least squares: what it leaves is orthogonal to all that
-// the weight could give in the rows in use.
+// The solution is the weight of least squares: the error that the weight leaves is orthogonal to
+// everything that a weight could give in the rows in use.
 func TestSolveForAWeight(t *testing.T) {
 	for _, direct := range []bool{false, true} {
 		for _, use := range [][]bool{nil, {true, true, false, true, true, true, false, true}} {

@@ -103,7 +103,7 @@ func TestWeightsOfAPerceptron(t *testing.T) {
 	assert.Equal(t, "up.weight and up.bias", titles(find(t, m, got)))
 }
 
-// A layer is asked about if its rows are those of the output, and if no other row mixes in.
+// A layer is asked about if each of its rows gives one row of the output, and if no rows mix.
 func TestLayersThatAreAskedAbout(t *testing.T) {
 	l := newLayers(t)
 	l.input("x", l.drawn(8, 4), 8, 4)

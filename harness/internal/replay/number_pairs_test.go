@@ -182,7 +182,7 @@ func TestMissSimpler(t *testing.T) {
 	require.Equal(t, singles.next, s.next)
 }
 
-// The noise of a piece is that of its batch element, or of all.
+// A piece has the noise of its batch element, or of all elements.
 func TestNoiseOfAPiece(t *testing.T) {
 	p := smallFunction(3, 5)
 	o := against(t, caseOf(p), oracletest.InFloat32(scaledTo(p, 0.8).Run()))

@@ -138,7 +138,7 @@ func truthOf(shape ...int) compare.Expected {
 }
 
 // A sample takes the batch element whose queries see the most different numbers of keys, of equals
-// the last: ten positions of it, and those that see no key or the fewest.
+// the last: ten of its positions, and the positions that see no key or the fewest.
 func TestPositionsOfASample(t *testing.T) {
 	spread := []int{0, 28, 56, 85, 113, 141, 170, 198, 226, 255} // of 256
 	p := oracletest.Long()

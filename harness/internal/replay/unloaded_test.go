@@ -12,8 +12,8 @@ import (
 	"github.com/difftest/difftest/harness/internal/oracletest"
 )
 
-// Random weights are those of the catalogue that the case sees, and the usual initial values. A
-// large case draws the ones of the catalogue now.
+// Random weights come from the catalogue's mistakes that the case sees, and from the usual initial
+// values. A large case draws the catalogue's mistakes now.
 func TestUnloadedWeights(t *testing.T) {
 	// drawnWith returns a mistake that adds random numbers of a size to a bias.
 	drawnWith := func(id string, size float64) catalogue.Mistake {
